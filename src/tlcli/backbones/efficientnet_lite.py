@@ -1,0 +1,81 @@
+"""EfficientNet-Lite0 as a Keras model, and its ImageNet weights from the PyTorch file of a pip package.
+
+EfficientNet-B0 without squeeze-and-excitation, with ReLU6 for swish, and with the first and last stage not scaled
+(Tan & Le 2019; tensorflow/tpu, efficientnet/lite). Padding is TensorFlow's "same".
+"""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+from keras import layers
+
+from tlcli.backbones.torch_file import read_tensors
+
+# One row a stage: repeats, kernel, stride of its first block, expansion, channels out.
+_STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+_STEM, _HEAD = 32, 1280
+
+
+def efficientnet_lite0(input_shape: tuple[int, int, int], pooling: str, **_: Any) -> keras.Model:
+    """The network without its classifier: [N, H, W, 3] -> [N, 1280]; layers bear the names of the PyTorch file."""
+    inputs = keras.Input(input_shape)
+    x = _activated(_normalised(_convolved(inputs, _STEM, 3, 2, "_conv_stem"), "_bn0"))
+    number = 0
+    for repeats, kernel, stride, expansion, channels in _STAGES:
+        for repeat in range(repeats):
+            x = _block(x, f"_blocks.{number}", kernel, stride if repeat == 0 else 1, expansion, channels)
+            number += 1
+    x = _activated(_normalised(_convolved(x, _HEAD, 1, 1, "_conv_head"), "_bn1"))
+    pool = layers.GlobalAveragePooling2D() if pooling == "avg" else layers.GlobalMaxPooling2D()
+    return keras.Model(inputs, pool(x), name="efficientnet_lite0")
+
+
+def _block(x: Any, name: str, kernel: int, stride: int, expansion: int, channels: int) -> Any:
+    """Inverted residual: widen, convolve each channel, narrow; added to its input where the shape stays."""
+    entered = x
+    if expansion != 1:
+        widened = _convolved(x, x.shape[-1] * expansion, 1, 1, f"{name}._expand_conv")
+        x = _activated(_normalised(widened, f"{name}._bn0"))
+    depthwise = layers.DepthwiseConv2D(kernel, stride, "same", use_bias=False, name=f"{name}._depthwise_conv")
+    x = _activated(_normalised(depthwise(x), f"{name}._bn1"))
+    x = _normalised(_convolved(x, channels, 1, 1, f"{name}._project_conv"), f"{name}._bn2")
+    return layers.add([entered, x]) if stride == 1 and entered.shape[-1] == channels else x
+
+
+def _convolved(x: Any, channels: int, kernel: int, stride: int, name: str) -> Any:
+    return layers.Conv2D(channels, kernel, stride, "same", use_bias=False, name=name)(x)
+
+
+def _normalised(x: Any, name: str) -> Any:
+    return layers.BatchNormalization(epsilon=1e-3, name=name)(x)
+
+
+def _activated(x: Any) -> Any:
+    return layers.ReLU(6.0)(x)
+
+
+def load_torch_weights(model: keras.Model, path: Path) -> None:
+    """Sets every weight of the model from the PyTorch file, each by its name.
+
+    Raises:
+        ModelError: the file is not a file of tensors.
+    """
+    tensors = read_tensors(path)
+    for layer in model.layers:
+        name = layer.name
+        if isinstance(layer, layers.DepthwiseConv2D):  # [C, 1, h, w] -> [h, w, C, 1]
+            layer.set_weights([tensors[f"{name}.weight"].transpose(2, 3, 0, 1)])
+        elif isinstance(layer, layers.Conv2D):  # [out, in, h, w] -> [h, w, in, out]
+            layer.set_weights([tensors[f"{name}.weight"].transpose(2, 3, 1, 0)])
+        elif isinstance(layer, layers.BatchNormalization):
+            parts = ("weight", "bias", "running_mean", "running_var")
+            layer.set_weights([tensors[f"{name}.{part}"] for part in parts])

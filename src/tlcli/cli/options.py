@@ -1,0 +1,22 @@
+"""Options that several commands share, each written once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ConfigOption = Annotated[
+    str | None,
+    typer.Option("--config", "-c", metavar="FILE", help="YAML config, or the name of a shipped one (solar_cells)."),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Set one value of the config; repeatable."),
+]
+RunsDirOption = Annotated[Path, typer.Option("--runs-dir", metavar="DIR", help="Where runs lie.")]
+RunOption = Annotated[Path | None, typer.Option("--run", metavar="DIR", help="A run's folder instead of the latest.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document; all else goes to stderr.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors (and --json).")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show the full traceback of an error.")]
+
+RUNS_DIR = Path("runs")

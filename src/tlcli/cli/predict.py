@@ -1,0 +1,91 @@
+"""tlcli predict."""
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tlcli.cli.options import (
+    RUNS_DIR,
+    ConfigOption,
+    DebugOption,
+    JsonOption,
+    QuietOption,
+    RunOption,
+    RunsDirOption,
+)
+from tlcli.cli.render import Screen, escape, plain_table
+from tlcli.errors import DataError, ResourceError
+
+if TYPE_CHECKING:
+    from tlcli.workflows.predict import Predicted, Prediction
+
+
+def predict(
+    pictures: Annotated[list[str], typer.Argument(metavar="PICTURE...", help="Picture files, folders or patterns.")],
+    config: ConfigOption = None,
+    run: RunOption = None,
+    runs_dir: RunsDirOption = RUNS_DIR,
+    top: Annotated[int, typer.Option(min=1, metavar="K", help="Show the K likeliest classes.")] = 1,
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Also write a table: a line a picture, a column a class.")
+    ] = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,  # noqa: ARG001 - read by main()
+) -> None:
+    """Name the class of pictures with the latest run (or --run, or the latest of --config).
+
+    A picture that cannot be read gets its own line with the reason; the others are answered, and the exit code is 3.
+    """
+    from tlcli.runs import find_run  # noqa: PLC0415 - keeps --help fast
+    from tlcli.workflows.predict import predict as answer  # noqa: PLC0415
+
+    screen = Screen(as_json, quiet)
+    name = _config_name(config)
+    predicted = answer(find_run(runs_dir, name, run), pictures, top, screen.progress)
+    _show(screen, predicted, top)
+    if csv_file is not None:
+        _write_csv(csv_file, predicted)
+        screen.line(f"Table: {csv_file}")
+    screen.document([_record(p) for p in predicted.predictions])
+    if any(p.error for p in predicted.predictions):
+        raise typer.Exit(DataError.exit_code)
+
+
+def _config_name(config: str | None) -> str | None:
+    if config is None:
+        return None
+    from tlcli.config.load import find_config  # noqa: PLC0415
+
+    return find_config(config).stem
+
+
+def _show(screen: Screen, predicted: "Predicted", top: int) -> None:
+    table = plain_table("picture", "class", "probability")
+    table.columns[1].justify = "left"
+    table.columns[0].overflow = table.columns[1].overflow = "fold"
+    for p in predicted.predictions:
+        if p.error is not None:
+            table.add_row(escape(p.path), f"[red]{escape(p.error)}[/]", "")
+        for rank, (label, probability) in enumerate(p.top[:top]):
+            table.add_row(escape(p.path) if rank == 0 else "", escape(label), f"{probability:.4f}")
+    screen.table(table)
+
+
+def _record(p: "Prediction") -> dict[str, object]:
+    top = [{"label": label, "probability": probability} for label, probability in p.top]
+    return {"path": p.path, "label": p.label, "probability": p.probability, "top": top, "error": p.error}
+
+
+def _write_csv(path: Path, predicted: "Predicted") -> None:
+    try:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["path", "label", "probability", *predicted.labels, "error"])
+            for p in predicted.predictions:
+                numbers = p.probabilities or [""] * len(predicted.labels)
+                writer.writerow([p.path, p.label, p.probability, *numbers, p.error])
+    except OSError as error:
+        raise ResourceError(f"The table {path} cannot be written: {error.strerror}.") from error

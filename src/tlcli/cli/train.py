@@ -1,0 +1,70 @@
+"""tlcli train."""
+
+from typing import TYPE_CHECKING
+
+from tlcli.cli.options import (
+    RUNS_DIR,
+    ConfigOption,
+    DebugOption,
+    JsonOption,
+    QuietOption,
+    RunsDirOption,
+    SetOption,
+)
+from tlcli.cli.render import Screen, counts_table, metrics_table
+
+if TYPE_CHECKING:
+    from tlcli.workflows.train import Trained
+
+
+def train(
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    runs_dir: RunsDirOption = RUNS_DIR,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,  # noqa: ARG001 - read by main()
+) -> None:
+    """Train a classifier on the pictures of a config.
+
+    Every picture passes the frozen backbone once; its features are kept, and later runs reuse them. Training and
+    validation pictures are measured, the test pictures are left to evaluate.
+    """
+    from tlcli.config.load import find_config, load_config  # noqa: PLC0415 - keeps --help fast
+    from tlcli.workflows.train import train as run  # noqa: PLC0415
+
+    screen = Screen(as_json, quiet)
+    loaded = load_config(find_config(config), set_ or ())
+    trained = run(loaded, runs_dir, screen.progress)
+    _show(screen, trained)
+    default = "" if str(runs_dir) == str(RUNS_DIR) else f" --runs-dir {runs_dir}"
+    screen.next_command(f"tlcli evaluate{default}")
+    screen.document(
+        {
+            "run_dir": str(trained.run_dir),
+            "metrics": trained.metrics,
+            "seconds": trained.seconds,
+            "trainable_parameters": trained.trainable_parameters,
+            "features": {"computed": trained.features.computed, "reused": trained.features.reused},
+        }
+    )
+
+
+def _show(screen: Screen, trained: "Trained") -> None:
+    screen.table(counts_table(trained.index.counts()))
+    for name, reason in trained.index.bad.items():
+        screen.line(f"Left out: {name}: {reason}")
+    screen.line()
+    screen.table(metrics_table(trained.metrics))
+    screen.line()
+    chosen = trained.fit.history[trained.fit.chosen - 1]
+    if chosen.strength is not None:
+        how = f"logistic regression, strength {chosen.strength:g} chosen from {len(trained.fit.history)} by cross-validation"
+    else:
+        how = f"minibatch recipe, weights of epoch {chosen.step} of {len(trained.fit.history)}"
+    screen.line(f"Head: {trained.trainable_parameters:,} trainable parameters; {how}")
+    seconds = ", ".join(f"{stage} {value:.1f}" for stage, value in trained.seconds.items())
+    screen.line(f"Features: {trained.features.computed:,} computed, {trained.features.reused:,} reused")
+    screen.line(f"Seconds: {seconds}")
+    screen.bold(f"Validation accuracy {trained.metrics['validation']['accuracy']:.4f}")
+    screen.line(f"Run: {trained.run_dir}")

@@ -1,0 +1,286 @@
+"""The config: seven sections, each value with its meaning, unit and range. Defaults live here and nowhere else."""
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from tlcli.backbones.catalog import CATALOG
+from tlcli.config.section import ExpandedPath, Section, expand
+from tlcli.config.sources import Source
+
+Share = Annotated[float, Field(ge=0, le=0.9)]
+
+
+def _is_pattern(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise PydanticCustomError("pattern", "not a regular expression: {why}", {"why": str(error)}) from error
+    return value
+
+
+def _is_backbone(value: str) -> str:
+    if value not in CATALOG:
+        raise PydanticCustomError("choice", "no such backbone; allowed: {allowed}", {"allowed": ", ".join(CATALOG)})
+    return value
+
+
+def _expanded_weights(value: object) -> object:
+    return value if value in ("imagenet", "random") else expand(value)
+
+
+class LabelRule(Section):
+    """When a row belongs to a class: every limit that is written must hold."""
+
+    below: float | None = None
+    """The cell is a number below this."""
+    at_most: float | None = None
+    """The cell is a number not above this."""
+    above: float | None = None
+    """The cell is a number above this."""
+    at_least: float | None = None
+    """The cell is a number not below this."""
+    values: tuple[str, ...] | None = None
+    """The cell is one of these texts."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.model_fields_set:
+            raise PydanticCustomError("rule", "a rule needs below, at_most, above, at_least or values")
+        return self
+
+
+class Labels(Section):
+    """A table with one line a picture."""
+
+    file: str
+    """Path of the table inside the data folder; paths of pictures in it are relative to its own folder."""
+    path: str
+    """Column with the picture's path."""
+    label: str
+    """Column that decides the class."""
+    delimiter: Literal["comma", "semicolon", "tab", "whitespace"] = "comma"
+    """What stands between cells."""
+    columns: tuple[str, ...] | None = None
+    """Names of the columns, for a table without a header line."""
+    classes: dict[str, LabelRule] = {}
+    """Class to rule, for labels that follow from a number or a group of values; rows that fit none are left out.
+    Without it the label column holds the class."""
+    split: str | None = None
+    """Column with train, validation or test, if there is one."""
+    group: str | None = None
+    """Column whose equal values must stay in one split."""
+
+
+class GroupBy(Section):
+    """Pictures that belong together and must never be divided between splits (same patient, same module)."""
+
+    folder: bool = False
+    """Pictures in one folder are one group."""
+    pattern: Annotated[str, AfterValidator(_is_pattern)] | None = None
+    """Regular expression looked for in the picture's path; its first group (or whole match) names the group."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.folder == (self.pattern is not None):
+            raise PydanticCustomError("group_by", "write either folder: true or a pattern")
+        return self
+
+
+class Split(Section):
+    """How splits that the data does not have are cut: by content, stratified, the same on every machine."""
+
+    validation: Share = 0.15
+    """Share of the pictures for validation, where the data has none for it."""
+    test: Share = 0.15
+    """Share for test, where the data has none for it: of the validation pictures where the data has these, else of all."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Another seed, another choice."""
+    group_by: GroupBy | None = None
+    """What must stay together."""
+
+    @model_validator(mode="after")
+    def _leaves_training(self) -> Self:
+        if self.validation + self.test > 0.9:
+            raise PydanticCustomError("shares", "validation and test together may take at most 0.9 of the pictures")
+        return self
+
+
+class Dataset(Section):
+    """The pictures."""
+
+    path: ExpandedPath | None = None
+    """Folder where the data set lies, or is put by fetch. Not needed for sources that are used where they are."""
+    sources: tuple[Source, ...] = ()
+    """Where it comes from; the first that works is used."""
+    layout: Literal["auto", "class_folders", "split_folders"] = "auto"
+    """class_folders: one folder a class. split_folders: train, validation, test folders (val, valid) with class folders
+    in them. auto: split_folders where there are some."""
+    labels: Labels | None = None
+    """A labels table instead of class folders."""
+    classes: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
+    """The classes to use, in this order (with two, the second is the positive one). Default: all, sorted by name."""
+    split: Split = Split()
+    """How missing splits are cut."""
+    on_bad_image: Literal["skip", "fail"] = "skip"
+    """A picture that cannot be read is left out and named in the run, or stops it. It is never changed or deleted."""
+    max_bad_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Above this share of unreadable pictures training stops."""
+
+    @model_validator(mode="after")
+    def _has_a_place(self) -> Self:
+        if self.path is None and not any(source_is_in_place(source) for source in self.sources):
+            raise PydanticCustomError("place", "set path to the folder of the pictures (fetch puts them there)")
+        return self
+
+
+def source_is_in_place(source: object) -> bool:
+    """Whether a source is used where it is (folder, package) instead of being copied to ``dataset.path``."""
+    return hasattr(source, "folder") or hasattr(source, "package")
+
+
+class Image(Section):
+    """How a picture file becomes the array that the backbone sees; the same in train, evaluate and predict."""
+
+    size: Annotated[int, Field(ge=32, le=1024)] | None = None
+    """Side in pixels. Default: the size the backbone was trained at (224 for DenseNet201)."""
+    resize: Literal["crop", "pad", "squash"] | None = None
+    """crop: keep the aspect, cut the centre; pad: keep the aspect, fill the borders; squash: distort. Default: the
+    backbone's own (see docs/backbones.md)."""
+    background: Annotated[tuple[int, int, int], Field(strict=False)] = (255, 255, 255)
+    """Red, green, blue (0 to 255) behind transparent pixels and in pad's borders."""
+    formats: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+    """Formats that are read, decided by content; more as Pillow names them (AVIF, JPEG2000, PPM)."""
+    max_megapixels: Annotated[float, Field(gt=0, le=1000)] = 100.0
+    """Larger pictures are refused before they are decoded."""
+    max_side: Annotated[int, Field(gt=0)] = 16384
+    """Pixels; larger pictures are refused."""
+    max_file_mb: Annotated[float, Field(gt=0)] = 64.0
+    """MiB; larger files are refused."""
+
+
+class Augment(Section):
+    """Augmented views: fixed random changes of each training picture, computed once and kept like the picture itself."""
+
+    views: Annotated[int, Field(ge=0, le=64)] = 0
+    """Views of each training picture beside the picture itself; each costs one more pass through the backbone, once."""
+    flip: Literal["none", "horizontal", "vertical", "both"] = "none"
+    """Directions in which half of the views are mirrored."""
+    rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
+    """Degrees, to either side."""
+    zoom: Annotated[float, Field(ge=0, le=0.9)] = 0.0
+    """Share by which a view shrinks or grows."""
+    shift: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Share of the side, in either direction."""
+    brightness: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the full range that is added or taken."""
+    contrast: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share by which distances from the mean level shrink or grow."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Another seed, other views."""
+
+
+class BackboneSection(Section):
+    """The frozen pretrained network."""
+
+    name: Annotated[str, AfterValidator(_is_backbone), Field(json_schema_extra={"enum": list(CATALOG)})] = "densenet201"
+    """Which network (see docs/backbones.md)."""
+    weights: Annotated[str, BeforeValidator(_expanded_weights, json_schema_input_type=str)] = "imagenet"
+    """imagenet (from its publisher, once), random (a baseline), or the path of a .safetensors file."""
+    pooling: Literal["avg", "max"] = "avg"
+    """How the last feature map becomes one vector."""
+    engine: Literal["auto", "openvino", "keras"] = "auto"
+    """What runs it. auto: OpenVINO where it is installed."""
+    precision: Literal["auto", "f32", "bf16"] = "auto"
+    """Arithmetic of the frozen pass. auto: bf16 where the processor has it (about twice as fast), else f32."""
+
+
+class HeadSection(Section):
+    """The classifier on the features, and how it is fitted."""
+
+    fit: Literal["convex", "minibatch"] = "convex"
+    """convex: logistic regression by L-BFGS, strength by cross-validation. minibatch: epochs in Keras, see train."""
+    standardize: bool = True
+    """Fit on features of mean 0 and spread 1 (folded into the weights afterwards)."""
+    class_weight: Literal["none", "balanced"] = "none"
+    """balanced: every class has the same total weight, however many pictures it has."""
+    strengths: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (
+        10000.0, 3000.0, 1000.0, 300.0, 100.0, 30.0, 10.0,
+    )  # fmt: skip
+    """convex: candidates for the weight of the L2 penalty against the summed loss."""
+    folds: Annotated[int, Field(ge=2, le=20)] = 5
+    """convex: folds of the cross-validation, within the training pictures."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """minibatch: share of features dropped in each step."""
+
+
+class ReduceOnPlateau(Section):
+    """Lower the learning rate when the validation loss stops falling."""
+
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """What the rate is multiplied by."""
+    patience: Annotated[int, Field(ge=1)] = 3
+    """Epochs without a lower validation loss."""
+    min_learning_rate: Annotated[float, Field(ge=0)] = 1e-6
+    """It never falls below this."""
+
+
+class Train(Section):
+    """How the minibatch recipe trains; seed also divides the folds of the convex fit."""
+
+    epochs: Annotated[int, Field(ge=1, le=10000)] = 30
+    """Passes over the training features."""
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    """Rows a step."""
+    optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
+    """Keras's, with its defaults beside the learning rate."""
+    learning_rate: Annotated[float, Field(gt=0)] = 0.001
+    """At the start."""
+    reduce_on_plateau: ReduceOnPlateau | None = ReduceOnPlateau()
+    """null: the rate stays."""
+    early_stopping: Annotated[int, Field(ge=1)] | None = 10
+    """Epochs without a lower validation loss before training stops; the best weights are kept. null: train all epochs
+    and keep the last weights."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Equal seeds give equal heads, bit for bit."""
+
+
+class Evaluate(Section):
+    """What evaluate does."""
+
+    fail_under: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Exit code 3 when the test accuracy is lower (also --fail-under)."""
+    figures: bool = True
+    """Draw the figures."""
+
+
+class Config(Section):
+    """A tlcli config: what to train on, with which network, how. Paths are relative to the working directory; ~ and
+    $VAR are expanded."""
+
+    dataset: Dataset
+    """The pictures."""
+    image: Image = Image()
+    """How a picture becomes an array."""
+    augment: Augment = Augment()
+    """Augmented views of the training pictures."""
+    backbone: BackboneSection = BackboneSection()
+    """The frozen network."""
+    head: HeadSection = HeadSection()
+    """The classifier on its features."""
+    train: Train = Train()
+    """The minibatch recipe."""
+    evaluate: Evaluate = Evaluate()
+    """What evaluate does."""
+
+    @model_validator(mode="after")
+    def _size_fits_backbone(self) -> Self:
+        least = CATALOG[self.backbone.name].min_size
+        if self.image.size is not None and self.image.size < least:
+            raise PydanticCustomError(
+                "size", "image.size is {size}, and {name} takes {least} or more",
+                {"size": self.image.size, "name": self.backbone.name, "least": least},
+            )  # fmt: skip
+        return self

@@ -1,0 +1,34 @@
+"""What all sections of a config share."""
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic_core import PydanticCustomError
+
+_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
+
+
+class Section(BaseModel):
+    """Strict (no "3" for 3), frozen, unknown keys refused; descriptions are the docstrings below the fields."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def expand(value: object) -> object:
+    """``~`` and ``$VAR`` in a path; anything but text is left to the type check."""
+    if not isinstance(value, str):
+        return value
+    for match in _VARIABLE.finditer(value):
+        name = match.group(1) or match.group(2)
+        if name not in os.environ:
+            raise PydanticCustomError("variable", "the environment variable {name} is not set", {"name": f"${name}"})
+    if not value.strip():
+        raise PydanticCustomError("empty_path", "a path cannot be empty")
+    return os.path.expandvars(Path(value).expanduser())
+
+
+ExpandedPath = Annotated[Path, BeforeValidator(expand, json_schema_input_type=str)]
+"""A path relative to the working directory, with ``~`` and ``$VAR`` expanded."""

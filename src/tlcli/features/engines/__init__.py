@@ -1,0 +1,92 @@
+"""What runs the backbone. An engine is opened with the same arguments whichever it is; see :func:`open_engine`."""
+
+import importlib.util
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+
+from tlcli.backbones.catalog import Backbone
+from tlcli.backbones.weights import Weights
+from tlcli.errors import ModelError
+from tlcli.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+EngineName = Literal["openvino", "keras"]
+Precision = Literal["f32", "bf16"]
+
+
+class Engine(Protocol):
+    """A backbone ready to run."""
+
+    def features(self, pictures: "Iterable[NDArray[np.uint8]]") -> "Iterator[NDArray[np.float32]]":
+        """Features in the order of the pictures: each uint8 [S, S, 3] -> float32 [D]. Takes and gives one at a time."""
+        ...
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """What ``auto`` came to."""
+
+    engine: EngineName
+    precision: Precision
+    version: str
+    """Of the library that runs the network; its results may differ between versions."""
+
+
+def choose_engine(engine: Literal["auto", "openvino", "keras"], precision: Literal["auto", "f32", "bf16"]) -> EngineChoice:
+    """OpenVINO where it is installed, with bfloat16 where the processor has it (2 times the speed of float32).
+
+    Raises:
+        ModelError: the engine is not installed, or bf16 is asked for and the processor has none.
+    """
+    chosen: EngineName = "openvino" if importlib.util.find_spec("openvino") else "keras"
+    if engine != "auto":
+        chosen = engine
+    version = metadata.version({"openvino": "openvino", "keras": "tensorflow"}[chosen])
+    if chosen == "keras":
+        return EngineChoice("keras", "f32" if precision == "auto" else precision, version)
+    from tlcli.features.engines import openvino  # noqa: PLC0415
+
+    has_bf16 = openvino.has_bf16()
+    if precision == "bf16" and not has_bf16:
+        raise ModelError("backbone.precision is bf16, and this processor has no bfloat16 arithmetic; allowed: auto, f32.")
+    return EngineChoice("openvino", ("bf16" if has_bf16 else "f32") if precision == "auto" else precision, version)
+
+
+def open_engine(
+    choice: EngineChoice, row: Backbone, size: int, pooling: str, weights: Weights, progress: Progress = SILENT
+) -> Engine:  # fmt: skip
+    """Loads the backbone into the chosen engine, converting it first where that was not done before.
+
+    Raises:
+        ModelError: the weights do not fit the backbone, or the engine cannot run here.
+    """
+    return _ENGINES[choice.engine](choice.precision, row, size, pooling, weights, progress)
+
+
+def _openvino(precision: Precision, row: Backbone, size: int, pooling: str, weights: Weights, progress: Progress) -> Engine:
+    from tlcli.backbones.export_ir import exported  # noqa: PLC0415
+    from tlcli.features.engines.openvino import OpenVINOEngine  # noqa: PLC0415
+
+    return OpenVINOEngine(exported(row, size, pooling, weights, progress), precision)
+
+
+def _keras(precision: Precision, row: Backbone, size: int, pooling: str, weights: Weights, progress: Progress) -> Engine:
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with progress.stage("Starting TensorFlow"):
+        from tlcli.features.engines.keras import KerasEngine  # noqa: PLC0415
+
+        return KerasEngine(row, size, pooling, weights, precision)
+
+
+_ENGINES: dict[EngineName, Callable[[Precision, Backbone, int, str, Weights, Progress], Engine]] = {
+    "openvino": _openvino,
+    "keras": _keras,
+}

@@ -1,0 +1,56 @@
+"""OpenVINO on the CPU: one picture a request, as many requests at once as keep all cores busy."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import openvino
+
+from tlcli.backbones.export_ir import Exported
+from tlcli.disk import cache_folder
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def has_bf16() -> bool:
+    """Whether this processor multiplies bfloat16 matrices in hardware."""
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+class OpenVINOEngine:
+    """A compiled backbone. One picture a request is as fast as batches here, and makes a picture's features
+    independent of its neighbours."""
+
+    def __init__(self, exported: Exported, precision: str) -> None:
+        """Compiles the graph, or loads it from the cache of compiled graphs (0.1 s instead of 1.5 s)."""
+        core = openvino.Core()
+        settings = {
+            "CACHE_DIR": str(cache_folder() / "compiled"),
+            "PERFORMANCE_HINT": "THROUGHPUT",
+            "INFERENCE_PRECISION_HINT": precision,
+        }
+        self._compiled = core.compile_model(exported.xml, "CPU", settings)
+
+    def features(self, pictures: "Iterable[NDArray[np.uint8]]") -> "Iterator[NDArray[np.float32]]":
+        """See :class:`tlcli.features.engines.Engine`."""
+        count = self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+        idle = [self._compiled.create_infer_request() for _ in range(count)]
+        busy: deque[openvino.InferRequest] = deque()
+        for picture in pictures:  # uint8 [S, S, 3]
+            if idle:
+                request = idle.pop()
+            else:
+                request = busy.popleft()
+                yield _result(request)
+            request.start_async([picture[np.newaxis]])
+            busy.append(request)
+        for request in busy:
+            yield _result(request)
+
+
+def _result(request: openvino.InferRequest) -> "NDArray[np.float32]":
+    request.wait()
+    features: NDArray[np.float32] = request.get_output_tensor().data[0].astype(np.float32)  # [1, D] -> [D], a copy
+    return features

@@ -1,0 +1,37 @@
+"""Everything that a feature depends on, in one record, and its digest: the name of its place in the store."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+import PIL
+
+from tlcli.backbones.catalog import Backbone
+from tlcli.backbones.export_ir import EXPORT_VERSION
+from tlcli.data.decode import DECODER_VERSION, Preparation
+from tlcli.features.engines import EngineChoice
+
+# What limits which files are read does not change the pixels of those that are.
+_LIMITS = ("formats", "max_megapixels", "max_side", "max_file_mb")
+
+
+@dataclass(frozen=True)
+class FeatureKey:
+    """All that turns a picture's bytes into its feature."""
+
+    preparation: Preparation
+    backbone: Backbone
+    weights_sha256: str
+    pooling: str
+    engine: EngineChoice
+
+    def digest(self) -> str:
+        """Hex sha256; equal keys give equal features for equal pictures, and different ones need not."""
+        preparation = {k: v for k, v in asdict(self.preparation).items() if k not in _LIMITS}
+        depends = {
+            "decoder": [DECODER_VERSION, PIL.__version__, preparation],
+            "backbone": [self.backbone.name, self.backbone.builder, asdict(self.backbone.scaling)],
+            "graph": [EXPORT_VERSION, self.weights_sha256, self.pooling],
+            "engine": asdict(self.engine),
+        }
+        return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Classifiers on stored features: the fitted thing, and the two ways to fit it."""

@@ -1,0 +1,22 @@
+"""How the core tells what it is doing: a listener that is silent unless the command line gives a speaking one."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Progress:
+    """Receives stages, steps and notes. This base class ignores them all."""
+
+    @contextmanager
+    def stage(self, title: str, total: int | None = None, unit: str = "") -> Iterator[None]:  # noqa: ARG002
+        """One longer piece of work; ``total`` counts ``unit`` (pictures, bytes), None means unknown."""
+        yield
+
+    def advance(self, steps: int = 1) -> None:
+        """``steps`` more of the current stage are done."""
+
+    def note(self, message: str) -> None:
+        """A fact worth a line: what ``auto`` chose, what was passed over."""
+
+
+SILENT = Progress()

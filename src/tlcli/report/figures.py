@@ -1,0 +1,202 @@
+"""The figures of a run, as PNG: one function a figure. Okabe and Ito's colours, which colour-blind people tell apart."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from sklearn import metrics
+
+from tlcli.data import augment
+from tlcli.data.augment import Augmentation
+from tlcli.data.decode import Preparation, picture
+from tlcli.data.index import Picture
+from tlcli.disk import whole_file
+from tlcli.heads.head import Fit
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+# Okabe & Ito 2008, in an order that also differs in lightness.
+_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
+_STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E5E5E5",
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "legend.frameon": False,
+    "figure.dpi": 100,
+    "savefig.dpi": 160,
+}
+_MAX_CLASSES = 20
+"""Classes drawn in figures that have a row a class."""
+_SAMPLES = 6
+
+
+def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, "NDArray[Any]"]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, format="png")
+
+
+def _shortened(text: str, length: int = 22) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def class_counts(path: Path, counts: Mapping[Any, Mapping[str, int]]) -> None:
+    """Pictures of each class in each split, as bars with their numbers."""
+    labels = list(next(iter(counts.values())))
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(7, 1.4 + 0.62 * len(labels))
+        axis: Axes = axes[0, 0]
+        height = 0.8 / len(counts)
+        for number, (split, by_label) in enumerate(counts.items()):
+            places = np.arange(len(labels)) + (number - (len(counts) - 1) / 2) * height
+            bars = axis.barh(places, list(by_label.values()), height * 0.9, label=split, color=_COLOURS[number])
+            axis.bar_label(bars, padding=3, fontsize=8)
+        axis.set_yticks(range(len(labels)), [_shortened(label) for label in labels])
+        axis.invert_yaxis()
+        axis.grid(axis="y", visible=False)
+        axis.margins(x=0.1)
+        axis.set_xlabel("pictures")
+        axis.set_title("Pictures of each class")
+        figure.legend(loc="outside lower center", ncols=len(counts))
+        _save(figure, path)
+
+
+def samples(path: Path, pictures: Sequence[Picture], labels: Sequence[str], preparation: Preparation) -> None:
+    """Six training pictures of each class, evenly picked, as the backbone sees them."""
+    shown = list(labels)[:_MAX_CLASSES]
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(1.5 * _SAMPLES, 1.62 * len(shown) + 0.4, len(shown), _SAMPLES)
+        for row, label in zip(axes, shown, strict=True):
+            of_class = [p for p in pictures if p.label == label]
+            chosen = of_class[:: max(1, len(of_class) // _SAMPLES)][:_SAMPLES]
+            row[0].set_title(_shortened(label))
+            for axis in row:
+                axis.axis("off")
+            for axis, one in zip(row, chosen, strict=False):
+                axis.imshow(picture(one.path.read_bytes(), preparation))
+        _save(figure, path)
+
+
+def augmented(
+    path: Path, pictures: Sequence[Picture], views: Sequence[str], preparation: Preparation, augmentation: Augmentation
+) -> None:  # fmt: skip
+    """Four training pictures, each beside its first five augmented views."""
+    chosen = pictures[:: max(1, len(pictures) // 4)][:4]
+    shown = views[:6]
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(1.5 * len(shown), 1.5 * len(chosen) + 0.4, len(chosen), len(shown))
+        for row, one in zip(axes, chosen, strict=True):
+            plain = picture(one.path.read_bytes(), preparation)
+            for axis, view in zip(row, shown, strict=True):
+                axis.imshow(augment.apply(plain, view, one.sha256, augmentation))
+                axis.axis("off")
+        for number, axis in enumerate(axes[0]):
+            axis.set_title("original" if number == 0 else f"view {number}")
+        _save(figure, path)
+
+
+def history(path: Path, fit: Fit) -> None:
+    """Loss and accuracy against epochs, with the epochs at which the learning rate fell; or against strengths tried."""
+    steps = fit.history
+    by_strength = steps[0].strength is not None
+    x = [step.strength if by_strength else step.step for step in steps]
+    names = ("fitted folds", "held-out folds") if by_strength else ("training", "validation")
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(9, 3.6, 1, 2)
+        for axis, quantity in zip(axes[0], ("loss", "accuracy"), strict=True):
+            marker = "o" if len(steps) < 40 else None
+            for name, prefix, colour in zip(names, ("", "val_"), _COLOURS, strict=False):
+                y = [getattr(step, prefix + quantity) for step in steps]
+                axis.plot(x, y, marker=marker, markersize=4, color=colour, label=name)
+            axis.set_title({"loss": "Log loss", "accuracy": "Accuracy"}[quantity])
+            if by_strength:
+                axis.set_xscale("log")
+                axis.set_xlabel("strength of the L2 penalty")
+            else:
+                axis.set_xlabel("epoch")
+                axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+                _mark_lower_rates(axis, fit)
+            axis.axvline(x[fit.chosen - 1], color=_COLOURS[2], linewidth=1.2, label="chosen")
+        handles, texts = axes[0, 0].get_legend_handles_labels()
+        figure.legend(handles, texts, loc="outside lower center", ncols=4)
+        _save(figure, path)
+
+
+def _mark_lower_rates(axis: "Axes", fit: Fit) -> None:
+    label = "learning rate lowered"
+    for before, after in zip(fit.history, fit.history[1:], strict=False):
+        if (after.learning_rate or 0) < (before.learning_rate or 0):
+            axis.axvline(after.step, color="#777777", linewidth=0.8, linestyle=":", label=label)
+            label = "_once in the legend"
+
+
+def confusion_matrix(path: Path, matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> None:
+    """Test pictures by true and predicted class: numbers, shaded by the share of the true class."""
+    counts = np.array(matrix)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = max(3.6, 1.8 + 0.55 * len(labels))
+    with mpl.rc_context({**_STYLE, "axes.grid": False}):
+        figure, axes = _figure(side + 0.9, side)
+        axis = axes[0, 0]
+        image = axis.imshow(shares, cmap="cividis", vmin=0, vmax=1)
+        names = [_shortened(label, 16) for label in labels]
+        axis.set_xticks(range(len(labels)), names, rotation=45 if len(labels) > 3 else 0, ha="right" if len(labels) > 3 else "center")
+        axis.set_yticks(range(len(labels)), names)
+        axis.set_xlabel("predicted")
+        axis.set_ylabel("true")
+        axis.set_title("Confusion matrix, test pictures")
+        if len(labels) <= 30:
+            for (row, column), count in np.ndenumerate(counts):
+                light = shares[row, column] > 0.55
+                axis.text(column, row, f"{count}", ha="center", va="center", color="black" if light else "white")
+        figure.colorbar(image, ax=axis, label="share of the true class", shrink=0.85)
+        _save(figure, path)
+
+
+def roc(path: Path, labels: Sequence[int], probabilities: "NDArray[np.float64]", names: Sequence[str]) -> None:
+    """ROC curve of the second class (of two), or of each class against the rest, with the area below it."""
+    truth = np.array(labels)
+    drawn = [1] if len(names) == 2 else range(min(len(names), _MAX_CLASSES))
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(5.4, 4.6)
+        axis = axes[0, 0]
+        axis.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle="--", label="chance")
+        for number, label in enumerate(drawn):
+            positive = truth == label
+            if positive.all() or not positive.any():
+                continue
+            false_rate, true_rate, _ = metrics.roc_curve(positive, probabilities[:, label])
+            area = metrics.auc(false_rate, true_rate)
+            axis.plot(
+                false_rate,
+                true_rate,
+                color=_COLOURS[number % len(_COLOURS)],
+                linestyle=("-", "-.", ":")[number // len(_COLOURS) % 3],
+                linewidth=2,
+                label=f"{_shortened(names[label])} ({area:.3f})",
+            )
+        axis.set_aspect("equal")
+        axis.set_xlabel("false positive rate")
+        axis.set_ylabel("true positive rate")
+        axis.set_title("ROC, test pictures (area under the curve)")
+        axis.legend(loc="lower right", fontsize=8, ncols=1 if len(names) <= 10 else 2)
+        _save(figure, path)

@@ -1,0 +1,99 @@
+"""From the config's dataset section to an index of pictures."""
+
+from pathlib import Path
+
+from tlcli.config.schema import Dataset, LabelRule
+from tlcli.config.sources import FolderSource, PackageSource, Source
+from tlcli.data.index import Index, SplitShares, build_index
+from tlcli.data.labels import Rule, Table, find_in_table
+from tlcli.data.layout import find_folders
+from tlcli.data.sources import folder, package
+from tlcli.errors import DataError
+
+
+def located(dataset: Dataset) -> Path | None:
+    """The folder of the pictures, or None where they have to be fetched first."""
+    if dataset.path is not None and dataset.path.is_dir() and any(dataset.path.iterdir()):
+        return dataset.path
+    for source in dataset.sources:
+        try:
+            if place := in_place(source):
+                return place
+        except DataError:
+            continue
+    return None
+
+
+def in_place(source: Source) -> Path | None:
+    """The folder of a source that is used where it is; None for the others.
+
+    Raises:
+        DataError: it is not there; the message says what to do.
+    """
+    if isinstance(source, PackageSource):
+        return package.locate(source.package, source.subdir)
+    if isinstance(source, FolderSource):
+        return folder.locate(source.folder, source.subdir)
+    return None
+
+
+def indexed(dataset: Dataset, config_name: str) -> Index:
+    """The index of the data set, wherever it lies.
+
+    Raises:
+        DataError: it is not there, or does not hold what the config says.
+    """
+    root = located(dataset)
+    if root is None:
+        problems = [problem for source in dataset.sources if (problem := _problem(source))]
+        where = f" (looked in {dataset.path})" if dataset.path else ""
+        because = f": {' '.join(problems)}" if problems else f"; run: tlcli fetch --config {config_name}"
+        raise DataError(f"The pictures are not there{where}{because}")
+    return index_at(root, dataset)
+
+
+def _problem(source: Source) -> str:
+    try:
+        in_place(source)
+    except DataError as error:
+        return str(error)
+    return ""
+
+
+def index_at(root: Path, dataset: Dataset) -> Index:
+    """The index of the data set at ``root``, read as the config says."""
+    if dataset.labels is not None:
+        layout = find_in_table(root, _table(dataset), dataset.classes)
+        order = dataset.classes or tuple(dataset.labels.classes) or None
+    else:
+        layout = find_folders(root, dataset.layout, dataset.classes)
+        order = dataset.classes
+    split = dataset.split
+    shares = SplitShares(
+        validation=split.validation,
+        test=split.test,
+        seed=split.seed,
+        group_by_folder=split.group_by is not None and split.group_by.folder,
+        group_pattern=split.group_by.pattern if split.group_by else None,
+    )
+    return build_index(layout, shares, order)
+
+
+def _table(dataset: Dataset) -> Table:
+    labels = dataset.labels
+    if labels is None:
+        raise TypeError(dataset)
+    return Table(
+        file=labels.file,
+        path_column=labels.path,
+        label_column=labels.label,
+        delimiter=labels.delimiter,
+        columns=labels.columns,
+        rules={name: _rule(rule) for name, rule in labels.classes.items()},
+        split_column=labels.split,
+        group_column=labels.group,
+    )
+
+
+def _rule(rule: LabelRule) -> Rule:
+    return Rule(rule.below, rule.at_most, rule.above, rule.at_least, rule.values)

@@ -1,0 +1,91 @@
+"""Evaluate: the only command that looks at the test pictures; completes the run's metrics, predictions and figures."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tlcli import runs
+from tlcli.bundle import load_bundle
+from tlcli.config.load import load_config
+from tlcli.config.schema import Config
+from tlcli.data.index import Index
+from tlcli.data.layout import SPLITS, SplitName
+from tlcli.errors import DataError
+from tlcli.progress import SILENT, Progress
+from tlcli.workflows.dataset import indexed
+from tlcli.workflows.frozen_pass import FrozenPass, open_pass, usable
+from tlcli.workflows.train import measured, predict_split, write_predictions
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What evaluate measured."""
+
+    run_dir: Path
+    metrics: dict[str, Any]
+    fail_under: float | None
+    """The limit in the run's config."""
+
+
+def evaluate(run: Path, progress: Progress = SILENT) -> Evaluated:
+    """Measures the test pictures of a run.
+
+    Args:
+        run: the run's folder.
+        progress: told of the features computed.
+
+    Raises:
+        DataError: there are no test pictures, or the data is not what the run was trained on.
+        ModelError: the run or its bundle is broken.
+    """
+    record = runs.read_json(run / "run.json")
+    bundle = load_bundle(run / "model")
+    config = load_config(run / "config.yaml").config
+    index = _same_data(config, record, run)
+    frozen = open_pass(config, progress)
+    index = _with_features(index, frozen, config, progress)
+    predictions = {split: predict_split(index.of(split), frozen, bundle.head) for split in SPLITS}
+    metrics = {split: measured(index, split, rows) for split, rows in predictions.items()}
+    runs.write_json(run / "metrics.json", metrics)
+    write_predictions(run, index, predictions)
+    if config.evaluate.figures:
+        _draw(run / "figures", index, metrics["test"], predictions["test"], progress)
+    return Evaluated(run, metrics, config.evaluate.fail_under)
+
+
+def _same_data(config: Config, record: dict[str, Any], run: Path) -> Index:
+    """The data set as the run saw it; another division would let training pictures into the test."""
+    index = indexed(config.dataset, run.parent.name)
+    skipped = {item["path"] for item in record.get("skipped", [])}
+    seen = Index(index.root, index.labels, tuple(p for p in index.pictures if p.name not in skipped), {}, ())
+    if seen.digest() != record.get("data_digest"):
+        raise DataError(
+            f"The pictures in {index.root} are not those this run was trained on (files were added, removed or changed), "
+            f"so its test pictures are no longer certain; train again: tlcli train --config {run.parent.name}"
+        )
+    if not seen.of("test"):
+        raise DataError("This run has no test pictures; set dataset.split.test above 0 (or add a test folder) and train.")
+    return seen
+
+
+def _with_features(index: Index, frozen: FrozenPass, config: Config, progress: Progress) -> Index:
+    bad = {}
+    for split in SPLITS:
+        bad.update(frozen.run(index.of(split), frozen.views[:1], progress).bad)
+    return usable(index, bad, config.dataset.on_bad_image, config.dataset.max_bad_fraction)
+
+
+def _draw(
+    folder: Path, index: Index, test: dict[str, Any], probabilities: "NDArray[np.float64]", progress: Progress
+) -> None:  # fmt: skip
+    from tlcli.report import figures  # noqa: PLC0415 - matplotlib takes 1 s to import
+
+    split: SplitName = "test"
+    labels = [index.labels.index(picture.label) for picture in index.of(split)]
+    with progress.stage("Drawing figures"):
+        figures.confusion_matrix(folder / "confusion_matrix.png", test["confusion_matrix"], index.labels)
+        figures.roc(folder / "roc.png", labels, probabilities, index.labels)

@@ -1,0 +1,125 @@
+"""From the config's image, augment and backbone sections to features in the store."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tlcli.backbones.catalog import CATALOG, Backbone
+from tlcli.backbones.weights import Weights, find_weights
+from tlcli.config.schema import Config
+from tlcli.data.augment import Augmentation, view_names
+from tlcli.data.decode import Preparation
+from tlcli.data.index import Index, Picture, without
+from tlcli.errors import DataError
+from tlcli.features.engines import Engine, EngineChoice, choose_engine, open_engine
+from tlcli.features.extract import Extraction, extract
+from tlcli.features.key import FeatureKey
+from tlcli.features.store import Store
+from tlcli.progress import SILENT, Progress
+
+
+@dataclass(frozen=True)
+class FrozenPass:
+    """All that turns pictures into features, chosen and checked, and the store that has them."""
+
+    row: Backbone
+    weights: Weights
+    pooling: str
+    engine: EngineChoice
+    preparation: Preparation
+    augmentation: Augmentation
+    views: tuple[str, ...]
+    """Names of the views of a training picture; the first is the plain picture."""
+    store: Store
+
+    def run(self, pictures: Sequence[Picture], views: Sequence[str], progress: Progress = SILENT) -> Extraction:
+        """Makes the store hold these views of these pictures."""
+
+        def engine() -> Engine:
+            return open_engine(self.engine, self.row, self.preparation.size, self.pooling, self.weights, progress)
+
+        return extract(pictures, views, self.preparation, self.augmentation, self.store, engine, progress)
+
+
+def open_pass(config: Config, progress: Progress = SILENT) -> FrozenPass:
+    """Chooses engine and precision, finds the weights, opens the store.
+
+    Raises:
+        ModelError, NetworkError: the weights or the engine are not to be had.
+    """
+    section = config.backbone
+    row = CATALOG[section.name]
+    preparation = preparation_of(config)
+    augmentation = Augmentation(**config.augment.model_dump(exclude={"views"}))
+    engine = choose_engine(section.engine, section.precision)
+    weights = find_weights(row, section.weights, progress)
+    progress.note(
+        f"Backbone {row.name} ({section.weights} weights), {preparation.size} x {preparation.size} "
+        f"({preparation.resize}), engine {engine.engine}, precision {engine.precision}"
+    )
+    key = FeatureKey(preparation, row, weights.sha256, section.pooling, engine)
+    return FrozenPass(
+        row=row,
+        weights=weights,
+        pooling=section.pooling,
+        engine=engine,
+        preparation=preparation,
+        augmentation=augmentation,
+        views=tuple(view_names(config.augment.views, augmentation)),
+        store=Store(key.digest(), row.features, progress),
+    )
+
+
+def preparation_of(config: Config) -> Preparation:
+    """The picture preparation: the config's, else the backbone's own."""
+    row = CATALOG[config.backbone.name]
+    image = config.image
+    return Preparation(
+        size=image.size or row.size,
+        resize=image.resize or row.resize,
+        crop_fraction=row.crop_fraction,
+        background=image.background,
+        formats=image.formats,
+        max_megapixels=image.max_megapixels,
+        max_side=image.max_side,
+        max_file_mb=image.max_file_mb,
+    )
+
+
+def resolved(config: Config, frozen: FrozenPass) -> Config:
+    """The config with every ``auto`` and default that depends on machine or backbone replaced by what it came to."""
+    image = {"size": frozen.preparation.size, "resize": frozen.preparation.resize}
+    backbone = {"engine": frozen.engine.engine, "precision": frozen.engine.precision}
+    return config.model_copy(
+        update={
+            "image": config.image.model_copy(update=image),
+            "backbone": config.backbone.model_copy(update=backbone),
+            "dataset": config.dataset.model_copy(update={"path": config.dataset.path and config.dataset.path.resolve()}),
+        }
+    )
+
+
+def usable(index: Index, bad: dict[str, str], on_bad_image: str, max_bad_fraction: float) -> Index:
+    """The index without the pictures that cannot be read.
+
+    Args:
+        index: all pictures.
+        bad: sha256 of broken pictures, and the reason.
+        on_bad_image: ``skip`` or ``fail``.
+        max_bad_fraction: share of broken pictures above which nothing goes on.
+
+    Raises:
+        DataError: there are broken pictures and they are not to be skipped, or there are too many.
+    """
+    kept = without(index, bad)
+    if not kept.bad:
+        return kept
+    share = len(kept.bad) / (len(kept.bad) + len(kept.pictures))
+    if on_bad_image == "skip" and share <= max_bad_fraction:
+        return kept
+    listed = "\n".join(f"  - {name}: {reason}" for name, reason in list(kept.bad.items())[:10])
+    more = f"\n  and {len(kept.bad) - 10} more" if len(kept.bad) > 10 else ""
+    allowed = "dataset.on_bad_image is fail" if on_bad_image == "fail" else f"{max_bad_fraction:.1%} are allowed"
+    raise DataError(
+        f"{len(kept.bad)} of {len(kept.bad) + len(kept.pictures)} pictures cannot be read ({share:.1%}), and {allowed} "
+        f"(dataset.on_bad_image, dataset.max_bad_fraction):\n{listed}{more}"
+    )

@@ -1,0 +1,234 @@
+"""Train: index the pictures, take them through the backbone once, fit the head, measure, write the run."""
+
+import os
+import platform
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import tlcli
+from tlcli import runs
+from tlcli.bundle import save_bundle
+from tlcli.config.load import Loaded, dump_config
+from tlcli.config.schema import Config
+from tlcli.data.decode import DECODER_VERSION
+from tlcli.data.index import Index, Picture
+from tlcli.data.layout import SplitName
+from tlcli.features.extract import Extraction
+from tlcli.features.store import row_key
+from tlcli.heads.head import Fit, Head, Rows
+from tlcli.progress import SILENT, Progress
+from tlcli.workflows.dataset import indexed
+from tlcli.workflows.frozen_pass import FrozenPass, open_pass, resolved, usable
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_VERSIONS = ("keras", "numpy", "openvino", "pillow", "scikit-learn", "tensorflow")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What train made."""
+
+    run_dir: Path
+    metrics: dict[str, Any]
+    seconds: dict[str, float]
+    trainable_parameters: int
+    features: Extraction
+    index: Index
+    fit: Fit
+    name: str
+
+
+@dataclass
+class _Clock:
+    """Seconds each stage took."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        started = perf_counter()
+        yield
+        self.seconds[name] = round(perf_counter() - started, 3)
+
+
+def train(loaded: Loaded, runs_dir: Path, progress: Progress = SILENT) -> Trained:
+    """Trains a head for the config; measures training and validation pictures, never the test ones.
+
+    Raises:
+        DataError: the pictures are missing or unfit.
+        ModelError, NetworkError: the backbone's weights or the engine are not to be had.
+        ResourceError: the disk is full.
+    """
+    clock, config = _Clock(), loaded.config
+    with clock.stage("index"), progress.stage("Reading the pictures' digests"):
+        index = indexed(config.dataset, loaded.name)
+    for note in index.notes:
+        progress.note(note)
+    with clock.stage("features"):
+        frozen = open_pass(config, progress)
+        index, extraction = _features(index, frozen, config, progress)
+    with clock.stage("head"):
+        fit = _fitted(index, frozen, config, progress)
+    with clock.stage("measure"):
+        predictions = {split: predict_split(index.of(split), frozen, fit.head) for split in ("train", "validation")}
+        metrics = {split: measured(index, split, rows) for split, rows in predictions.items()}
+    with runs.new_run(runs_dir, loaded.name) as folder:
+        with clock.stage("write"):
+            _write(folder, resolved(config, frozen), index, frozen, fit, metrics, predictions)
+            if config.evaluate.figures:
+                _draw(folder / "figures", index, frozen, fit, progress)
+        record = _record(index, frozen, fit, extraction, config, clock.seconds)
+        runs.write_json(folder / "run.json", record)
+        final = runs.final_name(folder)
+    return Trained(
+        final, metrics, clock.seconds, fit.head.trainable_parameters, extraction, index, fit, loaded.name
+    )  # fmt: skip
+
+
+def _features(index: Index, frozen: FrozenPass, config: Config, progress: Progress) -> tuple[Index, Extraction]:
+    """Training pictures in all views, validation pictures plain; broken ones leave the index."""
+    training = frozen.run(index.of("train"), frozen.views, progress)
+    watching = frozen.run(index.of("validation"), frozen.views[:1], progress)
+    bad = {**training.bad, **watching.bad}
+    index = usable(index, bad, config.dataset.on_bad_image, config.dataset.max_bad_fraction)
+    return index, Extraction(training.computed + watching.computed, training.reused + watching.reused, bad)
+
+
+def split_rows(pictures: Sequence[Picture], labels: Sequence[str], views: Sequence[str], frozen: FrozenPass) -> Rows:
+    """Stored features of these pictures, view after view: features [N (K + 1), D]."""
+    numbers = {label: number for number, label in enumerate(labels)}
+    units = {unit: number for number, unit in enumerate(dict.fromkeys(p.group for p in pictures))}
+    keys = [row_key(picture.sha256, view) for view in views for picture in pictures]
+    return Rows(
+        features=frozen.store.read(keys),
+        labels=np.tile(np.array([numbers[p.label] for p in pictures], np.int64), len(views)),
+        units=np.tile(np.array([units[p.group] for p in pictures], np.int64), len(views)),
+    )
+
+
+def _fitted(index: Index, frozen: FrozenPass, config: Config, progress: Progress) -> Fit:
+    training = split_rows(index.of("train"), index.labels, frozen.views, frozen)
+    if config.head.fit == "convex":
+        from tlcli.heads.convex import fit_convex  # noqa: PLC0415 - scikit-learn takes 1 s to import
+
+        head = config.head
+        return fit_convex(
+            training, head.strengths, head.folds, head.standardize, head.class_weight, config.train.seed, progress
+        )
+    validation = split_rows(index.of("validation"), index.labels, frozen.views[:1], frozen)
+    return _minibatch(training, validation, len(index.labels), config, progress)
+
+
+def _minibatch(training: Rows, validation: Rows, classes: int, config: Config, progress: Progress) -> Fit:
+    with progress.stage("Starting TensorFlow"):
+        os.environ["KERAS_BACKEND"] = "tensorflow"
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        from tlcli.heads import minibatch  # noqa: PLC0415 - 5 s
+    plateau = config.train.reduce_on_plateau
+    recipe = minibatch.Recipe(
+        epochs=config.train.epochs,
+        batch_size=config.train.batch_size,
+        optimizer=config.train.optimizer,
+        learning_rate=config.train.learning_rate,
+        dropout=config.head.dropout,
+        standardize=config.head.standardize,
+        class_weight=config.head.class_weight,
+        plateau=minibatch.Plateau(**plateau.model_dump()) if plateau else None,
+        early_stopping=config.train.early_stopping,
+        seed=config.train.seed,
+    )
+    return minibatch.fit_minibatch(training, validation, classes, recipe, progress)
+
+
+def predict_split(pictures: Sequence[Picture], frozen: FrozenPass, head: Head) -> "NDArray[np.float64]":
+    """Probabilities [N, L] from the stored features of plain pictures."""
+    return head.probabilities(frozen.store.read(row_key(p.sha256, frozen.views[0]) for p in pictures))
+
+
+def measured(index: Index, split: SplitName, probabilities: "NDArray[np.float64]") -> dict[str, Any]:
+    """All metrics of a split."""
+    from tlcli.evaluation.metrics import measure  # noqa: PLC0415 - scikit-learn takes 1 s to import
+
+    labels = np.array([index.labels.index(p.label) for p in index.of(split)], np.int64)
+    return measure(labels, probabilities, index.labels)
+
+
+def _write(
+    folder: Path, config: Config, index: Index, frozen: FrozenPass, fit: Fit,
+    metrics: dict[str, Any], predictions: "dict[SplitName, NDArray[np.float64]]",
+) -> None:  # fmt: skip
+    (folder / "config.yaml").write_text(dump_config(config), encoding="utf-8")
+    runs.write_json(folder / "metrics.json", metrics)
+    write_predictions(folder, index, predictions)
+    columns = ("step", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "strength")
+    rows = [["" if (v := getattr(step, c)) is None else v for c in columns] for step in fit.history]
+    runs.write_csv(folder / "history.csv", columns, rows)
+    preparation = {**vars(frozen.preparation), "decoder_version": DECODER_VERSION}
+    backbone = {**_backbone_record(frozen, config), "pooling": frozen.pooling}
+    fields = {"tlcli_version": tlcli.__version__, "labels": index.labels}
+    save_bundle(folder / "model", {**fields, "backbone": backbone, "preparation": preparation}, fit.head)
+
+
+def write_predictions(folder: Path, index: Index, predictions: "dict[SplitName, NDArray[np.float64]]") -> None:
+    """predictions.csv: one line a picture of the splits predicted."""
+    header = ("path", "sha256", "split", "label", "predicted", *index.labels)
+    rows = [
+        (p.name, p.sha256, split, p.label, index.labels[int(row.argmax())], *(f"{value:.6f}" for value in row))
+        for split, probabilities in predictions.items()
+        for p, row in zip(index.of(split), probabilities, strict=True)
+    ]
+    runs.write_csv(folder / "predictions.csv", header, rows)
+
+
+def _backbone_record(frozen: FrozenPass, config: Config) -> dict[str, Any]:
+    return {
+        "name": frozen.row.name,
+        "weights": config.backbone.weights,
+        "weights_sha256": frozen.weights.sha256,
+        "engine": frozen.engine.engine,
+        "precision": frozen.engine.precision,
+    }
+
+
+def _record(
+    index: Index, frozen: FrozenPass, fit: Fit, extraction: Extraction, config: Config, seconds: dict[str, float]
+) -> dict[str, Any]:  # fmt: skip
+    return {
+        "status": "complete",
+        "seconds": seconds,
+        "pictures": index.counts(),
+        "skipped": [{"path": name, "reason": reason} for name, reason in index.bad.items()],
+        "features": {"computed": extraction.computed, "reused": extraction.reused, "views": len(frozen.views)},
+        "backbone": _backbone_record(frozen, config),
+        "head": {"fit": config.head.fit, "steps": len(fit.history), "chosen_step": fit.chosen},
+        "trainable_parameters": fit.head.trainable_parameters,
+        "seeds": {"split": config.dataset.split.seed, "augment": config.augment.seed, "train": config.train.seed},
+        "versions": {
+            "tlcli": tlcli.__version__,
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in _VERSIONS},
+        },
+        "data_digest": index.digest(),
+    }
+
+
+def _draw(folder: Path, index: Index, frozen: FrozenPass, fit: Fit, progress: Progress) -> None:
+    from tlcli.report import figures  # noqa: PLC0415 - matplotlib takes 1 s to import
+
+    with progress.stage("Drawing figures"):
+        figures.class_counts(folder / "class_counts.png", index.counts())
+        figures.samples(folder / "samples.png", index.of("train"), index.labels, frozen.preparation)
+        if len(frozen.views) > 1:
+            figures.augmented(
+                folder / "augmented.png", index.of("train"), frozen.views, frozen.preparation, frozen.augmentation
+            )
+        figures.history(folder / "history.png", fit)
