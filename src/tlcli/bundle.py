@@ -1,4 +1,7 @@
-"""The bundle: all that predict needs. ``manifest.json`` (strict) and ``head.safetensors``; the backbone stays in the cache."""
+"""The bundle: all that predict needs, in ``manifest.json`` (strict) and ``head.safetensors``.
+
+The backbone itself stays in the cache, named by the digest of its weights.
+"""
 
 import hashlib
 import json
@@ -101,11 +104,11 @@ def load_bundle(folder: Path) -> Bundle:
     manifest = _manifest(folder / "manifest.json")
     row = CATALOG.get(manifest.backbone.name)
     if row is None:
-        raise ModelError(f"The bundle {folder} needs the backbone '{manifest.backbone.name}', which this version lacks.")
+        raise ModelError(f"The bundle {folder} needs the backbone '{manifest.backbone.name}', unknown to this version.")
     if manifest.preparation.decoder_version != DECODER_VERSION:
         raise ModelError(
-            f"The bundle {folder} was made with picture preparation {manifest.preparation.decoder_version}, this version "
-            f"has {DECODER_VERSION}: train again, or use tlcli {manifest.tlcli_version}."
+            f"The bundle {folder} was made with picture preparation {manifest.preparation.decoder_version}, this "
+            f"version has {DECODER_VERSION}: train again, or use tlcli {manifest.tlcli_version}."
         )
     units = 1 if len(manifest.labels) == 2 else len(manifest.labels)
     return Bundle(manifest, _head(folder / "head.safetensors", manifest.head_sha256, (row.features, units)))

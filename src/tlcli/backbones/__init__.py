@@ -1,1 +1,1 @@
-"""Pretrained networks without their classifiers: which there are, their weights, and how they are built and converted."""
+"""Pretrained networks without their classifiers: which there are, their weights, how they are built and converted."""

@@ -129,7 +129,7 @@ def main() -> None:
 
 def _write_ir(model: object, out: Path, size: int) -> None:
     """Bytes in and one picture at a time, fixed in the graph, so that a compiled graph can be cached by its file."""
-    import openvino  # noqa: PLC0415
+    import openvino
 
     raw = out / "raw.xml"
     model.export(str(raw), format="openvino", verbose=False)  # type: ignore[attr-defined]

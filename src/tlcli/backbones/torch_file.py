@@ -46,7 +46,9 @@ class _LongStorage:
     dtype = "<i8"
 
 
-def _rebuild_tensor(storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> _Tensor:
+def _rebuild_tensor(
+    storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: Any
+) -> _Tensor:
     return _Tensor(storage, offset, tuple(shape), tuple(stride))
 
 

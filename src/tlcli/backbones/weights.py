@@ -109,8 +109,9 @@ def _check_own(path: Path, row: Backbone) -> None:
     if row.weights.digest and _digest(path, row.weights.digest) == row.weights.digest:
         return  # the publisher's own file, wherever it lies
     raise ModelError(
-        f"{path} is neither a .safetensors file nor the published ImageNet file of {row.name}; other formats can run code "
-        "when they are read and are refused. Write your Keras model's weights with safetensors.numpy.save_file("
+        f"{path} is neither a .safetensors file nor the published ImageNet file of {row.name}; other formats "
+        "can run code when they are read and are refused. Write your Keras model's weights with "
+        "safetensors.numpy.save_file("
         '{f"{i:04d}": numpy.asarray(w) for i, w in enumerate(model.weights)}, "weights.safetensors").'
     )
 

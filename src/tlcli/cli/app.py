@@ -30,7 +30,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _common(
-    version: Annotated[  # noqa: ARG001 - its callback does it
+    version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
@@ -69,11 +69,14 @@ def main() -> None:
     sys.exit(code)
 
 
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+
+
 def _unexpected(error: Exception) -> tuple[int, str]:
     if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # a wrong option, as Typer tells it
         hint = getattr(getattr(error, "ctx", None), "command_path", "tlcli")
         return int(error.exit_code), f"{error.format_message()} (see: {hint} --help)"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+    if isinstance(error, OSError) and error.errno in _DISK:
         return ResourceError.exit_code, f"{error.strerror}: {error.filename}"
     return 1, (
         f"This is a bug in tlcli {tlcli.__version__}: {type(error).__name__}: {error}\n"

@@ -13,7 +13,7 @@ def fetch(
     set_: SetOption = None,
     origin: Annotated[
         str | None,
-        typer.Option("--from", metavar="PLACE", help="An archive, folder or web address instead of the config's sources."),
+        typer.Option("--from", metavar="PLACE", help="An archive, folder or address instead of the config's sources."),
     ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -36,7 +36,7 @@ def fetch(
     screen.table(counts_table(fetched.index.counts()))
     how = f"from {fetched.source}" if fetched.source else "already there, nothing was done"
     screen.line(f"Pictures: {fetched.index.root} ({how})")
-    screen.next_command(f"tlcli train --config {config or loaded.path}")
+    screen.next_command("tlcli train" + (f" --config {config}" if config else ""))
     screen.document(
         {
             "root": str(fetched.index.root),

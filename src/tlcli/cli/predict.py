@@ -15,7 +15,7 @@ from tlcli.cli.options import (
     RunOption,
     RunsDirOption,
 )
-from tlcli.cli.render import Screen, escape, plain_table
+from tlcli.cli.render import Screen
 from tlcli.errors import DataError, ResourceError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def predict(
     runs_dir: RunsDirOption = RUNS_DIR,
     top: Annotated[int, typer.Option(min=1, metavar="K", help="Show the K likeliest classes.")] = 1,
     csv_file: Annotated[
-        Path | None, typer.Option("--csv", metavar="FILE", help="Also write a table: a line a picture, a column a class.")
+        Path | None, typer.Option("--csv", metavar="FILE", help="Also write a table, a column a class.")
     ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -63,15 +63,14 @@ def _config_name(config: str | None) -> str | None:
 
 
 def _show(screen: Screen, predicted: "Predicted", top: int) -> None:
-    table = plain_table("picture", "class", "probability")
-    table.columns[1].justify = "left"
-    table.columns[0].overflow = table.columns[1].overflow = "fold"
+    """Probability, class, path: the path comes last, so that a long one breaks nothing."""
+    width = max(len("class"), *(len(label) for label in predicted.labels))
+    screen.bold(f"probability  {'class':{width}}  picture")
     for p in predicted.predictions:
         if p.error is not None:
-            table.add_row(escape(p.path), f"[red]{escape(p.error)}[/]", "")
+            screen.line(f"{'-':>11}  {'-':{width}}  {p.path}: {p.error}")
         for rank, (label, probability) in enumerate(p.top[:top]):
-            table.add_row(escape(p.path) if rank == 0 else "", escape(label), f"{probability:.4f}")
-    screen.table(table)
+            screen.line(f"{probability:11.4f}  {label:{width}}  {p.path if rank == 0 else ''}".rstrip())
 
 
 def _record(p: "Prediction") -> dict[str, object]:

@@ -8,9 +8,19 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, SpinnerColumn, TaskID, TextColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.progress import Progress as Bars
-from rich.progress import ProgressColumn, Task, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -128,16 +138,23 @@ def counts_table(counts: Mapping[Any, Mapping[str, int]]) -> Table:
     return table
 
 
-def metrics_table(metrics: Mapping[str, Mapping[str, Any]]) -> Table:
-    """One line a split."""
-    columns = ("split", "pictures", "accuracy", "95 % interval", "balanced", "ROC-AUC", "log loss", "ECE")
-    table = plain_table(*columns, title="Measured")
-    for split, m in metrics.items():
-        low, high = m["accuracy_ci95"]
-        auc = "-" if m["roc_auc"] is None else f"{m['roc_auc']:.4f}"
-        numbers = (f"{m['balanced_accuracy']:.4f}", auc, f"{m['log_loss']:.4f}", f"{m['ece']:.4f}")
-        table.add_row(split, f"{m['n']:,}", f"{m['accuracy']:.4f}", f"{low:.4f} - {high:.4f}", *numbers)
+def metrics_table(metrics: Mapping[Any, Mapping[str, Any]]) -> Table:
+    """One column a split."""
+    table = plain_table("", *metrics, title="Measured")
+    table.add_row("pictures", *(f"{m['n']:,}" for m in metrics.values()))
+    table.add_row("accuracy", *(f"{m['accuracy']:.4f}" for m in metrics.values()))
+    table.add_row("95 % interval", *("{:.4f} - {:.4f}".format(*m["accuracy_ci95"]) for m in metrics.values()))
+    for name, key in _OTHER_METRICS.items():
+        table.add_row(name, *("-" if m[key] is None else f"{m[key]:.4f}" for m in metrics.values()))
     return table
+
+
+_OTHER_METRICS = {
+    "balanced accuracy": "balanced_accuracy",
+    "ROC-AUC": "roc_auc",
+    "log loss": "log_loss",
+    "calibration error": "ece",
+}
 
 
 def per_class_table(per_class: Mapping[str, Mapping[str, float]]) -> Table:
@@ -150,7 +167,8 @@ def per_class_table(per_class: Mapping[str, Mapping[str, float]]) -> Table:
 
 def confusion_table(matrix: list[list[int]], labels: list[str]) -> Table:
     """True classes down, predicted classes across."""
-    table = plain_table("true \\ predicted", *(escape(label) for label in labels), title="Confusion matrix, test pictures")
+    names = [escape(label) for label in labels]
+    table = plain_table("true \\ predicted", *names, title="Confusion matrix, test pictures")
     for label, row in zip(labels, matrix, strict=True):
         table.add_row(escape(label), *(f"{n:,}" for n in row))
     return table

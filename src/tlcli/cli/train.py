@@ -59,7 +59,8 @@ def _show(screen: Screen, trained: "Trained") -> None:
     screen.line()
     chosen = trained.fit.history[trained.fit.chosen - 1]
     if chosen.strength is not None:
-        how = f"logistic regression, strength {chosen.strength:g} chosen from {len(trained.fit.history)} by cross-validation"
+        tried = len(trained.fit.history)
+        how = f"logistic regression, strength {chosen.strength:g} chosen from {tried} by cross-validation"
     else:
         how = f"minibatch recipe, weights of epoch {chosen.step} of {len(trained.fit.history)}"
     screen.line(f"Head: {trained.trainable_parameters:,} trainable parameters; {how}")

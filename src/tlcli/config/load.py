@@ -3,6 +3,7 @@
 import difflib
 import json
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,10 +56,12 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float")]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] not in ("bool", "float")]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$|^[-+]?\.(?:inf|Inf|INF)$|^\.(?:nan|NaN|NAN)$"),
@@ -109,7 +112,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Loaded:
         raise UsageError(f"The config {path} cannot be read: {error}.") from error
     tree, mistakes = _compose(text, str(path))
     raw = _constructed(tree, mistakes, str(path))
-    origins = {}
+    origins: dict[Location, str] = {}
     for override in overrides:
         _override(raw, override, origins, mistakes)
     try:
@@ -119,13 +122,21 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Loaded:
         places = _Places(str(path), tree, origins)
         mistakes += [mistake for problem in error.errors() for mistake in _mistakes(problem, places)]
     if mistakes:
-        raise ConfigError(mistakes)
+        raise ConfigError(sorted(mistakes, key=_line))
     return Loaded(config, path.stem, path)
+
+
+def _line(mistake: Mistake) -> int:
+    """For the order of the file; mistakes in options come last."""
+    line = mistake.where.rpartition(":")[2]
+    return int(line) if line.isdigit() else sys.maxsize
 
 
 def dump_config(config: Config) -> str:
     """The config as YAML, every default written out."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(
+        config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, default_flow_style=None, width=100
+    )
 
 
 def _compose(text: str, file: str) -> tuple[yaml.Node | None, list[Mistake]]:
@@ -233,11 +244,12 @@ def _mistakes(problem: Any, places: _Places) -> Iterator[Mistake]:
     else:
         message = problem["msg"][0].lower() + problem["msg"][1:]
         received = problem.get("input")
-        choices = re.findall(r"[\w-]+", message.split("allowed:")[-1]) if "allowed:" in message else re.findall(r"'([^']+)'", message)
+        message, listed, allowed = message.partition("; allowed: ")
         if isinstance(received, str):
-            message += _near(received, choices)
+            message += _near(received, allowed.split(", ") if listed else re.findall(r"'([^']+)'", message))
         if not isinstance(received, dict):
             message += f" (received: {received!r:.80})"
+        message += listed + allowed
     yield Mistake(where, key, message)
 
 

@@ -31,6 +31,9 @@ def _expanded_weights(value: object) -> object:
     return value if value in ("imagenet", "random") else expand(value)
 
 
+BackboneName = Annotated[str, AfterValidator(_is_backbone), Field(json_schema_extra={"enum": list(CATALOG)})]
+
+
 class LabelRule(Section):
     """When a row belongs to a class: every limit that is written must hold."""
 
@@ -65,7 +68,7 @@ class Labels(Section):
     """What stands between cells."""
     columns: tuple[str, ...] | None = None
     """Names of the columns, for a table without a header line."""
-    classes: dict[str, LabelRule] = {}
+    classes: dict[str, LabelRule] = Field(default_factory=dict)
     """Class to rule, for labels that follow from a number or a group of values; rows that fit none are left out.
     Without it the label column holds the class."""
     split: str | None = None
@@ -95,7 +98,7 @@ class Split(Section):
     validation: Share = 0.15
     """Share of the pictures for validation, where the data has none for it."""
     test: Share = 0.15
-    """Share for test, where the data has none for it: of the validation pictures where the data has these, else of all."""
+    """Share for test, where the data has none for it: of its validation pictures where it has some, else of all."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Another seed, another choice."""
     group_by: GroupBy | None = None
@@ -162,7 +165,7 @@ class Image(Section):
 
 
 class Augment(Section):
-    """Augmented views: fixed random changes of each training picture, computed once and kept like the picture itself."""
+    """Augmented views: fixed random changes of each training picture, computed once and kept."""
 
     views: Annotated[int, Field(ge=0, le=64)] = 0
     """Views of each training picture beside the picture itself; each costs one more pass through the backbone, once."""
@@ -185,7 +188,7 @@ class Augment(Section):
 class BackboneSection(Section):
     """The frozen pretrained network."""
 
-    name: Annotated[str, AfterValidator(_is_backbone), Field(json_schema_extra={"enum": list(CATALOG)})] = "densenet201"
+    name: BackboneName = "densenet201"
     """Which network (see docs/backbones.md)."""
     weights: Annotated[str, BeforeValidator(_expanded_weights, json_schema_input_type=str)] = "imagenet"
     """imagenet (from its publisher, once), random (a baseline), or the path of a .safetensors file."""
@@ -207,7 +210,7 @@ class HeadSection(Section):
     class_weight: Literal["none", "balanced"] = "none"
     """balanced: every class has the same total weight, however many pictures it has."""
     strengths: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (
-        10000.0, 3000.0, 1000.0, 300.0, 100.0, 30.0, 10.0,
+        3000.0, 1000.0, 300.0, 100.0, 30.0, 10.0,
     )  # fmt: skip
     """convex: candidates for the weight of the L2 penalty against the summed loss."""
     folds: Annotated[int, Field(ge=2, le=20)] = 5

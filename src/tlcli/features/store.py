@@ -1,13 +1,13 @@
 """Features on disk: append-only shards that are whole or not there, named by their content, shared without locks.
 
-A shard is a safetensors file of ``keys`` uint8 [n, 32] and ``features`` float32 [n, D], named by the sha256 of its bytes.
+A shard is a safetensors file of ``keys`` uint8 [n, 32] and ``features`` float32 [n, D], named by its bytes' sha256.
 It is never changed. Two processes that compute the same picture write it twice, and either copy is right.
 """
 
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import safetensors
@@ -71,7 +71,10 @@ class Store:
         Raises:
             ResourceError: the disk is full.
         """
-        arrays = {"keys": np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), 32), "features": features}
+        arrays: dict[str, NDArray[Any]] = {
+            "keys": np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), 32),
+            "features": features,
+        }
         data = safetensors.numpy.save(arrays)
         with whole_file(self.folder / f"{hashlib.sha256(data).hexdigest()}.safetensors") as temporary:
             Path(temporary).write_bytes(data)

@@ -54,19 +54,18 @@ def fit_minibatch(train: Rows, validation: Rows, classes: int, recipe: Recipe, p
     standard = Standard.of(train.features, recipe.standardize)
     model = _model(train.features.shape[1], classes, recipe)
     with progress.stage("Training the head", recipe.epochs, "epochs"):
-        told = callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: progress.advance())  # noqa: ARG005
-        learning_rates = _LearningRates()
+        learning_rates = _LearningRates(progress)
         records = model.fit(
             _dataset(standard, train, recipe, shuffle=True),
             validation_data=_dataset(standard, validation, recipe, shuffle=False),
             epochs=recipe.epochs,
             class_weight=_class_weight(train.labels, recipe.class_weight),
-            callbacks=[learning_rates, *_callbacks(recipe), told],
+            callbacks=[learning_rates, *_callbacks(recipe)],
             verbose=0,
         ).history
     names = ("loss", "accuracy", "val_loss", "val_accuracy")
     history = tuple(
-        Step(epoch + 1, *(float(records[name][epoch]) for name in names), learning_rate=rate)
+        Step(epoch + 1, **{name: float(records[name][epoch]) for name in names}, learning_rate=rate)
         for epoch, rate in enumerate(learning_rates.rates)
     )
     weights, bias = model.layers[-1].get_weights()
@@ -122,11 +121,15 @@ def _callbacks(recipe: Recipe) -> list[Any]:
 
 
 class _LearningRates(callbacks.Callback):  # type: ignore[misc]
-    """The rate each epoch was trained with."""
+    """Keeps the rate each epoch was trained with, and tells of every epoch."""
 
-    def __init__(self) -> None:
+    def __init__(self, progress: Progress) -> None:
         super().__init__()
+        self._progress = progress
         self.rates: list[float] = []
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_begin(self, _epoch: int, _logs: Any = None) -> None:
         self.rates.append(float(self.model.optimizer.learning_rate))
+
+    def on_epoch_end(self, _epoch: int, _logs: Any = None) -> None:
+        self._progress.advance()

@@ -1,4 +1,4 @@
-"""The figures of a run, as PNG: one function a figure. Okabe and Ito's colours, which colour-blind people tell apart."""
+"""The figures of a run, as PNG: one function a figure, in colours that colour-blind people tell apart."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # Okabe & Ito 2008, in an order that also differs in lightness.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "axes.spines.top": False,
@@ -44,10 +44,10 @@ _MAX_CLASSES = 20
 _SAMPLES = 6
 
 
-def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, "NDArray[Any]"]:
+def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, "NDArray[Any]"]:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+    return figure, figure.subplots(rows, columns, squeeze=False)
 
 
 def _save(figure: Figure, path: Path) -> None:
@@ -159,7 +159,8 @@ def confusion_matrix(path: Path, matrix: Sequence[Sequence[int]], labels: Sequen
         axis = axes[0, 0]
         image = axis.imshow(shares, cmap="cividis", vmin=0, vmax=1)
         names = [_shortened(label, 16) for label in labels]
-        axis.set_xticks(range(len(labels)), names, rotation=45 if len(labels) > 3 else 0, ha="right" if len(labels) > 3 else "center")
+        slanted = {"rotation": 45, "ha": "right"} if len(labels) > 3 else {}
+        axis.set_xticks(range(len(labels)), names, **slanted)
         axis.set_yticks(range(len(labels)), names)
         axis.set_xlabel("predicted")
         axis.set_ylabel("true")

@@ -26,7 +26,7 @@ class Evaluated:
     """What evaluate measured."""
 
     run_dir: Path
-    metrics: dict[str, Any]
+    metrics: dict[SplitName, dict[str, Any]]
     fail_under: float | None
     """The limit in the run's config."""
 
@@ -64,11 +64,14 @@ def _same_data(config: Config, record: dict[str, Any], run: Path) -> Index:
     seen = Index(index.root, index.labels, tuple(p for p in index.pictures if p.name not in skipped), {}, ())
     if seen.digest() != record.get("data_digest"):
         raise DataError(
-            f"The pictures in {index.root} are not those this run was trained on (files were added, removed or changed), "
-            f"so its test pictures are no longer certain; train again: tlcli train --config {run.parent.name}"
+            f"The pictures in {index.root} are not those this run was trained on (files were added, removed or "
+            f"changed), so training pictures might be among the test ones; train again: tlcli train --config "
+            f"{run.parent.name}"
         )
     if not seen.of("test"):
-        raise DataError("This run has no test pictures; set dataset.split.test above 0 (or add a test folder) and train.")
+        raise DataError(
+            "This run has no test pictures; set dataset.split.test above 0 or add a test folder, and train."
+        )
     return seen
 
 

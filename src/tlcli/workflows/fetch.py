@@ -41,7 +41,7 @@ def fetch(loaded: Loaded, origin: str | None = None, progress: Progress = SILENT
     """
     dataset = loaded.config.dataset
     root = located(dataset) if origin is None else None
-    source, failures = "", []
+    source, failures = "", list[str]()
     if root is None:
         sources = dataset.sources if origin is None else (_source_of(origin),)
         root, source, failures = _first(sources, dataset, loaded.name, progress)

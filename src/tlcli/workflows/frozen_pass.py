@@ -88,12 +88,13 @@ def preparation_of(config: Config) -> Preparation:
 def resolved(config: Config, frozen: FrozenPass) -> Config:
     """The config with every ``auto`` and default that depends on machine or backbone replaced by what it came to."""
     image = {"size": frozen.preparation.size, "resize": frozen.preparation.resize}
+    path = config.dataset.path and config.dataset.path.resolve()
     backbone = {"engine": frozen.engine.engine, "precision": frozen.engine.precision}
     return config.model_copy(
         update={
             "image": config.image.model_copy(update=image),
             "backbone": config.backbone.model_copy(update=backbone),
-            "dataset": config.dataset.model_copy(update={"path": config.dataset.path and config.dataset.path.resolve()}),
+            "dataset": config.dataset.model_copy(update={"path": path}),
         }
     )
 

@@ -132,7 +132,7 @@ def _graph(bundle: Bundle, progress: Progress) -> Exported:
     weights = find_weights(bundle.backbone, record.weights, progress)
     if weights.sha256 != record.weights_sha256:
         raise ModelError(
-            f"The weights in {weights.path} are not those this model was trained with (sha256 {weights.sha256[:12]}..., "
-            f"expected {record.weights_sha256[:12]}...); put the right file there, or train again."
+            f"The weights in {weights.path} are not those this model was trained with (sha256 {weights.sha256[:12]}, "
+            f"expected {record.weights_sha256[:12]}); put the right file there, or train again."
         )
     return exported(bundle.backbone, size, record.pooling, weights, progress)

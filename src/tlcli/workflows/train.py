@@ -32,13 +32,16 @@ if TYPE_CHECKING:
 
 _VERSIONS = ("keras", "numpy", "openvino", "pillow", "scikit-learn", "tensorflow")
 
+_LOOKED_AT: tuple[SplitName, ...] = ("train", "validation")
+"""The splits that train measures; the test pictures are left to evaluate."""
+
 
 @dataclass(frozen=True)
 class Trained:
     """What train made."""
 
     run_dir: Path
-    metrics: dict[str, Any]
+    metrics: dict[SplitName, dict[str, Any]]
     seconds: dict[str, float]
     trainable_parameters: int
     features: Extraction
@@ -79,7 +82,7 @@ def train(loaded: Loaded, runs_dir: Path, progress: Progress = SILENT) -> Traine
     with clock.stage("head"):
         fit = _fitted(index, frozen, config, progress)
     with clock.stage("measure"):
-        predictions = {split: predict_split(index.of(split), frozen, fit.head) for split in ("train", "validation")}
+        predictions = {split: predict_split(index.of(split), frozen, fit.head) for split in _LOOKED_AT}
         metrics = {split: measured(index, split, rows) for split, rows in predictions.items()}
     with runs.new_run(runs_dir, loaded.name) as folder:
         with clock.stage("write"):
@@ -164,7 +167,7 @@ def measured(index: Index, split: SplitName, probabilities: "NDArray[np.float64]
 
 def _write(
     folder: Path, config: Config, index: Index, frozen: FrozenPass, fit: Fit,
-    metrics: dict[str, Any], predictions: "dict[SplitName, NDArray[np.float64]]",
+    metrics: dict[SplitName, dict[str, Any]], predictions: "dict[SplitName, NDArray[np.float64]]",
 ) -> None:  # fmt: skip
     (folder / "config.yaml").write_text(dump_config(config), encoding="utf-8")
     runs.write_json(folder / "metrics.json", metrics)

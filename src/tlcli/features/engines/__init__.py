@@ -39,7 +39,9 @@ class EngineChoice:
     """Of the library that runs the network; its results may differ between versions."""
 
 
-def choose_engine(engine: Literal["auto", "openvino", "keras"], precision: Literal["auto", "f32", "bf16"]) -> EngineChoice:
+def choose_engine(
+    engine: Literal["auto", "openvino", "keras"], precision: Literal["auto", "f32", "bf16"]
+) -> EngineChoice:
     """OpenVINO where it is installed, with bfloat16 where the processor has it (2 times the speed of float32).
 
     Raises:
@@ -55,7 +57,7 @@ def choose_engine(engine: Literal["auto", "openvino", "keras"], precision: Liter
 
     has_bf16 = openvino.has_bf16()
     if precision == "bf16" and not has_bf16:
-        raise ModelError("backbone.precision is bf16, and this processor has no bfloat16 arithmetic; allowed: auto, f32.")
+        raise ModelError("backbone.precision is bf16, and this processor has no bfloat16; allowed: auto, f32.")
     return EngineChoice("openvino", ("bf16" if has_bf16 else "f32") if precision == "auto" else precision, version)
 
 
@@ -70,14 +72,18 @@ def open_engine(
     return _ENGINES[choice.engine](choice.precision, row, size, pooling, weights, progress)
 
 
-def _openvino(precision: Precision, row: Backbone, size: int, pooling: str, weights: Weights, progress: Progress) -> Engine:
+def _openvino(
+    precision: Precision, row: Backbone, size: int, pooling: str, weights: Weights, progress: Progress
+) -> Engine:  # fmt: skip
     from tlcli.backbones.export_ir import exported  # noqa: PLC0415
     from tlcli.features.engines.openvino import OpenVINOEngine  # noqa: PLC0415
 
     return OpenVINOEngine(exported(row, size, pooling, weights, progress), precision)
 
 
-def _keras(precision: Precision, row: Backbone, size: int, pooling: str, weights: Weights, progress: Progress) -> Engine:
+def _keras(
+    precision: Precision, row: Backbone, size: int, pooling: str, weights: Weights, progress: Progress
+) -> Engine:  # fmt: skip
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with progress.stage("Starting TensorFlow"):
