@@ -22,10 +22,13 @@ from tlcli.heads.head import Head
 
 FORMAT_VERSION = 1
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+_Level = Annotated[int, Field(ge=0, le=255)]
+# Those of the config, and no other: Pillow hands EPS to an external program.
+_Format = Literal["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "ICO", "JPEG2000", "PPM", "TGA"]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class BackboneRecord(_Strict):
@@ -47,11 +50,11 @@ class PreparationRecord(_Strict):
     size: Annotated[int, Field(ge=1, le=4096)]
     resize: Literal["crop", "pad", "squash"]
     crop_fraction: Annotated[float, Field(gt=0, le=1)]
-    background: tuple[int, int, int]
-    formats: tuple[str, ...]
-    max_megapixels: float
-    max_side: int
-    max_file_mb: float
+    background: tuple[_Level, _Level, _Level]
+    formats: Annotated[tuple[_Format, ...], Field(min_length=1)]
+    max_megapixels: Annotated[float, Field(gt=0, le=1000)]
+    max_side: Annotated[int, Field(gt=0)]
+    max_file_mb: Annotated[float, Field(gt=0)]
 
 
 class Manifest(_Strict):
@@ -110,6 +113,13 @@ def load_bundle(folder: Path) -> Bundle:
             f"The bundle {folder} was made with picture preparation {manifest.preparation.decoder_version}, this "
             f"version has {DECODER_VERSION}: train again, or use tlcli {manifest.tlcli_version}."
         )
+    if manifest.preparation.size < row.min_size:
+        raise ModelError(
+            f"The bundle {folder} makes pictures {manifest.preparation.size} pixels wide, and {row.name} takes "
+            f"{row.min_size} or more: it is damaged. Train again."
+        )
+    if len(set(manifest.labels)) < len(manifest.labels):
+        raise ModelError(f"The bundle {folder} names a class twice: it is damaged. Train again.")
     units = 1 if len(manifest.labels) == 2 else len(manifest.labels)
     return Bundle(manifest, _head(folder / "head.safetensors", manifest.head_sha256, (row.features, units)))
 
@@ -117,9 +127,12 @@ def load_bundle(folder: Path) -> Bundle:
 def _manifest(path: Path) -> Manifest:
     try:
         text = path.read_text(encoding="utf-8")
-        version = json.loads(text).get("format_version")
+        fields = json.loads(text)
+        if not isinstance(fields, dict):
+            raise ModelError(f"{path} is not a valid manifest: it holds no JSON object. Train again.")
+        version = fields.get("format_version")
         if version != FORMAT_VERSION:
-            raise ModelError(f"{path} has bundle format {version}, this version of tlcli reads {FORMAT_VERSION}.")
+            raise ModelError(f"{path} has bundle format {version!r:.40}, this version of tlcli reads {FORMAT_VERSION}.")
         return Manifest.model_validate_json(text)
     except OSError as error:
         raise ModelError(f"There is no model here: {path} cannot be read ({error.strerror}).") from error
@@ -127,7 +140,7 @@ def _manifest(path: Path) -> Manifest:
         problem = error.errors()[0]
         place = ".".join(str(part) for part in problem["loc"])
         raise ModelError(f"{path} is not a valid manifest: {place}: {problem['msg']}.") from error
-    except (ValueError, AttributeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{path} is not a valid manifest: {error}.") from error
 
 
@@ -139,7 +152,7 @@ def _head(path: Path, sha256: str, shape: tuple[int, int]) -> Head:
         arrays = safetensors.numpy.load(data)
     except OSError as error:
         raise ModelError(f"The head {path} cannot be read ({error.strerror}).") from error
-    except safetensors.SafetensorError as error:
+    except (safetensors.SafetensorError, KeyError) as error:  # KeyError: bfloat16, which NumPy does not know
         raise ModelError(f"{path} is not a safetensors file: {error}.") from error
     shapes = {"weights": shape, "bias": (shape[1],)}
     if {name: array.shape for name, array in arrays.items()} != shapes:

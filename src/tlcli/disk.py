@@ -10,7 +10,8 @@ from pathlib import Path
 
 from tlcli.errors import ResourceError
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What the system says when a disk, or a user's share of it, is full."""
 
 
 def cache_folder() -> Path:
@@ -38,7 +39,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         sync_folder(path.parent)
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in FULL:
             raise disk_full(path) from error
         raise
     finally:

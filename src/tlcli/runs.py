@@ -1,6 +1,7 @@
 """Run folders: built under a ``.partial`` name, renamed when complete, found again by name or as the latest."""
 
 import csv
+import glob
 import io
 import json
 import os
@@ -13,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from tlcli.disk import disk_full, sync_folder, write_text
-from tlcli.errors import ModelError, ResourceError
+from tlcli.errors import ModelError, ResourceError, UsageError
+
+_LATEST = "latest"
 
 
 @contextmanager
@@ -25,7 +28,10 @@ def new_run(runs_dir: Path, config_name: str) -> Iterator[Path]:
 
     Raises:
         ResourceError: the folder cannot be made.
+        UsageError: the config has the name of the pointer.
     """
+    if config_name == _LATEST:
+        raise UsageError(f"A config cannot be called '{_LATEST}', as {runs_dir / _LATEST} points to the newest run.")
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
     partial = runs_dir / config_name / f"{name}.partial"
     try:
@@ -38,8 +44,8 @@ def new_run(runs_dir: Path, config_name: str) -> Iterator[Path]:
         sync_folder(partial)
         partial.replace(final)
         sync_folder(final.parent)
-        _point(runs_dir / config_name / "latest", final)
-        _point(runs_dir / "latest", final)
+        _point(runs_dir / config_name / _LATEST, final)
+        _point(runs_dir / _LATEST, final)
     except OSError as error:
         if error.errno is not None and shutil.disk_usage(runs_dir).free < 1 << 20:
             raise disk_full(partial) from error
@@ -72,7 +78,7 @@ def find_run(runs_dir: Path, config_name: str | None = None, run: Path | None = 
         if not (run / "run.json").is_file():
             raise ModelError(f"{run} is not a run folder (it has no run.json); runs lie in {runs_dir}/NAME/.")
         return run.resolve()
-    pattern = f"{config_name or '*'}/*/run.json"
+    pattern = f"{glob.escape(config_name) if config_name else '*'}/*/run.json"
     complete = [path.parent for path in runs_dir.glob(pattern) if not path.parent.is_symlink()]
     complete = [path for path in complete if not path.name.endswith(".partial")]
     if not complete:
@@ -84,7 +90,7 @@ def find_run(runs_dir: Path, config_name: str | None = None, run: Path | None = 
 
 def write_json(path: Path, value: Any) -> None:
     """JSON for people and programs: indented, UTF-8; numbers that are not finite are refused."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    _write(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -95,7 +101,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} cannot be read ({error}); train again.") from error
     if not isinstance(value, dict):
         raise ModelError(f"{path} is not what a run holds; train again.")
@@ -108,4 +114,9 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(rows)
-    write_text(path, text.getvalue())
+    _write(path, text.getvalue())
+
+
+def _write(path: Path, text: str) -> None:
+    """The odd bytes of a file name that is no UTF-8 stand escaped, as JSON would: ``\\udcff``."""
+    write_text(path, text.encode(errors="backslashreplace").decode())

@@ -89,7 +89,9 @@ def save_random_weights(row: Backbone, path: Path, seed: int) -> None:
     for number, variable in enumerate(_network(row, row.size, "avg").weights):
         shape = tuple(variable.shape)
         if len(shape) > 1:
-            arrays[f"{number:04d}"] = random.normal(0, (2 / math.prod(shape[:-1])) ** 0.5, shape).astype(np.float32)
+            is_depthwise = len(shape) == 4 and shape[-1] == 1  # [h, w, C, 1]: a channel's input is that channel alone
+            inputs = math.prod(shape[:2] if is_depthwise else shape[:-1])
+            arrays[f"{number:04d}"] = random.normal(0, (2 / inputs) ** 0.5, shape).astype(np.float32)
         else:
             is_scale = variable.name in ("gamma", "variance", "moving_variance")
             arrays[f"{number:04d}"] = np.full(shape, 1 if is_scale else 0, np.float32)

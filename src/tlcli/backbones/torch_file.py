@@ -2,15 +2,16 @@
 
 The file is five pickles (magic number, protocol, machine, state, storage keys) followed by the raw storages, each an
 8-byte element count and little-endian data (pytorch/pytorch, torch/serialization.py, ``_legacy_save``). The pickles are
-read by an unpickler that knows four names, all bound to functions of this module: anything else is refused, so no code
-of the file's choosing ever runs.
+read by an unpickler that knows four names, none bound to anything that a file could run or alter: anything else is
+refused, so no code of the file's choosing ever runs.
 """
 
+import math
+import os
 import pickle
 from collections import OrderedDict
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -23,27 +24,21 @@ _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
 
 
-@dataclass(frozen=True)
-class _Storage:
+# Tuples and strings, since a pickle can set attributes (BUILD) of whatever it gets hold of, even of a frozen dataclass.
+class _Storage(NamedTuple):
     key: str
     dtype: str
     elements: int
 
 
-@dataclass(frozen=True)
-class _Tensor:
+class _Tensor(NamedTuple):
     storage: _Storage
     offset: int
     shape: tuple[int, ...]
     stride: tuple[int, ...]
 
 
-class _FloatStorage:
-    dtype = "<f4"
-
-
-class _LongStorage:
-    dtype = "<i8"
+_FLOAT, _LONG = "<f4", "<i8"
 
 
 def _rebuild_tensor(
@@ -55,8 +50,8 @@ def _rebuild_tensor(
 _ALLOWED = {
     ("collections", "OrderedDict"): OrderedDict,
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-    ("torch", "FloatStorage"): _FloatStorage,
-    ("torch", "LongStorage"): _LongStorage,
+    ("torch", "FloatStorage"): _FLOAT,
+    ("torch", "LongStorage"): _LONG,
 }
 
 
@@ -68,10 +63,17 @@ class _TensorUnpickler(pickle.Unpickler):
             raise pickle.UnpicklingError(f"{module}.{name} is not allowed, only tensors are") from None
 
     def persistent_load(self, pid: Any) -> _Storage:
-        kind, storage_type, key, _location, elements, view = pid
-        if kind != "storage" or view is not None or storage_type not in (_FloatStorage, _LongStorage):
+        kind, dtype, key, _location, elements, view = pid
+        if kind != "storage" or view is not None or dtype not in (_FLOAT, _LONG):
             raise pickle.UnpicklingError("it refers to something that is no plain storage")
-        return _Storage(str(key), storage_type.dtype, int(elements))
+        return _Storage(str(key), dtype, int(elements))
+
+
+# What pickle and numpy raise on broken data; one flipped byte can ask for more memory than there is.
+_BROKEN = (
+    pickle.UnpicklingError, ValueError, TypeError, KeyError, AttributeError, EOFError, IndexError, OverflowError,
+    MemoryError,
+)  # fmt: skip
 
 
 def read_tensors(path: Path) -> dict[str, "NDArray[Any]"]:
@@ -89,8 +91,8 @@ def read_tensors(path: Path) -> dict[str, "NDArray[Any]"]:
             state = _next(file)
             storages = _storages(file, state, _next(file))
             return {name: _array(tensor, storages) for name, tensor in state.items()}
-    except (pickle.UnpicklingError, ValueError, TypeError, KeyError, AttributeError, EOFError, IndexError) as error:
-        raise ModelError(f"{path} cannot be read as a file of tensors: {error}.") from error
+    except _BROKEN as error:
+        raise ModelError(f"{path} cannot be read as a file of tensors: {error or type(error).__name__}.") from error
 
 
 def _next(file: IO[bytes]) -> Any:
@@ -105,17 +107,20 @@ def _storages(file: IO[bytes], state: dict[str, _Tensor], keys: list[str]) -> di
     for key in keys:
         storage = described[key]
         count = int.from_bytes(file.read(8), "little")
-        data = file.read(count * np.dtype(storage.dtype).itemsize)
-        storages[key] = np.frombuffer(data, storage.dtype)
-        if count != storage.elements or len(storages[key]) != count:
-            raise ValueError(f"storage {key} has {len(storages[key])} elements, {storage.elements} are expected")
+        size = count * np.dtype(storage.dtype).itemsize
+        if count != storage.elements or size > os.fstat(file.fileno()).st_size - file.tell():
+            raise ValueError(f"storage {key} does not hold the {storage.elements} elements that are expected")
+        storages[key] = np.frombuffer(file.read(size), storage.dtype)
     return storages
 
 
 def _array(tensor: _Tensor, storages: dict[str, "NDArray[Any]"]) -> "NDArray[Any]":
     data = storages[tensor.storage.key][tensor.offset :]
+    # A stride of 0 would repeat one element as often as the file likes.
+    repeats = math.prod(tensor.shape) > len(data)
     last = sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride, strict=True))
-    if min((*tensor.shape, 1)) < 1 or min((*tensor.stride, 0)) < 0 or tensor.offset < 0 or last >= len(data):
+    negative = min((*tensor.shape, 1)) < 1 or min((*tensor.stride, 0)) < 0 or tensor.offset < 0
+    if negative or repeats or last >= len(data):
         raise ValueError(f"a tensor of shape {tensor.shape} reaches beyond its storage")
     strides = [step * data.itemsize for step in tensor.stride]
     return np.lib.stride_tricks.as_strided(data, tensor.shape, strides, writeable=False).copy()

@@ -1,8 +1,10 @@
 """The Typer application, and main(), the only place where errors end."""
 
 import errno
+import io
 import os
 import sys
+import traceback
 import warnings
 from typing import Annotated
 
@@ -46,38 +48,52 @@ app.add_typer(config.app, name="config")
 
 def main() -> None:
     """Runs the command line and ends the process with its exit code."""
-    if "--debug" not in sys.argv:
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file name that the terminal's encoding lacks is no reason to end
+        sys.stdout.reconfigure(errors="backslashreplace")
+    debug = "--debug" in sys.argv
+    if not debug:
         warnings.simplefilter("ignore")  # libraries' warnings; what a user must know is said in words
     try:
-        sys.exit(app(standalone_mode=False) or 0)
-    except TlcliError as error:
-        code, message = error.exit_code, str(error)
-    except (KeyboardInterrupt, typer.Abort):
-        code, message = 130, "Interrupted. What was computed is kept; the same command goes on from there."
-    except BrokenPipeError:  # the reader went away, as with | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
-    except MemoryError:
-        code, message = ResourceError.exit_code, "Out of memory; close other programs or use a machine with more."
-    except Exception as error:  # noqa: BLE001 - the boundary
-        code, message = _unexpected(error)
-    if "--debug" in sys.argv:
-        import traceback  # noqa: PLC0415
-
-        traceback.print_exc()
-    render.print_error(message)
+        code = app(standalone_mode=False) or 0
+        sys.stdout.flush()  # where a reader that went away still ends below
+        message = _INTERRUPTED if code == 130 else ""  # Typer makes this code of Ctrl-C
+    except BaseException as error:  # noqa: BLE001 - the boundary
+        code, message = _ending(error)
+        if debug:
+            traceback.print_exception(error)
+    if message:
+        render.print_error(message)
     sys.exit(code)
 
 
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+_INTERRUPTED = "Interrupted. What was computed is kept; the same command goes on from there."
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOMEM)
 
 
-def _unexpected(error: Exception) -> tuple[int, str]:
+def _ending(error: BaseException) -> tuple[int, str]:
+    """The exit code, and what there is to say."""
+    if isinstance(error, TlcliError):
+        return error.exit_code, str(error)
+    if isinstance(error, (KeyboardInterrupt, typer.Abort)):
+        return 130, _INTERRUPTED
+    if isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError):
+        # The reader went away, as with | head; Typer and Rich have made an exit of it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141, ""
+    if isinstance(error, SystemExit):
+        raise error
+    return _unexpected(error)
+
+
+def _unexpected(error: BaseException) -> tuple[int, str]:
+    if isinstance(error, MemoryError):
+        return ResourceError.exit_code, "Out of memory; close other programs or use a machine with more."
     if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # a wrong option, as Typer tells it
         hint = getattr(getattr(error, "ctx", None), "command_path", "tlcli")
-        return int(error.exit_code), f"{error.format_message()} (see: {hint} --help)"
+        told = error.format_message()  # empty where there was no argument at all: the help is shown already
+        return int(error.exit_code), told and f"{told} (see: {hint} --help)"
     if isinstance(error, OSError) and error.errno in _DISK:
-        return ResourceError.exit_code, f"{error.strerror}: {error.filename}"
+        return ResourceError.exit_code, ": ".join(str(part) for part in (error.strerror, error.filename) if part)
     return 1, (
         f"This is a bug in tlcli {tlcli.__version__}: {type(error).__name__}: {error}\n"
         "Please report it with the command you ran and what it prints with --debug."

@@ -12,6 +12,7 @@ from tlcli.cli.options import (
     QuietOption,
     RunOption,
     RunsDirOption,
+    again,
 )
 from tlcli.cli.render import Screen, confusion_table, metrics_table, per_class_table, print_error
 from tlcli.errors import DataError
@@ -51,7 +52,8 @@ def evaluate(
     low, high = test["accuracy_ci95"]
     screen.bold(f"Test accuracy {test['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}, {test['n']:,} pictures)")
     screen.line(f"Results: {done.run_dir} (metrics.json, predictions.csv, figures/)")
-    screen.next_command("tlcli predict PICTURE" + ("" if run is None else f" --run {run}"))
+    which = again("--run", run) or [*again("--runs-dir", runs_dir, RUNS_DIR), *again("--config", config)]
+    screen.next_command("tlcli", "predict", "PICTURE", *which)
     screen.document(done.metrics)
     limit = done.fail_under if fail_under is None else fail_under
     if limit is not None and test["accuracy"] < limit:

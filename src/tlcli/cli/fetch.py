@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from tlcli.cli.options import ConfigOption, DebugOption, JsonOption, QuietOption, SetOption
+from tlcli.cli.options import ConfigOption, DebugOption, JsonOption, QuietOption, SetOption, again
 from tlcli.cli.render import Screen, counts_table
 
 
@@ -36,7 +36,8 @@ def fetch(
     screen.table(counts_table(fetched.index.counts()))
     how = f"from {fetched.source}" if fetched.source else "already there, nothing was done"
     screen.line(f"Pictures: {fetched.index.root} ({how})")
-    screen.next_command("tlcli train" + (f" --config {config}" if config else ""))
+    overrides = [word for override in set_ or () for word in ("--set", override)]
+    screen.next_command("tlcli", "train", *again("--config", config), *overrides)
     screen.document(
         {
             "root": str(fetched.index.root),

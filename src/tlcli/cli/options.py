@@ -20,3 +20,8 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing 
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the full traceback of an error.")]
 
 RUNS_DIR = Path("runs")
+
+
+def again(option: str, value: object, default: object = None) -> list[str]:
+    """An option for the next command, where this one was given something else than the default."""
+    return [] if value in (None, default) else [option, str(value)]

@@ -44,7 +44,9 @@ def predict(
 
     screen = Screen(as_json, quiet)
     name = _config_name(config)
-    predicted = answer(find_run(runs_dir, name, run), pictures, top, screen.progress)
+    found = find_run(runs_dir, name, run)
+    screen.progress.note(f"Model: {found}")
+    predicted = answer(found, pictures, top, screen.progress)
     _show(screen, predicted, top)
     if csv_file is not None:
         _write_csv(csv_file, predicted)
@@ -80,7 +82,7 @@ def _record(p: "Prediction") -> dict[str, object]:
 
 def _write_csv(path: Path, predicted: "Predicted") -> None:
     try:
-        with path.open("w", newline="", encoding="utf-8") as file:
+        with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
             writer = csv.writer(file)
             writer.writerow(["path", "label", "probability", *predicted.labels, "error"])
             for p in predicted.predictions:

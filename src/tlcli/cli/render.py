@@ -1,6 +1,7 @@
 """The only module that prints: results on stdout, progress, notes and errors on stderr."""
 
 import json
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -69,7 +70,7 @@ class _Bars(Progress):
 
 
 def _columns(total: int | None, unit: str) -> list[ProgressColumn]:
-    title = TextColumn("{task.description}")
+    title = TextColumn("{task.description}", markup=False)
     if total is None and unit != "bytes":
         return [SpinnerColumn(), title]
     if unit == "bytes":
@@ -84,6 +85,7 @@ class Screen:
         self._as_json = as_json
         self.errors = Console(stderr=True, quiet=quiet)
         self._out = self.errors if as_json else Console(quiet=quiet)
+        self._quiet = quiet
         self.progress = Progress() if quiet else _Bars(self.errors)
 
     def line(self, text: str = "") -> None:
@@ -94,13 +96,15 @@ class Screen:
         """A line that stands out."""
         self._out.print(text, markup=False, highlight=False, soft_wrap=True, style="bold")
 
-    def next_command(self, command: str) -> None:
-        """What to run next."""
-        self._out.print(f"Next: [bold cyan]{escape(command)}[/]", highlight=False, soft_wrap=True)
+    def next_command(self, *words: str) -> None:
+        """What to run next, quoted for a shell."""
+        self._out.print(Text.assemble("Next: ", (shlex.join(words), "bold cyan")), soft_wrap=True)
 
     def table(self, table: Table) -> None:
-        """A table."""
-        self._out.print(table)
+        """A table; wider than the screen where it must be, as a number with its end cut off is another number."""
+        needed = self._out.measure(table, options=self._out.options.update(width=10_000)).maximum
+        wide = Console(width=needed, stderr=self._as_json, quiet=self._quiet)
+        (self._out if needed <= self._out.width else wide).print(table)
 
     def document(self, value: Any) -> None:
         """The one JSON document, where it was asked for."""

@@ -10,6 +10,7 @@ from tlcli.cli.options import (
     QuietOption,
     RunsDirOption,
     SetOption,
+    again,
 )
 from tlcli.cli.render import Screen, counts_table, metrics_table
 
@@ -37,8 +38,7 @@ def train(
     loaded = load_config(find_config(config), set_ or ())
     trained = run(loaded, runs_dir, screen.progress)
     _show(screen, trained)
-    default = "" if str(runs_dir) == str(RUNS_DIR) else f" --runs-dir {runs_dir}"
-    screen.next_command(f"tlcli evaluate{default}")
+    screen.next_command("tlcli", "evaluate", *again("--runs-dir", runs_dir, RUNS_DIR))
     screen.document(
         {
             "run_dir": str(trained.run_dir),

@@ -1,18 +1,22 @@
 """Reads a YAML config: every mistake at once, each with its place, what was received and what is allowed."""
 
 import difflib
+import functools
 import json
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 from pydantic import ValidationError
+from yaml.reader import ReaderError
 
 from tlcli.config.schema import Config
+from tlcli.config.yaml_core import Dumper, Loader
 from tlcli.errors import UsageError
 
 DEFAULT_CONFIG = "alien_predator"
@@ -51,24 +55,6 @@ class Loaded:
     path: Path
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2's numbers and booleans: ``1e-3`` is a number, ``no`` is a word, a key stands once."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] not in ("bool", "float")]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$|^[-+]?\.(?:inf|Inf|INF)$|^\.(?:nan|NaN|NAN)$"),
-    list("-+0123456789."),
-)  # fmt: skip
-
-
 def shipped_configs() -> dict[str, Path]:
     """The configs that come with tlcli, by name."""
     installed = Path(__file__).parents[1] / "configs"
@@ -85,9 +71,11 @@ def find_config(given: str | None) -> Path:
     if given is None:
         local = Path("configs", f"{DEFAULT_CONFIG}.yaml")
         return local if local.is_file() else shipped_configs()[DEFAULT_CONFIG]
-    path = Path(given).expanduser()
-    if path.is_file():
-        return path
+    path = Path(given)
+    with suppress(OSError, RuntimeError):  # a name of 5,000 letters; ~ of somebody who is not known here
+        path = path.expanduser()
+        if path.is_file():
+            return path
     shipped = shipped_configs()
     if given in shipped:
         return shipped[given]
@@ -117,7 +105,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Loaded:
         _override(raw, override, origins, mistakes)
     try:
         # JSON's strictness is the one meant: a list is a tuple, a text is a path, but "3" is no number.
-        config = Config.model_validate_json(json.dumps(raw, default=str))
+        config = Config.model_validate_json(json.dumps(raw))
     except ValidationError as error:
         places = _Places(str(path), tree, origins)
         mistakes += [mistake for problem in error.errors() for mistake in _mistakes(problem, places)]
@@ -129,34 +117,47 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Loaded:
 def _line(mistake: Mistake) -> int:
     """For the order of the file; mistakes in options come last."""
     line = mistake.where.rpartition(":")[2]
-    return int(line) if line.isdigit() else sys.maxsize
+    return int(line) if line.isdigit() and not mistake.where.startswith(_SET) else sys.maxsize
 
 
 def dump_config(config: Config) -> str:
     """The config as YAML, every default written out."""
-    return yaml.safe_dump(
-        config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, default_flow_style=None, width=100
-    )
+    tree = config.model_dump(mode="json")
+    return yaml.dump(tree, None, Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
 
 
 def _compose(text: str, file: str) -> tuple[yaml.Node | None, list[Mistake]]:
     try:
-        tree = yaml.compose(text, _Loader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f"{file}:{mark.line + 1}" if mark else file
-        raise ConfigError([Mistake(where, "", f"not valid YAML: {error.problem or error.context}")]) from error
+        tree = yaml.compose(text, Loader)
     except yaml.YAMLError as error:
-        raise ConfigError([Mistake(file, "", f"not valid YAML: {' '.join(str(error).split())}")]) from error
+        raise ConfigError([_not_yaml(error, text, file)]) from error
     return tree, list(_doubled(tree, file)) if tree else []
 
 
+def _not_yaml(error: yaml.YAMLError, text: str, file: str) -> Mistake:
+    if isinstance(error, ReaderError):
+        line = text.count("\n", 0, error.position) + 1
+        return Mistake(f"{file}:{line}", "", f"not valid YAML: the character U+{error.character:04X} is not allowed")
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    return Mistake(f"{file}:{mark.line + 1}" if mark else file, "", f"not valid YAML: {_problem(error)}")
+
+
+def _problem(error: yaml.YAMLError) -> str:
+    """What the parser was doing, and what came in between."""
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return " ".join(str(error).split())
+    begun, came = error.context_mark, error.problem_mark
+    since = f" begun in line {begun.line + 1}" if begun and came and begun.line != came.line else ""
+    doing = f"{error.context}{since}: " if error.context else ""
+    return f"{doing}{error.problem}"
+
+
 def _constructed(tree: yaml.Node | None, mistakes: list[Mistake], file: str) -> dict[str, Any]:
-    loader = _Loader("")
+    loader = Loader("")
     try:
         raw = loader.construct_document(tree) if tree else {}
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError([*mistakes, Mistake(file, "", f"not valid YAML: {' '.join(str(error).split())}")]) from error
+    except yaml.YAMLError as error:
+        raise ConfigError(sorted([*mistakes, _not_yaml(error, "", file)], key=_line)) from error
     finally:
         loader.dispose()
     if not isinstance(raw, dict):
@@ -179,17 +180,20 @@ def _doubled(tree: yaml.Node, file: str, above: str = "") -> Iterator[Mistake]:
             yield from _doubled(value, file, f"{above}{number}.")
 
 
+_SET = "--set "
+
+
 def _override(raw: dict[str, Any], override: str, origins: dict[Location, str], mistakes: list[Mistake]) -> None:
     key, equals, text = override.partition("=")
-    where = f"--set {override}"
+    where = f"{_SET}{override:.100}"
     parts = key.strip().split(".")
     if not equals or not all(parts) or len(parts) < 2:
         mistakes.append(Mistake(where, "", "write --set section.key=value"))
         return
     try:
-        value = yaml.load(text, _Loader)  # noqa: S506 - derived from SafeLoader
-    except yaml.YAMLError:
-        mistakes.append(Mistake(where, key, "the value is not valid YAML"))
+        value = yaml.load(text, Loader)  # noqa: S506 - derived from SafeLoader
+    except yaml.YAMLError as error:
+        mistakes.append(Mistake(where, key, f"the value is not valid YAML: {_problem(error)}"))
         return
     target: Any = raw
     for part in parts[:-1]:
@@ -234,23 +238,44 @@ def _child(node: yaml.Node | None, part: str | int) -> tuple[int, yaml.Node] | N
 
 
 def _mistakes(problem: Any, places: _Places) -> Iterator[Mistake]:
-    location: Location = problem["loc"]
+    location: Location = problem["loc"] or tuple(problem["ctx"]["key"].split("."))
     where, key = places(location), _dotted(location)
     if problem["type"] == "extra_forbidden":
-        allowed = sorted(_properties(Config.model_json_schema(), location[:-1]))
+        allowed = sorted(_properties(_schema(), location[:-1]))
         message = f"unknown key{_near(str(location[-1]), allowed)}; allowed here: {', '.join(allowed)}"
     elif problem["type"] == "missing":
-        message = "this key is required"
+        message = "this key is required" if isinstance(location[-1], str) else "a value is missing here"
     else:
-        message = problem["msg"][0].lower() + problem["msg"][1:]
+        wording = _WORDING.get(problem["type"])
+        message = wording.format_map(problem.get("ctx", {})) if wording else _lower(problem["msg"])
         received = problem.get("input")
-        message, listed, allowed = message.partition("; allowed: ")
-        if isinstance(received, str):
-            message += _near(received, allowed.split(", ") if listed else re.findall(r"'([^']+)'", message))
+        message, listed, names = message.partition("; allowed: ")
+        words = [received] if isinstance(received, str) else received if isinstance(received, dict) else ()
+        choices = names.split(", ") if listed else re.findall(r"'([^']+)'", message)
+        message += next(filter(None, (_near(word, choices) for word in words)), "")
         if not isinstance(received, dict):
             message += f" (received: {received!r:.80})"
-        message += listed + allowed
+        message += listed + names
     yield Mistake(where, key, message)
+
+
+_WORDING = {
+    "model_type": "input should be a mapping of keys to values",
+    "dict_type": "input should be a mapping of keys to values",
+    "tuple_type": "input should be a list",
+    "too_short": "input should have {min_length} values or more",
+    "too_long": "input should have {max_length} values or fewer",
+}
+"""Where JSON's words are not YAML's."""
+
+
+def _lower(sentence: str) -> str:
+    return sentence[0].lower() + sentence[1:]
+
+
+@functools.cache
+def _schema() -> dict[str, Any]:
+    return Config.model_json_schema()
 
 
 def _dotted(location: Location) -> str:

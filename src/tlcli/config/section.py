@@ -8,13 +8,15 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic_core import PydanticCustomError
 
-_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
+_VARIABLE = re.compile(r"\$(?:(\w+)|\{([^}]*)\})")
 
 
 class Section(BaseModel):
     """Strict (no "3" for 3), frozen, unknown keys refused; descriptions are the docstrings below the fields."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        strict=True, frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 def expand(value: object) -> object:
@@ -25,9 +27,15 @@ def expand(value: object) -> object:
         name = match.group(1) or match.group(2)
         if name not in os.environ:
             raise PydanticCustomError("variable", "the environment variable {name} is not set", {"name": f"${name}"})
-    if not value.strip():
+    try:
+        expanded = os.path.expandvars(Path(value).expanduser() if value else "")
+    except RuntimeError as error:  # ~name of somebody who is not known here
+        raise PydanticCustomError(
+            "home", "there is no home folder for {name}", {"name": Path(value).parts[0]}
+        ) from error
+    if not expanded.strip():
         raise PydanticCustomError("empty_path", "a path cannot be empty")
-    return os.path.expandvars(Path(value).expanduser())
+    return expanded
 
 
 ExpandedPath = Annotated[Path, BeforeValidator(expand, json_schema_input_type=str)]

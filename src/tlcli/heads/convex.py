@@ -105,14 +105,27 @@ def _quietly(fit: Callable[..., Any], *arguments: Any) -> None:
 
 def _folds(rows: Rows, folds: int, seed: int) -> "Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]":
     """Row numbers fitted and held out; units stay whole, classes are spread evenly."""
-    units, first, unit = np.unique(rows.units, return_index=True, return_inverse=True)
-    labels = rows.labels[first]  # [units]
-    if (labels[unit] != rows.labels).any():  # groups that hold several classes
-        splitter = StratifiedGroupKFold(max(2, min(folds, len(units))), shuffle=True, random_state=seed)
-        yield from splitter.split(rows.features, rows.labels, unit)
-        return
-    count = min(folds, int(np.bincount(labels).min()))
+    units, unit = np.unique(rows.units, return_inverse=True)
+    holds = np.unique(np.stack([rows.labels, unit]), axis=1)  # [2, pairs]: which class is in which unit
+    count = min(folds, int(np.bincount(holds[0]).min()))
     if count < 2:
         raise DataError("A class has one different picture (or group) for training; cross-validation needs at least 2.")
+    if holds.shape[1] > len(units):  # groups that hold several classes
+        yield from _group_folds(rows, unit, count, seed)
+        return
+    labels = holds[0][np.argsort(holds[1])]  # [units]
     for fitted, held in StratifiedKFold(count, shuffle=True, random_state=seed).split(units, labels):
         yield np.flatnonzero(np.isin(unit, fitted)), np.flatnonzero(np.isin(unit, held))
+
+
+def _group_folds(
+    rows: Rows, unit: "NDArray[np.int64]", count: int, seed: int
+) -> "list[tuple[NDArray[np.int64], NDArray[np.int64]]]":  # fmt: skip
+    """Like :func:`_folds`, less the folds that hold out every group of a class: nothing fitted could tell it."""
+    splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+    classes = len(np.unique(rows.labels))
+    splits = splitter.split(rows.features, rows.labels, unit)
+    usable = [(fitted, held) for fitted, held in splits if len(np.unique(rows.labels[fitted])) == classes]
+    if not usable:
+        raise DataError("The groups cannot be divided so that every class is on both sides; use smaller groups.")
+    return usable

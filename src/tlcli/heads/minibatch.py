@@ -56,8 +56,10 @@ def fit_minibatch(train: Rows, validation: Rows, classes: int, recipe: Recipe, p
     with progress.stage("Training the head", recipe.epochs, "epochs"):
         learning_rates = _LearningRates(progress)
         records = model.fit(
-            _dataset(standard, train, recipe, shuffle=True),
-            validation_data=_dataset(standard, validation, recipe, shuffle=False),
+            standard.apply(train.features).astype(np.float32),
+            train.labels,
+            validation_data=(standard.apply(validation.features).astype(np.float32), validation.labels),
+            batch_size=recipe.batch_size,
             epochs=recipe.epochs,
             class_weight=_class_weight(train.labels, recipe.class_weight),
             callbacks=[learning_rates, *_callbacks(recipe)],
@@ -87,14 +89,6 @@ def _model(width: int, classes: int, recipe: Recipe) -> keras.Model:
         metrics=["accuracy"],
     )
     return model
-
-
-def _dataset(standard: Standard, rows: Rows, recipe: Recipe, shuffle: bool) -> Any:
-    features = standard.apply(rows.features).astype(np.float32)
-    dataset = tf.data.Dataset.from_tensor_slices((features, rows.labels.astype(np.float32)))
-    if shuffle:
-        dataset = dataset.shuffle(len(features), seed=recipe.seed, reshuffle_each_iteration=True)
-    return dataset.batch(recipe.batch_size).prefetch(2)
 
 
 def _class_weight(labels: "NDArray[np.int64]", mode: str) -> dict[int, float] | None:

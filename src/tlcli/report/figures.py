@@ -1,8 +1,9 @@
 """The figures of a run, as PNG: one function a figure, in colours that colour-blind people tell apart."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import matplotlib as mpl
 import numpy as np
@@ -40,8 +41,12 @@ _STYLE: dict[Any, Any] = {
     "savefig.dpi": 160,
 }
 _MAX_CLASSES = 20
-"""Classes drawn in figures that have a row a class."""
+"""Classes drawn in figures that have a row or a curve a class; their titles say so where there are more."""
+_NUMBERED = 30
+"""Classes up to which a confusion matrix has numbers and names; a larger one shows its pattern only."""
 _SAMPLES = 6
+
+Item = TypeVar("Item")
 
 
 def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, "NDArray[Any]"]:
@@ -51,31 +56,48 @@ def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tup
 
 
 def _save(figure: Figure, path: Path) -> None:
-    with whole_file(path) as temporary:
+    with whole_file(path) as temporary, warnings.catch_warnings():
+        # A class named in a script that the font lacks is drawn as boxes; a warning a character helps nobody.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.savefig(temporary, format="png")
 
 
 def _shortened(text: str, length: int = 22) -> str:
-    return text if len(text) <= length else f"{text[: length - 1]}…"
+    """A name fit for a figure: cut, ``$`` kept from starting a formula, and ``_`` from hiding a line of the legend."""
+    text = " ".join(text.split())
+    text = text if len(text) <= length else f"{text[: length - 1]}…"
+    return (f" {text}" if text.startswith("_") else text).replace("$", r"\$")
+
+
+def _titled(title: str, classes: int) -> str:
+    return title if classes <= _MAX_CLASSES else f"{title}: the first {_MAX_CLASSES} of {classes} classes"
+
+
+def _evenly(items: Sequence[Item], count: int) -> list[Item]:
+    """Up to ``count`` of the items, evenly spread over all of them."""
+    count = min(count, len(items))
+    return [items[len(items) * number // count] for number in range(count)]
 
 
 def class_counts(path: Path, counts: Mapping[Any, Mapping[str, int]]) -> None:
     """Pictures of each class in each split, as bars with their numbers."""
-    labels = list(next(iter(counts.values())))
+    every = list(next(iter(counts.values())))
+    labels = every[:_MAX_CLASSES]
     with mpl.rc_context(_STYLE):
         figure, axes = _figure(7, 1.4 + 0.62 * len(labels))
         axis: Axes = axes[0, 0]
         height = 0.8 / len(counts)
         for number, (split, by_label) in enumerate(counts.items()):
             places = np.arange(len(labels)) + (number - (len(counts) - 1) / 2) * height
-            bars = axis.barh(places, list(by_label.values()), height * 0.9, label=split, color=_COLOURS[number])
+            numbers = [by_label[label] for label in labels]
+            bars = axis.barh(places, numbers, height * 0.9, label=split, color=_COLOURS[number])
             axis.bar_label(bars, padding=3, fontsize=8)
         axis.set_yticks(range(len(labels)), [_shortened(label) for label in labels])
-        axis.invert_yaxis()
+        axis.set_ylim(len(labels) - 0.5, -0.5)
         axis.grid(axis="y", visible=False)
         axis.margins(x=0.1)
         axis.set_xlabel("pictures")
-        axis.set_title("Pictures of each class")
+        axis.set_title(_titled("Pictures of each class", len(every)))
         figure.legend(loc="outside lower center", ncols=len(counts))
         _save(figure, path)
 
@@ -85,9 +107,10 @@ def samples(path: Path, pictures: Sequence[Picture], labels: Sequence[str], prep
     shown = list(labels)[:_MAX_CLASSES]
     with mpl.rc_context(_STYLE):
         figure, axes = _figure(1.5 * _SAMPLES, 1.62 * len(shown) + 0.4, len(shown), _SAMPLES)
+        if len(labels) > len(shown):
+            figure.suptitle(_titled("Training pictures", len(labels)))
         for row, label in zip(axes, shown, strict=True):
-            of_class = [p for p in pictures if p.label == label]
-            chosen = of_class[:: max(1, len(of_class) // _SAMPLES)][:_SAMPLES]
+            chosen = _evenly([p for p in pictures if p.label == label], _SAMPLES)
             row[0].set_title(_shortened(label))
             for axis in row:
                 axis.axis("off")
@@ -100,7 +123,7 @@ def augmented(
     path: Path, pictures: Sequence[Picture], views: Sequence[str], preparation: Preparation, augmentation: Augmentation
 ) -> None:  # fmt: skip
     """Four training pictures, each beside its first five augmented views."""
-    chosen = pictures[:: max(1, len(pictures) // 4)][:4]
+    chosen = _evenly(pictures, 4)
     shown = views[:6]
     with mpl.rc_context(_STYLE):
         figure, axes = _figure(1.5 * len(shown), 1.5 * len(chosen) + 0.4, len(chosen), len(shown))
@@ -133,9 +156,10 @@ def history(path: Path, fit: Fit) -> None:
                 axis.set_xlabel("strength of the L2 penalty")
             else:
                 axis.set_xlabel("epoch")
-                axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+                axis.set_xlim(0.5, len(steps) + 0.5)
+                axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
                 _mark_lower_rates(axis, fit)
-            axis.axvline(x[fit.chosen - 1], color=_COLOURS[2], linewidth=1.2, label="chosen")
+            axis.axvline(x[fit.chosen - 1], color=_COLOURS[2], linewidth=1.2, zorder=1, label="chosen")
         handles, texts = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, texts, loc="outside lower center", ncols=4)
         _save(figure, path)
@@ -153,23 +177,27 @@ def confusion_matrix(path: Path, matrix: Sequence[Sequence[int]], labels: Sequen
     """Test pictures by true and predicted class: numbers, shaded by the share of the true class."""
     counts = np.array(matrix)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = max(3.6, 1.8 + 0.55 * len(labels))
+    numbered = len(labels) <= _NUMBERED
+    names = [_shortened(label, 16) for label in labels] if numbered else []
+    longest = max(map(len, names), default=0)
+    slanted = len(names) > 3 or longest > 10
+    side = max(3.6, 1.8 + 0.55 * min(len(labels), _NUMBERED))
+    # inches for names: 0.08 a character beside the matrix; under it, where they are slanted, 0.7 of that
+    width, height = side + 0.9 + 0.08 * longest, side + (0.056 * longest if slanted else 0)
     with mpl.rc_context({**_STYLE, "axes.grid": False}):
-        figure, axes = _figure(side + 0.9, side)
+        figure, axes = _figure(width, height)
         axis = axes[0, 0]
         image = axis.imshow(shares, cmap="cividis", vmin=0, vmax=1)
-        names = [_shortened(label, 16) for label in labels]
-        slanted = {"rotation": 45, "ha": "right"} if len(labels) > 3 else {}
-        axis.set_xticks(range(len(labels)), names, **slanted)
-        axis.set_yticks(range(len(labels)), names)
+        axis.set_xticks(range(len(names)), names, **({"rotation": 45, "ha": "right"} if slanted else {}))
+        axis.set_yticks(range(len(names)), names)
         axis.set_xlabel("predicted")
         axis.set_ylabel("true")
         axis.set_title("Confusion matrix, test pictures")
-        if len(labels) <= 30:
+        if numbered:
             for (row, column), count in np.ndenumerate(counts):
                 light = shares[row, column] > 0.55
                 axis.text(column, row, f"{count}", ha="center", va="center", color="black" if light else "white")
-        figure.colorbar(image, ax=axis, label="share of the true class", shrink=0.85)
+        figure.colorbar(image, ax=axis, label="share of the true class", shrink=0.85, aspect=6 * side)
         _save(figure, path)
 
 
@@ -177,8 +205,9 @@ def roc(path: Path, labels: Sequence[int], probabilities: "NDArray[np.float64]",
     """ROC curve of the second class (of two), or of each class against the rest, with the area below it."""
     truth = np.array(labels)
     drawn = [1] if len(names) == 2 else range(min(len(names), _MAX_CLASSES))
+    outside = len(drawn) > 8  # a legend of more lines covers the curves
     with mpl.rc_context(_STYLE):
-        figure, axes = _figure(5.4, 4.6)
+        figure, axes = _figure(8.2 if outside else 5.4, 4.6)
         axis = axes[0, 0]
         axis.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle="--", label="chance")
         for number, label in enumerate(drawn):
@@ -198,6 +227,9 @@ def roc(path: Path, labels: Sequence[int], probabilities: "NDArray[np.float64]",
         axis.set_aspect("equal")
         axis.set_xlabel("false positive rate")
         axis.set_ylabel("true positive rate")
-        axis.set_title("ROC, test pictures (area under the curve)")
-        axis.legend(loc="lower right", fontsize=8, ncols=1 if len(names) <= 10 else 2)
+        axis.set_title(_titled("ROC, test pictures (area under the curve)", len(names)))
+        if outside:
+            axis.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=8)
+        else:
+            axis.legend(loc="lower right", fontsize=8)
         _save(figure, path)

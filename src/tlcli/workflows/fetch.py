@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from pydantic import ValidationError
+
 from tlcli.config.load import Loaded
 from tlcli.config.schema import Dataset
 from tlcli.config.sources import ArchiveSource, FolderSource, KaggleSource, Source, UrlSource
@@ -38,6 +40,7 @@ def fetch(loaded: Loaded, origin: str | None = None, progress: Progress = SILENT
 
     Raises:
         NetworkError, DataError: no source worked; one line each, and how to go on by hand.
+        UsageError: ``origin`` is an address without a file.
     """
     dataset = loaded.config.dataset
     root = located(dataset) if origin is None else None
@@ -50,7 +53,12 @@ def fetch(loaded: Loaded, origin: str | None = None, progress: Progress = SILENT
 
 def _source_of(origin: str) -> Source:
     if origin.startswith(("http://", "https://")):
-        return UrlSource(url=origin)
+        try:
+            return UrlSource(url=origin)
+        except ValidationError:
+            raise UsageError(
+                f"--from {origin} is not the address of a file; write all of it, as in https://host/pictures.zip"
+            ) from None
     path = Path(origin).expanduser()
     return FolderSource(folder=path) if path.is_dir() else ArchiveSource(archive=path)
 

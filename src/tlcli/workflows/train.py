@@ -1,6 +1,5 @@
 """Train: index the pictures, take them through the backbone once, fit the head, measure, write the run."""
 
-import os
 import platform
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from tlcli.features.extract import Extraction
 from tlcli.features.store import row_key
 from tlcli.heads.head import Fit, Head, Rows
 from tlcli.progress import SILENT, Progress
+from tlcli.tensorflow_start import start_tensorflow
 from tlcli.workflows.dataset import indexed
 from tlcli.workflows.frozen_pass import FrozenPass, open_pass, resolved, usable
 
@@ -84,7 +84,7 @@ def train(loaded: Loaded, runs_dir: Path, progress: Progress = SILENT) -> Traine
     with clock.stage("measure"):
         predictions = {split: predict_split(index.of(split), frozen, fit.head) for split in _LOOKED_AT}
         metrics = {split: measured(index, split, rows) for split, rows in predictions.items()}
-    with runs.new_run(runs_dir, loaded.name) as folder:
+    with runs.new_run(runs_dir.absolute(), loaded.name) as folder:
         with clock.stage("write"):
             _write(folder, resolved(config, frozen), index, frozen, fit, metrics, predictions)
             if config.evaluate.figures:
@@ -133,8 +133,7 @@ def _fitted(index: Index, frozen: FrozenPass, config: Config, progress: Progress
 
 def _minibatch(training: Rows, validation: Rows, classes: int, config: Config, progress: Progress) -> Fit:
     with progress.stage("Starting TensorFlow"):
-        os.environ["KERAS_BACKEND"] = "tensorflow"
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        start_tensorflow()
         from tlcli.heads import minibatch  # noqa: PLC0415 - 5 s
     plateau = config.train.reduce_on_plateau
     recipe = minibatch.Recipe(

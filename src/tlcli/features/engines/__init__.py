@@ -1,7 +1,6 @@
 """What runs the backbone. An engine is opened with the same arguments whichever it is; see :func:`open_engine`."""
 
 import importlib.util
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -13,6 +12,7 @@ from tlcli.backbones.catalog import Backbone
 from tlcli.backbones.weights import Weights
 from tlcli.errors import ModelError
 from tlcli.progress import SILENT, Progress
+from tlcli.tensorflow_start import start_tensorflow
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -84,9 +84,8 @@ def _openvino(
 def _keras(
     precision: Precision, row: Backbone, size: int, pooling: str, weights: Weights, progress: Progress
 ) -> Engine:  # fmt: skip
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with progress.stage("Starting TensorFlow"):
+        start_tensorflow()
         from tlcli.features.engines.keras import KerasEngine  # noqa: PLC0415
 
         return KerasEngine(row, size, pooling, weights, precision)

@@ -1,0 +1,50 @@
+# What people and CI run. Everything lands in .venv; nothing outside this folder is changed but the caches.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint format docs bench clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(VENV)/.installed ## make .venv with tlcli and all that demo and tests need
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "tlcli needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[demo,dev]'
+	@touch $@
+
+demo: install ## the main job on real pictures: 2,624 solar cells, functional or defective
+	$(BIN)/tlcli fetch --config configs/solar_cells.yaml
+	$(BIN)/tlcli train --config configs/solar_cells.yaml
+	$(BIN)/tlcli evaluate
+	@echo && echo "Three pictures that the model has never seen:"
+	$(BIN)/tlcli predict $$($(BIN)/python bench/unseen.py 3)
+	@echo && echo "Look at the figures: $$(cd runs/latest/figures && pwd -P)" && ls runs/latest/figures
+
+test: install ## all tests
+	$(BIN)/python -m pytest
+
+lint: install ## style, types and the layer rule
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_layers.py
+
+format: install ## put the code into shape
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+docs: install ## write the generated references anew
+	$(BIN)/python docs/generate.py
+
+bench: install ## measure: figures quoted in README and docs come from here
+	$(BIN)/python bench/commands.py
+	$(BIN)/python bench/heads.py
+
+clean: ## remove .venv and what tools left (runs and data stay)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist

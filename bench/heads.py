@@ -1,0 +1,117 @@
+"""Which way to fit the head is the better default: both on the same features and folds, with their seconds.
+
+python bench/heads.py [--alien-predator ARCHIVE] [--repeats 2]
+
+Repeated stratified 5-fold over all pictures, features of efficientnet_lite0 (ImageNet weights). In each fold 15 % of
+the pictures fitted on are set aside as the validation pictures that the minibatch recipe watches; the convex fit, which
+needs none, is given the same rest. Solar cells come from pip; Alien vs. Predator from its archive, where given.
+Writes bench/results/heads.json.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import log_loss
+from sklearn.model_selection import StratifiedKFold, train_test_split
+
+from machine import machine
+from tlcli.config.load import Loaded, find_config, load_config
+from tlcli.heads.convex import fit_convex
+from tlcli.heads.head import Head, Rows
+from tlcli.tensorflow_start import start_tensorflow
+from tlcli.workflows.dataset import indexed
+from tlcli.workflows.fetch import fetch
+from tlcli.workflows.frozen_pass import open_pass
+from tlcli.workflows.train import split_rows
+
+FITS = ("convex", "minibatch", "minibatch, standardized")
+
+
+def rows_of(loaded: Loaded) -> tuple[Rows, int]:
+    """Features of all pictures of a config, plain, and the number of classes."""
+    index = indexed(loaded.config.dataset, loaded.name)
+    frozen = open_pass(loaded.config)
+    frozen.run(index.pictures, frozen.views[:1])
+    return split_rows(index.pictures, index.labels, frozen.views[:1], frozen), len(index.labels)
+
+
+def part(rows: Rows, places: Any) -> Rows:
+    """Some of the rows."""
+    return Rows(rows.features[places], rows.labels[places], rows.units[places])
+
+
+def fitted(fit: str, train: Rows, watched: Rows, classes: int, loaded: Loaded) -> Head:
+    """A head, by the defaults of the config."""
+    start_tensorflow()
+    from tlcli.heads.minibatch import Plateau, Recipe, fit_minibatch
+
+    head, recipe = loaded.config.head, loaded.config.train
+    if fit == "convex":
+        return fit_convex(train, head.strengths, head.folds, True, "none", 0).head
+    plateau = recipe.reduce_on_plateau
+    settings = Recipe(
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
+        optimizer=recipe.optimizer,
+        learning_rate=recipe.learning_rate,
+        dropout=0.0,
+        standardize=fit.endswith("standardized"),
+        class_weight="none",
+        plateau=Plateau(**plateau.model_dump()) if plateau else None,
+        early_stopping=recipe.early_stopping,
+        seed=0,
+    )
+    return fit_minibatch(train, watched, classes, settings).head
+
+
+def compare(loaded: Loaded, repeats: int) -> dict[str, dict[str, float]]:
+    """Means over all folds, for each fit."""
+    rows, classes = rows_of(loaded)
+    scores: dict[str, list[tuple[float, float, float]]] = {fit: [] for fit in FITS}
+    for repeat in range(repeats):
+        for inner, held in StratifiedKFold(5, shuffle=True, random_state=repeat).split(rows.labels, rows.labels):
+            train, watched = train_test_split(inner, test_size=0.15, stratify=rows.labels[inner], random_state=repeat)
+            for fit in FITS:
+                started = perf_counter()
+                head = fitted(fit, part(rows, train), part(rows, watched), classes, loaded)
+                elapsed = perf_counter() - started
+                probabilities = head.probabilities(rows.features[held])
+                accuracy = float((probabilities.argmax(1) == rows.labels[held]).mean())
+                scores[fit].append((accuracy, float(log_loss(rows.labels[held], probabilities)), elapsed))
+    names = ("accuracy", "log_loss", "seconds")
+    means = {fit: dict(zip(names, np.mean(values, axis=0), strict=True)) for fit, values in scores.items()}
+    for fit, values in scores.items():
+        means[fit]["accuracy_sd_over_folds"] = float(np.std([value[0] for value in values], ddof=1))
+    return {fit: {name: round(float(value), 4) for name, value in mean.items()} for fit, mean in means.items()}
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--alien-predator", metavar="ARCHIVE")
+    parser.add_argument("--repeats", type=int, default=2)
+    options = parser.parse_args()
+    print(machine())
+    results = {"solar_cells": compare(load_config(find_config("solar_cells")), options.repeats)}
+    if options.alien_predator:
+        with TemporaryDirectory() as folder:
+            settings = [f"dataset.path={folder}/pictures", "backbone.name=efficientnet_lite0", "augment.views=0"]
+            loaded = load_config(find_config("alien_predator"), settings)
+            fetch(loaded, options.alien_predator)
+            results["alien_predator"] = compare(loaded, options.repeats)
+    for name, fits in results.items():
+        for fit, mean in fits.items():
+            spread = f"{mean['accuracy']:.4f} (sd over folds {mean['accuracy_sd_over_folds']:.4f})"
+            print(f"{name:16} {fit:26} accuracy {spread}  log loss {mean['log_loss']:.4f}  {mean['seconds']:5.1f} s")
+    target = Path(__file__).parent / "results"
+    target.mkdir(exist_ok=True)
+    (target / "heads.json").write_text(json.dumps({"machine": machine(), "results": results}, indent=2))
+
+
+if __name__ == "__main__":
+    main()

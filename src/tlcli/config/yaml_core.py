@@ -1,0 +1,76 @@
+"""YAML 1.2's core schema on PyYAML, which knows 1.1: texts, numbers, lists and mappings, of bounded depth and size."""
+
+import re
+from typing import Any
+
+import yaml
+from yaml.composer import ComposerError
+from yaml.constructor import ConstructorError
+
+_DEEPEST, _LARGEST = 20, 20_000
+"""Levels and values of a config, far above any in use: a chain of aliases may stand for billions."""
+
+
+class Loader(yaml.SafeLoader):
+    """YAML 1.2's core: ``1e-3`` is a number; ``no``, ``1:30`` and ``2020-01-01`` are words."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._depth = self._count = 0
+        self._sizes: dict[yaml.Node | None, int] = {}
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Counts levels and values, aliases as what they stand for; one inside its own anchor has no end."""
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        is_alias, before = self.check_event(yaml.AliasEvent), self._count
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise ComposerError(None, None, f"nested more than {_DEEPEST} deep", mark)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        self._count += self._sizes.get(node, _LARGEST) if is_alias else 1
+        if self._count > _LARGEST:
+            raise ComposerError(None, None, f"more than {_LARGEST:,} values", mark)
+        self._sizes.setdefault(node, self._count - before)
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """The value, or the place of one that is none: ``!!int x``, half a character, a number of 5,000 digits."""
+        try:
+            value = super().construct_object(node, deep)
+            if isinstance(value, str) and b"\0" in value.encode():  # which raises for half a character
+                raise ValueError("a text cannot hold a NUL character")
+        except (LookupError, ValueError) as error:
+            raise ConstructorError(None, None, f"not a value: {error}", node.start_mark) from error
+        return value
+
+    def construct_int(self, node: yaml.ScalarNode) -> int:
+        """Decimal unless it says otherwise: 010 is ten."""
+        text = str(self.construct_scalar(node))
+        return int(text, 0 if text[:2] in ("0x", "0o") else 10)
+
+
+class Dumper(yaml.SafeDumper):
+    """Quotes what YAML 1.1 or 1.2 would take for something else than text."""
+
+
+_CORE = {
+    "bool": ("tTfF", r"true|True|TRUE|false|False|FALSE"),
+    "int": ("-+0123456789", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+"),
+    "float": (
+        "-+.0123456789",
+        r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+    ),
+}
+"""Scalars of YAML 1.2's core schema (section 10.3.2) that YAML 1.1 writes otherwise: first characters and pattern."""
+_YAML = "tag:yaml.org,2002:"
+_KEPT = [f"{_YAML}{kind}" for kind in ("null", "bool", "int", "float", "str", "seq", "map")]
+Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag in (f"{_YAML}null", f"{_YAML}merge")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _kind, (_first, _pattern) in _CORE.items():
+    for _class in (Loader, Dumper):
+        _class.add_implicit_resolver(f"{_YAML}{_kind}", re.compile(f"^(?:{_pattern})$"), list(_first))
+Loader.yaml_constructors = {tag: yaml.SafeLoader.yaml_constructors[tag] for tag in (*_KEPT, None)}
+Loader.add_constructor(f"{_YAML}int", Loader.construct_int)

@@ -1,0 +1,150 @@
+"""The one decoder: bytes of a picture file -> RGB array of the size that a backbone takes.
+
+train, evaluate and predict all call :func:`picture`, so a picture always becomes the same pixels.
+Shapes: S is the side in pixels; arrays are uint8 [S, S, 3], RGB, levels 0..255.
+"""
+
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+DECODER_VERSION = 1
+"""Part of every feature's key: raise it when the pixels that come out change."""
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
+"""What undoes each EXIF orientation; 1 is upright already."""
+
+
+class BadPictureError(Exception):
+    """A file that cannot be used as a picture; the message is the reason, fit for a table cell."""
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How a picture becomes an array: everything the pixels depend on beside the file itself."""
+
+    size: int
+    """Side in pixels."""
+    resize: Literal["crop", "pad", "squash"]
+    crop_fraction: float = 0.875
+    """``crop`` only: share of the shorter side that is kept."""
+    background: tuple[int, int, int] = (255, 255, 255)
+    """What shows through transparent pixels, and the colour of ``pad``'s borders."""
+    formats: tuple[str, ...] = FORMATS
+    max_megapixels: float = 100.0
+    max_side: int = 16384
+    max_file_mb: float = 64.0
+
+
+def picture(data: bytes, preparation: Preparation) -> "NDArray[np.uint8]":
+    """Decodes and brings to size.
+
+    Returns:
+        uint8 [S, S, 3].
+
+    Raises:
+        BadPictureError: the bytes are no picture of an allowed format, broken, or larger than the limits.
+    """
+    return np.asarray(to_size(decode(data, preparation), preparation))
+
+
+def decode(data: bytes, preparation: Preparation) -> Image.Image:
+    """The first frame, upright, as RGB, with every pixel read.
+
+    Raises:
+        BadPictureError: see :func:`picture`.
+    """
+    if not data:
+        raise BadPictureError("the file is empty")
+    if len(data) > preparation.max_file_mb * 2**20:
+        raise BadPictureError(f"the file has {len(data) / 2**20:.0f} MiB, more than {preparation.max_file_mb:g} MiB")
+    Image.MAX_IMAGE_PIXELS = None  # our own limit below, from the header, takes the place of Pillow's
+    try:
+        with Image.open(io.BytesIO(data), formats=preparation.formats) as image:
+            _check_size(image.size, preparation)
+            image.load()  # verify() passes truncated JPEGs; only reading every pixel finds them
+            return _rgb(_upright(image), preparation.background)
+    except (BadPictureError, MemoryError):
+        raise
+    except UnidentifiedImageError as error:
+        raise BadPictureError(f"not a picture in an allowed format ({', '.join(preparation.formats)})") from error
+    except Exception as error:  # Pillow's plugins raise almost any type on broken files
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise BadPictureError(f"broken: {reason}") from error
+
+
+def _check_size(size: tuple[int, int], limits: Preparation) -> None:
+    width, height = size
+    if width < 1 or height < 1:
+        raise BadPictureError(f"it has {width} x {height} pixels")
+    if width * height > limits.max_megapixels * 1e6 or max(width, height) > limits.max_side:
+        raise BadPictureError(
+            f"{width} x {height} pixels is more than {limits.max_megapixels:g} megapixels or {limits.max_side} a side"
+        )
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # noqa: BLE001 - broken EXIF raises almost any type, and says nothing about the pixels, read by now
+        return image
+    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+
+
+def _rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        # convert("RGB") clips 16-bit grey at 255 instead of scaling it: mean error 206 of 255 levels.
+        return Image.fromarray((np.asarray(image).astype(np.uint32) * 255 // 65535).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        return _stretched(image)
+    if image.mode == "LAB":
+        profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        return ImageCms.profileToProfile(image, *profiles, outputMode="RGB") or image
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, (*background, 255)), rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def _stretched(image: Image.Image) -> Image.Image:
+    """32-bit integers and floats state no range: the picture's own darkest and brightest become 0 and 255."""
+    levels = np.asarray(image, dtype=np.float64)
+    if not np.isfinite(levels).all():
+        raise BadPictureError("it holds values that are not finite")
+    low, high = levels.min(), levels.max()
+    scaled = (levels - low) * (255 / (high - low) if high > low else 0)
+    return Image.fromarray(np.rint(scaled).astype(np.uint8)).convert("RGB")
+
+
+def to_size(image: Image.Image, preparation: Preparation) -> Image.Image:
+    """An RGB picture of ``size`` x ``size`` pixels, by the preparation's ``resize``.
+
+    ``crop`` keeps the aspect and cuts the centre square of ``crop_fraction`` times the shorter side; ``pad`` keeps the
+    aspect and fills the borders; ``squash`` distorts. Bicubic with antialiasing, as the published evaluations use it.
+    """
+    width, height = image.size
+    side = preparation.size
+    if preparation.resize == "squash":
+        return image.resize((side, side), Image.Resampling.BICUBIC)
+    if preparation.resize == "pad":
+        longer = max(width, height)
+        inner = max(1, round(width / longer * side)), max(1, round(height / longer * side))
+        padded = Image.new("RGB", (side, side), preparation.background)
+        padded.paste(
+            image.resize(inner, Image.Resampling.BICUBIC), (round((side - inner[0]) / 2), round((side - inner[1]) / 2))
+        )
+        return padded
+    cut = min(width, height) * preparation.crop_fraction
+    left, top = (width - cut) / 2, (height - cut) / 2
+    return image.resize((side, side), Image.Resampling.BICUBIC, box=(left, top, left + cut, top + cut))

