@@ -54,7 +54,7 @@ class Storage:
 
 class Tensor:
     def __init__(self, storage: object, shape: object, stride: object, offset: object = 0) -> None:
-        self.parts = (storage, offset, shape, stride, False, OrderedDict())
+        self.parts: tuple[object, ...] = (storage, offset, shape, stride, False, OrderedDict())
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild_tensor_v2, self.parts
@@ -200,6 +200,11 @@ def test_names_that_are_no_tensors_are_refused(tmp_path: Path, name: str) -> Non
     assert f"{name.replace(chr(10), '.')} is not allowed" in refused(path)
 
 
+def test_a_pickle_that_asks_for_64_gigabytes_is_refused(tmp_path: Path) -> None:
+    state = b"\x80\x02}r\xff\xff\xff\xff."  # LONG_BINPUT 4294967295
+    assert "LONG_BINPUT 4294967295 is not allowed" in refused(write(tmp_path / "a.pth", None, [], state_bytes=state))
+
+
 def _text(text: str) -> bytes:
     return b"X" + struct.pack("<I", len(text)) + text.encode()
 
@@ -231,11 +236,16 @@ def test_a_tensor_cannot_be_altered_by_the_file_after_it_was_checked(tmp_path: P
     refused(write(tmp_path / "a.pth", None, [storage], state_bytes=state))
 
 
-@pytest.mark.parametrize(
-    "call", [b"ctorch\nFloatStorage\n)R", b"ctorch\nFloatStorage\n)\x81", b"(ctorch\nFloatStorage\no"]
-)
+@pytest.mark.parametrize("call", [b"c#)R", b"c#)\x81", b"(c#o", b"(i#"], ids=["REDUCE", "NEWOBJ", "OBJ", "INST"])
 def test_a_storage_made_by_calling_its_type_is_no_tensor(tmp_path: Path, call: bytes) -> None:
-    refused(write(tmp_path / "a.pth", None, [], state_bytes=b"\x80\x02}" + _text("a") + call + b"s."))
+    refused(
+        write(
+            tmp_path / "a.pth",
+            None,
+            [],
+            state_bytes=b"\x80\x02}" + _text("a") + call.replace(b"#", b"torch\nFloatStorage\n") + b"s.",
+        )
+    )
 
 
 @pytest.mark.parametrize(

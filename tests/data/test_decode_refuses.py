@@ -42,7 +42,9 @@ def test_empty_file_is_refused() -> None:
 
 @pytest.mark.parametrize(("width", "height"), [(20000, 20000), (20000, 1), (1, 16385), (10001, 10000)], ids=str)
 def test_too_many_pixels_are_refused_by_the_header_alone(png: Png, width: int, height: int) -> None:
-    with pytest.raises(BadPictureError, match=f"{width} x {height} pixels is more than 100 megapixels or 16384 a side"):
+    with pytest.raises(
+        BadPictureError, match=f"^{width} x {height} pixels is more than 100 megapixels or 16384 a side"
+    ):
         decode(png(width, height), SAME)
 
 
@@ -91,5 +93,5 @@ def test_float_picture_with_a_value_that_is_not_finite_is_refused(encode: Encode
     levels = np.zeros((8, 8), np.float32)
     levels[3, 4] = value
 
-    with pytest.raises(BadPictureError, match="not finite"):
+    with pytest.raises(BadPictureError, match=r"^it holds values that are not finite"):
         decode(encode(Image.fromarray(levels), "TIFF"), SAME)

@@ -94,6 +94,12 @@ def test_given_splits_are_kept(tmp_path: Path, put: Put) -> None:
     assert all(picture.name.startswith(f"{picture.split}/") for picture in index.pictures)
 
 
+def test_shares_are_of_all_pictures(tmp_path: Path, put: Put) -> None:
+    index = build_index(layout_of(tmp_path, put, {"a": 40, "b": 20}), SplitShares(validation=0.25, test=0.25))
+
+    assert [list(counts.values()) for counts in index.counts().values()] == [[20, 10], [10, 5], [10, 5]]
+
+
 def test_share_of_0_cuts_no_test(tmp_path: Path, put: Put) -> None:
     index = build_index(layout_of(tmp_path, put, {"a": 10, "b": 10}), SplitShares(validation=0.3, test=0))
 

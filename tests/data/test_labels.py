@@ -116,7 +116,9 @@ def test_split_and_group_columns(tmp_path: Path) -> None:
         ("1.png,1\n2.png,5\n", ruled(a=Rule(below=6), b=Rule(above=4)), r"labels\.csv:2: '5' fits several .*: a, b"),
         ("1.png,7\n", ruled(a=Rule(below=1)), r"gives no picture a class; look at dataset\.labels\.classes"),
         ("", TABLE, "gives no picture a class"),
-        ("file,kind\n" + '"1.png,cat\n' * 20_000, TABLE, r"labels\.csv:\d+: .*field larger than field limit"),
+        ('file,kind\n1.png,"cat\n2.png,dog\n', TABLE, r"labels\.csv:3: .*cannot be read: unexpected end of data"),
+        ('file,kind\n"1.png,cat\n"2.png,dog\n', TABLE, r"labels\.csv:3: .*cannot be read: ',' expected after '\"'"),
+        ('file,kind\n1.png,"' + "x" * 200_000, TABLE, r"labels\.csv:2: .*field larger than field limit"),
     ],
 )  # fmt: skip
 def test_mistakes_in_a_table_are_told_with_their_place(tmp_path: Path, text: str, table: Table, message: str) -> None:

@@ -102,7 +102,7 @@ def test_layout_class_folders_takes_split_names_for_classes(tmp_path: Path, put:
 
 
 def test_layout_split_folders_wants_split_folders(tmp_path: Path, put: Put) -> None:
-    with pytest.raises(DataError, match="no train folder beside a validation or test folder.*class_folders"):
+    with pytest.raises(DataError, match=r"no train folder beside a validation or test folder.*class_folders"):
         find_folders(tree(tmp_path, put, "cat/1.png", "dog/2.png"), "split_folders", None)
 
 

@@ -77,6 +77,15 @@ def test_a_group_larger_than_the_share_stays_while_smaller_ones_fit(salt: str) -
     assert 4 <= sum(chosen) <= 10
 
 
+@pytest.mark.parametrize("salt", [f"test:{seed}" for seed in range(6)])
+def test_where_every_group_is_too_large_the_smallest_is_set_aside(salt: str) -> None:
+    units = ["patient A"] * 60 + ["patient B"] * 50 + ["patient C"] * 90
+
+    chosen = set_aside(units, ["ill"] * 200, 0.1, salt)
+
+    assert {unit for unit, out in zip(units, chosen, strict=True) if out} == {"patient B"}
+
+
 def test_a_group_counts_for_the_class_most_of_its_pictures_have() -> None:
     units = ["mixed"] * 3 + digests(2, "cat") + digests(2, "dog")
     labels = ["cat", "cat", "dog", "cat", "cat", "dog", "dog"]

@@ -76,6 +76,9 @@ def _load_safetensors(network: keras.Model, path: Path) -> None:
         if not np.isfinite(array).all():
             raise ValueError(f"array '{key}' holds values that are not finite")
         variable.assign(array)
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()  # it works on copies of its variables
 
 
 def save_random_weights(row: Backbone, path: Path, seed: int) -> None:

@@ -102,7 +102,8 @@ def write_random_weights(name: str, path: Path) -> None:
 
 def _run(request: dict[str, object], name: str) -> None:
     environment = {**os.environ, "KERAS_BACKEND": "openvino", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    command = [sys.executable, "-m", "tlcli.backbones.export_ir", json.dumps(request)]
+    # -P: a keras.py or json.py in the user's current folder is not ours to run
+    command = [sys.executable, "-P", "-m", "tlcli.backbones.export_ir", json.dumps(request)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode == ModelError.exit_code:
         raise ModelError(done.stderr.strip().splitlines()[-1])

@@ -2,16 +2,17 @@
 
 The file is five pickles (magic number, protocol, machine, state, storage keys) followed by the raw storages, each an
 8-byte element count and little-endian data (pytorch/pytorch, torch/serialization.py, ``_legacy_save``). The pickles are
-read by an unpickler that knows four names, none bound to anything that a file could run or alter: anything else is
-refused, so no code of the file's choosing ever runs.
+read by an unpickler that knows the opcodes of a state and four names, none bound to anything that a file could run or
+alter: anything else is refused, so no code of the file's choosing ever runs.
 """
 
+import io
 import math
-import os
 import pickle
+import pickletools
 from collections import OrderedDict
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,18 @@ if TYPE_CHECKING:
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
+
+_OPCODES = frozenset(
+    {
+        *("PROTO", "GLOBAL", "BINPERSID", "REDUCE", "BUILD", "STOP", "MARK", "BINPUT", "LONG_BINPUT", "BINGET"),
+        *("LONG_BINGET", "EMPTY_DICT", "SETITEM", "SETITEMS", "EMPTY_LIST", "APPEND", "APPENDS", "EMPTY_TUPLE"),
+        *("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "BINUNICODE", "BININT", "BININT1", "BININT2", "LONG1", "NONE"),
+        *("NEWTRUE", "NEWFALSE"),
+    }
+)
+"""What PyTorch writes; BUILD for the attributes that a ``state_dict`` carries."""
+_MAX_MEMO = 1_000_000
+"""Objects a pickle may number (about nine a tensor): pickle makes room up to any number named, 64 GB at most."""
 
 
 # Tuples and strings, since a pickle can set attributes (BUILD) of whatever it gets hold of, even of a frozen dataclass.
@@ -69,13 +82,6 @@ class _TensorUnpickler(pickle.Unpickler):
         return _Storage(str(key), dtype, int(elements))
 
 
-# What pickle and numpy raise on broken data; one flipped byte can ask for more memory than there is.
-_BROKEN = (
-    pickle.UnpicklingError, ValueError, TypeError, KeyError, AttributeError, EOFError, IndexError, OverflowError,
-    MemoryError,
-)  # fmt: skip
-
-
 def read_tensors(path: Path) -> dict[str, "NDArray[Any]"]:
     """Every tensor of the state, by name: float32 or int64, in the shape stored.
 
@@ -83,23 +89,31 @@ def read_tensors(path: Path) -> dict[str, "NDArray[Any]"]:
         ModelError: not such a file, cut short, or holding anything but tensors.
     """
     try:
-        with path.open("rb") as file:
-            if _next(file) != _MAGIC or _next(file) != _PROTOCOL:
-                raise ModelError(f"{path} is not a PyTorch file in the format before version 1.6.")
-            if not _next(file)["little_endian"]:
-                raise ModelError(f"{path} was written on a big-endian machine.")
-            state = _next(file)
-            storages = _storages(file, state, _next(file))
-            return {name: _array(tensor, storages) for name, tensor in state.items()}
-    except _BROKEN as error:
-        raise ModelError(f"{path} cannot be read as a file of tensors: {error or type(error).__name__}.") from error
+        file = io.BytesIO(path.read_bytes())  # in memory, so that no length in the file asks for more than there is
+        if _next(file) != _MAGIC or _next(file) != _PROTOCOL:
+            raise ModelError(f"{path} is not a PyTorch file in the format before version 1.6.")
+        if not _next(file)["little_endian"]:
+            raise ModelError(f"{path} was written on a big-endian machine.")
+        state = _next(file)
+        storages = _storages(file, state, _next(file))
+        return {name: _array(tensor, storages) for name, tensor in state.items()}
+    except (
+        pickle.UnpicklingError, ValueError, TypeError, KeyError, AttributeError, EOFError, IndexError, OverflowError
+    ) as error:  # fmt: skip
+        raise ModelError(f"{path} cannot be read as a file of tensors: {error}.") from error
 
 
-def _next(file: IO[bytes]) -> Any:
+def _next(file: io.BytesIO) -> Any:
+    """The next pickle of the file, looked through before it is read."""
+    start = file.tell()
+    for opcode, argument, _ in pickletools.genops(file):
+        if opcode.name not in _OPCODES or (opcode.name == "LONG_BINPUT" and int(argument or 0) > _MAX_MEMO):
+            raise pickle.UnpicklingError(f"its {opcode.name} {argument or ''} is not allowed")
+    file.seek(start)
     return _TensorUnpickler(file).load()
 
 
-def _storages(file: IO[bytes], state: dict[str, _Tensor], keys: list[str]) -> dict[str, "NDArray[Any]"]:
+def _storages(file: io.BytesIO, state: dict[str, _Tensor], keys: list[str]) -> dict[str, "NDArray[Any]"]:
     if not all(isinstance(tensor, _Tensor) for tensor in state.values()):
         raise ValueError("it holds something that is no tensor")
     described = {tensor.storage.key: tensor.storage for tensor in state.values()}
@@ -108,7 +122,7 @@ def _storages(file: IO[bytes], state: dict[str, _Tensor], keys: list[str]) -> di
         storage = described[key]
         count = int.from_bytes(file.read(8), "little")
         size = count * np.dtype(storage.dtype).itemsize
-        if count != storage.elements or size > os.fstat(file.fileno()).st_size - file.tell():
+        if count != storage.elements or size > len(file.getbuffer()) - file.tell():
             raise ValueError(f"storage {key} does not hold the {storage.elements} elements that are expected")
         storages[key] = np.frombuffer(file.read(size), storage.dtype)
     return storages

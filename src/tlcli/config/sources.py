@@ -54,12 +54,12 @@ class PackageSource(Section):
     """Folder among the package's installed files."""
 
 
-_KINDS = ("kaggle", "url", "archive", "folder", "package")
+KINDS = ("kaggle", "url", "archive", "folder", "package")
 
 
 def _kind(value: Any) -> str | None:
     keys = value if isinstance(value, dict) else getattr(value, "__dict__", ())  # ours, or a text in its place
-    return next((kind for kind in _KINDS if kind in keys), None)
+    return next((kind for kind in KINDS if kind in keys), None)
 
 
 Source = Annotated[
@@ -71,6 +71,6 @@ Source = Annotated[
     Discriminator(
         _kind,
         custom_error_type="source",
-        custom_error_message=f"A source is a mapping with one of the keys {', '.join(map(repr, _KINDS))}",
+        custom_error_message=f"A source is a mapping with one of the keys {', '.join(map(repr, KINDS))}",
     ),
 ]

@@ -108,12 +108,12 @@ def _cells(path: Path, lines: Sequence[str], delimiter: str) -> Iterator[tuple[i
     if delimiter == "whitespace":
         yield from ((number, line.split()) for number, line in enumerate(lines, 1) if line.strip())
         return
-    reader = csv.reader(lines, delimiter=_DELIMITERS[delimiter], skipinitialspace=True)
+    reader = csv.reader(lines, delimiter=_DELIMITERS[delimiter], skipinitialspace=True, strict=True)
     try:
         for row in reader:
             if row:
                 yield reader.line_num, [cell.strip() for cell in row]
-    except csv.Error as error:  # a quote that is never closed, most of the time
+    except csv.Error as error:  # not strict, it would swallow the lines after a quote that is not closed
         raise DataError(f"{path}:{reader.line_num}: the labels table cannot be read: {error}.") from error
 
 

@@ -38,7 +38,7 @@ def set_aside(units: Sequence[str], labels: Sequence[str], share: float, salt: s
                 "and 2 is the least; add pictures, remove the class, or set the share in dataset.split to 0."
             )
         total = sum(len(members[unit]) for unit in unit_names)
-        wanted = max(1, round(share * total))
+        wanted = round(share * total)
         unit_names.sort(key=lambda unit: hashlib.sha256(f"{salt}:{unit}".encode()).digest())
         taken: list[str] = []
         for unit in unit_names:

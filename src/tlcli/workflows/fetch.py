@@ -4,7 +4,6 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
@@ -96,7 +95,7 @@ def _copied(source: Source, dataset: Dataset, progress: Progress) -> Path:
     elif isinstance(source, UrlSource):
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
-            file = Path(folder, Path(urlsplit(source.url).path).name or "archive")
+            file = Path(folder, url.file_name(source.url) or "archive")
             url.download(source.url, file, source.sha256, progress)
             archive.fetch(file, target, subdirs, progress)
     return target

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from tlcli.disk import whole_file
 from tlcli.errors import DataError, NetworkError
@@ -29,7 +28,7 @@ def download(url: str, target: Path, digest: str | None = None, progress: Progre
     """
     import requests  # here, since it takes 0.1 s that most commands need not pay
 
-    name = Path(urlsplit(url).path).name or url
+    name = file_name(url) or url
     try:
         with requests.get(url, stream=True, timeout=TIMEOUT, headers={"Accept-Encoding": "identity"}) as answer:
             if answer.status_code != 200:
@@ -40,6 +39,11 @@ def download(url: str, target: Path, digest: str | None = None, progress: Progre
                 _check(url, found, count, digest, size)
     except (requests.RequestException, ValueError) as error:
         raise NetworkError(f"{url} could not be downloaded ({type(error).__name__})") from error
+
+
+def file_name(url: str) -> str:
+    """The last part of an address's path, without a query; any text is taken, also what is no address."""
+    return url.partition("?")[0].rpartition("/")[2]
 
 
 def _save(chunks: Iterator[bytes], path: Path, digest: str | None, progress: Progress) -> tuple[str, int]:

@@ -1,0 +1,150 @@
+"""Every row of the catalog on every engine and precision, at a small size: the same pictures, the same features.
+
+This file is also the program that computes them, in one process an engine (Keras fixes its backend at import).
+"""
+
+import gc
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+from safetensors.numpy import load_file, save_file
+
+from tlcli.backbones import export_ir
+from tlcli.backbones.catalog import CATALOG, Backbone
+from tlcli.backbones.weights import Weights, find_weights
+from tlcli.disk import cache_folder
+from tlcli.features.engines import EngineChoice, EngineName, Precision, open_engine
+from tlcli.features.engines.openvino import has_bf16
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+pytestmark = pytest.mark.e2e
+
+EACH_ROW = pytest.mark.parametrize("row", CATALOG.values(), ids=lambda row: row.name)
+
+
+def size_of(row: Backbone) -> int:
+    return max(row.min_size, 64)
+
+
+def pictures(size: int) -> "list[NDArray[np.uint8]]":
+    """A sunset, a striped fish and a plant, drawn at 256 x 256."""
+    y, x = np.mgrid[:256, :256]
+    sky = np.stack([255 - y // 2, 120 - y // 4, 40 + y // 2], axis=-1).astype(np.uint8)
+    sunset = Image.fromarray(sky)
+    ImageDraw.Draw(sunset).ellipse((90, 130, 170, 210), fill=(255, 230, 120))
+    sea = np.stack([x // 8, 90 + y // 4, 140 + x // 4], axis=-1).astype(np.uint8)
+    fish = Image.fromarray(sea)
+    draw = ImageDraw.Draw(fish)
+    draw.ellipse((50, 80, 200, 180), fill=(240, 120, 20))
+    draw.polygon(((190, 130), (245, 80), (245, 180)), fill=(250, 160, 40))
+    for stripe in range(70, 190, 24):
+        draw.line((stripe, 90, stripe + 6, 170), fill=(250, 250, 250), width=7)
+    draw.ellipse((68, 110, 84, 126), fill=(0, 0, 0))
+    plant = Image.new("RGB", (256, 256), (225, 220, 205))
+    draw = ImageDraw.Draw(plant)
+    for leaf in range(9):
+        draw.line((128, 240, 20 + 27 * leaf, 30 + 9 * abs(leaf - 4)), fill=(20, 90 + 15 * leaf, 30), width=9)
+    return [np.asarray(picture.resize((size, size))) for picture in (sunset, fish, plant)]
+
+
+def weights_of(row: Backbone) -> Weights:
+    """Real weights where a package brings them; random ones elsewhere."""
+    if row.weights.package and importlib.util.find_spec(row.weights.package.replace("-", "_")):
+        return find_weights(row, "imagenet")
+    weights = find_weights(row, "random")
+    if not row.name.startswith("efficientnet_v2"):
+        return weights
+    # Without its statistics an EfficientNetV2 this wide awake is chaotic: a millionth of the levels moves its features
+    # by half. With kernels of 0.8 times the size it moves them by a millionth.
+    path = weights.path.with_name(f"{row.name}-tame.safetensors")
+    save_file({key: array * np.float32(0.8 if array.ndim > 1 else 1) for key, array in load_file(weights.path).items()}, path)
+    return find_weights(row, path)
+
+
+def compute(engine: EngineName, precisions: list[Precision], out: Path) -> None:
+    """Writes features [3, D] of every row and precision."""
+    if engine == "openvino":
+        os.environ["KERAS_BACKEND"] = "openvino"
+        export_ir._run = in_this_process
+    else:
+        import tensorflow as tf
+
+        tf.config.run_functions_eagerly(True)  # tracing the large ones takes 10 s each
+    found = {}
+    for row in CATALOG.values():
+        size = size_of(row)
+        weights = weights_of(row)
+        for precision in precisions:
+            opened = open_engine(EngineChoice(engine, precision, ""), row, size, "avg", weights)
+            found[f"{row.name}-{precision}"] = np.stack(list(opened.features(pictures(size))))
+        del opened
+        gc.collect()
+        for folder in ("backbones", "compiled"):  # 100 MB a row
+            shutil.rmtree(cache_folder() / folder, ignore_errors=True)
+    np.savez(out, **found)
+
+
+def in_this_process(request: dict[str, object], _name: str) -> None:
+    """The conversion as it is, less 2 s a row for a process of its own."""
+    sys.argv = ["", json.dumps(request)]
+    export_ir.main()
+
+
+@pytest.fixture(scope="session")
+def computed(tmp_path_factory: pytest.TempPathFactory) -> "dict[str, dict[str, NDArray[np.float32]]]":
+    folder = tmp_path_factory.mktemp("rows")
+    environment = {**os.environ, "TLCLI_CACHE": str(folder / "cache")}
+    found = {}
+    for engine, precisions in (("openvino", "f32 bf16" if has_bf16() else "f32"), ("keras", "f32")):
+        out = folder / f"{engine}.npz"
+        subprocess.run([sys.executable, __file__, engine, out, *precisions.split()], env=environment, check=True)
+        with np.load(out) as arrays:
+            found[engine] = dict(arrays)
+    shutil.rmtree(folder / "cache")
+    return found
+
+
+def least_cosine(these: "NDArray[np.float32]", those: "NDArray[np.float32]") -> float:
+    a, b = these.astype(np.float64), those.astype(np.float64)
+    return float(((a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).min())
+
+
+@EACH_ROW
+def test_features_have_the_declared_width_and_tell_pictures_apart(
+    row: Backbone, computed: "dict[str, dict[str, NDArray[np.float32]]]"
+) -> None:
+    for arrays in computed.values():
+        features = arrays[f"{row.name}-f32"]
+        assert features.shape == (3, row.features)
+        assert features.dtype == np.float32
+        assert np.isfinite(features).all()
+        assert not np.array_equal(features[0], features[1])
+
+
+@EACH_ROW
+def test_openvino_and_keras_agree(row: Backbone, computed: "dict[str, dict[str, NDArray[np.float32]]]") -> None:
+    openvino, keras = computed["openvino"][f"{row.name}-f32"], computed["keras"][f"{row.name}-f32"]
+    assert least_cosine(openvino, keras) > 0.999
+
+
+@pytest.mark.skipif(not has_bf16(), reason="this processor has no bfloat16")
+@EACH_ROW
+def test_bfloat16_is_close(row: Backbone, computed: "dict[str, dict[str, NDArray[np.float32]]]") -> None:
+    openvino = computed["openvino"]
+    assert least_cosine(openvino[f"{row.name}-bf16"], openvino[f"{row.name}-f32"]) > 0.98
+
+
+if __name__ == "__main__":
+    name, out, *precisions = sys.argv[1:]
+    compute(name, precisions, Path(out))  # type: ignore[arg-type]

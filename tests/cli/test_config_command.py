@@ -1,0 +1,98 @@
+"""tlcli config show, check and schema: look before anything runs."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tlcli.cli.app import main
+from tlcli.config.load import load_config, shipped_configs
+from tlcli.config.schema import Config
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs ``tlcli config ARGUMENTS`` in an empty folder: exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def command(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["tlcli", "config", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, printed.out, printed.err
+
+    return command
+
+
+@pytest.mark.parametrize("name", shipped_configs())
+def test_show_prints_a_config_that_loads_as_the_same(config: Run, name: str) -> None:
+    code, out, err = config("show", "--config", name)
+    assert (code, err) == (0, "")
+    Path("shown.yaml").write_text(out, encoding="utf-8")
+    assert load_config(Path("shown.yaml")).config == load_config(shipped_configs()[name]).config
+
+
+def test_show_without_a_name_shows_the_default(config: Run) -> None:
+    assert config("show") == config("show", "-c", "alien_predator")
+
+
+def test_show_writes_defaults_out_expands_paths_and_applies_set(config: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLACE", "elsewhere")
+    Path("c.yaml").write_text("dataset: {path: $PLACE/x}\n")
+    code, out, _ = config("show", "-c", "c.yaml", "--set", "train.epochs=7", "--set", "head.fit=minibatch")
+    shown = yaml.safe_load(out)
+    assert code == 0
+    assert list(shown) == list(Config.model_fields)
+    assert shown["dataset"]["path"] == "elsewhere/x"
+    assert (shown["train"]["epochs"], shown["head"]["fit"]) == (7, "minibatch")
+    assert shown["train"]["batch_size"] == 32
+
+
+def test_show_of_a_wrong_config_prints_its_mistakes_and_nothing_else(config: Run) -> None:
+    Path("c.yaml").write_text("dataset:\n  pth: x\n")
+    code, out, err = config("show", "--config", "c.yaml")
+    assert (code, out) == (2, "")
+    assert err.startswith("Error: c.yaml:2: dataset.pth: unknown key, did you mean 'path'?")
+
+
+def test_check_says_good_for_each_good_file(config: Run) -> None:
+    Path("c.yaml").write_text("dataset: {path: x}\nbackbone: {name: vgg16}\n")
+    assert config("check", "c.yaml", "solar_cells") == (
+        0,
+        "c.yaml: good (backbone vgg16)\nsolar_cells: good (backbone efficientnet_lite0)\n",
+        "",
+    )
+
+
+def test_check_goes_on_after_a_wrong_file_and_tells_all_mistakes(config: Run) -> None:
+    Path("a.yaml").write_text("dataset: {path: x}\ntrain: {epoch: 3}\nimage: {size: 1}\n")
+    Path("b.yaml").write_text("dataset: [\n")
+    Path("good.yaml").write_text("dataset: {path: x}\n")
+    code, out, err = config("check", "a.yaml", "none.yaml", "b.yaml", "good.yaml")
+    assert code == 2
+    assert out == "good.yaml: good (backbone densenet201)\n"
+    lines = err.splitlines()
+    assert [line.removeprefix("Error: ").split(": ")[0] for line in lines] == [
+        "a.yaml:2",
+        "a.yaml:3",
+        f"There is no config 'none.yaml'; give the path of a YAML file or one of {', '.join(shipped_configs())}",
+        "b.yaml:2",
+    ]
+
+
+def test_check_names_files_as_they_were_given(config: Run) -> None:
+    Path("[a] b.yaml").write_text("dataset: {path: x}\n")
+    assert config("check", "[a] b.yaml")[1] == "[a] b.yaml: good (backbone densenet201)\n"
+
+
+def test_schema_prints_the_json_schema_of_configs(config: Run) -> None:
+    code, out, err = config("schema")
+    assert (code, err) == (0, "")
+    assert json.loads(out) == Config.model_json_schema()

@@ -1,0 +1,79 @@
+"""tlcli fetch on pictures that are already there: what it counts, prints and proposes."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tlcli.cli.app import main
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs ``tlcli fetch ARGUMENTS`` beside a folder of 20 cats and 20 dogs and a config: exit code, stdout, stderr."""
+    for label in ("cat", "dog"):
+        (tmp_path / "pictures" / label).mkdir(parents=True)
+        for number in range(20):
+            level = number * 10 + (label == "dog")
+            Image.new("L", (8, 8), level).save(tmp_path / "pictures" / label / f"{number}.png")
+    (tmp_path / "my config.yaml").write_text("dataset: {path: pictures}\n")
+    monkeypatch.chdir(tmp_path)
+
+    def command(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["tlcli", "fetch", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, printed.out, printed.err
+
+    return command
+
+
+def test_pictures_that_are_there_are_counted(fetch: Run) -> None:
+    code, out, err = fetch("--config", "my config.yaml")
+    assert (code, err) == (0, "")
+    assert "Pictures: pictures (already there, nothing was done)\n" in out
+    assert [line.split()[-1] for line in out.splitlines() if line.startswith(("cat", "dog", "all"))] == [
+        "20",
+        "20",
+        "40",
+    ]
+
+
+def test_next_command_takes_the_config_and_the_changes_along(fetch: Run) -> None:
+    changes = ("--set", "train.epochs=3", "--set", "head.strengths=[1, 2]")
+    out = fetch("--config", "my config.yaml", *changes)[1]
+    assert out.endswith(
+        "Next: tlcli train --config 'my config.yaml' --set train.epochs=3 --set 'head.strengths=[1, 2]'\n"
+    )
+
+
+def test_json_is_one_document_on_stdout(fetch: Run) -> None:
+    code, out, err = fetch("--config", "my config.yaml", "--json")
+    document = json.loads(out)
+    assert code == 0
+    assert list(document) == ["root", "source", "failures", "pictures", "unreadable"]
+    assert {split: sum(counts.values()) for split, counts in document["pictures"].items()} == {
+        "train": 28,
+        "validation": 6,
+        "test": 6,
+    }
+    assert document["root"] == "pictures"
+    assert (document["source"], document["failures"], document["unreadable"]) == ("", [], {})
+    assert "Next: tlcli train" in err
+
+
+def test_quiet_prints_nothing(fetch: Run) -> None:
+    assert fetch("--config", "my config.yaml", "--quiet") == (0, "", "")
+
+
+def test_pictures_that_are_nowhere_are_an_error_of_the_data(fetch: Run) -> None:
+    code, out, err = fetch("--config", "my config.yaml", "--set", "dataset.path=elsewhere")
+    assert (code, out) == (3, "")
+    assert "elsewhere" in err

@@ -1,0 +1,188 @@
+"""The layer rule: data flows down, imports point down; only the command line prints, exits and knows its libraries."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "tlcli"
+
+# From the top. A package imports from itself and from those below; those of one line do not know each other.
+LAYERS: list[set[str]] = [
+    {"__main__"},
+    {"cli"},
+    {"workflows"},
+    {"config", "report"},
+    {"evaluation"},
+    {"bundle"},
+    {"heads"},
+    {"features"},
+    {"backbones"},
+    {"data"},
+    {"runs"},
+    {"disk", "tensorflow_start"},
+    {"progress", "errors"},
+]
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+CONFIG_MAY_IMPORT = ("tlcli.config", "tlcli.backbones.catalog", "tlcli.errors", "tlcli.disk", "tlcli.progress")
+
+
+class Module(NamedTuple):
+    """A module of tlcli, parsed."""
+
+    name: str
+    tree: ast.Module
+
+    @property
+    def layer(self) -> str:
+        """The first folder or file below tlcli that it is in; empty for tlcli itself."""
+        return layer_of(self.name)
+
+
+def layer_of(name: str) -> str:
+    """tlcli.data.sources.url -> data."""
+    return name.split(".")[1] if "." in name else ""
+
+
+def modules() -> list[Module]:
+    """All of tlcli."""
+    found = []
+    for path in sorted(SOURCE.rglob("*.py")):
+        parts = path.relative_to(SOURCE.parent).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        found.append(Module(name, ast.parse(path.read_text(encoding="utf-8"), str(path))))
+    return found
+
+
+MODULES = modules()
+each_module = pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """What is imported anywhere: at the top, in functions, for type checking, by name in a call."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = "." * node.level + (node.module or "")
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("import_module", "importlib.import_module"):
+            yield ast.literal_eval(node.args[0])
+
+
+def is_within(name: str, packages: tuple[str, ...]) -> bool:
+    """Whether a dotted name is one of these packages or in one."""
+    return any(f"{name}.".startswith(f"{package}.") for package in packages)
+
+
+def ways_out(tree: ast.AST, function: str = "") -> Iterator[tuple[str, str]]:
+    """Calls that print or end the process, each with the function it is in."""
+    for node in ast.iter_child_nodes(tree):
+        inner = node.name if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) else function
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in PRINTS_OR_EXITS:
+            yield ast.unparse(node.func), function
+        if isinstance(node, ast.Raise) and node.exc is not None and "SystemExit" in ast.unparse(node.exc):
+            yield "SystemExit", function
+        yield from ways_out(node, inner)
+
+
+PRINTS = {"print", "sys.stdout.write", "sys.stderr.write"}
+EXITS = {"sys.exit", "exit", "quit", "os._exit", "os.abort"}
+PRINTS_OR_EXITS = PRINTS | EXITS
+
+
+def test_every_package_has_its_place() -> None:
+    there = {path.stem for path in SOURCE.iterdir() if path.is_dir() or path.suffix == ".py"}
+    there -= {"__init__", "__pycache__", "configs"}  # configs: YAML files in an installed tlcli
+    assert there == set(LEVEL)
+
+
+@each_module
+def test_imports_point_down(module: Module) -> None:
+    for name in imports(module.tree):
+        assert not name.startswith("."), f"{module.name} imports {name} by a relative path"
+        other = layer_of(name) if name.startswith("tlcli.") else ""
+        if other in LEVEL and other != module.layer:
+            assert LEVEL[other] > LEVEL[module.layer], f"{module.name} imports {name}, which is not below it"
+
+
+@each_module
+def test_imported_modules_exist(module: Module) -> None:
+    known = {m.name for m in MODULES}
+    for name in imports(module.tree):
+        if name.startswith("tlcli."):
+            assert name in known or name.rpartition(".")[0] in known, f"{module.name} imports {name}"
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m.layer == "config"], ids=lambda module: module.name)
+def test_config_knows_nothing_below_but_the_catalog(module: Module) -> None:
+    for name in imports(module.tree):
+        if name.startswith("tlcli."):
+            assert is_within(name, CONFIG_MAY_IMPORT), f"{module.name} imports {name}"
+
+
+@each_module
+def test_config_is_known_to_the_command_line_and_the_workflows_alone(module: Module) -> None:
+    if module.layer not in ("cli", "workflows", "config"):
+        assert not [name for name in imports(module.tree) if is_within(name, ("tlcli.config",))]
+
+
+@each_module
+def test_typer_and_rich_belong_to_the_command_line(module: Module) -> None:
+    if module.layer != "cli":
+        assert not [name for name in imports(module.tree) if is_within(name, ("typer", "rich", "click"))]
+
+
+@each_module
+def test_only_the_command_line_prints_and_exits(module: Module) -> None:
+    if module.name == "tlcli.backbones.export_ir":  # its main() is a process of its own
+        assert {function for _, function in ways_out(module.tree)} <= {"main"}
+    elif module.layer != "cli":
+        assert not list(ways_out(module.tree))
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m.layer == "cli"], ids=lambda module: module.name)
+def test_within_the_command_line_only_render_prints_and_only_main_exits(module: Module) -> None:
+    called = set(ways_out(module.tree))
+    if module.name != "tlcli.cli.render":
+        assert not {call for call, _ in called} & PRINTS
+    assert {function for call, function in called if call not in PRINTS} <= {"main"}
+
+
+# The rule itself
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("import tlcli.cli.app", ["tlcli.cli.app"]),
+        ("import a, tlcli.data as d", ["a", "tlcli.data"]),
+        ("from tlcli import runs, bundle", ["tlcli.runs", "tlcli.bundle"]),
+        ("from tlcli.data.decode import picture", ["tlcli.data.decode.picture"]),
+        ("from . import x", ["..x"]),
+        ("def f():\n  from tlcli.cli import app", ["tlcli.cli.app"]),
+        ("if TYPE_CHECKING:\n  from tlcli.cli import app", ["tlcli.cli.app"]),
+        ("try:\n  import rich.table\nexcept ImportError:\n  pass", ["rich.table"]),
+        ("importlib.import_module('tlcli.cli')", ["tlcli.cli"]),
+        ("x = 'import tlcli.cli'", []),
+    ],
+)
+def test_imports_are_found_wherever_they_stand(source: str, found: list[str]) -> None:
+    assert list(imports(ast.parse(source))) == found
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("print(1)", [("print", "")]),
+        ("def f():\n  if x:\n    print(1)", [("print", "f")]),
+        ("class A:\n  def f(self):\n    g(sys.exit(1))", [("sys.exit", "f")]),
+        ("def f():\n  raise SystemExit(1)", [("SystemExit", "f")]),
+        ("def f():\n  def g():\n    exit()\n  sys.stdout.write('')", [("exit", "g"), ("sys.stdout.write", "f")]),
+        ("console.print(1)\nsys.stdout.flush()\nfootprint(2)", []),
+    ],
+)
+def test_prints_and_exits_are_found_with_their_function(source: str, found: list[tuple[str, str]]) -> None:
+    assert list(ways_out(ast.parse(source))) == found

@@ -1,0 +1,95 @@
+"""Commands that do not train start fast: a fresh process is asked which packages it has imported."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = {"tensorflow", "keras", "sklearn", "scipy", "matplotlib", "kaggle"}
+NOT_FOR_HELP = HEAVY | {"numpy", "openvino", "pydantic", "PIL", "yaml", "safetensors", "requests"}
+
+COMMAND = """
+import json, sys
+from tlcli.cli.app import main
+sys.argv[0] = "tlcli"
+try:
+    main()
+except SystemExit as ended:
+    code = ended.code
+print(json.dumps([code, sorted(sys.modules)]), file=sys.stderr)
+"""
+IMPORT = """
+import importlib, json, sys
+importlib.import_module(sys.argv[1])
+print(json.dumps([0, sorted(sys.modules)]), file=sys.stderr)
+"""
+
+
+def imported(folder: Path, program: str, *arguments: str) -> tuple[int, set[str]]:
+    """Exit code of a program, and the top-level packages that it imported; it tells both in the last line of stderr."""
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    code, names = json.loads(done.stderr.splitlines()[-1])
+    return code, {name.partition(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("arguments", ["--help", "--version"])
+def test_help_imports_nothing_but_the_command_line(tmp_path: Path, arguments: str) -> None:
+    code, packages = imported(tmp_path, COMMAND, arguments)
+    assert code == 0
+    assert "typer" in packages
+    assert not packages & NOT_FOR_HELP
+
+
+@pytest.mark.parametrize("command", ["fetch", "train", "evaluate", "predict", "config"])
+def test_help_of_a_command_imports_no_more_than_typer_does(tmp_path: Path, command: str) -> None:
+    code, packages = imported(tmp_path, COMMAND, command, "--help")
+    assert code == 0
+    assert not packages & (NOT_FOR_HELP - {"pydantic"})  # Typer looks for its types where it is installed
+
+
+@pytest.mark.parametrize(
+    "arguments", ["config check alien_predator solar_cells my_pictures", "config show", "config schema"]
+)
+def test_config_commands_import_no_library_of_numbers(tmp_path: Path, arguments: str) -> None:
+    code, packages = imported(tmp_path, COMMAND, *arguments.split())
+    assert code == 0
+    assert "pydantic" in packages
+    assert not packages & (HEAVY | {"numpy", "openvino", "PIL"})
+
+
+@pytest.mark.parametrize("arguments", ["train --config none", "train --set train.epoch=3", "fetch --set image.size=1"])
+def test_wrong_config_is_told_before_anything_heavy_is_imported(tmp_path: Path, arguments: str) -> None:
+    code, packages = imported(tmp_path, COMMAND, *arguments.split())
+    assert code == 2
+    assert not packages & HEAVY
+
+
+def test_predict_without_a_run_ends_before_anything_heavy_is_imported(tmp_path: Path) -> None:
+    code, packages = imported(tmp_path, COMMAND, "predict", "x.png")
+    assert code == 5
+    assert not packages & (HEAVY | {"openvino"})
+
+
+@pytest.mark.parametrize("module", ["tlcli.workflows.fetch", "tlcli.workflows.predict"])
+def test_workflows_that_do_not_train_import_nothing_heavy(tmp_path: Path, module: str) -> None:
+    _, packages = imported(tmp_path, IMPORT, module)
+    assert "tlcli" in packages
+    assert not packages & HEAVY
+
+
+@pytest.mark.parametrize(
+    "module", ["tlcli.bundle", "tlcli.runs", "tlcli.disk", "tlcli.config.load", "tlcli.heads.head"]
+)
+def test_what_every_command_needs_is_light(tmp_path: Path, module: str) -> None:
+    _, packages = imported(tmp_path, IMPORT, module)
+    assert not packages & (HEAVY | {"openvino", "typer", "rich"})
