@@ -99,7 +99,7 @@ def _value(node: dict[str, Any], schema: dict[str, Any]) -> str:
     if "additionalProperties" in node:
         return "a mapping of names, see below"
     limits = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    bounds = ", ".join(f"{sign} {node[name]:g}" for name, sign in limits.items() if name in node)
+    bounds = ", ".join(f"{sign} {node[name]:.10g}" for name, sign in limits.items() if name in node)
     names = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true, false", "null": "null"}
     kind = "path" if node.get("format") == "path" else names.get(node.get("type", ""), "text")
     return f"{kind} {bounds}".strip()

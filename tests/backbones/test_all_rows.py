@@ -65,10 +65,12 @@ def weights_of(row: Backbone) -> Weights:
     weights = find_weights(row, "random")
     if not row.name.startswith("efficientnet_v2"):
         return weights
-    # Without its statistics an EfficientNetV2 this wide awake is chaotic: a millionth of the levels moves its features
-    # by half. With kernels of 0.8 times the size it moves them by a millionth.
+    # A random EfficientNetV2 is chaotic: changing the levels by a millionth changes its features by half (measured in
+    # Keras alone). With kernels 0.8 times as large it changes them by a millionth.
     path = weights.path.with_name(f"{row.name}-tame.safetensors")
-    save_file({key: array * np.float32(0.8 if array.ndim > 1 else 1) for key, array in load_file(weights.path).items()}, path)
+    save_file(
+        {key: array * np.float32(0.8 if array.ndim > 1 else 1) for key, array in load_file(weights.path).items()}, path
+    )
     return find_weights(row, path)
 
 
@@ -92,10 +94,10 @@ def compute(engine: EngineName, precisions: list[Precision], out: Path) -> None:
         gc.collect()
         for folder in ("backbones", "compiled"):  # 100 MB a row
             shutil.rmtree(cache_folder() / folder, ignore_errors=True)
-    np.savez(out, **found)
+    save_file(found, out)
 
 
-def in_this_process(request: dict[str, object], _name: str) -> None:
+def in_this_process(request: dict[str, object], name: str) -> None:
     """The conversion as it is, less 2 s a row for a process of its own."""
     sys.argv = ["", json.dumps(request)]
     export_ir.main()
@@ -104,20 +106,26 @@ def in_this_process(request: dict[str, object], _name: str) -> None:
 @pytest.fixture(scope="session")
 def computed(tmp_path_factory: pytest.TempPathFactory) -> "dict[str, dict[str, NDArray[np.float32]]]":
     folder = tmp_path_factory.mktemp("rows")
-    environment = {**os.environ, "TLCLI_CACHE": str(folder / "cache")}
+    environment = {**os.environ, "TLCLI_CACHE": str(folder / "cache"), "TF_CPP_MIN_LOG_LEVEL": "3"}
     found = {}
     for engine, precisions in (("openvino", "f32 bf16" if has_bf16() else "f32"), ("keras", "f32")):
-        out = folder / f"{engine}.npz"
+        out = folder / f"{engine}.safetensors"
         subprocess.run([sys.executable, __file__, engine, out, *precisions.split()], env=environment, check=True)
-        with np.load(out) as arrays:
-            found[engine] = dict(arrays)
+        found[engine] = load_file(out)
     shutil.rmtree(folder / "cache")
     return found
 
 
-def least_cosine(these: "NDArray[np.float32]", those: "NDArray[np.float32]") -> float:
+def cosine(these: "NDArray[np.float32]", those: "NDArray[np.float32]") -> "NDArray[np.float64]":
     a, b = these.astype(np.float64), those.astype(np.float64)
-    return float(((a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).min())
+    result: NDArray[np.float64] = (a * b).sum(axis=-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)
+    return result
+
+
+def of_differences(features: "NDArray[np.float32]") -> "NDArray[np.float32]":
+    """What tells the pictures apart: in some random networks 0.99999 of every feature is common to all pictures."""
+    differences: NDArray[np.float32] = (features - features.mean(axis=0)).ravel()
+    return differences
 
 
 @EACH_ROW
@@ -135,14 +143,17 @@ def test_features_have_the_declared_width_and_tell_pictures_apart(
 @EACH_ROW
 def test_openvino_and_keras_agree(row: Backbone, computed: "dict[str, dict[str, NDArray[np.float32]]]") -> None:
     openvino, keras = computed["openvino"][f"{row.name}-f32"], computed["keras"][f"{row.name}-f32"]
-    assert least_cosine(openvino, keras) > 0.999
+    assert cosine(openvino, keras).min() > 0.999
+    assert cosine(of_differences(openvino), of_differences(keras)) > 0.99999  # 1 - 1e-10 was measured
 
 
 @pytest.mark.skipif(not has_bf16(), reason="this processor has no bfloat16")
 @EACH_ROW
 def test_bfloat16_is_close(row: Backbone, computed: "dict[str, dict[str, NDArray[np.float32]]]") -> None:
-    openvino = computed["openvino"]
-    assert least_cosine(openvino[f"{row.name}-bf16"], openvino[f"{row.name}-f32"]) > 0.98
+    coarse, fine = computed["openvino"][f"{row.name}-bf16"], computed["openvino"][f"{row.name}-f32"]
+    assert cosine(coarse, fine).min() > 0.98
+    assert cosine(of_differences(coarse), of_differences(fine)) > 0.95  # 0.983 was measured, for mobilenet_v2
+    assert not np.array_equal(coarse, fine)
 
 
 if __name__ == "__main__":

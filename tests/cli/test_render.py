@@ -14,7 +14,7 @@ from tlcli.cli.options import again
 from tlcli.cli.render import Screen
 from tlcli.progress import Progress
 
-ODD = r"C:\a\[b] [red]x[/red] [/] :smile: 'q' 3.5 /tmp/x\ " + "long" * 50
+ODD = r"C:\a\[b] [red]x[/red] [/] :smile: 'q' 3.5 /a/x\ " + "long" * 50
 METRICS: dict[str, dict[str, Any]] = {
     "train": {"n": 12345, "accuracy": 1.0, "accuracy_ci95": [0.9997, 1.0], "balanced_accuracy": 1.0},
     "validation": {"n": 20, "accuracy": 0.95, "accuracy_ci95": [0.7639, 0.9911], "balanced_accuracy": 0.9},

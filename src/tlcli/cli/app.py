@@ -61,6 +61,7 @@ def main() -> None:
         code, message = _ending(error)
         if debug:
             traceback.print_exception(error)
+        _drop_what_cannot_be_written()
     if message:
         render.print_error(message)
     sys.exit(code)
@@ -77,12 +78,19 @@ def _ending(error: BaseException) -> tuple[int, str]:
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
         return 130, _INTERRUPTED
     if isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError):
-        # The reader went away, as with | head; Typer and Rich have made an exit of it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141, ""
+        return 141, ""  # the reader went away, as with | head; Typer and Rich have made an exit of it
     if isinstance(error, SystemExit):
         raise error
     return _unexpected(error)
+
+
+def _drop_what_cannot_be_written() -> None:
+    """Python would try once more at its very end, and make 120 of the exit code."""
+    if sys.__stdout__ is not None:
+        try:
+            sys.__stdout__.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())
 
 
 def _unexpected(error: BaseException) -> tuple[int, str]:

@@ -1,5 +1,6 @@
 """tlcli fetch."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -36,7 +37,8 @@ def fetch(
     screen.table(counts_table(fetched.index.counts()))
     how = f"from {fetched.source}" if fetched.source else "already there, nothing was done"
     screen.line(f"Pictures: {fetched.index.root} ({how})")
-    overrides = [word for override in set_ or () for word in ("--set", override)]
+    in_place = [f"dataset.path={origin}"] if origin and Path(origin).expanduser().is_dir() else []
+    overrides = [word for override in [*(set_ or ()), *in_place] for word in ("--set", override)]
     screen.next_command("tlcli", "train", *again("--config", config), *overrides)
     screen.document(
         {

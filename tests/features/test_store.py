@@ -1,0 +1,267 @@
+import errno
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from tlcli.errors import ResourceError
+from tlcli.features.store import Store, row_key
+from tlcli.progress import Progress
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+DIGEST = "0123456789abcdef" * 4
+WIDTH = 5
+
+
+class Notes(Progress):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TLCLI_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def keys(*names: str) -> list[bytes]:
+    return [row_key(name, "0") for name in names]
+
+
+def rows(*numbers: float) -> "NDArray[np.float32]":
+    return np.array([[number + column / 10 for column in range(WIDTH)] for number in numbers], np.float32)
+
+
+def filled() -> Store:
+    store = Store(DIGEST, WIDTH)
+    store.append(keys("a", "b"), rows(1, 2))
+    store.append(keys("c"), rows(3))
+    return store
+
+
+def shards(store: Store) -> list[Path]:
+    return sorted(store.folder.glob("*.safetensors"))
+
+
+def test_a_new_store_is_empty_and_makes_no_folder() -> None:
+    store = Store(DIGEST, WIDTH)
+    assert keys("a")[0] not in store
+    assert not store.folder.exists()
+
+
+def test_rows_come_back_in_the_order_asked_for_over_all_shards() -> None:
+    store = filled()
+    assert all(key in store for key in keys("a", "b", "c"))
+    found = store.read(keys("c", "a", "b", "a"))
+    assert found.dtype == np.float32
+    assert np.array_equal(found, rows(3, 1, 2, 1))
+
+
+def test_a_store_opened_again_holds_the_same_rows() -> None:
+    before = filled().read(keys("b", "c", "a"))
+    again = Store(DIGEST, WIDTH)
+    assert np.array_equal(again.read(keys("b", "c", "a")), before)
+    assert keys("d")[0] not in again
+
+
+def test_what_is_read_is_a_copy() -> None:
+    store = filled()
+    store.read(keys("a"))[:] = 0
+    assert np.array_equal(store.read(keys("a")), rows(1))
+
+
+def test_no_keys_give_no_rows() -> None:
+    assert filled().read([]).shape == (0, WIDTH)
+
+
+def test_a_key_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(KeyError):
+        filled().read(keys("a", "d"))
+
+
+def test_views_and_pictures_have_keys_of_their_own() -> None:
+    made = {row_key(sha, view) for sha in ("a", "b") for view in ("0", "1-abc", "2-abc", "1-def")}
+    assert len(made) == 8
+    assert all(len(key) == 32 for key in made)
+
+
+def test_every_shard_is_named_by_the_sha256_of_its_bytes() -> None:
+    store = filled()
+    assert len(shards(store)) == 2
+    for path in shards(store):
+        assert path.stem == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert sorted(store.folder.iterdir()) == shards(store)
+
+
+def test_equal_rows_are_one_file() -> None:
+    store = filled()
+    store.append(keys("c"), rows(3))
+    assert len(shards(store)) == 2
+
+
+def test_other_digests_have_other_folders(cache: Path) -> None:
+    filled()
+    other = Store("f" * 64, WIDTH)
+    assert keys("a")[0] not in other
+    assert other.folder.parent == cache / "features"
+
+
+@pytest.mark.parametrize("damage", ["first", "middle", "last", "cut", "longer", "empty"])
+def test_a_damaged_shard_is_set_aside_and_told_of_and_the_others_stay(damage: str) -> None:
+    store = filled()
+    path = next(p for p in shards(store) if p.stat().st_size == min(q.stat().st_size for q in shards(store)))
+    data = bytearray(path.read_bytes())
+    place = {"first": 0, "middle": len(data) // 2, "last": -1}.get(damage)
+    if place is not None:
+        data[place] ^= 0x01
+    path.write_bytes({"cut": data[:-1], "longer": data + b"\0", "empty": b""}.get(damage, data))
+    told = Notes()
+    again = Store(DIGEST, WIDTH, told)
+    assert keys("c")[0] not in again
+    assert np.array_equal(again.read(keys("a", "b")), rows(1, 2))
+    assert not path.exists()
+    assert path.with_suffix(".damaged").exists()
+    assert len(told.notes) == 1
+    assert "set aside" in told.notes[0]
+    assert str(path) in told.notes[0]
+
+
+def test_a_shard_set_aside_is_written_anew_and_not_told_of_again() -> None:
+    path = shards(filled())[0]
+    path.write_bytes(b"rubbish")
+    told = Notes()
+    store = Store(DIGEST, WIDTH, told)
+    store.append(keys("a", "b"), rows(1, 2))
+    store.append(keys("c"), rows(3))
+    again = Store(DIGEST, WIDTH, told)
+    assert np.array_equal(again.read(keys("a", "b", "c")), rows(1, 2, 3))
+    assert len(told.notes) == 1
+
+
+@pytest.mark.parametrize("moment", ["before reading", "after reading"])
+def test_a_damaged_shard_that_another_process_sets_aside_first_is_no_error(
+    moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = shards(filled())[0]
+    path.write_bytes(b"rubbish")
+    read_bytes = Path.read_bytes
+
+    def raced(self: Path) -> bytes:
+        if self != path:
+            return read_bytes(self)
+        if moment == "before reading":
+            self.unlink()
+            return read_bytes(self)
+        data = read_bytes(self)
+        self.unlink()
+        return data
+
+    monkeypatch.setattr(Path, "read_bytes", raced)
+    store = Store(DIGEST, WIDTH)
+    assert sum(key in store for key in keys("a", "b", "c")) in (1, 2)
+
+
+def named_by_its_digest(folder: Path, arrays: "dict[str, NDArray[np.generic]]") -> Path:
+    data = safetensors.numpy.save(arrays)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{hashlib.sha256(data).hexdigest()}.safetensors"
+    path.write_bytes(data)
+    return path
+
+
+KEYS = np.frombuffer(keys("z")[0], np.uint8).reshape(1, 32)
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"keys": KEYS, "features": np.ones((1, WIDTH + 1), np.float32)},
+        {"keys": KEYS, "features": np.ones((1, WIDTH - 1), np.float32)},
+        {"keys": KEYS, "features": np.ones((2, WIDTH), np.float32)},
+        {"keys": KEYS, "features": np.ones((1, WIDTH), np.float64)},
+        {"keys": KEYS.astype(np.int32), "features": np.ones((1, WIDTH), np.float32)},
+        {"keys": KEYS[:, :31].copy(), "features": np.ones((1, WIDTH), np.float32)},
+        {"keys": KEYS[0], "features": np.ones((1, WIDTH), np.float32)},
+        {"keys": np.array(1, np.uint8), "features": np.array(1, np.float32)},
+        {"keys": KEYS},
+        {"features": np.ones((1, WIDTH), np.float32)},
+        {},
+    ],
+)
+def test_a_whole_file_that_is_no_shard_of_this_store_is_not_used(
+    arrays: "dict[str, NDArray[np.generic]]",
+) -> None:
+    path = named_by_its_digest(filled().folder, arrays)
+    told = Notes()
+    store = Store(DIGEST, WIDTH, told)
+    assert keys("z")[0] not in store
+    assert np.array_equal(store.read(keys("a", "c")), rows(1, 3))
+    assert not path.exists()
+    assert len(told.notes) == 1
+
+
+def test_unfinished_and_foreign_files_are_passed_over_and_left(cache: Path) -> None:
+    folder = filled().folder
+    whole = shards(Store(DIGEST, WIDTH))[0].read_bytes()
+    others = [folder / f".{'0' * 64}.safetensors.77.abcdef.tmp", folder / "notes.txt", folder / "x.damaged"]
+    for path in others:
+        path.write_bytes(whole[:40])
+    told = Notes()
+    store = Store(DIGEST, WIDTH, told)
+    assert np.array_equal(store.read(keys("a", "b", "c")), rows(1, 2, 3))
+    assert told.notes == []
+    assert all(path.read_bytes() == whole[:40] for path in others)
+
+
+def test_two_stores_share_a_folder() -> None:
+    one, other = Store(DIGEST, WIDTH), Store(DIGEST, WIDTH)
+    one.append(keys("a", "b"), rows(1, 2))
+    other.append(keys("b", "c"), rows(2, 3))  # both computed b
+    assert keys("c")[0] not in one
+    third = Store(DIGEST, WIDTH)
+    assert np.array_equal(third.read(keys("a", "b", "c")), rows(1, 2, 3))
+
+
+def test_stores_opened_while_others_write_see_whole_shards_only() -> None:
+    told = Notes()
+
+    def write(writer: int) -> None:
+        store = Store(DIGEST, WIDTH, told)
+        for number in range(15):
+            store.append(keys(f"{writer}-{number}", f"shared-{number}"), rows(100 * writer + number, number))
+
+    with ThreadPoolExecutor(4) as pool:
+        writing = [pool.submit(write, writer) for writer in range(4)]
+        while not all(future.done() for future in writing):
+            Store(DIGEST, WIDTH, told)
+    for future in writing:
+        future.result()
+    store = Store(DIGEST, WIDTH, told)
+    for number in range(15):
+        found = store.read(keys(f"shared-{number}", *(f"{writer}-{number}" for writer in range(4))))
+        assert np.array_equal(found, rows(number, *(100 * writer + number for writer in range(4))))
+    assert told.notes == []
+
+
+def test_a_full_disk_leaves_no_shard_and_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = filled()
+    before = sorted(store.folder.iterdir())
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ResourceError, match="The disk is full"):
+        store.append(keys("d"), rows(4))
+    assert sorted(store.folder.iterdir()) == before
+    assert keys("d")[0] not in store
