@@ -15,7 +15,7 @@ import typer
 
 import tlcli
 from tlcli.cli.app import app, main
-from tlcli.config.load import ConfigError, Mistake
+from tlcli.config.mistakes import ConfigError, Mistake
 from tlcli.errors import DataError, ModelError, NetworkError, ResourceError, TlcliError, UsageError
 
 Run = Callable[..., tuple[int, str, str]]

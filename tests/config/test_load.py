@@ -7,15 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tlcli.config.load import (
-    ConfigError,
-    Loaded,
-    Mistake,
-    dump_config,
-    find_config,
-    load_config,
-    shipped_configs,
-)
+from tlcli.config.load import Loaded, dump_config, find_config, load_config, shipped_configs
+from tlcli.config.mistakes import ConfigError, Mistake
 from tlcli.config.sources import ArchiveSource, FolderSource, KaggleSource, PackageSource, UrlSource
 from tlcli.errors import UsageError
 

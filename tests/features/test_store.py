@@ -124,7 +124,7 @@ def test_a_damaged_shard_is_set_aside_and_told_of_and_the_others_stay(damage: st
     place = {"first": 0, "middle": len(data) // 2, "last": -1}.get(damage)
     if place is not None:
         data[place] ^= 0x01
-    path.write_bytes({"cut": data[:-1], "longer": data + b"\0", "empty": b""}.get(damage, data))
+    path.write_bytes({"cut": data[:-1], "longer": data + b"\0", "empty": bytearray()}.get(damage, data))
     told = Notes()
     again = Store(DIGEST, WIDTH, told)
     assert keys("c")[0] not in again

@@ -6,6 +6,7 @@ It is never changed. Two processes that compute the same picture write it twice,
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,16 +42,14 @@ class Store:
 
     def _load(self, progress: Progress) -> None:
         for path in sorted(self.folder.glob("*.safetensors")) if self.folder.is_dir() else []:
-            try:
+            with suppress(FileNotFoundError):  # set aside by another process meanwhile
                 data = path.read_bytes()
-            except FileNotFoundError:  # set aside by another process
-                continue
-            shard = self._parsed(data) if hashlib.sha256(data).hexdigest() == path.stem else None
-            if shard is None:
+                shard = self._parsed(data) if hashlib.sha256(data).hexdigest() == path.stem else None
+                if shard is not None:
+                    self._take(*shard)
+                    continue
                 path.replace(path.with_suffix(".damaged"))
                 progress.note(f"A damaged file of features was set aside; its pictures are computed again: {path}")
-            else:
-                self._take(*shard)
 
     def _parsed(self, data: bytes) -> "tuple[list[bytes], NDArray[np.float32]] | None":
         try:
@@ -58,7 +57,9 @@ class Store:
             keys, features = arrays["keys"], arrays["features"]
         except (safetensors.SafetensorError, KeyError):
             return None
-        fits = features.shape == (len(keys), self._width) and keys.shape == (len(keys), 32)
+        rows = keys.size // 32
+        fits = (keys.dtype, keys.shape) == (np.uint8, (rows, 32))
+        fits = fits and (features.dtype, features.shape) == (np.float32, (rows, self._width))
         return ([key.tobytes() for key in keys], features) if fits else None
 
     def _take(self, keys: Sequence[bytes], features: "NDArray[np.float32]") -> None:
