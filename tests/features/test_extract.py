@@ -12,7 +12,7 @@ from tlcli.data import augment
 from tlcli.data.augment import Augmentation, view_names
 from tlcli.data.decode import Preparation, picture
 from tlcli.data.index import Picture
-from tlcli.errors import DataError
+from tlcli.errors import DataError, ResourceError
 from tlcli.features import extract as module
 from tlcli.features.extract import Extraction, extract
 from tlcli.features.store import Store, row_key
@@ -256,6 +256,31 @@ def test_rows_are_kept_shard_by_shard(
     assert shards(store) == expected_shards
     again = Store("a" * 64, 3)
     assert np.array_equal(again.read(map(key, made)), np.stack([expected(one) for one in made]))
+
+
+@pytest.mark.parametrize("fails_at", [1, 2, 3])
+def test_a_disk_that_fills_up_is_told_and_no_row_gets_the_key_of_another(
+    store: Store, make: Callable[[int], Picture], monkeypatch: pytest.MonkeyPatch, fails_at: int
+) -> None:
+    monkeypatch.setattr(module, "SHARD_ROWS", 4)
+    append, calls = store.append, 0
+
+    def full_once(keys: Sequence[bytes], features: "NDArray[np.float32]") -> None:
+        nonlocal calls
+        calls += 1
+        if calls == fails_at:  # somebody frees space right after
+            raise ResourceError("The disk is full")
+        append(keys, features)
+
+    monkeypatch.setattr(store, "append", full_once)
+    pictures = [make(number) for number in range(11)]
+    with pytest.raises(ResourceError, match="The disk is full"):
+        run(pictures, store, Averages())
+    again = Store("a" * 64, 3)
+    kept = [one for one in pictures if key(one) in again]
+    assert kept == pictures[: 4 * (fails_at - 1)]
+    assert np.array_equal(again.read(map(key, kept)), np.array([expected(one) for one in kept]).reshape(-1, 3))
+    assert run(pictures, again, Averages()) == Extraction(11 - len(kept), len(kept), {})
 
 
 def test_a_shard_is_on_disk_before_the_next_is_computed(

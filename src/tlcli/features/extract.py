@@ -108,8 +108,9 @@ def _compute(
 
     def keep() -> None:
         if rows:
-            store.append([keys.popleft() for _ in rows], np.stack(rows))
-            rows.clear()
+            names, features = [keys.popleft() for _ in rows], np.stack(rows)
+            rows.clear()  # before the disk can fail, or they would be kept again under the keys that follow
+            store.append(names, features)
 
     opened = engine()
     with progress.stage("Computing features", total, "pictures"):

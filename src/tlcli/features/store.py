@@ -58,8 +58,8 @@ class Store:
         except (safetensors.SafetensorError, KeyError):
             return None
         rows = keys.size // 32
-        fits = (keys.dtype, keys.shape) == (np.uint8, (rows, 32))
-        fits = fits and (features.dtype, features.shape) == (np.float32, (rows, self._width))
+        fits = keys.dtype == np.uint8 and keys.shape == (rows, 32)
+        fits = fits and features.dtype == np.float32 and features.shape == (rows, self._width)
         return ([key.tobytes() for key in keys], features) if fits else None
 
     def _take(self, keys: Sequence[bytes], features: "NDArray[np.float32]") -> None:

@@ -50,7 +50,14 @@ def choose_engine(
     chosen: EngineName = "openvino" if importlib.util.find_spec("openvino") else "keras"
     if engine != "auto":
         chosen = engine
-    version = metadata.version({"openvino": "openvino", "keras": "tensorflow"}[chosen])
+    package = {"openvino": "openvino", "keras": "tensorflow"}[chosen]
+    try:
+        version = metadata.version(package)
+    except metadata.PackageNotFoundError as error:
+        raise ModelError(
+            f"backbone.engine is {chosen}, which is not installed; run: pip install {package}, or choose another "
+            "(allowed: auto, openvino, keras)."
+        ) from error
     if chosen == "keras":
         return EngineChoice("keras", "f32" if precision == "auto" else precision, version)
     from tlcli.features.engines import openvino  # noqa: PLC0415

@@ -1,0 +1,251 @@
+import importlib.util
+import json
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from tlcli.backbones.catalog import CATALOG
+from tlcli.backbones.export_ir import cached_export
+from tlcli.backbones.weights import Weights, find_weights
+from tlcli.errors import ModelError
+from tlcli.features import engines
+from tlcli.features.engines import Engine, EngineChoice, Precision, choose_engine, open_engine
+from tlcli.features.engines import openvino as openvino_engine
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+ROW = CATALOG["mobilenet_v2"]
+SIZE = 32
+OPENVINO, TENSORFLOW = metadata.version("openvino"), metadata.version("tensorflow")
+Open = Callable[[EngineChoice], Engine]
+
+
+@pytest.fixture
+def processor(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    return lambda has_bf16: monkeypatch.setattr(openvino_engine, "has_bf16", lambda: has_bf16)
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision", "has_bf16", "chosen"),
+    [
+        ("auto", "auto", True, EngineChoice("openvino", "bf16", OPENVINO)),
+        ("auto", "auto", False, EngineChoice("openvino", "f32", OPENVINO)),
+        ("auto", "f32", True, EngineChoice("openvino", "f32", OPENVINO)),
+        ("auto", "bf16", True, EngineChoice("openvino", "bf16", OPENVINO)),
+        ("openvino", "auto", True, EngineChoice("openvino", "bf16", OPENVINO)),
+        ("openvino", "f32", False, EngineChoice("openvino", "f32", OPENVINO)),
+        ("keras", "auto", True, EngineChoice("keras", "f32", TENSORFLOW)),
+        ("keras", "f32", True, EngineChoice("keras", "f32", TENSORFLOW)),
+        ("keras", "bf16", False, EngineChoice("keras", "bf16", TENSORFLOW)),
+    ],
+)
+def test_the_choice_is_what_was_asked_for_or_the_fastest_exact_enough(
+    processor: Callable[[bool], None], engine: Any, precision: Any, has_bf16: bool, chosen: EngineChoice
+) -> None:
+    processor(has_bf16)
+    assert choose_engine(engine, precision) == chosen
+
+
+@pytest.mark.parametrize("engine", ["auto", "openvino"])
+def test_bf16_is_refused_where_the_processor_has_none(processor: Callable[[bool], None], engine: Any) -> None:
+    processor(False)
+    with pytest.raises(ModelError, match=r"precision is bf16.*no bfloat16; allowed: auto, f32"):
+        choose_engine(engine, "bf16")
+
+
+def test_without_openvino_auto_is_keras(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert choose_engine("auto", "auto") == EngineChoice("keras", "f32", TENSORFLOW)
+
+
+@pytest.mark.parametrize(("engine", "package"), [("openvino", "openvino"), ("keras", "tensorflow")])
+def test_an_engine_that_is_not_installed_is_refused_with_the_command(
+    monkeypatch: pytest.MonkeyPatch, engine: Any, package: str
+) -> None:
+    def missing(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", missing)
+    with pytest.raises(ModelError, match=f"backbone.engine is {engine}.*pip install {package}"):
+        choose_engine(engine, "auto")
+
+
+def test_has_bf16_is_what_openvino_says_of_this_processor() -> None:
+    assert isinstance(openvino_engine.has_bf16(), bool)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def weights(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Weights:
+    monkeypatch.setenv("TLCLI_CACHE", str(cache))
+    return find_weights(ROW, "random")
+
+
+@pytest.fixture
+def openvino(weights: Weights) -> Engine:
+    return open_engine(EngineChoice("openvino", "f32", OPENVINO), ROW, SIZE, "avg", weights)
+
+
+def pictures(count: int) -> "list[NDArray[np.uint8]]":
+    """Each with a square of another place, size and colour."""
+    made = []
+    for number in range(count):
+        random = np.random.default_rng(number)
+        picture = np.full((SIZE, SIZE, 3), random.integers(0, 256, 3), np.uint8)
+        x, y, side = random.integers(2, 16, 3)
+        picture[y : y + side, x : x + side] = random.integers(0, 256, 3)
+        made.append(picture)
+    return made
+
+
+def compiled(weights: Weights, cache: Path) -> Path:
+    """Where the compiled graph of the engine ``openvino`` is kept."""
+    exported = cached_export(ROW, SIZE, "avg", weights.sha256)
+    assert exported is not None
+    return cache / "compiled" / f"{exported.folder.name}-f32"
+
+
+def all_of(engine: Engine, some: "list[NDArray[np.uint8]]") -> "NDArray[np.float32]":
+    return np.stack(list(engine.features(some)))
+
+
+def test_more_pictures_than_requests_come_back_in_order(openvino: Engine) -> None:
+    some = pictures(60)
+    together = all_of(openvino, some)
+    assert together.shape == (60, ROW.features)
+    assert together.dtype == np.float32
+    assert len(np.unique(together, axis=0)) == 60
+    for picture, features in zip(some, together, strict=True):
+        assert np.array_equal(next(iter(openvino.features([picture]))), features)
+
+
+@pytest.mark.skipif(not openvino_engine.has_bf16(), reason="this processor has no bfloat16")
+def test_a_pictures_features_do_not_depend_on_its_neighbours_in_bfloat16_either(weights: Weights) -> None:
+    engine = open_engine(EngineChoice("openvino", "bf16", OPENVINO), ROW, SIZE, "avg", weights)
+    some = pictures(20)
+    together = all_of(engine, some)
+    assert np.array_equal(all_of(engine, some[::-1])[::-1], together)
+    for picture, features in zip(some, together, strict=True):
+        assert np.array_equal(all_of(engine, [picture])[0], features)
+
+
+def test_a_compiled_graph_is_kept_and_loaded_again(openvino: Engine, weights: Weights, cache: Path) -> None:
+    (blob,) = compiled(weights, cache).glob("*.blob")
+    written = blob.stat().st_mtime_ns
+    again = open_engine(EngineChoice("openvino", "f32", OPENVINO), ROW, SIZE, "avg", weights)
+    assert blob.stat().st_mtime_ns == written
+    assert np.array_equal(all_of(again, pictures(5)), all_of(openvino, pictures(5)))
+
+
+@pytest.mark.parametrize("share", [0.0005, 0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.999])
+def test_a_flipped_byte_in_a_compiled_graph_changes_no_feature(
+    openvino: Engine, weights: Weights, cache: Path, share: float
+) -> None:
+    right = all_of(openvino, pictures(5))
+    (blob,) = compiled(weights, cache).glob("*.blob")
+    data = bytearray(blob.read_bytes())
+    data[int(len(data) * share)] ^= 0xFF
+    blob.write_bytes(data)
+    again = open_engine(EngineChoice("openvino", "f32", OPENVINO), ROW, SIZE, "avg", weights)
+    assert np.array_equal(all_of(again, pictures(5)), right)
+    (blob,) = compiled(weights, cache).glob("*.blob")
+    assert blob.read_bytes() != data
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b'{"x.blob": "00"}', None])
+def test_a_compiled_graph_without_its_digest_is_not_believed(
+    openvino: Engine, weights: Weights, cache: Path, content: bytes | None
+) -> None:
+    record = compiled(weights, cache) / "digests.json"
+    before = record.read_bytes()
+    if content is None:
+        record.unlink()
+    else:
+        record.write_bytes(content)
+    again = open_engine(EngineChoice("openvino", "f32", OPENVINO), ROW, SIZE, "avg", weights)
+    assert np.array_equal(all_of(again, pictures(5)), all_of(openvino, pictures(5)))
+    assert set(json.loads(record.read_text())) == set(json.loads(before))
+
+
+def test_features_given_out_do_not_change_with_later_pictures(openvino: Engine) -> None:
+    given = openvino.features(iter(pictures(40)))
+    first = next(given)
+    before = first.copy()
+    assert len(list(given)) == 39
+    assert np.array_equal(first, before)
+
+
+def test_a_picture_that_is_a_view_of_another_array_is_read_as_it_looks(openvino: Engine) -> None:
+    (picture,) = pictures(1)
+    assert np.array_equal(all_of(openvino, [picture[:, ::-1]]), all_of(openvino, [picture[:, ::-1].copy()]))
+
+
+def test_no_pictures_give_no_features(openvino: Engine) -> None:
+    assert list(openvino.features([])) == []
+
+
+def test_pictures_are_taken_as_they_are_needed(openvino: Engine) -> None:
+    taken = 0
+
+    def counted() -> "Iterator[NDArray[np.uint8]]":
+        nonlocal taken
+        for picture in pictures(60):
+            taken += 1
+            yield picture
+
+    given = openvino.features(counted())
+    next(given)
+    assert taken < 60
+    given.close()  # type: ignore[attr-defined]
+
+
+def test_an_error_of_the_pictures_comes_out(openvino: Engine) -> None:
+    def broken() -> "Iterator[NDArray[np.uint8]]":
+        yield from pictures(3)
+        raise OSError("the disk went away")
+
+    with pytest.raises(OSError, match="the disk went away"):
+        list(openvino.features(broken()))
+
+
+@pytest.mark.parametrize("precision", ["f32", "bf16"])
+def test_keras_gives_the_same_features_in_order(openvino: Engine, weights: Weights, precision: Precision) -> None:
+    import keras
+
+    policy = keras.config.dtype_policy().name
+    engine = open_engine(EngineChoice("keras", precision, TENSORFLOW), ROW, SIZE, "avg", weights)
+    assert keras.config.dtype_policy().name == policy
+    some = pictures(40)  # more than a batch, and not a multiple of it
+    found, exact = all_of(engine, some), all_of(openvino, some)
+    assert found.shape == exact.shape
+    assert found.dtype == np.float32
+    centred, centred_exact = found - found.mean(axis=0), exact - exact.mean(axis=0)
+    cosine = (centred * centred_exact).sum() / np.linalg.norm(centred) / np.linalg.norm(centred_exact)
+    assert cosine > {"f32": 0.99999, "bf16": 0.9}[precision]
+    nearest = np.linalg.norm(found[:, np.newaxis] - exact[np.newaxis], axis=2).argmin(axis=1)
+    if precision == "f32":
+        assert np.abs(found - exact).max() < 1e-4 * np.abs(exact).max()
+        assert nearest.tolist() == list(range(40))
+    assert list(engine.features([])) == []
+
+
+def test_the_pooling_asked_for_is_done(weights: Weights) -> None:
+    some = [np.kron(picture, np.ones((2, 2, 1), np.uint8)) for picture in pictures(5)]  # 64 x 64: four places to pool
+    choice = EngineChoice("openvino", "f32", OPENVINO)
+    mean, highest = (all_of(open_engine(choice, ROW, 64, how, weights), some) for how in ("avg", "max"))
+    assert mean.shape == highest.shape == (5, ROW.features)
+    assert (highest >= mean).all()
+    assert (highest > mean).mean() > 0.1
+
+
+def test_every_engine_of_the_config_can_be_opened() -> None:
+    assert set(engines._ENGINES) == set(engines.EngineName.__args__)  # type: ignore[attr-defined]
