@@ -137,7 +137,7 @@ def test_typer_and_rich_belong_to_the_command_line(module: Module) -> None:
 
 @each_module
 def test_only_the_command_line_prints_and_exits(module: Module) -> None:
-    if module.name == "tlcli.backbones.export_ir":  # its main() is a process of its own
+    if module.name == "tlcli.backbones.keras_process":  # its main() is a process of its own
         assert {function for _, function in ways_out(module.tree)} <= {"main"}
     elif module.layer != "cli":
         assert not list(ways_out(module.tree))

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image, ImageDraw
 from safetensors.numpy import load_file, save_file
 
-from tlcli.backbones import export_ir
+from tlcli.backbones import keras_process
 from tlcli.backbones.catalog import CATALOG, Backbone
 from tlcli.backbones.weights import Weights, find_weights
 from tlcli.disk import cache_folder
@@ -78,7 +78,7 @@ def compute(engine: EngineName, precisions: list[Precision], out: Path) -> None:
     """Writes features [3, D] of every row and precision."""
     if engine == "openvino":
         os.environ["KERAS_BACKEND"] = "openvino"
-        export_ir._run = in_this_process
+        keras_process.run_job = in_this_process
     else:
         import tensorflow as tf
 
@@ -100,7 +100,7 @@ def compute(engine: EngineName, precisions: list[Precision], out: Path) -> None:
 def in_this_process(request: dict[str, object], name: str) -> None:
     """The conversion as it is, less 2 s a row for a process of its own."""
     sys.argv = ["", json.dumps(request)]
-    export_ir.main()
+    keras_process.main()
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from tlcli.backbones import export_ir
+from tlcli.backbones import keras_process
 from tlcli.backbones.catalog import CATALOG, LEVELS
 from tlcli.backbones.export_ir import Exported, cached_export, exported
 from tlcli.backbones.weights import Weights, find_weights
@@ -96,7 +96,7 @@ def test_a_conversion_is_done_once(converted: Exported, weights: Weights, monkey
     def never(*_: object) -> None:
         raise AssertionError("converted again")
 
-    monkeypatch.setattr(export_ir, "_run", never)
+    monkeypatch.setattr(keras_process, "run_job", never)
     assert exported(ROW, SIZE, "avg", weights) == converted
     assert cached_export(ROW, SIZE, "avg", weights.sha256) == converted
 

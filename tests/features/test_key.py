@@ -4,6 +4,7 @@ from typing import Any
 import PIL
 import pytest
 
+from tlcli.backbones import export_ir
 from tlcli.backbones.catalog import CAFFE, CATALOG
 from tlcli.data.decode import Preparation
 from tlcli.features import key
@@ -73,7 +74,7 @@ def test_what_changes_the_network_changes_the_digest(changed: FeatureKey) -> Non
 
 @pytest.mark.parametrize(
     ("where", "name", "value"),
-    [(key, "DECODER_VERSION", 99), (key, "EXPORT_VERSION", 99), (PIL, "__version__", "99.0")],
+    [(key, "DECODER_VERSION", 99), (export_ir, "EXPORT_VERSION", 99), (PIL, "__version__", "99.0")],
     ids=["decoder", "export", "Pillow"],
 )
 def test_another_version_of_the_code_changes_the_digest(

@@ -1,23 +1,17 @@
-"""Converts a backbone to OpenVINO's IR once, in a process on Keras's OpenVINO backend, and keeps it by digest.
-
-A process of its own because Keras fixes its backend at import. Importing this module is cheap; only its ``main``
-imports Keras.
-"""
+"""Converts a backbone to OpenVINO's IR once, and keeps it by the digest of all that it depends on."""
 
 import hashlib
 import json
 import os
 import shutil
-import subprocess
-import sys
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
-from tlcli.backbones.catalog import CATALOG, Backbone
-from tlcli.backbones.weights import RANDOM_SEED, Weights
+from tlcli.backbones import keras_process
+from tlcli.backbones.catalog import Backbone
+from tlcli.backbones.weights import Weights
 from tlcli.disk import cache_folder, sha256_file, sync_folder, write_text
-from tlcli.errors import ModelError
 from tlcli.progress import SILENT, Progress
 
 EXPORT_VERSION = 1
@@ -53,7 +47,7 @@ def exported(row: Backbone, size: int, pooling: str, weights: Weights, progress:
         staging.mkdir(parents=True)
         try:
             request = {"job": "export", "name": row.name, "size": size, "pooling": pooling}
-            _run({**request, "weights": str(weights.path), "out": str(staging)}, row.name)
+            keras_process.run_job({**request, "weights": str(weights.path), "out": str(staging)}, row.name)
             digests = {name: sha256_file(staging / name) for name in _FILES}
             write_text(staging / "digests.json", json.dumps(digests))
             if folder.exists():  # damaged
@@ -75,10 +69,14 @@ def cached_export(row: Backbone, size: int, pooling: str, weights_sha256: str) -
     return Exported(folder) if _is_whole(folder) else None
 
 
+def conversion_versions() -> dict[str, str]:
+    """Versions of what builds and writes the graph; another one may write another graph."""
+    return {"export": str(EXPORT_VERSION), **{name: metadata.version(name) for name in ("keras", "openvino")}}
+
+
 def _folder(row: Backbone, size: int, pooling: str, weights_sha256: str) -> Path:
     """Its place in the cache, named by all that the converted graph depends on."""
-    versions = [metadata.version("keras"), metadata.version("openvino")]
-    depends = [EXPORT_VERSION, row.name, row.builder, asdict(row.scaling), size, pooling, weights_sha256, versions]
+    depends = [conversion_versions(), row.name, row.builder, asdict(row.scaling), size, pooling, weights_sha256]
     digest = hashlib.sha256(json.dumps(depends).encode()).hexdigest()
     return cache_folder() / "backbones" / f"{row.name}-{digest[:16]}"
 
@@ -89,59 +87,3 @@ def _is_whole(folder: Path) -> bool:
         return all(sha256_file(folder / name) == digests[name] for name in _FILES)
     except (OSError, ValueError, KeyError, TypeError):
         return False
-
-
-def write_random_weights(name: str, path: Path) -> None:
-    """Writes the random network's weights as safetensors.
-
-    Raises:
-        ModelError: the process failed.
-    """
-    _run({"job": "random", "name": name, "out": str(path)}, name)
-
-
-def _run(request: dict[str, object], name: str) -> None:
-    environment = {**os.environ, "KERAS_BACKEND": "openvino", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    # -P: a keras.py or json.py in the user's current folder is not ours to run
-    command = [sys.executable, "-P", "-m", "tlcli.backbones.export_ir", json.dumps(request)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode == ModelError.exit_code:
-        raise ModelError(done.stderr.strip().splitlines()[-1])
-    if done.returncode:
-        raise ModelError(f"Converting {name} failed (exit {done.returncode}):\n{done.stderr.strip()[-2000:]}")
-
-
-def main() -> None:
-    """The converting process: does the one job that its argument describes."""
-    request = json.loads(sys.argv[1])
-    from tlcli.backbones import build  # noqa: PLC0415 - imports Keras
-
-    row = CATALOG[request["name"]]
-    if request["job"] == "random":
-        build.save_random_weights(row, Path(request["out"]), RANDOM_SEED)
-        return
-    try:
-        model = build.build(row, request["size"], request["pooling"], Path(request["weights"]))
-    except ModelError as error:
-        print(" ".join(str(error).split()), file=sys.stderr)  # noqa: T201 - the parent process reads it
-        sys.exit(error.exit_code)
-    _write_ir(model, Path(request["out"]), request["size"])
-
-
-def _write_ir(model: object, out: Path, size: int) -> None:
-    """Bytes in and one picture at a time, fixed in the graph, so that a compiled graph can be cached by its file."""
-    import openvino
-
-    raw = out / "raw.xml"
-    model.export(str(raw), format="openvino", verbose=False)  # type: ignore[attr-defined]
-    graph = openvino.Core().read_model(raw)
-    graph.reshape([1, size, size, 3])
-    steps = openvino.preprocess.PrePostProcessor(graph)
-    steps.input().tensor().set_element_type(openvino.Type.u8)
-    openvino.save_model(steps.build(), out / "model.xml", compress_to_fp16=False)
-    for suffix in (".xml", ".bin"):
-        raw.with_suffix(suffix).unlink()
-
-
-if __name__ == "__main__":
-    main()

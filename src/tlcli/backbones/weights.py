@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from tlcli.backbones import keras_process
 from tlcli.backbones.catalog import Backbone
 from tlcli.data.sources.url import download
 from tlcli.disk import cache_folder, sha256_file, whole_file
@@ -121,10 +122,9 @@ def _check_own(path: Path, row: Backbone) -> None:
 
 
 def _random(row: Backbone) -> Path:
-    from tlcli.backbones import export_ir  # noqa: PLC0415 - a circle in words only: it runs a process of its own
-
     path = cache_folder() / "weights" / f"{row.name}-random-{RANDOM_SEED}.safetensors"
     if not path.is_file():
         with whole_file(path) as temporary:
-            export_ir.write_random_weights(row.name, temporary)
+            request = {"job": "random", "name": row.name, "seed": RANDOM_SEED, "out": str(temporary)}
+            keras_process.run_job(request, row.name)
     return path

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 import PIL
 
 from tlcli.backbones.catalog import Backbone
-from tlcli.backbones.export_ir import EXPORT_VERSION
+from tlcli.backbones.export_ir import conversion_versions
 from tlcli.data.decode import DECODER_VERSION, Preparation
 from tlcli.features.engines import EngineChoice
 
@@ -31,7 +31,7 @@ class FeatureKey:
         depends = {
             "decoder": [DECODER_VERSION, PIL.__version__, preparation],
             "backbone": [self.backbone.name, self.backbone.builder, asdict(self.backbone.scaling)],
-            "graph": [EXPORT_VERSION, self.weights_sha256, self.pooling],
+            "graph": [conversion_versions(), self.weights_sha256, self.pooling],
             "engine": asdict(self.engine),
         }
         return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,69 @@
+"""A process on Keras's OpenVINO backend, which builds networks without TensorFlow; Keras fixes its backend at import.
+
+Importing this module is cheap; only its ``main`` imports Keras.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tlcli.backbones.catalog import CATALOG
+from tlcli.errors import ModelError
+
+
+def run_job(request: dict[str, object], name: str) -> None:
+    """Does one job in a process of its own.
+
+    Args:
+        request: ``job`` is ``export`` (with name, size, pooling, weights, out) or ``random`` (with name, seed, out).
+        name: the backbone, for messages.
+
+    Raises:
+        ModelError: the weights do not fit, or the process failed.
+    """
+    environment = {**os.environ, "KERAS_BACKEND": "openvino", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    # -P: a keras.py or json.py in the user's current folder is not ours to run
+    command = [sys.executable, "-P", "-m", "tlcli.backbones.keras_process", json.dumps(request)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode == ModelError.exit_code:
+        raise ModelError(done.stderr.strip().splitlines()[-1])
+    if done.returncode:
+        raise ModelError(f"Converting {name} failed (exit {done.returncode}):\n{done.stderr.strip()[-2000:]}")
+
+
+def main() -> None:
+    """The converting process: does the one job that its argument describes."""
+    request = json.loads(sys.argv[1])
+    from tlcli.backbones import build  # noqa: PLC0415 - imports Keras
+
+    row = CATALOG[request["name"]]
+    if request["job"] == "random":
+        build.save_random_weights(row, Path(request["out"]), request["seed"])
+        return
+    try:
+        model = build.build(row, request["size"], request["pooling"], Path(request["weights"]))
+    except ModelError as error:
+        print(" ".join(str(error).split()), file=sys.stderr)  # noqa: T201 - the parent process reads it
+        sys.exit(error.exit_code)
+    _write_ir(model, Path(request["out"]), request["size"])
+
+
+def _write_ir(model: object, out: Path, size: int) -> None:
+    """Bytes in and one picture at a time, fixed in the graph, so that a compiled graph can be cached by its file."""
+    import openvino
+
+    raw = out / "raw.xml"
+    model.export(str(raw), format="openvino", verbose=False)  # type: ignore[attr-defined]
+    graph = openvino.Core().read_model(raw)
+    graph.reshape([1, size, size, 3])
+    steps = openvino.preprocess.PrePostProcessor(graph)
+    steps.input().tensor().set_element_type(openvino.Type.u8)
+    openvino.save_model(steps.build(), out / "model.xml", compress_to_fp16=False)
+    for suffix in (".xml", ".bin"):
+        raw.with_suffix(suffix).unlink()
+
+
+if __name__ == "__main__":
+    main()
