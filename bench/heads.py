@@ -27,7 +27,7 @@ from tlcli.tensorflow_start import start_tensorflow
 from tlcli.workflows.dataset import indexed
 from tlcli.workflows.fetch import fetch
 from tlcli.workflows.frozen_pass import open_pass
-from tlcli.workflows.train import split_rows
+from tlcli.workflows.measure import split_rows
 
 FITS = ("convex", "minibatch", "minibatch, standardized")
 

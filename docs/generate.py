@@ -90,7 +90,8 @@ def _values(field: dict[str, Any], schema: dict[str, Any]) -> str:
 
 def _value(node: dict[str, Any], schema: dict[str, Any]) -> str:
     if "enum" in node:
-        return "see [backbones](backbones.md)" if len(node["enum"]) > 9 else ", ".join(f"`{v}`" for v in node["enum"])
+        listed = ", ".join(f"`{value}`" for value in node["enum"])
+        return "see [backbones](backbones.md)" if node["enum"] == list(CATALOG) else listed
     if node.get("type") == "array":
         inner = node.get("items", {})
         return f"list of {_values(inner, schema)}" if inner else f"list of {node.get('minItems', '')} numbers"

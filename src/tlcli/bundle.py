@@ -15,6 +15,7 @@ import safetensors.numpy
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tlcli.backbones.catalog import CATALOG, Backbone
+from tlcli.backbones.weights import Weights
 from tlcli.data.decode import DECODER_VERSION, Preparation
 from tlcli.disk import whole_file, write_text
 from tlcli.errors import ModelError
@@ -79,6 +80,15 @@ class Bundle:
     def backbone(self) -> Backbone:
         """The catalog's row: the architecture never comes from a file."""
         return CATALOG[self.manifest.backbone.name]
+
+    def check_weights(self, weights: Weights) -> None:
+        """Raises ModelError unless the head was trained on features of these weights."""
+        expected = self.manifest.backbone.weights_sha256
+        if weights.sha256 != expected:
+            raise ModelError(
+                f"The weights in {weights.path} are not those this model was trained with (sha256 "
+                f"{weights.sha256[:12]}, expected {expected[:12]}); put the right file there, or train again."
+            )
 
     @property
     def preparation(self) -> Preparation:

@@ -7,13 +7,13 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tlcli.disk import disk_full, sync_folder, write_text
+from tlcli.disk import FULL, disk_full, sync_folder, write_text
 from tlcli.errors import ModelError, ResourceError, UsageError
 
 _LATEST = "latest"
@@ -47,7 +47,7 @@ def new_run(runs_dir: Path, config_name: str) -> Iterator[Path]:
         _point(runs_dir / config_name / _LATEST, final)
         _point(runs_dir / _LATEST, final)
     except OSError as error:
-        if error.errno is not None and shutil.disk_usage(runs_dir).free < 1 << 20:
+        if error.errno in FULL:
             raise disk_full(partial) from error
         raise
     finally:
@@ -68,8 +68,8 @@ def _point(link: Path, target: Path) -> None:
     temporary.unlink(missing_ok=True)
 
 
-def find_run(runs_dir: Path, config_name: str | None = None, run: Path | None = None) -> Path:
-    """The run asked for, else the newest complete one (of a config, where named).
+def find_run(runs_dir: Path, config: str | None = None, run: Path | None = None) -> Path:
+    """The run asked for, else the newest complete one (of a config, where named by its name or path).
 
     Raises:
         ModelError: there is none.
@@ -78,19 +78,25 @@ def find_run(runs_dir: Path, config_name: str | None = None, run: Path | None = 
         if not (run / "run.json").is_file():
             raise ModelError(f"{run} is not a run folder (it has no run.json); runs lie in {runs_dir}/NAME/.")
         return run.resolve()
+    config_name = Path(config).stem if config else None
     pattern = f"{glob.escape(config_name) if config_name else '*'}/*/run.json"
     complete = [path.parent for path in runs_dir.glob(pattern) if not path.parent.is_symlink()]
     complete = [path for path in complete if not path.name.endswith(".partial")]
     if not complete:
         which = f" of '{config_name}'" if config_name else ""
-        config = f" --config {config_name}" if config_name else ""
-        raise ModelError(f"There is no finished run{which} in {runs_dir} yet; run: tlcli train{config}")
+        option = f" --config {config}" if config else ""
+        raise ModelError(f"There is no finished run{which} in {runs_dir} yet; run: tlcli train{option}")
     return max(complete, key=lambda path: (path.name.split("-")[0], (path / "run.json").stat().st_mtime_ns)).resolve()
 
 
 def write_json(path: Path, value: Any) -> None:
     """JSON for people and programs: indented, UTF-8; numbers that are not finite are refused."""
     _write(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def reasons(bad: Mapping[str, str]) -> list[dict[str, str]]:
+    """Pictures that were left out, as run.json lists them."""
+    return [{"path": name, "reason": reason} for name, reason in bad.items()]
 
 
 def read_json(path: Path) -> dict[str, Any]:

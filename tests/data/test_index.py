@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tlcli.data.index import Index, SplitShares, build_index, without
-from tlcli.data.layout import Found, Layout, SplitName
+from tlcli.data.layout import Found, Layout, SplitName, find_folders
 from tlcli.errors import DataError
 
 Put = Callable[[Path, int], Path]
@@ -241,3 +241,35 @@ def test_too_few_pictures_are_refused(
 ) -> None:
     with pytest.raises(DataError, match=message):
         build_index(layout_of(tmp_path, put, counts), shares, classes)
+
+
+def test_copies_keep_their_groups_together(tmp_path: Path) -> None:
+    for group in range(30):
+        folder = tmp_path / "ab"[group % 2] / f"g{group}"
+        folder.mkdir(parents=True)
+        for number in range(3):
+            (folder / f"{number}.png").write_bytes(f"{group} {number}".encode())
+    copied = tmp_path / "a/g0/0.png"
+    for group in (2, 4, 6):
+        (tmp_path / f"a/g{group}/copy.png").write_bytes(copied.read_bytes())
+    index = build_index(find_folders(tmp_path, "auto", None), SplitShares(0.2, 0.2, group_by_folder=True))
+    splits_of_content: dict[str, set[str]] = {}
+    splits_of_folder: dict[str, set[str]] = {}
+    for picture in index.pictures:
+        splits_of_content.setdefault(picture.sha256, set()).add(picture.split)
+        splits_of_folder.setdefault(str(picture.path.parent), set()).add(picture.split)
+    assert all(len(splits) == 1 for splits in splits_of_content.values())
+    assert all(len(splits) == 1 for splits in splits_of_folder.values())
+
+
+def test_copies_across_given_splits_and_across_classes_are_told(tmp_path: Path) -> None:
+    for split in ("train", "val", "test"):
+        for label in "ab":
+            (tmp_path / split / label).mkdir(parents=True)
+            for number in range(3):
+                (tmp_path / split / label / f"{number}.png").write_bytes(f"{split} {label} {number}".encode())
+    (tmp_path / "val/a/0.png").write_bytes(b"train a 1")
+    (tmp_path / "train/b/0.png").write_bytes(b"train a 2")
+    notes = build_index(find_folders(tmp_path, "auto", None), SplitShares(0.2, 0.2)).notes
+    assert "1 of 6 validation pictures are exact copies of training pictures." in notes
+    assert any(note.startswith("1 pictures lie in more than one class") for note in notes)

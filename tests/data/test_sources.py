@@ -164,8 +164,8 @@ def test_package_without_the_folder_names_where_it_looked() -> None:
 
 
 def test_kaggle_explains_the_way_by_hand() -> None:
-    error = kaggle.explain("pmigdal/alien-vs-predator-images")
+    error = kaggle.explain("pmigdal/alien-vs-predator-images", "my.yaml")
 
     assert isinstance(error, NetworkError)
     assert "https://www.kaggle.com/datasets/pmigdal/alien-vs-predator-images" in str(error)
-    assert "tlcli fetch --from PATH/TO/archive.zip" in str(error)
+    assert "tlcli fetch --config my.yaml --from PATH/TO/archive.zip" in str(error)

@@ -1,11 +1,15 @@
 """What a user does wrong gives one clear sentence and the right exit code; a traceback fails in the runner."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from safetensors.numpy import load_file, save_file
 from tests.e2e.conftest import Tlcli
 
 pytestmark = pytest.mark.e2e
@@ -22,7 +26,7 @@ def test_missing_folder(tlcli: Tlcli, shapes: Path) -> None:
     done = tlcli("train", "--config", "shapes.yaml", "--set", "dataset.path=elsewhere")
     assert done.code == 3
     assert "looked in elsewhere" in done.err
-    assert "tlcli fetch --config shapes" in done.err
+    assert "put them there, or set dataset.path" in done.err
 
 
 def test_class_with_one_picture(tlcli: Tlcli, shapes: Path) -> None:
@@ -111,3 +115,54 @@ def test_ten_more_pictures_cost_ten_passes(tlcli: Tlcli, shapes: Path) -> None:
         Image.effect_noise((50, 50), 10 + number).save(shapes / f"shapes/dark/new{number}.png")
     assert tlcli(*train).json()["features"] == {"computed": 10, "reused": 40}
     assert tlcli(*train, "--set", "train.seed=3").json()["features"] == {"computed": 0, "reused": 50}
+
+
+def test_evaluate_refuses_weights_that_are_not_those_of_training(
+    tlcli: Tlcli, shapes: Path, session_cache: Path
+) -> None:
+    assert tlcli("train", "--config", "shapes.yaml").code == 0
+    arrays = load_file(next((session_cache / "weights").glob("mobilenet_v2-random-*.safetensors")))
+    own = shapes / "own.safetensors"
+    save_file(arrays, own)
+    assert tlcli("train", "--config", "shapes.yaml", "--set", f"backbone.weights={own.name}").code == 0
+    save_file({name: array * 0.5 for name, array in arrays.items()}, own)
+    done = tlcli("evaluate")
+    assert done.code == 5
+    assert "not those this model was trained with" in done.err
+
+
+def test_test_pictures_that_are_all_broken(tlcli: Tlcli, shapes: Path) -> None:
+    for label in ("dark", "light"):
+        for split, numbers in (("train", range(14)), ("val", range(14, 20))):
+            (shapes / "split" / split / label).mkdir(parents=True)
+            for number in numbers:
+                shutil.move(shapes / "shapes" / label / f"{number}.png", shapes / "split" / split / label)
+        (shapes / "split/test" / label).mkdir(parents=True)
+        (shapes / "split/test" / label / "text.png").write_text("this is no picture")
+    own_splits = ("--set", "dataset.path=split", "--set", "dataset.max_bad_fraction=1")
+    assert tlcli("train", "--config", "shapes.yaml", *own_splits).code == 0
+    done = tlcli("evaluate")
+    assert done.code == 3
+    assert "no test pictures that can be read" in done.err
+
+
+def test_training_that_diverges_says_so(tlcli: Tlcli, shapes: Path) -> None:
+    wild = ("head.fit=minibatch", "train.optimizer=sgd", "train.learning_rate=1e38")
+    done = tlcli("train", "--config", "shapes.yaml", *(word for value in wild for word in ("--set", value)))
+    assert done.code == 2
+    assert "train.learning_rate=1e+38; lower it" in done.err
+
+
+def test_predict_imports_no_tensorflow(tlcli: Tlcli, shapes: Path, session_cache: Path) -> None:
+    assert tlcli("train", "--config", "shapes.yaml").code == 0
+    program = (
+        "import sys\nfrom tlcli.cli.app import main\nsys.argv = ['tlcli', 'predict', 'shapes/dark/1.png']\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
+        "heavy = {'tensorflow', 'keras', 'sklearn', 'scipy', 'matplotlib'} & {n.split('.')[0] for n in sys.modules}\n"
+        "assert not heavy, heavy\n"
+    )
+    environment = {**os.environ, "TLCLI_CACHE": str(session_cache)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=shapes, env=environment, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()

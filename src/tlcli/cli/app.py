@@ -68,7 +68,7 @@ def main() -> None:
 
 
 _INTERRUPTED = "Interrupted. What was computed is kept; the same command goes on from there."
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOMEM)
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOMEM, errno.ENOTDIR)
 
 
 def _ending(error: BaseException) -> tuple[int, str]:

@@ -20,7 +20,8 @@ def show(
     """Print a config with every default written out, paths expanded and --set applied."""
     from tlcli.config.load import dump_config, find_config, load_config  # noqa: PLC0415 - keeps --help fast
 
-    render.write_out(dump_config(load_config(find_config(config), set_ or ()).config))
+    loaded = load_config(find_config(config), set_ or ())
+    render.write_out(dump_config(loaded.config.with_backbone_defaults()))
 
 
 @app.command()

@@ -34,13 +34,11 @@ def evaluate(
 
     The latest run is taken, or with --config the latest of that config. No other command looks at the test pictures.
     """
-    from tlcli.config.load import find_config  # noqa: PLC0415 - keeps --help fast
-    from tlcli.runs import find_run  # noqa: PLC0415
+    from tlcli.runs import find_run  # noqa: PLC0415 - keeps --help fast
     from tlcli.workflows.evaluate import evaluate as measure  # noqa: PLC0415
 
     screen = Screen(as_json, quiet)
-    name = find_config(config).stem if config else None
-    done = measure(find_run(runs_dir, name, run), screen.progress)
+    done = measure(find_run(runs_dir, config, run), screen.progress)
     test = done.metrics["test"]
     screen.table(metrics_table(done.metrics))
     screen.line()
@@ -51,7 +49,9 @@ def evaluate(
     screen.line()
     low, high = test["accuracy_ci95"]
     screen.bold(f"Test accuracy {test['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}, {test['n']:,} pictures)")
-    screen.line(f"Results: {done.run_dir} (metrics.json, predictions.csv, figures/)")
+    for name, reason in done.bad.items():
+        screen.line(f"Left out: {name}: {reason}")
+    screen.line(f"Results: {done.run_dir}")
     which = again("--run", run) or [*again("--runs-dir", runs_dir, RUNS_DIR), *again("--config", config)]
     screen.next_command("tlcli", "predict", "PICTURE", *which)
     screen.document(done.metrics)

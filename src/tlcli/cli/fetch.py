@@ -34,6 +34,8 @@ def fetch(
         screen.line(f"A source did not work: {failure}")
     for note in fetched.index.notes:
         screen.line(note)
+    for name, reason in fetched.index.bad.items():
+        screen.line(f"Unreadable: {name}: {reason}")
     screen.table(counts_table(fetched.index.counts()))
     how = f"from {fetched.source}" if fetched.source else "already there, nothing was done"
     screen.line(f"Pictures: {fetched.index.root} ({how})")

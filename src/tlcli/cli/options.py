@@ -5,6 +5,12 @@ from typing import Annotated
 
 import typer
 
+
+def _home(path: Path | None) -> Path | None:
+    """``~`` in a path that no shell has expanded."""
+    return path and path.expanduser()
+
+
 ConfigOption = Annotated[
     str | None,
     typer.Option("--config", "-c", metavar="FILE", help="YAML config, or the name of a shipped one (solar_cells)."),
@@ -13,8 +19,10 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Set one value of the config; repeatable."),
 ]
-RunsDirOption = Annotated[Path, typer.Option("--runs-dir", metavar="DIR", help="Where runs lie.")]
-RunOption = Annotated[Path | None, typer.Option("--run", metavar="DIR", help="A run's folder instead of the latest.")]
+RunsDirOption = Annotated[Path, typer.Option("--runs-dir", metavar="DIR", callback=_home, help="Where runs lie.")]
+RunOption = Annotated[
+    Path | None, typer.Option("--run", metavar="DIR", callback=_home, help="A run's folder instead of the latest.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document; all else goes to stderr.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors (and --json).")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the full traceback of an error.")]

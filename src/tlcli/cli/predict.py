@@ -15,7 +15,7 @@ from tlcli.cli.options import (
     RunOption,
     RunsDirOption,
 )
-from tlcli.cli.render import Screen
+from tlcli.cli.render import Screen, print_error
 from tlcli.errors import DataError, ResourceError
 
 if TYPE_CHECKING:
@@ -43,8 +43,7 @@ def predict(
     from tlcli.workflows.predict import predict as answer  # noqa: PLC0415
 
     screen = Screen(as_json, quiet)
-    name = _config_name(config)
-    found = find_run(runs_dir, name, run)
+    found = find_run(runs_dir, config, run)
     screen.progress.note(f"Model: {found}")
     predicted = answer(found, pictures, top, screen.progress)
     _show(screen, predicted, top)
@@ -52,16 +51,12 @@ def predict(
         _write_csv(csv_file, predicted)
         screen.line(f"Table: {csv_file}")
     screen.document([_record(p) for p in predicted.predictions])
+    if quiet:
+        for p in predicted.predictions:
+            if p.error is not None:
+                print_error(f"{p.path}: {p.error}")
     if any(p.error for p in predicted.predictions):
         raise typer.Exit(DataError.exit_code)
-
-
-def _config_name(config: str | None) -> str | None:
-    if config is None:
-        return None
-    from tlcli.config.load import find_config  # noqa: PLC0415
-
-    return find_config(config).stem
 
 
 def _show(screen: Screen, predicted: "Predicted", top: int) -> None:

@@ -30,6 +30,11 @@ class Loaded:
     """The file's name without its ending: the folder of its runs."""
     path: Path
 
+    @property
+    def given(self) -> str:
+        """What --config takes to name it: a shipped config's name, else the path."""
+        return self.name if shipped_configs().get(self.name) == self.path else str(self.path)
+
 
 def shipped_configs() -> dict[str, Path]:
     """The configs that come with tlcli, by name."""

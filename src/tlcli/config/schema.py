@@ -284,6 +284,12 @@ class Config(Section):
     evaluate: Evaluate = Evaluate()
     """What evaluate does."""
 
+    def with_backbone_defaults(self) -> Self:
+        """The config with the size and the resize that the backbone decides written out."""
+        row = CATALOG[self.backbone.name]
+        image = {"size": self.image.size or row.size, "resize": self.image.resize or row.resize}
+        return self.model_copy(update={"image": self.image.model_copy(update=image)})
+
     @model_validator(mode="after")
     def _size_fits_backbone(self) -> Self:
         least = CATALOG[self.backbone.name].min_size

@@ -21,8 +21,8 @@ class Section(BaseModel):
 
 def expand(value: object) -> object:
     """``~`` and ``$VAR`` in a path; anything but text is left to the type check."""
-    if not isinstance(value, str):
-        return value
+    if not isinstance(value, str) or ("$" in value and Path(value).is_absolute() and os.path.lexists(value)):
+        return value  # what exists by this very name needs no expansion, even with a $ in it
     for match in _VARIABLE.finditer(value):
         name = match.group(1) or match.group(2)
         if name not in os.environ:

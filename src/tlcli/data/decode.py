@@ -5,7 +5,9 @@ Shapes: S is the side in pixels; arrays are uint8 [S, S, 3], RGB, levels 0..255.
 """
 
 import io
+import stat
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -59,6 +61,29 @@ def picture(data: bytes, preparation: Preparation) -> "NDArray[np.uint8]":
     return np.asarray(to_size(decode(data, preparation), preparation))
 
 
+def read(path: Path, preparation: Preparation) -> bytes:
+    """The bytes of a picture file, its kind and size checked first.
+
+    Raises:
+        BadPictureError: no regular file, too large, or not readable.
+    """
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise BadPictureError("the folder holds no picture")
+        if not stat.S_ISREG(status.st_mode):
+            raise BadPictureError("not a regular file")
+        _check_bytes(status.st_size, preparation)
+        return path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise BadPictureError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _check_bytes(count: int, limits: Preparation) -> None:
+    if count > limits.max_file_mb * 2**20:
+        raise BadPictureError(f"the file has {count / 2**20:.0f} MiB, more than {limits.max_file_mb:g} MiB")
+
+
 def decode(data: bytes, preparation: Preparation) -> Image.Image:
     """The first frame, upright, as RGB, with every pixel read.
 
@@ -67,8 +92,7 @@ def decode(data: bytes, preparation: Preparation) -> Image.Image:
     """
     if not data:
         raise BadPictureError("the file is empty")
-    if len(data) > preparation.max_file_mb * 2**20:
-        raise BadPictureError(f"the file has {len(data) / 2**20:.0f} MiB, more than {preparation.max_file_mb:g} MiB")
+    _check_bytes(len(data), preparation)
     Image.MAX_IMAGE_PIXELS = None  # our own limit below, from the header, takes the place of Pillow's
     try:
         with Image.open(io.BytesIO(data), formats=preparation.formats) as image:

@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +27,7 @@ class Picture:
     label: str
     split: SplitName
     group: str
-    """What must stay together in any split: the group where one is set, else the sha256 (so that copies do)."""
+    """What must stay together in any split: pictures with the same value (of one group, or copies of one another)."""
 
 
 @dataclass(frozen=True)
@@ -85,16 +85,57 @@ def build_index(layout: Layout, shares: SplitShares, classes: Sequence[str] | No
     if not found:
         first = "".join(f"; the first, {name}, {reason}" for name, reason in list(bad.items())[:1])
         raise DataError(f"None of the {len(bad)} pictures in {layout.root} can be used{first}.")
-    units = [_group(item, layout.root, shares) or digests[item.path] for item in found]
+    groups = [_group(item, layout.root, shares) for item in found]
+    units = _units(groups, [digests[item.path] for item in found])
     splits = _divide(found, units, shares)
     pictures = tuple(
         Picture(item.path, _name(item.path, layout.root), digests[item.path], item.label, split, unit)
         for item, unit, split in zip(found, units, splits, strict=True)
     )
     labels = tuple(classes) if classes is not None else tuple(sorted({item.label for item in found}))
-    index = Index(layout.root, labels, pictures, bad, layout.notes)
+    notes = (*layout.notes, *_torn_groups(groups, splits), *_copies(pictures))
+    index = Index(layout.root, labels, pictures, bad, notes)
     _check(index)
     return index
+
+
+def _units(groups: Sequence[str | None], digests: Sequence[str]) -> list[str]:
+    """What must stay together: pictures of one group, copies (equal bytes), and groups that share a copy."""
+    above: dict[tuple[str, str], tuple[str, str]] = {}
+
+    def top(name: tuple[str, str]) -> tuple[str, str]:
+        while (parent := above.setdefault(name, name)) != name:
+            name = parent
+        return name
+
+    for group, digest in zip(groups, digests, strict=True):
+        if group is not None:
+            above[top(("copy", digest))] = top(("group", group))
+    return [top(("copy", digest))[1] for digest in digests]
+
+
+def _torn_groups(groups: Sequence[str | None], splits: Sequence[SplitName]) -> Iterator[str]:
+    """Groups that the data's own splits divide; splits that are cut here never do."""
+    of_group: dict[str, set[SplitName]] = {}
+    for group, split in zip(groups, splits, strict=True):
+        if group is not None:
+            of_group.setdefault(group, set()).add(split)
+    if torn := [group for group, found in of_group.items() if len(found) > 1]:
+        yield f"{len(torn)} of {len(of_group)} groups lie in several splits of the data, for example '{torn[0]}'."
+
+
+def _copies(pictures: Sequence[Picture]) -> Iterator[str]:
+    """What identical files do to honesty: between splits the data brings along, and between classes."""
+    of_training = {p.sha256 for p in pictures if p.split == "train"}
+    for split in ("validation", "test"):
+        members = [p for p in pictures if p.split == split]
+        if count := sum(p.sha256 in of_training for p in members):
+            yield f"{count} of {len(members)} {split} pictures are exact copies of training pictures."
+    labels: dict[str, set[str]] = {}
+    for p in pictures:
+        labels.setdefault(p.sha256, set()).add(p.label)
+    if count := sum(len(of_content) > 1 for of_content in labels.values()):
+        yield f"{count} pictures lie in more than one class with the same bytes; at least one label of each is wrong."
 
 
 def without(index: Index, bad: Mapping[str, str]) -> Index:

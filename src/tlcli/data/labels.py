@@ -69,6 +69,7 @@ def find_in_table(root: Path, table: Table, classes: tuple[str, ...] | None) -> 
     if not path.is_file():
         raise DataError(f"The labels table {path} is not there; set dataset.labels.file to its path inside {root}.")
     without_class: Counter[str] = Counter()
+    lines: dict[Path, int] = {}
     found = []
     for line, row in _rows(path, table):
         where = f"{path}:{line}"
@@ -78,7 +79,10 @@ def find_in_table(root: Path, table: Table, classes: tuple[str, ...] | None) -> 
             continue
         split = None if table.split_column is None else _split(row[table.split_column], where)
         group = None if table.group_column is None else row[table.group_column]
-        found.append(Found(path.parent / row[table.path_column], label, split, group))
+        picture = path.parent / row[table.path_column]
+        if (first := lines.setdefault(picture, line)) != line:
+            raise DataError(f"{where}: the picture '{row[table.path_column]}' stands in line {first} already.")
+        found.append(Found(picture, label, split, group))
     if not found:
         raise DataError(f"The labels table {path} gives no picture a class; look at dataset.labels.classes.")
     values = ", ".join(f"{value} ({count})" for value, count in without_class.most_common(5))

@@ -34,8 +34,9 @@ def set_aside(units: Sequence[str], labels: Sequence[str], share: float, salt: s
     for label, unit_names in strata.items():
         if len(unit_names) < 2:
             raise DataError(
-                f"Class '{label}' has {len(unit_names)} different picture or group to divide between two splits, "
-                "and 2 is the least; add pictures, remove the class, or set the share in dataset.split to 0."
+                f"Class '{label}' has {len(unit_names)} different picture or group left, and 2 is the least: a class "
+                "needs one for each split that is cut, and one to train on (3 with validation and test). Add pictures, "
+                "leave the class out with dataset.classes, or set the share in dataset.split to 0."
             )
         total = sum(len(members[unit]) for unit in unit_names)
         wanted = round(share * total)

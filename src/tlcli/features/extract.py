@@ -15,7 +15,7 @@ import numpy as np
 
 from tlcli.data import augment
 from tlcli.data.augment import Augmentation
-from tlcli.data.decode import BadPictureError, Preparation, picture
+from tlcli.data.decode import BadPictureError, Preparation, picture, read
 from tlcli.data.index import Picture
 from tlcli.errors import DataError
 from tlcli.features.ahead import ahead
@@ -140,10 +140,7 @@ def _decoded(
 
 
 def _views(task: _Task, preparation: Preparation, augmentation: Augmentation) -> "list[NDArray[np.uint8]]":
-    try:
-        data = task.path.read_bytes()
-    except OSError as error:
-        raise BadPictureError(f"cannot be read: {error.strerror or error}") from error
+    data = read(task.path, preparation)
     if hashlib.sha256(data).hexdigest() != task.sha256:
         raise DataError(f"{task.path} changed while it was being read; run the command again.")
     plain = picture(data, preparation)

@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from threadpoolctl import threadpool_limits
 
 from tlcli.errors import DataError
 from tlcli.heads.head import Fit, Rows, Standard, Step
@@ -53,7 +54,8 @@ def fit_convex(
     descending = sorted(strengths, reverse=True)  # the strongest first: each fit starts from the one before
     weight = "balanced" if class_weight == "balanced" else None
     history: list[Step] = []
-    with progress.stage("Choosing the strength", folds * len(descending), "fits"):
+    # One thread: the products are too small for more. 2,000 x 1,280 on 2 cores: 0.7 s instead of 4.3 s.
+    with threadpool_limits(1), progress.stage("Choosing the strength", folds * len(descending), "fits"):
         scores = [
             list(_path(rows, fitted, held, descending, standardize, weight, progress))
             for fitted, held in _folds(rows, folds, seed)
@@ -63,7 +65,7 @@ def fit_convex(
         loss, accuracy, val_loss, val_accuracy = (float(mean) for mean in means)
         history.append(Step(number + 1, loss, accuracy, val_loss, val_accuracy, strength=strength))
     best = min(history, key=lambda step: step.val_loss)
-    with progress.stage("Fitting the head"):
+    with threadpool_limits(1), progress.stage("Fitting the head"):
         standard = Standard.of(rows.features, standardize)
         model = _model(weight, best.strength or 1.0, _FINAL_TOLERANCE)
         _quietly(model.fit, standard.apply(rows.features), rows.labels)

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from keras import callbacks, layers
 
+from tlcli.errors import UsageError
 from tlcli.heads.head import Fit, Rows, Standard, Step
 from tlcli.progress import SILENT, Progress
 
@@ -71,8 +72,14 @@ def fit_minibatch(train: Rows, validation: Rows, classes: int, recipe: Recipe, p
         for epoch, rate in enumerate(learning_rates.rates)
     )
     weights, bias = model.layers[-1].get_weights()
+    head = standard.fold(weights, bias)
+    if not (np.isfinite(head.weights).all() and np.isfinite(head.bias).all()):
+        raise UsageError(
+            f"Training diverged: the head's weights are no longer finite. Received train.learning_rate="
+            f"{recipe.learning_rate:g}; lower it (0.001 is the default), or set head.fit=convex, which needs none."
+        )
     best = min(history, key=lambda step: step.val_loss).step if recipe.early_stopping else history[-1].step
-    return Fit(standard.fold(weights, bias), history, best)
+    return Fit(head, history, best)
 
 
 def _model(width: int, classes: int, recipe: Recipe) -> keras.Model:

@@ -150,6 +150,9 @@ def history(path: Path, fit: Fit) -> None:
             for name, prefix, colour in zip(names, ("", "val_"), _COLOURS, strict=False):
                 y = [getattr(step, prefix + quantity) for step in steps]
                 axis.plot(x, y, marker=marker, markersize=4, color=colour, label=name)
+            if quantity == "accuracy":
+                low = min(min(step.accuracy, step.val_accuracy) for step in steps)
+                axis.set_ylim(max(0, min(low - 0.01, 0.94)), 1.005)  # no zoom into rounding, nothing above 1
             axis.set_title({"loss": "Log loss", "accuracy": "Accuracy"}[quantity])
             if by_strength:
                 axis.set_xscale("log")

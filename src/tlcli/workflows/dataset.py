@@ -1,5 +1,6 @@
 """From the config's dataset section to an index of pictures."""
 
+import shlex
 from pathlib import Path
 
 from tlcli.config.schema import Dataset, LabelRule
@@ -37,8 +38,8 @@ def in_place(source: Source) -> Path | None:
     return None
 
 
-def indexed(dataset: Dataset, config_name: str) -> Index:
-    """The index of the data set, wherever it lies.
+def indexed(dataset: Dataset, config: str) -> Index:
+    """The index of the data set, wherever it lies; ``config`` is what --config takes, for hints.
 
     Raises:
         DataError: it is not there, or does not hold what the config says.
@@ -47,8 +48,13 @@ def indexed(dataset: Dataset, config_name: str) -> Index:
     if root is None:
         problems = [problem for source in dataset.sources if (problem := _problem(source))]
         where = f" (looked in {dataset.path})" if dataset.path else ""
-        because = f": {' '.join(problems)}" if problems else f"; run: tlcli fetch --config {config_name}"
-        raise DataError(f"The pictures are not there{where}{because}")
+        if problems:
+            raise DataError(f"The pictures are not there{where}: {' '.join(problems)}")
+        fetch = f"run: tlcli fetch --config {shlex.quote(config)}"
+        raise DataError(
+            f"The pictures are not there{where}; "
+            + (fetch if dataset.sources else "put them there, or set dataset.path to the folder that has them.")
+        )
     return index_at(root, dataset)
 
 

@@ -1,5 +1,7 @@
 """Evaluate: the only command that looks at the test pictures; completes the run's metrics, predictions and figures."""
 
+import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +16,7 @@ from tlcli.errors import DataError
 from tlcli.progress import SILENT, Progress
 from tlcli.workflows.dataset import indexed
 from tlcli.workflows.frozen_pass import FrozenPass, open_pass, usable
-from tlcli.workflows.train import measured, predict_split, write_predictions
+from tlcli.workflows.measure import measured, predict_split, write_predictions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,6 +31,8 @@ class Evaluated:
     metrics: dict[SplitName, dict[str, Any]]
     fail_under: float | None
     """The limit in the run's config."""
+    bad: Mapping[str, str]
+    """Test pictures that cannot be read: name to reason."""
 
 
 def evaluate(run: Path, progress: Progress = SILENT) -> Evaluated:
@@ -47,30 +51,29 @@ def evaluate(run: Path, progress: Progress = SILENT) -> Evaluated:
     config = load_config(run / "config.yaml").config
     index = _same_data(config, record, run)
     frozen = open_pass(config, progress)
+    bundle.check_weights(frozen.weights)
     index = _with_features(index, frozen, config, progress)
     predictions = {split: predict_split(index.of(split), frozen, bundle.head) for split in SPLITS}
     metrics = {split: measured(index, split, rows) for split, rows in predictions.items()}
+    runs.write_json(run / "run.json", {**record, "skipped_test": runs.reasons(index.bad)})
     runs.write_json(run / "metrics.json", metrics)
     write_predictions(run, index, predictions)
     if config.evaluate.figures:
         _draw(run / "figures", index, metrics["test"], predictions["test"], progress)
-    return Evaluated(run, metrics, config.evaluate.fail_under)
+    return Evaluated(run, metrics, config.evaluate.fail_under, index.bad)
 
 
 def _same_data(config: Config, record: dict[str, Any], run: Path) -> Index:
     """The data set as the run saw it; another division would let training pictures into the test."""
-    index = indexed(config.dataset, run.parent.name)
+    given = record.get("config", run.parent.name)
+    index = indexed(config.dataset, given)
     skipped = {item["path"] for item in record.get("skipped", [])}
     seen = Index(index.root, index.labels, tuple(p for p in index.pictures if p.name not in skipped), {}, ())
     if seen.digest() != record.get("data_digest"):
         raise DataError(
             f"The pictures in {index.root} are not those this run was trained on (files were added, removed or "
             f"changed), so training pictures might be among the test ones; train again: tlcli train --config "
-            f"{run.parent.name}"
-        )
-    if not seen.of("test"):
-        raise DataError(
-            "This run has no test pictures; set dataset.split.test above 0 or add a test folder, and train."
+            f"{shlex.quote(given)}"
         )
     return seen
 
@@ -79,7 +82,14 @@ def _with_features(index: Index, frozen: FrozenPass, config: Config, progress: P
     bad = {}
     for split in SPLITS:
         bad.update(frozen.run(index.of(split), frozen.views[:1], progress).bad)
-    return usable(index, bad, config.dataset.on_bad_image, config.dataset.max_bad_fraction)
+    index = usable(index, bad, config.dataset.on_bad_image, config.dataset.max_bad_fraction)
+    if not index.of("test"):
+        unreadable = f" that can be read (all {len(index.bad)} are broken)" if index.bad else ""
+        raise DataError(
+            f"This run has no test pictures{unreadable}; "
+            "set dataset.split.test above 0 or add a test folder, and train."
+        )
+    return index
 
 
 def _draw(

@@ -46,7 +46,7 @@ def fetch(loaded: Loaded, origin: str | None = None, progress: Progress = SILENT
     source, failures = "", list[str]()
     if root is None:
         sources = dataset.sources if origin is None else (_source_of(origin),)
-        root, source, failures = _first(sources, dataset, loaded.name, progress)
+        root, source, failures = _first(sources, dataset, loaded, progress)
     return Fetched(root, source, tuple(failures), index_at(root, dataset))
 
 
@@ -63,17 +63,17 @@ def _source_of(origin: str) -> Source:
 
 
 def _first(
-    sources: Sequence[Source], dataset: Dataset, config_name: str, progress: Progress
+    sources: Sequence[Source], dataset: Dataset, loaded: Loaded, progress: Progress
 ) -> tuple[Path, str, list[str]]:  # fmt: skip
     failures: list[TlcliError] = []
     for source in sources:
         try:
-            place = in_place(source) or _copied(source, dataset, progress)
+            place = in_place(source) or _copied(source, dataset, loaded.given, progress)
         except (NetworkError, DataError) as error:
             failures.append(error)
         else:
             return place, describe(source), [str(error) for error in failures]
-    raise _nothing_worked(failures, dataset, config_name)
+    raise _nothing_worked(failures, dataset, loaded.name)
 
 
 def describe(source: Source) -> str:
@@ -82,14 +82,14 @@ def describe(source: Source) -> str:
     return f"{kind} {value}"
 
 
-def _copied(source: Source, dataset: Dataset, progress: Progress) -> Path:
+def _copied(source: Source, dataset: Dataset, config: str, progress: Progress) -> Path:
     target = dataset.path
     if target is None:
         raise UsageError(f"Set dataset.path to the folder where {describe(source)} is to be put.")
     # An archive got by hand holds the same tree as the config's sources do.
     subdirs = tuple(dict.fromkeys(s.subdir for s in (source, *dataset.sources) if s.subdir))
     if isinstance(source, KaggleSource):
-        raise kaggle.explain(source.kaggle)
+        raise kaggle.explain(source.kaggle, config)
     if isinstance(source, ArchiveSource):
         archive.fetch(source.archive, target, subdirs, progress)
     elif isinstance(source, UrlSource):

@@ -1,11 +1,14 @@
 """From the config's image, augment and backbone sections to features in the store."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from tlcli.backbones.catalog import CATALOG, Backbone
 from tlcli.backbones.weights import Weights, find_weights
 from tlcli.config.schema import Config
+from tlcli.config.sources import ArchiveSource, FolderSource, Source
 from tlcli.data.augment import Augmentation, view_names
 from tlcli.data.decode import Preparation
 from tlcli.data.index import Index, Picture, without
@@ -86,17 +89,26 @@ def preparation_of(config: Config) -> Preparation:
 
 
 def resolved(config: Config, frozen: FrozenPass) -> Config:
-    """The config with every ``auto`` and default that depends on machine or backbone replaced by what it came to."""
-    image = {"size": frozen.preparation.size, "resize": frozen.preparation.resize}
-    path = config.dataset.path and config.dataset.path.resolve()
-    backbone = {"engine": frozen.engine.engine, "precision": frozen.engine.precision}
-    return config.model_copy(
+    """The config as it was carried out: nothing left to machine or backbone, paths good from any folder."""
+    section = config.backbone
+    weights = section.weights if section.weights in ("imagenet", "random") else str(Path(section.weights).absolute())
+    engine = {"engine": frozen.engine.engine, "precision": frozen.engine.precision, "weights": weights}
+    path = config.dataset.path and config.dataset.path.absolute()
+    sources = tuple(_absolute(source) for source in config.dataset.sources)
+    return config.with_backbone_defaults().model_copy(
         update={
-            "image": config.image.model_copy(update=image),
-            "backbone": config.backbone.model_copy(update=backbone),
-            "dataset": config.dataset.model_copy(update={"path": path}),
+            "backbone": section.model_copy(update=engine),
+            "dataset": config.dataset.model_copy(update={"path": path, "sources": sources}),
         }
     )
+
+
+def _absolute(source: Source) -> Source:
+    if isinstance(source, FolderSource):
+        return source.model_copy(update={"folder": source.folder.absolute()})
+    if isinstance(source, ArchiveSource):
+        return source.model_copy(update={"archive": source.archive.absolute()})
+    return source
 
 
 def usable(index: Index, bad: dict[str, str], on_bad_image: str, max_bad_fraction: float) -> Index:
@@ -122,5 +134,6 @@ def usable(index: Index, bad: dict[str, str], on_bad_image: str, max_bad_fractio
     allowed = "dataset.on_bad_image is fail" if on_bad_image == "fail" else f"{max_bad_fraction:.1%} are allowed"
     raise DataError(
         f"{len(kept.bad)} of {len(kept.bad) + len(kept.pictures)} pictures cannot be read ({share:.1%}), and {allowed} "
-        f"(dataset.on_bad_image, dataset.max_bad_fraction):\n{listed}{more}"
+        f"by the config. Mend or remove them, or leave them out: --set dataset.on_bad_image=skip "
+        f"--set dataset.max_bad_fraction={min(1, math.ceil(share * 100 + 1) / 100):g}\n{listed}{more}"
     )

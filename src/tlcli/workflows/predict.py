@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 from tlcli.backbones.export_ir import Exported, cached_export, exported
 from tlcli.backbones.weights import find_weights
 from tlcli.bundle import Bundle, load_bundle
-from tlcli.data.decode import BadPictureError, picture
+from tlcli.data.decode import BadPictureError, picture, read
 from tlcli.data.layout import pictures_below
-from tlcli.errors import ModelError
 from tlcli.features.ahead import ahead
 from tlcli.features.engines import Engine, Precision
 from tlcli.progress import SILENT, Progress
@@ -73,7 +72,9 @@ def _predictions(bundle: Bundle, paths: Sequence[str], top_k: int, progress: Pro
     errors: dict[int, str] = {}
 
     def pixels() -> "Iterator[NDArray[np.uint8]]":
-        for number, (_, future) in enumerate(ahead(lambda path: picture(_read(path), bundle.preparation), paths)):
+        for number, (_, future) in enumerate(
+            ahead(lambda path: picture(read(Path(path), bundle.preparation), bundle.preparation), paths)
+        ):
             try:
                 yield future.result()
             except BadPictureError as error:
@@ -92,16 +93,6 @@ def _predictions(bundle: Bundle, paths: Sequence[str], top_k: int, progress: Pro
             number += 1
         for rest in range(number, len(paths)):
             yield _failed(paths[rest], errors[rest])
-
-
-def _read(path: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except IsADirectoryError:
-        raise BadPictureError("the folder holds no picture") from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise BadPictureError(f"cannot be read: {reason}") from error
 
 
 def _failed(path: str, reason: str) -> Prediction:
@@ -130,9 +121,5 @@ def _graph(bundle: Bundle, progress: Progress) -> Exported:
     if found := cached_export(bundle.backbone, size, record.pooling, record.weights_sha256):
         return found
     weights = find_weights(bundle.backbone, record.weights, progress)
-    if weights.sha256 != record.weights_sha256:
-        raise ModelError(
-            f"The weights in {weights.path} are not those this model was trained with (sha256 {weights.sha256[:12]}, "
-            f"expected {record.weights_sha256[:12]}); put the right file there, or train again."
-        )
+    bundle.check_weights(weights)
     return exported(bundle.backbone, size, record.pooling, weights, progress)

@@ -1,7 +1,7 @@
 """Train: index the pictures, take them through the backbone once, fit the head, measure, write the run."""
 
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -9,25 +9,25 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 import tlcli
 from tlcli import runs
 from tlcli.bundle import save_bundle
 from tlcli.config.load import Loaded, dump_config
 from tlcli.config.schema import Config
 from tlcli.data.decode import DECODER_VERSION
-from tlcli.data.index import Index, Picture
+from tlcli.data.index import Index
 from tlcli.data.layout import SplitName
+from tlcli.disk import write_text
 from tlcli.features.extract import Extraction
-from tlcli.features.store import row_key
-from tlcli.heads.head import Fit, Head, Rows
+from tlcli.heads.head import Fit, Rows
 from tlcli.progress import SILENT, Progress
 from tlcli.tensorflow_start import start_tensorflow
 from tlcli.workflows.dataset import indexed
 from tlcli.workflows.frozen_pass import FrozenPass, open_pass, resolved, usable
+from tlcli.workflows.measure import measured, predict_split, split_rows, write_predictions
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 _VERSIONS = ("keras", "numpy", "openvino", "pillow", "scikit-learn", "tensorflow")
@@ -47,7 +47,6 @@ class Trained:
     features: Extraction
     index: Index
     fit: Fit
-    name: str
 
 
 @dataclass
@@ -71,9 +70,14 @@ def train(loaded: Loaded, runs_dir: Path, progress: Progress = SILENT) -> Traine
         ModelError, NetworkError: the backbone's weights or the engine are not to be had.
         ResourceError: the disk is full.
     """
+    with runs.new_run(runs_dir.absolute(), loaded.name) as folder:  # first, since it may not be writable
+        return _train(loaded, folder, progress)
+
+
+def _train(loaded: Loaded, folder: Path, progress: Progress) -> Trained:
     clock, config = _Clock(), loaded.config
     with clock.stage("index"), progress.stage("Reading the pictures' digests"):
-        index = indexed(config.dataset, loaded.name)
+        index = indexed(config.dataset, loaded.given)
     for note in index.notes:
         progress.note(note)
     with clock.stage("features"):
@@ -84,17 +88,14 @@ def train(loaded: Loaded, runs_dir: Path, progress: Progress = SILENT) -> Traine
     with clock.stage("measure"):
         predictions = {split: predict_split(index.of(split), frozen, fit.head) for split in _LOOKED_AT}
         metrics = {split: measured(index, split, rows) for split, rows in predictions.items()}
-    with runs.new_run(runs_dir.absolute(), loaded.name) as folder:
-        with clock.stage("write"):
-            _write(folder, resolved(config, frozen), index, frozen, fit, metrics, predictions)
-            if config.evaluate.figures:
-                _draw(folder / "figures", index, frozen, fit, progress)
-        record = _record(index, frozen, fit, extraction, config, clock.seconds)
-        runs.write_json(folder / "run.json", record)
-        final = runs.final_name(folder)
-    return Trained(
-        final, metrics, clock.seconds, fit.head.trainable_parameters, extraction, index, fit, loaded.name
-    )  # fmt: skip
+    with clock.stage("write"):
+        _write(folder, resolved(config, frozen), index, frozen, fit, metrics, predictions)
+        if config.evaluate.figures:
+            _draw(folder / "figures", index, frozen, fit, progress)
+    record = _record(index, frozen, fit, extraction, config, clock.seconds)
+    runs.write_json(folder / "run.json", {"status": "complete", "config": loaded.given, **record})
+    run_dir = runs.final_name(folder)
+    return Trained(run_dir, metrics, clock.seconds, fit.head.trainable_parameters, extraction, index, fit)
 
 
 def _features(index: Index, frozen: FrozenPass, config: Config, progress: Progress) -> tuple[Index, Extraction]:
@@ -104,18 +105,6 @@ def _features(index: Index, frozen: FrozenPass, config: Config, progress: Progre
     bad = {**training.bad, **watching.bad}
     index = usable(index, bad, config.dataset.on_bad_image, config.dataset.max_bad_fraction)
     return index, Extraction(training.computed + watching.computed, training.reused + watching.reused, bad)
-
-
-def split_rows(pictures: Sequence[Picture], labels: Sequence[str], views: Sequence[str], frozen: FrozenPass) -> Rows:
-    """Stored features of these pictures, view after view: features [N (K + 1), D]."""
-    numbers = {label: number for number, label in enumerate(labels)}
-    units = {unit: number for number, unit in enumerate(dict.fromkeys(p.group for p in pictures))}
-    keys = [row_key(picture.sha256, view) for view in views for picture in pictures]
-    return Rows(
-        features=frozen.store.read(keys),
-        labels=np.tile(np.array([numbers[p.label] for p in pictures], np.int64), len(views)),
-        units=np.tile(np.array([units[p.group] for p in pictures], np.int64), len(views)),
-    )
 
 
 def _fitted(index: Index, frozen: FrozenPass, config: Config, progress: Progress) -> Fit:
@@ -151,24 +140,11 @@ def _minibatch(training: Rows, validation: Rows, classes: int, config: Config, p
     return minibatch.fit_minibatch(training, validation, classes, recipe, progress)
 
 
-def predict_split(pictures: Sequence[Picture], frozen: FrozenPass, head: Head) -> "NDArray[np.float64]":
-    """Probabilities [N, L] from the stored features of plain pictures."""
-    return head.probabilities(frozen.store.read(row_key(p.sha256, frozen.views[0]) for p in pictures))
-
-
-def measured(index: Index, split: SplitName, probabilities: "NDArray[np.float64]") -> dict[str, Any]:
-    """All metrics of a split."""
-    from tlcli.evaluation.metrics import measure  # noqa: PLC0415 - scikit-learn takes 1 s to import
-
-    labels = np.array([index.labels.index(p.label) for p in index.of(split)], np.int64)
-    return measure(labels, probabilities, index.labels)
-
-
 def _write(
     folder: Path, config: Config, index: Index, frozen: FrozenPass, fit: Fit,
     metrics: dict[SplitName, dict[str, Any]], predictions: "dict[SplitName, NDArray[np.float64]]",
 ) -> None:  # fmt: skip
-    (folder / "config.yaml").write_text(dump_config(config), encoding="utf-8")
+    write_text(folder / "config.yaml", dump_config(config))
     runs.write_json(folder / "metrics.json", metrics)
     write_predictions(folder, index, predictions)
     columns = ("step", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "strength")
@@ -178,17 +154,6 @@ def _write(
     backbone = {**_backbone_record(frozen, config), "pooling": frozen.pooling}
     fields = {"tlcli_version": tlcli.__version__, "labels": index.labels}
     save_bundle(folder / "model", {**fields, "backbone": backbone, "preparation": preparation}, fit.head)
-
-
-def write_predictions(folder: Path, index: Index, predictions: "dict[SplitName, NDArray[np.float64]]") -> None:
-    """predictions.csv: one line a picture of the splits predicted."""
-    header = ("path", "sha256", "split", "label", "predicted", *index.labels)
-    rows = [
-        (p.name, p.sha256, split, p.label, index.labels[int(row.argmax())], *(f"{value:.6f}" for value in row))
-        for split, probabilities in predictions.items()
-        for p, row in zip(index.of(split), probabilities, strict=True)
-    ]
-    runs.write_csv(folder / "predictions.csv", header, rows)
 
 
 def _backbone_record(frozen: FrozenPass, config: Config) -> dict[str, Any]:
@@ -205,10 +170,9 @@ def _record(
     index: Index, frozen: FrozenPass, fit: Fit, extraction: Extraction, config: Config, seconds: dict[str, float]
 ) -> dict[str, Any]:  # fmt: skip
     return {
-        "status": "complete",
         "seconds": seconds,
         "pictures": index.counts(),
-        "skipped": [{"path": name, "reason": reason} for name, reason in index.bad.items()],
+        "skipped": runs.reasons(index.bad),
         "features": {"computed": extraction.computed, "reused": extraction.reused, "views": len(frozen.views)},
         "backbone": _backbone_record(frozen, config),
         "head": {"fit": config.head.fit, "steps": len(fit.history), "chosen_step": fit.chosen},

@@ -1,0 +1,54 @@
+"""From stored features to rows, probabilities, metrics and the table of predictions; train and evaluate share it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tlcli import runs
+from tlcli.data.index import Index, Picture
+from tlcli.data.layout import SplitName
+from tlcli.features.store import row_key
+from tlcli.heads.head import Head, Rows
+from tlcli.workflows.frozen_pass import FrozenPass
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def split_rows(pictures: Sequence[Picture], labels: Sequence[str], views: Sequence[str], frozen: FrozenPass) -> Rows:
+    """Stored features of these pictures, view after view: features [N (K + 1), D]."""
+    numbers = {label: number for number, label in enumerate(labels)}
+    units = {unit: number for number, unit in enumerate(dict.fromkeys(p.group for p in pictures))}
+    keys = [row_key(picture.sha256, view) for view in views for picture in pictures]
+    return Rows(
+        features=frozen.store.read(keys),
+        labels=np.tile(np.array([numbers[p.label] for p in pictures], np.int64), len(views)),
+        units=np.tile(np.array([units[p.group] for p in pictures], np.int64), len(views)),
+    )
+
+
+def predict_split(pictures: Sequence[Picture], frozen: FrozenPass, head: Head) -> "NDArray[np.float64]":
+    """Probabilities [N, L] from the stored features of plain pictures."""
+    return head.probabilities(frozen.store.read(row_key(p.sha256, frozen.views[0]) for p in pictures))
+
+
+def measured(index: Index, split: SplitName, probabilities: "NDArray[np.float64]") -> dict[str, Any]:
+    """All metrics of a split."""
+    from tlcli.evaluation.metrics import measure  # noqa: PLC0415 - scikit-learn takes 1 s to import
+
+    labels = np.array([index.labels.index(p.label) for p in index.of(split)], np.int64)
+    return measure(labels, probabilities, index.labels)
+
+
+def write_predictions(folder: Path, index: Index, predictions: "dict[SplitName, NDArray[np.float64]]") -> None:
+    """predictions.csv: one line a picture of the splits predicted."""
+    columns = ("path", "sha256", "split", "label", "predicted")
+    header = (*columns, *(f"{label} (class)" if label in columns else label for label in index.labels))
+    rows = [
+        (p.name, p.sha256, split, p.label, index.labels[int(row.argmax())], *(f"{value:.6f}" for value in row))
+        for split, probabilities in predictions.items()
+        for p, row in zip(index.of(split), probabilities, strict=True)
+    ]
+    runs.write_csv(folder / "predictions.csv", header, rows)
