@@ -42,9 +42,9 @@ format: install ## put the code into shape
 docs: install ## write the generated references anew
 	$(BIN)/python docs/generate.py
 
-bench: install ## measure: figures quoted in README and docs come from here
+bench: install ## measure what README quotes; ALIEN_PREDATOR=archive.zip adds these pictures
 	$(BIN)/python bench/commands.py
-	$(BIN)/python bench/heads.py
+	$(BIN)/python bench/heads.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 
 clean: ## remove .venv and what tools left (runs and data stay)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist

@@ -210,7 +210,7 @@ class HeadSection(Section):
     fit: Literal["convex", "minibatch"] = "convex"
     """convex: logistic regression by L-BFGS, strength by cross-validation. minibatch: epochs in Keras, see train.
     convex is the default because it is as accurate or better, with a lower log loss, and has no rate to choose
-    (bench/heads.py: solar cells 0.851 and 0.851, Alien vs. Predator 0.966 and 0.963)."""
+    (bench/heads.py: solar cells 0.851 and 0.850, Alien vs. Predator 0.966 and 0.963)."""
     standardize: bool = True
     """Fit on features of mean 0 and spread 1 (folded into the weights afterwards)."""
     class_weight: Literal["none", "balanced"] = "none"
