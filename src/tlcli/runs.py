@@ -52,6 +52,9 @@ def new_run(runs_dir: Path, config_name: str) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        for folder in (partial.parent, runs_dir):  # a run that failed leaves no empty folders behind
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def final_name(partial: Path) -> Path:
