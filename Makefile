@@ -4,10 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format docs bench clean
+.PHONY: help install demo test lint format docs reliability bench clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(VENV)/.installed ## make .venv with tlcli and all that demo and tests need
 
@@ -42,8 +42,12 @@ format: install ## put the code into shape
 docs: install ## write the generated references anew
 	$(BIN)/python docs/generate.py
 
+reliability: install ## make the trials of docs/reliability.md again, and write what came of them (5 minutes)
+	$(BIN)/python docs/trials.py
+
 bench: install ## measure what README quotes; ALIEN_PREDATOR=archive.zip adds these pictures
 	$(BIN)/python bench/commands.py
+	$(BIN)/python bench/unpack.py
 	$(BIN)/python bench/heads.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 
 clean: ## remove .venv and what tools left (runs and data stay)

@@ -43,7 +43,7 @@ def _section(title: str, node: dict[str, Any], schema: dict[str, Any], level: in
     yield from ("#" * level + f" `{title}`", "", _one_line(node.get("description", "")), "")
     yield from ("| key | values | default | meaning |", "| --- | --- | --- | --- |")
     required = node.get("required", [])
-    for key, field in node["properties"].items():
+    for key, field in sorted(node["properties"].items(), key=lambda item: item[0] not in required):
         default = "required" if key in required else f"`{json.dumps(field['default'])}`" if "default" in field else ""
         if _properties(field, schema):
             default = "" if default != "required" else default

@@ -63,7 +63,9 @@ def test_whole_file_leaves_the_old_file_when_writing_fails(tmp_path: Path, error
 def test_full_disk_is_named_with_the_path_and_what_is_free(tmp_path: Path, number: int) -> None:
     path = tmp_path / "file.bin"
 
-    with pytest.raises(ResourceError, match=rf"The disk is full: {path} .*\d+ MB free.* \$TLCLI_CACHE to another disk"):
+    with pytest.raises(
+        ResourceError, match=rf"The disk is full: {path} .*[\d.]+ [GM]B free.* \$TLCLI_CACHE to another disk"
+    ):
         write_half(path, OSError(number, "no space left"))
 
     assert names(tmp_path) == set()

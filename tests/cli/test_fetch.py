@@ -38,7 +38,7 @@ def fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 def test_pictures_that_are_there_are_counted(fetch: Run) -> None:
     code, out, err = fetch("--config", "my config.yaml")
     assert (code, err) == (0, "")
-    assert "Pictures: pictures (already there, nothing was done)\n" in out
+    assert "Pictures: pictures (used in place)\n" in out
     assert [line.split()[-1] for line in out.splitlines() if line.startswith(("cat", "dog", "all"))] == [
         "20",
         "20",
@@ -58,14 +58,14 @@ def test_json_is_one_document_on_stdout(fetch: Run) -> None:
     code, out, err = fetch("--config", "my config.yaml", "--json")
     document = json.loads(out)
     assert code == 0
-    assert list(document) == ["root", "source", "failures", "pictures", "unreadable"]
+    assert list(document)[:4] == ["root", "reused", "failures", "source"]
     assert {split: sum(counts.values()) for split, counts in document["pictures"].items()} == {
         "train": 28,
         "validation": 6,
         "test": 6,
     }
     assert document["root"] == "pictures"
-    assert (document["source"], document["failures"], document["unreadable"]) == ("", [], {})
+    assert (document["source"], document["failures"], document["unreadable"]) == ({"folder": "pictures"}, [], {})
     assert "Next: tlcli train" in err
 
 

@@ -335,20 +335,52 @@ BAD: dict[str, tuple[str, Expected]] = {
     # Sources.
     "unknown kind of source": (
         SOURCES + "    - s3: bucket/key\n",
-        [(4, "dataset.sources.0", "one of the keys 'kaggle', 'url', 'archive', 'folder', 'package'")],
+        [(4, "dataset.sources.0", "one of the keys 'kaggle', 'competition', 'url', 'archive', 'folder', 'package'")],
     ),
     "typo in a kind of source": (SOURCES + "    - kagle: a/b\n", [(4, "dataset.sources.0", "did you mean 'kaggle'?")]),
     "two kinds in one source": (
         SOURCES + "    - kaggle: a/b\n      url: https://host/a.zip\n",
-        [(5, "dataset.sources.0.url", "unknown key; allowed here: kaggle, subdir")],
+        [(5, "dataset.sources.0.url", "unknown key; allowed here: files, kaggle, sha256, size, subdir, version")],
     ),
     "typo in a source": (
         SOURCES + "    - url: https://host/a.zip\n      sha: 0\n",
-        [(5, "dataset.sources.0.sha", "did you mean 'sha256'?; allowed here: sha256, subdir, url")],
+        [(5, "dataset.sources.0.sha", "did you mean 'sha256'?; allowed here: sha256, size, subdir, url")],
     ),
     "key of another kind of source": (
-        SOURCES + "    - folder: x\n    - kaggle: a/b\n      sha256: 0\n",
-        [(6, "dataset.sources.1.sha256", "unknown key; allowed here: kaggle, subdir")],
+        SOURCES + "    - folder: x\n    - url: https://host/a.zip\n      version: 2\n",
+        [(6, "dataset.sources.1.version", "unknown key; allowed here: sha256, size, subdir, url")],
+    ),
+    "version that is none": (
+        SOURCES + "    - kaggle: a/b\n      version: 0\n",
+        [(5, "dataset.sources.0.version", "greater than or equal to 1")],
+    ),
+    "one digest for several files": (
+        SOURCES + f"    - kaggle: a/b\n      files: [a.zip, b.zip]\n      sha256: {'a' * 64}\n",
+        [(4, "dataset.sources.0", "sha256 and size are those of one archive")],
+    ),
+    "file outside of the data set": (
+        SOURCES + "    - competition: name\n      files: [../a.zip]\n",
+        [(5, "dataset.sources.0.files.0", "a path below the data set")],
+    ),
+    "subdir outside of the archive": (
+        SOURCES + "    - archive: a.zip\n      subdir: /etc\n",
+        [(5, "dataset.sources.0.subdir", "a path below the data set")],
+    ),
+    "password in an address": (
+        SOURCES + "    - url: https://me:secret@host/a.zip\n",
+        [(4, "dataset.sources.0.url", "put them into ~/.netrc")],
+    ),
+    "link without a place for it": (
+        "dataset:\n  sources:\n    - folder: x\n      link: true\n",
+        [(1, "dataset", "set path to the folder of the pictures")],
+    ),
+    "limits below nothing": (
+        "dataset:\n  path: x\n  limits:\n    max_files: 0\n    max_gb: -1\n    max_ratio: 0.5\n",
+        [
+            (4, "dataset.limits.max_files", "greater than or equal to 1"),
+            (5, "dataset.limits.max_gb", "greater than 0"),
+            (6, "dataset.limits.max_ratio", "greater than or equal to 1"),
+        ],
     ),
     "kaggle without an owner": (
         SOURCES + "    - kaggle: name\n",

@@ -9,16 +9,18 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from tlcli.backbones.catalog import CATALOG
-from tlcli.config import schema, sources
-from tlcli.config.schema import Config, Dataset, GroupBy, Image, LabelRule, Labels, Split, source_is_in_place
+from tlcli.config import dataset, schema, sources
+from tlcli.config.dataset import Dataset, GroupBy, LabelRule, Labels, Split
+from tlcli.config.schema import Config, Image
 from tlcli.config.section import Section, expand
+from tlcli.config.sources import source_is_in_place
 
 ALL_SECTIONS = sorted(
     {
         kind
-        for module in (schema, sources)
+        for module in (dataset, schema, sources)
         for kind in vars(module).values()
-        if isinstance(kind, type) and issubclass(kind, Section) and kind is not Section
+        if isinstance(kind, type) and issubclass(kind, Section) and not kind.__subclasses__()
     },
     key=lambda kind: kind.__name__,
 )

@@ -1,141 +1,29 @@
-"""Sources on this machine: archives, folders, installed packages; and what Kaggle needs."""
+"""Sources on this machine: archives, folders, installed packages."""
 
-import errno
-import zipfile
+import sys
 from pathlib import Path
 
 import PIL
 import pytest
 
-from tlcli.data.sources import archive, folder, kaggle, package
-from tlcli.errors import DataError, NetworkError, ResourceError
-from tlcli.progress import Progress
-
-FILES = {"top/train/a.txt": b"a", "top/train/b.txt": b"b", "top/readme": b""}
+from tlcli.data.sources import archive, folder, package
+from tlcli.disk import sha256_file
+from tlcli.errors import DataError
 
 
-@pytest.fixture
-def zipped(tmp_path: Path) -> Path:
-    """An archive of three small files."""
-    path = tmp_path / "pictures.zip"
-    with zipfile.ZipFile(path, "w") as opened:
-        for name, data in FILES.items():
-            opened.writestr(name, data)
-    return path
+def test_archive_is_known_by_size_and_digest(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    path.write_bytes(b"content")
 
+    receipt = archive.check(path, 7, sha256_file(path))
 
-@pytest.fixture
-def destination(tmp_path: Path) -> Path:
-    """Where the data set goes; its parent is not there yet."""
-    return tmp_path / "data" / "pictures"
-
-
-def below(place: Path) -> set[str]:
-    return {path.relative_to(place).as_posix() for path in place.rglob("*")}
-
-
-def test_archive_appears_whole_at_its_destination(zipped: Path, destination: Path) -> None:
-    archive.fetch(zipped, destination)
-
-    assert {path for path in below(destination) if (destination / path).is_file()} == set(FILES)
-    assert below(destination.parent) == {"pictures", *(f"pictures/{path}" for path in below(destination))}
-
-
-def test_archive_takes_a_subdir_and_tells_its_progress(zipped: Path, destination: Path) -> None:
-    class Counting(Progress):
-        steps = 0
-
-        def advance(self, steps: int = 1) -> None:
-            self.steps += steps
-
-    progress = Counting()
-
-    archive.fetch(zipped, destination, ("top/train",), progress)
-
-    assert below(destination) == {"a.txt", "b.txt"}
-    assert progress.steps == 2
-
-
-def test_archive_fills_an_empty_folder(zipped: Path, destination: Path) -> None:
-    destination.mkdir(parents=True)
-
-    archive.fetch(zipped, destination, ("top/train",))
-
-    assert below(destination) == {"a.txt", "b.txt"}
-
-
-def test_archive_follows_a_link_to_an_empty_folder(zipped: Path, destination: Path, tmp_path: Path) -> None:
-    (tmp_path / "big disk").mkdir()
-    destination.parent.mkdir()
-    destination.symlink_to(tmp_path / "big disk", target_is_directory=True)
-
-    archive.fetch(zipped, destination, ("top/train",))
-
-    assert destination.is_symlink()
-    assert below(tmp_path / "big disk") == {"a.txt", "b.txt"}
-
-
-def test_archive_leaves_somebodys_files_alone(zipped: Path, destination: Path) -> None:
-    destination.mkdir(parents=True)
-    (destination / "mine.txt").write_text("mine")
-
-    with pytest.raises(DataError, match=r"pictures already holds files; they stay as they are.*dataset\.path"):
-        archive.fetch(zipped, destination)
-    assert below(destination.parent) == {"pictures", "pictures/mine.txt"}
-    assert (destination / "mine.txt").read_text() == "mine"
-
-
-def test_archive_does_not_replace_a_file(zipped: Path, destination: Path) -> None:
-    destination.parent.mkdir()
-    destination.write_text("mine")
-
-    with pytest.raises(DataError, match="is a file where a folder is needed"):
-        archive.fetch(zipped, destination)
-    assert destination.read_text() == "mine"
-
-
-@pytest.mark.parametrize("there", [True, False])
-def test_refused_archive_leaves_nothing_behind(zipped: Path, destination: Path, there: bool) -> None:
-    with zipfile.ZipFile(zipped, "a") as opened:
-        opened.writestr("../evil.txt", b"evil")
-    if there:
-        destination.mkdir(parents=True)
-
-    with pytest.raises(DataError, match="leads outside"):
-        archive.fetch(zipped, destination)
-    assert below(destination.parent) == ({"pictures"} if there else set())
-
-
-def test_archive_damaged_in_its_last_file_leaves_nothing_behind(zipped: Path, destination: Path) -> None:
-    zipped.write_bytes(zipped.read_bytes().replace(b"b.txtb", b"b.txtX"))  # the content, right after the name
-
-    with pytest.raises(DataError, match="Bad CRC-32"):
-        archive.fetch(zipped, destination)
-    assert below(destination.parent) == set()
-
-
-def test_interrupted_archive_leaves_nothing_behind(zipped: Path, destination: Path) -> None:
-    class Interrupting(Progress):
-        def advance(self, steps: int = 1) -> None:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        archive.fetch(zipped, destination, progress=Interrupting())
-    assert below(destination.parent) == set()
-
-
-def test_full_disk_is_told_and_leaves_nothing_behind(
-    zipped: Path, destination: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(_archive: Path, target: Path, *_: object, **__: object) -> None:
-        (target / "half").write_bytes(b"half")
-        raise OSError(errno.ENOSPC, "no space left")
-
-    monkeypatch.setattr(archive, "unpack", full)
-
-    with pytest.raises(ResourceError, match=f"The disk is full: {destination} could not be written"):
-        archive.fetch(zipped, destination)
-    assert below(destination.parent) == set()
+    assert (receipt.size, receipt.sha256) == (7, sha256_file(path))
+    with pytest.raises(DataError, match=r"another file than expected \(7 bytes, expected 8\)"):
+        archive.check(path, 8)
+    with pytest.raises(DataError, match=rf"another file than expected \(sha256 {receipt.sha256}, expected 000"):
+        archive.check(path, None, "0" * 64)
+    with pytest.raises(DataError, match=r"There is no archive .*b\.zip"):
+        archive.check(tmp_path / "b.zip")
 
 
 def test_folder_is_used_where_it_is(tmp_path: Path) -> None:
@@ -147,13 +35,53 @@ def test_folder_is_used_where_it_is(tmp_path: Path) -> None:
         folder.locate(tmp_path, "sub/other")
 
 
+def test_folder_is_linked_and_linking_again_changes_nothing(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "data" / "pictures"
+    source.mkdir()
+
+    folder.link(source, target)
+    folder.link(source, target)
+
+    assert target.is_symlink()
+    assert target.resolve() == source
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "link"])
+def test_link_takes_no_place_that_is_taken(tmp_path: Path, kind: str) -> None:
+    source, target = tmp_path / "source", tmp_path / "pictures"
+    source.mkdir()
+    if kind == "file":
+        target.touch()
+    elif kind == "folder":
+        target.mkdir()
+    else:
+        target.symlink_to("elsewhere")
+
+    with pytest.raises(DataError, match="is there already, so it cannot become a link"):
+        folder.link(source, target)
+
+
+def test_system_without_links_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "symlink_to", refused)
+
+    with pytest.raises(DataError, match=r"\(Operation not permitted\); leave out link: true"):
+        folder.link(tmp_path, tmp_path / "link")
+
+
 def test_package_is_found_by_its_name_in_pip() -> None:
     assert package.locate("pillow", "PIL") == Path(PIL.__file__).parent
+    assert package.version("pillow") == PIL.__version__
 
 
-def test_package_that_is_not_installed_names_the_command() -> None:
-    with pytest.raises(DataError, match="'no-such-package' is not installed; run: pip install no-such-package"):
+def test_package_that_is_not_installed_names_the_command_for_this_python() -> None:
+    with pytest.raises(
+        DataError, match=r"'no-such-package' is not installed; run: .* -m pip install no-such-package"
+    ) as e:
         package.locate("no-such-package", "")
+    assert sys.executable in str(e.value)
 
 
 def test_package_without_the_folder_names_where_it_looked() -> None:
@@ -161,11 +89,3 @@ def test_package_without_the_folder_names_where_it_looked() -> None:
         DataError, match=r"The package 'pillow' has no folder 'PIL/pictures' \(looked for .*PIL/pictures"
     ):
         package.locate("pillow", "PIL/pictures")
-
-
-def test_kaggle_explains_the_way_by_hand() -> None:
-    error = kaggle.explain("pmigdal/alien-vs-predator-images", "my.yaml")
-
-    assert isinstance(error, NetworkError)
-    assert "https://www.kaggle.com/datasets/pmigdal/alien-vs-predator-images" in str(error)
-    assert "tlcli fetch --config my.yaml --from PATH/TO/archive.zip" in str(error)

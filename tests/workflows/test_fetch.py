@@ -1,8 +1,11 @@
 """fetch brings the pictures from the first source that works, and says what did not."""
 
+import shutil
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -10,11 +13,15 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from tests.fetching.kaggle_server import Dataset, Kaggle, serving
 
 from tlcli.config.load import Loaded
 from tlcli.config.schema import Config
+from tlcli.data.manifest import NAME, read_manifest
+from tlcli.data.place import held
 from tlcli.disk import sha256_file
-from tlcli.errors import DataError, NetworkError, UsageError
+from tlcli.errors import DataError, NetworkError, ResourceError, UsageError
+from tlcli.progress import Progress
 from tlcli.workflows.fetch import describe, fetch
 
 KAGGLE = {"kaggle": "owner/pictures"}
@@ -68,46 +75,186 @@ def site(zipped: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server.server_close()
 
 
+@pytest.fixture(autouse=True)
+def _alone(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No cache between the files, nobody's Kaggle token, and no second tries that take time."""
+    monkeypatch.setenv("TLCLI_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    monkeypatch.setattr("tlcli.data.downloads.download.sleep", lambda _: None)
+    monkeypatch.setattr("tlcli.data.sources.kaggle.client.sleep", lambda _: None)
+
+
+@pytest.fixture
+def kaggle(zipped: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kaggle]:
+    """Kaggle, with the pictures as the second of three versions of a data set, and as one of its files."""
+    dataset = Dataset(
+        {1: zipped, 2: zipped, 3: zipped}, {"pictures.zip": zipped, "list.csv": zipped.with_suffix(".csv")}
+    )
+    zipped.with_suffix(".csv").write_text("a,b\n")
+    with serving(Kaggle({"owner/pictures": dataset})) as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        yield server
+
+
+class Listening(Progress):
+    """Remembers notes."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, message: str) -> None:
+        """Another one."""
+        self.notes.append(message)
+
+
 def files_below(root: Path) -> set[str]:
-    return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+    return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()} - {NAME}
 
 
 PICTURES = {f"{'cat' if number % 2 else 'dog'}/{number}.png" for number in range(8)}
 
+SUBDIR = {**KAGGLE, "subdir": "top"}
+
 
 def test_pictures_that_are_there_are_counted_and_nothing_is_done(tmp_path: Path) -> None:
     root = draw(tmp_path / "pictures")
+    before = files_below(tmp_path)
 
     fetched = fetch(config(root, KAGGLE))
 
-    assert fetched.root == root
-    assert not fetched.source
-    assert not fetched.failures
-    assert fetched.index.counts() == {
+    assert (fetched.root, fetched.reused, fetched.failures) == (root, True, ())
+    assert fetched.manifest.pictures == {
         "train": {"cat": 2, "dog": 2},
         "validation": {"cat": 1, "dog": 1},
         "test": {"cat": 1, "dog": 1},
     }
+    assert files_below(tmp_path) == before
+    assert not (root / NAME).exists()
 
 
 def test_archive_is_unpacked_to_the_datasets_path(tmp_path: Path, zipped: Path) -> None:
     target = tmp_path / "data" / "pictures"
 
-    fetched = fetch(config(target, {"archive": zipped, "subdir": "top"}))
+    fetched = fetch(config(target, {"archive": zipped, "subdir": "top"}, licence="CC0", citation="Nobody 2026"))
 
-    assert (fetched.root, fetched.source) == (target, f"archive {zipped}")
+    manifest = fetched.manifest
+    assert (fetched.root, fetched.reused) == (target, False)
+    assert (manifest.source, manifest.version) == ({"archive": str(zipped)}, None)
+    assert manifest.archives == (
+        {"name": "pictures.zip", "sha256": sha256_file(zipped), "bytes": zipped.stat().st_size},
+    )
+    assert (manifest.files, manifest.bytes) == (8, sum(path.stat().st_size for path in target.rglob("*.png")))
+    assert (manifest.licence, manifest.citation) == ("CC0", "Nobody 2026")
     assert files_below(target) == PICTURES
-    assert len(fetched.index.pictures) == 8
+    assert read_manifest(target) == manifest
     assert [path.name for path in target.parent.iterdir()] == ["pictures"]
+
+
+def test_second_fetch_asks_nobody_and_reads_no_picture(
+    tmp_path: Path, kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = config(tmp_path / "data", SUBDIR)
+    first = fetch(target)
+    kaggle.asked.clear()
+    monkeypatch.setattr("tlcli.workflows.fetch.seen_in", lambda *_: pytest.fail("pictures are read"))
+
+    second = fetch(target, offline=True)
+
+    assert second == replace(first, reused=True)
+    assert kaggle.asked == []
+
+
+def test_download_that_a_killed_process_has_left_goes_with_the_next_fetch(tmp_path: Path, zipped: Path) -> None:
+    given = config(tmp_path / "data", {"archive": zipped, "subdir": "top"})
+    fetch(given)
+    work = tmp_path / ".data.fetch"
+    work.mkdir()
+    (work / "0123.download").write_bytes(b"archive")
+
+    assert fetch(given).reused
+    assert not work.exists()
+
+
+def test_other_splits_of_the_same_files_are_counted_anew_and_kept(tmp_path: Path, zipped: Path) -> None:
+    archive = {"archive": zipped, "subdir": "top"}
+    fetch(config(tmp_path / "data", archive))
+    other = config(tmp_path / "data", archive, split={"validation": 0.25, "test": 0})
+
+    fetched = fetch(other)
+
+    assert fetched.reused
+    assert fetched.manifest.pictures["test"] == {"cat": 0, "dog": 0}
+    assert read_manifest(tmp_path / "data") == fetched.manifest
+
+
+def test_files_that_were_added_are_counted_and_told(tmp_path: Path, zipped: Path) -> None:
+    given = config(tmp_path / "data", {"archive": zipped, "subdir": "top"})
+    fetch(given)
+    Image.new("L", (4, 4), 99).save(tmp_path / "data" / "cat" / "mine.png")
+
+    fetched = fetch(given)
+
+    assert fetched.manifest.notes[0] == "Changed since it was fetched: 8 files then, 9 now."
+    assert sum(counts["cat"] for counts in fetched.manifest.pictures.values()) == 5
+    with pytest.raises(DataError, match=r"was changed since it was fetched \(1 files more\)"):
+        fetch(given, force=True)
+    assert (tmp_path / "data" / "cat" / "mine.png").exists()
+
+
+def test_force_fetches_again_and_keeps_the_old_until_then(tmp_path: Path, kaggle: Kaggle) -> None:
+    given = config(tmp_path / "data", SUBDIR)
+    fetch(given)
+    kaggle.errors["Storage"] = (404, {}, "")
+    before = files_below(tmp_path / "data")
+
+    with pytest.raises(NetworkError, match="what is on disk was not touched"):
+        fetch(given, force=True)
+    assert files_below(tmp_path / "data") == before
+
+    kaggle.errors.clear()
+    kaggle.asked.clear()
+    assert not fetch(given, force=True).reused
+    assert kaggle.asked == ["GetDataset", "DownloadDataset", "Storage:0"]
+
+
+def test_version_that_the_config_pins_is_fetched_and_recorded(tmp_path: Path, kaggle: Kaggle, zipped: Path) -> None:
+    other = zipped.with_name("other.zip")
+    draw(tmp_path / "other" / "top")
+    (tmp_path / "other" / "top" / "cat" / "9.png").write_bytes((tmp_path / "other/top/cat/1.png").read_bytes())
+    shutil.make_archive(str(other.with_suffix("")), "zip", tmp_path / "other")
+    kaggle.datasets["owner/pictures"].versions[2] = other
+    assert fetch(config(tmp_path / "data", SUBDIR)).manifest.version == "3"
+    progress = Listening()
+
+    fetched = fetch(config(tmp_path / "data", {**SUBDIR, "version": 2}), progress=progress)
+
+    assert (fetched.manifest.version, fetched.reused) == ("2", False)
+    assert (tmp_path / "data" / "cat" / "9.png").exists()
+    assert progress.notes == [
+        f"{tmp_path / 'data'} holds version 3 of kaggle owner/pictures; fetching what the config pins."
+    ]
+    assert fetch(config(tmp_path / "data", {**SUBDIR, "version": 2})).reused
+    assert fetch(config(tmp_path / "data", SUBDIR)).reused  # no pin: any version will do
+
+
+def test_single_files_are_unpacked_or_taken_as_they_are(tmp_path: Path, kaggle: Kaggle) -> None:
+    fetched = fetch(config(tmp_path / "data", {**SUBDIR, "files": ["pictures.zip", "list.csv"]}))
+
+    assert [archive["name"] for archive in fetched.manifest.archives] == ["pictures.zip", "list.csv"]
+    assert files_below(tmp_path / "data") == PICTURES | {"list.csv"}
 
 
 def test_url_is_downloaded_checked_and_unpacked(tmp_path: Path, zipped: Path, site: str) -> None:
     target = tmp_path / "data" / "pictures"
-    source = {"url": f"{site}/pictures.zip", "subdir": "top", "sha256": sha256_file(zipped)}
+    source = {"url": f"{site}/pictures.zip?token=secret", "subdir": "top", "sha256": sha256_file(zipped)}
 
     fetched = fetch(config(target, source))
 
-    assert fetched.source == f"url {site}/pictures.zip"
+    assert fetched.manifest.source == {"url": f"{site}/pictures.zip"}
+    assert "secret" not in (target / NAME).read_text()
     assert files_below(target) == PICTURES
     assert [path.name for path in target.parent.iterdir()] == ["pictures"]
 
@@ -117,41 +264,151 @@ def test_folder_is_used_where_it_is(tmp_path: Path) -> None:
 
     fetched = fetch(config(None, {"folder": root}))
 
-    assert (fetched.root, fetched.source) == (root, "")
-    assert len(fetched.index.pictures) == 8
+    assert (fetched.root, fetched.manifest.source) == (root, {"folder": str(root)})
+    assert files_below(root) == PICTURES
+    assert not (root / NAME).exists()
+
+
+def test_folder_is_linked_where_the_config_says_so(tmp_path: Path) -> None:
+    root = draw(tmp_path / "elsewhere")
+    given = config(tmp_path / "data" / "pictures", {"folder": root, "link": True})
+
+    first, second = fetch(given), fetch(given)
+
+    assert (first.reused, second.reused) == (False, True)
+    assert first.root.is_symlink()
+    assert first.root.resolve() == root
+    assert not (root / NAME).exists()
+
+
+def test_package_is_used_in_place_with_its_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = draw(tmp_path / "installed")
+    monkeypatch.setattr("tlcli.data.sources.package.locate", lambda *_: root)
+
+    fetched = fetch(config(None, {"package": "pillow"}))
+
+    assert fetched.manifest.source == {"package": "pillow"}
+    assert fetched.manifest.version
 
 
 def test_first_source_that_works_is_used_and_failures_are_told(tmp_path: Path, zipped: Path, site: str) -> None:
     target = tmp_path / "data"
     wrong = {"url": f"{site}/pictures.zip", "sha256": "0" * 64}
     sources: list[dict[str, Any]] = [
-        KAGGLE,
         {"url": f"{site}/no.zip"},
         wrong,
         {"archive": "gone.zip"},
+        {"archive": zipped, "subdir": "nothing/here"},
+        {"archive": zipped, "subdir": "other"},
         {"archive": zipped, "subdir": "top"},
     ]
 
     fetched = fetch(config(target, *sources))
 
-    assert fetched.source == f"archive {zipped}"
+    assert fetched.manifest.source == {"archive": str(zipped)}
     assert files_below(target) == PICTURES
     expected = [
-        "Kaggle's 'owner/pictures'",
         f"{site}/no.zip answered 404",
         "another file",
         "There is no archive gone.zip",
+        "has no folder 'nothing/here' (subdir of the source); folders there: other, top, top/cat, top/dog",
+        f"{target} holds 0 class folders",
     ]
-    assert len(fetched.failures) == 4
-    assert all(words in failure for words, failure in zip(expected, fetched.failures, strict=True))
+    assert len(fetched.failures) == len(expected)
+    for words, failure in zip(expected, fetched.failures, strict=True):
+        assert words in failure
+
+
+def test_download_whose_content_is_not_what_the_config_expects_is_kept(tmp_path: Path, kaggle: Kaggle) -> None:
+    target = tmp_path / "data"
+    with pytest.raises(
+        DataError, match=rf"{target} holds 0 class folders.*kept in .*\.data\.fetch: put the config right"
+    ):
+        fetch(config(target, {**KAGGLE, "subdir": "other"}))
+    assert not target.exists()
+    kaggle.asked.clear()
+
+    fetched = fetch(config(target, SUBDIR))
+
+    assert files_below(fetched.root) == PICTURES
+    assert kaggle.asked == ["GetDataset"]  # the download is there
+    assert [path.name for path in tmp_path.glob(".data*")] == []
+
+
+def test_complete_download_of_a_process_that_ended_is_unpacked_offline(tmp_path: Path, zipped: Path, site: str) -> None:
+    given = config(tmp_path / "data", {"url": f"{site}/pictures.zip", "subdir": "other"})
+    with pytest.raises(DataError):
+        fetch(given)
+    good = config(tmp_path / "data", {"url": f"{site}/pictures.zip", "subdir": "top"})
+    zipped.unlink()
+
+    assert files_below(fetch(good).root) == PICTURES
+
+
+def test_damaged_leftover_is_downloaded_anew(tmp_path: Path, zipped: Path, site: str) -> None:
+    good = config(tmp_path / "data", {"url": f"{site}/pictures.zip", "subdir": "top"})
+    with pytest.raises(DataError):
+        fetch(config(tmp_path / "data", {"url": f"{site}/pictures.zip", "subdir": "other"}))
+    [leftover] = (tmp_path / ".data.fetch").glob("*.download")
+    data = bytearray(leftover.read_bytes())
+    data[60] ^= 255
+    leftover.write_bytes(data)
+    progress = Listening()
+
+    assert files_below(fetch(good, progress=progress).root) == PICTURES
+    assert progress.notes == ["pictures.zip: what an earlier fetch has left is damaged; downloading it anew."]
+
+
+def test_damaged_and_hostile_downloads_are_not_kept(tmp_path: Path, zipped: Path, site: str) -> None:
+    whole = zipped.read_bytes()
+    for name, data in {"damaged": whole.replace(b"IHDR", b"IHDX"), "page": b"<!DOCTYPE html><p>Sign in"}.items():
+        zipped.write_bytes(data)
+        with pytest.raises(DataError) as raised:
+            fetch(config(tmp_path / name, {"url": f"{site}/pictures.zip"}))
+        assert f"'pictures.zip' of {site}/pictures.zip is" in str(raised.value)
+        assert [path.name for path in tmp_path.glob(f".{name}*")] == []
+    with zipfile.ZipFile(zipped, "w") as opened:
+        opened.writestr("../evil.txt", "evil")
+    with pytest.raises(DataError, match=r"'pictures\.zip' of .* is refused, nothing was unpacked: member '\.\./evil"):
+        fetch(config(tmp_path / "hostile", {"url": f"{site}/pictures.zip"}))
+    assert [path.name for path in tmp_path.glob("*hostile*")] == []
+
+
+def test_unreadable_pictures_are_named_and_nothing_is_dropped(tmp_path: Path) -> None:
+    root = draw(tmp_path / "pictures")
+    (root / "cat" / "empty.png").touch()
+    whole = (root / "cat" / "1.png").read_bytes()
+    (root / "cat" / "cut.png").write_bytes(whole[:-20])
+    (root / "dog" / "page.jpg").write_text("<html>")
+    (root / "dog" / "trailing.png").write_bytes(whole + b"\n")  # odd, and readable
+
+    fetched = fetch(config(root))
+
+    assert {name: reason.partition(":")[0] for name, reason in fetched.manifest.unreadable.items()} == {
+        "cat/empty.png": "the file is empty",
+        "cat/cut.png": "broken",
+        "dog/page.jpg": "not a picture in an allowed format (JPEG, PNG, WEBP, GIF, BMP, TIFF)",
+    }
+    assert len(files_below(root)) == 12
+
+
+def test_offline_touches_no_network(tmp_path: Path, zipped: Path, kaggle: Kaggle) -> None:
+    given = config(tmp_path / "data", KAGGLE, {"url": "http://127.0.0.1:9/a.zip"})
+    with pytest.raises(NetworkError) as raised:
+        fetch(given, offline=True)
+    assert str(raised.value).count("needs the network, and --offline was given") == 2
+    assert kaggle.asked == []
+
+    fetched = fetch(config(tmp_path / "data", KAGGLE, {"archive": zipped, "subdir": "top"}), offline=True)
+    assert fetched.manifest.source == {"archive": str(zipped)}
 
 
 def test_origin_replaces_the_sources_and_takes_their_subdir(tmp_path: Path, zipped: Path) -> None:
     target = tmp_path / "data"
 
-    fetched = fetch(config(target, {**KAGGLE, "subdir": "top"}), str(zipped))
+    fetched = fetch(config(target, SUBDIR), str(zipped))
 
-    assert fetched.source == f"archive {zipped}"
+    assert fetched.manifest.source == {"archive": str(zipped)}
     assert files_below(target) == PICTURES
 
 
@@ -159,15 +416,24 @@ def test_origin_may_be_a_folder_or_an_address(tmp_path: Path, site: str) -> None
     root = draw(tmp_path / "elsewhere")
 
     assert fetch(config(tmp_path / "one", KAGGLE), str(root)).root == root
-    assert fetch(config(tmp_path / "two", {**KAGGLE, "subdir": "top"}), f"{site}/pictures.zip").root == tmp_path / "two"
+    assert fetch(config(tmp_path / "two", SUBDIR), f"{site}/pictures.zip").root == tmp_path / "two"
 
 
 def test_origin_does_not_overwrite_pictures(tmp_path: Path, zipped: Path) -> None:
     root = draw(tmp_path / "pictures")
 
-    with pytest.raises(DataError, match="already holds files; they stay as they are"):
+    with pytest.raises(DataError, match="holds files that fetch did not put there; it stays as it is"):
         fetch(config(root), str(zipped))
     assert files_below(root) == PICTURES
+
+
+def test_origin_replaces_what_was_fetched_only_by_force(tmp_path: Path, zipped: Path) -> None:
+    given = config(tmp_path / "data", SUBDIR)
+    fetch(given, str(zipped))
+
+    with pytest.raises(DataError, match=r"holds what was fetched already; --force puts archive .*pictures\.zip in its"):
+        fetch(given, str(zipped))
+    assert not fetch(given, str(zipped), force=True).reused
 
 
 def test_origin_that_is_no_address_of_a_file_is_a_usage_error(tmp_path: Path) -> None:
@@ -175,24 +441,43 @@ def test_origin_that_is_no_address_of_a_file_is_a_usage_error(tmp_path: Path) ->
         fetch(config(tmp_path / "data"), "https://example.org")
 
 
-def test_when_nothing_works_every_source_has_its_line(tmp_path: Path) -> None:
+def test_when_nothing_works_every_source_has_its_line(tmp_path: Path, kaggle: Kaggle) -> None:
     target = tmp_path / "data"
+    kaggle.datasets.clear()
 
     with pytest.raises(NetworkError) as raised:
         fetch(config(target, KAGGLE, {"archive": "gone.zip"}))
 
     first, *lines, last = str(raised.value).splitlines()
-    assert first == "No source of 'mine' worked; nothing on disk was changed."
+    assert first == "No source of 'mine' worked; what is on disk was not touched."
     assert [line[:4] for line in lines] == ["  - ", "  - "]
     assert "owner/pictures" in lines[0]
     assert "gone.zip" in lines[1]
-    assert last == f"Or put the pictures into {target} yourself."
-    assert not target.exists()
+    assert last == (
+        "By hand: get the archive in a browser, then run: tlcli fetch --config mine.yaml --from PATH/TO/archive.zip "
+        f"(it is at https://www.kaggle.com/datasets/owner/pictures); or put the pictures into {target} yourself."
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["drawn", "site"]
 
 
 def test_without_a_network_source_the_failure_is_about_data(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"No source of 'mine' worked.*\n  - There is no archive gone\.zip"):
         fetch(config(tmp_path / "data", {"archive": "gone.zip"}))
+
+
+def test_disk_without_room_is_told_before_anything_is_written(
+    tmp_path: Path, zipped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tlcli.disk.free_bytes", lambda _: 10)
+
+    with pytest.raises(ResourceError, match=r"Unpacking pictures\.zip needs .* at .*, and 10 bytes are free there"):
+        fetch(config(tmp_path / "data", {"archive": zipped, "subdir": "top"}))
+    assert not list(tmp_path.glob("*data*"))
+
+
+def test_limits_of_the_config_are_kept(tmp_path: Path, zipped: Path) -> None:
+    with pytest.raises(DataError, match="more than 3 members"):
+        fetch(config(tmp_path / "data", {"archive": zipped, "subdir": "top"}, limits={"max_files": 3}))
 
 
 def test_without_sources_the_folder_is_named(tmp_path: Path) -> None:
@@ -205,13 +490,29 @@ def test_archive_without_a_place_to_go_is_a_usage_error(tmp_path: Path, zipped: 
         fetch(config(None, {"folder": tmp_path / "nowhere"}), str(zipped))
 
 
+def test_two_fetches_at_once_fetch_once(tmp_path: Path, zipped: Path) -> None:
+    given = config(tmp_path / "data", {"archive": zipped, "subdir": "top"})
+    done: list[bool] = []
+
+    with held(tmp_path / "data"):
+        threads = [threading.Thread(target=lambda: done.append(fetch(given).reused)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(done) == [False, True, True]
+
+
 def test_describe_names_kind_and_value() -> None:
-    sources = config(Path("data"), KAGGLE, {"url": "https://host/a.zip", "subdir": "x"}).config.dataset.sources
+    sources = config(
+        Path("data"), {**KAGGLE, "version": 2}, {"url": "https://host/a.zip?key=secret", "subdir": "x"}
+    ).config.dataset.sources
 
     assert [describe(source) for source in sources] == ["kaggle owner/pictures", "url https://host/a.zip"]
 
 
 def test_address_that_is_none_is_one_more_failure(tmp_path: Path) -> None:
-    with pytest.raises(NetworkError, match=r"  - http://\[::bad/x\.zip could not be downloaded \(InvalidURL\)"):
+    with pytest.raises(NetworkError, match=r"  - http://\[::bad/x\.zip .*address that can be asked"):
         fetch(config(tmp_path / "data", {"url": "http://[::bad/x.zip"}))
     assert not list(tmp_path.glob("*data*"))

@@ -63,7 +63,7 @@ def _published(row: Backbone, progress: Progress) -> Path:
         download(row.weights.url, path, row.weights.digest, progress)
     except (NetworkError, DataError) as error:
         raise NetworkError(
-            f"The ImageNet weights of {row.name} are not on this machine, and {error}. "
+            f"The ImageNet weights of {row.name} are not on this machine, and {str(error).rstrip('.')}. "
             f"Get {row.weights.file} from {row.weights.url} on any machine and put it at {path}; "
             "or choose another backbone, for example --set backbone.name=efficientnet_lite0 (weights from pip)."
         ) from error

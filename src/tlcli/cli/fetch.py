@@ -1,12 +1,19 @@
 """tlcli fetch."""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tlcli.cli.options import ConfigOption, DebugOption, JsonOption, QuietOption, SetOption, again
 from tlcli.cli.render import Screen, counts_table
+
+if TYPE_CHECKING:
+    from tlcli.workflows.fetch import Fetched
+
+_LISTED = 10
+"""Unreadable pictures that are listed; --json has them all."""
 
 
 def fetch(
@@ -16,38 +23,50 @@ def fetch(
         str | None,
         typer.Option("--from", metavar="PLACE", help="An archive, folder or address instead of the config's sources."),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Fetch again; what was fetched before stays until the new is complete.")
+    ] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Do not touch the network.")] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - read by main()
 ) -> None:
     """Bring the pictures of a config to their folder, and count them.
 
-    Sources are tried in the config's order; what is there already stays as it is.
+    Sources are tried in the config's order. A download that breaks off goes on where it was, also after the next
+    start; what is there already stays as it is.
     """
     from tlcli.config.load import find_config, load_config  # noqa: PLC0415 - keeps --help fast
     from tlcli.workflows.fetch import fetch as run  # noqa: PLC0415
 
     screen = Screen(as_json, quiet)
     loaded = load_config(find_config(config), set_ or ())
-    fetched = run(loaded, origin, screen.progress)
-    for failure in fetched.failures:
-        screen.line(f"A source did not work: {failure}")
-    for note in fetched.index.notes:
-        screen.line(note)
-    for name, reason in fetched.index.bad.items():
-        screen.line(f"Unreadable: {name}: {reason}")
-    screen.table(counts_table(fetched.index.counts()))
-    how = f"from {fetched.source}" if fetched.source else "already there, nothing was done"
-    screen.line(f"Pictures: {fetched.index.root} ({how})")
+    fetched = run(loaded, origin, force, offline, screen.progress)
+    _show(screen, fetched)
     in_place = [f"dataset.path={origin}"] if origin and Path(origin).expanduser().is_dir() else []
     overrides = [word for override in [*(set_ or ()), *in_place] for word in ("--set", override)]
     screen.next_command("tlcli", "train", *again("--config", config), *overrides)
-    screen.document(
-        {
-            "root": str(fetched.index.root),
-            "source": fetched.source,
-            "failures": list(fetched.failures),
-            "pictures": fetched.index.counts(),
-            "unreadable": dict(fetched.index.bad),
-        }
-    )
+    document = {"root": str(fetched.root), "reused": fetched.reused, "failures": list(fetched.failures)}
+    screen.document(document | asdict(fetched.manifest))
+
+
+def _show(screen: Screen, fetched: "Fetched") -> None:
+    manifest = fetched.manifest
+    for failure in fetched.failures:
+        screen.line(f"A source did not work: {failure}")
+    for note in manifest.notes:
+        screen.line(note)
+    for name, reason in list(manifest.unreadable.items())[:_LISTED]:
+        screen.line(f"Unreadable: {name}: {reason}")
+    if (more := len(manifest.unreadable) - _LISTED) > 0:
+        screen.line(f"Unreadable: {more:,} more (--json lists them all)")
+    screen.table(counts_table(manifest.pictures))
+    kind, value = next(iter(manifest.source.items()))
+    version = f", version {manifest.version}" if manifest.version else ""
+    came = f"from {kind} {value}{version}" if manifest.archives or manifest.version else "used in place"
+    when = f", fetched {manifest.fetched[:10]}; nothing was done" if fetched.reused and manifest.archives else ""
+    screen.line(f"Pictures: {fetched.root} ({came}{when})")
+    if not fetched.reused or not manifest.archives:
+        for title, text in (("Licence", manifest.licence), ("Please cite", manifest.citation)):
+            if text:
+                screen.line(f"{title}: {text}")

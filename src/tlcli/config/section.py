@@ -5,9 +5,11 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+"""What NumPy, scikit-learn and Keras take."""
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{([^}]*)\})")
 
 

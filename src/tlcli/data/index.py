@@ -69,18 +69,21 @@ class SplitShares:
     """Regular expression searched in a picture's name; its first group (or the whole match) is the group."""
 
 
-def build_index(layout: Layout, shares: SplitShares, classes: Sequence[str] | None = None) -> Index:
+def build_index(
+    layout: Layout, shares: SplitShares, classes: Sequence[str] | None = None, known: Mapping[str, str] = {}
+) -> Index:  # fmt: skip
     """Reads every file once for its digest, then divides the pictures into splits.
 
     Args:
         layout: what was found.
         shares: how missing splits are cut.
         classes: order of the labels; sorted by name where None.
+        known: digests by path, of files that were read a moment ago.
 
     Raises:
         DataError: too few pictures for the splits, or a class that has none in training.
     """
-    digests, bad = _read(layout)
+    digests, bad = _read(layout, known)
     found = [item for item in layout.found if item.path in digests]
     if not found:
         first = "".join(f"; the first, {name}, {reason}" for name, reason in list(bad.items())[:1])
@@ -150,11 +153,15 @@ def without(index: Index, bad: Mapping[str, str]) -> Index:
 
 
 def _name(path: Path, root: Path) -> str:
+    if path.is_relative_to(root):
+        return path.relative_to(root).as_posix()  # half of relpath's time
     return Path(os.path.relpath(path, root)).as_posix()
 
 
-def _read(layout: Layout) -> tuple[dict[Path, str], dict[str, str]]:
+def _read(layout: Layout, known: Mapping[str, str]) -> tuple[dict[Path, str], dict[str, str]]:
     """Digest of every readable file, and the reason for every other."""
+    paths = dict.fromkeys(item.path for item in layout.found)
+    digests = {path: known[name] for path in paths if (name := os.fspath(path)) in known}
 
     def digest(path: Path) -> tuple[Path, str, str]:
         try:
@@ -163,9 +170,9 @@ def _read(layout: Layout) -> tuple[dict[Path, str], dict[str, str]]:
             return path, "", f"cannot be read: {getattr(error, 'strerror', None) or error}"
 
     with ThreadPoolExecutor() as pool:
-        rows = list(pool.map(digest, dict.fromkeys(item.path for item in layout.found)))
+        rows = list(pool.map(digest, [path for path in paths if path not in digests]))
     bad = {_name(path, layout.root): reason for path, _, reason in rows if reason}
-    return {path: sha for path, sha, reason in rows if not reason}, bad
+    return digests | {path: sha for path, sha, reason in rows if not reason}, bad
 
 
 def _group(item: Found, root: Path, shares: SplitShares) -> str | None:

@@ -1,9 +1,10 @@
 """From the config's dataset section to an index of pictures."""
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
-from tlcli.config.schema import Dataset, LabelRule
+from tlcli.config.dataset import Dataset, LabelRule
 from tlcli.config.sources import FolderSource, PackageSource, Source
 from tlcli.data.index import Index, SplitShares, build_index
 from tlcli.data.labels import Rule, Table, find_in_table
@@ -33,7 +34,7 @@ def in_place(source: Source) -> Path | None:
     """
     if isinstance(source, PackageSource):
         return package.locate(source.package, source.subdir)
-    if isinstance(source, FolderSource):
+    if isinstance(source, FolderSource) and not source.link:
         return folder.locate(source.folder, source.subdir)
     return None
 
@@ -66,8 +67,8 @@ def _problem(source: Source) -> str:
     return ""
 
 
-def index_at(root: Path, dataset: Dataset) -> Index:
-    """The index of the data set at ``root``, read as the config says."""
+def index_at(root: Path, dataset: Dataset, known: Mapping[str, str] = {}) -> Index:
+    """The index of the data set at ``root``, read as the config says; ``known`` has digests by path."""
     if dataset.labels is not None:
         layout = find_in_table(root, _table(dataset), dataset.classes)
         order = dataset.classes or tuple(dataset.labels.classes) or None
@@ -82,7 +83,7 @@ def index_at(root: Path, dataset: Dataset) -> Index:
         group_by_folder=split.group_by is not None and split.group_by.folder,
         group_pattern=split.group_by.pattern if split.group_by else None,
     )
-    return build_index(layout, shares, order)
+    return build_index(layout, shares, order, known)
 
 
 def _table(dataset: Dataset) -> Table:

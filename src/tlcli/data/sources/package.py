@@ -1,5 +1,7 @@
 """A data set that an installed Python package carries; used in place."""
 
+import shlex
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -15,7 +17,14 @@ def locate(package: str, subdir: str) -> Path:
     try:
         folder = Path(str(metadata.distribution(package).locate_file(subdir)))
     except metadata.PackageNotFoundError:
-        raise DataError(f"The package '{package}' is not installed; run: pip install {package}") from None
+        raise DataError(
+            f"The package '{package}' is not installed; run: {shlex.quote(sys.executable)} -m pip install {package}"
+        ) from None
     if not folder.is_dir():
         raise DataError(f"The package '{package}' has no folder '{subdir}' (looked for {folder}).")
     return folder
+
+
+def version(package: str) -> str:
+    """The version of an installed package."""
+    return metadata.version(package)

@@ -1,0 +1,1 @@
+"""Archives that may be hostile: what zips and tars hold, and how they are unpacked."""

@@ -1,0 +1,40 @@
+"""docs/reliability.md: its rows are what trials gave, and the tests that make the same trials hold them against it."""
+
+import functools
+import platform
+import re
+from pathlib import Path
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "reliability.md"
+
+
+def row(name: str, outcome: str) -> str:
+    """A row of a table."""
+    cells = (" ".join(cell.split()).replace("|", "\\|").replace("<", "\\<") for cell in (name, outcome))
+    return f"| {' | '.join(cells)} |"
+
+
+def minor_version() -> str:
+    """3.11: other versions of Python word their errors in other ways."""
+    return ".".join(platform.python_version_tuple()[:2])
+
+
+@functools.cache
+def _documented() -> tuple[str, frozenset[str]]:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    found = re.search(r"Python (\d+\.\d+)", text)
+    return found[1] if found else "", frozenset(text.splitlines())
+
+
+def check_documented(name: str, outcome: str) -> None:
+    """Asserts that the document has this row, where it was written with this version of Python."""
+    version, lines = _documented()
+    if version == minor_version():
+        assert row(name, outcome) in lines, f"not in docs/reliability.md (make reliability): {row(name, outcome)}"
+
+
+def documented_names(title: str) -> list[str]:
+    """The first cells of the table below a heading that begins with ``title``."""
+    text = DOCUMENT.read_text(encoding="utf-8").partition(f"## {title}")[2].partition("\n## ")[0]
+    rows = [line for line in text.splitlines() if line.startswith("| ")][2:]
+    return [line[2:].partition(" | ")[0].replace("\\|", "|").replace("\\<", "<") for line in rows]
