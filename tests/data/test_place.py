@@ -8,7 +8,7 @@ import pytest
 from tests.data.test_manifest import MANIFEST
 
 from tlcli.data import place as module
-from tlcli.data.manifest import tree_of, write_manifest
+from tlcli.data.manifest import Manifest, tree_of, write_manifest
 from tlcli.data.place import Place, held
 from tlcli.errors import DataError, ResourceError
 from tlcli.progress import Progress
@@ -19,12 +19,17 @@ def _cache_elsewhere(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyte
     monkeypatch.setenv("TLCLI_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
+def manifest_of(folder: Path) -> Manifest:
+    """What fetch would write."""
+    tree = tree_of(folder)
+    return replace(MANIFEST, files=tree.files, bytes=tree.bytes, tree=tree.digest)
+
+
 def fill(folder: Path, text: str = "one") -> Path:
     """A folder as fetch leaves it."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "file").write_text(text)
-    tree = tree_of(folder)
-    write_manifest(folder, replace(MANIFEST, files=tree.files, bytes=tree.bytes, tree=tree.digest))
+    write_manifest(folder, manifest_of(folder))
     return folder
 
 
@@ -32,7 +37,7 @@ def install(target: Path, text: str) -> None:
     """What fetch does once everything is unpacked."""
     with held(target) as place, place.staging() as staging:
         fill(staging, text)
-        place.install(staging)
+        place.install(staging, manifest_of(staging))
 
 
 def interrupted(target: Path, download: str | None = None) -> None:
@@ -61,7 +66,7 @@ def test_what_fetch_had_put_there_is_replaced_only_at_the_end(tmp_path: Path) ->
     with held(target) as place, place.staging() as staging:
         fill(staging, "new")
         assert (target / "file").read_text() == "old"
-        place.install(staging)
+        place.install(staging, manifest_of(staging))
 
     assert (target / "file").read_text() == "new"
     assert names(tmp_path) == {"pictures"}
@@ -146,6 +151,42 @@ def test_folder_that_a_killed_process_had_moved_aside_comes_back(tmp_path: Path)
     assert names(tmp_path) == {"pictures"}
 
 
+def test_staging_of_a_living_process_stays_also_without_a_common_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with held(tmp_path / "pictures") as place, place.staging() as staging:
+        fill(staging, "new")
+        monkeypatch.setenv("TLCLI_CACHE", str(tmp_path_factory.mktemp("other")))  # its own lock, as in a container
+        with held(tmp_path / "pictures"):
+            pass
+        assert (staging / "file").exists()
+        place.install(staging, manifest_of(staging))
+
+    assert (tmp_path / "pictures" / "file").read_text() == "new"
+    assert names(tmp_path) == {"pictures"}
+
+
+def test_staging_that_was_emptied_is_not_installed(tmp_path: Path) -> None:
+    def emptied() -> None:
+        with held(tmp_path / "pictures") as place, place.staging() as staging:
+            manifest = manifest_of(fill(staging))
+            (staging / "file").unlink()
+            place.install(staging, manifest)
+
+    with pytest.raises(DataError, match="Another program changed"):
+        emptied()
+    assert names(tmp_path) == set()
+
+
+def test_place_that_is_held_is_not_waited_for_where_that_is_asked(tmp_path: Path) -> None:
+    def second() -> None:
+        with held(tmp_path / "pictures", wait=False):
+            raise AssertionError
+
+    with held(tmp_path / "pictures"), pytest.raises(TimeoutError):
+        second()
+
+
 def test_folder_that_a_killed_process_had_replaced_goes(tmp_path: Path) -> None:
     target = fill(tmp_path / "pictures", "new")
     fill(tmp_path / ".pictures.fetch" / "old.abc", "old")
@@ -170,7 +211,7 @@ def test_second_process_waits_and_says_so(tmp_path: Path) -> None:
             inside.set()
             assert leave.wait(10)
             fill(staging)
-            place.install(staging)
+            place.install(staging, manifest_of(staging))
             order.append("first")
 
     thread = threading.Thread(target=first)

@@ -22,7 +22,8 @@ from tlcli.data.place import held
 from tlcli.disk import sha256_file
 from tlcli.errors import DataError, NetworkError, ResourceError, UsageError
 from tlcli.progress import Progress
-from tlcli.workflows.fetch import describe, fetch
+from tlcli.workflows.already import describe
+from tlcli.workflows.fetch import fetch
 
 KAGGLE = {"kaggle": "owner/pictures"}
 
@@ -142,7 +143,7 @@ def test_archive_is_unpacked_to_the_datasets_path(tmp_path: Path, zipped: Path) 
 
     manifest = fetched.manifest
     assert (fetched.root, fetched.reused) == (target, False)
-    assert (manifest.source, manifest.version) == ({"archive": str(zipped)}, None)
+    assert (manifest.source, manifest.version) == ({"archive": str(zipped), "subdir": "top"}, None)
     assert manifest.archives == (
         {"name": "pictures.zip", "sha256": sha256_file(zipped), "bytes": zipped.stat().st_size},
     )
@@ -159,7 +160,7 @@ def test_second_fetch_asks_nobody_and_reads_no_picture(
     target = config(tmp_path / "data", SUBDIR)
     first = fetch(target)
     kaggle.asked.clear()
-    monkeypatch.setattr("tlcli.workflows.fetch.seen_in", lambda *_: pytest.fail("pictures are read"))
+    monkeypatch.setattr("tlcli.workflows.already.seen_in", lambda *_: pytest.fail("pictures are read"))
 
     second = fetch(target, offline=True)
 
@@ -197,7 +198,7 @@ def test_files_that_were_added_are_counted_and_told(tmp_path: Path, zipped: Path
 
     fetched = fetch(given)
 
-    assert fetched.manifest.notes[0] == "Changed since it was fetched: 8 files then, 9 now."
+    assert fetched.manifest.notes[0] == "Changed since it was fetched: 1 files more."
     assert sum(counts["cat"] for counts in fetched.manifest.pictures.values()) == 5
     with pytest.raises(DataError, match=r"was changed since it was fetched \(1 files more\)"):
         fetch(given, force=True)
@@ -234,7 +235,7 @@ def test_version_that_the_config_pins_is_fetched_and_recorded(tmp_path: Path, ka
     assert (fetched.manifest.version, fetched.reused) == ("2", False)
     assert (tmp_path / "data" / "cat" / "9.png").exists()
     assert progress.notes == [
-        f"{tmp_path / 'data'} holds version 3 of kaggle owner/pictures; fetching what the config pins."
+        f"{tmp_path / 'data'} holds version 3 of kaggle owner/pictures; fetching what the config names."
     ]
     assert fetch(config(tmp_path / "data", {**SUBDIR, "version": 2})).reused
     assert fetch(config(tmp_path / "data", SUBDIR)).reused  # no pin: any version will do
@@ -253,7 +254,7 @@ def test_url_is_downloaded_checked_and_unpacked(tmp_path: Path, zipped: Path, si
 
     fetched = fetch(config(target, source))
 
-    assert fetched.manifest.source == {"url": f"{site}/pictures.zip"}
+    assert fetched.manifest.source == {"url": f"{site}/pictures.zip", "subdir": "top"}
     assert "secret" not in (target / NAME).read_text()
     assert files_below(target) == PICTURES
     assert [path.name for path in target.parent.iterdir()] == ["pictures"]
@@ -305,7 +306,7 @@ def test_first_source_that_works_is_used_and_failures_are_told(tmp_path: Path, z
 
     fetched = fetch(config(target, *sources))
 
-    assert fetched.manifest.source == {"archive": str(zipped)}
+    assert fetched.manifest.source == {"archive": str(zipped), "subdir": "top"}
     assert files_below(target) == PICTURES
     expected = [
         f"{site}/no.zip answered 404",
@@ -400,7 +401,7 @@ def test_offline_touches_no_network(tmp_path: Path, zipped: Path, kaggle: Kaggle
     assert kaggle.asked == []
 
     fetched = fetch(config(tmp_path / "data", KAGGLE, {"archive": zipped, "subdir": "top"}), offline=True)
-    assert fetched.manifest.source == {"archive": str(zipped)}
+    assert fetched.manifest.source == {"archive": str(zipped), "subdir": "top"}
 
 
 def test_origin_replaces_the_sources_and_takes_their_subdir(tmp_path: Path, zipped: Path) -> None:
@@ -422,18 +423,122 @@ def test_origin_may_be_a_folder_or_an_address(tmp_path: Path, site: str) -> None
 def test_origin_does_not_overwrite_pictures(tmp_path: Path, zipped: Path) -> None:
     root = draw(tmp_path / "pictures")
 
-    with pytest.raises(DataError, match="holds files that fetch did not put there; it stays as it is"):
+    with pytest.raises(
+        DataError, match="holds files that fetch did not put there, for example 'cat'; it stays as it is"
+    ):
         fetch(config(root), str(zipped))
     assert files_below(root) == PICTURES
 
 
 def test_origin_replaces_what_was_fetched_only_by_force(tmp_path: Path, zipped: Path) -> None:
-    given = config(tmp_path / "data", SUBDIR)
+    given, other = config(tmp_path / "data", SUBDIR), shutil.copy(zipped, tmp_path / "other.zip")
     fetch(given, str(zipped))
 
-    with pytest.raises(DataError, match=r"holds what was fetched already; --force puts archive .*pictures\.zip in its"):
-        fetch(given, str(zipped))
-    assert not fetch(given, str(zipped), force=True).reused
+    with pytest.raises(DataError, match=r"holds what was fetched already; --force puts archive .*other\.zip in its"):
+        fetch(given, str(other))
+    assert fetch(given, str(zipped)).reused
+    assert fetch(given).reused  # also without the archive: who put it there by hand means it
+    assert not fetch(given, str(other), force=True).reused
+
+
+@pytest.mark.parametrize("change", [{"kaggle": "owner/other"}, {"files": ["pictures.zip"]}])
+def test_other_data_than_the_config_names_is_fetched_anew(
+    tmp_path: Path, kaggle: Kaggle, change: dict[str, Any]
+) -> None:
+    kaggle.datasets["owner/other"] = kaggle.datasets["owner/pictures"]
+    fetch(config(tmp_path / "data", SUBDIR))
+    progress = Listening()
+
+    fetched = fetch(config(tmp_path / "data", {**SUBDIR, **change}), progress=progress)
+
+    assert not fetched.reused
+    assert "fetching what the config names" in progress.notes[0]
+
+
+def test_any_source_that_fits_makes_it_a_second_fetch(tmp_path: Path, kaggle: Kaggle) -> None:
+    given = config(tmp_path / "data", {**SUBDIR, "version": 9}, {**SUBDIR, "version": 2})
+    assert len(fetch(given).failures) == 1
+
+    assert fetch(given).reused
+
+
+def test_pictures_that_are_none_are_no_data_set(tmp_path: Path, zipped: Path) -> None:
+    pointers = tmp_path / "pointers.zip"
+    with zipfile.ZipFile(pointers, "w") as opened:
+        for number in range(8):
+            opened.writestr(f"{'cat' if number % 2 else 'dog'}/{number}.png", f"version of git-lfs {number}")
+
+    fetched = fetch(config(tmp_path / "data", {"archive": pointers}, {"archive": zipped, "subdir": "top"}))
+
+    assert "8 of 8 pictures cannot be read, for example cat/1.png: not a picture" in fetched.failures[0]
+    assert files_below(fetched.root) == PICTURES
+
+
+def test_source_that_may_not_be_read_is_one_more_failure(
+    tmp_path: Path, zipped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(archive: Path, *_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(archive))
+
+    secret = shutil.copy(zipped, tmp_path / "secret.zip")
+    monkeypatch.setattr("tlcli.data.sources.archive.check", refused)
+    with pytest.raises(ResourceError, match=r"archive .*secret\.zip: Permission denied: .*secret\.zip"):
+        fetch(config(tmp_path / "data", {"archive": secret, "sha256": "0" * 64}))
+    root = draw(tmp_path / "elsewhere")
+    fetched = fetch(config(tmp_path / "data", {"archive": secret, "sha256": "0" * 64}, {"folder": root}))
+    assert fetched.root == root
+
+
+def test_link_that_holds_no_pictures_is_not_made(tmp_path: Path, zipped: Path) -> None:
+    (tmp_path / "empty").mkdir()
+
+    fetched = fetch(
+        config(tmp_path / "data", {"folder": tmp_path / "empty", "link": True}, {"archive": zipped, "subdir": "top"})
+    )
+
+    assert len(fetched.failures) == 1
+    assert not fetched.root.is_symlink()
+
+
+def test_files_that_several_archives_share_are_there_once(tmp_path: Path, kaggle: Kaggle, zipped: Path) -> None:
+    more = zipped.with_name("more.zip")
+    with zipfile.ZipFile(zipped) as old, zipfile.ZipFile(more, "w") as opened:
+        opened.writestr("top/cat/1.png", old.read("top/cat/1.png"))
+        opened.writestr("top/cat/99.png", old.read("top/cat/1.png"))
+    kaggle.datasets["owner/pictures"].files["more.zip"] = more
+    source = {**SUBDIR, "files": ["pictures.zip", "more.zip"]}
+
+    assert files_below(fetch(config(tmp_path / "data", source)).root) == PICTURES | {"cat/99.png"}
+
+    with zipfile.ZipFile(more, "w") as opened:
+        opened.writestr("top/cat/1.png", "another")
+    with pytest.raises(
+        DataError, match=r"'cat/1\.png' of more\.zip is another file than the same of an archive before"
+    ):
+        fetch(config(tmp_path / "data", source), force=True)
+
+
+def test_parts_of_sources_that_failed_go_with_the_first_success(tmp_path: Path, kaggle: Kaggle, zipped: Path) -> None:
+    kaggle.cut = [50] * 40
+    fetched = fetch(config(tmp_path / "data", SUBDIR, {"archive": zipped, "subdir": "top"}))
+
+    assert len(fetched.failures) == 1
+    assert [path.name for path in tmp_path.glob(".data*")] == []
+
+
+@pytest.mark.parametrize("origin", ["~nosuchuser/x.zip", "x" * 300, "https://me:SECRET@host/x.zip"])
+def test_origin_that_cannot_be_is_a_usage_error(tmp_path: Path, origin: str) -> None:
+    with pytest.raises(UsageError, match="--from") as raised:
+        fetch(config(tmp_path / "data"), origin)
+    assert "SECRET" not in str(raised.value)
+
+
+def test_folder_with_hidden_files_only_is_not_taken_for_data(tmp_path: Path, zipped: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / ".gitkeep").touch()
+
+    with pytest.raises(DataError, match=r"for example '\.gitkeep'; it stays as it is\. Move it away"):
+        fetch(config(tmp_path / "data", {"archive": zipped, "subdir": "top"}))
 
 
 def test_origin_that_is_no_address_of_a_file_is_a_usage_error(tmp_path: Path) -> None:
@@ -478,6 +583,16 @@ def test_disk_without_room_is_told_before_anything_is_written(
 def test_limits_of_the_config_are_kept(tmp_path: Path, zipped: Path) -> None:
     with pytest.raises(DataError, match="more than 3 members"):
         fetch(config(tmp_path / "data", {"archive": zipped, "subdir": "top"}, limits={"max_files": 3}))
+
+
+def test_download_beyond_the_limits_is_kept_for_other_limits(tmp_path: Path, kaggle: Kaggle) -> None:
+    for limits in ({"max_files": 3}, {"max_gb": 1e-9}):
+        with pytest.raises(DataError, match=r"see dataset\.limits"):
+            fetch(config(tmp_path / "data", SUBDIR, limits=limits))
+    kaggle.asked.clear()
+
+    assert files_below(fetch(config(tmp_path / "data", SUBDIR)).root) == PICTURES
+    assert kaggle.asked == ["GetDataset"]
 
 
 def test_without_sources_the_folder_is_named(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from tlcli.config.sources import KINDS
 from tlcli.errors import UsageError
 
 Location = tuple[str | int, ...]
+_USER = re.compile(r"//[^/@\s]+@")
+"""User and password in an address, which are nobody's business."""
 SET = "--set "
 """How the place of a value that was set by an option begins."""
 
@@ -117,7 +119,7 @@ def _mistake(problem: Any, places: _Places) -> Mistake:
         choices = names.split(", ") if listed else re.findall(r"'([^']+)'", message)
         message += next(filter(None, (_near(word, choices) for word in words)), "")
         if not isinstance(received, dict):
-            message += f" (received: {received!r:.80})"
+            message += f" (received: {_USER.sub('//***@', repr(received)):.80})"
         message += listed + names
     return Mistake(where, key, message)
 

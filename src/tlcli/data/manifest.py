@@ -19,7 +19,7 @@ class Manifest:
     """Where the files of a folder came from, and what they were found to be."""
 
     source: Mapping[str, Any]
-    """As the config names it: {"kaggle": "owner/name"}."""
+    """As the config names it: {"kaggle": "owner/name", "subdir": "data"}."""
     version: str | None
     """As the source counts versions."""
     archives: tuple[Mapping[str, Any], ...]
@@ -43,6 +43,8 @@ class Manifest:
     unreadable: Mapping[str, str]
     """Pictures that cannot be read, each with the reason."""
     notes: tuple[str, ...]
+    by_hand: bool = False
+    """Whether it came from a place that was named on the command line instead of the config's."""
     format: int = _FORMAT
 
 

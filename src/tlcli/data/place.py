@@ -5,13 +5,17 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from tlcli.data.manifest import Tree, read_manifest, tree_of
+from tlcli.data.manifest import Manifest, Tree, read_manifest, tree_of, write_manifest
 from tlcli.disk import FULL, cache_folder, disk_full, sync_disk, sync_folder
 from tlcli.errors import DataError
 from tlcli.progress import SILENT, Progress
+
+
+class PlaceError(DataError):
+    """The place itself is not free: no other source will do."""
 
 
 class Place:
@@ -38,30 +42,45 @@ class Place:
         manifest = read_manifest(self.target)
         stays = "it stays as it is. Move it away, or set dataset.path to another folder."
         if manifest is None:
-            return f"{self.shown} holds files that fetch did not put there; {stays}"
+            example = min(entry.name for entry in self.target.iterdir())
+            return f"{self.shown} holds files that fetch did not put there, for example '{example}'; {stays}"
         if (now := tree_of(self.target)).digest != manifest.tree:
-            return f"{self.shown} was changed since it was fetched ({_change(manifest.files, now)}); {stays}"
+            return f"{self.shown} was changed since it was fetched ({change_since(manifest, now)}); {stays}"
         return ""
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
-        """A new folder on the same disk, removed at the end if :meth:`install` has not taken it."""
-        folder = self.work / f"unpacked.{os.getpid()}.{secrets.token_hex(3)}"
-        folder.mkdir()
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        """A new folder on the same disk, removed at the end if :meth:`install` has not taken it.
 
-    def install(self, staging: Path) -> None:
+        A lock beside it tells other processes that its owner lives, also those that do not share the place's lock.
+        """
+        folder = self.work / f"unpacked.{secrets.token_hex(4)}"
+        folder.mkdir()
+        with ExitStack() as stack:
+            with suppress(OSError, NotImplementedError):
+                stack.enter_context(_file_lock(folder.with_suffix(folder.suffix + _LOCK), timeout=0))
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.with_suffix(folder.suffix + _LOCK).unlink(missing_ok=True)
+
+    def install(self, staging: Path, manifest: Manifest) -> None:
         """Gives a complete folder its name; what fetch had put there before goes only now.
 
+        Args:
+            staging: the folder.
+            manifest: what must be in it, and is put beside.
+
         Raises:
-            DataError: somebody's files have appeared there.
+            PlaceError: somebody's files have appeared there, or the folder is not as it was.
         """
+        if tree_of(staging).digest != manifest.tree:
+            raise PlaceError(f"Another program changed {staging} while it was filled; run the same command again.")
+        write_manifest(staging, manifest)
         sync_disk(staging)
         if problem := self.problem():
-            raise DataError(problem)
+            raise PlaceError(problem)
         old = self.work / f"old.{secrets.token_hex(3)}"
         if self.target.exists() and any(self.target.iterdir()):
             self.target.replace(old)
@@ -72,9 +91,9 @@ class Place:
         shutil.rmtree(old, ignore_errors=True)
 
     def forget_downloads(self) -> None:
-        """Removes complete downloads: the data folder is there, and whoever was to remove them was killed."""
-        for path in self.work.glob("*.download"):
-            path.unlink()
+        """Removes downloads, whole or not: the data folder is there."""
+        for path in (*self.work.glob("*.download"), *self.work.glob(".*.part"), *self.work.glob(".*.part.json")):
+            path.unlink(missing_ok=True)
 
     def recover(self) -> None:
         """Ends what a killed process had begun: a folder that was moved aside comes back, halves are removed."""
@@ -84,27 +103,55 @@ class Place:
             else:
                 old.replace(self.target)
         for half in self.work.glob("unpacked.*"):
-            shutil.rmtree(half, ignore_errors=True)
+            if half.suffix != _LOCK and not _owner_lives(half):
+                shutil.rmtree(half, ignore_errors=True)
+                half.with_suffix(half.suffix + _LOCK).unlink(missing_ok=True)
 
 
-def _change(files: int, now: Tree) -> str:
-    if now.files == files:
+_LOCK = ".lock"
+
+
+def _owner_lives(staging: Path) -> bool:
+    from filelock import Timeout  # noqa: PLC0415 - only who fetches
+
+    try:
+        with _file_lock(staging.with_suffix(staging.suffix + _LOCK), timeout=0):
+            return False
+    except (Timeout, OSError, NotImplementedError):
+        return True
+
+
+def _file_lock(path: Path, timeout: float = -1) -> AbstractContextManager[object]:
+    from filelock import FileLock  # noqa: PLC0415 - only who fetches
+
+    return FileLock(path, timeout=timeout)
+
+
+def change_since(manifest: Manifest, now: Tree) -> str:
+    """What is different from what was fetched, in a few words."""
+    if now.files == manifest.files:
         return "files of other sizes or times"
-    return f"{abs(now.files - files):,} files {'more' if now.files > files else 'fewer'}"
+    return f"{abs(now.files - manifest.files):,} files {'more' if now.files > manifest.files else 'fewer'}"
 
 
 @contextmanager
-def held(path: Path, progress: Progress = SILENT) -> Iterator[Place]:
+def held(path: Path, progress: Progress = SILENT, wait: bool = True) -> Iterator[Place]:
     """The place for a data folder, held against other processes; its work folder is there while it holds something.
 
+    Args:
+        path: the data folder.
+        progress: told of waiting.
+        wait: for another process that holds it.
+
     Raises:
-        DataError: it can be no data folder.
+        PlaceError: it can be no data folder.
+        TimeoutError: another process holds it, and it was not to be waited for.
         ResourceError: the disk is full.
     """
     if not path.resolve().name:
-        raise DataError(f"{path} cannot be a data folder; set dataset.path to a folder in it.")
+        raise PlaceError(f"{path} cannot be a data folder; set dataset.path to a folder in it.")
     place = Place(path)
-    with _lock(place.target, f"Another fetch is filling {path}; waiting for it.", progress):
+    with _lock(place.target, progress if wait else None, f"Another fetch is filling {path}; waiting for it."):
         made = [folder for folder in (place.work, *place.work.parents) if not folder.exists()] or [place.work]
         try:
             place.work.mkdir(parents=True, exist_ok=True)
@@ -121,18 +168,20 @@ def held(path: Path, progress: Progress = SILENT) -> Iterator[Place]:
 
 
 @contextmanager
-def _lock(target: Path, waiting: str, progress: Progress) -> Iterator[None]:
+def _lock(target: Path, waiting: Progress | None, words: str) -> Iterator[None]:
     """Saves double work only: where it cannot be had (a cache that is not to be written) all stays correct."""
-    from filelock import FileLock, Timeout  # noqa: PLC0415 - only who fetches
+    from filelock import Timeout  # noqa: PLC0415 - only who fetches
 
     path = cache_folder() / "locks" / f"{hashlib.sha256(os.fsencode(target)).hexdigest()[:32]}.lock"
     with ExitStack() as stack:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(FileLock(path, timeout=0))
+            stack.enter_context(_file_lock(path, timeout=0))
         except Timeout:
-            progress.note(waiting)
-            stack.enter_context(FileLock(path))
+            if waiting is None:
+                raise
+            waiting.note(words)
+            stack.enter_context(_file_lock(path))
         except (OSError, NotImplementedError):
             pass
         yield

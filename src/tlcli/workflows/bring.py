@@ -4,7 +4,7 @@ import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,9 @@ NETWORKED = (KaggleSource, CompetitionSource, UrlSource)
 """Sources that need the network."""
 
 
+KEPT = " The download is kept in {}: put the config right, and run the same command again."
+
+
 @dataclass(frozen=True)
 class Brought:
     """What was unpacked, and from what."""
@@ -32,13 +35,8 @@ class Brought:
     """Name, sha256 and bytes of each archive."""
     version: str | None = None
     licence: str | None = None
-    downloads: tuple[Path, ...] = ()
-    """Archives that are not needed any more once the data set has its name."""
-
-    def forget(self) -> None:
-        """Removes the downloads."""
-        for path in self.downloads:
-            path.unlink(missing_ok=True)
+    downloaded: bool = False
+    """Whether archives were downloaded; they are kept until the data set has its name."""
 
 
 def bring(
@@ -65,16 +63,35 @@ def bring(
     patience = Patience(answer=min(20, silence), silence=silence)
     offer = _offer(source, patience, progress)
     loose = isinstance(source, (KaggleSource, CompetitionSource)) and bool(source.files)
-    digests, records, paths = dict[str, str](), list[Mapping[str, Any]](), list[Path]()
+    digests, records = dict[str, str](), list[Mapping[str, Any]]()
     for wanted in offer.wanted:
         getting = _Getting(wanted, place, patience, progress)
         if force:
             getting.path.unlink(missing_ok=True)
-        receipt, found = getting.unpacked(unpacking, loose)
-        digests |= found
+        with place.staging() as own:
+            receipt, found = getting.unpacked(replace(unpacking, staging=own), loose)
+            _merge(own, found, staging, digests, wanted.name)
         records.append(_record(wanted.name, receipt))
-        paths.append(getting.path)
-    return Brought(digests, tuple(records), offer.version, offer.licence, tuple(paths))
+    return Brought(digests, tuple(records), offer.version, offer.licence, downloaded=True)
+
+
+def _merge(own: Path, found: Mapping[str, str], staging: Path, digests: dict[str, str], name: str) -> None:
+    """Moves what one archive held to what others did; the same file in two of them is there once.
+
+    Raises:
+        DataError: two archives hold different files of one name.
+    """
+    if not digests:
+        staging.rmdir()
+        own.replace(staging)
+    for path, sha256 in found.items() if digests else ():
+        if digests.get(path, sha256) != sha256:
+            raise DataError(
+                f"'{path}' of {name} is another file than the same of an archive before it; fetch one of them."
+            )
+        (staging / path).parent.mkdir(parents=True, exist_ok=True)
+        (own / path).replace(staging / path)
+    digests |= found
 
 
 def _from_here(source: ArchiveSource, unpacking: "_Unpacking", progress: Progress) -> tuple[Receipt, dict[str, str]]:
@@ -167,6 +184,8 @@ class _Getting:
             if not left_over:
                 raise
         self.progress.note(f"{self.wanted.name}: what an earlier fetch has left is damaged; downloading it anew.")
+        for entry in unpacking.staging.iterdir():
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         return self._once(unpacking, loose)
 
     def _once(self, unpacking: _Unpacking, loose: bool) -> tuple[Receipt, dict[str, str]]:
@@ -176,15 +195,14 @@ class _Getting:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(self.path, target)
             return receipt, {self.wanted.name: receipt.sha256}
-        before = set(unpacking.staging.iterdir())
         try:
             return receipt, unpacking.take(self.path)
         except DataError as error:
             told = str(error).replace(str(self.path), f"'{self.wanted.name}' of {self.wanted.shown}")
             if isinstance(error, (unpack.DamagedError, unpack.RefusedError)) or not unpack.is_archive(self.path):
                 self.path.unlink()  # of no use, whatever the config says
-            for entry in set(unpacking.staging.iterdir()) - before:
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+            else:
+                told += KEPT.format(self.place.work)
             raise type(error)(told) from error
 
     def _downloaded(self) -> Receipt:

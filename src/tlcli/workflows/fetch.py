@@ -1,9 +1,8 @@
 """Brings the data set to its folder from the first source that works, or says of each why it did not."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,18 @@ from pydantic import ValidationError
 
 from tlcli.config.load import Loaded
 from tlcli.config.schema import Config
-from tlcli.config.sources import ArchiveSource, FolderSource, PackageSource, Source, UrlSource, kind_of
-from tlcli.data.manifest import Manifest, folders_of, read_manifest, tree_of, write_manifest
-from tlcli.data.place import Place, held
+from tlcli.config.sources import ArchiveSource, FolderSource, PackageSource, Source, UrlSource
+from tlcli.data.downloads.refusals import without_secrets
+from tlcli.data.manifest import Manifest, tree_of
+from tlcli.data.place import Place, PlaceError, held
 from tlcli.data.sources import folder, package
 from tlcli.disk import sync_disk
 from tlcli.errors import DataError, NetworkError, ResourceError, TlcliError, UsageError
 from tlcli.progress import SILENT, Progress
-from tlcli.workflows.bring import NETWORKED, Brought, bring, page_of
+from tlcli.workflows.already import already_there, describe, named, tidy
+from tlcli.workflows.bring import KEPT, NETWORKED, Brought, bring, page_of
 from tlcli.workflows.dataset import in_place
-from tlcli.workflows.look import described, made_manifest, read_as, seen_in
+from tlcli.workflows.look import described, made_manifest, seen_in
 
 _SILENCE = 50.0
 """Seconds that all sources of the network together may be silent, before fetch says that none answers."""
@@ -66,18 +67,23 @@ def fetch(
         UsageError: ``origin`` is an address without a file.
     """
     config, asked = loaded.config, _Asked(origin, force, offline)
-    if origin is None and not force and (there := _there(config, progress)):
-        _tidy(there.root)
-        return there
+    if origin is None and not force and (there := already_there(config, progress)):
+        root = config.dataset.path or Path()
+        tidy(root)
+        return Fetched(root, there, reused=True)
     sources = config.dataset.sources if origin is None else (_source_of(origin),)
-    networked = sum(isinstance(source, NETWORKED) for source in sources)
-    silence = min(20.0, _SILENCE / max(1, networked))
+    waits = sum(1 if isinstance(source, UrlSource) else 2 for source in sources if isinstance(source, NETWORKED))
+    silence = min(20.0, _SILENCE / max(1, waits))  # Kaggle is two: its API, and the storage that it sends on to
     failures: list[TlcliError] = []
     for source in sources:
         try:
-            fetched = _fetched(source, loaded, asked, silence, progress)
+            fetched = _fetched(source, config, asked, silence, progress)
+        except PlaceError:
+            raise
         except (NetworkError, DataError, ResourceError) as error:
             failures.append(error)
+        except OSError as error:
+            failures.append(ResourceError(f"{describe(source)}: {error.strerror}: {error.filename}."))
         else:
             return replace(fetched, failures=tuple(str(error) for error in failures))
     raise _nothing_worked(failures, loaded)
@@ -87,102 +93,47 @@ def _source_of(origin: str) -> Source:
     if origin.startswith(("http://", "https://")):
         try:
             return UrlSource(url=origin)
-        except ValidationError:
-            raise UsageError(
-                f"--from {origin} is not the address of a file; write all of it, as in https://host/pictures.zip"
-            ) from None
-    path = Path(origin).expanduser()
-    return FolderSource(folder=path) if path.is_dir() else ArchiveSource(archive=path)
+        except ValidationError as error:
+            why = "write all of it, as in https://host/pictures.zip"
+            if any(problem["type"] == "password" for problem in error.errors()):
+                why = "put user and password into ~/.netrc"
+            raise UsageError(f"--from {without_secrets(origin)} is not the address of a file; {why}") from None
+    try:
+        path = Path(origin).expanduser()
+        return FolderSource(folder=path) if path.is_dir() else ArchiveSource(archive=path)
+    except (OSError, RuntimeError, ValueError) as error:  # a name of 300 letters; ~ of nobody; a NUL
+        raise UsageError(f"--from {origin:.100} is no path that can be: {error}") from error
 
 
-def _there(config: Config, progress: Progress) -> Fetched | None:
-    """What lies at dataset.path already; None where nothing does, or another version than the config pins."""
-    root = config.dataset.path
-    if root is None or not root.is_dir() or not any(root.iterdir()):
-        return None
-    manifest = read_manifest(root)
-    if manifest is None:
-        return Fetched(root, described(root, config, {"folder": str(root)}, progress), reused=True)
-    if pinned := _pinned_otherwise(manifest, config.dataset.sources):
-        progress.note(f"{root} holds {pinned}; fetching what the config pins.")
-        return None
-    if folders_of(root) == manifest.folders and manifest.read_as == read_as(config):
-        return Fetched(root, manifest, reused=True)
-    now, seen = tree_of(root), seen_in(root, config, progress)
-    if now.digest == manifest.tree:  # other labels or splits of the same files
-        manifest = replace(manifest, **seen)
-        write_manifest(root, manifest)
-        return Fetched(root, manifest, reused=True)
-    changed = f"Changed since it was fetched: {manifest.files:,} files then, {now.files:,} now."
-    seen["notes"] = (changed, *seen["notes"])
-    there: dict[str, Any] = {"files": now.files, "bytes": now.bytes, "tree": now.digest, "folders": now.folders}
-    return Fetched(root, replace(manifest, **seen, **there), reused=True)
-
-
-def _tidy(root: Path) -> None:
-    """Removes what a process has left that was killed right after the data folder had got its name."""
-    if Place(root).work.exists():
-        with suppress(OSError), held(root) as place:
-            place.forget_downloads()
-
-
-def _pinned_otherwise(manifest: Manifest, sources: Sequence[Source]) -> str:
-    """What is there, if the config pins another version or archive of the same source."""
-    for source in sources:
-        if _named(source) != manifest.source:
-            continue
-        version = getattr(source, "version", None)
-        if version is not None and str(version) != manifest.version:
-            return f"version {manifest.version or 'unknown'} of {describe(source)}"
-        sha256 = getattr(source, "sha256", None)
-        if sha256 is not None and [archive["sha256"] for archive in manifest.archives] != [sha256]:
-            return f"another archive of {describe(source)}"
-    return ""
-
-
-def describe(source: Source) -> str:
-    """The source in a few words."""
-    kind, value = next(iter(_named(source).items()))
-    return f"{kind} {value}"
-
-
-def _named(source: Source) -> dict[str, str]:
-    """The source as a manifest names it: what it is, without what may be secret in it."""
-    kind = kind_of(source) or ""
-    value = str(getattr(source, kind))
-    return {kind: value.partition("?")[0] if kind == "url" else value}
-
-
-def _fetched(
-    source: Source, loaded: Loaded, asked: _Asked, silence: float, progress: Progress
-) -> Fetched:  # fmt: skip
-    config = loaded.config
+def _fetched(source: Source, config: Config, asked: _Asked, silence: float, progress: Progress) -> Fetched:
     if root := in_place(source):
         version = package.version(source.package) if isinstance(source, PackageSource) else None
-        return Fetched(root, described(root, config, _named(source), progress, version), reused=True)
+        return Fetched(root, described(root, config, named(source), progress, version), reused=True)
     if asked.offline and isinstance(source, NETWORKED):
         raise NetworkError(f"{describe(source)} needs the network, and --offline was given.")
     target = config.dataset.path
     if target is None:
         raise UsageError(f"Set dataset.path to the folder where {describe(source)} is to be put.")
     if isinstance(source, FolderSource):
-        folder.link(folder.locate(source.folder, source.subdir), target)
-        return Fetched(target, described(target, config, _named(source), progress), reused=False)
+        place_of_it = folder.locate(source.folder, source.subdir)
+        seen = described(place_of_it, config, named(source), progress)
+        folder.link(place_of_it, target)
+        return Fetched(target, seen, reused=False)
     with held(target, progress) as place:
         if problem := place.problem():
-            raise DataError(problem)
-        if not asked.force and (there := _there(config, SILENT)):  # perhaps another process was faster
-            if asked.origin is not None:
-                raise DataError(
+            raise PlaceError(problem)
+        if not asked.force and (there := already_there(config, SILENT)):  # perhaps another process was faster
+            if asked.origin is not None and named(source) != there.source:
+                raise PlaceError(
                     f"{target} holds what was fetched already; --force puts {describe(source)} in its place."
                 )
-            return there
+            return Fetched(target, there, reused=True)
         with place.staging() as staging:
             brought = bring(source, config.dataset, place, staging, asked.force, silence, progress)
             manifest = _checked(staging, place, brought, source, config, progress)
-            write_manifest(staging, manifest)
-            place.install(staging)
-        brought.forget()
+            manifest = replace(manifest, by_hand=asked.origin is not None)
+            place.install(staging, manifest)
+        place.forget_downloads()
     return Fetched(target, manifest, reused=False)
 
 
@@ -200,12 +151,21 @@ def _checked(
             written = beside.submit(sync_disk, staging)  # while the processor is busy, the disk can be
             seen = seen_in(staging, config, progress, known)
         written.result()
+        _refuse_what_is_no_pictures(seen, config.dataset.max_bad_fraction)
     except DataError as error:
-        kept = f" The download is kept in {place.work}: put the config right, and run the same command again."
-        raise DataError(f"{describe(source)}: {as_in_place(str(error))}{kept if brought.downloads else ''}") from error
+        kept = KEPT.format(place.work) if brought.downloaded else ""
+        raise DataError(f"{describe(source)}: {as_in_place(str(error))}{kept}") from error
     seen["notes"] = tuple(map(as_in_place, seen["notes"]))
     licence = config.dataset.licence or brought.licence
-    return made_manifest(config, _named(source), tree_of(staging), seen, brought.version, brought.archives, licence)
+    return made_manifest(config, named(source), tree_of(staging), seen, brought.version, brought.archives, licence)
+
+
+def _refuse_what_is_no_pictures(seen: Mapping[str, Any], allowed: float) -> None:
+    """Most files unreadable is no data set with faults, but something else (pointers of Git LFS, pages of errors)."""
+    bad, good = len(seen["unreadable"]), sum(sum(of_split.values()) for of_split in seen["pictures"].values())
+    if bad > max(0.5, allowed) * (bad + good):
+        name, reason = next(iter(seen["unreadable"].items()))
+        raise DataError(f"{bad:,} of {bad + good:,} pictures cannot be read, for example {name}: {reason}.")
 
 
 def _nothing_worked(failures: Sequence[TlcliError], loaded: Loaded) -> TlcliError:

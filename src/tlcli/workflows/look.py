@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,7 +69,8 @@ def seen_in(root: Path, config: Config, progress: Progress, known: Mapping[str, 
     with progress.stage("Counting pictures"):
         index = index_at(root, config.dataset, known)
     unreadable = {**index.bad, **_unreadable(index, preparation_of(config), progress)}
-    return {"pictures": index.counts(), "unreadable": unreadable, "notes": index.notes, "read_as": read_as(config)}
+    readable = replace(index, pictures=tuple(p for p in index.pictures if p.name not in unreadable))
+    return {"pictures": readable.counts(), "unreadable": unreadable, "notes": index.notes, "read_as": read_as(config)}
 
 
 def read_as(config: Config) -> str:

@@ -41,6 +41,10 @@ class RefusedError(DataError):
     """The archive holds what none should."""
 
 
+class _BeyondLimitsError(HostileError):
+    """It would be taken with other limits."""
+
+
 @dataclass(frozen=True)
 class _File:
     path: str
@@ -79,6 +83,8 @@ def unpack(
         _make_folders(files, target)
         with progress.stage(f"Unpacking {archive.name}", len(files), "files"):
             return _write(reader, files, target, progress)
+    except _BeyondLimitsError as error:
+        raise DataError(str(_refused(archive, error))) from error  # another config may allow it
     except HostileError as error:
         raise _refused(archive, error) from error
     except BrokenError as error:
@@ -125,7 +131,9 @@ def _checked(archive: Path, members: Iterable[Member], limits: Limits) -> list[_
         path = _inside(member.name)
         declared += member.size
         if declared > limits.total_bytes or (declared > _FREE_OF_RATIO and declared > limits.ratio * packed):
-            raise HostileError(member.name, f"it expands beyond the limits ({declared:,} bytes; see dataset.limits)")
+            raise _BeyondLimitsError(
+                member.name, f"it expands beyond the limits ({declared:,} bytes; see dataset.limits)"
+            )
         key = unicodedata.normalize("NFC", path).casefold()
         if member.is_file:
             if key in files or not path:

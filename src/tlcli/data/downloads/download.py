@@ -29,6 +29,8 @@ _CHUNK = 1 << 18
 """Bytes read at most before they are written: what a kill costs."""
 _PROGRESS = 1 << 20
 """A try that brought this much was not in vain, and the count of tries starts again."""
+_RECEIVED = 1 << 16
+"""A source that has sent less is as good as silent."""
 _RESTARTS = 4
 """How often a download may begin again: its file changes, or its server does not let it go on."""
 _CRAWL = 1000
@@ -85,8 +87,9 @@ class Receipt:
 class _LostError(Exception):
     """A try failed in a way that the next may not."""
 
-    def __init__(self, reason: str, wait: float = 0) -> None:
-        self.wait = wait
+    def __init__(self, reason: str, refused: Refused | None = None) -> None:
+        self.wait = (refused and refused.wait) or 0
+        self.refused = refused
         super().__init__(reason)
 
 
@@ -136,16 +139,16 @@ def _whole(wanted: Wanted, part: Part, patience: Patience, progress: Progress, u
 
 def _receive(wanted: Wanted, part: Part, patience: Patience, progress: Progress, unpacked: bool) -> None:
     """Tries until every byte is here."""
-    failures, received, restarts, began = 0, False, part.restarts, monotonic()
+    failures, heard, received, restarts, began = 0, False, False, part.restarts, monotonic()
     while not part.whole:
         before = part.size
-        left = patience.answer if received else min(patience.answer, began + patience.silence - monotonic())
+        left = patience.answer if heard else min(patience.answer, began + patience.silence - monotonic())
         try:
             _try(wanted, part, replace(patience, answer=left), progress, unpacked)
         except _LostError as lost:
             arrived = part.size - before
             failures = 1 if arrived >= _PROGRESS else failures + 1
-            received = received or arrived > 0
+            heard, received = heard or arrived > 0, received or arrived >= _RECEIVED
             pause = max(lost.wait, patience.backoff * 2 ** (failures - 1) * random.uniform(0.8, 1.2))  # noqa: S311
             if part.restarts - restarts > _RESTARTS:
                 raise NetworkError(
@@ -158,7 +161,9 @@ def _receive(wanted: Wanted, part: Part, patience: Patience, progress: Progress,
             sleep(pause)
 
 
-def _given_up(wanted: Wanted, part: Part, lost: _LostError, failures: int) -> NetworkError:
+def _given_up(wanted: Wanted, part: Part, lost: _LostError, failures: int) -> TlcliError:
+    if lost.refused and lost.refused.status == 429 and (explained := wanted.explain(lost.refused)):
+        return explained  # with when to try again
     times = "once" if failures == 1 else f"{failures} times"
     goes_on = not part.restarts and part.headers(proved_otherwise=wanted.digest is not None)
     kept = f"; the {readable(part.size)} that arrived are kept, and the same command goes on there" if goes_on else ""
@@ -224,7 +229,7 @@ def _asked(wanted: Wanted, part: Part, headers: Mapping[str, str], patience: Pat
             part.restart()
             raise _LostError("has no such part any more") from None
         if refused.status in REPEATED and (refused.wait or 0) <= patience.silence:
-            raise _LostError(f"answered {refused}", refused.wait or 0) from None
+            raise _LostError(f"answered {refused}", refused) from None
         raise wanted.explain(refused) or NetworkError(f"{wanted.shown} answered {refused}.") from None
     except OSError as error:
         if isinstance(error, requests.RequestException):

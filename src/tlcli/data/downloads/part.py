@@ -127,7 +127,7 @@ class Part:
             and length in (None, last - first + 1)
             and (total is None or last < total)
             and known["size"] in (None, total)
-            and known["validator"] in (None, _named(headers))
+            and (known["validator"] in (None, _named(headers)) or _leaves_out_a_date(known["validator"], headers))
         )
 
     def write(self, chunks: Iterable[bytes], offset: int) -> Iterator[int]:
@@ -251,6 +251,11 @@ def _validator(headers: Mapping[str, str]) -> str | None:
     http.client takes wrong sizes of chunks for content, so that such a part can be wrong even before it breaks off.
     """
     return None if _is_chunked(headers) else _named(headers)
+
+
+def _leaves_out_a_date(validator: str, headers: Mapping[str, str]) -> bool:
+    """A 206 to If-Range need not repeat Last-Modified, other than an ETag (RFC 9110 section 15.3.7)."""
+    return not validator.startswith('"') and "ETag" not in headers and "Last-Modified" not in headers
 
 
 def _named(headers: Mapping[str, str]) -> str | None:
