@@ -5,6 +5,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -105,10 +106,17 @@ class Listening(Progress):
 
     def __init__(self) -> None:
         self.notes: list[str] = []
+        self.titles: list[str] = []
 
     def note(self, message: str) -> None:
         """Another one."""
         self.notes.append(message)
+
+    @contextmanager
+    def stage(self, title: str, total: int | None = None, unit: str = "") -> Iterator[None]:
+        """Remembers titles, too."""
+        self.titles.append(title)
+        yield
 
 
 def files_below(root: Path) -> set[str]:
@@ -251,8 +259,14 @@ def test_single_files_are_unpacked_or_taken_as_they_are(tmp_path: Path, kaggle: 
 def test_url_is_downloaded_checked_and_unpacked(tmp_path: Path, zipped: Path, site: str) -> None:
     target = tmp_path / "data" / "pictures"
     source = {"url": f"{site}/pictures.zip?token=secret", "subdir": "top", "sha256": sha256_file(zipped)}
+    progress = Listening()
 
-    fetched = fetch(config(target, source))
+    fetched = fetch(config(target, source), progress=progress)
+
+    assert [title for title in progress.titles if "pictures.zip" in title] == [
+        "Downloading pictures.zip",
+        "Unpacking pictures.zip",
+    ]
 
     assert fetched.manifest.source == {"url": f"{site}/pictures.zip", "subdir": "top"}
     assert "secret" not in (target / NAME).read_text()

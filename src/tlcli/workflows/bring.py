@@ -151,9 +151,9 @@ class _Unpacking:
     limits: unpack.Limits
     progress: Progress
 
-    def take(self, path: Path) -> dict[str, str]:
+    def take(self, path: Path, name: str = "") -> dict[str, str]:
         """Unpacks an archive; gives the digests of its files."""
-        return unpack.unpack(path, self.staging, self.subdirs, self.limits, self.progress)
+        return unpack.unpack(path, self.staging, self.subdirs, self.limits, self.progress, name)
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ class _Getting:
             shutil.copyfile(self.path, target)
             return receipt, {self.wanted.name: receipt.sha256}
         try:
-            return receipt, unpacking.take(self.path)
+            return receipt, unpacking.take(self.path, self.wanted.name)
         except DataError as error:
             told = str(error).replace(str(self.path), f"'{self.wanted.name}' of {self.wanted.shown}")
             if isinstance(error, (unpack.DamagedError, unpack.RefusedError)) or not unpack.is_archive(self.path):

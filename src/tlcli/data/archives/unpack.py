@@ -58,6 +58,7 @@ def unpack(
     subdirs: Sequence[str] = ("",),
     limits: Limits = Limits(),
     progress: Progress = SILENT,
+    name: str = "",
 ) -> dict[str, str]:
     """Unpacks the files of a zip or tar archive into ``target``, a folder of the caller's.
 
@@ -67,6 +68,7 @@ def unpack(
         subdirs: only what lies below the first of these folders that the archive has; "" is all of it.
         limits: what is refused.
         progress: told of every file.
+        name: of the archive, for people, where its file has another.
 
     Returns:
         The sha256 of each file, by its path below ``target``.
@@ -79,9 +81,9 @@ def unpack(
         reader = opened(archive)
         with closing(reader.members()) as members:
             files = _below(archive, _checked(archive, members, limits), subdirs)
-        need_room(target, sum(file.member.size for file in files), f"Unpacking {archive.name}")
+        need_room(target, sum(file.member.size for file in files), f"Unpacking {name or archive.name}")
         _make_folders(files, target)
-        with progress.stage(f"Unpacking {archive.name}", len(files), "files"):
+        with progress.stage(f"Unpacking {name or archive.name}", len(files), "files"):
             return _write(reader, files, target, progress)
     except _BeyondLimitsError as error:
         raise DataError(str(_refused(archive, error))) from error  # another config may allow it
