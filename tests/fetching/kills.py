@@ -43,6 +43,8 @@ class Server:
     """Where the client keeps its part."""
     pause: float = 0.0
     """Seconds before each block."""
+    asked: list[int] = field(default_factory=list)
+    """The first byte that each request asked for."""
     sent: int = 0
     port: int = 0
 
@@ -60,6 +62,7 @@ def serving(server: Server) -> Iterator[Server]:
             size = server.file.stat().st_size
             found = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
             first = int(found[1]) if found else 0
+            server.asked.append(first)
             self.send_response(206 if found else 200)
             self.send_header("ETag", f'"{size}"')
             if found:
