@@ -9,7 +9,7 @@ import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from hashlib import md5, sha256
@@ -601,13 +601,13 @@ _SLOW = (
         "crawls at 500 bytes a second, then fine",
         turns(dripping(head("200 OK", "Content-Length: 1000000") + CONTENT, 0.02, 10), serves()),
         "^right bytes; 2 requests, from byte 0 then 0$",
-        patience=SHORT,
+        patience=replace(SHORT, silence=5),
     ),
     Behaviour(
         "crawls at 500 bytes a second, each time",
         dripping(head("200 OK", "Content-Length: 1000000") + CONTENT, 0.02, 10),
         r"^SERVER/file.zip crawls at less than 1 KB/s \(tried 2 times\).$",
-        patience=SHORT,
+        patience=replace(SHORT, silence=5),
     ),
 )
 _LENGTHS = (

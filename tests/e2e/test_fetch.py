@@ -151,7 +151,9 @@ def test_ctrl_c_leaves_a_part_that_the_next_fetch_goes_on_with(tmp_path: Path, h
     kills.draw(tmp_path / "archive.zip", 30)
     with kills.serving(kills.Server(tmp_path / "archive.zip", tmp_path / ".pictures.fetch", pause=0.02)) as server:
         trials = kills.Trials(tmp_path, server)
+        ignored = signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background ignores it
         process = trials.start(stderr=subprocess.PIPE)
+        signal.signal(signal.SIGINT, ignored)
         while server.arrived() < 2_000_000:
             sleep(0.01)
         process.send_signal(signal.SIGINT)
