@@ -13,7 +13,6 @@ import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 from sklearn.metrics import log_loss
@@ -22,7 +21,8 @@ from sklearn.model_selection import StratifiedKFold, train_test_split
 from machine import machine
 from tlcli.config.load import Loaded, find_config, load_config
 from tlcli.heads.convex import fit_convex
-from tlcli.heads.head import Head, Rows
+from tlcli.heads.head import Head
+from tlcli.heads.rows import Rows
 from tlcli.tensorflow_start import start_tensorflow
 from tlcli.workflows.dataset import indexed
 from tlcli.workflows.fetch import fetch
@@ -38,11 +38,6 @@ def rows_of(loaded: Loaded) -> tuple[Rows, int]:
     frozen = open_pass(loaded.config)
     frozen.run(index.pictures, frozen.views[:1])
     return split_rows(index.pictures, index.labels, frozen.views[:1], frozen), len(index.labels)
-
-
-def part(rows: Rows, places: Any) -> Rows:
-    """Some of the rows."""
-    return Rows(rows.features[places], rows.labels[places], rows.units[places])
 
 
 def fitted(fit: str, train: Rows, watched: Rows, classes: int, loaded: Loaded) -> Head:
@@ -78,9 +73,9 @@ def compare(loaded: Loaded, repeats: int) -> dict[str, dict[str, float]]:
             train, watched = train_test_split(inner, test_size=0.15, stratify=rows.labels[inner], random_state=repeat)
             for fit in FITS:
                 started = perf_counter()
-                head = fitted(fit, part(rows, train), part(rows, watched), classes, loaded)
+                head = fitted(fit, rows.take(train), rows.take(watched), classes, loaded)
                 elapsed = perf_counter() - started
-                probabilities = head.probabilities(rows.features[held])
+                probabilities = head.probabilities(rows.read(held))
                 accuracy = float((probabilities.argmax(1) == rows.labels[held]).mean())
                 scores[fit].append((accuracy, float(log_loss(rows.labels[held], probabilities)), elapsed))
     names = ("accuracy", "log_loss", "seconds")

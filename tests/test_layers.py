@@ -22,7 +22,9 @@ LAYERS: list[set[str]] = [
     {"backbones"},
     {"data"},
     {"runs"},
+    {"digests"},
     {"disk", "tensorflow_start"},
+    {"threads"},
     {"progress", "errors"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -5,12 +5,13 @@ from concurrent.futures import Future
 import pytest
 
 from tlcli.features import ahead as module
-from tlcli.features.ahead import ahead, cores
+from tlcli.features.ahead import ahead
+from tlcli.threads import threads
 
 
 @pytest.fixture
 def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "cores", lambda: 1)
+    monkeypatch.setattr(module, "threads", lambda: 1)
 
 
 def test_results_come_in_the_order_of_the_items() -> None:
@@ -23,7 +24,7 @@ def test_results_come_in_the_order_of_the_items() -> None:
             gate.set()
         return item * item
 
-    if cores() == 1:
+    if threads() == 1:
         gate.set()
     assert [(item, future.result()) for item, future in ahead(slow_first, range(50))] == [(n, n * n) for n in range(50)]
 
@@ -100,4 +101,4 @@ def test_closing_early_runs_nothing_that_was_not_begun(monkeypatch: pytest.Monke
 
 
 def test_there_is_at_least_one_core() -> None:
-    assert cores() >= 1
+    assert threads() >= 1

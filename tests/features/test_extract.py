@@ -236,7 +236,7 @@ def test_a_file_changed_since_it_was_indexed_is_an_error_and_never_a_feature(
 ) -> None:
     pictures = [make(number) for number in range(4)]
     pictures[2].path.write_bytes(make(77).path.read_bytes())
-    with pytest.raises(DataError, match=r"2\.png changed while it was being read"):
+    with pytest.raises(DataError, match=r"2\.png changed since its digest was taken"):
         run(pictures, store, Averages(ahead=1))
     again = Store("a" * 64, 3)
     assert [key(one) in again for one in pictures] == [True, True, False, False]

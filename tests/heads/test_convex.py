@@ -7,7 +7,8 @@ from sklearn.preprocessing import StandardScaler
 
 from tlcli.errors import DataError
 from tlcli.heads.convex import _folds, fit_convex
-from tlcli.heads.head import Fit, Rows
+from tlcli.heads.head import Fit
+from tlcli.heads.rows import Rows
 
 STRENGTHS = (0.01, 0.1, 1.0, 10.0, 1000.0)
 
@@ -17,7 +18,7 @@ def toy(n: int = 120, classes: int = 2, distance: float = 6.0, noise: float = 1.
     random = np.random.default_rng(seed)
     labels = np.arange(n) % classes
     features = random.normal(0, noise, (n, 8)) + distance * np.eye(8)[labels] + 5
-    return Rows(features.astype(np.float32), labels.astype(np.int64), np.arange(n, dtype=np.int64))
+    return Rows.of(features.astype(np.float32), labels.astype(np.int64), np.arange(n, dtype=np.int64))
 
 
 def fit(rows: Rows, folds: int = 4, standardize: bool = True, class_weight: str = "none", seed: int = 0) -> Fit:
@@ -29,7 +30,7 @@ def fit(rows: Rows, folds: int = 4, standardize: bool = True, class_weight: str 
 def test_clouds_that_lie_apart_are_told_apart(classes: int, standardize: bool) -> None:
     fitted = fit(toy(classes=classes), standardize=standardize)
     unseen = toy(classes=classes, seed=99)
-    probabilities = fitted.head.probabilities(unseen.features)
+    probabilities = fitted.head.probabilities(unseen.features())
     assert probabilities.shape == (120, classes)
     assert (probabilities.argmax(axis=1) == unseen.labels).mean() > 0.99
     assert fitted.head.weights.shape == (8, 1 if classes == 2 else classes)
@@ -57,7 +58,7 @@ def test_the_head_is_the_regularised_optimum_on_all_rows() -> None:
     strength = fitted.history[fitted.chosen - 1].strength
     assert strength is not None
     optimum = LogisticRegression(C=1 / strength, tol=1e-10, max_iter=10_000).fit(
-        rows.features.astype(np.float64), rows.labels
+        rows.features().astype(np.float64), rows.labels
     )
     assert fitted.head.weights == pytest.approx(optimum.coef_.T, abs=2e-3)
 
@@ -68,10 +69,10 @@ def test_the_losses_of_a_strength_are_means_over_folds_standardised_by_their_fit
     inside, outside, right = [], [], []
     for used, held in _folds(rows, 3, 5):
         model = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, tol=1e-8, max_iter=10_000))
-        model.fit(rows.features[used], rows.labels[used])
-        inside.append(log_loss(rows.labels[used], model.predict_proba(rows.features[used])))
-        outside.append(log_loss(rows.labels[held], model.predict_proba(rows.features[held])))
-        right.append(model.score(rows.features[held], rows.labels[held]))
+        model.fit(rows.features()[used], rows.labels[used])
+        inside.append(log_loss(rows.labels[used], model.predict_proba(rows.features()[used])))
+        outside.append(log_loss(rows.labels[held], model.predict_proba(rows.features()[held])))
+        right.append(model.score(rows.features()[held], rows.labels[held]))
     (step,) = fitted.history
     assert step.loss == pytest.approx(np.mean(inside), rel=0.01)
     assert step.val_loss == pytest.approx(np.mean(outside), rel=0.01)
@@ -96,7 +97,7 @@ def test_balanced_weights_move_the_boundary_towards_the_common_class() -> None:
     random = np.random.default_rng(8)
     labels = (np.arange(200) % 10 == 0).astype(np.int64)  # one in ten is of class 1
     features = (random.normal(0, 1, (200, 8)) + 1.5 * np.eye(8)[labels]).astype(np.float32)
-    rows = Rows(features, labels, np.arange(200))
+    rows = Rows.of(features, labels, np.arange(200))
     plain = fit(rows, class_weight="none").head.probabilities(features)[:, 1]
     balanced = fit(rows, class_weight="balanced").head.probabilities(features)[:, 1]
     # A fit with a free bias gives a mean probability equal to the share of the class, as weighted.
@@ -109,13 +110,13 @@ def test_a_class_with_one_unit_is_refused() -> None:
     rows = toy(n=20)
     units = np.where(rows.labels == 1, 1000, rows.units)  # all pictures of class 1 are copies of one
     with pytest.raises(DataError, match="at least 2"):
-        fit(Rows(rows.features, rows.labels, units))
+        fit(Rows.of(rows.features(), rows.labels, units))
 
 
 def test_the_smallest_class_bounds_the_number_of_folds() -> None:
     rows = toy(n=40)
     kept = np.flatnonzero((rows.labels == 0) | (np.arange(40) < 6))  # three rows of class 1
-    few = Rows(rows.features[kept], rows.labels[kept], rows.units[kept])
+    few = Rows.of(rows.features()[kept], rows.labels[kept], rows.units[kept])
     assert len(list(_folds(few, 10, 0))) == 3
 
 
@@ -124,7 +125,7 @@ def test_units_are_never_divided_and_every_row_is_held_out_once(seed: int) -> No
     random = np.random.default_rng(seed)
     units = random.integers(0, 30, 100)
     labels = units % 3  # a unit has one class
-    rows = Rows(random.normal(0, 1, (100, 4)).astype(np.float32), labels, units)
+    rows = Rows.of(random.normal(0, 1, (100, 4)).astype(np.float32), labels, units)
     held_out = []
     for fitted, held in _folds(rows, 5, seed):
         assert not set(units[fitted]) & set(units[held])
@@ -139,7 +140,7 @@ def test_groups_that_hold_several_classes_are_never_divided_either() -> None:
     units = np.repeat(np.arange(12), 10)  # twelve patients with ten pictures of either class each
     labels = random.integers(0, 2, 120)
     features = (random.normal(0, 1, (120, 8)) + 4 * np.eye(8)[labels]).astype(np.float32)
-    rows = Rows(features, labels, units)
+    rows = Rows.of(features, labels, units)
     folds = list(_folds(rows, 4, 0))
     assert len(folds) == 4
     for fitted, held in folds:
@@ -157,7 +158,7 @@ def test_groups_that_hold_several_classes_are_never_divided_either() -> None:
 )
 def test_a_class_that_lies_in_one_group_is_refused(units: list[int], labels: list[int]) -> None:
     random = np.random.default_rng(0)
-    rows = Rows(random.normal(0, 1, (len(units), 4)).astype(np.float32), np.array(labels), np.array(units))
+    rows = Rows.of(random.normal(0, 1, (len(units), 4)).astype(np.float32), np.array(labels), np.array(units))
     with pytest.raises(DataError, match="at least 2"):
         fit(rows, folds=5)
 
@@ -167,7 +168,7 @@ def test_a_class_in_two_groups_is_in_every_fitted_part() -> None:
     labels = np.where((units < 2) & (np.arange(60) % 2 == 0), 1, 0)  # class 1 in two groups, beside class 0
     random = np.random.default_rng(0)
     features = (random.normal(0, 1, (60, 4)) + 4 * np.eye(4)[labels]).astype(np.float32)
-    rows = Rows(features, labels, units)
+    rows = Rows.of(features, labels, units)
     for fitted, _held in _folds(rows, 5, 0):
         assert set(labels[fitted]) == {0, 1}
     assert len(fit(rows, folds=5).history) == len(STRENGTHS)
@@ -181,7 +182,7 @@ def test_folds_that_hold_out_every_group_of_a_class_are_passed_over() -> None:
         groups = [len(set(units[labels == label])) for label in range(3)]
         if min(groups) < 2 or len({*zip(units, labels, strict=True)}) == len(set(units)):
             continue
-        folds = list(_folds(Rows(np.zeros((16, 1), np.float32), labels, units), 5, 0))
+        folds = list(_folds(Rows.of(np.zeros((16, 1), np.float32), labels, units), 5, 0))
         assert all(set(labels[fitted]) == {0, 1, 2} for fitted, _ in folds)
         passed_over += min(groups) - len(folds)
     assert passed_over > 0

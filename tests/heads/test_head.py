@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from tlcli.heads.head import Head, Standard
+from tlcli.heads.head import Head
 
 RANDOM = np.random.default_rng(7)
 FEATURES = RANDOM.normal(3, 2, (20, 5)).astype(np.float32)
@@ -54,31 +54,3 @@ def test_a_head_on_densenet201_for_two_classes_has_1921_parameters() -> None:
 
 def test_no_pictures_give_no_probabilities() -> None:
     assert head(5, 1).probabilities(np.empty((0, 5), np.float32)).shape == (0, 2)
-
-
-def test_standardised_rows_have_mean_0_and_spread_1() -> None:
-    rows = Standard.of(FEATURES, standardize=True).apply(FEATURES)
-    assert rows.mean(axis=0) == pytest.approx(np.zeros(5), abs=1e-12)
-    assert rows.std(axis=0) == pytest.approx(np.ones(5), rel=1e-12)
-
-
-def test_without_standardising_rows_stay_as_they_are() -> None:
-    assert np.array_equal(Standard.of(FEATURES, standardize=False).apply(FEATURES), FEATURES)
-
-
-def test_a_feature_that_never_moves_becomes_0_and_is_not_blown_up() -> None:
-    constant = np.full((10, 1), 0.1, np.float32)
-    standard = Standard.of(constant, standardize=True)
-    assert standard.spread.tolist() == [1]
-    assert np.abs(standard.apply(constant)).max() < 1e-7
-
-
-@pytest.mark.parametrize("units", [1, 4])
-def test_a_folded_head_on_plain_features_equals_the_fitted_one_on_standardised_features(units: int) -> None:
-    standard = Standard.of(FEATURES, standardize=True)
-    fitted = head(5, units)
-    folded = standard.fold(fitted.weights, fitted.bias)
-    on_standardised = fitted.probabilities(standard.apply(FEATURES).astype(np.float32))
-    assert folded.weights.dtype == folded.bias.dtype == np.float32
-    assert folded.weights.shape == (5, units)
-    assert folded.probabilities(FEATURES) == pytest.approx(on_standardised, abs=1e-5)

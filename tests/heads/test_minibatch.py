@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tlcli.heads.head import Fit, Rows
+from tlcli.heads.head import Fit
 from tlcli.heads.minibatch import Plateau, Recipe, fit_minibatch
+from tlcli.heads.rows import Rows
 from tlcli.progress import Progress
 
 PLAIN = Recipe(
@@ -28,13 +29,13 @@ def toy(n: int = 120, classes: int = 2, distance: float = 5.0, seed: int = 3) ->
     random = np.random.default_rng(seed)
     labels = np.arange(n) % classes
     features = random.normal(0, 1, (n, 8)) + distance * np.eye(8)[labels] + 5
-    return Rows(features.astype(np.float32), labels.astype(np.int64), np.arange(n, dtype=np.int64))
+    return Rows.of(features.astype(np.float32), labels.astype(np.int64), np.arange(n, dtype=np.int64))
 
 
 def noise(seed: int) -> Rows:
     """Labels that features tell nothing of: the validation loss rises with training."""
     random = np.random.default_rng(seed)
-    return Rows(random.normal(0, 1, (64, 8)).astype(np.float32), random.integers(0, 2, 64), np.arange(64))
+    return Rows.of(random.normal(0, 1, (64, 8)).astype(np.float32), random.integers(0, 2, 64), np.arange(64))
 
 
 def fit(classes: int = 2, distance: float = 5.0, recipe: Recipe = PLAIN) -> Fit:
@@ -46,7 +47,7 @@ def digest(fitted: Fit) -> str:
 
 
 def accuracy(fitted: Fit, rows: Rows) -> float:
-    return float((fitted.head.probabilities(rows.features).argmax(axis=1) == rows.labels).mean())
+    return float((fitted.head.probabilities(rows.features()).argmax(axis=1) == rows.labels).mean())
 
 
 @pytest.mark.parametrize(("classes", "units"), [(2, 1), (3, 3)])
@@ -69,7 +70,7 @@ def test_every_optimizer_lowers_the_loss(optimizer: str) -> None:
 def test_the_last_line_of_history_is_what_the_head_gives_on_plain_features(classes: int, standardize: bool) -> None:
     fitted = fit(classes, 2.0, replace(PLAIN, standardize=standardize, epochs=6))
     validation = toy(60, classes, 2.0, 9)
-    of_truth = fitted.head.probabilities(validation.features)[np.arange(60), validation.labels]
+    of_truth = fitted.head.probabilities(validation.features())[np.arange(60), validation.labels]
     last = fitted.history[-1]
     assert fitted.chosen == last.step == 6
     assert last.val_loss == pytest.approx(-np.log(of_truth).mean(), rel=1e-4)
@@ -117,7 +118,7 @@ def test_early_stopping_ends_training_and_keeps_the_weights_of_the_best_epoch() 
     losses = [step.val_loss for step in stopped.history]
     assert stopped.chosen == losses.index(min(losses)) + 1
     assert len(losses) == stopped.chosen + 3 < 40
-    of_truth = stopped.head.probabilities(validation.features)[np.arange(64), validation.labels]
+    of_truth = stopped.head.probabilities(validation.features())[np.arange(64), validation.labels]
     assert -np.log(of_truth).mean() == pytest.approx(min(losses), rel=1e-4)
 
 
@@ -127,7 +128,7 @@ def test_early_stopping_that_never_fires_still_keeps_the_best_epoch() -> None:
     losses = [step.val_loss for step in full.history]
     assert len(losses) == 12
     assert full.chosen == losses.index(min(losses)) + 1 < 12
-    of_truth = full.head.probabilities(validation.features)[np.arange(64), validation.labels]
+    of_truth = full.head.probabilities(validation.features())[np.arange(64), validation.labels]
     assert -np.log(of_truth).mean() == pytest.approx(min(losses), rel=1e-4)
 
 
@@ -140,10 +141,10 @@ def test_dropout_acts_in_training_and_not_in_validation() -> None:
 def test_balanced_class_weights_raise_the_probability_of_the_rare_class() -> None:
     random = np.random.default_rng(8)
     labels = (np.arange(200) % 10 == 0).astype(np.int64)  # one in ten is of class 1
-    rows = Rows((random.normal(0, 1, (200, 8)) + np.eye(8)[labels]).astype(np.float32), labels, np.arange(200))
-    plain = fit_minibatch(rows, rows, 2, PLAIN).head.probabilities(rows.features)[:, 1]
+    rows = Rows.of((random.normal(0, 1, (200, 8)) + np.eye(8)[labels]).astype(np.float32), labels, np.arange(200))
+    plain = fit_minibatch(rows, rows, 2, PLAIN).head.probabilities(rows.features())[:, 1]
     balanced = fit_minibatch(rows, rows, 2, replace(PLAIN, class_weight="balanced"))
-    weighted = balanced.head.probabilities(rows.features)[:, 1]
+    weighted = balanced.head.probabilities(rows.features())[:, 1]
     assert plain.mean() == pytest.approx(0.1, abs=0.03)
     assert (weighted[labels == 1].mean() + weighted[labels == 0].mean()) / 2 == pytest.approx(0.5, abs=0.05)
 
@@ -151,7 +152,7 @@ def test_balanced_class_weights_raise_the_probability_of_the_rare_class() -> Non
 def test_features_on_a_hostile_scale_are_learned_when_standardised() -> None:
     rows = toy(distance=5.0)
     scale, shift = np.float32(1e-4), np.float32(3.0)
-    squeezed = Rows(rows.features * scale + shift, rows.labels, rows.units)
+    squeezed = Rows.of(rows.features() * scale + shift, rows.labels, rows.units)
     fitted = fit_minibatch(squeezed, squeezed, 2, PLAIN)
     assert accuracy(fitted, squeezed) > 0.98
     assert np.abs(fitted.head.weights).max() > 1000  # the scale is folded into the weights

@@ -1,6 +1,5 @@
 """Which file holds a backbone's weights on this machine, checked, and got from its publisher where it is missing."""
 
-import hashlib
 import os
 from dataclasses import dataclass
 from importlib import metadata
@@ -9,7 +8,8 @@ from pathlib import Path
 from tlcli.backbones import keras_process
 from tlcli.backbones.catalog import Backbone
 from tlcli.data.sources.url import download
-from tlcli.disk import cache_folder, sha256_file, whole_file
+from tlcli.digests import digest_of
+from tlcli.disk import cache_folder, whole_file
 from tlcli.errors import DataError, ModelError, NetworkError
 from tlcli.progress import SILENT, Progress
 
@@ -45,7 +45,7 @@ def find_weights(row: Backbone, choice: str | Path, progress: Progress = SILENT)
     else:
         path = Path(choice)
         _check_own(path, row)
-    return Weights(path, sha256_file(path))
+    return Weights(path, digest_of(path))
 
 
 def keras_models_folder() -> Path:
@@ -98,10 +98,7 @@ def _check_digest(path: Path, row: Backbone) -> None:
 
 
 def _digest(path: Path, like: str) -> str:
-    if len(like) == 64:
-        return sha256_file(path)
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    return digest_of(path, "sha256" if len(like) == 64 else "md5")
 
 
 def _check_own(path: Path, row: Backbone) -> None:

@@ -13,6 +13,7 @@ import typer
 import tlcli
 from tlcli.cli import config, evaluate, fetch, predict, render, train
 from tlcli.errors import ResourceError, TlcliError
+from tlcli.threads import use_threads
 
 app = typer.Typer(
     name="tlcli",
@@ -48,6 +49,7 @@ app.add_typer(config.app, name="config")
 
 def main() -> None:
     """Runs the command line and ends the process with its exit code."""
+    use_threads()
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file name that the terminal's encoding lacks is no reason to end
         sys.stdout.reconfigure(errors="backslashreplace")
     debug = "--debug" in sys.argv

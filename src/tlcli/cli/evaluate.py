@@ -12,6 +12,8 @@ from tlcli.cli.options import (
     QuietOption,
     RunOption,
     RunsDirOption,
+    ThreadsOption,
+    VerifyOption,
     again,
 )
 from tlcli.cli.render import Screen, confusion_table, metrics_table, per_class_table, print_error
@@ -26,6 +28,8 @@ def evaluate(
         float | None,
         typer.Option(min=0, max=1, metavar="ACCURACY", help="Exit with 3 when the test accuracy is lower."),
     ] = None,
+    verify: VerifyOption = False,
+    threads: ThreadsOption = None,  # noqa: ARG001 - acts as it is parsed
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - read by main()
@@ -38,7 +42,7 @@ def evaluate(
     from tlcli.workflows.evaluate import evaluate as measure  # noqa: PLC0415
 
     screen = Screen(as_json, quiet)
-    done = measure(find_run(runs_dir, config, run), screen.progress)
+    done = measure(find_run(runs_dir, config, run), verify, screen.progress)
     test = done.metrics["test"]
     screen.table(metrics_table(done.metrics))
     screen.line()

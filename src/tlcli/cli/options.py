@@ -5,10 +5,18 @@ from typing import Annotated
 
 import typer
 
+from tlcli.threads import use_threads
+
 
 def _home(path: Path | None) -> Path | None:
     """``~`` in a path that no shell has expanded."""
     return path and path.expanduser()
+
+
+def _threads(count: int | None) -> int | None:
+    """Before any library that counts cores is imported."""
+    use_threads(count)
+    return count
 
 
 ConfigOption = Annotated[
@@ -25,6 +33,15 @@ RunOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document; all else goes to stderr.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors (and --json).")]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--threads", min=1, metavar="N", callback=_threads, is_eager=True, help="Cores to use [default: all]."
+    ),
+]
+VerifyOption = Annotated[
+    bool, typer.Option("--verify", help="Read every picture again, also those that look as they did before.")
+]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the full traceback of an error.")]
 
 RUNS_DIR = Path("runs")

@@ -14,6 +14,7 @@ from tlcli.cli.options import (
     QuietOption,
     RunOption,
     RunsDirOption,
+    ThreadsOption,
 )
 from tlcli.cli.render import Screen, print_error
 from tlcli.errors import DataError, ResourceError
@@ -31,6 +32,7 @@ def predict(
     csv_file: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Also write a table, a column a class.")
     ] = None,
+    threads: ThreadsOption = None,  # noqa: ARG001 - acts as it is parsed
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - read by main()

@@ -10,6 +10,8 @@ from tlcli.cli.options import (
     QuietOption,
     RunsDirOption,
     SetOption,
+    ThreadsOption,
+    VerifyOption,
     again,
 )
 from tlcli.cli.render import Screen, counts_table, metrics_table
@@ -22,6 +24,8 @@ def train(
     config: ConfigOption = None,
     set_: SetOption = None,
     runs_dir: RunsDirOption = RUNS_DIR,
+    verify: VerifyOption = False,
+    threads: ThreadsOption = None,  # noqa: ARG001 - acts as it is parsed
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - read by main()
@@ -36,7 +40,7 @@ def train(
 
     screen = Screen(as_json, quiet)
     loaded = load_config(find_config(config), set_ or ())
-    trained = run(loaded, runs_dir, screen.progress)
+    trained = run(loaded, runs_dir, verify, screen.progress)
     _show(screen, trained)
     screen.next_command("tlcli", "evaluate", *again("--runs-dir", runs_dir, RUNS_DIR))
     screen.document(

@@ -5,13 +5,12 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tlcli.data.layout import SPLITS, Found, Layout, SplitName
 from tlcli.data.split import set_aside
-from tlcli.disk import sha256_file
+from tlcli.digests import digests_of
 from tlcli.errors import DataError
 
 
@@ -70,20 +69,28 @@ class SplitShares:
 
 
 def build_index(
-    layout: Layout, shares: SplitShares, classes: Sequence[str] | None = None, known: Mapping[str, str] = {}
-) -> Index:  # fmt: skip
-    """Reads every file once for its digest, then divides the pictures into splits.
+    layout: Layout,
+    shares: SplitShares,
+    classes: Sequence[str] | None = None,
+    known: Mapping[str, str] = {},
+    verify: bool = False,
+) -> Index:
+    """Finds every file's digest, then divides the pictures into splits.
 
     Args:
         layout: what was found.
         shares: how missing splits are cut.
         classes: order of the labels; sorted by name where None.
         known: digests by path, of files that were read a moment ago.
+        verify: read every file, also those whose digest is remembered.
 
     Raises:
         DataError: too few pictures for the splits, or a class that has none in training.
     """
-    digests, bad = _read(layout, known)
+    digests = {path: known[name] for item in layout.found if (name := os.fspath(path := item.path)) in known}
+    read = digests_of(dict.fromkeys(item.path for item in layout.found if item.path not in digests), anew=verify)
+    digests |= read.of
+    bad = {_name(path, layout.root): reason for path, reason in read.errors.items()}
     found = [item for item in layout.found if item.path in digests]
     if not found:
         first = "".join(f"; the first, {name}, {reason}" for name, reason in list(bad.items())[:1])
@@ -96,7 +103,7 @@ def build_index(
         for item, unit, split in zip(found, units, splits, strict=True)
     )
     labels = tuple(classes) if classes is not None else tuple(sorted({item.label for item in found}))
-    notes = (*layout.notes, *_torn_groups(groups, splits), *_copies(pictures))
+    notes = (*layout.notes, *_changed(read.changed), *_torn_groups(groups, splits), *_copies(pictures))
     index = Index(layout.root, labels, pictures, bad, notes)
     _check(index)
     return index
@@ -115,6 +122,14 @@ def _units(groups: Sequence[str | None], digests: Sequence[str]) -> list[str]:
         if group is not None:
             above[top(("copy", digest))] = top(("group", group))
     return [top(("copy", digest))[1] for digest in digests]
+
+
+def _changed(paths: Sequence[Path]) -> Iterator[str]:
+    if paths:
+        yield (
+            f"{len(paths)} files have other bytes than when they were last read, though size and time are the same, "
+            f"for example {paths[0]}."
+        )
 
 
 def _torn_groups(groups: Sequence[str | None], splits: Sequence[SplitName]) -> Iterator[str]:
@@ -156,23 +171,6 @@ def _name(path: Path, root: Path) -> str:
     if path.is_relative_to(root):
         return path.relative_to(root).as_posix()  # half of relpath's time
     return Path(os.path.relpath(path, root)).as_posix()
-
-
-def _read(layout: Layout, known: Mapping[str, str]) -> tuple[dict[Path, str], dict[str, str]]:
-    """Digest of every readable file, and the reason for every other."""
-    paths = dict.fromkeys(item.path for item in layout.found)
-    digests = {path: known[name] for path in paths if (name := os.fspath(path)) in known}
-
-    def digest(path: Path) -> tuple[Path, str, str]:
-        try:
-            return path, sha256_file(path), ""
-        except (OSError, ValueError) as error:  # ValueError: a table's path with a NUL in it
-            return path, "", f"cannot be read: {getattr(error, 'strerror', None) or error}"
-
-    with ThreadPoolExecutor() as pool:
-        rows = list(pool.map(digest, [path for path in paths if path not in digests]))
-    bad = {_name(path, layout.root): reason for path, _, reason in rows if reason}
-    return digests | {path: sha for path, sha, reason in rows if not reason}, bad
 
 
 def _group(item: Found, root: Path, shares: SplitShares) -> str | None:

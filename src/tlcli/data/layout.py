@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from tlcli.disk import sha256_file
+from tlcli.digests import digests_of
 from tlcli.errors import DataError
 
 SplitName = Literal["train", "validation", "test"]
@@ -146,7 +146,7 @@ def _the_one(roots: list[Path]) -> tuple[Path, list[str]]:
 
 
 def _digests(root: Path) -> dict[str, str]:
-    return {path.relative_to(root).as_posix(): sha256_file(path) for path in _walk(root)}
+    return {path.relative_to(root).as_posix(): digest for path, digest in digests_of(_walk(root)).of.items()}
 
 
 def _left_out(root: Path) -> Iterator[str]:

@@ -142,6 +142,6 @@ def _decoded(
 def _views(task: _Task, preparation: Preparation, augmentation: Augmentation) -> "list[NDArray[np.uint8]]":
     data = read(task.path, preparation)
     if hashlib.sha256(data).hexdigest() != task.sha256:
-        raise DataError(f"{task.path} changed while it was being read; run the command again.")
+        raise DataError(f"{task.path} changed since its digest was taken; run the command again with --verify.")
     plain = picture(data, preparation)
     return [augment.apply(plain, view, task.sha256, augmentation) for view in task.views]

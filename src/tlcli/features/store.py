@@ -2,10 +2,12 @@
 
 A shard is a safetensors file of ``keys`` uint8 [n, 32] and ``features`` float32 [n, D], named by its bytes' sha256.
 It is never changed. Two processes that compute the same picture write it twice, and either copy is right.
+Memory holds keys only; rows are read when they are asked for.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +17,15 @@ import safetensors
 import safetensors.numpy
 
 from tlcli.disk import cache_folder, whole_file
+from tlcli.errors import ResourceError
 from tlcli.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+_ROW_BITS = 32
+_ROW_MASK = (1 << _ROW_BITS) - 1
 
 
 def row_key(sha256: str, view: str) -> bytes:
@@ -33,8 +40,10 @@ class Store:
         """Opens the place in the cache; ``width`` is D. Damaged shards are set aside and told of."""
         self.folder = cache_folder() / "features" / digest[:32]
         self._width = width
-        self._shards: list[NDArray[np.float32]] = []
-        self._places: dict[bytes, tuple[int, int]] = {}
+        self._shards: list[tuple[Path, int]] = []
+        """Of each shard: the file, and where in it the features begin."""
+        self._places: dict[bytes, int] = {}
+        """Shard and row of each key, in one number."""
         self._load(progress)
 
     def __contains__(self, key: bytes) -> bool:
@@ -44,14 +53,15 @@ class Store:
         for path in sorted(self.folder.glob("*.safetensors")) if self.folder.is_dir() else []:
             with suppress(FileNotFoundError):  # set aside by another process meanwhile
                 data = path.read_bytes()
-                shard = self._parsed(data) if hashlib.sha256(data).hexdigest() == path.stem else None
-                if shard is not None:
-                    self._take(*shard)
+                keys = self._keys(data) if hashlib.sha256(data).hexdigest() == path.stem else None
+                if keys is not None:
+                    self._take(path, keys, data)
                     continue
                 path.replace(path.with_suffix(".damaged"))
                 progress.note(f"A damaged file of features was set aside; its pictures are computed again: {path}")
 
-    def _parsed(self, data: bytes) -> "tuple[list[bytes], NDArray[np.float32]] | None":
+    def _keys(self, data: bytes) -> "NDArray[np.uint8] | None":
+        """The keys of a shard, if it is one of this store."""
         try:
             arrays = safetensors.numpy.load(data)
             keys, features = arrays["keys"], arrays["features"]
@@ -60,11 +70,14 @@ class Store:
         rows = keys.size // 32
         fits = keys.dtype == np.uint8 and keys.shape == (rows, 32)
         fits = fits and features.dtype == np.float32 and features.shape == (rows, self._width)
-        return ([key.tobytes() for key in keys], features) if fits else None
+        return keys if fits else None
 
-    def _take(self, keys: Sequence[bytes], features: "NDArray[np.float32]") -> None:
-        self._places.update((key, (len(self._shards), row)) for row, key in enumerate(keys))
-        self._shards.append(features)
+    def _take(self, path: Path, keys: "NDArray[np.uint8]", data: bytes) -> None:
+        header = int.from_bytes(data[:8], "little")  # its length, then itself, then the arrays
+        begins: int = json.loads(data[8 : 8 + header])["features"]["data_offsets"][0]
+        first = len(self._shards) << _ROW_BITS
+        self._places.update((key.tobytes(), first + row) for row, key in enumerate(keys))
+        self._shards.append((path, 8 + header + begins))
 
     def append(self, keys: Sequence[bytes], features: "NDArray[np.float32]") -> None:
         """Keeps new rows: ``features`` float32 [n, D], one for each key.
@@ -72,23 +85,48 @@ class Store:
         Raises:
             ResourceError: the disk is full.
         """
-        arrays: dict[str, NDArray[Any]] = {
-            "keys": np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), 32),
-            "features": features,
-        }
+        numbers = np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), 32)
+        arrays: dict[str, NDArray[Any]] = {"keys": numbers, "features": features}
         data = safetensors.numpy.save(arrays)
-        with whole_file(self.folder / f"{hashlib.sha256(data).hexdigest()}.safetensors") as temporary:
+        path = self.folder / f"{hashlib.sha256(data).hexdigest()}.safetensors"
+        with whole_file(path) as temporary:
             Path(temporary).write_bytes(data)
-        self._take(keys, features)
+        self._take(path, numbers, data)
 
     def read(self, keys: Iterable[bytes]) -> "NDArray[np.float32]":
         """Rows for the keys, in their order: float32 [n, D].
 
         Raises:
             KeyError: a key is not in the store.
+            ResourceError: a file of the store went away.
         """
-        places = [self._places[key] for key in keys]
+        return self._rows(self._found(keys))
+
+    def reader(self, keys: Iterable[bytes]) -> "Callable[[NDArray[np.int64]], NDArray[np.float32]]":
+        """What reads some rows of the keys, by their numbers: int64 [n] -> float32 [n, D].
+
+        Raises:
+            KeyError: a key is not in the store.
+        """
+        places = self._found(keys)
+        return lambda numbers: self._rows(places[numbers])
+
+    def _found(self, keys: Iterable[bytes]) -> "NDArray[np.int64]":
+        return np.fromiter((self._places[key] for key in keys), np.int64)
+
+    def _rows(self, places: "NDArray[np.int64]") -> "NDArray[np.float32]":
         rows = np.empty((len(places), self._width), np.float32)
-        for number, (shard, row) in enumerate(places):
-            rows[number] = self._shards[shard][row]
+        order = np.argsort(places, kind="stable")
+        shards = places[order] >> _ROW_BITS
+        for part in np.split(order, np.flatnonzero(np.diff(shards)) + 1) if len(order) else []:
+            path, start = self._shards[places[part[0]] >> _ROW_BITS]
+            wanted = places[part] & _ROW_MASK
+            first, count = int(wanted[0]), int(wanted[-1] - wanted[0]) + 1
+            try:
+                block = np.fromfile(path, np.float32, count * self._width, offset=start + 4 * self._width * first)
+            except FileNotFoundError as error:
+                raise ResourceError(
+                    f"{path} went away while its features were in use; run the command again."
+                ) from error
+            rows[part] = block.reshape(count, self._width)[wanted - first]
         return rows

@@ -37,33 +37,6 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Standard:
-    """Mean and spread of each feature over the training rows."""
-
-    mean: "NDArray[np.float64]"
-    spread: "NDArray[np.float64]"
-
-    @classmethod
-    def of(cls, features: "NDArray[np.float32]", standardize: bool) -> "Standard":
-        """Of these rows [N, D]; without ``standardize`` the one that changes nothing."""
-        width = features.shape[1]
-        if not standardize:
-            return cls(np.zeros(width), np.ones(width))
-        spread = features.std(axis=0, dtype=np.float64)
-        # A feature that never moves tells nothing; dividing by its rounding noise would blow it up.
-        return cls(features.mean(axis=0, dtype=np.float64), np.where(spread > 1e-7, spread, 1.0))
-
-    def apply(self, features: "NDArray[np.float32]") -> "NDArray[np.float64]":
-        """Standardised rows [N, D]."""
-        return (features - self.mean) / self.spread
-
-    def fold(self, weights: "NDArray[np.floating]", bias: "NDArray[np.floating]") -> Head:
-        """A head for features as they are, from one fitted on standardised features: weights [D, U], bias [U]."""
-        folded = weights / self.spread[:, np.newaxis]
-        return Head(folded.astype(np.float32), (bias - self.mean @ folded).astype(np.float32))
-
-
-@dataclass(frozen=True)
 class Step:
     """One line of history: an epoch, or a strength tried."""
 
@@ -84,15 +57,3 @@ class Fit:
     history: tuple[Step, ...]
     chosen: int
     """The step whose weights the head has."""
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Features to fit on or to watch."""
-
-    features: "NDArray[np.float32]"
-    """[N, D]"""
-    labels: "NDArray[np.int64]"
-    """[N], the class's number"""
-    units: "NDArray[np.int64]"
-    """[N], rows of one unit (views, copies, a group) never part in cross-validation"""

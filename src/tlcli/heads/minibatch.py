@@ -12,7 +12,8 @@ import tensorflow as tf
 from keras import callbacks, layers
 
 from tlcli.errors import UsageError
-from tlcli.heads.head import Fit, Rows, Standard, Step
+from tlcli.heads.head import Fit, Step
+from tlcli.heads.rows import Rows, Standard
 from tlcli.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -52,14 +53,14 @@ def fit_minibatch(train: Rows, validation: Rows, classes: int, recipe: Recipe, p
     """
     keras.utils.set_random_seed(recipe.seed)
     tf.config.experimental.enable_op_determinism()
-    standard = Standard.of(train.features, recipe.standardize)
-    model = _model(train.features.shape[1], classes, recipe)
+    standard = Standard.of(train, recipe.standardize)
+    model = _model(train.width, classes, recipe)
     with progress.stage("Training the head", recipe.epochs, "epochs"):
         learning_rates = _LearningRates(progress)
         records = model.fit(
-            standard.apply(train.features).astype(np.float32),
+            standard.apply(train.features()),
             train.labels,
-            validation_data=(standard.apply(validation.features).astype(np.float32), validation.labels),
+            validation_data=(standard.apply(validation.features()), validation.labels),
             batch_size=recipe.batch_size,
             epochs=recipe.epochs,
             class_weight=_class_weight(train.labels, recipe.class_weight),

@@ -39,7 +39,7 @@ def in_place(source: Source) -> Path | None:
     return None
 
 
-def indexed(dataset: Dataset, config: str) -> Index:
+def indexed(dataset: Dataset, config: str, verify: bool = False) -> Index:
     """The index of the data set, wherever it lies; ``config`` is what --config takes, for hints.
 
     Raises:
@@ -56,7 +56,7 @@ def indexed(dataset: Dataset, config: str) -> Index:
             f"The pictures are not there{where}; "
             + (fetch if dataset.sources else "put them there, or set dataset.path to the folder that has them.")
         )
-    return index_at(root, dataset)
+    return index_at(root, dataset, verify=verify)
 
 
 def _problem(source: Source) -> str:
@@ -67,8 +67,8 @@ def _problem(source: Source) -> str:
     return ""
 
 
-def index_at(root: Path, dataset: Dataset, known: Mapping[str, str] = {}) -> Index:
-    """The index of the data set at ``root``, read as the config says; ``known`` has digests by path."""
+def index_at(root: Path, dataset: Dataset, known: Mapping[str, str] = {}, verify: bool = False) -> Index:
+    """The index of the data set at ``root``, read as the config says; see :func:`tlcli.data.index.build_index`."""
     if dataset.labels is not None:
         layout = find_in_table(root, _table(dataset), dataset.classes)
         order = dataset.classes or tuple(dataset.labels.classes) or None
@@ -83,7 +83,7 @@ def index_at(root: Path, dataset: Dataset, known: Mapping[str, str] = {}) -> Ind
         group_by_folder=split.group_by is not None and split.group_by.folder,
         group_pattern=split.group_by.pattern if split.group_by else None,
     )
-    return build_index(layout, shares, order, known)
+    return build_index(layout, shares, order, known, verify)
 
 
 def _table(dataset: Dataset) -> Table:

@@ -35,11 +35,12 @@ class Evaluated:
     """Test pictures that cannot be read: name to reason."""
 
 
-def evaluate(run: Path, progress: Progress = SILENT) -> Evaluated:
+def evaluate(run: Path, verify: bool = False, progress: Progress = SILENT) -> Evaluated:
     """Measures the test pictures of a run.
 
     Args:
         run: the run's folder.
+        verify: read every picture for its digest, also those that look as they did before.
         progress: told of the features computed.
 
     Raises:
@@ -49,11 +50,11 @@ def evaluate(run: Path, progress: Progress = SILENT) -> Evaluated:
     record = runs.read_json(run / "run.json")
     bundle = load_bundle(run / "model")
     config = load_config(run / "config.yaml").config
-    index = _same_data(config, record, run)
+    index = _same_data(config, record, run, verify)
     frozen = open_pass(config, progress)
     bundle.check_weights(frozen.weights)
     index = _with_features(index, frozen, config, progress)
-    predictions = {split: predict_split(index.of(split), frozen, bundle.head) for split in SPLITS}
+    predictions = {split: predict_split(index, split, frozen, bundle.head) for split in SPLITS}
     metrics = {split: measured(index, split, rows) for split, rows in predictions.items()}
     runs.write_json(run / "run.json", {**record, "skipped_test": runs.reasons(index.bad)})
     runs.write_json(run / "metrics.json", metrics)
@@ -63,10 +64,10 @@ def evaluate(run: Path, progress: Progress = SILENT) -> Evaluated:
     return Evaluated(run, metrics, config.evaluate.fail_under, index.bad)
 
 
-def _same_data(config: Config, record: dict[str, Any], run: Path) -> Index:
+def _same_data(config: Config, record: dict[str, Any], run: Path, verify: bool) -> Index:
     """The data set as the run saw it; another division would let training pictures into the test."""
     given = record.get("config", run.parent.name)
-    index = indexed(config.dataset, given)
+    index = indexed(config.dataset, given, verify)
     skipped = {item["path"] for item in record.get("skipped", [])}
     seen = Index(index.root, index.labels, tuple(p for p in index.pictures if p.name not in skipped), {}, ())
     if seen.digest() != record.get("data_digest"):

@@ -16,6 +16,7 @@ from tlcli.data.downloads.refusals import without_secrets
 from tlcli.data.manifest import Manifest, tree_of
 from tlcli.data.place import Place, PlaceError, held
 from tlcli.data.sources import folder, package
+from tlcli.digests import remember
 from tlcli.disk import sync_disk
 from tlcli.errors import DataError, NetworkError, ResourceError, TlcliError, UsageError
 from tlcli.progress import SILENT, Progress
@@ -133,6 +134,7 @@ def _fetched(source: Source, config: Config, asked: _Asked, silence: float, prog
             manifest = _checked(staging, place, brought, source, config, progress)
             manifest = replace(manifest, by_hand=asked.origin is not None)
             place.install(staging, manifest)
+        remember({target / path: sha256 for path, sha256 in brought.digests.items()})
         place.forget_downloads()
     return Fetched(target, manifest, reused=False)
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,6 +14,7 @@ from tlcli.config.schema import Config
 from tlcli.data.index import Index, Picture
 from tlcli.data.manifest import Manifest, Tree, tree_of
 from tlcli.progress import Progress
+from tlcli.threads import threads
 from tlcli.workflows.dataset import index_at
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _unreadable(index: Index, preparation: "Preparation", progress: Progress) ->
 
     pictures, bad = index.pictures, dict[str, str]()
     batches = [pictures[start : start + _BATCH] for start in range(0, len(pictures), _BATCH)]
-    with progress.stage("Looking at pictures", len(pictures), "pictures"), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with progress.stage("Looking at pictures", len(pictures), "pictures"), ThreadPoolExecutor(threads()) as pool:
         for batch, found in zip(batches, pool.map(look, batches), strict=True):
             bad |= found
             progress.advance(len(batch))

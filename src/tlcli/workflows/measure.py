@@ -10,7 +10,8 @@ from tlcli import runs
 from tlcli.data.index import Index, Picture
 from tlcli.data.layout import SplitName
 from tlcli.features.store import row_key
-from tlcli.heads.head import Head, Rows
+from tlcli.heads.head import Head
+from tlcli.heads.rows import Rows
 from tlcli.workflows.frozen_pass import FrozenPass
 
 if TYPE_CHECKING:
@@ -18,20 +19,23 @@ if TYPE_CHECKING:
 
 
 def split_rows(pictures: Sequence[Picture], labels: Sequence[str], views: Sequence[str], frozen: FrozenPass) -> Rows:
-    """Stored features of these pictures, view after view: features [N (K + 1), D]."""
+    """Stored features of these pictures, view after view: N (K + 1) rows."""
     numbers = {label: number for number, label in enumerate(labels)}
     units = {unit: number for number, unit in enumerate(dict.fromkeys(p.group for p in pictures))}
     keys = [row_key(picture.sha256, view) for view in views for picture in pictures]
     return Rows(
-        features=frozen.store.read(keys),
         labels=np.tile(np.array([numbers[p.label] for p in pictures], np.int64), len(views)),
         units=np.tile(np.array([units[p.group] for p in pictures], np.int64), len(views)),
+        width=frozen.row.features,
+        read=frozen.store.reader(keys),
     )
 
 
-def predict_split(pictures: Sequence[Picture], frozen: FrozenPass, head: Head) -> "NDArray[np.float64]":
+def predict_split(index: Index, split: SplitName, frozen: FrozenPass, head: Head) -> "NDArray[np.float64]":
     """Probabilities [N, L] from the stored features of plain pictures."""
-    return head.probabilities(frozen.store.read(row_key(p.sha256, frozen.views[0]) for p in pictures))
+    rows = split_rows(index.of(split), index.labels, frozen.views[:1], frozen)
+    blocks = [head.probabilities(features) for _, features in rows.blocks()]
+    return np.concatenate(blocks) if blocks else np.empty((0, len(index.labels)))
 
 
 def measured(index: Index, split: SplitName, probabilities: "NDArray[np.float64]") -> dict[str, Any]:

@@ -19,7 +19,8 @@ from tlcli.data.index import Index
 from tlcli.data.layout import SplitName
 from tlcli.disk import write_text
 from tlcli.features.extract import Extraction
-from tlcli.heads.head import Fit, Rows
+from tlcli.heads.head import Fit
+from tlcli.heads.rows import Rows
 from tlcli.progress import SILENT, Progress
 from tlcli.tensorflow_start import start_tensorflow
 from tlcli.workflows.dataset import indexed
@@ -62,8 +63,14 @@ class _Clock:
         self.seconds[name] = round(perf_counter() - started, 3)
 
 
-def train(loaded: Loaded, runs_dir: Path, progress: Progress = SILENT) -> Trained:
+def train(loaded: Loaded, runs_dir: Path, verify: bool = False, progress: Progress = SILENT) -> Trained:
     """Trains a head for the config; measures training and validation pictures, never the test ones.
+
+    Args:
+        loaded: the config.
+        runs_dir: where the run's folder is made.
+        verify: read every picture for its digest, also those that look as they did before.
+        progress: told of the stages.
 
     Raises:
         DataError: the pictures are missing or unfit.
@@ -71,13 +78,13 @@ def train(loaded: Loaded, runs_dir: Path, progress: Progress = SILENT) -> Traine
         ResourceError: the disk is full.
     """
     with runs.new_run(runs_dir.absolute(), loaded.name) as folder:  # first, since it may not be writable
-        return _train(loaded, folder, progress)
+        return _train(loaded, folder, verify, progress)
 
 
-def _train(loaded: Loaded, folder: Path, progress: Progress) -> Trained:
+def _train(loaded: Loaded, folder: Path, verify: bool, progress: Progress) -> Trained:
     clock, config = _Clock(), loaded.config
     with clock.stage("index"), progress.stage("Reading the pictures' digests"):
-        index = indexed(config.dataset, loaded.given)
+        index = indexed(config.dataset, loaded.given, verify)
     for note in index.notes:
         progress.note(note)
     with clock.stage("features"):
@@ -86,7 +93,7 @@ def _train(loaded: Loaded, folder: Path, progress: Progress) -> Trained:
     with clock.stage("head"):
         fit = _fitted(index, frozen, config, progress)
     with clock.stage("measure"):
-        predictions = {split: predict_split(index.of(split), frozen, fit.head) for split in _LOOKED_AT}
+        predictions = {split: predict_split(index, split, frozen, fit.head) for split in _LOOKED_AT}
         metrics = {split: measured(index, split, rows) for split, rows in predictions.items()}
     with clock.stage("write"):
         _write(folder, resolved(config, frozen), index, frozen, fit, metrics, predictions)

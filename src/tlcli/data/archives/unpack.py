@@ -16,8 +16,9 @@ from tlcli.data.archives.opened import opened
 from tlcli.disk import need_room
 from tlcli.errors import DataError
 from tlcli.progress import SILENT, Progress
+from tlcli.threads import threads
 
-_THREADS = min(4, os.cpu_count() or 1)
+_MOST_THREADS = 4
 _BATCH = 250
 """Members that a thread takes at once: fewer cost time in handing over, more make progress jump."""
 _FREE_OF_RATIO = 2**26
@@ -220,7 +221,7 @@ def _write(reader: Archive, files: Sequence[_File], target: Path, progress: Prog
                 digests[paths[member.name]] = _save(chunks, f"{target}/{paths[member.name]}")
                 progress.advance()
         return digests
-    pool = ThreadPoolExecutor(_THREADS)
+    pool = ThreadPoolExecutor(min(_MOST_THREADS, threads()))
     try:
         batches = [pool.submit(write, members[start : start + _BATCH]) for start in range(0, len(members), _BATCH)]
         left = set(batches)

@@ -12,6 +12,7 @@ import openvino
 
 from tlcli.backbones.export_ir import Exported
 from tlcli.disk import cache_folder, sha256_file, write_text
+from tlcli.threads import threads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,6 +59,7 @@ class OpenVINOEngine:
             "CACHE_DIR": str(folder),
             "PERFORMANCE_HINT": "THROUGHPUT",
             "INFERENCE_PRECISION_HINT": precision,
+            "INFERENCE_NUM_THREADS": str(threads()),
         }
         with _checked(folder):
             self._compiled = openvino.Core().compile_model(exported.xml, "CPU", settings)

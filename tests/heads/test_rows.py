@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tlcli.heads.head import Head
+from tlcli.heads.rows import BLOCK_ROWS, Rows, Standard
+
+RANDOM = np.random.default_rng(7)
+FEATURES = RANDOM.normal(3, 2, (20, 5)).astype(np.float32)
+
+
+def rows_of(features: NDArray[np.float32]) -> Rows:
+    return Rows.of(features, np.arange(len(features)) % 2)
+
+
+def test_blocks_give_every_row_once_in_order_and_never_more_than_their_size() -> None:
+    many = RANDOM.normal(0, 1, (2 * BLOCK_ROWS + 5, 3)).astype(np.float32)
+    blocks = list(rows_of(many).blocks())
+    assert [len(features) for _, features in blocks] == [BLOCK_ROWS, BLOCK_ROWS, 5]
+    assert all(np.array_equal(many[place], features) for place, features in blocks)
+
+
+def test_what_is_done_to_a_block_is_not_done_to_the_rows() -> None:
+    rows = rows_of(FEATURES.copy())
+    for _, block in rows.blocks():
+        block[:] = 0
+    assert np.array_equal(rows.features(), FEATURES)
+
+
+def test_rows_taken_keep_their_labels_and_units() -> None:
+    rows = Rows.of(FEATURES, np.arange(20), np.arange(20) // 4)
+    some = rows.take(np.array([7, 2, 19]))
+    assert np.array_equal(some.features(), FEATURES[[7, 2, 19]])
+    assert some.labels.tolist() == [7, 2, 19]
+    assert some.units.tolist() == [1, 0, 4]
+
+
+def test_standardised_rows_have_mean_0_and_spread_1() -> None:
+    many = RANDOM.normal(3, 2, (3 * BLOCK_ROWS, 5)).astype(np.float32)
+    rows = rows_of(many)
+    found = Standard.of(rows, standardize=True).rows(rows).features().astype(np.float64)
+    assert found.mean(axis=0) == pytest.approx(np.zeros(5), abs=1e-6)
+    assert found.std(axis=0) == pytest.approx(np.ones(5), rel=1e-6)
+
+
+def test_without_standardising_rows_stay_as_they_are() -> None:
+    rows = rows_of(FEATURES)
+    assert np.array_equal(Standard.of(rows, standardize=False).rows(rows).features(), FEATURES)
+
+
+def test_a_feature_that_never_moves_becomes_0_and_is_not_blown_up() -> None:
+    rows = rows_of(np.full((10, 1), 0.1, np.float32))
+    standard = Standard.of(rows, standardize=True)
+    assert standard.spread.tolist() == [1]
+    assert np.abs(standard.rows(rows).features()).max() < 1e-7
+
+
+@pytest.mark.parametrize("units", [1, 4])
+def test_a_folded_head_on_plain_features_equals_the_fitted_one_on_standardised_features(units: int) -> None:
+    rows = rows_of(FEATURES)
+    standard = Standard.of(rows, standardize=True)
+    fitted = Head(RANDOM.normal(0, 1, (5, units)).astype(np.float32), RANDOM.normal(0, 1, units).astype(np.float32))
+    folded = standard.fold(fitted.weights, fitted.bias)
+    on_standardised = fitted.probabilities(standard.rows(rows).features())
+    assert folded.weights.dtype == folded.bias.dtype == np.float32
+    assert folded.weights.shape == (5, units)
+    assert folded.probabilities(FEATURES) == pytest.approx(on_standardised, abs=1e-5)
