@@ -124,9 +124,7 @@ def decode(data: bytes, preparation: Preparation) -> Image.Image:
         with Image.open(io.BytesIO(data), formats=preparation.formats) as image:
             _check_size(image.size, preparation)
             if (scale := _scale(image.size, preparation)) > 1:
-                image.draft(
-                    None, (max(1, image.width // scale), max(1, image.height // scale))
-                )  # does it to JPEGs only
+                image.draft(None, (max(1, image.width // scale), max(1, image.height // scale)))  # JPEGs only
             image.load()  # verify() passes truncated JPEGs; only reading every pixel finds them
             return _rgb(_upright(image), preparation.background)
     except (BadPictureError, MemoryError):
@@ -159,8 +157,8 @@ def _scale(size: tuple[int, int], preparation: Preparation) -> int:
 
 
 _SPARE = 1.25
-"""How much larger than needed a shrunken JPEG stays, at least. Pixels then differ from those of one decoded whole by 1.8
-levels in the mean, as much as bilinear resizing does from bicubic; with 1 it would be 2.8, with 2 it is 0.8."""
+"""How much larger than needed a shrunken JPEG stays, at least. Pixels then differ from those of one decoded whole by
+1.8 levels in the mean, as much as bilinear resizing does from bicubic; with 1 it would be 2.8, with 2 it is 0.8."""
 
 
 def _upright(image: Image.Image) -> Image.Image:
