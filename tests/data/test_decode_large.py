@@ -74,6 +74,29 @@ def test_the_thinnest_picture_is_no_trouble() -> None:
         assert picture(saved(Image.new("RGB", size, (200, 30, 90))), Preparation(64, "pad")).shape == (64, 64, 3)
 
 
+def middles(pixels: "NDArray[np.uint8]") -> tuple[float, float]:
+    """Where the light's centre of mass lies, in pixels from the middle."""
+    levels = pixels.astype(float).sum(axis=2)
+    across = np.arange(len(levels)) - (len(levels) - 1) / 2
+    return float(levels.sum(0) @ across / levels.sum()), float(levels.sum(1) @ across / levels.sum())
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("resize", ["crop", "pad", "squash"])
+def test_it_stays_where_it_was_though_the_last_block_is_not_full(
+    resize: Any, orientation: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A width of 8 n + 1 has a last block of one column; taken for a whole one, all would move."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    gradient = np.linspace(0, 255, 1041)[None, :, None] + np.linspace(0, 255, 809)[:, None, None]
+    image = Image.fromarray((gradient / 2).repeat(3, axis=2).astype(np.uint8))
+    data = saved(image, quality=95, exif=exif)
+    preparation = Preparation(64, resize)
+    ours, theirs = picture(data, preparation), whole(data, preparation, monkeypatch)
+    assert middles(ours) == pytest.approx(middles(theirs), abs=0.05)
+
+
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"exif": "rotated"}])
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 def test_every_kind_of_jpeg_is_shrunk_alike(

@@ -6,6 +6,7 @@ Shapes: S is the side in pixels; arrays are uint8 [S, S, 3], RGB, levels 0..255.
 
 import io
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,6 +16,9 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom, in pixels."""
 
 DECODER_VERSION = 2
 """Part of every feature's key: raise it when the pixels that come out change."""
@@ -58,7 +62,7 @@ def picture(data: bytes, preparation: Preparation) -> "NDArray[np.uint8]":
     Raises:
         BadPictureError: the bytes are no picture of an allowed format, broken, or larger than the limits.
     """
-    return np.asarray(to_size(decode(data, preparation), preparation))
+    return np.asarray(to_size(*_decoded(data, preparation, _scale), preparation))
 
 
 def read(path: Path, preparation: Preparation) -> bytes:
@@ -111,11 +115,19 @@ def _check_bytes(count: int, limits: Preparation) -> None:
 
 
 def decode(data: bytes, preparation: Preparation) -> Image.Image:
-    """The first frame, upright, as RGB, with every pixel read; a JPEG far larger than needed comes out smaller.
+    """The first frame, upright, as RGB, with every pixel read.
 
     Raises:
         BadPictureError: see :func:`picture`.
     """
+    return _decoded(data, preparation, lambda _size, _preparation: 1)[0]
+
+
+def _decoded(
+    data: bytes, preparation: Preparation, scale: Callable[[tuple[int, int], Preparation], int]
+) -> tuple[Image.Image, Box]:
+    """The first frame, upright, as RGB, shrunk where it is a JPEG and ``scale`` says so; and where in it the picture
+    lies, as its last blocks may reach over the edge by a part of a pixel."""
     if not data:
         raise BadPictureError("the file is empty")
     _check_bytes(len(data), preparation)
@@ -123,10 +135,12 @@ def decode(data: bytes, preparation: Preparation) -> Image.Image:
     try:
         with Image.open(io.BytesIO(data), formats=preparation.formats) as image:
             _check_size(image.size, preparation)
-            if (scale := _scale(image.size, preparation)) > 1:
-                image.draft(None, (max(1, image.width // scale), max(1, image.height // scale)))  # JPEGs only
+            by = scale(image.size, preparation)
+            shrunk = image.draft(None, (max(1, image.width // by), max(1, image.height // by))) if by > 1 else None
+            box: Box = shrunk[1] if shrunk else (0, 0, *image.size)
             image.load()  # verify() passes truncated JPEGs; only reading every pixel finds them
-            return _rgb(_upright(image), preparation.background)
+            upright, box = _upright(image, box)
+            return _rgb(upright, preparation.background), box
     except (BadPictureError, MemoryError):
         raise
     except UnidentifiedImageError as error:
@@ -161,12 +175,21 @@ _SPARE = 1.25
 1.8 levels in the mean, as much as bilinear resizing does from bicubic; with 1 it would be 2.8, with 2 it is 0.8."""
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _upright(image: Image.Image, box: Box) -> tuple[Image.Image, Box]:
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # noqa: BLE001 - broken EXIF raises almost any type, and says nothing about the pixels, read by now
-        return image
-    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+        return image, box
+    if orientation not in _UPRIGHT:
+        return image, box
+    _, _, right, bottom = box  # it begins at (0, 0)
+    left, top = image.width - right, image.height - bottom  # as seen from the other side
+    turned = {
+        2: (left, 0, image.width, bottom), 3: (left, top, *image.size), 4: (0, top, right, image.height),
+        5: (0, 0, bottom, right), 6: (top, 0, image.height, right), 7: (top, left, image.height, image.width),
+        8: (0, left, bottom, image.width),
+    }  # fmt: skip
+    return image.transpose(_UPRIGHT[orientation]), turned[orientation]
 
 
 def _rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
@@ -191,24 +214,26 @@ def _stretched(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.rint(scaled).astype(np.uint8)).convert("RGB")
 
 
-def to_size(image: Image.Image, preparation: Preparation) -> Image.Image:
-    """An RGB picture of ``size`` x ``size`` pixels, by the preparation's ``resize``.
+def to_size(image: Image.Image, box: Box, preparation: Preparation) -> Image.Image:
+    """What lies in the box of an RGB picture, as one of ``size`` x ``size`` pixels, by the preparation's ``resize``.
 
     ``crop`` keeps the aspect and cuts the centre square of ``crop_fraction`` times the shorter side; ``pad`` keeps the
     aspect and fills the borders; ``squash`` distorts. Bicubic with antialiasing, as the published evaluations use it.
     """
-    width, height = image.size
+    left, top, right, bottom = box
+    width, height = right - left, bottom - top
     side = preparation.size
     if preparation.resize == "squash":
-        return image.resize((side, side), Image.Resampling.BICUBIC)
+        return image.resize((side, side), Image.Resampling.BICUBIC, box)
     if preparation.resize == "pad":
         longer = max(width, height)
         inner = max(1, round(width / longer * side)), max(1, round(height / longer * side))
         padded = Image.new("RGB", (side, side), preparation.background)
         padded.paste(
-            image.resize(inner, Image.Resampling.BICUBIC), (round((side - inner[0]) / 2), round((side - inner[1]) / 2))
+            image.resize(inner, Image.Resampling.BICUBIC, box),
+            (round((side - inner[0]) / 2), round((side - inner[1]) / 2)),
         )
         return padded
     cut = min(width, height) * preparation.crop_fraction
-    left, top = (width - cut) / 2, (height - cut) / 2
-    return image.resize((side, side), Image.Resampling.BICUBIC, box=(left, top, left + cut, top + cut))
+    left, top = left + (width - cut) / 2, top + (height - cut) / 2
+    return image.resize((side, side), Image.Resampling.BICUBIC, (left, top, left + cut, top + cut))
