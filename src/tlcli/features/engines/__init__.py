@@ -12,7 +12,7 @@ from tlcli.backbones.catalog import Backbone
 from tlcli.backbones.weights import Weights
 from tlcli.errors import ModelError
 from tlcli.progress import SILENT, Progress
-from tlcli.tensorflow_start import start_tensorflow
+from tlcli.heavy import start_tensorflow
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -5,17 +5,19 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import openvino
 
 from tlcli.backbones.export_ir import Exported
 from tlcli.disk import cache_folder, sha256_file, write_text
+from tlcli.heavy import start_openvino
 from tlcli.threads import threads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+openvino = start_openvino()
 
 
 def has_bf16() -> bool:
@@ -68,7 +70,7 @@ class OpenVINOEngine:
         """See :class:`tlcli.features.engines.Engine`."""
         count = self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         idle = [self._compiled.create_infer_request() for _ in range(count)]
-        busy: deque[openvino.InferRequest] = deque()
+        busy: deque[Any] = deque()
         for picture in pictures:  # uint8 [S, S, 3]
             if idle:
                 request = idle.pop()
@@ -81,7 +83,7 @@ class OpenVINOEngine:
             yield _result(request)
 
 
-def _result(request: openvino.InferRequest) -> "NDArray[np.float32]":
+def _result(request: Any) -> "NDArray[np.float32]":
     request.wait()
     features: NDArray[np.float32] = request.get_output_tensor().data[0].astype(np.float32)  # [1, D] -> [D], a copy
     return features
