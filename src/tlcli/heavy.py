@@ -26,7 +26,7 @@ def start_tensorflow() -> None:
 
 
 def start_openvino() -> Any:
-    """OpenVINO, imported without what converts other libraries' models: 0.06 s instead of 0.2, of predict's one second."""
+    """OpenVINO, imported without what converts models for it: 0.06 s instead of 0.2, of predict's one second."""
     converter = "openvino.tools.ovc"
     hidden = sys.modules.setdefault(converter, None) is None  # type: ignore[arg-type] # taken for not installed
     try:

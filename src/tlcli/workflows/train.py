@@ -21,8 +21,8 @@ from tlcli.disk import write_text
 from tlcli.features.extract import Extraction
 from tlcli.heads.head import Fit
 from tlcli.heads.rows import Rows
-from tlcli.progress import SILENT, Progress
 from tlcli.heavy import start_tensorflow
+from tlcli.progress import SILENT, Progress
 from tlcli.workflows.dataset import indexed
 from tlcli.workflows.frozen_pass import FrozenPass, open_pass, resolved, usable
 from tlcli.workflows.measure import measured, predict_split, split_rows, write_predictions

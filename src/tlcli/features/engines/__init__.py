@@ -11,8 +11,8 @@ import numpy as np
 from tlcli.backbones.catalog import Backbone
 from tlcli.backbones.weights import Weights
 from tlcli.errors import ModelError
-from tlcli.progress import SILENT, Progress
 from tlcli.heavy import start_tensorflow
+from tlcli.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
