@@ -14,7 +14,7 @@ from tlcli.backbones.weights import Weights
 from tlcli.disk import cache_folder, sha256_file, sync_folder, write_text
 from tlcli.progress import SILENT, Progress
 
-EXPORT_VERSION = 1
+EXPORT_VERSION = 2
 """Part of the digest: raise it when the graph that is written changes."""
 
 _FILES = ("model.xml", "model.bin")

@@ -54,13 +54,17 @@ def _write_ir(model: object, out: Path, size: int) -> None:
     """Bytes in and one picture at a time, fixed in the graph, so that a compiled graph can be cached by its file."""
     import openvino
 
+    from tlcli.backbones.straighten import straighten  # noqa: PLC0415 - imports OpenVINO
+
     raw = out / "raw.xml"
     model.export(str(raw), format="openvino", verbose=False)  # type: ignore[attr-defined]
     graph = openvino.Core().read_model(raw)
     graph.reshape([1, size, size, 3])
     steps = openvino.preprocess.PrePostProcessor(graph)
     steps.input().tensor().set_element_type(openvino.Type.u8)
-    openvino.save_model(steps.build(), out / "model.xml", compress_to_fp16=False)
+    graph = steps.build()
+    straighten(graph)
+    openvino.save_model(graph, out / "model.xml", compress_to_fp16=False)
     for suffix in (".xml", ".bin"):
         raw.with_suffix(suffix).unlink()
 
