@@ -4,12 +4,11 @@ Importing this module is cheap; only its ``main`` imports Keras.
 """
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 from tlcli.backbones.catalog import CATALOG
+from tlcli.backbones.own_process import run_module
 from tlcli.errors import ModelError
 
 
@@ -23,14 +22,8 @@ def run_job(request: dict[str, object], name: str) -> None:
     Raises:
         ModelError: the weights do not fit, or the process failed.
     """
-    environment = {**os.environ, "KERAS_BACKEND": "openvino", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    # -P: a keras.py or json.py in the user's current folder is not ours to run
-    command = [sys.executable, "-P", "-m", "tlcli.backbones.keras_process", json.dumps(request)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode == ModelError.exit_code:
-        raise ModelError(done.stderr.strip().splitlines()[-1])
-    if done.returncode:
-        raise ModelError(f"Converting {name} failed (exit {done.returncode}):\n{done.stderr.strip()[-2000:]}")
+    environment = {"KERAS_BACKEND": "openvino", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    run_module("tlcli.backbones.keras_process", request, environment, f"Converting {name}")
 
 
 def main() -> None:
