@@ -37,6 +37,8 @@ def processor(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
         ("auto", "auto", False, EngineChoice("openvino", "f32", OPENVINO)),
         ("auto", "f32", True, EngineChoice("openvino", "f32", OPENVINO)),
         ("auto", "bf16", True, EngineChoice("openvino", "bf16", OPENVINO)),
+        ("auto", "int8", True, EngineChoice("openvino", "int8", OPENVINO)),
+        ("openvino", "int8", False, EngineChoice("openvino", "int8", OPENVINO)),
         ("openvino", "auto", True, EngineChoice("openvino", "bf16", OPENVINO)),
         ("openvino", "f32", False, EngineChoice("openvino", "f32", OPENVINO)),
         ("keras", "auto", True, EngineChoice("keras", "f32", TENSORFLOW)),
@@ -56,6 +58,14 @@ def test_bf16_is_refused_where_the_processor_has_none(processor: Callable[[bool]
     processor(False)
     with pytest.raises(ModelError, match=r"precision is bf16.*no bfloat16; allowed: auto, f32"):
         choose_engine(engine, "bf16")
+
+
+def test_int8_is_refused_with_keras(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ModelError, match=r"int8, which engine keras does not have; set backbone.engine=openvino"):
+        choose_engine("keras", "int8")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ModelError, match="pip install openvino"):
+        choose_engine("auto", "int8")
 
 
 def test_without_openvino_auto_is_keras(monkeypatch: pytest.MonkeyPatch) -> None:

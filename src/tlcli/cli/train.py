@@ -77,6 +77,6 @@ def _show(screen: Screen, trained: "Trained") -> None:
 def _agreement_line(found: dict[str, Any]) -> str:
     return (
         f"int8 against {found['against']}, {found['pictures']:,} pictures: cosine {found['cosine_mean']:.4f} (least "
-        f"{found['cosine_least']:.4f}), {found['label_agreement']:.1%} of labels alike, accuracy {found['accuracy']:.4f} "
-        f"and {found['float_accuracy']:.4f}"
+        f"{found['cosine_least']:.4f}), {found['label_agreement']:.1%} of labels alike, accuracy "
+        f"{found['accuracy']:.4f} and {found['float_accuracy']:.4f}"
     )

@@ -1,8 +1,8 @@
 """Which pictures are taken for a purpose, the same on every machine: by digest, spread over the classes."""
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from tlcli.data.decode import BadPictureError, Preparation, picture, read
@@ -14,18 +14,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def spread(pictures: Sequence[Picture], purpose: str) -> list[Picture]:
+def drawn(pictures: Iterable[Picture], purpose: str) -> list[Picture]:
+    """All different pictures, in an order that follows from their digests and the purpose alone."""
+    unique = {p.sha256: p for p in pictures}
+    return sorted(unique.values(), key=lambda p: hashlib.sha256(f"{purpose}:{p.sha256}".encode()).digest())
+
+
+def spread(pictures: Iterable[Picture], purpose: str) -> list[Picture]:
     """All different pictures in the order in which they are taken: one of each class, then a second of each, and so on.
 
-    A picture's place within its class follows from its digest and the purpose alone, so that others that come or go
-    move it little.
+    A picture's place within its class follows from its digest, so that others that come or go move it little.
     """
-    unique = {p.sha256: p for p in pictures}
-    ranked: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
-    for sha256, one in unique.items():
-        ranked[one.label].append((hashlib.sha256(f"{purpose}:{sha256}".encode()).hexdigest(), sha256))
-    turns = [(turn, *entry) for of_class in ranked.values() for turn, entry in enumerate(sorted(of_class))]
-    return [unique[sha256] for _, _, sha256 in sorted(turns)]
+    taken: Counter[str] = Counter()
+    turns: list[tuple[int, int, Picture]] = []
+    for place, one in enumerate(drawn(pictures, purpose)):
+        turns.append((taken[one.label], place, one))
+        taken[one.label] += 1
+    return [one for _, _, one in sorted(turns, key=lambda turn: turn[:2])]
 
 
 def decoded(pictures: Sequence[Picture], count: int, preparation: Preparation) -> "dict[str, NDArray[np.uint8]]":

@@ -13,7 +13,7 @@ from tlcli.config.schema import Config
 from tlcli.data.index import Index, Picture
 from tlcli.errors import DataError, ModelError
 from tlcli.evaluation.agreement import cosines, label_agreement
-from tlcli.features.calibration import decoded, spread
+from tlcli.features.calibration import decoded, drawn, spread
 from tlcli.features.engines import choose_engine
 from tlcli.features.key import FeatureKey, preparation_digest
 from tlcli.features.store import Store, row_key
@@ -91,7 +91,7 @@ def check_features(index: Index, frozen: FrozenPass, config: Config, progress: P
     if frozen.exact is None:
         return None
     limits = config.backbone.int8
-    chosen = spread(index.of("validation") or index.of("train"), "agreement")[: limits.sample]
+    chosen = drawn(index.of("validation") or index.of("train"), "agreement")[: limits.sample]
     done = frozen.run(chosen, frozen.views[:1], progress)
     bad = done.bad | frozen.exact.run(chosen, frozen.views[:1], progress).bad
     pictures = tuple(p for p in chosen if p.sha256 not in bad)
