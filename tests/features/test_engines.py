@@ -89,6 +89,20 @@ def test_has_bf16_is_what_openvino_says_of_this_processor() -> None:
     assert isinstance(openvino_engine.has_bf16(), bool)
 
 
+@pytest.mark.parametrize(
+    ("flags", "fast"), [("fma avx2", False), ("avx512_vnni", True), ("avx_vnni", True), ("amx_int8", True)]
+)
+def test_byte_arithmetic_is_what_the_system_says_of_this_processor(
+    monkeypatch: pytest.MonkeyPatch, flags: str, fast: bool
+) -> None:
+    monkeypatch.setattr(openvino_engine.platform, "machine", lambda: "x86_64")  # type: ignore[attr-defined]
+    monkeypatch.setattr(Path, "is_file", lambda self: True)
+    monkeypatch.setattr(Path, "read_text", lambda self: f"flags : {flags}\n")
+    assert engines.int8_is_fast() is fast
+    monkeypatch.setattr(openvino_engine.platform, "machine", lambda: "arm64")  # type: ignore[attr-defined]
+    assert engines.int8_is_fast()
+
+
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")

@@ -14,7 +14,7 @@ from tlcli.data.index import Index, Picture
 from tlcli.errors import DataError, ModelError
 from tlcli.evaluation.agreement import cosines, label_agreement
 from tlcli.features.calibration import decoded, drawn, spread
-from tlcli.features.engines import choose_engine
+from tlcli.features.engines import choose_engine, int8_is_fast
 from tlcli.features.key import FeatureKey, preparation_digest
 from tlcli.features.store import Store, row_key
 from tlcli.heads.head import Head
@@ -44,6 +44,8 @@ def open_pass_for(
     made = _quantized(exact, index, config.backbone.int8.calibration_pictures, progress, recorded)
     if recorded and made.sha256 != recorded.graph_sha256:
         progress.note("The backbone was quantised anew, and is not bit for bit as it was: answers may differ slightly.")
+    if not int8_is_fast():
+        progress.note("This processor has no VNNI instructions: int8 works, and may be no faster than float32.")
     choice = choose_engine("openvino", "int8")
     key = FeatureKey(exact.preparation, exact.row, exact.weights.sha256, exact.pooling, choice, made.sha256)
     store = Store(key.digest(), exact.row.features, progress)

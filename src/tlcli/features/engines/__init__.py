@@ -87,6 +87,13 @@ def open_engine(
     return _ENGINES[choice.engine](choice.precision, row, size, pooling, weights, progress)
 
 
+def int8_is_fast() -> bool:
+    """Whether int8 can be expected to be faster than float here."""
+    from tlcli.features.engines.openvino import has_int8  # noqa: PLC0415
+
+    return has_int8()
+
+
 def open_quantized(graph: Exported) -> Engine:
     """Opens a quantised backbone; what its graph leaves in float is computed in float32, the same on all processors."""
     from tlcli.features.engines.openvino import OpenVINOEngine  # noqa: PLC0415
