@@ -6,6 +6,7 @@ import os
 import pickle
 import struct
 from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 from typing import Any, get_args
 
@@ -40,6 +41,11 @@ def fields(labels: tuple[str, ...] = ("cat", "dog")) -> dict[str, Any]:
         },
         "preparation": {"decoder_version": DECODER_VERSION, **vars(PREPARATION)},
     }
+
+
+def quantized() -> dict[str, Any]:
+    """What a run of precision int8 says of its backbone beside the other fields."""
+    return {"precision": "int8", "quantized": {"graph_sha256": "ab" * 32, "calibration": ("cd" * 32, "ef" * 32)}}
 
 
 def some_head(units: int = 1) -> Head:
@@ -112,6 +118,26 @@ def test_equal_bundles_are_equal_files(model: Path, tmp_path: Path) -> None:
     save_bundle(tmp_path / "again", fields(), some_head())
     for name in ("head.safetensors", "manifest.json"):
         assert (tmp_path / "again" / name).read_bytes() == (model / name).read_bytes()
+
+
+def test_int8_names_its_graph_and_the_pictures_that_made_it(tmp_path: Path) -> None:
+    given = fields()
+    given["backbone"].update(quantized())
+    save_bundle(tmp_path / "model", given, some_head())
+    record = load_bundle(tmp_path / "model").manifest.backbone
+    assert record.quantized is not None
+    assert (record.precision, record.quantized.graph_sha256) == ("int8", "ab" * 32)
+    assert record.quantized.calibration == ("cd" * 32, "ef" * 32)
+
+
+@pytest.mark.parametrize("change", [{"precision": "int8"}, {"quantized": quantized()["quantized"]}])
+def test_int8_and_its_graph_come_together(model: Path, change: dict[str, Any]) -> None:
+    changed(model, lambda manifest: manifest["backbone"].update(change))
+    assert "precision int8 and quantized belong together" in refusal(model)
+
+
+def test_other_precisions_have_manifests_as_before(model: Path) -> None:
+    assert "quantized" not in (model / "manifest.json").read_text()
 
 
 def test_bundle_can_be_moved(model: Path, tmp_path: Path) -> None:
@@ -229,7 +255,10 @@ WRONG_VALUES: dict[str, list[object]] = {
     "backbone.weights_sha256": ["", "x" * 64, "../../x", None],
     "backbone.pooling": ["mean", "AVG", None],
     "backbone.engine": ["torch", "pickle", None],
-    "backbone.precision": ["int8", "f16", None],
+    "backbone.precision": ["int4", "f16", None],
+    "backbone.quantized": [5, [], {}, "x"],
+    "backbone.quantized.graph_sha256": ["", "../../x", None],
+    "backbone.quantized.calibration": [[], ["x"], None, "ab" * 32],
     "preparation": [None, []],
     "preparation.size": [0, -1, 4097, 96.5, "96", True, None, 10**30],
     "preparation.resize": ["stretch", None],
@@ -245,8 +274,14 @@ WRONG_VALUES: dict[str, list[object]] = {
 
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in WRONG_VALUES.items() for value in values])
 def test_wrong_value_is_named(model: Path, key: str, value: object) -> None:
-    section, _, name = key.rpartition(".")
-    changed(model, lambda m: (m[section] if section else m).update({name: value}))
+    *sections, name = key.split(".")
+
+    def change(manifest: dict[str, Any]) -> None:
+        if "quantized" in sections:
+            manifest["backbone"].update(quantized(), precision="int8")
+        reduce(lambda node, section: node[section], sections, manifest).update({name: value})
+
+    changed(model, change)
     assert f"is not a valid manifest: {key}" in refusal(model)
 
 

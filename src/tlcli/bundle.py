@@ -7,12 +7,12 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import safetensors
 import safetensors.numpy
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tlcli.backbones.catalog import CATALOG, Backbone
 from tlcli.backbones.weights import Weights
@@ -32,6 +32,14 @@ class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class QuantizedRecord(_Strict):
+    """The quantised graph of precision int8."""
+
+    graph_sha256: _Sha256
+    calibration: Annotated[tuple[_Sha256, ...], Field(min_length=1, max_length=1000)]
+    """sha256 of the pictures it was quantised with."""
+
+
 class BackboneRecord(_Strict):
     """Which frozen network the head sits on."""
 
@@ -41,7 +49,15 @@ class BackboneRecord(_Strict):
     weights_sha256: _Sha256
     pooling: Literal["avg", "max"]
     engine: Literal["openvino", "keras"]
-    precision: Literal["f32", "bf16"]
+    precision: Literal["f32", "bf16", "int8"]
+    quantized: QuantizedRecord | None = None
+    """Of precision int8, and of no other."""
+
+    @model_validator(mode="after")
+    def _quantized_if_int8(self) -> Self:
+        if (self.precision == "int8") != (self.quantized is not None):
+            raise ValueError("precision int8 and quantized belong together")
+        return self
 
 
 class PreparationRecord(_Strict):
@@ -105,7 +121,7 @@ def save_bundle(folder: Path, manifest_fields: dict[str, Any], head: Head) -> No
         temporary.write_bytes(data)
     head_sha256 = hashlib.sha256(data).hexdigest()
     manifest = Manifest(**{**manifest_fields, "format_version": FORMAT_VERSION, "head_sha256": head_sha256})
-    write_text(folder / "manifest.json", manifest.model_dump_json(indent=2) + "\n")
+    write_text(folder / "manifest.json", manifest.model_dump_json(indent=2, exclude_none=True) + "\n")
 
 
 def load_bundle(folder: Path) -> Bundle:

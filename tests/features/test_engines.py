@@ -37,6 +37,8 @@ def processor(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
         ("auto", "auto", False, EngineChoice("openvino", "f32", OPENVINO)),
         ("auto", "f32", True, EngineChoice("openvino", "f32", OPENVINO)),
         ("auto", "bf16", True, EngineChoice("openvino", "bf16", OPENVINO)),
+        ("auto", "int8", True, EngineChoice("openvino", "int8", OPENVINO)),
+        ("openvino", "int8", False, EngineChoice("openvino", "int8", OPENVINO)),
         ("openvino", "auto", True, EngineChoice("openvino", "bf16", OPENVINO)),
         ("openvino", "f32", False, EngineChoice("openvino", "f32", OPENVINO)),
         ("keras", "auto", True, EngineChoice("keras", "f32", TENSORFLOW)),
@@ -58,6 +60,14 @@ def test_bf16_is_refused_where_the_processor_has_none(processor: Callable[[bool]
         choose_engine(engine, "bf16")
 
 
+def test_int8_is_refused_with_keras(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ModelError, match=r"int8, which engine keras does not have; set backbone.engine=openvino"):
+        choose_engine("keras", "int8")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ModelError, match="pip install openvino"):
+        choose_engine("auto", "int8")
+
+
 def test_without_openvino_auto_is_keras(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert choose_engine("auto", "auto") == EngineChoice("keras", "f32", TENSORFLOW)
@@ -77,6 +87,20 @@ def test_an_engine_that_is_not_installed_is_refused_with_the_command(
 
 def test_has_bf16_is_what_openvino_says_of_this_processor() -> None:
     assert isinstance(openvino_engine.has_bf16(), bool)
+
+
+@pytest.mark.parametrize(
+    ("flags", "fast"), [("fma avx2", False), ("avx512_vnni", True), ("avx_vnni", True), ("amx_int8", True)]
+)
+def test_byte_arithmetic_is_what_the_system_says_of_this_processor(
+    monkeypatch: pytest.MonkeyPatch, flags: str, fast: bool
+) -> None:
+    monkeypatch.setattr(openvino_engine.platform, "machine", lambda: "x86_64")  # type: ignore[attr-defined]
+    monkeypatch.setattr(Path, "is_file", lambda self: True)
+    monkeypatch.setattr(Path, "read_text", lambda self: f"flags : {flags}\n")
+    assert engines.int8_is_fast() is fast
+    monkeypatch.setattr(openvino_engine.platform, "machine", lambda: "arm64")  # type: ignore[attr-defined]
+    assert engines.int8_is_fast()
 
 
 @pytest.fixture(scope="module")

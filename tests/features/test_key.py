@@ -54,6 +54,16 @@ def test_what_only_limits_the_files_read_keeps_the_digest(name: str) -> None:
     assert changed.digest() == KEY.digest()
 
 
+def test_two_quantised_graphs_have_two_places() -> None:
+    assert replace(KEY, quantized="ef" * 32).digest() != replace(KEY, quantized="ab" * 32).digest()
+
+
+def test_the_preparations_digest_is_that_of_what_changes_pixels() -> None:
+    plain = key.preparation_digest(KEY.preparation)
+    for name, value in OTHER.items():
+        assert (key.preparation_digest(replace(KEY.preparation, **{name: value})) == plain) == (name in LIMITS)
+
+
 @pytest.mark.parametrize(
     "changed",
     [
@@ -62,11 +72,12 @@ def test_what_only_limits_the_files_read_keeps_the_digest(name: str) -> None:
         replace(KEY, backbone=replace(KEY.backbone, builder="DenseNet121")),
         replace(KEY, weights_sha256="cd" * 32),
         replace(KEY, pooling="max"),
+        replace(KEY, quantized="ef" * 32),
         replace(KEY, engine=replace(KEY.engine, engine="keras")),
         replace(KEY, engine=replace(KEY.engine, precision="f32")),
         replace(KEY, engine=replace(KEY.engine, version="2026.5.0")),
     ],
-    ids=["backbone", "scaling", "builder", "weights", "pooling", "engine", "precision", "version"],
+    ids=["backbone", "scaling", "builder", "weights", "pooling", "quantized", "engine", "precision", "version"],
 )
 def test_what_changes_the_network_changes_the_digest(changed: FeatureKey) -> None:
     assert changed.digest() != KEY.digest()

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -14,10 +15,11 @@ from tlcli.backbones.weights import Weights
 from tlcli.disk import cache_folder, sha256_file, sync_folder, write_text
 from tlcli.progress import SILENT, Progress
 
-EXPORT_VERSION = 1
+EXPORT_VERSION = 2
 """Part of the digest: raise it when the graph that is written changes."""
 
-_FILES = ("model.xml", "model.bin")
+GRAPH_FILES = ("model.xml", "model.bin")
+_DIGESTS = "digests.json"
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,12 @@ class Exported:
         """The graph; the weights lie beside it."""
         return self.folder / "model.xml"
 
+    @property
+    def sha256(self) -> str:
+        """Of the files of the graph, as they were written."""
+        digests = json.loads((self.folder / _DIGESTS).read_text())
+        return hashlib.sha256("".join(digests[name] for name in GRAPH_FILES).encode()).hexdigest()
+
 
 def exported(row: Backbone, size: int, pooling: str, weights: Weights, progress: Progress = SILENT) -> Exported:
     """The converted backbone, from the cache or made now (2 to 20 s).
@@ -40,33 +48,46 @@ def exported(row: Backbone, size: int, pooling: str, weights: Weights, progress:
     """
     if found := cached_export(row, size, pooling, weights.sha256):
         return found
-    folder = _folder(row, size, pooling, weights.sha256)
+    request = {"job": "export", "name": row.name, "size": size, "pooling": pooling, "weights": str(weights.path)}
     with progress.stage(f"Converting {row.name} for OpenVINO (once)"):
-        staging = folder.with_name(f".{folder.name}.{os.getpid()}")
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir(parents=True)
+        return kept(
+            export_folder(row, size, pooling, weights.sha256),
+            lambda staging: keras_process.run_job({**request, "out": str(staging)}, row.name),
+        )
+
+
+def kept(folder: Path, write: Callable[[Path], None], files: Sequence[str] = GRAPH_FILES) -> Exported:
+    """Makes a folder of the cache, whole or not at all; another process that makes the same may be first.
+
+    Args:
+        folder: its place.
+        write: writes the files into the folder it is given.
+        files: their names.
+    """
+    staging = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    try:
+        write(staging)
+        digests = {name: sha256_file(staging / name) for name in files}
+        write_text(staging / _DIGESTS, json.dumps(digests))
+        if folder.exists() and not is_whole(folder, files):
+            shutil.rmtree(folder)
         try:
-            request = {"job": "export", "name": row.name, "size": size, "pooling": pooling}
-            keras_process.run_job({**request, "weights": str(weights.path), "out": str(staging)}, row.name)
-            digests = {name: sha256_file(staging / name) for name in _FILES}
-            write_text(staging / "digests.json", json.dumps(digests))
-            if folder.exists():  # damaged
-                shutil.rmtree(folder)
-            try:
-                staging.replace(folder)
-            except OSError:  # another process was first
-                if not _is_whole(folder):
-                    raise
-            sync_folder(folder.parent)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            staging.replace(folder)
+        except OSError:  # another process was first
+            if not is_whole(folder, files):
+                raise
+        sync_folder(folder.parent)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
     return Exported(folder)
 
 
 def cached_export(row: Backbone, size: int, pooling: str, weights_sha256: str) -> Exported | None:
     """The converted backbone if it lies whole in the cache; the weights' own file is not needed for it."""
-    folder = _folder(row, size, pooling, weights_sha256)
-    return Exported(folder) if _is_whole(folder) else None
+    folder = export_folder(row, size, pooling, weights_sha256)
+    return Exported(folder) if is_whole(folder) else None
 
 
 def conversion_versions() -> dict[str, str]:
@@ -74,16 +95,17 @@ def conversion_versions() -> dict[str, str]:
     return {"export": str(EXPORT_VERSION), **{name: metadata.version(name) for name in ("keras", "openvino")}}
 
 
-def _folder(row: Backbone, size: int, pooling: str, weights_sha256: str) -> Path:
+def export_folder(row: Backbone, size: int, pooling: str, weights_sha256: str) -> Path:
     """Its place in the cache, named by all that the converted graph depends on."""
     depends = [conversion_versions(), row.name, row.builder, asdict(row.scaling), size, pooling, weights_sha256]
     digest = hashlib.sha256(json.dumps(depends).encode()).hexdigest()
     return cache_folder() / "backbones" / f"{row.name}-{digest[:16]}"
 
 
-def _is_whole(folder: Path) -> bool:
+def is_whole(folder: Path, files: Sequence[str] = GRAPH_FILES) -> bool:
+    """Whether the files of a folder of the cache are there, as they were written."""
     try:
-        digests = json.loads((folder / "digests.json").read_text())
-        return all(sha256_file(folder / name) == digests[name] for name in _FILES)
+        digests = json.loads((folder / _DIGESTS).read_text())
+        return all(sha256_file(folder / name) == digests[name] for name in files)
     except (OSError, ValueError, KeyError, TypeError):
         return False

@@ -4,12 +4,11 @@ Importing this module is cheap; only its ``main`` imports Keras.
 """
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 from tlcli.backbones.catalog import CATALOG
+from tlcli.backbones.own_process import run_module
 from tlcli.errors import ModelError
 
 
@@ -23,14 +22,8 @@ def run_job(request: dict[str, object], name: str) -> None:
     Raises:
         ModelError: the weights do not fit, or the process failed.
     """
-    environment = {**os.environ, "KERAS_BACKEND": "openvino", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    # -P: a keras.py or json.py in the user's current folder is not ours to run
-    command = [sys.executable, "-P", "-m", "tlcli.backbones.keras_process", json.dumps(request)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode == ModelError.exit_code:
-        raise ModelError(done.stderr.strip().splitlines()[-1])
-    if done.returncode:
-        raise ModelError(f"Converting {name} failed (exit {done.returncode}):\n{done.stderr.strip()[-2000:]}")
+    environment = {"KERAS_BACKEND": "openvino", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    run_module("tlcli.backbones.keras_process", request, environment, f"Converting {name}")
 
 
 def main() -> None:
@@ -54,13 +47,17 @@ def _write_ir(model: object, out: Path, size: int) -> None:
     """Bytes in and one picture at a time, fixed in the graph, so that a compiled graph can be cached by its file."""
     import openvino
 
+    from tlcli.backbones.straighten import straighten  # noqa: PLC0415 - imports OpenVINO
+
     raw = out / "raw.xml"
     model.export(str(raw), format="openvino", verbose=False)  # type: ignore[attr-defined]
     graph = openvino.Core().read_model(raw)
     graph.reshape([1, size, size, 3])
     steps = openvino.preprocess.PrePostProcessor(graph)
     steps.input().tensor().set_element_type(openvino.Type.u8)
-    openvino.save_model(steps.build(), out / "model.xml", compress_to_fp16=False)
+    graph = steps.build()
+    straighten(graph)
+    openvino.save_model(graph, out / "model.xml", compress_to_fp16=False)
     for suffix in (".xml", ".bin"):
         raw.with_suffix(suffix).unlink()
 

@@ -1,6 +1,6 @@
 """tlcli train."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tlcli.cli.options import (
     RUNS_DIR,
@@ -50,6 +50,7 @@ def train(
             "seconds": trained.seconds,
             "trainable_parameters": trained.trainable_parameters,
             "features": {"computed": trained.features.computed, "reused": trained.features.reused},
+            **({"agreement": trained.agreement} if trained.agreement else {}),
         }
     )
 
@@ -70,6 +71,16 @@ def _show(screen: Screen, trained: "Trained") -> None:
     screen.line(f"Head: {trained.trainable_parameters:,} trainable parameters; {how}")
     seconds = ", ".join(f"{stage} {value:.1f}" for stage, value in trained.seconds.items())
     screen.line(f"Features: {trained.features.computed:,} computed, {trained.features.reused:,} reused")
+    if trained.agreement:
+        screen.line(_agreement_line(trained.agreement))
     screen.line(f"Seconds: {seconds}")
     screen.bold(f"Validation accuracy {trained.metrics['validation']['accuracy']:.4f}")
     screen.line(f"Run: {trained.run_dir}")
+
+
+def _agreement_line(found: dict[str, Any]) -> str:
+    return (
+        f"int8 against {found['against']}, {found['pictures']:,} pictures: cosine {found['cosine_mean']:.4f} (least "
+        f"{found['cosine_least']:.4f}), {found['label_agreement']:.1%} of labels alike, accuracy "
+        f"{found['accuracy']:.4f} and {found['float_accuracy']:.4f}"
+    )

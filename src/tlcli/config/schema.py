@@ -68,6 +68,22 @@ class Augment(Section):
     """Another seed, other views."""
 
 
+class Int8(Section):
+    """precision int8: what the backbone is quantised with, and how close to the float features it must be."""
+
+    calibration_pictures: Annotated[int, Field(ge=8, le=1000)] = 64
+    """Training pictures that NNCF measures the ranges of activations on. More take longer (64: 20 s for
+    efficientnet_lite0) and help little; where pictures are very unlike one another, try 128."""
+    sample: Annotated[int, Field(ge=1, le=10000)] = 200
+    """Validation pictures that pass the backbone in float as well, to measure the agreement. Once: they are kept."""
+    min_cosine: Annotated[float, Field(ge=0, le=1)] = 0.95
+    """Mean cosine between int8 and float features of the sample below which train refuses, before the long pass."""
+    min_label_agreement: Annotated[float, Field(ge=0, le=1)] = 0.95
+    """Share of the sample that the fitted head must name alike on int8 and on float features."""
+    max_accuracy_drop: Annotated[float, Field(ge=0, le=1)] = 0.02
+    """By how much the head's accuracy on the sample may be lower on int8 features than on float ones."""
+
+
 class BackboneSection(Section):
     """The frozen pretrained network."""
 
@@ -79,8 +95,11 @@ class BackboneSection(Section):
     """How the last feature map becomes one vector."""
     engine: Literal["auto", "openvino", "keras"] = "auto"
     """What runs it. auto: OpenVINO where it is installed."""
-    precision: Literal["auto", "f32", "bf16"] = "auto"
-    """Arithmetic of the frozen pass. auto: bf16 where the processor has it (about twice as fast), else f32."""
+    precision: Literal["auto", "f32", "bf16", "int8"] = "auto"
+    """Arithmetic of the frozen pass. auto: bf16 where the processor has it (about twice as fast), else f32. int8 is
+    faster still and less exact, and is chosen by nothing but this key (see docs/precision.md)."""
+    int8: Int8 = Int8()
+    """Limits of precision int8."""
 
 
 class HeadSection(Section):

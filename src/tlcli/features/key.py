@@ -24,14 +24,26 @@ class FeatureKey:
     weights_sha256: str
     pooling: str
     engine: EngineChoice
+    quantized: str = ""
+    """Digest of the quantised graph's own files; empty where the graph follows from the fields above."""
 
     def digest(self) -> str:
         """Hex sha256; equal keys give equal features for equal pictures, and different ones need not."""
-        preparation = {k: v for k, v in asdict(self.preparation).items() if k not in _LIMITS}
         depends = {
-            "decoder": [DECODER_VERSION, PIL.__version__, preparation],
+            "decoder": _decoder(self.preparation),
             "backbone": [self.backbone.name, self.backbone.builder, asdict(self.backbone.scaling)],
             "graph": [conversion_versions(), self.weights_sha256, self.pooling],
             "engine": asdict(self.engine),
+            **({"quantized": self.quantized} if self.quantized else {}),
         }
         return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
+
+
+def preparation_digest(preparation: Preparation) -> str:
+    """Hex sha256 of all that turns a picture's bytes into the array that the backbone sees."""
+    return hashlib.sha256(json.dumps(_decoder(preparation), sort_keys=True).encode()).hexdigest()
+
+
+def _decoder(preparation: Preparation) -> list[object]:
+    fields = {k: v for k, v in asdict(preparation).items() if k not in _LIMITS}
+    return [DECODER_VERSION, PIL.__version__, fields]

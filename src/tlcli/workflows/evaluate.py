@@ -15,7 +15,8 @@ from tlcli.data.layout import SPLITS, SplitName
 from tlcli.errors import DataError
 from tlcli.progress import SILENT, Progress
 from tlcli.workflows.dataset import indexed
-from tlcli.workflows.frozen_pass import FrozenPass, open_pass, usable
+from tlcli.workflows.frozen_pass import FrozenPass, usable
+from tlcli.workflows.int8 import open_pass_for
 from tlcli.workflows.measure import measured, predict_split, write_predictions
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def evaluate(run: Path, verify: bool = False, progress: Progress = SILENT) -> Ev
     bundle = load_bundle(run / "model")
     config = load_config(run / "config.yaml").config
     index = _same_data(config, record, run, verify)
-    frozen = open_pass(config, progress)
+    frozen = open_pass_for(index, config, progress, bundle.manifest.backbone.quantized)
     bundle.check_weights(frozen.weights)
     index = _with_features(index, frozen, config, progress)
     predictions = {split: predict_split(index, split, frozen, bundle.head) for split in SPLITS}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlcli.backbones.catalog import CATALOG, Backbone
+from tlcli.backbones.quantize import Quantized
 from tlcli.backbones.weights import Weights, find_weights
 from tlcli.config.schema import Config
 from tlcli.config.sources import ArchiveSource, FolderSource, Source
@@ -13,7 +14,7 @@ from tlcli.data.augment import Augmentation, view_names
 from tlcli.data.decode import Preparation
 from tlcli.data.index import Index, Picture, without
 from tlcli.errors import DataError
-from tlcli.features.engines import Engine, EngineChoice, choose_engine, open_engine
+from tlcli.features.engines import Engine, EngineChoice, choose_engine, open_engine, open_quantized
 from tlcli.features.extract import Extraction, extract
 from tlcli.features.key import FeatureKey
 from tlcli.features.store import Store
@@ -33,18 +34,25 @@ class FrozenPass:
     views: tuple[str, ...]
     """Names of the views of a training picture; the first is the plain picture."""
     store: Store
+    quantized: Quantized | None = None
+    """The graph of precision int8."""
+    exact: "FrozenPass | None" = None
+    """The float pass that int8 is measured against."""
 
     def run(self, pictures: Sequence[Picture], views: Sequence[str], progress: Progress = SILENT) -> Extraction:
         """Makes the store hold these views of these pictures."""
 
         def engine() -> Engine:
+            if self.quantized:
+                return open_quantized(self.quantized.graph)
             return open_engine(self.engine, self.row, self.preparation.size, self.pooling, self.weights, progress)
 
         return extract(pictures, views, self.preparation, self.augmentation, self.store, engine, progress)
 
 
 def open_pass(config: Config, progress: Progress = SILENT) -> FrozenPass:
-    """Chooses engine and precision, finds the weights, opens the store.
+    """Chooses engine and precision, finds the weights, opens the store. Of precision int8 it is the float pass beneath
+    (see :func:`tlcli.workflows.int8.open_pass_for`).
 
     Raises:
         ModelError, NetworkError: the weights or the engine are not to be had.
@@ -53,11 +61,12 @@ def open_pass(config: Config, progress: Progress = SILENT) -> FrozenPass:
     row = CATALOG[section.name]
     preparation = preparation_of(config)
     augmentation = Augmentation(**config.augment.model_dump(exclude={"views"}))
-    engine = choose_engine(section.engine, section.precision)
+    engine = choose_engine(section.engine, "auto" if section.precision == "int8" else section.precision)
     weights = find_weights(row, section.weights, progress)
     progress.note(
         f"Backbone {row.name} ({section.weights} weights), {preparation.size} x {preparation.size} "
-        f"({preparation.resize}), engine {engine.engine}, precision {engine.precision}"
+        f"({preparation.resize}), engine {engine.engine}, precision "
+        + (f"int8, measured against {engine.precision}" if section.precision == "int8" else engine.precision)
     )
     key = FeatureKey(preparation, row, weights.sha256, section.pooling, engine)
     return FrozenPass(

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlcli.backbones.export_ir import Exported, cached_export, exported
+from tlcli.backbones.quantize import find_quantized_graph
 from tlcli.backbones.weights import find_weights
 from tlcli.bundle import Bundle, load_bundle
 from tlcli.data.decode import BadPictureError, picture, read
 from tlcli.data.layout import pictures_below
 from tlcli.features.ahead import ahead
-from tlcli.features.engines import Engine, Precision
+from tlcli.features.engines import Engine, Precision, open_quantized
 from tlcli.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -109,7 +110,16 @@ def _engine(bundle: Bundle, progress: Progress) -> Engine:
     """OpenVINO whichever engine trained: their features agree (cosine above 0.999), and it starts 15 times faster."""
     from tlcli.features.engines.openvino import OpenVINOEngine, has_bf16  # noqa: PLC0415 - the heavy part of predict
 
-    precision: Precision = bundle.manifest.backbone.precision
+    record = bundle.manifest.backbone
+    precision: Precision = record.precision
+    if record.quantized:
+        if found := find_quantized_graph(bundle.backbone, record.quantized.graph_sha256):
+            return open_quantized(found.graph)
+        precision = "bf16" if has_bf16() else "f32"
+        progress.note(
+            f"The quantised backbone of this run is not in the cache of this machine: {precision} is used, answers may "
+            "differ slightly; evaluate makes it again where the training pictures are."
+        )
     if precision == "bf16" and not has_bf16():
         progress.note("This processor has no bfloat16 arithmetic: float32 is used, answers may differ slightly.")
         precision = "f32"

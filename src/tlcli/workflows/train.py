@@ -24,7 +24,8 @@ from tlcli.heads.rows import Rows
 from tlcli.heavy import start_tensorflow
 from tlcli.progress import SILENT, Progress
 from tlcli.workflows.dataset import indexed
-from tlcli.workflows.frozen_pass import FrozenPass, open_pass, resolved, usable
+from tlcli.workflows.frozen_pass import FrozenPass, resolved, usable
+from tlcli.workflows.int8 import check_features, check_labels, open_pass_for
 from tlcli.workflows.measure import measured, predict_split, split_rows, write_predictions
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class Trained:
     features: Extraction
     index: Index
     fit: Fit
+    agreement: dict[str, Any] | None
+    """Of int8 with the float precision, on a sample; None of other precisions."""
 
 
 @dataclass
@@ -88,10 +91,12 @@ def _train(loaded: Loaded, folder: Path, verify: bool, progress: Progress) -> Tr
     for note in index.notes:
         progress.note(note)
     with clock.stage("features"):
-        frozen = open_pass(config, progress)
-        index, extraction = _features(index, frozen, config, progress)
+        frozen = open_pass_for(index, config, progress)
+        sample = check_features(index, frozen, config, progress)
+        index, extraction = _features(index, frozen, config, progress, sample.computed if sample else 0)
     with clock.stage("head"):
         fit = _fitted(index, frozen, config, progress)
+        agreement = check_labels(sample, index, frozen, fit.head, config)
     with clock.stage("measure"):
         predictions = {split: predict_split(index, split, frozen, fit.head) for split in _LOOKED_AT}
         metrics = {split: measured(index, split, rows) for split, rows in predictions.items()}
@@ -100,18 +105,23 @@ def _train(loaded: Loaded, folder: Path, verify: bool, progress: Progress) -> Tr
         if config.evaluate.figures:
             _draw(folder / "figures", index, frozen, fit, progress)
     record = _record(index, frozen, fit, extraction, config, clock.seconds)
+    if agreement:
+        record["agreement"] = agreement
     runs.write_json(folder / "run.json", {"status": "complete", "config": loaded.given, **record})
     run_dir = runs.final_name(folder)
-    return Trained(run_dir, metrics, clock.seconds, fit.head.trainable_parameters, extraction, index, fit)
+    return Trained(run_dir, metrics, clock.seconds, fit.head.trainable_parameters, extraction, index, fit, agreement)
 
 
-def _features(index: Index, frozen: FrozenPass, config: Config, progress: Progress) -> tuple[Index, Extraction]:
-    """Training pictures in all views, validation pictures plain; broken ones leave the index."""
+def _features(
+    index: Index, frozen: FrozenPass, config: Config, progress: Progress, computed: int
+) -> tuple[Index, Extraction]:
+    """Training pictures in all views, validation pictures plain; broken ones leave the index. ``computed``: before."""
     training = frozen.run(index.of("train"), frozen.views, progress)
     watching = frozen.run(index.of("validation"), frozen.views[:1], progress)
     bad = {**training.bad, **watching.bad}
     index = usable(index, bad, config.dataset.on_bad_image, config.dataset.max_bad_fraction)
-    return index, Extraction(training.computed + watching.computed, training.reused + watching.reused, bad)
+    reused = training.reused + watching.reused - computed
+    return index, Extraction(computed + training.computed + watching.computed, reused, bad)
 
 
 def _fitted(index: Index, frozen: FrozenPass, config: Config, progress: Progress) -> Fit:
@@ -164,12 +174,14 @@ def _write(
 
 
 def _backbone_record(frozen: FrozenPass, config: Config) -> dict[str, Any]:
+    made = frozen.quantized
     return {
         "name": frozen.row.name,
         "weights": config.backbone.weights,
         "weights_sha256": frozen.weights.sha256,
         "engine": frozen.engine.engine,
         "precision": frozen.engine.precision,
+        **({"quantized": {"graph_sha256": made.sha256, "calibration": made.pictures}} if made else {}),
     }
 
 

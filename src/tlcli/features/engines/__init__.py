@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 
 from tlcli.backbones.catalog import Backbone
+from tlcli.backbones.export_ir import Exported, exported
 from tlcli.backbones.weights import Weights
 from tlcli.errors import ModelError
 from tlcli.heavy import start_tensorflow
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 EngineName = Literal["openvino", "keras"]
-Precision = Literal["f32", "bf16"]
+Precision = Literal["f32", "bf16", "int8"]
 
 
 class Engine(Protocol):
@@ -40,12 +41,14 @@ class EngineChoice:
 
 
 def choose_engine(
-    engine: Literal["auto", "openvino", "keras"], precision: Literal["auto", "f32", "bf16"]
+    engine: Literal["auto", "openvino", "keras"], precision: Literal["auto", "f32", "bf16", "int8"]
 ) -> EngineChoice:
     """OpenVINO where it is installed, with bfloat16 where the processor has it (2 times the speed of float32).
 
+    ``auto`` is never int8: whether that is good enough depends on the pictures.
+
     Raises:
-        ModelError: the engine is not installed, or bf16 is asked for and the processor has none.
+        ModelError: the engine is not installed, bf16 is asked for and the processor has none, or int8 without OpenVINO.
     """
     chosen: EngineName = "openvino" if importlib.util.find_spec("openvino") else "keras"
     if engine != "auto":
@@ -59,6 +62,11 @@ def choose_engine(
             "(allowed: auto, openvino, keras)."
         ) from error
     if chosen == "keras":
+        if precision == "int8":
+            raise ModelError(
+                "backbone.precision is int8, which engine keras does not have; set backbone.engine=openvino (pip "
+                "install openvino), or backbone.precision to auto, f32 or bf16."
+            )
         return EngineChoice("keras", "f32" if precision == "auto" else precision, version)
     from tlcli.features.engines import openvino  # noqa: PLC0415
 
@@ -79,10 +87,23 @@ def open_engine(
     return _ENGINES[choice.engine](choice.precision, row, size, pooling, weights, progress)
 
 
+def int8_is_fast() -> bool:
+    """Whether int8 can be expected to be faster than float here."""
+    from tlcli.features.engines.openvino import has_int8  # noqa: PLC0415
+
+    return has_int8()
+
+
+def open_quantized(graph: Exported) -> Engine:
+    """Opens a quantised backbone; what its graph leaves in float is computed in float32, the same on all processors."""
+    from tlcli.features.engines.openvino import OpenVINOEngine  # noqa: PLC0415
+
+    return OpenVINOEngine(graph, "f32")
+
+
 def _openvino(
     precision: Precision, row: Backbone, size: int, pooling: str, weights: Weights, progress: Progress
 ) -> Engine:  # fmt: skip
-    from tlcli.backbones.export_ir import exported  # noqa: PLC0415
     from tlcli.features.engines.openvino import OpenVINOEngine  # noqa: PLC0415
 
     return OpenVINOEngine(exported(row, size, pooling, weights, progress), precision)

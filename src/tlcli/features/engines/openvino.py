@@ -1,6 +1,7 @@
 """OpenVINO on the CPU: one picture a request, as many requests at once as keep all cores busy."""
 
 import json
+import platform
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +24,15 @@ openvino = start_openvino()
 def has_bf16() -> bool:
     """Whether this processor multiplies bfloat16 matrices in hardware."""
     return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def has_int8() -> bool:
+    """Whether this processor multiplies bytes in hardware. OpenVINO lists INT8 for all; Linux tells of those of Intel's
+    kind, and others are taken to."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if platform.machine() != "x86_64" or not cpuinfo.is_file():
+        return True
+    return "_vnni" in cpuinfo.read_text() or "amx_int8" in cpuinfo.read_text()
 
 
 @contextmanager

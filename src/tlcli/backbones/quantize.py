@@ -1,0 +1,137 @@
+"""Quantised backbones: made once from a converted one and calibration pictures, kept with the list of these pictures.
+
+A quantised graph is known by the digest of its own files, since NNCF does not promise the same graph twice. Running one
+needs no NNCF.
+"""
+
+import hashlib
+import importlib.util
+import json
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tlcli.backbones.catalog import Backbone
+from tlcli.backbones.export_ir import GRAPH_FILES, Exported, is_whole, kept
+from tlcli.backbones.own_process import run_module
+from tlcli.disk import cache_folder, write_text
+from tlcli.errors import ModelError
+from tlcli.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+QUANTIZE_VERSION = 1
+"""Raise it when the options in quantize_process change: graphs made with others are then not taken for new runs."""
+
+_RECORD = "calibration.json"
+_FILES = (*GRAPH_FILES, _RECORD)
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a graph is quantised from, the pictures aside."""
+
+    base: str
+    """Name of the converted backbone's folder: the digest of all that it depends on."""
+    preparation: str
+    """Digest of how a picture becomes an array."""
+    wanted: int
+    """Calibration pictures asked for; small data sets have fewer."""
+    version: int = QUANTIZE_VERSION
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A quantised backbone: uint8 [1, S, S, 3] in, float32 [1, D] out."""
+
+    graph: Exported
+    pictures: tuple[str, ...]
+    """sha256 of the calibration pictures, sorted."""
+    made: str
+    source: Source
+
+    @property
+    def sha256(self) -> str:
+        """Of the graph's files."""
+        return self.graph.sha256
+
+
+def quantized(
+    row: Backbone, source: Source, base: Exported, pictures: "Mapping[str, NDArray[np.uint8]]",
+    progress: Progress = SILENT,
+) -> Quantized:  # fmt: skip
+    """Quantises (10 s to some minutes) and keeps the result.
+
+    Args:
+        row: the backbone.
+        source: what is recorded beside the pictures.
+        base: the converted backbone.
+        pictures: prepared arrays, uint8 [S, S, 3], by sha256.
+        progress: told that it is done.
+
+    Raises:
+        ModelError: NNCF is not installed, or failed.
+    """
+    if not importlib.util.find_spec("nncf"):
+        raise ModelError(
+            "backbone.precision is int8, and quantising needs NNCF, which is not installed; "
+            "run: pip install 'tlcli[int8]', or --set backbone.precision=auto."
+        )
+    digests = sorted(pictures)
+
+    def write(staging: Path) -> None:
+        np.save(staging / "pictures.npy", np.stack([pictures[digest] for digest in digests]))
+        request = {"graph": str(base.xml), "pictures": str(staging / "pictures.npy"), "out": str(staging)}
+        # NNCF sends usage statistics unless it is told that it runs as a test.
+        run_module("tlcli.backbones.quantize_process", request, {"NNCF_CI": "1"}, f"Quantising {row.name}")
+        (staging / "pictures.npy").unlink()
+        record = {"made": datetime.now(UTC).isoformat(), "source": asdict(source), "pictures": digests}
+        write_text(staging / _RECORD, json.dumps(record))
+
+    versions = [metadata.version(name) for name in ("nncf", "openvino")]
+    depends = hashlib.sha256(json.dumps([versions, asdict(source), digests]).encode()).hexdigest()
+    with progress.stage(f"Quantising {row.name} with {len(digests)} pictures (once)"):
+        kept(_folder() / f"{row.name}-int8-{depends[:16]}", write, _FILES)
+    made = _read(_folder() / f"{row.name}-int8-{depends[:16]}")
+    if made is None:
+        raise ModelError(f"The quantised {row.name} in {_folder()} was removed while it was made; try again.")
+    return made
+
+
+def find_quantized(row: Backbone, source: Source, present: AbstractSet[str]) -> Quantized | None:
+    """The oldest quantised backbone of this source whose calibration pictures are all among those present."""
+    found = [one for one in _all(row) if one.source == source and set(one.pictures) <= present]
+    return min(found, key=lambda one: (one.made, one.graph.folder.name), default=None)
+
+
+def find_quantized_graph(row: Backbone, sha256: str) -> Quantized | None:
+    """The quantised backbone with this digest."""
+    return next((one for one in _all(row) if one.sha256 == sha256), None)
+
+
+def _folder() -> Path:
+    return cache_folder() / "backbones"
+
+
+def _all(row: Backbone) -> Iterator[Quantized]:
+    for folder in sorted(_folder().glob(f"{row.name}-int8-*")):
+        if found := _read(folder):
+            yield found
+
+
+def _read(folder: Path) -> Quantized | None:
+    """What the folder holds, if that is whole."""
+    if not is_whole(folder, _FILES):
+        return None
+    record = json.loads((folder / _RECORD).read_text())
+    try:
+        return Quantized(Exported(folder), tuple(record["pictures"]), record["made"], Source(**record["source"]))
+    except (KeyError, TypeError):  # of another version of tlcli
+        return None

@@ -1,0 +1,154 @@
+"""Quantised backbones: made once, kept with the pictures that made them, found again, run without NNCF."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from tlcli.backbones.catalog import CATALOG
+from tlcli.backbones.export_ir import Exported, exported
+from tlcli.backbones.quantize import Quantized, Source, find_quantized, find_quantized_graph, quantized
+from tlcli.backbones.weights import find_weights
+from tlcli.errors import ModelError
+from tlcli.features.engines import open_quantized
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+ROW = CATALOG["mobilenet"]
+SIZE = 32
+needs_nncf = pytest.mark.skipif(not importlib.util.find_spec("nncf"), reason="nncf is not installed (tlcli[int8])")
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def _environment(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TLCLI_CACHE", str(cache))
+
+
+def pictures(count: int) -> "dict[str, NDArray[np.uint8]]":
+    """Noise on a level of its own, under digests that are not in order."""
+    made = {}
+    for number in range(count):
+        random = np.random.default_rng(number)
+        level = random.integers(40, 200)
+        noise = random.normal(level, 30, (SIZE, SIZE, 3))
+        made[f"{(7 * number) % 100:064x}"] = np.clip(noise, 0, 255).astype(np.uint8)
+    return made
+
+
+@pytest.fixture
+def base(_environment: None) -> Exported:
+    return exported(ROW, SIZE, "avg", find_weights(ROW, "random"))
+
+
+@pytest.fixture
+def source(base: Exported) -> Source:
+    return Source(base.folder.name, "ab" * 32, 12)
+
+
+@pytest.fixture
+def made(base: Exported, source: Source) -> Quantized:
+    return find_quantized(ROW, source, set(pictures(12))) or quantized(ROW, source, base, pictures(12))
+
+
+def features(graph: Exported) -> "NDArray[np.float32]":
+    return np.stack(list(open_quantized(graph).features(pictures(6).values())))
+
+
+@needs_nncf
+def test_bytes_in_and_one_float32_vector_out_near_to_the_float_features(made: Quantized, base: Exported) -> None:
+    found, exact = features(made.graph), features(base)
+    assert found.shape == (6, ROW.features)
+    assert found.dtype == np.float32
+    assert not np.array_equal(found, exact)
+    cosine = (found * exact).sum(axis=1) / np.linalg.norm(found, axis=1) / np.linalg.norm(exact, axis=1)
+    assert cosine.min() > 0.9
+
+
+@needs_nncf
+def test_it_is_kept_with_the_pictures_that_made_it(made: Quantized, source: Source) -> None:
+    names = sorted(path.name for path in made.graph.folder.iterdir())
+    assert names == ["calibration.json", "digests.json", "model.bin", "model.xml"]
+    record = json.loads((made.graph.folder / "calibration.json").read_text())
+    assert tuple(record["pictures"]) == made.pictures == tuple(sorted(pictures(12)))
+    assert made.source == source
+
+
+@needs_nncf
+def test_it_is_found_while_all_its_pictures_are_there(made: Quantized, source: Source) -> None:
+    present = set(pictures(12))
+    assert find_quantized(ROW, source, present) == made
+    assert find_quantized(ROW, source, present | {"f" * 64}) == made
+    assert find_quantized(ROW, source, present - {made.pictures[0]}) is None
+
+
+@needs_nncf
+def test_another_source_is_another_graph(made: Quantized, source: Source) -> None:
+    present = set(made.pictures)
+    for other in ({"base": "other"}, {"preparation": "cd" * 32}, {"wanted": 13}, {"version": 0}):
+        assert find_quantized(ROW, replace(source, **other), present) is None
+    assert find_quantized(CATALOG["mobilenet_v2"], source, present) is None
+
+
+@needs_nncf
+def test_it_is_found_by_its_digest(made: Quantized) -> None:
+    assert find_quantized_graph(ROW, made.sha256) == made
+    assert find_quantized_graph(ROW, "0" * 64) is None
+
+
+@needs_nncf
+def test_the_same_pictures_make_the_same_graph_again(made: Quantized, source: Source, base: Exported) -> None:
+    before = made.sha256
+    (made.graph.folder / "model.bin").write_bytes(b"damaged")
+    assert find_quantized(ROW, source, set(made.pictures)) is None
+    assert quantized(ROW, source, base, pictures(12)).sha256 == before
+
+
+@needs_nncf
+@pytest.mark.parametrize("name", ["model.bin", "model.xml", "calibration.json", "digests.json"])
+def test_a_damaged_one_is_not_taken(made: Quantized, source: Source, name: str) -> None:
+    path = made.graph.folder / name
+    whole = path.read_bytes()
+    try:
+        path.write_bytes(whole[: len(whole) // 2])
+        assert find_quantized(ROW, source, set(made.pictures)) is None
+    finally:
+        path.write_bytes(whole)
+    assert find_quantized(ROW, source, set(made.pictures)) == made
+
+
+def test_without_nncf_the_message_says_what_to_install(
+    base: Exported, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ModelError, match=r"pip install 'tlcli\[int8\]'.*precision=auto"):
+        quantized(ROW, replace(source, wanted=3), base, pictures(3))
+
+
+@needs_nncf
+def test_a_failure_leaves_nothing_behind(source: Source, cache: Path, tmp_path: Path) -> None:
+    before = sorted((cache / "backbones").iterdir())
+    with pytest.raises(ModelError, match=r"Quantising mobilenet failed"):
+        quantized(ROW, replace(source, wanted=3), Exported(tmp_path / "nowhere"), pictures(3))
+    assert sorted((cache / "backbones").iterdir()) == before
+
+
+def test_nothing_imports_nncf_to_find_or_run_one() -> None:
+    program = (
+        "import sys\n"
+        "from tlcli.backbones.quantize import find_quantized_graph\n"
+        "from tlcli.workflows import evaluate, predict, train\n"
+        "sys.exit('nncf' in sys.modules or 'torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

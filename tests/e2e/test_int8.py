@@ -1,0 +1,80 @@
+"""precision int8 with the real command line: quantised once, measured, found again, refused where it is too coarse."""
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.e2e.conftest import Tlcli, runner
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(
+        not importlib.util.find_spec("nncf"), reason="nncf is not installed (pip install 'tlcli[int8]')"
+    ),
+]
+
+INT8 = (
+    "--config", "shapes.yaml", "--set", "backbone.precision=int8", "--set", "backbone.int8.calibration_pictures=8",
+)  # fmt: skip
+
+
+def graphs(cache: Path) -> list[Path]:
+    return sorted((cache / "backbones").glob("*-int8-*"))
+
+
+def test_the_life_of_a_quantised_backbone(shapes: Path, tmp_path: Path, session_cache: Path) -> None:
+    cache = tmp_path / "own-cache"
+    if (session_cache / "backbones").is_dir():  # converted before
+        shutil.copytree(session_cache / "backbones", cache / "backbones", ignore=shutil.ignore_patterns("*-int8-*"))
+    tlcli = runner(shapes, cache)
+
+    first = tlcli("train", *INT8, "--json")
+    assert first.code == 0, first.err
+    result = first.json()
+    run = Path(result["run_dir"])
+    agreement = json.loads((run / "run.json").read_text())["agreement"]
+    assert result["agreement"] == agreement
+    assert agreement["pictures"] == result["metrics"]["validation"]["n"]
+    assert agreement["cosine_least"] <= agreement["cosine_mean"] <= 1
+    assert agreement["accuracy"] == pytest.approx(result["metrics"]["validation"]["accuracy"])
+    assert result["features"]["reused"] == 0
+    record = json.loads((run / "model/manifest.json").read_text())["backbone"]
+    assert record["precision"] == "int8"
+    assert len(record["quantized"]["calibration"]) == 8
+    (graph,) = graphs(cache)
+
+    again = tlcli("train", *INT8)  # one picture more: the graph and all other features stay
+    assert "int8 against " in again.out
+    shutil.copy(shapes / "shapes/dark/0.png", shapes / "shapes/dark/more.png")
+    with (shapes / "shapes/dark/more.png").open("ab") as file:
+        file.write(b"other bytes")
+    more = tlcli("train", *INT8, "--json").json()
+    assert more["features"]["computed"] <= 1
+    assert graphs(cache) == [graph]
+    (shapes / "shapes/dark/more.png").unlink()
+
+    picture = shapes / "shapes/light/3.png"
+    assert tlcli("evaluate", "--run", run).code == 0
+    right = tlcli("predict", picture, "--run", run, "--json").json()
+    shutil.rmtree(graph)
+    coarse = tlcli("predict", picture, "--run", run, "--json")
+    assert "quantised backbone of this run is not in the cache" in coarse.err
+    assert coarse.json()[0]["label"] == right[0]["label"]
+    assert coarse.json() != right
+    cold = tlcli("evaluate", "--run", run)  # the same pictures give the same graph
+    assert cold.code == 0
+    assert "answers may differ" not in cold.err
+    assert tlcli("predict", picture, "--run", run, "--json").json() == right
+
+    refused = tlcli("train", *INT8, "--set", "backbone.int8.min_cosine=1")
+    assert refused.code == 5
+    assert f"int8 is too far from {agreement['against']} here: on " in refused.err
+    assert "backbone.int8.min_cosine asks for at least 1; use --set backbone.precision=auto" in refused.err
+
+
+def test_keras_has_no_int8(tlcli: Tlcli, shapes: Path) -> None:
+    done = tlcli("train", *INT8, "--set", "backbone.engine=keras")
+    assert done.code == 5
+    assert "engine keras does not have" in done.err
