@@ -8,7 +8,7 @@ database that is locked, broken or cannot be written costs time and nothing else
 import hashlib
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -25,6 +25,8 @@ _FILE = "digests-1.sqlite"
 _SETTLED = 2 * 10**9
 """Nanoseconds. A file that changed this recently may change again in the same tick of its disk's clock (2 s on FAT)."""
 _CHECK = 8
+_BATCH = 2000
+"""Files read between two writes of the database: few enough to be small in memory and little to be lost."""
 
 
 @dataclass
@@ -67,9 +69,19 @@ def digests_of(paths: Iterable[Path], algorithm: Algorithm = "sha256", anew: boo
                 unknown.append(path)
             if remembered is not None:
                 (known if anew else found.of)[path] = remembered
-    read = dict(_read_all(unknown, algorithm, found))
+    with ThreadPoolExecutor(threads()) as pool:
+        for start in range(0, len(unknown), _BATCH):
+            read = pool.map(lambda path: _tried(path, algorithm), unknown[start : start + _BATCH])
+            looks = {}
+            for path, look, digest, reason in read:
+                if reason:
+                    found.errors[path] = reason
+                else:
+                    found.of[path] = digest
+                if look:
+                    looks[path] = (look, digest)
+            _remember(looks, algorithm)
     found.changed = [path for path, digest in known.items() if found.of.get(path, digest) != digest]
-    _remember(read, algorithm)
     return found
 
 
@@ -79,21 +91,12 @@ def remember(digests: Mapping[Path, str]) -> None:
     _remember({path: (look, digests[path]) for path, look in looks.items()}, "sha256")
 
 
-def _read_all(paths: Sequence[Path], algorithm: Algorithm, found: Digests) -> Iterator[tuple[Path, tuple[bytes, str]]]:
-    def read(path: Path) -> tuple[Path, bytes, str, str]:
-        try:
-            return path, *_read(path, algorithm), ""
-        except (OSError, ValueError) as error:  # ValueError: a table's path with a NUL in it
-            return path, b"", "", f"cannot be read: {getattr(error, 'strerror', None) or error}"
-
-    with ThreadPoolExecutor(threads()) as pool:
-        for path, look, digest, reason in pool.map(read, paths):
-            if reason:
-                found.errors[path] = reason
-                continue
-            found.of[path] = digest
-            if look:
-                yield path, (look, digest)
+def _tried(path: Path, algorithm: Algorithm) -> tuple[Path, bytes, str, str]:
+    """The path, how it looks, its digest; and the reason where it cannot be read."""
+    try:
+        return path, *_read(path, algorithm), ""
+    except (OSError, ValueError) as error:  # ValueError: a table's path with a NUL in it
+        return path, b"", "", f"cannot be read: {getattr(error, 'strerror', None) or error}"
 
 
 def _read(path: Path, algorithm: Algorithm) -> tuple[bytes, str]:

@@ -14,7 +14,7 @@ from tlcli.digests import digests_of
 from tlcli.errors import DataError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Picture:
     """One labelled picture."""
 
@@ -168,19 +168,20 @@ def without(index: Index, bad: Mapping[str, str]) -> Index:
 
 
 def _name(path: Path, root: Path) -> str:
-    if path.is_relative_to(root):
-        return path.relative_to(root).as_posix()  # half of relpath's time
+    whole, above = os.fspath(path), f"{root}{os.sep}"
+    if whole.startswith(above):  # pathlib and relpath take 20 times as long
+        return whole[len(above) :].replace(os.sep, "/")
     return Path(os.path.relpath(path, root)).as_posix()
 
 
 def _group(item: Found, root: Path, shares: SplitShares) -> str | None:
     if item.group is not None:
         return item.group
-    name = _name(item.path, root)
     if shares.group_by_folder:
-        return Path(name).parent.as_posix()
+        return Path(_name(item.path, root)).parent.as_posix()
     if shares.group_pattern is None:
         return None
+    name = _name(item.path, root)
     match = re.search(shares.group_pattern, name)
     if match is None:
         raise DataError(f"dataset.split.group_by.pattern {shares.group_pattern!r} finds nothing in '{name}'.")

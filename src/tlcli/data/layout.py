@@ -28,7 +28,7 @@ _MAX_DEPTH = 5
 """How far below the data folder split folders are looked for."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Found:
     """A labelled file, not yet read."""
 
