@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 from typing import Any, TypeVar
 
 from machine import machine, named
@@ -42,22 +41,38 @@ class Process:
             return json.loads(self.output.splitlines()[-1])
 
 
+_LAUNCHER = """
+import json, os, sys, time
+started = time.perf_counter()
+child = os.posix_spawnp(sys.argv[2], sys.argv[2:], os.environ)
+_, status, usage = os.wait4(child, 0)
+seconds, code = time.perf_counter() - started, os.waitstatus_to_exitcode(status)
+told = [seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss, code]
+open(sys.argv[1], "w").write(json.dumps(told))
+"""
+"""A small process that starts what is timed: on Linux a process's largest size begins with that of its parent, which
+here holds pictures and libraries."""
+
+
 def process(command: Sequence[str | Path], folder: Path, **environment: str) -> Process:
     """Runs a process, which must succeed, in ``folder``."""
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
-        started = perf_counter()
-        child = subprocess.Popen(
-            list(map(str, command)), cwd=folder, env={**os.environ, **environment}, stdout=out, stderr=errors
-        )
-        _, status, usage = os.wait4(child.pid, 0)
-        seconds = perf_counter() - started
-        child.returncode = os.waitstatus_to_exitcode(status)  # or Popen would look for the process again
+    with (
+        tempfile.NamedTemporaryFile("r") as told,
+        tempfile.TemporaryFile("w+") as out,
+        tempfile.TemporaryFile("w+") as log,
+    ):
+        subprocess.run(
+            [sys.executable, "-I", "-S", "-c", _LAUNCHER, told.name, *map(str, command)],
+            cwd=folder, env={**os.environ, **environment}, stdout=out, stderr=log, check=False,
+        )  # fmt: skip
         out.seek(0)
-        errors.seek(0)
-        if status:
-            raise SystemExit(f"{' '.join(map(str, command))} failed:\n{errors.read()[-3000:]}")
+        log.seek(0)
+        report = told.read()
+        seconds, processor, memory, code = json.loads(report) if report else (0, 0, 0, 1)
+        if code:
+            raise SystemExit(f"{' '.join(map(str, command))} failed:\n{log.read()[-3000:]}")
         unit = 1e6 if sys.platform == "darwin" else 1e3  # ru_maxrss is in bytes there, in KB elsewhere
-        return Process(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / unit, out.read())
+        return Process(seconds, processor, memory / unit, out.read())
 
 
 def tlcli(folder: Path, cache: Path, *arguments: str | Path) -> Process:

@@ -27,7 +27,7 @@ _DIFFERENT = 200
 def jpegs() -> list[bytes]:
     """JPEGs of 300 x 300 pixels with some noise, about 41 KB each."""
     random = np.random.default_rng(0)
-    drawn = (grained(random, structure(random, 300, 300, (12,)), 11) for _ in range(_DIFFERENT))
+    drawn = (grained(random, structure(random, 300, 300, (12,)), 22) for _ in range(_DIFFERENT))
     return [encoded(image, "JPEG", quality=85) for image in drawn]
 
 
