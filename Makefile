@@ -47,12 +47,12 @@ reliability: install ## make the trials of docs/reliability.md again, and write 
 
 bench: install ## measure what README quotes (up to 40 minutes); ALIEN_PREDATOR=archive.zip adds these pictures
 	$(BIN)/python bench/cold_start.py
-	$(BIN)/python bench/recipe.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
-	$(BIN)/python bench/extract.py
-	$(BIN)/python bench/decode.py
+	$(BIN)/python bench/recipe.py --timed-epochs 2 $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
+	$(BIN)/python bench/extract.py --seconds 2
+	$(BIN)/python bench/decode.py --pictures 120
 	$(BIN)/python bench/scale.py
 	$(BIN)/python bench/unpack.py --pictures 20000
-	$(BIN)/python bench/heads.py --repeats 1 $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
+	$(BIN)/python bench/heads.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 
 clean: ## remove .venv and what tools left (runs and data stay)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist

@@ -2,18 +2,24 @@
 
 import importlib.util
 import math
+import tempfile
 from collections import deque
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from itertools import cycle, islice
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, get_args
 
+from measure import settings
+from pictures import make_tree
 from tlcli.backbones.catalog import CATALOG
 from tlcli.backbones.weights import find_weights, keras_models_folder
+from tlcli.config.load import find_config, load_config
 from tlcli.config.schema import BackboneSection
 from tlcli.errors import ModelError
 from tlcli.features.engines import Engine, choose_engine, open_engine
+from tlcli.workflows.dataset import indexed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,11 +58,35 @@ def to_be_had(precisions: Sequence[str]) -> list[str]:
     return [precision for precision in precisions if not reasons.get(precision)]
 
 
+def without_limits(precision: str, weights: str) -> list[str]:
+    """Settings for random weights: what int8 does to their features says nothing, so that its limits are lifted."""
+    if precision != "int8" or weights != "random":
+        return []
+    return settings(
+        backbone__int8__min_cosine=0, backbone__int8__min_label_agreement=0, backbone__int8__max_accuracy_drop=1
+    )
+
+
 def opened(name: str, precision: str) -> tuple[Engine, str]:
     """The engine for a backbone at its own size, and the precision that it has (``auto`` picks one)."""
+    if precision == "int8":
+        return _quantized(name), precision
     row = CATALOG[name]
     choice = choose_engine("openvino", precision)  # type: ignore[arg-type]
     return open_engine(choice, row, row.size, "avg", find_weights(row, weights_at_hand(name))), choice.precision
+
+
+def _quantized(name: str) -> Engine:
+    """The backbone in int8, calibrated with thumbnails that are made for it."""
+    int8, engines = import_module("tlcli.workflows.int8"), import_module("tlcli.features.engines")
+    with tempfile.TemporaryDirectory() as folder:
+        make_tree(Path(folder), {"": 400}, ["dark", "light"])
+        weights = weights_at_hand(name)
+        given = [f"dataset.path={folder}", f"backbone.name={name}", f"backbone.weights={weights}"]
+        loaded = load_config(find_config("my_pictures"), [*given, "backbone.precision=int8"])
+        frozen = int8.open_pass_for(indexed(loaded.config.dataset, loaded.name), loaded.config)
+    engine: Engine = engines.open_quantized(frozen.quantized.graph)
+    return engine
 
 
 def rate(engine: Engine, pictures: "Sequence[NDArray[np.uint8]]", seconds: float) -> float:

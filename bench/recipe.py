@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine import to_be_had, weights_at_hand
+from engine import to_be_had, weights_at_hand, without_limits
 from measure import in_turn, introduce, keras_program, note, ratio, save, settings, spread, table, tlcli, values
 from pictures import make_tree
 from tlcli.config.load import find_config, load_config
@@ -58,7 +58,8 @@ class Work:
             backbone__precision=precision,
             train__learning_rate=rate,
         )
-        train = tlcli(self.folder, self.cache, "train", "--config", CONFIG, "--quiet", *given)
+        lifted = without_limits(precision, weights_at_hand(backbone))
+        train = tlcli(self.folder, self.cache, "train", "--config", CONFIG, "--quiet", *given, *lifted)
         evaluate = tlcli(self.folder, self.cache, "evaluate", "--quiet", "--json")
         metrics = evaluate.document()
         accuracy = {split: float(metrics[split]["accuracy"]) for split in ("validation", "test")}

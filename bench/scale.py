@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from engine import opened, rate, to_be_had, weights_at_hand
+from engine import opened, rate, to_be_had, weights_at_hand, without_limits
 from measure import Process, introduce, note, ratio, save, settings, spread, table, tlcli, values
 from pictures import arrays, make_tree
 from tlcli.backbones.catalog import CATALOG
@@ -39,14 +39,16 @@ class Training:
     def __init__(self, folder: Path, pictures: Path, backbone: str, precision: str) -> None:
         """Nothing is run yet."""
         self._folder, self._cache = folder, folder / "cache"
+        weights = weights_at_hand(backbone)
         given = settings(
             dataset__path=pictures,
             dataset__split="{test: 0}",
             backbone__name=backbone,
-            backbone__weights=weights_at_hand(backbone),
+            backbone__weights=weights,
             backbone__precision=precision,
         )
-        self._given = ["--config", "my_pictures", "--quiet", "--json", *given]
+        lifted = without_limits(precision, weights)
+        self._given = ["--config", "my_pictures", "--quiet", "--json", *given, *lifted]
 
     def cold(self) -> Process:
         """Without features."""

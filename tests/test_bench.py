@@ -135,3 +135,8 @@ def test_machine_is_named_in_json_and_in_words() -> None:
 def test_a_precision_that_is_not_to_be_had_is_left_out_with_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
     assert engine.to_be_had(["auto", "f32", "f7"]) == ["auto", "f32"]
     assert "Left out, f7: " in capsys.readouterr().out
+
+
+def test_limits_of_int8_are_lifted_for_random_weights_alone() -> None:
+    assert engine.without_limits("int8", "imagenet") == engine.without_limits("f32", "random") == []
+    assert "backbone.int8.min_cosine=0" in engine.without_limits("int8", "random")
