@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -78,6 +79,13 @@ def process(command: Sequence[str | Path], folder: Path, **environment: str) -> 
 def tlcli(folder: Path, cache: Path, *arguments: str | Path) -> Process:
     """``tlcli ARGUMENTS`` as a process of its own, with ``cache`` for all that it keeps."""
     return process([*TLCLI, *arguments], folder, TLCLI_CACHE=str(cache))
+
+
+def empty(cache: Path) -> None:
+    """Leaves nothing in tlcli's cache but files of random weights, which stand for files that lie on the machine."""
+    for path in cache.iterdir() if cache.is_dir() else ():
+        if path.name != "weights":
+            shutil.rmtree(path)
 
 
 def settings(**values: object) -> list[str]:

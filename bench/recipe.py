@@ -5,9 +5,9 @@ python bench/recipe.py [--alien-predator ARCHIVE] [--runs 2] [--timed-epochs 3] 
 Keras (bench/plain/recipe.py): DenseNet201 frozen inside the training graph, augmentation layers, 30 epochs, evaluation.
 `--timed-epochs` epochs are run; the others are counted as the median of all but the first.
 tlcli: configs/alien_predator.yaml as it is shipped, augmented views included; only the place of the pictures and the
-weights are set. Cold: an empty cache, so that the network is converted, too. Warm: the features are there, and the head
-is trained at another learning rate. Both see the same pictures in the same splits, at 224 x 224 pixels. Weights are
-ImageNet's where they are on this machine, else random, which cost the same time.
+weights are set. Cold: an empty cache, so that the network is converted, too (its weights lie on the machine). Warm: the
+features are there, and the head is trained at another learning rate. Both see the same pictures in the same splits, at
+224 x 224 pixels. Weights are ImageNet's where they are on this machine, else random, which cost the same time.
 
 Pictures: Alien vs. Predator from its archive, or as many made ones of the same size (694 and 200, 250 x 250). With the
 archive the accuracies are compared as well: `efficientnet_lite0` with its ImageNet weights (from pip), the whole recipe
@@ -16,7 +16,6 @@ in Keras on the identical network beside tlcli. Writes bench/results/recipe.json
 
 import argparse
 import os
-import shutil
 import statistics
 import tempfile
 from collections.abc import Callable, Sequence
@@ -25,8 +24,10 @@ from pathlib import Path
 from typing import Any
 
 from engine import to_be_had, weights_at_hand, without_limits
-from measure import in_turn, introduce, keras_program, note, ratio, save, settings, spread, table, tlcli, values
+from measure import empty, in_turn, introduce, keras_program, note, ratio, save, settings, spread, table, tlcli, values
 from pictures import make_tree
+from tlcli.backbones.catalog import CATALOG
+from tlcli.backbones.weights import find_weights
 from tlcli.config.load import find_config, load_config
 from tlcli.workflows.dataset import indexed
 
@@ -100,6 +101,7 @@ def thirty(seconds: float, epochs: Sequence[float]) -> float:
 def speed(work: Work, backbone: str, precisions: Sequence[str], runs: int, timed: int) -> dict[str, Any]:
     """Seconds of each, in turn."""
     epochs: list[list[float]] = []
+    find_weights(CATALOG[backbone], weights_at_hand(backbone))  # random ones are made now, not in anyone's time
 
     def keras() -> float:
         seconds, printed = work.keras(backbone, timed)
@@ -107,7 +109,7 @@ def speed(work: Work, backbone: str, precisions: Sequence[str], runs: int, timed
         return thirty(seconds, printed["epochs"])
 
     def cold(precision: str) -> float:
-        shutil.rmtree(work.cache, ignore_errors=True)
+        empty(work.cache)
         return work.tlcli(backbone, precision)[0]
 
     turns: dict[str, Callable[[], float]] = {"keras": keras}
