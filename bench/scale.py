@@ -108,7 +108,7 @@ def sizes(folder: Path, counts: Sequence[int], classes: int, precision: str, run
     return results
 
 
-def show_sizes(results: dict[str, Any]) -> None:
+def show_sizes(results: dict[str, Any], precision: str) -> None:
     """The table by number of pictures, the first as the measure."""
     least, first = next(iter(results.items()))
     rows = []
@@ -128,7 +128,7 @@ def show_sizes(results: dict[str, Any]) -> None:
     columns = (
         "pictures", "cold, s", "ms a picture", "ratio", "memory, MB", "ratio", "store, MB", "warm, s", "memory, MB"
     )  # fmt: skip
-    print(f"\ntlcli train, {BACKBONE}, {SMALL}-pixel JPEGs; ratios to {int(least):,} pictures")
+    print(f"\ntlcli train, {BACKBONE}, precision {precision}, {SMALL}-pixel JPEGs; ratios to {int(least):,} pictures")
     print(table(columns, rows), flush=True)
 
 
@@ -205,11 +205,12 @@ def main() -> None:
             results["sizes"] = sizes(
                 Path(name), sorted(options.sizes), options.classes, options.precision, options.runs
             )
-            show_sizes(results["sizes"])
+            show_sizes(results["sizes"], options.precision)
         for backbone, count in options.overhead:
             runs = options.runs if count <= 1000 else 1
             results["overhead"][backbone] = overhead(Path(name), backbone, count, options.precision, runs)
-        show_overhead(results["overhead"])
+        if results["overhead"]:
+            show_overhead(results["overhead"])
     given = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
     save("scale", settings=given, results=results)
 
