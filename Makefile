@@ -45,9 +45,13 @@ docs: install ## write the generated references anew
 reliability: install ## make the trials of docs/reliability.md again, and write what came of them (5 minutes)
 	$(BIN)/python docs/trials.py
 
-bench: install ## measure what README quotes; ALIEN_PREDATOR=archive.zip adds these pictures
-	$(BIN)/python bench/commands.py
-	$(BIN)/python bench/unpack.py
+bench: install ## measure what README quotes (up to 40 minutes); ALIEN_PREDATOR=archive.zip adds these pictures
+	$(BIN)/python bench/cold_start.py
+	$(BIN)/python bench/recipe.py --timed-epochs 2 $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
+	$(BIN)/python bench/extract.py --seconds 2
+	$(BIN)/python bench/decode.py --pictures 120
+	$(BIN)/python bench/scale.py
+	$(BIN)/python bench/unpack.py --pictures 20000
 	$(BIN)/python bench/heads.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 
 clean: ## remove .venv and what tools left (runs and data stay)

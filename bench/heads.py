@@ -9,8 +9,6 @@ Writes bench/results/heads.json.
 """
 
 import argparse
-import json
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
@@ -18,7 +16,7 @@ import numpy as np
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold, train_test_split
 
-from machine import machine
+from measure import introduce, save, table
 from tlcli.config.load import Loaded, find_config, load_config
 from tlcli.heads.convex import fit_convex
 from tlcli.heads.head import Head
@@ -87,11 +85,11 @@ def compare(loaded: Loaded, repeats: int) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     """Prints the table."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--alien-predator", metavar="ARCHIVE")
-    parser.add_argument("--repeats", type=int, default=2)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--alien-predator", metavar="ARCHIVE", help="the archive that Kaggle gives")
+    parser.add_argument("--repeats", type=int, default=2, help="of the 5 folds")
     options = parser.parse_args()
-    print(machine())
+    introduce()
     results = {"solar_cells": compare(load_config(find_config("solar_cells")), options.repeats)}
     if options.alien_predator:
         with TemporaryDirectory() as folder:
@@ -99,13 +97,14 @@ def main() -> None:
             loaded = load_config(find_config("alien_predator"), settings)
             fetch(loaded, options.alien_predator)
             results["alien_predator"] = compare(loaded, options.repeats)
-    for name, fits in results.items():
-        for fit, mean in fits.items():
-            spread = f"{mean['accuracy']:.4f} (sd over folds {mean['accuracy_sd_over_folds']:.4f})"
-            print(f"{name:16} {fit:26} accuracy {spread}  log loss {mean['log_loss']:.4f}  {mean['seconds']:5.1f} s")
-    target = Path(__file__).parent / "results"
-    target.mkdir(exist_ok=True)
-    (target / "heads.json").write_text(json.dumps({"machine": machine(), "results": results}, indent=2))
+    rows = [
+        [name, fit, f"{mean['accuracy']:.4f}", f"{mean['accuracy_sd_over_folds']:.4f}", f"{mean['log_loss']:.4f}",
+         f"{mean['seconds']:.1f}"]
+        for name, fits in results.items()
+        for fit, mean in fits.items()
+    ]  # fmt: skip
+    print(table(("data", "fit", "accuracy", "sd over folds", "log loss", "seconds"), rows))
+    save("heads", settings=vars(options), results=results)
 
 
 if __name__ == "__main__":

@@ -3,17 +3,32 @@
 python bench/unseen.py COUNT [RUNS_DIR]
 """
 
+import argparse
 import csv
-import sys
 from pathlib import Path
 
 from tlcli.config.load import load_config
 from tlcli.runs import find_run
 from tlcli.workflows.dataset import located
 
-count = int(sys.argv[1])
-run = find_run(Path(sys.argv[2] if len(sys.argv) > 2 else "runs"))
-root = located(load_config(run / "config.yaml").config.dataset) or Path()
-with (run / "predictions.csv").open(newline="", encoding="utf-8") as file:
-    paths = [str(root / row["path"]) for row in csv.DictReader(file) if row["split"] == "test"]
-print("\n".join(paths[:: max(1, len(paths) // count)][:count]))
+
+def unseen(runs_dir: Path, count: int) -> list[str]:
+    """Evenly from all test pictures of the latest run."""
+    run = find_run(runs_dir)
+    root = located(load_config(run / "config.yaml").config.dataset) or Path()
+    with (run / "predictions.csv").open(newline="", encoding="utf-8") as file:
+        paths = [str(root / row["path"]) for row in csv.DictReader(file) if row["split"] == "test"]
+    return paths[:: max(1, len(paths) // count)][:count]
+
+
+def main() -> None:
+    """Prints the paths."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("count", type=int, metavar="COUNT")
+    parser.add_argument("runs_dir", type=Path, metavar="RUNS_DIR", nargs="?", default=Path("runs"))
+    options = parser.parse_args()
+    print("\n".join(unseen(options.runs_dir, options.count)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""The engine alone: pictures a second of the frozen pass with pictures in memory, and what a picture costs it."""
+
+import importlib.util
+import math
+import tempfile
+from collections import deque
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from itertools import cycle, islice
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, get_args
+
+from measure import settings
+from pictures import make_tree
+from tlcli.backbones.catalog import CATALOG
+from tlcli.backbones.weights import find_weights, keras_models_folder
+from tlcli.config.load import find_config, load_config
+from tlcli.config.schema import BackboneSection
+from tlcli.errors import ModelError
+from tlcli.features.engines import Engine, choose_engine, open_engine
+from tlcli.workflows.dataset import indexed
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+PRECISIONS = ("f32", "bf16", "int8")
+
+
+def weights_at_hand(name: str) -> str:
+    """``imagenet`` where these weights are on this machine, else ``random``, which cost the same time."""
+    weights = CATALOG[name].weights
+    if weights.package:
+        return "imagenet" if importlib.util.find_spec(weights.file.partition("/")[0]) else "random"
+    return "imagenet" if (keras_models_folder() / weights.file).is_file() else "random"
+
+
+def lacking(precision: str) -> str:
+    """Why this precision cannot be had here; empty where it can."""
+    if precision not in get_args(BackboneSection.model_fields["precision"].annotation):
+        return "this tlcli does not have it"
+    if precision == "int8" and not importlib.util.find_spec("nncf"):
+        return "nncf is not installed: pip install 'tlcli[int8]'"
+    try:
+        choose_engine("openvino", precision)  # type: ignore[arg-type]
+    except ModelError as error:
+        return str(error)
+    return ""
+
+
+def to_be_had(precisions: Sequence[str]) -> list[str]:
+    """Those that this machine has; the others are told of."""
+    reasons = {precision: lacking(precision) for precision in precisions if precision != "auto"}
+    for precision, reason in reasons.items():
+        if reason:
+            print(f"Left out, {precision}: {reason}", flush=True)
+    return [precision for precision in precisions if not reasons.get(precision)]
+
+
+def without_limits(precision: str, weights: str) -> list[str]:
+    """Settings for random weights: what int8 does to their features says nothing, so that its limits are lifted."""
+    if precision != "int8" or weights != "random":
+        return []
+    return settings(
+        backbone__int8__min_cosine=0, backbone__int8__min_label_agreement=0, backbone__int8__max_accuracy_drop=1
+    )
+
+
+def opened(name: str, precision: str) -> tuple[Engine, str]:
+    """The engine for a backbone at its own size, and the precision that it has (``auto`` picks one)."""
+    if precision == "int8":
+        return _quantized(name), precision
+    row = CATALOG[name]
+    choice = choose_engine("openvino", precision)  # type: ignore[arg-type]
+    return open_engine(choice, row, row.size, "avg", find_weights(row, weights_at_hand(name))), choice.precision
+
+
+def _quantized(name: str) -> Engine:
+    """The backbone in int8, calibrated with thumbnails that are made for it."""
+    int8, engines = import_module("tlcli.workflows.int8"), import_module("tlcli.features.engines")
+    with tempfile.TemporaryDirectory() as folder:
+        make_tree(Path(folder), {"": 400}, ["dark", "light"])
+        weights = weights_at_hand(name)
+        given = [f"dataset.path={folder}", f"backbone.name={name}", f"backbone.weights={weights}"]
+        loaded = load_config(find_config("my_pictures"), [*given, "backbone.precision=int8"])
+        frozen = int8.open_pass_for(indexed(loaded.config.dataset, loaded.name), loaded.config)
+    engine: Engine = engines.open_quantized(frozen.quantized.graph)
+    return engine
+
+
+def rate(engine: Engine, pictures: "Sequence[NDArray[np.uint8]]", seconds: float) -> float:
+    """Pictures a second over about so many seconds, after a start that is not counted."""
+    count = 2 * len(pictures)
+    elapsed = _elapsed(engine, islice(cycle(pictures), count))
+    count = max(len(pictures), round(seconds * count / elapsed))
+    return count / _elapsed(engine, islice(cycle(pictures), count))
+
+
+def _elapsed(engine: Engine, pictures: "Iterator[NDArray[np.uint8]]") -> float:
+    started = perf_counter()
+    deque(engine.features(pictures), maxlen=0)
+    return perf_counter() - started
+
+
+def flop_of_graph(xml: Path) -> int:
+    """Floating point operations of one picture: 2 for each multiplication and addition of convolutions and products."""
+    import openvino
+
+    return 2 * sum(macs(operation) for operation in openvino.Core().read_model(xml).get_ops())
+
+
+def macs(operation: Any) -> int:
+    """Multiply-adds of one operation of an OpenVINO graph; 0 for what is no convolution or matrix product.
+
+    Each element of the output sums over the inputs of its channel, times the kernel's places: weights are
+    [out, in, h, w] for Convolution, [groups, out, in, h, w] for GroupConvolution; for MatMul [.., M, K] x [.., K, N].
+    """
+    kind = operation.get_type_name()
+    if kind not in ("Convolution", "GroupConvolution", "MatMul"):
+        return 0
+    first, second = (list(operation.input_value(place).get_partial_shape().to_shape()) for place in (0, 1))
+    outputs = math.prod(operation.output(0).get_partial_shape().to_shape())
+    if kind == "MatMul":
+        return int(outputs * first[-2 if operation.get_attributes()["transpose_a"] else -1])
+    return int(outputs * math.prod(second[1 if kind == "Convolution" else 2 :]))

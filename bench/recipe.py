@@ -1,0 +1,188 @@
+"""The tutorial's recipe, written plainly with Keras, beside `tlcli train` and `tlcli evaluate`: whole commands.
+
+python bench/recipe.py [--alien-predator ARCHIVE] [--runs 2] [--timed-epochs 3] [--precisions auto int8]
+
+Keras (bench/plain/recipe.py): DenseNet201 frozen inside the training graph, augmentation layers, 30 epochs, evaluation.
+`--timed-epochs` epochs are run; the others are counted as the median of all but the first.
+tlcli: configs/alien_predator.yaml as it is shipped, augmented views included; only the place of the pictures and the
+weights are set. Cold: an empty cache, so that the network is converted, too (its weights lie on the machine). Warm: the
+features are there, and the head is trained at another learning rate. Both see the same pictures in the same splits, at
+224 x 224 pixels. Weights are ImageNet's where they are on this machine, else random, which cost the same time.
+
+Pictures: Alien vs. Predator from its archive, or as many made ones of the same size (694 and 200, 250 x 250). With the
+archive the accuracies are compared as well: `efficientnet_lite0` with its ImageNet weights (from pip), the whole recipe
+in Keras on the identical network beside tlcli. Writes bench/results/recipe.json.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine import to_be_had, weights_at_hand, without_limits
+from measure import empty, in_turn, introduce, keras_program, note, ratio, save, settings, spread, table, tlcli, values
+from pictures import make_tree
+from tlcli.backbones.catalog import CATALOG
+from tlcli.backbones.weights import find_weights
+from tlcli.config.load import find_config, load_config
+from tlcli.workflows.dataset import indexed
+
+EPOCHS = 30
+CONFIG = "alien_predator"
+REAL = "efficientnet_lite0"
+"""The backbone whose ImageNet weights come from pip, for the comparison of accuracies."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """A folder with the pictures, in which everything runs."""
+
+    folder: Path
+    counts: dict[str, int]
+    """Pictures in each split."""
+
+    @property
+    def cache(self) -> Path:
+        """Of tlcli."""
+        return self.folder / "cache"
+
+    def tlcli(self, backbone: str, precision: str, rate: float = 0.001) -> tuple[float, dict[str, float]]:
+        """Seconds of train and evaluate, and the accuracies by split."""
+        given = settings(
+            dataset__path=self.folder / "pictures",
+            backbone__name=backbone,
+            backbone__weights=weights_at_hand(backbone),
+            backbone__precision=precision,
+            train__learning_rate=rate,
+        )
+        lifted = without_limits(precision, weights_at_hand(backbone))
+        train = tlcli(self.folder, self.cache, "train", "--config", CONFIG, "--quiet", *given, *lifted)
+        evaluate = tlcli(self.folder, self.cache, "evaluate", "--quiet", "--json")
+        metrics = evaluate.document()
+        accuracy = {split: float(metrics[split]["accuracy"]) for split in ("validation", "test")}
+        return train.seconds + evaluate.seconds, accuracy
+
+    def keras(self, backbone: str, epochs: int, seed: int = 0) -> tuple[float, dict[str, Any]]:
+        """Seconds of the whole process, and what it printed."""
+        arguments = ["--epochs", str(epochs), "--network", backbone, "--weights", weights_at_hand(backbone)]
+        done = keras_program("recipe.py", self.folder, "split", *arguments, "--seed", str(seed))
+        return done.seconds, done.document()
+
+
+def prepared(folder: Path, archive: str | None, counts: Sequence[int]) -> Work:
+    """The pictures, and the same again in folders by split, as Keras takes them."""
+    pictures = folder / "pictures"
+    if archive:
+        source = Path(archive).expanduser().absolute()
+        tlcli(
+            folder, folder / "cache", "fetch", "--config", CONFIG, "--from", source, *settings(dataset__path=pictures)
+        )
+    else:
+        splits = dict(zip(("train", "validation"), counts, strict=True))
+        make_tree(pictures, splits, ["alien", "predator"])
+    loaded = load_config(find_config(CONFIG), [f"dataset.path={pictures}"])
+    index = indexed(loaded.config.dataset, CONFIG)
+    for picture in index.pictures:
+        place = folder / "split" / picture.split / picture.label / picture.path.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(picture.path)
+    return Work(folder, {split: sum(by_class.values()) for split, by_class in index.counts().items()})
+
+
+def thirty(seconds: float, epochs: Sequence[float]) -> float:
+    """What the process would have taken for 30 epochs: those that were not run cost the median of the later ones."""
+    return seconds + (EPOCHS - len(epochs)) * statistics.median(epochs[1:] or epochs)
+
+
+def speed(work: Work, backbone: str, precisions: Sequence[str], runs: int, timed: int) -> dict[str, Any]:
+    """Seconds of each, in turn."""
+    epochs: list[list[float]] = []
+    find_weights(CATALOG[backbone], weights_at_hand(backbone))  # random ones are made now, not in anyone's time
+
+    def keras() -> float:
+        seconds, printed = work.keras(backbone, timed)
+        epochs.append(printed["epochs"])
+        return thirty(seconds, printed["epochs"])
+
+    def cold(precision: str) -> float:
+        empty(work.cache)
+        return work.tlcli(backbone, precision)[0]
+
+    turns: dict[str, Callable[[], float]] = {"keras": keras}
+    for precision in precisions:
+        turns[f"tlcli {precision}, cold"] = lambda p=precision: cold(p)  # type: ignore[misc]
+        turns[f"tlcli {precision}, warm"] = lambda p=precision: work.tlcli(backbone, p, 0.002)[0]  # type: ignore[misc]
+    note(f"{backbone}: {runs} turns of Keras ({timed} epochs) and tlcli")
+    found = {title: values(seconds) for title, seconds in in_turn(turns, runs).items()}
+    return {"weights": weights_at_hand(backbone), "keras_epoch_seconds": epochs, "seconds": found}
+
+
+def show_speed(backbone: str, found: dict[str, Any], timed: int) -> None:
+    """The table of whole commands."""
+    seconds = found["seconds"]
+    counted = f"{EPOCHS} epochs" if timed >= EPOCHS else f"{EPOCHS} epochs from {timed}"
+    rows = [
+        [
+            f"Keras recipe, {counted}" if title == "keras" else f"{title}: train + evaluate",
+            spread(row, 1),
+            f"{ratio(seconds['keras'], row):.1f}",
+        ]
+        for title, row in seconds.items()
+    ]
+    print(f"\n{backbone}, {found['weights']} weights")
+    print(table(("whole commands", "seconds", "recipe / this"), rows), flush=True)
+
+
+def accuracy(work: Work, precisions: Sequence[str], runs: int) -> dict[str, list[dict[str, float]]]:
+    """Accuracies of the recipe, each run with another seed, and of tlcli at each precision."""
+    note(f"{REAL}, accuracy: {runs} whole recipes of {EPOCHS} epochs in Keras, and tlcli")
+    found = {"keras": [work.keras(REAL, EPOCHS, seed)[1]["accuracy"] for seed in range(runs)]}
+    for precision in precisions:
+        found[f"tlcli {precision}"] = [work.tlcli(REAL, precision)[1]]
+    return found
+
+
+def show_accuracy(found: dict[str, list[dict[str, float]]], counts: dict[str, int]) -> None:
+    """The table of accuracies."""
+    columns = ("accuracy", *(f"{split} (n = {counts[split]})" for split in ("validation", "test")))
+    rows = [
+        [title, *(spread(values(run[split] for run in runs), 4) for split in ("validation", "test"))]
+        for title, runs in found.items()
+    ]
+    print(f"\n{REAL}, ImageNet weights, {counts['train']} training pictures\n{table(columns, rows)}")
+
+
+def main() -> None:
+    """Prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--alien-predator", metavar="ARCHIVE", help="the archive that Kaggle gives")
+    parser.add_argument("--backbone", default="densenet201", choices=["densenet201", REAL])
+    parser.add_argument("--precisions", nargs="+", default=["auto", "int8"], metavar="PRECISION")
+    parser.add_argument("--runs", type=int, default=2, help="turns of Keras and tlcli")
+    parser.add_argument("--timed-epochs", type=int, default=3, help="30: nothing is multiplied")
+    parser.add_argument("--accuracy-runs", type=int, default=1, help="whole recipes in Keras; 0: no accuracies")
+    parser.add_argument("--pictures", nargs=2, type=int, default=[694, 200], metavar=("TRAIN", "VALIDATION"))
+    options = parser.parse_args()
+    introduce()
+    precisions = to_be_had(options.precisions)
+    with tempfile.TemporaryDirectory() as name:
+        os.environ["TLCLI_CACHE"] = str(Path(name) / "cache")
+        work = prepared(Path(name), options.alien_predator, options.pictures)
+        kind = "Alien vs. Predator" if options.alien_predator else "made"
+        print(f"Pictures ({kind}): {', '.join(f'{count} {split}' for split, count in work.counts.items())}", flush=True)
+        found = speed(work, options.backbone, precisions, options.runs, options.timed_epochs)
+        show_speed(options.backbone, found, options.timed_epochs)
+        results: dict[str, Any] = {"pictures": {"kind": kind, **work.counts}, options.backbone: found}
+        if options.alien_predator and options.accuracy_runs and weights_at_hand(REAL) == "imagenet":
+            results["accuracy"] = accuracy(work, precisions, options.accuracy_runs)
+            show_accuracy(results["accuracy"], work.counts)
+    print(f"Medians of {options.runs} turns (least to most).")
+    save("recipe", settings=vars(options), results=results)
+
+
+if __name__ == "__main__":
+    main()

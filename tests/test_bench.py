@@ -1,0 +1,142 @@
+"""The programs of bench/: each tells how it is used, and what they count and print is right. Nothing is timed here."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import openvino
+import pytest
+from openvino import opset13 as ops
+from PIL import Image
+
+import engine
+import machine
+import measure
+import pictures
+
+BENCH = Path(__file__).parents[1] / "bench"
+PROGRAMS = ("cold_start", "decode", "extract", "heads", "recipe", "scale", "unpack", "unseen")
+FIVE = ("cold_start", "decode", "extract", "recipe", "scale")
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_every_program_tells_how_it_is_used(name: str) -> None:
+    command = [sys.executable, str(BENCH / f"{name}.py"), "--help"]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert f"python bench/{name}.py" in done.stdout
+    assert name not in FIVE or f"bench/results/{name}.json" in done.stdout.replace("\n", " ")
+
+
+def test_programs_are_all_there_and_make_bench_runs_those_that_measure() -> None:
+    shared = {"engine", "machine", "measure", "peak", "pictures"}
+    assert {path.stem for path in BENCH.glob("*.py")} == {*PROGRAMS, *shared}
+    recipe = (BENCH.parent / "Makefile").read_text()
+    for name in set(PROGRAMS) - {"unseen"}:
+        assert f"bench/{name}.py" in recipe
+
+
+def test_operations_of_a_tiny_graph_are_counted() -> None:
+    picture = ops.parameter([1, 4, 8, 8], np.float32)
+    plain = ops.convolution(picture, _weights(6, 4, 3, 3), [1, 1], [1, 1], [1, 1], [1, 1])  # [1, 6, 8, 8]
+    grouped = ops.group_convolution(plain, _weights(6, 1, 1, 3, 3), [2, 2], [1, 1], [1, 1], [1, 1])  # [1, 6, 4, 4]
+    flat = ops.reshape(grouped, ops.constant(np.array([1, 96])), special_zero=False)
+    product = ops.matmul(flat, _weights(10, 96), transpose_a=False, transpose_b=True)  # [1, 10]
+    turned = ops.matmul(product, product, transpose_a=True, transpose_b=False)  # [10, 1] x [1, 10]
+    graph = openvino.Model([ops.relu(turned)], [picture], "tiny")
+    counted = sum(engine.macs(operation) for operation in graph.get_ops())
+    assert counted == 6 * 64 * 4 * 9 + 6 * 16 * 9 + 10 * 96 + 100
+
+
+def _weights(*shape: int) -> openvino.Node:
+    return ops.constant(np.ones(shape, np.float32))
+
+
+def test_a_written_graph_costs_two_operations_a_multiply_add(tmp_path: Path) -> None:
+    left = ops.parameter([3, 5], np.float32)
+    openvino.save_model(
+        openvino.Model([ops.matmul(left, _weights(5, 7), False, False)], [left], "m"), tmp_path / "m.xml"
+    )
+    assert engine.flop_of_graph(tmp_path / "m.xml") == 2 * 3 * 5 * 7
+
+
+def test_medians_keep_all_that_they_were_taken_from() -> None:
+    row = measure.values([3.0, 1.0, 2.0])
+    assert row == {"median": 2.0, "values": [3.0, 1.0, 2.0]}
+    assert measure.spread(row, 1) == "2.0 (1.0 to 3.0)"
+    assert measure.spread(measure.values([1234.5]), 1) == "1,234.5"
+    assert measure.ratio(measure.values([9.0]), row) == 4.5
+
+
+def test_competitors_take_turns() -> None:
+    order: list[str] = []
+    found = measure.in_turn({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 2)
+    assert order == ["a", "b", "a", "b"]
+    assert found == {"a": [None, None], "b": [None, None]}
+
+
+def test_tables_are_aligned() -> None:
+    assert measure.table(("what", "s"), [("tlcli", 1.5), ("a longer one", 12)]) == (
+        "what            s\n------------  ---\ntlcli         1.5\na longer one   12"
+    )
+
+
+def test_settings_name_keys_of_the_config() -> None:
+    assert measure.settings(backbone__name="resnet50", train__epochs=3) == [
+        "--set", "backbone.name=resnet50", "--set", "train.epochs=3",
+    ]  # fmt: skip
+
+
+def test_a_process_is_timed_and_its_memory_and_answer_are_told(tmp_path: Path) -> None:
+    held = bytearray(600_000_000)  # of this process: not to be told as the other's
+    program = "import json; held = bytearray(80_000_000); print('first'); print(json.dumps({'a': 1}))"
+    done = measure.process([sys.executable, "-c", program], tmp_path)
+    assert done.document() == {"a": 1}
+    assert done.seconds > 0
+    assert done.processor > 0
+    assert 80 < done.memory_mb < 200
+    assert held
+
+
+def test_a_process_that_fails_ends_the_program_with_what_it_said(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="such a pity"):
+        measure.process([sys.executable, "-c", "raise SystemExit('such a pity')"], tmp_path)
+
+
+def test_made_pictures_are_all_different(tmp_path: Path) -> None:
+    pictures.make_tree(tmp_path, {"train": 6, "validation": 4}, ["a", "b"], side=32)
+    files = sorted(tmp_path.rglob("*.jpg"))
+    assert len(files) == 10
+    assert {path.parent.relative_to(tmp_path).as_posix() for path in files} == {
+        "train/a", "train/b", "validation/a", "validation/b",
+    }  # fmt: skip
+    assert len({Image.open(path).tobytes() for path in files}) == 10
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_numbered_pictures_have_other_bytes_and_the_same_pixels(kind: str) -> None:
+    plain = pictures.encoded(pictures.camera_picture(np.random.default_rng(0), 40, 30), kind)
+    other = pictures.numbered(plain, 7)
+    assert other not in {plain, pictures.numbered(plain, 8)}
+    assert Image.open(io.BytesIO(other)).tobytes() == Image.open(io.BytesIO(plain)).tobytes()
+
+
+def test_machine_is_named_in_json_and_in_words() -> None:
+    found = machine.machine()
+    assert json.loads(json.dumps(found)) == found
+    assert f"{found['cores']} cores" in machine.named(found)
+    assert {"avx512_vnni", "avx512_bf16", "amx_bf16"} <= set(found["instructions"])
+
+
+def test_a_precision_that_is_not_to_be_had_is_left_out_with_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    assert engine.to_be_had(["auto", "f32", "f7"]) == ["auto", "f32"]
+    assert "Left out, f7: " in capsys.readouterr().out
+
+
+def test_limits_of_int8_are_lifted_for_random_weights_alone() -> None:
+    assert engine.without_limits("int8", "imagenet") == engine.without_limits("f32", "random") == []
+    assert "backbone.int8.min_cosine=0" in engine.without_limits("int8", "random")
