@@ -5,21 +5,20 @@ import math
 import tempfile
 from collections import deque
 from collections.abc import Iterator, Sequence
-from importlib import import_module
 from itertools import cycle, islice
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from measure import settings
 from pictures import make_tree
 from tlcli.backbones.catalog import CATALOG
 from tlcli.backbones.weights import find_weights, keras_models_folder
 from tlcli.config.load import find_config, load_config
-from tlcli.config.schema import BackboneSection
 from tlcli.errors import ModelError
-from tlcli.features.engines import Engine, choose_engine, open_engine
+from tlcli.features.engines import Engine, choose_engine, open_engine, open_quantized
 from tlcli.workflows.dataset import indexed
+from tlcli.workflows.int8 import open_pass_for
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,8 +37,6 @@ def weights_at_hand(name: str) -> str:
 
 def lacking(precision: str) -> str:
     """Why this precision cannot be had here; empty where it can."""
-    if precision not in get_args(BackboneSection.model_fields["precision"].annotation):
-        return "this tlcli does not have it"
     if precision == "int8" and not importlib.util.find_spec("nncf"):
         return "nncf is not installed: pip install 'tlcli[int8]'"
     try:
@@ -78,15 +75,15 @@ def opened(name: str, precision: str) -> tuple[Engine, str]:
 
 def _quantized(name: str) -> Engine:
     """The backbone in int8, calibrated with thumbnails that are made for it."""
-    int8, engines = import_module("tlcli.workflows.int8"), import_module("tlcli.features.engines")
     with tempfile.TemporaryDirectory() as folder:
         make_tree(Path(folder), {"": 400}, ["dark", "light"])
         weights = weights_at_hand(name)
         given = [f"dataset.path={folder}", f"backbone.name={name}", f"backbone.weights={weights}"]
         loaded = load_config(find_config("my_pictures"), [*given, "backbone.precision=int8"])
-        frozen = int8.open_pass_for(indexed(loaded.config.dataset, loaded.name), loaded.config)
-    engine: Engine = engines.open_quantized(frozen.quantized.graph)
-    return engine
+        frozen = open_pass_for(indexed(loaded.config.dataset, loaded.name), loaded.config)
+    if frozen.quantized is None:
+        raise SystemExit("nothing was quantised")
+    return open_quantized(frozen.quantized.graph)
 
 
 def rate(engine: Engine, pictures: "Sequence[NDArray[np.uint8]]", seconds: float) -> float:
