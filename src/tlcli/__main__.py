@@ -1,6 +1,6 @@
 """``python -m tlcli``."""
 
-from tlcli.cli.app import main
+from tlcli.cli.app import run
 
 if __name__ == "__main__":
-    main()
+    run()

@@ -16,6 +16,7 @@ from tlcli.backbones.export_ir import Exported, cached_export, exported
 from tlcli.backbones.weights import Weights, find_weights
 from tlcli.disk import sha256_file
 from tlcli.errors import ModelError
+from tlcli.features.engines.compiled import Compiled
 from tlcli.features.engines.openvino import OpenVINOEngine
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def pictures() -> "list[NDArray[np.uint8]]":
 
 
 def features(graph: Exported) -> "NDArray[np.float32]":
-    return np.stack(list(OpenVINOEngine(graph, "f32").features(pictures())))
+    return np.stack(list(OpenVINOEngine(Compiled(graph, "f32", few=False)).features(pictures())))
 
 
 def test_the_folder_holds_the_graph_its_weights_and_their_digests(converted: Exported, cache: Path) -> None:

@@ -6,7 +6,8 @@ import os
 import sys
 import traceback
 import warnings
-from typing import Annotated
+from contextlib import suppress
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -47,8 +48,24 @@ app.command("predict")(predict.predict)
 app.add_typer(config.app, name="config")
 
 
+def run() -> NoReturn:
+    """:func:`main`, and then the process is gone at once: taking large libraries apart would cost 0.1 s a command."""
+    code: object = 1
+    try:
+        main()
+    except SystemExit as ending:
+        code = ending.code
+    except BaseException:  # noqa: BLE001 - main() ends them all; if it breaks itself, the process must not end silently
+        traceback.print_exc()
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        os._exit(code if isinstance(code, int) else int(code is not None))
+
+
 def main() -> None:
-    """Runs the command line and ends the process with its exit code."""
+    """Runs the command line; SystemExit carries its exit code."""
     use_threads()
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file name that the terminal's encoding lacks is no reason to end
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -12,6 +12,7 @@ from tlcli.backbones.catalog import Backbone
 from tlcli.backbones.export_ir import Exported, exported
 from tlcli.backbones.weights import Weights
 from tlcli.errors import ModelError
+from tlcli.features.engines.compiled import Compiled
 from tlcli.heavy import start_tensorflow
 from tlcli.progress import SILENT, Progress
 
@@ -98,7 +99,7 @@ def open_quantized(graph: Exported) -> Engine:
     """Opens a quantised backbone; what its graph leaves in float is computed in float32, the same on all processors."""
     from tlcli.features.engines.openvino import OpenVINOEngine  # noqa: PLC0415
 
-    return OpenVINOEngine(graph, "f32")
+    return OpenVINOEngine(Compiled(graph, "f32", few=False))
 
 
 def _openvino(
@@ -106,7 +107,7 @@ def _openvino(
 ) -> Engine:  # fmt: skip
     from tlcli.features.engines.openvino import OpenVINOEngine  # noqa: PLC0415
 
-    return OpenVINOEngine(exported(row, size, pooling, weights, progress), precision)
+    return OpenVINOEngine(Compiled(exported(row, size, pooling, weights, progress), precision, few=False))
 
 
 def _keras(

@@ -1,0 +1,55 @@
+"""OpenVINO's cache of compiled graphs, and whether it is as it was written; OpenVINO takes a flipped byte for a weight.
+
+Importing this module does not import OpenVINO, so that predict can check while it is imported.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from tlcli.backbones.export_ir import Exported
+from tlcli.disk import cache_folder, sha256_file, write_text
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """The place of a graph compiled in one way."""
+
+    graph: Exported
+    precision: str
+    few: bool
+
+    @property
+    def folder(self) -> Path:
+        """Where OpenVINO keeps it."""
+        return cache_folder() / "compiled" / f"{self.graph.folder.name}-{self.precision}{'-few' if self.few else ''}"
+
+    @cached_property
+    def is_as_written(self) -> bool:
+        """Whether it is there, byte for byte; read once. The graph's own files are not needed then."""
+        try:
+            record = json.loads((self.folder / "digests.json").read_text())
+        except (OSError, ValueError):
+            return False
+        return bool(record) and record == self._digests()
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Removes what is not as it was written before the body compiles, and keeps the digests of what it wrote."""
+        if self.is_as_written:
+            yield
+            return
+        for path in self.folder.glob("*.blob"):
+            path.unlink(missing_ok=True)
+        yield
+        write_text(self.folder / "digests.json", json.dumps(self._digests()))
+
+    def _digests(self) -> dict[str, str]:
+        digests = {}
+        for path in sorted(self.folder.glob("*.blob")):
+            with suppress(FileNotFoundError):  # another process removed it
+                digests[path.name] = sha256_file(path)
+        return digests
