@@ -5,12 +5,15 @@ python bench/heads.py [--alien-predator ARCHIVE] [--repeats 2]
 Repeated stratified 5-fold over all pictures, features of efficientnet_lite0 (ImageNet weights). In each fold 15 % of
 the pictures fitted on are set aside as the validation pictures that the minibatch recipe watches; the convex fit, which
 needs none, is given the same rest. Solar cells come from pip; Alien vs. Predator from its archive, where given.
-Writes bench/results/heads.json.
+With the archive, the minibatch recipe is also fitted with 0 to 3 augmented views of each picture fitted on, as the
+config alien_predator draws them. Writes bench/results/heads.json.
 """
 
 import argparse
+from collections.abc import Iterator
 from tempfile import TemporaryDirectory
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.metrics import log_loss
@@ -27,15 +30,21 @@ from tlcli.workflows.fetch import fetch
 from tlcli.workflows.frozen_pass import open_pass
 from tlcli.workflows.measure import split_rows
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 FITS = ("convex", "minibatch", "minibatch, standardized")
+VIEWS = 3
+Score = tuple[float, float, float]
+"""Accuracy and log loss on the fold held out, seconds of the fit."""
 
 
-def rows_of(loaded: Loaded) -> tuple[Rows, int]:
-    """Features of all pictures of a config, plain, and the number of classes."""
+def rows_of(loaded: Loaded) -> tuple[list[Rows], int]:
+    """Features of all pictures of a config, the plain ones and those of each view, and the number of classes."""
     index = indexed(loaded.config.dataset, loaded.name)
     frozen = open_pass(loaded.config)
-    frozen.run(index.pictures, frozen.views[:1])
-    return split_rows(index.pictures, index.labels, frozen.views[:1], frozen), len(index.labels)
+    frozen.run(index.pictures, frozen.views)
+    return [split_rows(index.pictures, index.labels, [view], frozen) for view in frozen.views], len(index.labels)
 
 
 def fitted(fit: str, train: Rows, watched: Rows, classes: int, loaded: Loaded) -> Head:
@@ -62,25 +71,51 @@ def fitted(fit: str, train: Rows, watched: Rows, classes: int, loaded: Loaded) -
     return fit_minibatch(train, watched, classes, settings).head
 
 
-def compare(loaded: Loaded, repeats: int) -> dict[str, dict[str, float]]:
-    """Means over all folds, for each fit."""
-    rows, classes = rows_of(loaded)
-    scores: dict[str, list[tuple[float, float, float]]] = {fit: [] for fit in FITS}
+def folds(labels: "NDArray[np.int64]", repeats: int) -> "Iterator[tuple[NDArray[np.int64], ...]]":
+    """Numbers of the rows fitted on, watched and held out."""
     for repeat in range(repeats):
-        for inner, held in StratifiedKFold(5, shuffle=True, random_state=repeat).split(rows.labels, rows.labels):
-            train, watched = train_test_split(inner, test_size=0.15, stratify=rows.labels[inner], random_state=repeat)
-            for fit in FITS:
-                started = perf_counter()
-                head = fitted(fit, rows.take(train), rows.take(watched), classes, loaded)
-                elapsed = perf_counter() - started
-                probabilities = head.probabilities(rows.read(held))
-                accuracy = float((probabilities.argmax(1) == rows.labels[held]).mean())
-                scores[fit].append((accuracy, float(log_loss(rows.labels[held], probabilities)), elapsed))
-    names = ("accuracy", "log_loss", "seconds")
-    means = {fit: dict(zip(names, np.mean(values, axis=0), strict=True)) for fit, values in scores.items()}
-    for fit, values in scores.items():
-        means[fit]["accuracy_sd_over_folds"] = float(np.std([value[0] for value in values], ddof=1))
-    return {fit: {name: round(float(value), 4) for name, value in mean.items()} for fit, mean in means.items()}
+        for inner, held in StratifiedKFold(5, shuffle=True, random_state=repeat).split(labels, labels):
+            train, watched = train_test_split(inner, test_size=0.15, stratify=labels[inner], random_state=repeat)
+            yield train, watched, held
+
+
+def scored(fit: str, train: Rows, watched: Rows, held: Rows, classes: int, loaded: Loaded) -> Score:
+    """Of one head."""
+    started = perf_counter()
+    head = fitted(fit, train, watched, classes, loaded)
+    elapsed = perf_counter() - started
+    probabilities = head.probabilities(held.features())
+    accuracy = float((probabilities.argmax(1) == held.labels).mean())
+    return accuracy, float(log_loss(held.labels, probabilities)), elapsed
+
+
+def means(scores: dict[str, list[Score]]) -> dict[str, dict[str, float]]:
+    """Over all folds."""
+    found = {}
+    for title, values in scores.items():
+        accuracy, loss, seconds = np.mean(values, axis=0)
+        spread = np.std([value[0] for value in values], ddof=1)
+        named = {"accuracy": accuracy, "accuracy_sd_over_folds": spread, "log_loss": loss, "seconds": seconds}
+        found[title] = {name: round(float(value), 4) for name, value in named.items()}
+    return found
+
+
+def compare(loaded: Loaded, repeats: int) -> dict[str, dict[str, float]]:
+    """Every fit on plain features, and the recipe with more and more views, where the config has views."""
+    views, classes = rows_of(loaded)
+    plain, scores = views[0], dict[str, list[Score]]()
+    for train, watched, held in folds(plain.labels, repeats):
+        parts = (plain.take(watched), plain.take(held), classes, loaded)
+        for fit in FITS:
+            scores.setdefault(fit, []).append(scored(fit, plain.take(train), *parts))
+        for count in range(1, len(views)):
+            rows = [view.take(train) for view in views[: count + 1]]
+            together = Rows.of(
+                np.concatenate([one.features() for one in rows]), np.concatenate([one.labels for one in rows])
+            )
+            title = f"minibatch, {count} view{'s' if count > 1 else ''}"
+            scores.setdefault(title, []).append(scored("minibatch", together, *parts))
+    return means(scores)
 
 
 def main() -> None:
@@ -93,7 +128,7 @@ def main() -> None:
     results = {"solar_cells": compare(load_config(find_config("solar_cells")), options.repeats)}
     if options.alien_predator:
         with TemporaryDirectory() as folder:
-            settings = [f"dataset.path={folder}/pictures", "backbone.name=efficientnet_lite0", "augment.views=0"]
+            settings = [f"dataset.path={folder}/pictures", "backbone.name=efficientnet_lite0", f"augment.views={VIEWS}"]
             loaded = load_config(find_config("alien_predator"), settings)
             fetch(loaded, options.alien_predator)
             results["alien_predator"] = compare(loaded, options.repeats)

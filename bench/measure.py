@@ -84,7 +84,9 @@ def tlcli(folder: Path, cache: Path, *arguments: str | Path) -> Process:
 def empty(cache: Path) -> None:
     """Leaves nothing in tlcli's cache but files of random weights, which stand for files that lie on the machine."""
     for path in cache.iterdir() if cache.is_dir() else ():
-        if path.name != "weights":
+        if path.is_file():
+            path.unlink()
+        elif path.name != "weights":
             shutil.rmtree(path)
 
 

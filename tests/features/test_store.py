@@ -89,6 +89,30 @@ def test_a_key_that_is_not_there_is_an_error() -> None:
         filled().read(keys("a", "d"))
 
 
+def test_a_reader_gives_some_rows_of_its_keys_in_any_order() -> None:
+    read = filled().reader(keys("c", "a", "b"))
+    assert np.array_equal(read(np.array([2, 0, 0, 1])), rows(2, 3, 3, 1))
+    assert read(np.array([], np.int64)).shape == (0, WIDTH)
+    with pytest.raises(KeyError):
+        filled().reader(keys("a", "d"))
+
+
+def test_many_rows_over_many_shards_come_back_whatever_their_order() -> None:
+    store = Store(DIGEST, WIDTH)
+    for start in range(0, 300, 7):
+        store.append(keys(*map(str, range(start, start + 7))), rows(*range(start, start + 7)))
+    order = np.random.default_rng(0).permutation(300)
+    found = Store(DIGEST, WIDTH).read(keys(*map(str, order)))
+    assert np.array_equal(found, rows(*order))
+
+
+def test_a_shard_that_goes_away_while_it_is_in_use_is_told() -> None:
+    store = filled()
+    shards(store)[0].unlink()
+    with pytest.raises(ResourceError, match="went away while its features were in use"):
+        store.read(keys("a", "b", "c"))
+
+
 def test_views_and_pictures_have_keys_of_their_own() -> None:
     made = {row_key(sha, view) for sha in ("a", "b") for view in ("0", "1-abc", "2-abc", "1-def")}
     assert len(made) == 8

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.linalg import eigh
 from scipy.optimize import minimize
-from scipy.special import expit, logsumexp
+from scipy.special import expit
 
 from tlcli.heads.rows import Rows
 
@@ -92,11 +92,13 @@ def row_losses(
         one = logits[..., 0]
         return np.logaddexp(np.float32(0), one) - truth * one, (expit(one) - truth)[..., None]
     at = np.arange(len(labels))
-    total = logsumexp(logits, axis=-1, keepdims=True)
-    losses = total[..., 0] - logits[at, :, labels]
-    excess = np.exp(logits - total)
-    excess[at, :, labels] -= 1
-    return losses, excess
+    largest = logits.max(axis=-1, keepdims=True)
+    odds = np.exp(logits - largest)
+    total = odds.sum(axis=-1, keepdims=True)
+    losses = (np.log(total) + largest)[..., 0] - logits[at, :, labels]
+    odds /= total
+    odds[at, :, labels] -= 1
+    return losses, odds
 
 
 class _Preconditioner:

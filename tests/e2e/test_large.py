@@ -1,0 +1,86 @@
+"""What large data sets lean on: remembered digests, and as many cores as are given."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.e2e.conftest import Tlcli
+
+from tlcli.digests import remember
+
+pytestmark = pytest.mark.e2e
+
+SETTINGS = ("--set", "backbone.name=mobilenet_v3_small", "--set", "backbone.weights=random", "--set", "image.size=32")
+TRAIN = ("train", "--config", "my_pictures", *SETTINGS, "--set", "evaluate.figures=false")
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    random = np.random.default_rng(0)
+    folder = tmp_path / "my_pictures"
+    for label, level in (("dark", 60), ("light", 190)):
+        (folder / label).mkdir(parents=True)
+        for number in range(12):
+            pixels = np.clip(random.normal(level, 40, (40, 40, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / label / f"{number}.png")
+    return folder
+
+
+def test_a_digest_that_is_no_longer_true_is_told_with_its_remedy_and_verify_is_the_remedy(
+    pictures: Path, tlcli: Tlcli, session_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing seen from outside tells that the file has changed, as after a disk has lost a bit."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TLCLI_CACHE", str(session_cache))
+        remember({path: "0" * 63 + f"{number:x}" for number, path in enumerate(sorted(pictures.glob("dark/1*.png")))})
+    failed = tlcli(*TRAIN)
+    assert failed.code == 3
+    assert "changed since its digest was taken; run the command again with --verify." in failed.err
+    told = tlcli(*TRAIN, "--verify")
+    assert told.code == 0
+    assert "3 files have other bytes than when they were last read, though size and time are the same" in told.err
+    quiet = tlcli(*TRAIN)
+    assert quiet.code == 0
+    assert "other bytes" not in quiet.err
+    assert tlcli("evaluate", "--verify").code == 0
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells which cores a thread may use")
+def test_with_threads_1_every_thread_of_the_process_is_held_to_one_core(
+    pictures: Path, tlcli: Tlcli, tmp_path: Path
+) -> None:
+    assert tlcli(*TRAIN).code == 0
+    command = [sys.executable, "-m", "tlcli", "predict", str(pictures), "--threads", "1"]
+    seen: list[set[str]] = []
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            if threads := allowed(process.pid):
+                seen.append(threads)
+            time.sleep(0.01)
+    assert process.returncode == 0
+    held = [threads for threads in seen if all("-" not in cores and "," not in cores for cores in threads)]
+    first = seen.index(held[0])
+    assert seen[first:] == held  # from the moment the option was read until the end
+
+
+def allowed(pid: int) -> set[str]:
+    """The cores that the process's threads may use, as the system writes them: 0-1, or 1."""
+    found = set()
+    for status in Path(f"/proc/{pid}/task").glob("*/status"):
+        try:
+            lines = status.read_text().splitlines()
+        except OSError:  # the thread has ended
+            continue
+        found |= {line.split()[1] for line in lines if line.startswith("Cpus_allowed_list")}
+    return found
+
+
+@pytest.mark.parametrize("threads", ["0", "-1", "many"])
+def test_a_number_of_threads_that_cannot_be_is_refused(threads: str, tlcli: Tlcli) -> None:
+    done = tlcli("predict", "x.png", "--threads", threads)
+    assert done.code == 2
+    assert "--threads" in done.err
