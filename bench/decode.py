@@ -25,8 +25,9 @@ from measure import in_turn, introduce, note, ratio, save, spread, table, values
 from pictures import THUMBNAIL, camera_picture, encoded, numbered
 from tlcli.backbones.catalog import CATALOG
 from tlcli.data.augment import PLAIN, Augmentation
-from tlcli.data.decode import Preparation, picture
+from tlcli.data.decode import picture
 from tlcli.data.index import Picture
+from tlcli.data.sizing import Preparation
 from tlcli.features.engines import Engine
 from tlcli.features.extract import extract
 from tlcli.features.store import Store
@@ -69,7 +70,7 @@ def through(pictures: list[Picture], name: str, engine: Engine) -> float:
     """Pictures a second from files to a store that is new."""
     store = Store(hashlib.sha256(os.urandom(16)).hexdigest(), CATALOG[name].features)
     started = perf_counter()
-    done = extract(pictures, [PLAIN], preparation(name), Augmentation(), store, lambda: engine)
+    done = extract([(pictures, [PLAIN])], preparation(name), Augmentation(), store, lambda: engine)
     elapsed = perf_counter() - started
     if done.computed != len(pictures):
         raise SystemExit(f"{done.computed} of {len(pictures)} pictures were computed: {done.bad}")

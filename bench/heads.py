@@ -43,7 +43,7 @@ def rows_of(loaded: Loaded) -> tuple[list[Rows], int]:
     """Features of all pictures of a config, the plain ones and those of each view, and the number of classes."""
     index = indexed(loaded.config.dataset, loaded.name)
     frozen = open_pass(loaded.config)
-    frozen.run(index.pictures, frozen.views)
+    frozen.run([(index.pictures, frozen.views)])
     return [split_rows(index.pictures, index.labels, [view], frozen) for view in frozen.views], len(index.labels)
 
 

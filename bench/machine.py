@@ -6,6 +6,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from tlcli.threads import cores
+
 _INSTRUCTIONS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "amx_int8")
 """Linux's names of what decides the speed of matrix products; bf16 without avx512_bf16 or amx_bf16 is emulated."""
 
@@ -21,7 +23,7 @@ def machine() -> dict[str, Any]:
         "instructions": {name: name in flags for name in _INSTRUCTIONS},
         "cores": cores(),
         "memory_gb": _memory_gb(),
-        "cgroup": {"cores": _cgroup_cores(), "memory_gb": _cgroup_memory_gb()},
+        "cgroup": {"memory_gb": _cgroup_memory_gb()},
         "python": platform.python_version(),
         "versions": {name: version for name in _PACKAGES if (version := _version(name))},
     }
@@ -36,11 +38,6 @@ def named(found: dict[str, Any]) -> str:
         f"{found['processor']}, {found['cores']} cores, {found['memory_gb'] or 0:.0f} GB; {has}"
         f"{f'; limits: {limits}' if limits else ''}\nPython {found['python']}, {versions}"
     )
-
-
-def cores() -> int:
-    """Cores this process may be put on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cpuinfo() -> dict[str, str]:
@@ -58,15 +55,6 @@ def _memory_gb() -> float | None:
     if not hasattr(os, "sysconf"):
         return None
     return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
-
-
-def _cgroup_cores() -> float | None:
-    """Cores' worth of time that the control group gives; None where there is no limit."""
-    quota, _, period = _first("/sys/fs/cgroup/cpu.max").partition(" ")
-    if not period:
-        quota = _first("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
-        period = _first("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
-    return int(quota) / int(period) if quota.isdigit() and period.isdigit() else None
 
 
 def _cgroup_memory_gb() -> float | None:

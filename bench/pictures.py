@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from machine import cores
+from tlcli.threads import cores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

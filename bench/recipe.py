@@ -4,8 +4,9 @@ python bench/recipe.py [--alien-predator ARCHIVE] [--runs 2] [--timed-epochs 3] 
 
 Keras (bench/plain/recipe.py): DenseNet201 frozen inside the training graph, augmentation layers, 30 epochs, evaluation.
 `--timed-epochs` epochs are run; the others are counted as the median of all but the first.
-tlcli: configs/alien_predator.yaml as it is shipped, augmented views included; only the place of the pictures and the
-weights are set. Cold: an empty cache, so that the network is converted, too (its weights lie on the machine). Warm: the
+tlcli: configs/alien_predator.yaml as it is shipped, augmented views included; set are the place of the pictures, the
+weights, and (see the rows) backbone and precision.
+Cold: an empty cache, so that the network is converted, too (its weights lie on the machine). Warm: the
 features are there, and the head is trained at another learning rate. Both see the same pictures in the same splits, at
 224 x 224 pixels. Weights are ImageNet's where they are on this machine, else random, which cost the same time.
 

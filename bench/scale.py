@@ -51,8 +51,10 @@ class Training:
         self._given = ["--config", "my_pictures", "--quiet", "--json", *given, *lifted]
 
     def cold(self) -> Process:
-        """Without features."""
+        """Without features and digests; the network is converted."""
         shutil.rmtree(self._cache / "features", ignore_errors=True)
+        for path in self._cache.glob("digests*"):
+            path.unlink()
         return self._train()
 
     def warm(self) -> Process:

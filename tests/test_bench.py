@@ -40,6 +40,15 @@ def test_programs_are_all_there_and_make_bench_runs_those_that_measure() -> None
         assert f"bench/{name}.py" in recipe
 
 
+def test_an_emptied_cache_holds_nothing_but_weights(tmp_path: Path) -> None:
+    for name in ("features/a/b", "weights/w", "digests.sqlite"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    measure.empty(tmp_path)
+    assert [path.name for path in tmp_path.rglob("*")] == ["weights", "w"]
+    measure.empty(tmp_path / "missing")
+
+
 def test_operations_of_a_tiny_graph_are_counted() -> None:
     picture = ops.parameter([1, 4, 8, 8], np.float32)
     plain = ops.convolution(picture, _weights(6, 4, 3, 3), [1, 1], [1, 1], [1, 1], [1, 1])  # [1, 6, 8, 8]

@@ -18,7 +18,8 @@ import tlcli
 from tlcli.backbones.catalog import CATALOG
 from tlcli.bundle import FORMAT_VERSION, Bundle, load_bundle, save_bundle
 from tlcli.config.schema import Format
-from tlcli.data.decode import DECODER_VERSION, Preparation
+from tlcli.data.decode import DECODER_VERSION
+from tlcli.data.sizing import Preparation
 from tlcli.errors import ModelError
 from tlcli.heads.head import Head
 

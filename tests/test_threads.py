@@ -16,6 +16,7 @@ def _machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "")  # so that what is set below is taken back
         monkeypatch.delenv(name)
     monkeypatch.setattr(module, "_CGROUP", tmp_path)
+    monkeypatch.setattr(module, "_OWN_GROUPS", tmp_path / "own")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)), raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
 
@@ -36,6 +37,38 @@ def test_the_first_version_of_control_groups_is_read_too(tmp_path: Path, quota: 
     (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(quota)
     (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000")
     assert cores() == expected
+
+
+@pytest.mark.parametrize(
+    ("own", "limits", "expected"),
+    [
+        ("0::/a.slice/b.service", {"a.slice/b.service": "300000 100000"}, 3),
+        ("0::/a.slice/b.service", {"a.slice": "200000 100000", "a.slice/b.service": "max 100000"}, 2),
+        ("0::/a.slice/b.service", {"a.slice": "200000 100000", "a.slice/b.service": "500000 100000"}, 2),
+        ("0::/a.slice/b.service", {"other.slice": "100000 100000"}, 8),
+        ("3:cpuset:/other.slice\n2:cpu,cpuacct:/a.slice\n0::/", {"other.slice": "100000 100000"}, 8),
+    ],
+)
+def test_the_narrowest_limit_of_the_groups_above_the_process_holds(
+    tmp_path: Path, own: str, limits: dict[str, str], expected: int
+) -> None:
+    (tmp_path / "own").write_text(own + "\n")
+    for group, limit in limits.items():
+        (tmp_path / group).mkdir(parents=True, exist_ok=True)
+        (tmp_path / group / "cpu.max").write_text(limit)
+    assert cores() == expected
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system cannot bind processes to cores")
+def test_what_is_asked_for_on_the_command_line_wins_over_the_variable() -> None:
+    program = (
+        "import os; from tlcli.threads import use_threads, threads\n"
+        "os.environ['TLCLI_THREADS'] = '1'; use_threads(); assert threads() == 1\n"
+        "use_threads(2); print(threads(), len(os.sched_getaffinity(0)))"
+    )
+    shown = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    all_cores = int(subprocess.check_output([sys.executable, "-c", "import os; print(len(os.sched_getaffinity(0)))"]))
+    assert shown.stdout.split() == [str(min(2, all_cores))] * 2
 
 
 def test_a_process_bound_to_two_cores_uses_two(monkeypatch: pytest.MonkeyPatch) -> None:

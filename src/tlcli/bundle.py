@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from tlcli.backbones.catalog import CATALOG, Backbone
 from tlcli.backbones.weights import Weights
-from tlcli.data.decode import DECODER_VERSION, Preparation
+from tlcli.data.decode import DECODER_VERSION
+from tlcli.data.sizing import Preparation
 from tlcli.disk import whole_file, write_text
 from tlcli.errors import ModelError
 from tlcli.heads.head import Head

@@ -136,7 +136,7 @@ def _remembered(database: sqlite3.Connection, path: Path, algorithm: Algorithm) 
         row = database.execute("SELECT entry FROM files WHERE key = ?", (_key(path, algorithm),)).fetchone()
     except sqlite3.Error:
         return None
-    if row is None:
+    if row is None or not isinstance(row[0], bytes):
         return None
     digest = bytes(row[0][:-_CHECK]).hex()
     return digest if _entry(look, digest) == row[0] else None
@@ -146,10 +146,15 @@ def _remember(read: Mapping[Path, tuple[bytes, str]], algorithm: Algorithm) -> N
     if not read:
         return
     rows = ((_key(path, algorithm), _entry(look, digest)) for path, (look, digest) in read.items())
-    with _database(writing=True) as database, suppress(sqlite3.Error):
-        if database:
-            with database:  # one transaction
-                database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?)", rows)
+    with _database(writing=True) as database:
+        try:
+            if database:
+                with database:  # one transaction
+                    database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?)", rows)
+        except sqlite3.Error as error:
+            if not isinstance(error, sqlite3.OperationalError):  # damaged where the first look did not see it
+                with suppress(OSError):
+                    (cache_folder() / _FILE).unlink()
 
 
 @contextmanager

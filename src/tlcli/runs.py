@@ -2,7 +2,6 @@
 
 import csv
 import glob
-import io
 import json
 import os
 import secrets
@@ -13,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tlcli.disk import FULL, disk_full, sync_folder, write_text
+from tlcli.disk import FULL, disk_full, sync_folder, whole_file, write_text
 from tlcli.errors import ModelError, ResourceError, UsageError
 
 _LATEST = "latest"
@@ -118,12 +117,14 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table with one header line; whole or not there."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    _write(path, text.getvalue())
+    """A table with one header line; whole or not there. Rows are written as they come."""
+    with (
+        whole_file(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
 
 
 def _write(path: Path, text: str) -> None:

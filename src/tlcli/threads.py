@@ -3,7 +3,9 @@
 import math
 import os
 import random
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
 
 _VARIABLE = "TLCLI_THREADS"
 _LIBRARIES = (
@@ -11,6 +13,9 @@ _LIBRARIES = (
     "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
 )  # fmt: skip
 _CGROUP = Path("/sys/fs/cgroup")
+_OWN_GROUPS = Path("/proc/self/cgroup")
+_GIVEN = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+"""The cores that this process was started with."""
 
 
 def threads() -> int:
@@ -34,10 +39,13 @@ def use_threads(count: int | None = None) -> None:
     """
     if count is not None:
         os.environ[_VARIABLE] = str(count)
+        with suppress(OSError, AttributeError):  # --threads counts from what was given, not from what the variable left
+            os.sched_setaffinity(0, _GIVEN)
     given = threads()
-    if _asked() and given < len(_bound_to()) and hasattr(os, "sched_setaffinity"):
+    if _asked() and given < len(_bound_to()):
         # Whatever threads anything starts, they have these cores; any of them, so that two processes seldom share.
-        os.sched_setaffinity(0, random.sample(sorted(_bound_to()), given))
+        with suppress(OSError, AttributeError):
+            os.sched_setaffinity(0, random.sample(sorted(_bound_to()), given))
     if given < (os.cpu_count() or 1):
         for name in _LIBRARIES:
             os.environ[name] = str(given) if count is not None else os.environ.get(name, str(given))
@@ -53,12 +61,31 @@ def _bound_to() -> set[int]:
 
 
 def _quota() -> float | None:
-    """Cores' worth of time that the control group allows, version 2 or 1; None where it sets no limit."""
+    """Cores' worth of time that the control groups allow, version 2 or 1; None where they set no limit."""
+    groups = ["", *_groups()]
+    found = [_limit((_CGROUP / group.lstrip("/") / "cpu.max",)) for group in groups]
+    for group in groups:
+        folder = _CGROUP / "cpu" / group.lstrip("/")
+        found.append(_limit((folder / "cpu.cfs_quota_us", folder / "cpu.cfs_period_us")))
+    return min(filter(None, found), default=None)
+
+
+def _groups() -> Iterator[str]:
+    """This process's control groups and all above them; inside a container often the root alone."""
     try:
-        if (limit := _CGROUP / "cpu.max").is_file():
-            quota, period = limit.read_text().split()
-        else:
-            quota, period = ((_CGROUP / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        lines = _OWN_GROUPS.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:  # 0::/user.slice/user-0.slice, or 4:cpu,cpuacct:/docker/abc
+        _, controllers, group = line.split(":", 2)
+        if controllers == "" or "cpu" in controllers.split(","):
+            yield from (str(path) for path in [PurePosixPath(group), *PurePosixPath(group).parents])
+
+
+def _limit(files: Sequence[Path]) -> float | None:
+    """Quota and period, in one file or in two."""
+    try:
+        quota, period = " ".join(file.read_text() for file in files).split()
         return int(quota) / int(period) if quota != "max" and int(quota) > 0 else None
     except (OSError, ValueError):
         return None

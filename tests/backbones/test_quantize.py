@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from tlcli.backbones import quantize
 from tlcli.backbones.catalog import CATALOG
 from tlcli.backbones.export_ir import Exported, exported
 from tlcli.backbones.quantize import Quantized, Source, find_quantized, find_quantized_graph, quantized
@@ -91,6 +92,19 @@ def test_it_is_found_while_all_its_pictures_are_there(made: Quantized, source: S
     assert find_quantized(ROW, source, present) == made
     assert find_quantized(ROW, source, present | {"f" * 64}) == made
     assert find_quantized(ROW, source, present - {made.pictures[0]}) is None
+
+
+@needs_nncf
+def test_one_made_of_few_pictures_is_not_kept_for_many(
+    made: Quantized, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanting = replace(source, wanted=100)  # 100 were asked for when there were 12
+    monkeypatch.setattr(quantize, "_all", lambda _row: iter([replace(made, source=wanting)]))
+    present = set(made.pictures)
+    more = {f"{number:064x}" for number in range(1000, 1100)}
+    assert find_quantized(ROW, wanting, present) is not None
+    assert find_quantized(ROW, wanting, present | set(sorted(more)[:10])) is not None
+    assert find_quantized(ROW, wanting, present | more) is None
 
 
 @needs_nncf

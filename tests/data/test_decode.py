@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlcli.data.decode import FORMATS, Preparation, decode, picture
+from tlcli.data.decode import decode, picture
+from tlcli.data.sizing import FORMATS, Preparation
 
 Encode = Callable[..., bytes]
 Png = Callable[..., bytes]

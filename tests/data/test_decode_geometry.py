@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tlcli.data.decode import Preparation, to_size
+from tlcli.data.sizing import Preparation, to_size
 
 
 def noise(width: int, height: int) -> NDArray[np.uint8]:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tlcli.data import decode
-from tlcli.data.decode import BadPictureError, Preparation, picture
+from tlcli.data.decode import BadPictureError, picture
+from tlcli.data.sizing import Preparation, scale_of
 
 SIZES = {"crop": (1600, 1200), "pad": (1600, 900), "squash": (1300, 1700)}
 
@@ -33,7 +34,7 @@ def saved(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
 
 def whole(data: bytes, preparation: Preparation, monkeypatch: pytest.MonkeyPatch) -> "NDArray[np.uint8]":
     with monkeypatch.context() as patch:
-        patch.setattr(decode, "_scale", lambda _size, _preparation: 1)
+        patch.setattr(decode, "scale_of", lambda _size, _preparation: 1)
         return picture(data, preparation)
 
 
@@ -66,7 +67,7 @@ def test_a_large_jpeg_becomes_nearly_the_picture_that_it_is_when_decoded_whole(
     ],
 )
 def test_it_stays_a_quarter_larger_than_needed(size: tuple[int, int], side: int, resize: Any, expected: int) -> None:
-    assert decode._scale(size, Preparation(side, resize)) == expected
+    assert scale_of(size, Preparation(side, resize)) == expected
 
 
 def test_the_thinnest_picture_is_no_trouble() -> None:

@@ -10,7 +10,8 @@ from tests.e2e.conftest import needs
 from tlcli.backbones.catalog import CATALOG
 from tlcli.backbones.torch_file import read_tensors
 from tlcli.backbones.weights import find_weights
-from tlcli.data.decode import Preparation, picture
+from tlcli.data.decode import picture
+from tlcli.data.sizing import Preparation
 from tlcli.features.engines import EngineChoice, choose_engine, open_engine
 from tlcli.heads.head import Head
 

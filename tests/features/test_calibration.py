@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tlcli.data.decode import Preparation
 from tlcli.data.index import Picture
+from tlcli.data.sizing import Preparation
 from tlcli.features.calibration import decoded, drawn, spread
 
 

@@ -1,5 +1,6 @@
 import importlib.util
 import json
+import os
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +16,7 @@ from tlcli.errors import ModelError
 from tlcli.features import engines
 from tlcli.features.engines import Engine, EngineChoice, Precision, choose_engine, open_engine
 from tlcli.features.engines import openvino as openvino_engine
+from tlcli.features.engines.compiled import Compiled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -273,3 +275,33 @@ def test_the_pooling_asked_for_is_done(weights: Weights) -> None:
 
 def test_every_engine_of_the_config_can_be_opened() -> None:
     assert set(engines._ENGINES) == set(engines.EngineName.__args__)  # type: ignore[attr-defined]
+
+
+def test_few_pictures_at_once_or_many_and_one_thread_or_all_give_bit_equal_features(
+    openvino: Engine, weights: Weights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = cached_export(ROW, SIZE, "avg", weights.sha256)
+    assert graph is not None
+    expected = all_of(openvino, pictures(5))
+    for number in ("1", "2"):
+        monkeypatch.setenv("TLCLI_THREADS", number)
+        for few in (True, False):
+            engine = openvino_engine.OpenVINOEngine(Compiled(graph, "f32", few))
+            assert np.array_equal(all_of(engine, pictures(5)), expected)
+
+
+def test_where_nothing_can_be_kept_the_graph_is_compiled_each_time(
+    openvino: Engine, weights: Weights, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with a cache in the image of a container."""
+    graph = cached_export(ROW, SIZE, "avg", weights.sha256)
+    assert graph is not None
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    before = sorted((cache / "compiled").rglob("*"))
+    engine = openvino_engine.OpenVINOEngine(Compiled(graph, "f32", few=True))
+    assert np.array_equal(all_of(engine, pictures(3)), all_of(openvino, pictures(3)))
+    assert [path for path in sorted((cache / "compiled").rglob("*")) if path not in before and path.is_file()] == []
+    (tmp_path / "compiled").write_text("a file where the folder would be")
+    monkeypatch.setenv("TLCLI_CACHE", str(tmp_path))
+    engine = openvino_engine.OpenVINOEngine(Compiled(graph, "f32", few=False))
+    assert np.array_equal(all_of(engine, pictures(3)), all_of(openvino, pictures(3)))

@@ -10,8 +10,9 @@ from PIL import Image
 
 from tlcli.data import augment
 from tlcli.data.augment import Augmentation, view_names
-from tlcli.data.decode import Preparation, picture
+from tlcli.data.decode import picture
 from tlcli.data.index import Picture
+from tlcli.data.sizing import Preparation
 from tlcli.errors import DataError, ResourceError
 from tlcli.features import extract as module
 from tlcli.features.extract import Extraction, extract
@@ -94,7 +95,7 @@ def run(
         assert engine is not None, "the engine was opened"
         return engine
 
-    return extract(pictures, views, PREPARATION, augmentation, store, open_engine, progress or Progress())
+    return extract([(pictures, views)], PREPARATION, augmentation, store, open_engine, progress or Progress())
 
 
 def expected(one: Picture, view: str = "0", augmentation: Augmentation = NO_CHANGE) -> "NDArray[np.float32]":

@@ -6,7 +6,7 @@ import pytest
 
 from tlcli.backbones import export_ir
 from tlcli.backbones.catalog import CAFFE, CATALOG
-from tlcli.data.decode import Preparation
+from tlcli.data.sizing import Preparation
 from tlcli.features import key
 from tlcli.features.engines import EngineChoice
 from tlcli.features.key import FeatureKey

@@ -7,10 +7,12 @@ import pytest
 from PIL import Image, ImageDraw
 
 from tlcli.data.augment import Augmentation, view_names
-from tlcli.data.decode import Preparation, picture
+from tlcli.data.decode import picture
 from tlcli.data.index import Picture
+from tlcli.data.sizing import Preparation
 from tlcli.heads.head import Fit, Head, Step
 from tlcli.report import figures
+from tlcli.report import pictures as grids
 
 PREPARATION = Preparation(64, "crop")
 AUGMENTATION = Augmentation("horizontal", rotation=20, zoom=0.1, shift=0.1, brightness=0.2, contrast=0.2)
@@ -98,7 +100,7 @@ def test_class_counts_is_one_readable_png(out: Path, labels: list[str]) -> None:
 @DRAWN
 @pytest.mark.parametrize("each", [1, 7])
 def test_samples_is_one_readable_png(out: Path, tmp_path: Path, labels: list[str], each: int) -> None:
-    figures.samples(out, pictures(tmp_path / "data", labels[:25], each), labels, PREPARATION)
+    grids.samples(out, pictures(tmp_path / "data", labels[:25], each), labels, PREPARATION)
     check(out)
 
 
@@ -111,7 +113,7 @@ def test_samples_are_picked_evenly_over_a_class(out: Path, tmp_path: Path, monke
 
     monkeypatch.setattr(figures, "picture", noting)
     all_of_class = pictures(tmp_path / "data", ["one"], 11)
-    figures.samples(out, all_of_class, ["one"], PREPARATION)
+    grids.samples(out, all_of_class, ["one"], PREPARATION)
     files = [one.path.read_bytes() for one in all_of_class]
     assert [files.index(data) for data in shown] == [0, 1, 3, 5, 7, 9]
 
@@ -119,7 +121,7 @@ def test_samples_are_picked_evenly_over_a_class(out: Path, tmp_path: Path, monke
 @pytest.mark.parametrize(("count", "views"), [(1, 1), (2, 3), (40, 8)])
 def test_augmented_is_one_readable_png(out: Path, tmp_path: Path, count: int, views: int) -> None:
     shown = pictures(tmp_path / "data", ["one"], count)
-    figures.augmented(out, shown, view_names(views, AUGMENTATION), PREPARATION, AUGMENTATION)
+    grids.augmented(out, shown, view_names(views, AUGMENTATION), PREPARATION, AUGMENTATION)
     check(out)
 
 

@@ -106,14 +106,30 @@ def quantized(
 
 
 def find_quantized(row: Backbone, source: Source, present: AbstractSet[str]) -> Quantized | None:
-    """The oldest quantised backbone of this source whose calibration pictures are all among those present."""
-    found = [one for one in _all(row) if one.source == source and set(one.pictures) <= present]
+    """The oldest quantised backbone of this source whose calibration pictures are all among those present.
+
+    They must be at least half as many as could be had: one made of ten pictures is not kept for five thousand.
+    """
+    enough = min(source.wanted, len(present)) / 2
+    found = [
+        one for one in _all(row)
+        if one.source == source and set(one.pictures) <= present and len(one.pictures) >= enough
+    ]  # fmt: skip
     return min(found, key=lambda one: (one.made, one.graph.folder.name), default=None)
 
 
 def find_quantized_graph(row: Backbone, sha256: str) -> Quantized | None:
     """The quantised backbone with this digest."""
-    return next((one for one in _all(row) if one.sha256 == sha256), None)
+    folders = sorted(_folder().glob(f"{row.name}-int8-*"))
+    named = (folder for folder in folders if _recorded_digest(folder) == sha256)
+    return next((found for folder in named if (found := _read(folder))), None)
+
+
+def _recorded_digest(folder: Path) -> str:
+    try:
+        return Exported(folder).sha256
+    except (OSError, ValueError, KeyError):
+        return ""
 
 
 def _folder() -> Path:

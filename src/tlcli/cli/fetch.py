@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tlcli.cli.options import ConfigOption, DebugOption, JsonOption, QuietOption, SetOption, again
+from tlcli.cli.options import ConfigOption, DebugOption, JsonOption, QuietOption, SetOption, ThreadsOption, again
 from tlcli.cli.render import Screen, counts_table
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def fetch(
         bool, typer.Option("--force", help="Fetch again; what was fetched before stays until the new is complete.")
     ] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Do not touch the network.")] = False,
+    threads: ThreadsOption = None,  # noqa: ARG001 - acts as it is parsed
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - read by main()

@@ -36,7 +36,7 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing 
 ThreadsOption = Annotated[
     int | None,
     typer.Option(
-        "--threads", min=1, metavar="N", callback=_threads, is_eager=True, help="Cores to use [default: all]."
+        "--threads", min=1, metavar="N", callback=_threads, is_eager=True, help="Cores to use; without it, all."
     ),
 ]
 VerifyOption = Annotated[

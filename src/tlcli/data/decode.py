@@ -7,23 +7,20 @@ Shapes: S is the side in pixels; arrays are uint8 [S, S, 3], RGB, levels 0..255.
 import io
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from tlcli.data.sizing import Box, Preparation, scale_of, to_size
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-Box = tuple[float, float, float, float]
-"""Left, top, right, bottom, in pixels."""
 
 DECODER_VERSION = 2
 """Part of every feature's key: raise it when the pixels that come out change."""
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
     5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
@@ -36,23 +33,6 @@ class BadPictureError(Exception):
     """A file that cannot be used as a picture; the message is the reason, fit for a table cell."""
 
 
-@dataclass(frozen=True)
-class Preparation:
-    """How a picture becomes an array: everything the pixels depend on beside the file itself."""
-
-    size: int
-    """Side in pixels."""
-    resize: Literal["crop", "pad", "squash"]
-    crop_fraction: float = 0.875
-    """``crop`` only: share of the shorter side that is kept."""
-    background: tuple[int, int, int] = (255, 255, 255)
-    """What shows through transparent pixels, and the colour of ``pad``'s borders."""
-    formats: tuple[str, ...] = FORMATS
-    max_megapixels: float = 100.0
-    max_side: int = 16384
-    max_file_mb: float = 64.0
-
-
 def picture(data: bytes, preparation: Preparation) -> "NDArray[np.uint8]":
     """Decodes and brings to size.
 
@@ -62,7 +42,7 @@ def picture(data: bytes, preparation: Preparation) -> "NDArray[np.uint8]":
     Raises:
         BadPictureError: the bytes are no picture of an allowed format, broken, or larger than the limits.
     """
-    return np.asarray(to_size(*_decoded(data, preparation, _scale), preparation))
+    return np.asarray(to_size(*_decoded(data, preparation, scale_of), preparation))
 
 
 def read(path: Path, preparation: Preparation) -> bytes:
@@ -160,21 +140,6 @@ def _check_size(size: tuple[int, int], limits: Preparation) -> None:
         )
 
 
-def _scale(size: tuple[int, int], preparation: Preparation) -> int:
-    """By how much a JPEG may be shrunk while its blocks of 8 x 8 pixels are decoded, in half the time."""
-    used = {
-        "crop": min(size) * preparation.crop_fraction,
-        "pad": max(size),
-        "squash": min(size),
-    }[preparation.resize]
-    return next((scale for scale in (8, 4, 2) if used / scale >= _SPARE * preparation.size), 1)
-
-
-_SPARE = 1.25
-"""How much larger than needed a shrunken JPEG stays, at least. Pixels then differ from those of one decoded whole by
-1.8 levels in the mean, as much as bilinear resizing does from bicubic; with 1 it would be 2.8, with 2 it is 0.8."""
-
-
 def _upright(image: Image.Image, box: Box) -> tuple[Image.Image, Box]:
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
@@ -212,28 +177,3 @@ def _stretched(image: Image.Image) -> Image.Image:
     low, high = levels.min(), levels.max()
     scaled = (levels - low) * (255 / (high - low) if high > low else 0)
     return Image.fromarray(np.rint(scaled).astype(np.uint8)).convert("RGB")
-
-
-def to_size(image: Image.Image, box: Box, preparation: Preparation) -> Image.Image:
-    """What lies in the box of an RGB picture, as one of ``size`` x ``size`` pixels, by the preparation's ``resize``.
-
-    ``crop`` keeps the aspect and cuts the centre square of ``crop_fraction`` times the shorter side; ``pad`` keeps the
-    aspect and fills the borders; ``squash`` distorts. Bicubic with antialiasing, as the published evaluations use it.
-    """
-    left, top, right, bottom = box
-    width, height = right - left, bottom - top
-    side = preparation.size
-    if preparation.resize == "squash":
-        return image.resize((side, side), Image.Resampling.BICUBIC, box)
-    if preparation.resize == "pad":
-        longer = max(width, height)
-        inner = max(1, round(width / longer * side)), max(1, round(height / longer * side))
-        padded = Image.new("RGB", (side, side), preparation.background)
-        padded.paste(
-            image.resize(inner, Image.Resampling.BICUBIC, box),
-            (round((side - inner[0]) / 2), round((side - inner[1]) / 2)),
-        )
-        return padded
-    cut = min(width, height) * preparation.crop_fraction
-    left, top = left + (width - cut) / 2, top + (height - cut) / 2
-    return image.resize((side, side), Image.Resampling.BICUBIC, (left, top, left + cut, top + cut))

@@ -5,8 +5,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from tlcli.data.decode import BadPictureError, Preparation, picture, read
+from tlcli.data.decode import BadPictureError, picture, read
 from tlcli.data.index import Picture
+from tlcli.data.sizing import Preparation
 from tlcli.features.ahead import ahead
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ import numpy as np
 
 from tlcli.data import augment
 from tlcli.data.augment import Augmentation
-from tlcli.data.decode import BadPictureError, Preparation, picture, read
+from tlcli.data.decode import BadPictureError, picture, read
 from tlcli.data.index import Picture
+from tlcli.data.sizing import Preparation
 from tlcli.errors import DataError
 from tlcli.features.ahead import ahead
 from tlcli.features.engines import Engine
@@ -49,20 +50,22 @@ class _Task:
     views: tuple[str, ...]
 
 
+Wanted = Sequence[tuple[Sequence[Picture], Sequence[str]]]
+"""Pictures, and the names of the views that are wanted of each (see :func:`tlcli.data.augment.view_names`)."""
+
+
 def extract(
-    pictures: Sequence[Picture],
-    views: Sequence[str],
+    wanted: Wanted,
     preparation: Preparation,
     augmentation: Augmentation,
     store: Store,
     engine: Callable[[], Engine],
     progress: Progress = SILENT,
 ) -> Extraction:
-    """Makes the store hold every view of every picture that can be read.
+    """Makes the store hold every view of every picture that can be read, in one pass of one engine.
 
     Args:
-        pictures: copies (equal bytes) are computed once.
-        views: names of views, see :func:`tlcli.data.augment.view_names`.
+        wanted: copies (equal bytes) are computed once.
         preparation: how a picture becomes an array.
         augmentation: how a view differs from the picture.
         store: where features are kept.
@@ -73,17 +76,20 @@ def extract(
         DataError: a file changed between indexing and reading.
         ResourceError: the disk is full.
     """
-    unique = {p.sha256: p.path for p in pictures}
-    missing = ((sha, path, tuple(v for v in views if row_key(sha, v) not in store)) for sha, path in unique.items())
-    tasks = [_Task(path, sha, lacking) for sha, path, lacking in missing if lacking]
+    paths: dict[str, Path] = {}
+    views: dict[str, tuple[str, ...]] = {}
+    for pictures, of_each in wanted:
+        for p in pictures:
+            paths[p.sha256] = p.path
+            views[p.sha256] = (*(of_other := views.get(p.sha256, ())), *(v for v in of_each if v not in of_other))
+    missing = ((sha, tuple(v for v in of_each if row_key(sha, v) not in store)) for sha, of_each in views.items())
+    tasks = [_Task(paths[sha], sha, lacking) for sha, lacking in missing if lacking]
     bad: dict[str, str] = {}
-    wanted = sum(len(task.views) for task in tasks)
+    total = sum(len(task.views) for task in tasks)
+    computed = 0
     if tasks:
-        prepared = _decoded(tasks, preparation, augmentation, bad)
-        computed = _compute(prepared, store, engine, wanted, progress)
-    else:
-        computed = 0
-    return Extraction(computed, len(unique) * len(views) - wanted, bad)
+        computed = _compute(_decoded(tasks, preparation, augmentation, bad), store, engine, total, progress)
+    return Extraction(computed, sum(map(len, views.values())) - total, bad)
 
 
 def _compute(

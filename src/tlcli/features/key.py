@@ -8,7 +8,8 @@ import PIL
 
 from tlcli.backbones.catalog import Backbone
 from tlcli.backbones.export_ir import conversion_versions
-from tlcli.data.decode import DECODER_VERSION, Preparation
+from tlcli.data.decode import DECODER_VERSION
+from tlcli.data.sizing import Preparation
 from tlcli.features.engines import EngineChoice
 
 # What limits which files are read does not change the pixels of those that are.

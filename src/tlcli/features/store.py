@@ -124,9 +124,9 @@ class Store:
             first, count = int(wanted[0]), int(wanted[-1] - wanted[0]) + 1
             try:
                 block = np.fromfile(path, np.float32, count * self._width, offset=start + 4 * self._width * first)
-            except FileNotFoundError as error:
+                rows[part] = block.reshape(count, self._width)[wanted - first]
+            except (FileNotFoundError, ValueError) as error:  # ValueError: it is shorter than it was
                 raise ResourceError(
                     f"{path} went away while its features were in use; run the command again."
                 ) from error
-            rows[part] = block.reshape(count, self._width)[wanted - first]
         return rows

@@ -16,7 +16,6 @@ from tlcli.heads.head import Fit, Step
 from tlcli.heads.logistic import Axes, Problems, Solution, row_losses, solve
 from tlcli.heads.rows import Rows, Standard
 from tlcli.progress import SILENT, Progress
-from tlcli.threads import threads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,9 +28,6 @@ _CHOOSING_TOLERANCE = 1e-3
 _FINAL_TOLERANCE = 1e-4
 _VARIABLES = 500_000
 """Weights that are sought at once, at most: L-BFGS keeps 25 numbers for each (100 MB)."""
-_SERIAL = 1e9
-"""Multiplications for a block of rows below which a second thread costs more than it gives."""
-
 _Folds = list[tuple["NDArray[np.int64]", "NDArray[np.int64]"]]
 
 
@@ -61,24 +57,20 @@ def fit_convex(
     """
     descending = sorted(strengths, reverse=True)
     classes = int(rows.labels.max()) + 1
-    with progress.stage("Choosing the strength"):
+    # One thread for the products: they wait for memory, not for arithmetic, and the sums are the same on every machine.
+    with threadpool_limits(1), progress.stage("Choosing the strength"):
         standard = Standard.of(rows, standardize)
         sample = _sample(rows, classes, folds, seed)
         sample = Rows.of(standard.apply(sample.features()), sample.labels, sample.units)
         divided = list(_folds(sample, folds, seed))
-        with threadpool_limits(_threads(sample.width, len(divided) * len(descending) * classes)):
-            axes = Axes.of(sample.features())
-            history, starts = _scores(sample, axes, divided, descending, standardize, class_weight, classes)
+        axes = Axes.of(sample.features())
+        history, starts = _scores(sample, axes, divided, descending, standardize, class_weight, classes)
     best = min(history, key=lambda step: step.val_loss)
     everything = [(np.arange(len(rows)), np.arange(0))]
     problem = _problems(rows, everything, [(best.strength or 1.0, 0)], class_weight, np.ones((rows.width, 1)))
-    with progress.stage("Fitting the head"), threadpool_limits(_threads(sample.width, classes)):
+    with threadpool_limits(1), progress.stage("Fitting the head"):
         found = solve(standard.rows(rows), axes, problem, classes, _FINAL_TOLERANCE, starts[best.step - 1])
     return Fit(standard.fold(found.weights[:, 0], found.bias[0].astype(np.float64)), tuple(history), best.step)
-
-
-def _threads(width: int, outputs: int) -> int:
-    return threads() if 2048 * width * outputs > _SERIAL else 1
 
 
 def _sample(rows: Rows, classes: int, folds: int, seed: int) -> Rows:
@@ -99,7 +91,10 @@ def _sample(rows: Rows, classes: int, folds: int, seed: int) -> Rows:
         enough = np.cumsum(size[members]) <= share
         enough[: 2 * folds] = True  # rare classes keep what the folds need
         chosen[order[members[enough]]] = True
-    return rows.take(np.flatnonzero(chosen[unit]))
+    found = np.flatnonzero(chosen[unit])
+    if len(found) > 2 * limit:  # few units of many rows: some of each must do
+        found = np.sort(np.random.default_rng(seed).choice(found, limit, replace=False))
+    return rows.take(found)
 
 
 def _scores(

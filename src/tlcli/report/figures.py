@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
@@ -12,10 +12,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from sklearn import metrics
 
-from tlcli.data import augment
-from tlcli.data.augment import Augmentation
-from tlcli.data.decode import Preparation, picture
-from tlcli.data.index import Picture
 from tlcli.disk import whole_file
 from tlcli.heads.head import Fit
 
@@ -25,7 +21,7 @@ if TYPE_CHECKING:
 
 # Okabe & Ito 2008, in an order that also differs in lightness.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "axes.spines.top": False,
@@ -40,13 +36,10 @@ _STYLE: dict[Any, Any] = {
     "figure.dpi": 100,
     "savefig.dpi": 160,
 }
-_MAX_CLASSES = 20
+MAX_CLASSES = 20
 """Classes drawn in figures that have a row or a curve a class; their titles say so where there are more."""
 _NUMBERED = 30
 """Classes up to which a confusion matrix has numbers and names; a larger one shows its pattern only."""
-_SAMPLES = 6
-
-Item = TypeVar("Item")
 
 
 def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, "NDArray[Any]"]:
@@ -55,7 +48,8 @@ def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tup
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Writes a figure as PNG, whole or not at all."""
     with whole_file(path) as temporary, warnings.catch_warnings():
         # A class named in a script that the font lacks is drawn as boxes; a warning a character helps nobody.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
@@ -64,28 +58,23 @@ def _save(figure: Figure, path: Path) -> None:
         )  # half the time of 6, files 5 % larger
 
 
-def _shortened(text: str, length: int = 22) -> str:
+def shortened(text: str, length: int = 22) -> str:
     """A name fit for a figure: cut, ``$`` kept from starting a formula, and ``_`` from hiding a line of the legend."""
     text = " ".join(text.split())
     text = text if len(text) <= length else f"{text[: length - 1]}…"
     return (f" {text}" if text.startswith("_") else text).replace("$", r"\$")
 
 
-def _titled(title: str, classes: int) -> str:
-    return title if classes <= _MAX_CLASSES else f"{title}: the first {_MAX_CLASSES} of {classes} classes"
-
-
-def _evenly(items: Sequence[Item], count: int) -> list[Item]:
-    """Up to ``count`` of the items, evenly spread over all of them."""
-    count = min(count, len(items))
-    return [items[len(items) * number // count] for number in range(count)]
+def titled(title: str, classes: int) -> str:
+    """The title, which says so where not all classes are drawn."""
+    return title if classes <= MAX_CLASSES else f"{title}: the first {MAX_CLASSES} of {classes} classes"
 
 
 def class_counts(path: Path, counts: Mapping[Any, Mapping[str, int]]) -> None:
     """Pictures of each class in each split, as bars with their numbers."""
     every = list(next(iter(counts.values())))
-    labels = every[:_MAX_CLASSES]
-    with mpl.rc_context(_STYLE):
+    labels = every[:MAX_CLASSES]
+    with mpl.rc_context(STYLE):
         figure, axes = _figure(7, 1.4 + 0.62 * len(labels))
         axis: Axes = axes[0, 0]
         height = 0.8 / len(counts)
@@ -94,68 +83,14 @@ def class_counts(path: Path, counts: Mapping[Any, Mapping[str, int]]) -> None:
             numbers = [by_label[label] for label in labels]
             bars = axis.barh(places, numbers, height * 0.9, label=split, color=_COLOURS[number])
             axis.bar_label(bars, padding=3, fontsize=8)
-        axis.set_yticks(range(len(labels)), [_shortened(label) for label in labels])
+        axis.set_yticks(range(len(labels)), [shortened(label) for label in labels])
         axis.set_ylim(len(labels) - 0.5, -0.5)
         axis.grid(axis="y", visible=False)
         axis.margins(x=0.1)
         axis.set_xlabel("pictures")
-        axis.set_title(_titled("Pictures of each class", len(every)))
+        axis.set_title(titled("Pictures of each class", len(every)))
         figure.legend(loc="outside lower center", ncols=len(counts))
-        _save(figure, path)
-
-
-def samples(path: Path, pictures: Sequence[Picture], labels: Sequence[str], preparation: Preparation) -> None:
-    """Six training pictures of each class, evenly picked, as the backbone sees them."""
-    shown = list(labels)[:_MAX_CLASSES]
-    chosen = [_evenly([p for p in pictures if p.label == label], _SAMPLES) for label in shown]
-    rows = [[picture(one.path.read_bytes(), preparation) for one in row] for row in chosen]
-    title = _titled("Training pictures", len(labels)) if len(labels) > len(shown) else ""
-    _grid(path, rows, _SAMPLES, preparation.size, title, [_shortened(label) for label in shown], [])
-
-
-def augmented(
-    path: Path, pictures: Sequence[Picture], views: Sequence[str], preparation: Preparation, augmentation: Augmentation
-) -> None:  # fmt: skip
-    """Four training pictures, each beside its first five augmented views."""
-    rows, shown = [], views[:6]
-    for one in _evenly(pictures, 4):
-        plain = picture(one.path.read_bytes(), preparation)
-        rows.append([augment.apply(plain, view, one.sha256, augmentation) for view in shown])
-    titles = ["original" if number == 0 else f"view {number}" for number in range(len(shown))]
-    _grid(path, rows, len(shown), preparation.size, "", [], titles)
-
-
-def _grid(
-    path: Path, rows: "Sequence[Sequence[NDArray[np.uint8]]]", columns: int, side: int,
-    title: str, above_rows: Sequence[str], above_columns: Sequence[str],
-) -> None:  # fmt: skip
-    """Pictures of equal size as one image on one pair of axes: a pair for each would take five times as long."""
-    gap, line = round(0.05 * side), round(0.18 * side)
-    head = (line if title else 0) + (line if above_columns else 0)
-    height = side + gap + (line if above_rows else 0)
-    sheet = np.full((head + height * len(rows), (side + gap) * columns - gap, 3), 255, np.uint8)
-    for number, row in enumerate(rows):
-        bottom = head + height * (number + 1) - gap
-        for column, pixels in enumerate(row):
-            left = column * (side + gap)
-            sheet[bottom - side : bottom, left : left + side] = pixels
-    with mpl.rc_context(_STYLE):
-        inch = 1.45 / side  # a pixel
-        figure = Figure(figsize=((sheet.shape[1] + 2 * gap) * inch, (sheet.shape[0] + gap) * inch))
-        FigureCanvasAgg(figure)
-        axis: Axes = figure.add_axes((0, 0, 1, 1))
-        axis.axis("off")
-        axis.set_xlim(-gap, sheet.shape[1] + gap)
-        axis.set_ylim(sheet.shape[0], -gap)
-        axis.imshow(sheet, extent=(0, sheet.shape[1], sheet.shape[0], 0), aspect="auto")
-        place: dict[str, Any] = {"va": "center", "weight": "bold"}
-        if title:
-            axis.text(0, 0.45 * line, title, fontsize=11, **place)
-        for number, name in enumerate(above_rows):
-            axis.text(0, head + number * height + 0.45 * line, name, fontsize=11, **place)
-        for column, name in enumerate(above_columns):
-            axis.text(column * (side + gap), head - 0.55 * line, name, fontsize=11, **place)
-        _save(figure, path)
+        save(figure, path)
 
 
 def history(path: Path, fit: Fit) -> None:
@@ -164,7 +99,7 @@ def history(path: Path, fit: Fit) -> None:
     by_strength = steps[0].strength is not None
     x = [step.strength if by_strength else step.step for step in steps]
     names = ("fitted folds", "held-out folds") if by_strength else ("training", "validation")
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _figure(9, 3.6, 1, 2)
         for axis, quantity in zip(axes[0], ("loss", "accuracy"), strict=True):
             marker = "o" if len(steps) < 40 else None
@@ -186,7 +121,7 @@ def history(path: Path, fit: Fit) -> None:
             axis.axvline(x[fit.chosen - 1], color=_COLOURS[2], linewidth=1.2, zorder=1, label="chosen")
         handles, texts = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, texts, loc="outside lower center", ncols=4)
-        _save(figure, path)
+        save(figure, path)
 
 
 def _mark_lower_rates(axis: "Axes", fit: Fit) -> None:
@@ -202,13 +137,13 @@ def confusion_matrix(path: Path, matrix: Sequence[Sequence[int]], labels: Sequen
     counts = np.array(matrix)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     numbered = len(labels) <= _NUMBERED
-    names = [_shortened(label, 16) for label in labels] if numbered else []
+    names = [shortened(label, 16) for label in labels] if numbered else []
     longest = max(map(len, names), default=0)
     slanted = len(names) > 3 or longest > 10
     side = max(3.6, 1.8 + 0.55 * min(len(labels), _NUMBERED))
     # inches for names: 0.08 a character beside the matrix; under it, where they are slanted, 0.7 of that
     width, height = side + 0.9 + 0.08 * longest, side + (0.056 * longest if slanted else 0)
-    with mpl.rc_context({**_STYLE, "axes.grid": False}):
+    with mpl.rc_context({**STYLE, "axes.grid": False}):
         figure, axes = _figure(width, height)
         axis = axes[0, 0]
         image = axis.imshow(shares, cmap="cividis", vmin=0, vmax=1)
@@ -222,15 +157,15 @@ def confusion_matrix(path: Path, matrix: Sequence[Sequence[int]], labels: Sequen
                 light = shares[row, column] > 0.55
                 axis.text(column, row, f"{count}", ha="center", va="center", color="black" if light else "white")
         figure.colorbar(image, ax=axis, label="share of the true class", shrink=0.85, aspect=6 * side)
-        _save(figure, path)
+        save(figure, path)
 
 
 def roc(path: Path, labels: Sequence[int], probabilities: "NDArray[np.float64]", names: Sequence[str]) -> None:
     """ROC curve of the second class (of two), or of each class against the rest, with the area below it."""
     truth = np.array(labels)
-    drawn = [1] if len(names) == 2 else range(min(len(names), _MAX_CLASSES))
+    drawn = [1] if len(names) == 2 else range(min(len(names), MAX_CLASSES))
     outside = len(drawn) > 8  # a legend of more lines covers the curves
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _figure(8.2 if outside else 5.4, 4.6)
         axis = axes[0, 0]
         axis.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle="--", label="chance")
@@ -246,14 +181,14 @@ def roc(path: Path, labels: Sequence[int], probabilities: "NDArray[np.float64]",
                 color=_COLOURS[number % len(_COLOURS)],
                 linestyle=("-", "-.", ":")[number // len(_COLOURS) % 3],
                 linewidth=2,
-                label=f"{_shortened(names[label])} ({area:.3f})",
+                label=f"{shortened(names[label])} ({area:.3f})",
             )
         axis.set_aspect("equal")
         axis.set_xlabel("false positive rate")
         axis.set_ylabel("true positive rate")
-        axis.set_title(_titled("ROC, test pictures (area under the curve)", len(names)))
+        axis.set_title(titled("ROC, test pictures (area under the curve)", len(names)))
         if outside:
             axis.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=8)
         else:
             axis.legend(loc="lower right", fontsize=8)
-        _save(figure, path)
+        save(figure, path)

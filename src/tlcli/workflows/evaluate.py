@@ -81,9 +81,7 @@ def _same_data(config: Config, record: dict[str, Any], run: Path, verify: bool) 
 
 
 def _with_features(index: Index, frozen: FrozenPass, config: Config, progress: Progress) -> Index:
-    bad = {}
-    for split in SPLITS:
-        bad.update(frozen.run(index.of(split), frozen.views[:1], progress).bad)
+    bad = frozen.run([(index.pictures, frozen.views[:1])], progress).bad
     index = usable(index, bad, config.dataset.on_bad_image, config.dataset.max_bad_fraction)
     if not index.of("test"):
         unreadable = f" that can be read (all {len(index.bad)} are broken)" if index.bad else ""

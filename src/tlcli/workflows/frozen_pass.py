@@ -1,7 +1,6 @@
 """From the config's image, augment and backbone sections to features in the store."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +10,11 @@ from tlcli.backbones.weights import Weights, find_weights
 from tlcli.config.schema import Config
 from tlcli.config.sources import ArchiveSource, FolderSource, Source
 from tlcli.data.augment import Augmentation, view_names
-from tlcli.data.decode import Preparation
-from tlcli.data.index import Index, Picture, without
+from tlcli.data.index import Index, without
+from tlcli.data.sizing import Preparation
 from tlcli.errors import DataError
 from tlcli.features.engines import Engine, EngineChoice, choose_engine, open_engine, open_quantized
-from tlcli.features.extract import Extraction, extract
+from tlcli.features.extract import Extraction, Wanted, extract
 from tlcli.features.key import FeatureKey
 from tlcli.features.store import Store
 from tlcli.progress import SILENT, Progress
@@ -39,7 +38,7 @@ class FrozenPass:
     exact: "FrozenPass | None" = None
     """The float pass that int8 is measured against."""
 
-    def run(self, pictures: Sequence[Picture], views: Sequence[str], progress: Progress = SILENT) -> Extraction:
+    def run(self, wanted: Wanted, progress: Progress = SILENT) -> Extraction:
         """Makes the store hold these views of these pictures."""
 
         def engine() -> Engine:
@@ -47,7 +46,7 @@ class FrozenPass:
                 return open_quantized(self.quantized.graph)
             return open_engine(self.engine, self.row, self.preparation.size, self.pooling, self.weights, progress)
 
-        return extract(pictures, views, self.preparation, self.augmentation, self.store, engine, progress)
+        return extract(wanted, self.preparation, self.augmentation, self.store, engine, progress)
 
 
 def open_pass(config: Config, progress: Progress = SILENT) -> FrozenPass:

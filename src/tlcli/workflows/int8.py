@@ -45,7 +45,7 @@ def open_pass_for(
     if recorded and made.sha256 != recorded.graph_sha256:
         progress.note("The backbone was quantised anew, and is not bit for bit as it was: answers may differ slightly.")
     if not int8_is_fast():
-        progress.note("This processor has no VNNI instructions: int8 works, and may be no faster than float32.")
+        progress.note("This processor has no VNNI instructions: int8 may be no faster than float32, and is less exact.")
     choice = choose_engine("openvino", "int8")
     key = FeatureKey(exact.preparation, exact.row, exact.weights.sha256, exact.pooling, choice, made.sha256)
     store = Store(key.digest(), exact.row.features, progress)
@@ -94,8 +94,8 @@ def check_features(index: Index, frozen: FrozenPass, config: Config, progress: P
         return None
     limits = config.backbone.int8
     chosen = drawn(index.of("validation") or index.of("train"), "agreement")[: limits.sample]
-    done = frozen.run(chosen, frozen.views[:1], progress)
-    bad = done.bad | frozen.exact.run(chosen, frozen.views[:1], progress).bad
+    done = frozen.run([(chosen, frozen.views[:1])], progress)
+    bad = done.bad | frozen.exact.run([(chosen, frozen.views[:1])], progress).bad
     pictures = tuple(p for p in chosen if p.sha256 not in bad)
     if not pictures:
         return None

@@ -18,7 +18,7 @@ from tlcli.threads import threads
 from tlcli.workflows.dataset import index_at
 
 if TYPE_CHECKING:
-    from tlcli.data.decode import Preparation
+    from tlcli.data.sizing import Preparation
 
 _BATCH = 100
 

@@ -50,9 +50,9 @@ def write_predictions(folder: Path, index: Index, predictions: "dict[SplitName, 
     """predictions.csv: one line a picture of the splits predicted."""
     columns = ("path", "sha256", "split", "label", "predicted")
     header = (*columns, *(f"{label} (class)" if label in columns else label for label in index.labels))
-    rows = [
+    rows = (
         (p.name, p.sha256, split, p.label, index.labels[int(row.argmax())], *(f"{value:.6f}" for value in row))
         for split, probabilities in predictions.items()
         for p, row in zip(index.of(split), probabilities, strict=True)
-    ]
+    )
     runs.write_csv(folder / "predictions.csv", header, rows)

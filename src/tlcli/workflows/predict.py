@@ -1,6 +1,7 @@
 """Predict: name the class of pictures with a run's bundle. No TensorFlow, no scikit-learn, no store: it starts fast."""
 
 import glob
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from tlcli.backbones.weights import find_weights
 from tlcli.bundle import Bundle, load_bundle
 from tlcli.data.decode import BadPictureError, picture, read
 from tlcli.data.layout import pictures_below
+from tlcli.disk import cache_folder
 from tlcli.features.ahead import ahead
 from tlcli.features.engines import Engine, Precision
 from tlcli.features.engines.compiled import Compiled
@@ -96,6 +98,7 @@ def _predictions(bundle: Bundle, paths: Sequence[str], top_k: int, progress: Pro
             number += 1
         for rest in range(number, len(paths)):
             yield _failed(paths[rest], errors[rest])
+            progress.advance()
 
 
 def _failed(path: str, reason: str) -> Prediction:
@@ -143,9 +146,12 @@ def _ready(bundle: Bundle, few: bool) -> Compiled | None:
         found = find_quantized_graph(bundle.backbone, record.quantized.graph_sha256)
         return Compiled(found.graph, "f32", few) if found else None
     folder = export_folder(bundle.backbone, size, record.pooling, record.weights_sha256)
-    compiled = Compiled(Exported(folder), record.precision, few)
-    if compiled.graph.xml.is_file() and compiled.is_as_written:
-        return compiled
+    # A cache that cannot be written (an image of a container) has what train left there.
+    ways = [few] if os.access(cache_folder(), os.W_OK) else [few, False]
+    for way in ways:
+        compiled = Compiled(Exported(folder), record.precision, way)
+        if compiled.graph.xml.is_file() and compiled.is_as_written:
+            return compiled
     found_graph = cached_export(bundle.backbone, size, record.pooling, record.weights_sha256)
     return Compiled(found_graph, record.precision, few) if found_graph else None
 

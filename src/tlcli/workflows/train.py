@@ -116,12 +116,9 @@ def _features(
     index: Index, frozen: FrozenPass, config: Config, progress: Progress, computed: int
 ) -> tuple[Index, Extraction]:
     """Training pictures in all views, validation pictures plain; broken ones leave the index. ``computed``: before."""
-    training = frozen.run(index.of("train"), frozen.views, progress)
-    watching = frozen.run(index.of("validation"), frozen.views[:1], progress)
-    bad = {**training.bad, **watching.bad}
-    index = usable(index, bad, config.dataset.on_bad_image, config.dataset.max_bad_fraction)
-    reused = training.reused + watching.reused - computed
-    return index, Extraction(computed + training.computed + watching.computed, reused, bad)
+    done = frozen.run([(index.of("train"), frozen.views), (index.of("validation"), frozen.views[:1])], progress)
+    index = usable(index, done.bad, config.dataset.on_bad_image, config.dataset.max_bad_fraction)
+    return index, Extraction(computed + done.computed, done.reused - computed, done.bad)
 
 
 def _fitted(index: Index, frozen: FrozenPass, config: Config, progress: Progress) -> Fit:
@@ -207,13 +204,13 @@ def _record(
 
 
 def _draw(folder: Path, index: Index, frozen: FrozenPass, fit: Fit, progress: Progress) -> None:
-    from tlcli.report import figures  # noqa: PLC0415 - matplotlib takes 1 s to import
+    from tlcli.report import figures, pictures  # noqa: PLC0415 - matplotlib takes 1 s to import
 
     with progress.stage("Drawing figures"):
         figures.class_counts(folder / "class_counts.png", index.counts())
-        figures.samples(folder / "samples.png", index.of("train"), index.labels, frozen.preparation)
+        pictures.samples(folder / "samples.png", index.of("train"), index.labels, frozen.preparation)
         if len(frozen.views) > 1:
-            figures.augmented(
+            pictures.augmented(
                 folder / "augmented.png", index.of("train"), frozen.views, frozen.preparation, frozen.augmentation
             )
         figures.history(folder / "history.png", fit)

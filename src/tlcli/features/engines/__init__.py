@@ -74,6 +74,8 @@ def choose_engine(
     has_bf16 = openvino.has_bf16()
     if precision == "bf16" and not has_bf16:
         raise ModelError("backbone.precision is bf16, and this processor has no bfloat16; allowed: auto, f32.")
+    if precision == "int8" and not openvino.has_int8():
+        version += " without VNNI"  # products of bytes may saturate there: other features
     return EngineChoice("openvino", ("bf16" if has_bf16 else "f32") if precision == "auto" else precision, version)
 
 
@@ -96,7 +98,7 @@ def int8_is_fast() -> bool:
 
 
 def open_quantized(graph: Exported) -> Engine:
-    """Opens a quantised backbone; what its graph leaves in float is computed in float32, the same on all processors."""
+    """Opens a quantised backbone; what its graph leaves in float is computed in float32, whatever the processor has."""
     from tlcli.features.engines.openvino import OpenVINOEngine  # noqa: PLC0415
 
     return OpenVINOEngine(Compiled(graph, "f32", few=False))

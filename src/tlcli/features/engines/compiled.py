@@ -4,6 +4,7 @@ Importing this module does not import OpenVINO, so that predict can check while 
 """
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -37,14 +38,23 @@ class Compiled:
         return bool(record) and record == self._digests()
 
     @contextmanager
-    def kept(self) -> Iterator[None]:
-        """Removes what is not as it was written before the body compiles, and keeps the digests of what it wrote."""
+    def kept(self) -> Iterator[Path | None]:
+        """Where the body is to keep what it compiles, what is not as it was written removed before; None where nothing
+        can be kept. At the end the digests of what it wrote are kept, too."""
         if self.is_as_written:
-            yield
+            yield self.folder
             return
-        for path in self.folder.glob("*.blob"):
-            path.unlink(missing_ok=True)
-        yield
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for path in self.folder.glob("*.blob"):
+                path.unlink(missing_ok=True)
+            writable = os.access(self.folder, os.W_OK)
+        except OSError:
+            writable = False
+        if not writable:
+            yield None
+            return
+        yield self.folder
         write_text(self.folder / "digests.json", json.dumps(self._digests()))
 
     def _digests(self) -> dict[str, str]:
