@@ -17,7 +17,7 @@ def start_tensorflow() -> None:
     collecting = gc.isenabled()
     gc.disable()  # it would look through two million new objects again and again: a fifth of the time
     try:
-        with _quiet_libraries():
+        with _quiet_libraries(), _hidden("matplotlib.pyplot"):  # 0.7 s, for pictures that nobody asks Keras for
             import keras  # noqa: F401
             import tensorflow  # noqa: F401, ICN001
     finally:
@@ -27,14 +27,20 @@ def start_tensorflow() -> None:
 
 def start_openvino() -> Any:
     """OpenVINO, imported without what converts models for it: 0.06 s instead of 0.2, of predict's one second."""
-    converter = "openvino.tools.ovc"
-    hidden = sys.modules.setdefault(converter, None) is None  # type: ignore[arg-type] # taken for not installed
-    try:
+    with _hidden("openvino.tools.ovc"):
         import openvino
+    return openvino
+
+
+@contextmanager
+def _hidden(module: str) -> Iterator[None]:
+    """Lets other libraries take the module for not installed, unless it is imported already."""
+    hidden = sys.modules.setdefault(module, None) is None  # type: ignore[arg-type]
+    try:
+        yield
     finally:
         if hidden:
-            del sys.modules[converter]
-    return openvino
+            del sys.modules[module]
 
 
 @contextmanager

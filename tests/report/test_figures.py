@@ -111,7 +111,7 @@ def test_samples_are_picked_evenly_over_a_class(out: Path, tmp_path: Path, monke
         shown.append(data)
         return picture(data, preparation)
 
-    monkeypatch.setattr(figures, "picture", noting)
+    monkeypatch.setattr(grids, "picture", noting)
     all_of_class = pictures(tmp_path / "data", ["one"], 11)
     grids.samples(out, all_of_class, ["one"], PREPARATION)
     files = [one.path.read_bytes() for one in all_of_class]
@@ -164,7 +164,7 @@ def test_a_class_whose_name_starts_with_an_underscore_is_in_the_legend(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = []
-    monkeypatch.setattr(figures, "_save", lambda figure, path: drawn.append(figure))
+    monkeypatch.setattr(figures, "save", lambda figure, path: drawn.append(figure))
     figures.roc(out, *scores(4), CLASSES["odd"])
     texts = [text.get_text() for text in drawn[0].axes[0].get_legend().get_texts()]
     assert [text.split(" (")[0].strip() for text in texts[1:]] == ["日本語", "_hidden", r"\$x_\$", "two lines"]

@@ -42,7 +42,7 @@ class Features:
 def a_pass(rows: "NDArray[np.float32]", exact: Any = None, bad: dict[str, str] | None = None) -> FrozenPass:
     made = SimpleNamespace(
         views=("0",), store=Features(rows), exact=exact, engine=SimpleNamespace(precision="f32"),
-        run=lambda pictures, views, progress: Extraction(len(pictures), 0, bad or {}),
+        run=lambda wanted, progress: Extraction(sum(len(pictures) for pictures, _ in wanted), 0, bad or {}),
     )  # fmt: skip
     return cast("FrozenPass", made)
 

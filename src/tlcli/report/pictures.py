@@ -67,7 +67,7 @@ def _grid(
             left = column * (side + gap)
             sheet[bottom - side : bottom, left : left + side] = pixels
     with mpl.rc_context(STYLE):
-        inch = 1.45 / side  # a pixel
+        inch = 1.5 / side  # a pixel
         figure = Figure(figsize=((sheet.shape[1] + 2 * gap) * inch, (sheet.shape[0] + gap) * inch))
         FigureCanvasAgg(figure)
         axis: Axes = figure.add_axes((0, 0, 1, 1))
