@@ -167,6 +167,29 @@ def test_only_the_views_that_are_missing_are_computed(store: Store, make: Callab
     assert run(pictures, store, Averages(), more, augmentation) == Extraction(computed=3, reused=9, bad={})
 
 
+def test_what_is_wanted_of_several_lists_is_one_pass_of_one_engine(
+    make: Callable[[int], Picture], store: Store
+) -> None:
+    """The training pictures in all views, and the validation pictures, plain; one picture lies in both."""
+    turned = Augmentation(rotation=30)
+    pictures, views = [make(number) for number in range(6)], view_names(2, turned)
+    opened: list[Averages] = []
+
+    def open_engine() -> Averages:
+        opened.append(Averages())
+        return opened[-1]
+
+    wanted = [(pictures[:3], views), (pictures[2:], views[:1])]
+    done = extract(wanted, PREPARATION, turned, store, open_engine)
+    assert done == Extraction(computed=3 * 3 + len(pictures) - 3, reused=0, bad={})
+    assert len(opened) == 1
+    for one in pictures[:3]:
+        for view in views:
+            assert np.array_equal(store.read([key(one, view)])[0], expected(one, view, turned))
+    assert all(key(one) in store for one in pictures)
+    assert extract(wanted, PREPARATION, turned, store, open_engine).computed == 0
+
+
 def test_a_broken_picture_is_reported_and_the_others_are_computed(
     store: Store, make: Callable[[int], Picture], tmp_path: Path
 ) -> None:

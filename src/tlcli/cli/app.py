@@ -1,6 +1,7 @@
 """The Typer application, and main(), the only place where errors end."""
 
 import errno
+import gc
 import io
 import os
 import sys
@@ -50,6 +51,7 @@ app.add_typer(config.app, name="config")
 
 def run() -> NoReturn:
     """:func:`main`, and then the process is gone at once: taking large libraries apart would cost 0.1 s a command."""
+    gc.set_threshold(100_000)  # else a tenth of a short command is looking through what its imports have made
     code: object = 1
     try:
         main()
