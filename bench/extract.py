@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from engine import PRECISIONS, flop_of_graph, opened, rate, to_be_had, weights_at_hand
@@ -74,8 +75,8 @@ def measured(name: str, precisions: Sequence[str], peaks: dict[str, Peak], runs:
     keras = Keras(name)
     turns: dict[str, Callable[[], float]] = {"keras f32": lambda: keras.rate(seconds)}
     for precision, engine in engines.items():
-        turns[precision] = lambda engine=engine: rate(engine, pictures, seconds)  # type: ignore[misc]
-        turns[f"peak {precision}"] = lambda precision=precision: peaks[precision].gflops()  # type: ignore[misc]
+        turns[precision] = partial(rate, engine, pictures, seconds)
+        turns[f"peak {precision}"] = peaks[precision].gflops
     keras.rate(seconds)  # how many pictures fill the time
     found = {turn: values(rates) for turn, rates in in_turn(turns, runs).items()}
     keras.close()

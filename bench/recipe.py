@@ -21,6 +21,7 @@ import statistics
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -113,10 +114,13 @@ def speed(work: Work, backbone: str, precisions: Sequence[str], runs: int, timed
         empty(work.cache)
         return work.tlcli(backbone, precision)[0]
 
+    def warm(precision: str) -> float:
+        return work.tlcli(backbone, precision, 0.002)[0]
+
     turns: dict[str, Callable[[], float]] = {"keras": keras}
     for precision in precisions:
-        turns[f"tlcli {precision}, cold"] = lambda p=precision: cold(p)  # type: ignore[misc]
-        turns[f"tlcli {precision}, warm"] = lambda p=precision: work.tlcli(backbone, p, 0.002)[0]  # type: ignore[misc]
+        turns[f"tlcli {precision}, cold"] = partial(cold, precision)
+        turns[f"tlcli {precision}, warm"] = partial(warm, precision)
     note(f"{backbone}: {runs} turns of Keras ({timed} epochs) and tlcli")
     found = {title: values(seconds) for title, seconds in in_turn(turns, runs).items()}
     return {"weights": weights_at_hand(backbone), "keras_epoch_seconds": epochs, "seconds": found}

@@ -96,7 +96,7 @@ class BackboneSection(Section):
     engine: Literal["auto", "openvino", "keras"] = "auto"
     """What runs it. auto: OpenVINO where it is installed."""
     precision: Literal["auto", "f32", "bf16", "int8"] = "auto"
-    """Arithmetic of the frozen pass. auto: bf16 where the processor has it (about twice as fast), else f32. int8 is
+    """Arithmetic of the frozen pass. auto: bf16 where the processor has it, which is faster, else f32. int8 is
     faster still and less exact, and is chosen by nothing but this key (see docs/precision.md)."""
     int8: Int8 = Int8()
     """Limits of precision int8."""
