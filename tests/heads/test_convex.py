@@ -2,13 +2,14 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from tlcli.errors import DataError
-from tlcli.heads.convex import _folds, fit_convex
+from tlcli.heads import convex, logistic
+from tlcli.heads.convex import fit_convex
+from tlcli.heads.folds import folds_of
 from tlcli.heads.head import Fit
-from tlcli.heads.rows import Rows
+from tlcli.heads.rows import Rows, Standard
+from tlcli.progress import Progress
 
 STRENGTHS = (0.01, 0.1, 1.0, 10.0, 1000.0)
 
@@ -52,6 +53,35 @@ def test_pure_noise_is_given_the_strongest_penalty_and_clean_clouds_a_weak_one()
     assert (clean.history[clean.chosen - 1].strength or 0) < 10
 
 
+def test_weaker_strengths_are_not_tried_once_it_is_clearly_worse() -> None:
+    tried = fit(toy(n=60, distance=0.0)).history
+    assert len(tried) < len(STRENGTHS)
+    losses = np.array([step.val_loss for step in tried])
+    assert losses[-1] > losses[:-1].min()
+
+
+def test_a_fit_that_the_passes_do_not_suffice_for_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Notes(Progress):
+        def note(self, message: str) -> None:
+            notes.append(message)
+
+    notes: list[str] = []
+    fit_convex(toy(), STRENGTHS, 4, True, "none", 0, Notes())
+    assert notes == []
+    monkeypatch.setattr(logistic, "MAX_PASSES", 1)
+    fit_convex(toy(), STRENGTHS, 4, True, "none", 0, Notes())
+    assert len(notes) == 1
+    assert "still changing" in notes[0]
+
+
+def test_many_classes_are_fitted_fold_by_fold_with_the_same_losses(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = toy(classes=3, distance=2.0)
+    at_once = fit(rows)
+    monkeypatch.setattr(convex, "_VARIABLES", 1)
+    apart = fit(rows)
+    assert [step.val_loss for step in apart.history] == pytest.approx([s.val_loss for s in at_once.history], rel=1e-3)
+
+
 def test_the_head_is_the_regularised_optimum_on_all_rows() -> None:
     rows = toy(distance=2.0)
     fitted = fit(rows, standardize=False)
@@ -67,12 +97,13 @@ def test_the_losses_of_a_strength_are_means_over_folds_standardised_by_their_fit
     rows = toy(distance=2.0)
     fitted = fit_convex(rows, [1.0], 3, standardize=True, class_weight="none", seed=5)
     inside, outside, right = [], [], []
-    for used, held in _folds(rows, 3, 5):
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, tol=1e-8, max_iter=10_000))
-        model.fit(rows.features()[used], rows.labels[used])
-        inside.append(log_loss(rows.labels[used], model.predict_proba(rows.features()[used])))
-        outside.append(log_loss(rows.labels[held], model.predict_proba(rows.features()[held])))
-        right.append(model.score(rows.features()[held], rows.labels[held]))
+    for used, held in folds_of(rows, 3, 5):
+        standard = Standard.of(rows.take(used), standardize=True)
+        x, y = (standard.apply(rows.read(part)).astype(np.float64) for part in (used, held))
+        model = LogisticRegression(C=1.0, tol=1e-8, max_iter=10_000).fit(x, rows.labels[used])
+        inside.append(log_loss(rows.labels[used], model.predict_proba(x)))
+        outside.append(log_loss(rows.labels[held], model.predict_proba(y)))
+        right.append(model.score(y, rows.labels[held]))
     (step,) = fitted.history
     assert step.loss == pytest.approx(np.mean(inside), rel=0.01)
     assert step.val_loss == pytest.approx(np.mean(outside), rel=0.01)
@@ -113,11 +144,11 @@ def test_a_class_with_one_unit_is_refused() -> None:
         fit(Rows.of(rows.features(), rows.labels, units))
 
 
-def test_the_smallest_class_bounds_the_number_of_folds() -> None:
+def test_the_smallest_class_bounds_the_number_offolds_of() -> None:
     rows = toy(n=40)
     kept = np.flatnonzero((rows.labels == 0) | (np.arange(40) < 6))  # three rows of class 1
     few = Rows.of(rows.features()[kept], rows.labels[kept], rows.units[kept])
-    assert len(list(_folds(few, 10, 0))) == 3
+    assert len(list(folds_of(few, 10, 0))) == 3
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -127,7 +158,7 @@ def test_units_are_never_divided_and_every_row_is_held_out_once(seed: int) -> No
     labels = units % 3  # a unit has one class
     rows = Rows.of(random.normal(0, 1, (100, 4)).astype(np.float32), labels, units)
     held_out = []
-    for fitted, held in _folds(rows, 5, seed):
+    for fitted, held in folds_of(rows, 5, seed):
         assert not set(units[fitted]) & set(units[held])
         assert set(labels[fitted]) == {0, 1, 2}
         assert sorted([*fitted, *held]) == list(range(100))
@@ -141,7 +172,7 @@ def test_groups_that_hold_several_classes_are_never_divided_either() -> None:
     labels = random.integers(0, 2, 120)
     features = (random.normal(0, 1, (120, 8)) + 4 * np.eye(8)[labels]).astype(np.float32)
     rows = Rows.of(features, labels, units)
-    folds = list(_folds(rows, 4, 0))
+    folds = list(folds_of(rows, 4, 0))
     assert len(folds) == 4
     for fitted, held in folds:
         assert not set(units[fitted]) & set(units[held])
@@ -169,7 +200,7 @@ def test_a_class_in_two_groups_is_in_every_fitted_part() -> None:
     random = np.random.default_rng(0)
     features = (random.normal(0, 1, (60, 4)) + 4 * np.eye(4)[labels]).astype(np.float32)
     rows = Rows.of(features, labels, units)
-    for fitted, _held in _folds(rows, 5, 0):
+    for fitted, _held in folds_of(rows, 5, 0):
         assert set(labels[fitted]) == {0, 1}
     assert len(fit(rows, folds=5).history) == len(STRENGTHS)
 
@@ -182,7 +213,7 @@ def test_folds_that_hold_out_every_group_of_a_class_are_passed_over() -> None:
         groups = [len(set(units[labels == label])) for label in range(3)]
         if min(groups) < 2 or len({*zip(units, labels, strict=True)}) == len(set(units)):
             continue
-        folds = list(_folds(Rows.of(np.zeros((16, 1), np.float32), labels, units), 5, 0))
+        folds = list(folds_of(Rows.of(np.zeros((16, 1), np.float32), labels, units), 5, 0))
         assert all(set(labels[fitted]) == {0, 1, 2} for fitted, _ in folds)
         passed_over += min(groups) - len(folds)
     assert passed_over > 0

@@ -55,6 +55,16 @@ def test_a_feature_that_never_moves_becomes_0_and_is_not_blown_up() -> None:
     assert np.abs(standard.rows(rows).features()).max() < 1e-7
 
 
+def test_a_feature_that_moves_in_one_picture_of_many_is_not_made_as_loud_as_the_others() -> None:
+    features = RANDOM.normal(0, 1, (1000, 5)).astype(np.float32)
+    features[:, 0] = 0
+    features[7, 0] = 0.1  # deviation 0.003: 32 of them
+    rows = rows_of(features)
+    found = Standard.of(rows, standardize=True).rows(rows).features()
+    assert found[7, 0] == pytest.approx(0.1 / (0.7 * np.sqrt(0.8)), rel=0.05)
+    assert found[:, 1:].std(axis=0) == pytest.approx(np.ones(4), rel=1e-5)
+
+
 @pytest.mark.parametrize("units", [1, 4])
 def test_a_folded_head_on_plain_features_equals_the_fitted_one_on_standardised_features(units: int) -> None:
     rows = rows_of(FEATURES)

@@ -28,7 +28,7 @@ _FLAT = 1e-7
 """Axes with less than this share of the largest axis's variance are float32's rounding."""
 _STRAIGHT = 0.1
 """Axes whose curvature is less than this share of the penalty's need no scaling of their own."""
-_MAX_PASSES = 500
+MAX_PASSES = 500
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,16 @@ class Solution:
 
     weights: "NDArray[np.float32]"
     bias: "NDArray[np.float32]"
+    settled: bool = True
+    """It ended because there was nothing left to gain, not because of ``MAX_PASSES``."""
+
+    def of(self, problem: int) -> "Solution":
+        """That of one problem alone."""
+        return Solution(self.weights[:, [problem]], self.bias[[problem]])
+
+    def mean(self) -> "Solution":
+        """The problems' mean, as one."""
+        return Solution(self.weights.mean(axis=1, keepdims=True), self.bias.mean(axis=0, keepdims=True))
 
     def logits(self, features: "NDArray[np.float32]") -> "NDArray[np.float32]":
         """Standardised rows [n, D] -> [n, P, U]."""
@@ -166,9 +176,10 @@ def solve(
     if start is not None:
         first[:-1] = conditioner.divide(start.weights * spreads) * root
         first[-1] = start.bias / bias_scale * root
-    options = {"maxfun": _MAX_PASSES, "maxiter": _MAX_PASSES, "gtol": tolerance, "ftol": 0.0}
-    point = minimize(objective, first.ravel(), jac=True, method="L-BFGS-B", options=options).x.reshape(shape) / root
-    return Solution(conditioner.times(point[:-1]) / spreads, (point[-1] * bias_scale).astype(np.float32))
+    options = {"maxfun": MAX_PASSES, "maxiter": MAX_PASSES, "gtol": tolerance, "ftol": 0.0}
+    found = minimize(objective, first.ravel(), jac=True, method="L-BFGS-B", options=options)
+    point, settled = found.x.reshape(shape) / root, found.status != 1  # 1: the limit; 2: float32 knows no better
+    return Solution(conditioner.times(point[:-1]) / spreads, (point[-1] * bias_scale).astype(np.float32), settled)
 
 
 def _loss(

@@ -57,9 +57,25 @@ class Rows:
         return self.read(np.arange(len(self)))
 
 
+_FLOOR = 0.7
+_NOISE = 1e-7
+"""What is left of a feature that never moves, by float32's rounding."""
+
+
+def floored(spreads: "NDArray[np.floating]") -> "NDArray[np.float64]":
+    """Standard deviations [D] by which features are divided: never less than 0.7 of their root mean square.
+
+    After a rectifier many features move in a picture or two of a thousand. Divided by their own deviation alone, they
+    would be as loud as all others, reach 30 in those pictures and 1,000 in one that was not fitted on; that costs
+    accuracy, and passes of the solver. From 0.5 to 1 it makes no difference that can be measured.
+    """
+    floor = _FLOOR * np.sqrt(np.mean(np.square(spreads, dtype=np.float64)))
+    return np.maximum(spreads, floor, dtype=np.float64) if floor > _NOISE else np.ones(len(spreads))
+
+
 @dataclass(frozen=True)
 class Standard:
-    """Mean and spread of each feature over the training rows, as float32 has them: [D] each."""
+    """Mean and spread (see :func:`floored`) of each feature over the training rows, as float32 has them: [D] each."""
 
     mean: "NDArray[np.float32]"
     spread: "NDArray[np.float32]"
@@ -74,9 +90,7 @@ class Standard:
         scaler = StandardScaler()
         for _, features in rows.blocks():
             scaler.partial_fit(features.astype(np.float64))
-        spread = np.sqrt(scaler.var_)
-        # A feature that never moves tells nothing; dividing by its rounding noise would blow it up.
-        return cls(scaler.mean_.astype(np.float32), np.where(spread > 1e-7, spread, 1.0).astype(np.float32))
+        return cls(scaler.mean_.astype(np.float32), floored(np.sqrt(scaler.var_)).astype(np.float32))
 
     def apply(self, features: "NDArray[np.float32]") -> "NDArray[np.float32]":
         """Standardises rows [n, D] in place, and gives them."""
