@@ -16,12 +16,13 @@ import safetensors.numpy
 
 import tlcli
 from tlcli.backbones.catalog import CATALOG
-from tlcli.bundle import FORMAT_VERSION, Bundle, load_bundle, save_bundle
+from tlcli.bundle import Bundle, load_bundle, save_bundle
 from tlcli.config.schema import Format
 from tlcli.data.decode import DECODER_VERSION
 from tlcli.data.sizing import Preparation
 from tlcli.errors import ModelError
 from tlcli.heads.head import Head
+from tlcli.manifest import FORMAT_VERSION
 
 ROW = CATALOG["inception_v3"]
 PREPARATION = Preparation(size=96, resize="pad", crop_fraction=0.9, background=(0, 10, 255), formats=("PNG", "AVIF"))

@@ -17,7 +17,7 @@ LAYERS: list[set[str]] = [
     {"config", "report"},
     {"evaluation"},
     {"bundle"},
-    {"heads"},
+    {"heads", "manifest"},
     {"features"},
     {"backbones"},
     {"data"},

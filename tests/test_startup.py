@@ -87,6 +87,11 @@ def test_workflows_that_do_not_train_import_nothing_heavy(tmp_path: Path, module
     assert not packages & HEAVY
 
 
+def test_predict_begins_with_nothing_that_takes_long(tmp_path: Path) -> None:
+    _, packages = imported(tmp_path, IMPORT, "tlcli.workflows.predict")
+    assert not packages & (HEAVY | {"numpy", "PIL", "openvino"})
+
+
 @pytest.mark.parametrize(
     "module", ["tlcli.bundle", "tlcli.runs", "tlcli.disk", "tlcli.config.load", "tlcli.heads.head"]
 )

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from tlcli.backbones import keras_process
 from tlcli.backbones.catalog import Backbone
-from tlcli.data.sources.url import download
 from tlcli.digests import digest_of
 from tlcli.disk import cache_folder, whole_file
 from tlcli.errors import DataError, ModelError, NetworkError
@@ -60,6 +59,8 @@ def _published(row: Backbone, progress: Progress) -> Path:
         return path
     progress.note(f"The ImageNet weights of {row.name} are not on this machine yet: {row.weights.url}")
     try:
+        from tlcli.data.sources.url import download  # noqa: PLC0415 - 0.02 s of every predict
+
         download(row.weights.url, path, row.weights.digest, progress)
     except (NetworkError, DataError) as error:
         raise NetworkError(

@@ -20,7 +20,8 @@ from tlcli.cli.render import Screen, print_error
 from tlcli.errors import DataError, ResourceError
 
 if TYPE_CHECKING:
-    from tlcli.workflows.predict import Predicted, Prediction
+    from tlcli.workflows.answer import Prediction
+    from tlcli.workflows.predict import Predicted
 
 
 def predict(

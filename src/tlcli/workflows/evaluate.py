@@ -53,7 +53,7 @@ def evaluate(run: Path, verify: bool = False, progress: Progress = SILENT) -> Ev
     config = load_config(run / "config.yaml").config
     index = _same_data(config, record, run, verify)
     frozen = open_pass_for(index, config, progress, bundle.manifest.backbone.quantized)
-    bundle.check_weights(frozen.weights)
+    bundle.manifest.check_weights(frozen.weights)
     index = _with_features(index, frozen, config, progress)
     predictions = {split: predict_split(index, split, frozen, bundle.head) for split in SPLITS}
     metrics = {split: measured(index, split, rows) for split, rows in predictions.items()}

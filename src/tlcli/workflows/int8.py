@@ -8,7 +8,6 @@ import numpy as np
 
 from tlcli.backbones.export_ir import export_folder, exported
 from tlcli.backbones.quantize import Quantized, Source, find_quantized, find_quantized_graph, quantized
-from tlcli.bundle import QuantizedRecord
 from tlcli.config.schema import Config
 from tlcli.data.index import Index, Picture
 from tlcli.errors import DataError, ModelError
@@ -18,6 +17,7 @@ from tlcli.features.engines import choose_engine, int8_is_fast
 from tlcli.features.key import FeatureKey, preparation_digest
 from tlcli.features.store import Store, row_key
 from tlcli.heads.head import Head
+from tlcli.manifest import QuantizedRecord
 from tlcli.progress import SILENT, Progress
 from tlcli.workflows.frozen_pass import FrozenPass, open_pass
 

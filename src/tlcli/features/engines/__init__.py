@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Literal, Protocol
 
-import numpy as np
-
 from tlcli.backbones.catalog import Backbone
 from tlcli.backbones.export_ir import Exported, exported
 from tlcli.backbones.weights import Weights
@@ -17,6 +15,7 @@ from tlcli.heavy import start_tensorflow
 from tlcli.progress import SILENT, Progress
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 EngineName = Literal["openvino", "keras"]
