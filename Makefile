@@ -50,7 +50,7 @@ bench: install ## measure what README quotes (up to 40 minutes); ALIEN_PREDATOR=
 	$(BIN)/python bench/recipe.py --timed-epochs 2 $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 	$(BIN)/python bench/extract.py --seconds 2
 	$(BIN)/python bench/decode.py --pictures 120
-	$(BIN)/python bench/scale.py
+	$(BIN)/python bench/scale.py --runs 1 --overhead densenet201:1000
 	$(BIN)/python bench/unpack.py --pictures 20000
 	$(BIN)/python bench/heads.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 

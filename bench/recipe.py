@@ -1,6 +1,6 @@
 """The tutorial's recipe, written plainly with Keras, beside `tlcli train` and `tlcli evaluate`: whole commands.
 
-python bench/recipe.py [--alien-predator ARCHIVE] [--runs 2] [--timed-epochs 3] [--precisions auto int8]
+python bench/recipe.py [--alien-predator ARCHIVE] [--solar-cells] [--runs 2] [--timed-epochs 3] [--precisions auto int8]
 
 Keras (bench/plain/recipe.py): DenseNet201 frozen inside the training graph, augmentation layers, 30 epochs, evaluation.
 `--timed-epochs` epochs are run; the others are counted as the median of all but the first.
@@ -12,11 +12,13 @@ features are there, and the head is trained at another learning rate. Both see t
 
 Pictures: Alien vs. Predator from its archive, or as many made ones of the same size (694 and 200, 250 x 250). With the
 archive the accuracies are compared as well: `efficientnet_lite0` with its ImageNet weights (from pip), the whole recipe
-in Keras on the identical network beside tlcli. Writes bench/results/recipe.json.
+in Keras on the identical network beside tlcli. `--solar-cells` does so on every third of the solar cells, which come
+from pip, too. `--runs 0` times nothing. Writes bench/results/recipe.json.
 """
 
 import argparse
 import os
+import shutil
 import statistics
 import tempfile
 from collections.abc import Callable, Sequence
@@ -76,7 +78,7 @@ class Work:
 
 
 def prepared(folder: Path, archive: str | None, counts: Sequence[int]) -> Work:
-    """The pictures, and the same again in folders by split, as Keras takes them."""
+    """Alien vs. Predator, or made pictures."""
     pictures = folder / "pictures"
     if archive:
         source = Path(archive).expanduser().absolute()
@@ -86,7 +88,22 @@ def prepared(folder: Path, archive: str | None, counts: Sequence[int]) -> Work:
     else:
         splits = dict(zip(("train", "validation"), counts, strict=True))
         make_tree(pictures, splits, ["alien", "predator"])
-    loaded = load_config(find_config(CONFIG), [f"dataset.path={pictures}"])
+    return divided(folder)
+
+
+def solar_cells(folder: Path) -> Work:
+    """Every third solar cell: those for training in its config, and all others, which are divided anew."""
+    for picture in indexed(load_config(find_config("solar_cells"), []).config.dataset, "solar_cells").pictures[::3]:
+        split = "train" if picture.split == "train" else "validation"
+        place = folder / "pictures" / split / picture.label / picture.path.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(picture.path, place)
+    return divided(folder)
+
+
+def divided(folder: Path) -> Work:
+    """The pictures of the folder, and the same again in folders by split, as Keras takes them."""
+    loaded = load_config(find_config(CONFIG), [f"dataset.path={folder / 'pictures'}"])
     index = indexed(loaded.config.dataset, CONFIG)
     for picture in index.pictures:
         place = folder / "split" / picture.split / picture.label / picture.path.name
@@ -151,14 +168,17 @@ def accuracy(work: Work, precisions: Sequence[str], runs: int) -> dict[str, list
     return found
 
 
-def show_accuracy(found: dict[str, list[dict[str, float]]], counts: dict[str, int]) -> None:
+def show_accuracy(pictures: str, found: dict[str, list[dict[str, float]]], counts: dict[str, int]) -> None:
     """The table of accuracies."""
     columns = ("accuracy", *(f"{split} (n = {counts[split]})" for split in ("validation", "test")))
     rows = [
         [title, *(spread(values(run[split] for run in runs), 4) for split in ("validation", "test"))]
         for title, runs in found.items()
     ]
-    print(f"\n{REAL}, ImageNet weights, {counts['train']} training pictures\n{table(columns, rows)}")
+    print(
+        f"\n{pictures}: {REAL}, ImageNet weights, {counts['train']} training pictures\n{table(columns, rows)}",
+        flush=True,
+    )
 
 
 def main() -> None:
@@ -167,7 +187,8 @@ def main() -> None:
     parser.add_argument("--alien-predator", metavar="ARCHIVE", help="the archive that Kaggle gives")
     parser.add_argument("--backbone", default="densenet201", choices=["densenet201", REAL])
     parser.add_argument("--precisions", nargs="+", default=["auto", "int8"], metavar="PRECISION")
-    parser.add_argument("--runs", type=int, default=2, help="turns of Keras and tlcli")
+    parser.add_argument("--solar-cells", action="store_true", help="compare the accuracies on these, too")
+    parser.add_argument("--runs", type=int, default=2, help="turns of Keras and tlcli; 0: no seconds")
     parser.add_argument("--timed-epochs", type=int, default=3, help="30: nothing is multiplied")
     parser.add_argument("--accuracy-runs", type=int, default=1, help="whole recipes in Keras; 0: no accuracies")
     parser.add_argument("--pictures", nargs=2, type=int, default=[694, 200], metavar=("TRAIN", "VALIDATION"))
@@ -179,13 +200,19 @@ def main() -> None:
         work = prepared(Path(name), options.alien_predator, options.pictures)
         kind = "Alien vs. Predator" if options.alien_predator else "made"
         print(f"Pictures ({kind}): {', '.join(f'{count} {split}' for split, count in work.counts.items())}", flush=True)
-        found = speed(work, options.backbone, precisions, options.runs, options.timed_epochs)
-        show_speed(options.backbone, found, options.timed_epochs)
-        results: dict[str, Any] = {"pictures": {"kind": kind, **work.counts}, options.backbone: found}
-        if options.alien_predator and options.accuracy_runs and weights_at_hand(REAL) == "imagenet":
-            results["accuracy"] = accuracy(work, precisions, options.accuracy_runs)
-            show_accuracy(results["accuracy"], work.counts)
-    print(f"Medians of {options.runs} turns (least to most).")
+        results: dict[str, Any] = {"pictures": {"kind": kind, **work.counts}}
+        if options.runs:
+            found = speed(work, options.backbone, precisions, options.runs, options.timed_epochs)
+            show_speed(options.backbone, found, options.timed_epochs)
+            print(f"Medians of {options.runs} turns (least to most).", flush=True)
+            results[options.backbone] = found
+        works = {kind: work} if options.alien_predator else {}
+        if options.solar_cells:
+            works["solar cells"] = solar_cells(Path(name) / "cells")
+        for title, one in works.items():
+            if options.accuracy_runs and weights_at_hand(REAL) == "imagenet":
+                results[f"accuracy, {title}"] = found = accuracy(one, precisions, options.accuracy_runs)
+                show_accuracy(title, found, one.counts)
     save("recipe", settings=vars(options), results=results)
 
 
