@@ -12,7 +12,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from tlcli.backbones.catalog import CATALOG, Backbone
+from tlcli.backbones.catalog import CATALOG
 from tlcli.data.decode import DECODER_VERSION
 from tlcli.data.sizing import Preparation
 from tlcli.disk import whole_file, write_text
@@ -27,11 +27,6 @@ class Bundle:
 
     manifest: Manifest
     head: Head
-
-    @property
-    def backbone(self) -> Backbone:
-        """The catalog's row: the architecture never comes from a file."""
-        return CATALOG[self.manifest.backbone.name]
 
     @property
     def preparation(self) -> Preparation:

@@ -128,7 +128,7 @@ def sha256_file(path: Path) -> str:
     """
     digest = hashlib.sha256()
     with path.open("rb", buffering=0) as file:
-        piece = memoryview(bytearray(min(_PIECE, max(1, path.stat().st_size))))
+        piece = memoryview(bytearray(min(_PIECE, path.stat().st_size or _PIECE)))
         while count := file.readinto(piece):
             digest.update(piece[:count])
     return digest.hexdigest()

@@ -100,6 +100,24 @@ def test_predict_answers_the_others_when_one_cannot_be_read(tlcli: Tlcli, shapes
     assert len((shapes / "t.csv").read_text().splitlines()) == 1 + len(answers)
 
 
+def test_predict_refuses_a_damaged_model_though_its_network_is_in_the_cache(tlcli: Tlcli, shapes: Path) -> None:
+    assert tlcli("train", "--config", "shapes.yaml").code == 0
+    assert tlcli("predict", "shapes/light/1.png").code == 0
+    model = shapes / "runs/latest/model"
+    whole = (model / "head.safetensors").read_bytes()
+    (model / "head.safetensors").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    done = tlcli("predict", "shapes/light/1.png")
+    assert (done.code, done.out) == (5, "")
+    assert "head.safetensors is damaged" in done.err
+    (model / "head.safetensors").write_bytes(whole)
+    manifest = json.loads((model / "manifest.json").read_text())
+    manifest["preparation"]["decoder_version"] = 1
+    (model / "manifest.json").write_text(json.dumps(manifest))
+    done = tlcli("predict", "shapes/light/1.png")
+    assert done.code == 5
+    assert "train again" in done.err
+
+
 def test_evaluate_refuses_data_that_changed_since_training(tlcli: Tlcli, shapes: Path) -> None:
     assert tlcli("train", "--config", "shapes.yaml").code == 0
     shutil.copy(shapes / "shapes/dark/1.png", shapes / "shapes/dark/new.png")

@@ -110,7 +110,8 @@ class HeadSection(Section):
     convex is the default because it is as accurate or better, with a lower log loss, and has no rate to choose
     (bench/heads.py: solar cells 0.851 and 0.850, Alien vs. Predator 0.966 and 0.963)."""
     standardize: bool = True
-    """Fit on features of mean 0 and spread 1 (less spread where one hardly ever moves); folded into the weights."""
+    """Fit on features less their mean, divided by their standard deviation or, where it is smaller, by the mean of all
+    features' deviations; folded into the weights."""
     class_weight: Literal["none", "balanced"] = "none"
     """balanced: every class has the same total weight, however many pictures it has."""
     strengths: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (

@@ -43,7 +43,8 @@ def fit_convex(
         strengths: candidates for the weight of the L2 penalty relative to the summed loss (scikit-learn's 1 / C). Those
             weaker than one that is worse than the best so far, by more than a standard error, are not tried.
         folds: of the cross-validation; fewer where the smallest class has fewer units.
-        standardize: fit on features of mean 0 and spread 1; folded into the head's weights.
+        standardize: fit on features of mean 0, divided by their spread (:func:`~tlcli.heads.rows.floored`); folded into
+            the head's weights.
         class_weight: ``balanced`` gives every class the same total weight, ``none`` every picture.
         seed: of the division into folds, and of the sample.
         progress: told of what is being done.
@@ -52,7 +53,7 @@ def fit_convex(
         The head; the history has a line a strength tried, with mean loss and accuracy on the fitted (``loss``) and on
         the held-out (``val_loss``) folds.
     """
-    descending = sorted(strengths, reverse=True)
+    descending = sorted(set(strengths), reverse=True)
     classes = int(rows.labels.max()) + 1
     # One thread for the products: they wait for memory, not for arithmetic, and the sums are the same on every machine.
     with threadpool_limits(1), progress.stage("Choosing the strength"):
@@ -69,10 +70,9 @@ def fit_convex(
     problem = _problems(rows, everything, best.strength or 1.0, class_weight, np.ones((rows.width, 1)))
     with threadpool_limits(1), progress.stage("Fitting the head"):
         found = solve(standard.rows(rows), axes, problem, classes, _FINAL_TOLERANCE, start)
-    if not found.settled:
+    if not (found.settled and all(start.settled for _, start in tried)):
         progress.note(
-            f"The head was still changing after {MAX_PASSES} passes over the features; "
-            "larger head.strengths take fewer."
+            f"A fit was still changing after {MAX_PASSES} passes over the features; larger head.strengths take fewer."
         )
     head = standard.fold(found.weights[:, 0], found.bias[0].astype(np.float64))
     return Fit(head, tuple(step for step, _ in tried), best.step)
@@ -134,11 +134,11 @@ def _path(validation: _CrossValidation, strengths: Sequence[float]) -> list[tupl
 
 
 def _joined(solutions: Sequence[Solution]) -> Solution:
-    weights, bias = (
+    return Solution(
         np.concatenate([one.weights for one in solutions], axis=1),
         np.concatenate([one.bias for one in solutions]),
+        all(one.settled for one in solutions),
     )
-    return Solution(weights, bias)
 
 
 def _spread(features: "NDArray[np.float32]", standard: Standard, standardize: bool) -> "NDArray[np.float64]":

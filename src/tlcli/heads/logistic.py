@@ -1,6 +1,6 @@
 """L2-regularised logistic regressions on rows of any number, many at once, by preconditioned L-BFGS.
 
-Every pass over the rows serves all problems (folds x strengths), and features stay float32 and are never copied whole.
+Every pass over the rows serves all problems (the folds), and features stay float32 and are never copied whole.
 The features are turned into the principal axes of a sample of rows and scaled by what the curvature is about there:
 10 to 80 passes then do, with more features than rows as with many more rows than features; plain L-BFGS takes
 hundreds where the penalty is weak.
@@ -80,11 +80,11 @@ class Solution:
 
     def of(self, problem: int) -> "Solution":
         """That of one problem alone."""
-        return Solution(self.weights[:, [problem]], self.bias[[problem]])
+        return Solution(self.weights[:, [problem]], self.bias[[problem]], self.settled)
 
     def mean(self) -> "Solution":
         """The problems' mean, as one."""
-        return Solution(self.weights.mean(axis=1, keepdims=True), self.bias.mean(axis=0, keepdims=True))
+        return Solution(self.weights.mean(axis=1, keepdims=True), self.bias.mean(axis=0, keepdims=True), self.settled)
 
     def logits(self, features: "NDArray[np.float32]") -> "NDArray[np.float32]":
         """Standardised rows [n, D] -> [n, P, U]."""

@@ -10,6 +10,12 @@ from tlcli.manifest import Manifest
 from tlcli.progress import Progress
 
 
+def at_hand(manifest: Manifest, ready: Compiled | None) -> bool:
+    """Whether :func:`opened` takes but a moment: nothing is to be downloaded, converted or compiled."""
+    usable = manifest.backbone.precision != "bf16" or has_bf16()
+    return ready is not None and ready.is_as_written and usable
+
+
 def opened(manifest: Manifest, ready: Compiled | None, few: bool, progress: Progress) -> Engine:
     """OpenVINO whichever engine trained: their features agree (cosine above 0.999), and it starts 15 times faster.
 

@@ -48,15 +48,16 @@ def predict(run: Path, inputs: Sequence[str], top_k: int, progress: Progress = S
         # Checking 70 MB takes as long as importing NumPy and OpenVINO, and there is a core for it; likewise loading the
         # network, and importing what reads pictures and the head.
         checked = beside.submit(_ready, manifest, few)
-        from tlcli.workflows.bundled_engine import opened  # noqa: PLC0415
+        from tlcli.workflows.bundled_engine import at_hand, opened  # noqa: PLC0415
 
         ready = checked.result()
-        loading = beside.submit(opened, manifest, ready, few, progress) if ready else None
+        # What takes longer waits until the bundle is known to be whole.
+        loading = beside.submit(opened, manifest, ready, few, progress) if at_hand(manifest, ready) else None
         from tlcli.bundle import load_bundle  # noqa: PLC0415
         from tlcli.workflows.answer import answers  # noqa: PLC0415
 
         bundle = load_bundle(folder)
-        engine = loading.result() if loading else opened(manifest, None, few, progress)
+        engine = loading.result() if loading else opened(manifest, ready, few, progress)
         found = answers(bundle, engine, paths, min(top_k, len(bundle.manifest.labels)), progress)
         return Predicted(tuple(found), bundle.manifest.labels)
 
