@@ -107,8 +107,8 @@ class HeadSection(Section):
 
     fit: Literal["convex", "minibatch"] = "convex"
     """convex: logistic regression by L-BFGS, strength by cross-validation. minibatch: epochs in Keras, see train.
-    convex is the default because it is as accurate or better, with a lower log loss, and has no rate to choose
-    (bench/heads.py: solar cells 0.851 and 0.850, Alien vs. Predator 0.966 and 0.963)."""
+    convex is the default because it is as accurate and has no rate to choose
+    (bench/heads.py: solar cells 0.852 and 0.850, Alien vs. Predator 0.968 and 0.964)."""
     standardize: bool = True
     """Fit on features less their mean, divided by their standard deviation or, where it is smaller, by the mean of all
     features' deviations; folded into the weights."""
