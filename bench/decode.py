@@ -12,7 +12,7 @@ import argparse
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from time import perf_counter
@@ -92,10 +92,11 @@ def measured(name: str, precision: str, files: dict[str, list[Picture]], runs: i
     """Rates and milliseconds by kind."""
     engine, chosen = opened(name, precision)
     through(files[THUMBNAILS][:16], name, engine)
-    turns: dict[str, Callable[[], tuple[float, float]]] = {
-        kind: lambda made=made: (through(made, name, engine), decoder(made, name))  # type: ignore[misc]
-        for kind, made in files.items()
-    }
+
+    def turn(made: list[Picture]) -> tuple[float, float]:
+        return through(made, name, engine), decoder(made, name)
+
+    turns = {kind: partial(turn, made) for kind, made in files.items()}
     note(f"{name}, {chosen}: {runs} turns")
     found = {}
     for kind, pairs in in_turn(turns, runs).items():
