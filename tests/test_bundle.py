@@ -16,7 +16,7 @@ import safetensors.numpy
 
 import tlcli
 from tlcli.backbones.catalog import CATALOG
-from tlcli.bundle import Bundle, load_bundle, save_bundle
+from tlcli.bundle import Bundle, Reference, load_bundle, save_bundle
 from tlcli.config.schema import Format
 from tlcli.data.decode import DECODER_VERSION
 from tlcli.data.sizing import Preparation
@@ -58,11 +58,18 @@ def some_head(units: int = 1) -> Head:
     )
 
 
+def some_reference(count: int = 5) -> Reference:
+    """Pictures of random features for ``ROW``, of classes that every bundle here has."""
+    features = np.random.default_rng(count).normal(size=(count, ROW.features)).astype(np.float16)
+    names = tuple(f"class {number % 2}/größe \udcff {number}.png" for number in range(count))
+    return Reference(features, np.arange(count) % 2, names, 0.25)
+
+
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     """A good bundle of two classes."""
     folder = tmp_path / "model"
-    save_bundle(folder, fields(), some_head())
+    save_bundle(folder, fields(), some_head(), some_reference())
     return folder
 
 
@@ -97,7 +104,7 @@ def refusal(folder: Path) -> str:
 @pytest.mark.parametrize(("labels", "units"), [(("cat", "dog"), 1), (("a", "b", "c"), 3), (tuple("abcdefghij"), 10)])
 def test_what_is_saved_is_loaded(tmp_path: Path, labels: tuple[str, ...], units: int) -> None:
     head = some_head(units)
-    save_bundle(tmp_path / "model", fields(labels), head)
+    save_bundle(tmp_path / "model", fields(labels), head, some_reference())
     bundle = load_bundle(tmp_path / "model")
     assert bundle.manifest.labels == labels
     assert bundle.manifest.backbone.name == ROW.name
@@ -109,23 +116,25 @@ def test_what_is_saved_is_loaded(tmp_path: Path, labels: tuple[str, ...], units:
     assert np.array_equal(bundle.head.probabilities(features), head.probabilities(features))
 
 
-def test_bundle_is_two_files_and_the_manifest_is_for_people_too(model: Path) -> None:
-    assert sorted(path.name for path in model.iterdir()) == ["head.safetensors", "manifest.json"]
+def test_bundle_is_three_files_and_the_manifest_is_for_people_too(model: Path) -> None:
+    assert sorted(path.name for path in model.iterdir()) == [
+        "head.safetensors", "manifest.json", "reference.safetensors",
+    ]  # fmt: skip
     text = (model / "manifest.json").read_text(encoding="utf-8")
     assert text.startswith(f'{{\n  "format_version": {FORMAT_VERSION},\n')
     assert json.loads(text)["head_sha256"] == hashlib.sha256((model / "head.safetensors").read_bytes()).hexdigest()
 
 
 def test_equal_bundles_are_equal_files(model: Path, tmp_path: Path) -> None:
-    save_bundle(tmp_path / "again", fields(), some_head())
-    for name in ("head.safetensors", "manifest.json"):
+    save_bundle(tmp_path / "again", fields(), some_head(), some_reference())
+    for name in ("head.safetensors", "manifest.json", "reference.safetensors"):
         assert (tmp_path / "again" / name).read_bytes() == (model / name).read_bytes()
 
 
 def test_int8_names_its_graph_and_the_pictures_that_made_it(tmp_path: Path) -> None:
     given = fields()
     given["backbone"].update(quantized())
-    save_bundle(tmp_path / "model", given, some_head())
+    save_bundle(tmp_path / "model", given, some_head(), some_reference())
     record = load_bundle(tmp_path / "model").manifest.backbone
     assert record.quantized is not None
     assert (record.precision, record.quantized.graph_sha256) == ("int8", "ab" * 32)
@@ -149,7 +158,7 @@ def test_bundle_can_be_moved(model: Path, tmp_path: Path) -> None:
 
 def test_labels_keep_their_letters_and_order(tmp_path: Path) -> None:
     labels = ("größe", "甲虫", "", 'a "b"\n')
-    save_bundle(tmp_path, fields(labels), some_head(4))
+    save_bundle(tmp_path, fields(labels), some_head(4), some_reference())
     assert load_bundle(tmp_path).manifest.labels == labels
 
 
@@ -162,13 +171,13 @@ def test_every_format_that_a_config_may_name_is_accepted(model: Path, picture_fo
 def test_fields_that_do_not_fit_are_refused_when_saving(tmp_path: Path) -> None:
     for wrong in ({"labels": ("one",)}, {"backbone": None}, {"surprise": 1}):
         with pytest.raises(ValueError, match="1 validation error for Manifest"):
-            save_bundle(tmp_path, {**fields(), **wrong}, some_head())
+            save_bundle(tmp_path, {**fields(), **wrong}, some_head(), some_reference())
 
 
 # Damaged and hostile manifests
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "head.safetensors"])
+@pytest.mark.parametrize("name", ["manifest.json", "head.safetensors", "reference.safetensors"])
 def test_missing_file_is_refused(model: Path, name: str) -> None:
     (model / name).unlink()
     assert f"MODEL/{name} cannot be read (No such file or directory)" in refusal(model)
@@ -179,7 +188,7 @@ def test_missing_folder_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="another message on Windows")
-@pytest.mark.parametrize("name", ["manifest.json", "head.safetensors"])
+@pytest.mark.parametrize("name", ["manifest.json", "head.safetensors", "reference.safetensors"])
 def test_folder_in_a_files_place_is_refused(model: Path, name: str) -> None:
     (model / name).unlink()
     (model / name).mkdir()
@@ -191,7 +200,7 @@ def test_folder_in_a_files_place_is_refused(model: Path, name: str) -> None:
     [
         (b"", "is not a valid manifest: Expecting value"),
         (b"not json", "is not a valid manifest: Expecting value"),
-        (b'{"format_version": 1', "is not a valid manifest: Expecting ',' delimiter"),
+        (b'{"format_version": 2', "is not a valid manifest: Expecting ',' delimiter"),
         (b"\xff\xfe{}", "is not a valid manifest: 'utf-8' codec can't decode"),
         (b"[]", "is not a valid manifest: it holds no JSON object"),
         (b'"x"', "is not a valid manifest: it holds no JSON object"),
@@ -199,8 +208,8 @@ def test_folder_in_a_files_place_is_refused(model: Path, name: str) -> None:
         (b"[" * 200_000, "is not a valid manifest: maximum recursion depth exceeded"),
         (b'{"format_version":' * 200_000, "is not a valid manifest: maximum recursion depth exceeded"),
         (b'{"format_version": ' + b"9" * 5000 + b"}", "is not a valid manifest: Exceeds the limit"),
-        (b"{}", "has bundle format None, this version of tlcli reads 1"),
-        (b'{"format_version": 1}', "is not a valid manifest: tlcli_version: Field required"),
+        (b"{}", "has bundle format None, this version of tlcli reads 2"),
+        (b'{"format_version": 2}', "is not a valid manifest: tlcli_version: Field required"),
         (pickle.dumps({"format_version": 1}), "is not a valid manifest: 'utf-8' codec can't decode"),
     ],
     ids=[
@@ -213,13 +222,13 @@ def test_manifest_that_is_none_is_refused(model: Path, data: bytes, message: str
     assert message in refusal(model)
 
 
-@pytest.mark.parametrize("version", [0, 2, 999, "1", None, [1], {"a": 1}, "x" * 10_000])
+@pytest.mark.parametrize("version", [0, 1, 3, 999, "2", None, [1], {"a": 1}, "x" * 10_000])
 def test_other_format_version_is_refused(model: Path, version: object) -> None:
     changed(model, lambda m: m.update(format_version=version))
-    assert "this version of tlcli reads 1" in refusal(model)
+    assert "this version of tlcli reads 2" in refusal(model)
 
 
-@pytest.mark.parametrize("version", [True, 1.0])
+@pytest.mark.parametrize("version", [2.0])
 def test_version_of_another_kind_is_refused(model: Path, version: object) -> None:
     changed(model, lambda m: m.update(format_version=version))
     assert "is not a valid manifest: format_version: Input should be a valid integer" in refusal(model)
@@ -228,7 +237,8 @@ def test_version_of_another_kind_is_refused(model: Path, version: object) -> Non
 @pytest.mark.parametrize(
     "key",
     [
-        *("tlcli_version", "labels", "backbone", "preparation", "head_sha256"),
+        *("tlcli_version", "labels", "backbone", "preparation", "head_sha256", "temperature", "reference"),
+        *("reference.sha256", "reference.limit"),
         *(f"backbone.{key}" for key in fields()["backbone"]),
         *(f"preparation.{key}" for key in fields()["preparation"]),
     ],
@@ -251,6 +261,10 @@ WRONG_VALUES: dict[str, list[object]] = {
     "labels": [["one"], [], "ab", [1, 2], ["a", None], {"a": 1, "b": 2}, None],
     "tlcli_version": [1, None],
     "head_sha256": ["", "0" * 63, "0" * 65, "G" * 64, "A" * 64, None, 5],
+    "temperature": [0, -1, float("nan"), float("inf"), "1", None],
+    "reference": [None, [], "x"],
+    "reference.sha256": ["", "x" * 64, None],
+    "reference.limit": [-0.1, 2.1, float("nan"), "1", None],
     "backbone": [None, "densenet201", [], 3],
     "backbone.name": [None, 3, ["vgg16"]],
     "backbone.weights": [None, 3],
@@ -437,7 +451,7 @@ def test_numbers_that_are_not_finite_are_refused(model: Path, name: str, value: 
     content[name] = content[name].copy()
     content[name].flat[-1] = value
     replaced(model, safetensors.numpy.save(content))
-    assert refusal(model) == "MODEL/head.safetensors holds values that are not finite float32 numbers."
+    assert refusal(model) == f"MODEL/head.safetensors: {name} holds values that are not finite float32 numbers."
 
 
 @pytest.mark.parametrize("name", ["weights", "bias"])
@@ -445,7 +459,7 @@ def test_numbers_that_are_not_finite_are_refused(model: Path, name: str, value: 
 def test_numbers_of_another_kind_are_refused(model: Path, name: str, dtype: str) -> None:
     content = arrays()
     replaced(model, safetensors.numpy.save({**content, name: content[name].astype(dtype)}))
-    assert refusal(model) == "MODEL/head.safetensors holds values that are not finite float32 numbers."
+    assert refusal(model) == f"MODEL/head.safetensors: {name} holds values that are not finite float32 numbers."
 
 
 def test_more_labels_than_the_head_has_units_are_refused(model: Path) -> None:
@@ -454,6 +468,69 @@ def test_more_labels_than_the_head_has_units_are_refused(model: Path) -> None:
 
 
 def test_head_of_another_model_is_found(model: Path, tmp_path: Path) -> None:
-    save_bundle(tmp_path / "other", fields(), Head(some_head().weights * 2, some_head().bias))
+    save_bundle(tmp_path / "other", fields(), Head(some_head().weights * 2, some_head().bias), some_reference())
     (model / "head.safetensors").write_bytes((tmp_path / "other/head.safetensors").read_bytes())
     assert "its digest is not the one in the manifest" in refusal(model)
+
+
+# The temperature and the reference
+
+
+def test_temperature_divides_the_logits_of_the_loaded_head(tmp_path: Path) -> None:
+    head = Head(some_head().weights, some_head().bias, temperature=2.0)
+    save_bundle(tmp_path, fields(), head, some_reference())
+    features = np.random.default_rng(0).normal(size=(4, ROW.features)).astype(np.float32)
+    logits = [np.log(h.probabilities(features)) for h in (some_head(), load_bundle(tmp_path).head)]
+    margins = [each[:, 1] - each[:, 0] for each in logits]
+    np.testing.assert_allclose(margins[1], margins[0] / 2)
+
+
+def test_reference_is_loaded_as_it_was_saved(model: Path) -> None:
+    loaded, saved = load_bundle(model).reference, some_reference()
+    assert loaded.features.tobytes() == saved.features.tobytes()
+    assert (loaded.names, loaded.labels.tolist(), loaded.limit) == (saved.names, saved.labels.tolist(), 0.25)
+
+
+def other_reference(model: Path, **changes: object) -> str:
+    """What is said of a reference with other arrays, whose digest fits."""
+    saved = some_reference()
+    names = np.frombuffer(json.dumps(saved.names).encode(), np.uint8)
+    content = {"features": saved.features, "labels": saved.labels, "names": names, **changes}
+    data = safetensors.numpy.save({name: np.asarray(array) for name, array in content.items() if array is not None})
+    (model / "reference.safetensors").write_bytes(data)
+    changed(model, lambda manifest: manifest["reference"].update(sha256=hashlib.sha256(data).hexdigest()))
+    return refusal(model)
+
+
+@pytest.mark.parametrize("name", ["features", "labels", "names"])
+def test_reference_without_one_of_its_arrays_is_refused(model: Path, name: str) -> None:
+    assert "MODEL/reference.safetensors does not hold the arrays" in other_reference(model, **{name: None})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"labels": np.array([0, 1, 0, 1, 2])},
+        {"labels": np.array([0, 1, 0, 1, -1])},
+        {"names": np.frombuffer(b'["a", "b"]', np.uint8)},
+        {"names": np.frombuffer(b'["a", "b", "c", "d", 5]', np.uint8)},
+        {"names": np.frombuffer(b'{"a": 1}', np.uint8)},
+        {"features": np.zeros((0, D), np.float16), "labels": np.zeros(0, np.int64), "names": np.frombuffer(b"[]", "u1")},
+    ],
+    ids=["class too high", "class below 0", "two names", "a number for a name", "an object", "no pictures"],
+)
+def test_reference_without_a_name_and_a_class_for_each_picture_is_refused(
+    model: Path, changes: dict[str, object]
+) -> None:
+    assert "a name and a class for each picture: it is damaged" in other_reference(model, **changes)
+
+
+@pytest.mark.parametrize("text", [b"", b"[", b"\xff"])
+def test_reference_whose_names_are_no_json_is_refused(model: Path, text: bytes) -> None:
+    assert "holds no names of pictures" in other_reference(model, names=np.frombuffer(text, np.uint8))
+
+
+def test_reference_of_another_kind_of_number_is_refused(model: Path) -> None:
+    assert "features holds values that are not finite float16" in other_reference(
+        model, features=some_reference().features.astype(np.float32)
+    )

@@ -1,12 +1,14 @@
-"""The bundle: all that predict needs, in ``manifest.json`` and ``head.safetensors``.
+"""The bundle: all that predict needs, in ``manifest.json``, ``head.safetensors`` and ``reference.safetensors``.
 
 The backbone itself stays in the cache, named by the digest of its weights.
+Shapes: D features, U units, M reference pictures.
 """
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import safetensors
@@ -20,6 +22,23 @@ from tlcli.errors import ModelError
 from tlcli.heads.head import Head
 from tlcli.manifest import FORMAT_VERSION, Manifest, read_manifest
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Training pictures that new ones are compared with."""
+
+    features: "NDArray[np.float16]"
+    """[M, D], of length 1 each"""
+    labels: "NDArray[np.int64]"
+    """[M], the class's number"""
+    names: tuple[str, ...]
+    """[M], as in the index"""
+    limit: float
+    """Cosine distance from the nearest of them above which a picture is like none of the training pictures."""
+
 
 @dataclass(frozen=True)
 class Bundle:
@@ -27,6 +46,7 @@ class Bundle:
 
     manifest: Manifest
     head: Head
+    reference: Reference
 
     @property
     def preparation(self) -> Preparation:
@@ -36,13 +56,27 @@ class Bundle:
         return Preparation(**fields)
 
 
-def save_bundle(folder: Path, manifest_fields: dict[str, Any], head: Head) -> None:
-    """Writes the bundle; ``manifest_fields`` is the manifest less what follows from the head and this version."""
-    data = safetensors.numpy.save({"weights": head.weights, "bias": head.bias})
-    with whole_file(folder / "head.safetensors") as temporary:
-        temporary.write_bytes(data)
-    head_sha256 = hashlib.sha256(data).hexdigest()
-    manifest = Manifest(**{**manifest_fields, "format_version": FORMAT_VERSION, "head_sha256": head_sha256})
+def save_bundle(folder: Path, manifest_fields: dict[str, Any], head: Head, reference: Reference) -> None:
+    """Writes the bundle; ``manifest_fields`` is the manifest less what follows from the head, the reference and this
+    version."""
+    names = np.frombuffer(json.dumps(reference.names).encode(), np.uint8)
+    arrays: dict[str, dict[str, NDArray[Any]]] = {
+        "head": {"weights": head.weights, "bias": head.bias},
+        "reference": {"features": reference.features, "labels": reference.labels, "names": names},
+    }
+    digests = {}
+    for name, content in arrays.items():
+        data = safetensors.numpy.save(content)
+        with whole_file(folder / f"{name}.safetensors") as temporary:
+            temporary.write_bytes(data)
+        digests[name] = hashlib.sha256(data).hexdigest()
+    follows = {
+        "format_version": FORMAT_VERSION,
+        "head_sha256": digests["head"],
+        "temperature": head.temperature,
+        "reference": {"sha256": digests["reference"], "limit": reference.limit},
+    }
+    manifest = Manifest(**{**manifest_fields, **follows})
     write_text(folder / "manifest.json", manifest.model_dump_json(indent=2, exclude_none=True) + "\n")
 
 
@@ -69,22 +103,49 @@ def load_bundle(folder: Path) -> Bundle:
     if len(set(manifest.labels)) < len(manifest.labels):
         raise ModelError(f"The bundle {folder} names a class twice: it is damaged. Train again.")
     units = 1 if len(manifest.labels) == 2 else len(manifest.labels)
-    return Bundle(manifest, _head(folder / "head.safetensors", manifest.head_sha256, (row.features, units)))
+    head = _head(folder / "head.safetensors", manifest, (row.features, units))
+    return Bundle(manifest, head, _reference(folder / "reference.safetensors", manifest, row.features))
 
 
-def _head(path: Path, sha256: str, shape: tuple[int, int]) -> Head:
+def _head(path: Path, manifest: Manifest, shape: tuple[int, int]) -> Head:
+    arrays = _arrays(path, manifest.head_sha256)
+    _check(path, arrays, {"weights": (np.float32, shape), "bias": (np.float32, (shape[1],))})
+    return Head(arrays["weights"], arrays["bias"], manifest.temperature)
+
+
+def _reference(path: Path, manifest: Manifest, width: int) -> Reference:
+    arrays = _arrays(path, manifest.reference.sha256)
+    count, text = (len(arrays[name]) if name in arrays and arrays[name].ndim else 0 for name in ("labels", "names"))
+    expected = {"features": (np.float16, (count, width)), "labels": (np.int64, (count,)), "names": (np.uint8, (text,))}
+    _check(path, arrays, expected)
+    try:
+        names = json.loads(arrays["names"].tobytes())
+    except ValueError as error:
+        raise ModelError(f"{path} holds no names of pictures: it is damaged. Train again.") from error
+    are_names = isinstance(names, list) and len(names) == count > 0 and all(isinstance(name, str) for name in names)
+    labels = arrays["labels"]
+    if not are_names or labels.min() < 0 or labels.max() >= len(manifest.labels):
+        raise ModelError(f"{path} does not hold a name and a class for each picture: it is damaged. Train again.")
+    return Reference(arrays["features"], labels, tuple(names), manifest.reference.limit)
+
+
+def _arrays(path: Path, sha256: str) -> "dict[str, NDArray[Any]]":
     try:
         data = path.read_bytes()
         if hashlib.sha256(data).hexdigest() != sha256:
             raise ModelError(f"{path} is damaged: its digest is not the one in the manifest. Train again.")
-        arrays = safetensors.numpy.load(data)
+        return safetensors.numpy.load(data)
     except OSError as error:
-        raise ModelError(f"The head {path} cannot be read ({error.strerror}).") from error
+        raise ModelError(f"{path} cannot be read ({error.strerror}). Train again.") from error
     except (safetensors.SafetensorError, KeyError) as error:  # KeyError: bfloat16, which NumPy does not know
         raise ModelError(f"{path} is not a safetensors file: {error}.") from error
-    shapes = {"weights": shape, "bias": (shape[1],)}
+
+
+def _check(path: Path, arrays: "dict[str, NDArray[Any]]", expected: dict[str, tuple[Any, tuple[int, ...]]]) -> None:
+    shapes = {name: shape for name, (_, shape) in expected.items()}
     if {name: array.shape for name, array in arrays.items()} != shapes:
         raise ModelError(f"{path} does not hold the arrays {shapes}.")
-    if any(array.dtype != np.float32 or not np.isfinite(array).all() for array in arrays.values()):
-        raise ModelError(f"{path} holds values that are not finite float32 numbers.")
-    return Head(arrays["weights"], arrays["bias"])
+    for name, (kind, _) in expected.items():
+        array = arrays[name]
+        if array.dtype != kind or not np.isfinite(array).all():
+            raise ModelError(f"{path}: {name} holds values that are not finite {np.dtype(kind).name} numbers.")

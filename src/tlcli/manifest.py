@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from tlcli.backbones.weights import Weights
 from tlcli.errors import ModelError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Level = Annotated[int, Field(ge=0, le=255)]
 # Those of the config, and no other: Pillow hands EPS to an external program.
@@ -64,6 +64,15 @@ class PreparationRecord(_Strict):
     max_file_mb: Annotated[float, Field(gt=0)]
 
 
+class ReferenceRecord(_Strict):
+    """Training pictures that predict compares with."""
+
+    sha256: _Sha256
+    """Of reference.safetensors."""
+    limit: Annotated[float, Field(ge=0, le=2)]
+    """Cosine distance from the nearest of them above which a picture is like none of the training pictures."""
+
+
 class Manifest(_Strict):
     """The bundle's ``manifest.json``."""
 
@@ -73,6 +82,9 @@ class Manifest(_Strict):
     backbone: BackboneRecord
     preparation: PreparationRecord
     head_sha256: _Sha256
+    temperature: Annotated[float, Field(gt=0)]
+    """What the head's logits are divided by, so that a confidence means what it says."""
+    reference: ReferenceRecord
 
     def check_weights(self, weights: Weights) -> None:
         """Raises ModelError unless the head was trained on features of these weights."""
@@ -97,7 +109,10 @@ def read_manifest(path: Path) -> Manifest:
             raise ModelError(f"{path} is not a valid manifest: it holds no JSON object. Train again.")
         version = fields.get("format_version")
         if version != FORMAT_VERSION:
-            raise ModelError(f"{path} has bundle format {version!r:.40}, this version of tlcli reads {FORMAT_VERSION}.")
+            raise ModelError(
+                f"{path} has bundle format {version!r:.40}, this version of tlcli reads {FORMAT_VERSION}: train again "
+                "(features that are in the cache are not computed anew), or use the version that made it."
+            )
         return Manifest.model_validate_json(text)
     except OSError as error:
         raise ModelError(f"There is no model here: {path} cannot be read ({error.strerror}).") from error

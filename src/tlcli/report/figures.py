@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # Okabe & Ito 2008, in an order that also differs in lightness.
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
@@ -81,7 +81,7 @@ def class_counts(path: Path, counts: Mapping[Any, Mapping[str, int]]) -> None:
         for number, (split, by_label) in enumerate(counts.items()):
             places = np.arange(len(labels)) + (number - (len(counts) - 1) / 2) * height
             numbers = [by_label[label] for label in labels]
-            bars = axis.barh(places, numbers, height * 0.9, label=split, color=_COLOURS[number])
+            bars = axis.barh(places, numbers, height * 0.9, label=split, color=COLOURS[number])
             axis.bar_label(bars, padding=3, fontsize=8)
         axis.set_yticks(range(len(labels)), [shortened(label) for label in labels])
         axis.set_ylim(len(labels) - 0.5, -0.5)
@@ -103,7 +103,7 @@ def history(path: Path, fit: Fit) -> None:
         figure, axes = _figure(9, 3.6, 1, 2)
         for axis, quantity in zip(axes[0], ("loss", "accuracy"), strict=True):
             marker = "o" if len(steps) < 40 else None
-            for name, prefix, colour in zip(names, ("", "val_"), _COLOURS, strict=False):
+            for name, prefix, colour in zip(names, ("", "val_"), COLOURS, strict=False):
                 y = [getattr(step, prefix + quantity) for step in steps]
                 axis.plot(x, y, marker=marker, markersize=4, color=colour, label=name)
             if quantity == "accuracy":
@@ -118,7 +118,7 @@ def history(path: Path, fit: Fit) -> None:
                 axis.set_xlim(0.5, len(steps) + 0.5)
                 axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
                 _mark_lower_rates(axis, fit)
-            axis.axvline(x[fit.chosen - 1], color=_COLOURS[2], linewidth=1.2, zorder=1, label="chosen")
+            axis.axvline(x[fit.chosen - 1], color=COLOURS[2], linewidth=1.2, zorder=1, label="chosen")
         handles, texts = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, texts, loc="outside lower center", ncols=4)
         save(figure, path)
@@ -178,8 +178,8 @@ def roc(path: Path, labels: Sequence[int], probabilities: "NDArray[np.float64]",
             axis.plot(
                 false_rate,
                 true_rate,
-                color=_COLOURS[number % len(_COLOURS)],
-                linestyle=("-", "-.", ":")[number // len(_COLOURS) % 3],
+                color=COLOURS[number % len(COLOURS)],
+                linestyle=("-", "-.", ":")[number // len(COLOURS) % 3],
                 linewidth=2,
                 label=f"{shortened(names[label])} ({area:.3f})",
             )

@@ -1,0 +1,145 @@
+"""Results -> one HTML file that needs nothing beside it: no script, no network, light and dark."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+import tlcli
+from tlcli.disk import write_text
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A small picture with what is said below it."""
+
+    name: str
+    address: str | None
+    """As a data address; None where the file is not to be read."""
+    label: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A test picture that is worth a look: what was answered, why, and what it is like."""
+
+    picture: Thumbnail
+    predicted: str
+    probability: float
+    heat: str | None
+    """What spoke for the answer, laid over the picture; a data address."""
+    neighbours: tuple[Thumbnail, ...]
+    """The nearest training pictures."""
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the answer is the label."""
+        return self.predicted == self.picture.label
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One field of the confusion matrix that has pictures."""
+
+    true: str
+    predicted: str
+    place: str
+    """Its id in the page."""
+    count: int
+    share: float
+    """Of the true class's pictures."""
+    pictures: tuple[Thumbnail, ...]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two pictures that show the same, and where each lies."""
+
+    first: Thumbnail
+    second: Thumbnail
+    kind: str
+    """exact or near"""
+
+
+@dataclass(frozen=True)
+class RunPage:
+    """All that the page of a run shows."""
+
+    name: str
+    summary: str
+    facts: Sequence[tuple[str, str, str]]
+    """Title, value, small print."""
+    counts: Mapping[str, Mapping[str, int]]
+    """Split -> class -> pictures."""
+    skipped: Sequence[Mapping[str, str]]
+    metrics: Mapping[str, Mapping[str, Any]]
+    """As metrics.json."""
+    report: Mapping[str, Any]
+    """As report.json."""
+    charts: Mapping[str, Markup]
+    cells: Sequence[Cell]
+    errors: Sequence[Case]
+    unsure: Sequence[Case]
+    pairs: Sequence[Pair]
+    settings: str
+    """The resolved config, as YAML."""
+    record: Mapping[str, Any]
+    """As run.json."""
+    commands: Sequence[str]
+    made: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
+
+    @property
+    def matrix(self) -> list[tuple[str, list[Cell | None]]]:
+        """Rows of the confusion matrix: the true class, and a cell (or None) for each predicted one."""
+        labels = self.metrics["test"]["labels"]
+        cells = {(cell.true, cell.predicted): cell for cell in self.cells}
+        return [(true, [cells.get((true, predicted)) for predicted in labels]) for true in labels]
+
+    @property
+    def confusions(self) -> list[Cell]:
+        """The wrong fields of the matrix, the largest first."""
+        return sorted((c for c in self.cells if c.true != c.predicted), key=lambda c: (-c.count, c.true, c.predicted))
+
+
+def write_page(path: Path, template: str, page: object) -> None:
+    """Renders a template of this package with ``page`` and writes it, whole or not at all."""
+    text = _environment().get_template(template).render(page=page, version=tlcli.__version__)
+    # The odd bytes of a file name that is no UTF-8 stand escaped.
+    write_text(path, text.encode(errors="backslashreplace").decode())
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """0.861 -> "86.1 %"."""
+    return f"{100 * share:.{digits}f} %"
+
+
+def interval(ends: Sequence[float], digits: int = 1) -> str:
+    """Two shares -> "82.9 to 88.8 %"."""
+    return f"{100 * ends[0]:.{digits}f} to {100 * ends[1]:.{digits}f} %"
+
+
+def points(difference: float) -> str:
+    """A difference of two shares -> "+2.1 points"."""
+    return f"{100 * difference:+.1f} points"
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("tlcli.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "percent": percent,
+        "interval": interval,
+        "points": points,
+        "thousands": lambda n: f"{n:,}",
+    }
+    return environment
