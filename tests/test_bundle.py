@@ -515,7 +515,11 @@ def test_reference_without_one_of_its_arrays_is_refused(model: Path, name: str) 
         {"names": np.frombuffer(b'["a", "b"]', np.uint8)},
         {"names": np.frombuffer(b'["a", "b", "c", "d", 5]', np.uint8)},
         {"names": np.frombuffer(b'{"a": 1}', np.uint8)},
-        {"features": np.zeros((0, D), np.float16), "labels": np.zeros(0, np.int64), "names": np.frombuffer(b"[]", "u1")},
+        {
+            "features": np.zeros((0, D), np.float16),
+            "labels": np.zeros(0, np.int64),
+            "names": np.frombuffer(b"[]", "u1"),
+        },
     ],
     ids=["class too high", "class below 0", "two names", "a number for a name", "an object", "no pictures"],
 )

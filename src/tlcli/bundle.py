@@ -7,6 +7,7 @@ Shapes: D features, U units, M reference pictures.
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,15 @@ class Reference:
     """[M], as in the index"""
     limit: float
     """Cosine distance from the nearest of them above which a picture is like none of the training pictures."""
+
+    def similarities(self, features: "NDArray[np.float32]") -> "NDArray[np.float32]":
+        """Cosines of the angles between features [N, D] and these pictures', [N, M]; of a feature of zeros 0."""
+        lengths = np.linalg.norm(features, axis=1, keepdims=True)
+        return np.asarray(features / np.where(lengths > 0, lengths, 1) @ self._rows.T)
+
+    @cached_property
+    def _rows(self) -> "NDArray[np.float32]":
+        return self.features.astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,10 @@ def predict(
     run: RunOption = None,
     runs_dir: RunsDirOption = RUNS_DIR,
     top: Annotated[int, typer.Option(min=1, metavar="K", help="Show the K likeliest classes.")] = 1,
+    min_confidence: Annotated[
+        float,
+        typer.Option(min=0, max=1, metavar="PROBABILITY", help='Answer "unsure" where the probability is lower.'),
+    ] = 0.0,
     csv_file: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Also write a table, a column a class.")
     ] = None,
@@ -40,6 +44,9 @@ def predict(
 ) -> None:
     """Name the class of pictures with the latest run (or --run, or the latest of --config).
 
+    Probabilities are calibrated on the run's validation pictures. A picture whose features are farther from all
+    training pictures than these are from one another is answered "none of these".
+
     A picture that cannot be read gets its own line with the reason; the others are answered, and the exit code is 3.
     """
     from tlcli.runs import find_run  # noqa: PLC0415 - keeps --help fast
@@ -48,7 +55,7 @@ def predict(
     screen = Screen(as_json, quiet)
     found = find_run(runs_dir, config, run)
     screen.progress.note(f"Model: {found}")
-    predicted = answer(found, pictures, top, screen.progress)
+    predicted = answer(found, pictures, top, min_confidence, screen.progress)
     _show(screen, predicted, top)
     if csv_file is not None:
         _write_csv(csv_file, predicted)
@@ -64,27 +71,37 @@ def predict(
 
 def _show(screen: Screen, predicted: "Predicted", top: int) -> None:
     """Probability, class, path: the path comes last, so that a long one breaks nothing."""
-    width = max(len("class"), *(len(label) for label in predicted.labels))
+    named = [_named(p) for p in predicted.predictions]
+    width = max(len("class"), *(len(label) for label in predicted.labels), *(len(name) for name in named))
     screen.bold(f"probability  {'class':{width}}  picture")
-    for p in predicted.predictions:
+    for p, name in zip(predicted.predictions, named, strict=True):
         if p.error is not None:
             screen.line(f"{'-':>11}  {'-':{width}}  {p.path}: {p.error}")
         for rank, (label, probability) in enumerate(p.top[:top]):
-            screen.line(f"{probability:11.4f}  {label:{width}}  {p.path if rank == 0 else ''}".rstrip())
+            first = rank == 0
+            screen.line(f"{probability:11.4f}  {name if first else label:{width}}  {p.path if first else ''}".rstrip())
+
+
+def _named(p: "Prediction") -> str:
+    """The answer; with the likeliest class where this is not the answer."""
+    return p.label or "" if p.answer == p.label else f"{p.answer} ({p.label}?)"
 
 
 def _record(p: "Prediction") -> dict[str, object]:
     top = [{"label": label, "probability": probability} for label, probability in p.top]
-    return {"path": p.path, "label": p.label, "probability": p.probability, "top": top, "error": p.error}
+    return {
+        "path": p.path, "label": p.label, "probability": p.probability, "top": top, "error": p.error,
+        "answer": p.answer, "distance": p.distance,
+    }  # fmt: skip
 
 
 def _write_csv(path: Path, predicted: "Predicted") -> None:
     try:
         with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
             writer = csv.writer(file)
-            writer.writerow(["path", "label", "probability", *predicted.labels, "error"])
+            writer.writerow(["path", "label", "probability", *predicted.labels, "answer", "distance", "error"])
             for p in predicted.predictions:
                 numbers = p.probabilities or [""] * len(predicted.labels)
-                writer.writerow([p.path, p.label, p.probability, *numbers, p.error])
+                writer.writerow([p.path, p.label, p.probability, *numbers, p.answer, p.distance, p.error])
     except OSError as error:
         raise ResourceError(f"The table {path} cannot be written: {error.strerror}.") from error

@@ -28,12 +28,28 @@ class Prediction:
     probabilities: tuple[float, ...]
     """One a label, in the bundle's order; empty where there is an error."""
     error: str | None
+    distance: float | None = None
+    """Cosine distance of its feature from that of the nearest of the bundle's training pictures, 0 to 2."""
+    answer: str | None = None
+    """The label, or :data:`UNSURE`, or :data:`NONE_OF_THESE`."""
+
+
+UNSURE, NONE_OF_THESE = "unsure", "none of these"
 
 
 def answers(
-    bundle: Bundle, engine: Engine, paths: Sequence[str], top_k: int, progress: Progress
+    bundle: Bundle, engine: Engine, paths: Sequence[str], top_k: int, min_confidence: float, progress: Progress
 ) -> Iterator[Prediction]:
-    """In order: a broken picture is answered when its turn comes, the others pass through the engine."""
+    """In order: a broken picture is answered when its turn comes, the others pass through the engine.
+
+    Args:
+        bundle: what answers.
+        engine: what the bundle's head sits on.
+        paths: of the pictures.
+        top_k: how many of the likeliest classes are named.
+        min_confidence: below this probability the answer is :data:`UNSURE`.
+        progress: told of every picture.
+    """
     errors: dict[int, str] = {}
 
     def pixels() -> "Iterator[NDArray[np.uint8]]":
@@ -51,7 +67,7 @@ def answers(
             yield _failed(paths[number], errors[number])
             progress.advance()
             number += 1
-        yield _answer(bundle, paths[number], feature, top_k)
+        yield _answer(bundle, paths[number], feature, top_k, min_confidence)
         progress.advance()
         number += 1
     for rest in range(number, len(paths)):
@@ -63,7 +79,14 @@ def _failed(path: str, reason: str) -> Prediction:
     return Prediction(path, None, None, (), (), reason)
 
 
-def _answer(bundle: Bundle, path: str, feature: "NDArray[np.float32]", top_k: int) -> Prediction:
+def _answer(
+    bundle: Bundle, path: str, feature: "NDArray[np.float32]", top_k: int, min_confidence: float
+) -> Prediction:  # fmt: skip
     probabilities = tuple(float(p) for p in bundle.head.probabilities(feature[None])[0])
     ranked = sorted(zip(bundle.manifest.labels, probabilities, strict=True), key=lambda pair: -pair[1])
-    return Prediction(path, *ranked[0], tuple(ranked[:top_k]), probabilities, None)
+    label, probability = ranked[0]
+    distance = 1 - float(bundle.reference.similarities(feature[None]).max())
+    answer = UNSURE if probability < min_confidence else label
+    if distance > bundle.reference.limit:
+        answer = NONE_OF_THESE
+    return Prediction(path, label, probability, tuple(ranked[:top_k]), probabilities, None, distance, answer)

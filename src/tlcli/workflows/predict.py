@@ -35,8 +35,17 @@ class Predicted:
     labels: tuple[str, ...]
 
 
-def predict(run: Path, inputs: Sequence[str], top_k: int, progress: Progress = SILENT) -> Predicted:
+def predict(
+    run: Path, inputs: Sequence[str], top_k: int, min_confidence: float = 0.0, progress: Progress = SILENT
+) -> Predicted:
     """Predicts every picture named, in every folder named (with its sub-folders) and matched by every pattern.
+
+    Args:
+        run: the run's folder.
+        inputs: files, folders, patterns.
+        top_k: how many of the likeliest classes are named.
+        min_confidence: below this probability the answer is "unsure".
+        progress: told of every picture.
 
     Raises:
         ModelError: the bundle is broken, or its backbone is not to be had.
@@ -58,7 +67,7 @@ def predict(run: Path, inputs: Sequence[str], top_k: int, progress: Progress = S
 
         bundle = load_bundle(folder)
         engine = loading.result() if loading else opened(manifest, ready, few, progress)
-        found = answers(bundle, engine, paths, min(top_k, len(bundle.manifest.labels)), progress)
+        found = answers(bundle, engine, paths, min(top_k, len(bundle.manifest.labels)), min_confidence, progress)
         return Predicted(tuple(found), bundle.manifest.labels)
 
 
