@@ -115,12 +115,12 @@ def write_page(path: Path, template: str, page: object) -> None:
 
 def percent(share: float, digits: int = 1) -> str:
     """0.861 -> "86.1 %"."""
-    return f"{100 * share:.{digits}f} %"
+    return f"{100 * share:.{digits}f}\u00a0%"
 
 
 def interval(ends: Sequence[float], digits: int = 1) -> str:
     """Two shares -> "82.9 to 88.8 %"."""
-    return f"{100 * ends[0]:.{digits}f} to {100 * ends[1]:.{digits}f} %"
+    return f"{100 * ends[0]:.{digits}f} to {100 * ends[1]:.{digits}f}\u00a0%"
 
 
 def points(difference: float) -> str:

@@ -55,5 +55,5 @@ def svg(figure: Figure, name: str, title: str) -> Markup:
     for colour, variable in _VARIABLES.items():
         text = text.replace(colour, f"var({variable})")
     # matplotlib's own names for parts ("axes_1") would stand in the page once a figure.
-    text = re.sub(r'<g id="[A-Za-z]+\d*_?\d*">', "<g>", text)
+    text = re.sub(r'<g id="[^"]*"', "<g", text)
     return Markup(text)  # noqa: S704 - matplotlib has escaped the words in it

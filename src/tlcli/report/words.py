@@ -1,0 +1,125 @@
+"""Numbers -> the sentences of the page."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tlcli.report.page import interval, percent
+
+
+def summary(test: Mapping[str, Any], majority: Mapping[str, Any]) -> str:
+    """The first sentence: how often it is right, how sure that is, and what saying always the same would give."""
+    return (
+        f"Of {test['n']:,} test pictures that no part of it had seen, {percent(test['accuracy'])} are named right "
+        f"(95 % interval {interval(test['accuracy_ci95'])}). Always answering '{majority['label']}' would give "
+        f"{percent(majority['accuracy'])}."
+    )
+
+
+def intervals(n: int, is_grouped: bool) -> str:
+    """Where the intervals come from."""
+    drawn = "whole groups of them, as pictures of a group are not independent" if is_grouped else "them"
+    return (
+        f"The interval of the accuracy is Wilson's; the others come from drawing {drawn} again a thousand times "
+        f"(bootstrap). They say how far the luck of these {n:,} pictures may reach. They do not say how well these "
+        "stand for the pictures you will have."
+    )
+
+
+def test_use(pictures: int) -> str:
+    """What the test split was used for."""
+    return (
+        f"The {pictures:,} test pictures were used for the numbers, the errors and the calibration figures on this page, "
+        "and to find copies of them in training. Nothing was fitted or chosen with them: the head, its strength and the "
+        "temperature come from training and validation pictures alone."
+    )
+
+
+def test_uses(runs: int) -> str:
+    """What several looks at the same test pictures do."""
+    return (
+        f"{runs} runs have been evaluated on these test pictures. The best of several runs looks better on them than it "
+        "is; decide between runs by their validation or cross-validation accuracy."
+    )
+
+
+def cross_validation(folds: int, repeats: int, pictures: int, accuracy: float, low: float, high: float) -> str:
+    """The accuracy over other divisions of training and validation pictures."""
+    return (
+        f"Over {repeats} x {folds}-fold cross-validation on {pictures:,} training and validation pictures the accuracy "
+        f"is {percent(accuracy)} (95 % interval {interval((low, high))}, widened because the folds' training pictures "
+        "overlap: Nadeau and Bengio 2003)."
+    )
+
+
+def calibration(temperature: float, before: float, after: float, pictures: int) -> str:
+    """What the temperature did on the test pictures."""
+    if abs(temperature - 1) < 0.02:
+        did = "left as they were"
+    else:
+        did = "made less sure" if temperature > 1 else "made more sure"
+    return (
+        f"One temperature, {temperature:.2f}, was fitted on the validation pictures; the head's probabilities are {did} "
+        f"by it. On the {pictures:,} test pictures, which neither fit has seen, the expected calibration error is "
+        f"{percent(after)} with it, and {percent(before)} without."
+    )
+
+
+def coverage(points: Sequence[Mapping[str, float]], accuracy: float) -> str:
+    """What ``--min-confidence`` would bring."""
+    aim = min(0.99, 1 - (1 - accuracy) / 2)
+    reached = [p for p in points if p["accuracy"] >= aim and p["share"] >= 0.05]
+    if not reached:
+        return "predict --min-confidence answers 'unsure' below a probability of your choice."
+    best = max(reached, key=lambda p: p["share"])
+    return (
+        f"With predict --min-confidence {best['confidence']:.2f} it would answer {percent(best['share'], 0)} of the test "
+        f"pictures, and be right in {percent(best['accuracy'])} of these; it is 'unsure' of the others."
+    )
+
+
+def learning_curve(gain: float, low: float, high: float, pictures: int) -> str:
+    """What twice the pictures would bring."""
+    sure = "" if low > 0 else " There is no evidence that they would help."
+    return (
+        f"Twice the pictures ({2 * pictures:,} instead of {pictures:,}) would bring about {100 * gain:.1f} points of "
+        f"accuracy (95 % interval {100 * low:.1f} to {100 * high:.1f}), if the curve goes on as it did.{sure}"
+    )
+
+
+def leaks(exact: int, near: int, test: Mapping[str, Any], without: Mapping[str, Any] | None) -> str:
+    """Test pictures that training has, too, and the accuracy without them."""
+    if not exact and not near:
+        return f"None of the {test['n']:,} test pictures has a copy or a near copy among the training pictures."
+    kinds = " and ".join(
+        f"{count} {'exact' if kind == 'exact' else 'near'} {'copy' if count == 1 else 'copies'}"
+        for kind, count in (("exact", exact), ("near", near))
+        if count
+    )
+    if without is None:
+        return f"All test pictures have copies in training ({kinds}): this test says nothing about new pictures."
+    return (
+        f"Test pictures with a twin in training: {kinds}. Without them the test accuracy is "
+        f"{percent(without['accuracy'])} on {without['n']:,} pictures instead of {percent(test['accuracy'])}."
+    )
+
+
+def familiarity(limit: float, validation: float, test: float) -> str:
+    """How often predict says "none of these" of pictures that are of a class."""
+    return (
+        f"predict answers 'none of these' where the nearest training picture is farther than a cosine distance of "
+        f"{limit:.3f}. Of the validation pictures that would be said of {percent(validation)}, of the test pictures of "
+        f"{percent(test)}, though all of them are of one of the classes."
+    )
+
+
+def heat(is_exact: bool) -> str:
+    """What the maps are."""
+    if is_exact:
+        return (
+            "The map is exact: its mean over the picture, and a constant, make the answer's score (class activation "
+            "mapping, Zhou et al. 2016)."
+        )
+    return (
+        "The map shows what the head would answer for each position alone; this network normalises after pooling, so "
+        "that the positions do not add up to the score."
+    )

@@ -1,0 +1,109 @@
+"""A run's page with made numbers and drawn pictures, of any size."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from tlcli.evaluation.metrics import measure
+from tlcli.report import charts, words
+from tlcli.report.page import Case, Cell, Pair, RunPage, Thumbnail
+from tlcli.report.svg import svg
+from tlcli.report.thumbnails import data_address
+
+CHARTS = ("estimates", "reliability", "coverage", "learning_curve", "history")
+
+
+def drawn(seed: int, side: int = 112) -> str:
+    """A picture of its own, as a data address."""
+    random = np.random.default_rng(seed)
+    small = Image.fromarray(random.integers(0, 255, (7, 7, 3), dtype=np.uint8))
+    return data_address(small.resize((side, side), Image.Resampling.BICUBIC))
+
+
+def thumb(seed: int, label: str = "", note: str = "") -> Thumbnail:
+    """With a name as data sets have them."""
+    return Thumbnail(f"train/{label}/picture {seed:04d}.jpg", drawn(seed), label, note)
+
+
+def run_page(labels: Sequence[str], pictures: int = 400, seed: int = 0) -> RunPage:
+    """Of ``pictures`` test pictures, three quarters of them named right."""
+    random = np.random.default_rng(seed)
+    truth = random.integers(len(labels), size=pictures)
+    truth[: len(labels)] = np.arange(len(labels))
+    logits = random.normal(size=(pictures, len(labels)))
+    logits[np.arange(pictures), truth] += 2
+    odds = np.exp(logits)
+    probabilities = odds / odds.sum(axis=1, keepdims=True)
+    test = measure(truth, probabilities, labels)
+    counts = np.array(test["confusion_matrix"])
+    cells = [
+        Cell(
+            labels[i], labels[j], f"cell-{i}-{j}", int(counts[i, j]), counts[i, j] / counts[i].sum(),
+            tuple(thumb(1000 * i + 10 * j + k, labels[i], f"{labels[j]} 71 %") for k in range(min(3, counts[i, j]))),
+        )
+        for i, j in zip(*np.nonzero(counts), strict=True)
+    ]  # fmt: skip
+    neighbours = tuple(thumb(900 + k, labels[k % 2], f"cosine 0.{90 - k}") for k in range(4))
+    case = Case(thumb(5, labels[0]), labels[1], 0.97, drawn(6), neighbours)
+    bins = [{"confidence": c, "accuracy": c - 0.1, "low": c - 0.2, "high": c} for c in (0.55, 0.7, 0.85, 0.97)]
+    shares = [{"share": k / 20, "accuracy": 1 - k / 100, "confidence": 1 - k / 40} for k in range(1, 21)]
+    estimates = [charts.Estimate("this run, test", 0.861, 0.829, 0.888), charts.Estimate("majority", 0.6, 0.5, 0.7, False)]
+    steps: list[dict[str, float | None]] = [
+        {"step": k, "loss": 1 / k, "val_loss": 1.1 / k, "strength": 3000.0 / 3**k} for k in range(1, 6)
+    ]
+    drawn_charts = {
+        "estimates": charts.estimates(estimates),
+        "reliability": charts.reliability(bins, bins),
+        "coverage": charts.coverage([p["share"] for p in shares], [p["accuracy"] for p in shares]),
+        "learning_curve": charts.learning_curve([100, 400, 1600], [0.7, 0.8, 0.85], [0.66, 0.78, 0.84], [0.74, 0.82, 0.86], (3200, 0.87, 0.85, 0.89)),
+        "history": charts.history(steps, 3),
+    }  # fmt: skip
+    return RunPage(
+        name="solar_cells / 20261123T210523Z-94e2",
+        summary=words.summary(test, {"label": labels[0], "accuracy": 0.688}),
+        facts=[("test accuracy", "86.1 %", "82.9 to 88.8 %"), ("calibration error", "2.1 %", "5.0 % before")] * 2,
+        counts={split: {label: 7 for label in labels} for split in ("train", "validation", "test")},
+        skipped=[{"path": "a <b>.jpg", "reason": "broken: truncated"}],
+        metrics={"test": test},
+        report=report(test),
+        charts={name: svg(figure, name, name) for name, figure in drawn_charts.items()},
+        cells=cells,
+        errors=[case] * 3,
+        unsure=[case],
+        pairs=[Pair(thumb(1, labels[0], "test"), thumb(2, labels[0], "train"), "near")],
+        settings="dataset:\n  path: <data>\n",
+        record={
+            "backbone": {"name": "densenet201", "weights": "imagenet", "engine": "openvino", "precision": "f32", "weights_sha256": "ab" * 32},
+            "trainable_parameters": 1921,
+            "data_digest": "cd" * 32,
+            "seeds": {"split": 0, "train": 0},
+            "versions": {"tlcli": "0.1.0", "python": "3.11"},
+        },
+        commands=["tlcli train --config runs/x/config.yaml", "tlcli evaluate"],
+    )  # fmt: skip
+
+
+def report(test: dict[str, Any]) -> dict[str, Any]:
+    """What report.json would hold."""
+    return {
+        "intervals": {"balanced_accuracy": [0.7, 0.8], "roc_auc": [0.8, 0.9], "log_loss": [0.3, 0.4]},
+        "recall_intervals": [[0.7, 0.8]] * len(test["labels"]),
+        "cross_validation": {"accuracy": 0.85},
+        "learning_curve": {"gain": 0.01},
+        "test_uses": 3,
+        "words": {
+            "intervals": words.intervals(test["n"], False),
+            "cross_validation": words.cross_validation(5, 3, 2099, 0.852, 0.83, 0.87),
+            "test_use": words.test_use(test["n"]),
+            "test_uses": words.test_uses(3),
+            "estimates": "On the test pictures, with 95 % intervals.",
+            "calibration": words.calibration(1.2, 0.05, 0.02, test["n"]),
+            "coverage": words.coverage([{"share": 0.8, "accuracy": 0.97, "confidence": 0.9}], 0.9),
+            "heat": words.heat(True),
+            "learning_curve": words.learning_curve(0.012, 0.003, 0.02, 1706),
+            "leaks": words.leaks(2, 1, test, {"accuracy": 0.8, "n": test["n"] - 3}),
+            "familiarity": words.familiarity(0.31, 0.012, 0.019),
+        },
+    }
