@@ -2,16 +2,13 @@
 
 import re
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-import sample
-
+from tests.report import sample
 from tlcli.report.page import percent, points, write_page
 
 if TYPE_CHECKING:
