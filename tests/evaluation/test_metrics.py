@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
+from tlcli.evaluation.calibration import expected_calibration_error
 from tlcli.evaluation.intervals import wilson
-from tlcli.evaluation.metrics import balanced_accuracy, expected_calibration_error, measure, per_class, roc_auc
+from tlcli.evaluation.metrics import balanced_accuracy, measure, per_class, roc_auc
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

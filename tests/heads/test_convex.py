@@ -4,7 +4,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
 from tlcli.errors import DataError
-from tlcli.heads import convex, logistic
+from tlcli.heads import crossvalidation, logistic
 from tlcli.heads.convex import fit_convex
 from tlcli.heads.folds import folds_of
 from tlcli.heads.head import Fit
@@ -95,7 +95,7 @@ def test_many_classes_are_fitted_some_folds_at_once_with_the_same_losses(
 ) -> None:
     rows = toy(classes=3, distance=2.0)
     at_once = fit(rows)
-    monkeypatch.setattr(convex, "_VARIABLES", variables)
+    monkeypatch.setattr(crossvalidation, "_VARIABLES", variables)
     apart = fit(rows)
     assert [step.val_loss for step in apart.history] == pytest.approx([s.val_loss for s in at_once.history], rel=5e-3)
 

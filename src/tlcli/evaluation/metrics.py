@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn import metrics
 
+from tlcli.evaluation.calibration import expected_calibration_error
 from tlcli.evaluation.intervals import wilson
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-_ECE_BINS = 15
 
 
 def measure(
@@ -52,15 +51,6 @@ def roc_auc(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]") -
     if count == 2:
         return float(metrics.roc_auc_score(labels, probabilities[:, 1]))
     return float(metrics.roc_auc_score(labels, probabilities, multi_class="ovr", labels=range(count)))
-
-
-def expected_calibration_error(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]") -> float:
-    """Mean distance between confidence and accuracy over 15 equal bins of confidence (Guo et al. 2017)."""
-    confidence = probabilities.max(axis=1)
-    correct = probabilities.argmax(axis=1) == labels
-    bins = np.minimum((confidence * _ECE_BINS).astype(int), _ECE_BINS - 1)
-    gaps = np.bincount(bins, confidence - correct, _ECE_BINS)  # a bin's count times its gap
-    return float(np.abs(gaps).sum() / len(labels))
 
 
 def per_class(

@@ -22,7 +22,7 @@ class Head:
     bias: "NDArray[np.float32]"
     """[U]"""
     temperature: float = 1.0
-    """What logits are divided by (see :mod:`tlcli.evaluation.calibration`)."""
+    """What logits are divided by: above 1, the head is less sure of the same answers."""
 
     @property
     def trainable_parameters(self) -> int:
@@ -31,8 +31,7 @@ class Head:
 
     def probabilities(self, features: "NDArray[np.float32]") -> "NDArray[np.float64]":
         """[N, D] -> [N, L], rows sum to 1."""
-        logits = features.astype(np.float64) @ self.weights.astype(np.float64) + self.bias  # [N, U]
-        logits /= self.temperature
+        logits = (features.astype(np.float64) @ self.weights.astype(np.float64) + self.bias) / self.temperature  # [N, U]
         if logits.shape[1] == 1:
             logits = np.concatenate([np.zeros_like(logits), logits], axis=1)  # sigmoid(z) = softmax(0, z)
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))

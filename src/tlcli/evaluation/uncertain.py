@@ -1,0 +1,89 @@
+"""Intervals of the metrics of one split: how far each may be from what endless pictures of the same kind would give.
+
+Shapes: N pictures, L classes, B resamples; labels int [N], probabilities [N, L].
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.stats import rankdata
+
+from tlcli.evaluation.intervals import Statistic, bootstrap
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+METRICS = ("accuracy", "balanced_accuracy", "log_loss", "roc_auc")
+"""What :func:`metrics_of` measures, in its order."""
+
+
+def metric_intervals(
+    labels: "NDArray[np.int64]",
+    probabilities: "NDArray[np.float64]",
+    units: "NDArray[np.int64]",
+    resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, tuple[float, float] | None]:
+    """95 % bootstrap interval of each of ``METRICS``; None where the metric is not defined (a class without pictures).
+
+    Args:
+        labels: the right classes [N].
+        probabilities: of each class [N, L].
+        units: which pictures belong together [N].
+        resamples: how many are drawn.
+        seed: of the draws.
+    """
+    found = bootstrap(metrics_of(labels, probabilities), units, resamples, seed=seed)
+    return {
+        name: None if np.isnan(low) else (float(low), float(high))
+        for name, (low, high) in zip(METRICS, found, strict=True)
+    }
+
+
+def metrics_of(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]") -> Statistic:
+    """Weights of pictures [B, N] -> ``METRICS`` of each resample [B, 4], as :mod:`tlcli.evaluation.metrics` has them.
+
+    All are ratios of sums over pictures, so that every resample costs matrix products alone. For the area under the
+    ROC curve this holds but for a term of the order 1/N: it is taken by its placements (DeLong et al. 1988), the
+    share of negatives below each positive and of positives above each negative, as they are in all pictures.
+    """
+    classes = probabilities.shape[1]
+    member = np.eye(classes)[labels]  # [N, L]
+    correct = (probabilities.argmax(axis=1) == labels).astype(np.float64)
+    tiny = np.finfo(probabilities.dtype).eps  # as scikit-learn's log_loss
+    losses = -np.log(np.clip(probabilities[np.arange(len(labels)), labels], tiny, 1))
+    placed = _placements(member, probabilities)
+    columns = (
+        np.stack([np.ones(len(labels)), correct, losses], axis=1),
+        member, member * correct[:, None], member * placed, (1 - member) * placed,
+    )  # fmt: skip
+    joined = np.concatenate(columns, axis=1)  # [N, 3 + 4 L]
+    edges = np.cumsum([part.shape[1] for part in columns])[:-1]
+    areas = (member * placed).sum(axis=0) / np.maximum(member.sum(axis=0), 1)  # [L], of each class against the rest
+
+    def statistic(weights: "NDArray[np.float64]") -> "NDArray[np.float64]":
+        whole, of_class, right, above, below = np.split(weights @ joined, edges, axis=1)
+        total = whole[:, :1]
+        occurs = of_class > 0
+        with np.errstate(invalid="ignore", divide="ignore"):  # a class that was not drawn: NaN
+            balanced = np.nanmean(np.where(occurs, right / of_class, np.nan), axis=1)
+            area = (above / of_class + below / (total - of_class) - areas).mean(axis=1)
+        return np.stack([whole[:, 1] / total[:, 0], balanced, whole[:, 2] / total[:, 0], np.clip(area, 0, 1)], axis=1)
+
+    return statistic
+
+
+def _placements(member: "NDArray[np.float64]", probabilities: "NDArray[np.float64]") -> "NDArray[np.float64]":
+    """[N, L]: for a picture of the class the share of others below it, for another the share of the class above it.
+
+    A tie counts half."""
+    placed = np.zeros_like(probabilities)
+    for label in range(probabilities.shape[1]):
+        inside = member[:, label] > 0
+        if inside.any() and not inside.all():
+            among_all = rankdata(probabilities[:, label])
+            for side in (inside, ~inside):
+                below = (among_all[side] - rankdata(probabilities[side, label])) / (len(member) - side.sum())
+                placed[side, label] = below if side is inside else 1 - below
+    return placed
+
