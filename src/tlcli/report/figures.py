@@ -10,7 +10,6 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from sklearn import metrics
 
 from tlcli.disk import whole_file
 from tlcli.heads.head import Fit
@@ -162,6 +161,8 @@ def confusion_matrix(path: Path, matrix: Sequence[Sequence[int]], labels: Sequen
 
 def roc(path: Path, labels: Sequence[int], probabilities: "NDArray[np.float64]", names: Sequence[str]) -> None:
     """ROC curve of the second class (of two), or of each class against the rest, with the area below it."""
+    from sklearn import metrics  # noqa: PLC0415 - 1 s that no other figure needs
+
     truth = np.array(labels)
     drawn = [1] if len(names) == 2 else range(min(len(names), MAX_CLASSES))
     outside = len(drawn) > 8  # a legend of more lines covers the curves

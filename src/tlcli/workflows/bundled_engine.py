@@ -3,7 +3,7 @@
 from tlcli.backbones.catalog import CATALOG
 from tlcli.backbones.export_ir import Exported, cached_export, exported
 from tlcli.backbones.weights import find_weights
-from tlcli.features.engines import Engine, Precision
+from tlcli.features.engines import MapEngine, Precision
 from tlcli.features.engines.compiled import Compiled
 from tlcli.features.engines.openvino import OpenVINOEngine, has_bf16
 from tlcli.manifest import Manifest
@@ -16,7 +16,7 @@ def at_hand(manifest: Manifest, ready: Compiled | None) -> bool:
     return ready is not None and ready.is_as_written and usable
 
 
-def opened(manifest: Manifest, ready: Compiled | None, few: bool, progress: Progress) -> Engine:
+def opened(manifest: Manifest, ready: Compiled | None, few: bool, progress: Progress) -> MapEngine:
     """OpenVINO whichever engine trained: their features agree (cosine above 0.999), and it starts 15 times faster.
 
     Args:

@@ -30,6 +30,21 @@ class Engine(Protocol):
         ...
 
 
+class MapEngine(Engine, Protocol):
+    """A backbone that can also tell what each place of a picture adds to its feature."""
+
+    def maps(self, pictures: "Iterable[NDArray[np.uint8]]") -> "Iterator[NDArray[np.float32]]":
+        """The features that each position of the last feature map would give alone, for each picture in order.
+
+        uint8 [S, S, 3] -> float32 [h, w, D]; the mean over h and w is the picture's feature, with either pooling (see
+        :mod:`tlcli.features.engines.positions`). What this takes is made at the first call.
+
+        Raises:
+            ModelError: the converted network is damaged.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class EngineChoice:
     """What ``auto`` came to."""
@@ -80,7 +95,7 @@ def choose_engine(
 
 def open_engine(
     choice: EngineChoice, row: Backbone, size: int, pooling: str, weights: Weights, progress: Progress = SILENT
-) -> Engine:  # fmt: skip
+) -> MapEngine:  # fmt: skip
     """Loads the backbone into the chosen engine, converting it first where that was not done before.
 
     Raises:
@@ -96,7 +111,7 @@ def int8_is_fast() -> bool:
     return has_int8()
 
 
-def open_quantized(graph: Exported) -> Engine:
+def open_quantized(graph: Exported) -> MapEngine:
     """Opens a quantised backbone; what its graph leaves in float is computed in float32, whatever the processor has."""
     from tlcli.features.engines.openvino import OpenVINOEngine  # noqa: PLC0415
 
@@ -105,7 +120,7 @@ def open_quantized(graph: Exported) -> Engine:
 
 def _openvino(
     precision: Precision, row: Backbone, size: int, pooling: str, weights: Weights, progress: Progress
-) -> Engine:  # fmt: skip
+) -> MapEngine:  # fmt: skip
     from tlcli.features.engines.openvino import OpenVINOEngine  # noqa: PLC0415
 
     return OpenVINOEngine(Compiled(exported(row, size, pooling, weights, progress), precision, few=False))
@@ -113,7 +128,7 @@ def _openvino(
 
 def _keras(
     precision: Precision, row: Backbone, size: int, pooling: str, weights: Weights, progress: Progress
-) -> Engine:  # fmt: skip
+) -> MapEngine:  # fmt: skip
     with progress.stage("Starting TensorFlow"):
         start_tensorflow()
         from tlcli.features.engines.keras import KerasEngine  # noqa: PLC0415
@@ -121,7 +136,7 @@ def _keras(
         return KerasEngine(row, size, pooling, weights, precision)
 
 
-_ENGINES: dict[EngineName, Callable[[Precision, Backbone, int, str, Weights, Progress], Engine]] = {
+_ENGINES: dict[EngineName, Callable[[Precision, Backbone, int, str, Weights, Progress], MapEngine]] = {
     "openvino": _openvino,
     "keras": _keras,
 }

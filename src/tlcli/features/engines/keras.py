@@ -10,11 +10,13 @@ import numpy as np
 from tlcli.backbones.build import build
 from tlcli.backbones.catalog import Backbone
 from tlcli.backbones.weights import Weights
+from tlcli.features.engines.positions import Normalization, Pooling, positions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BATCH = 32
+_POOLING = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
 
 
 class KerasEngine:
@@ -31,7 +33,23 @@ class KerasEngine:
 
     def features(self, pictures: "Iterable[NDArray[np.uint8]]") -> "Iterator[NDArray[np.float32]]":
         """See :class:`tlcli.features.engines.Engine`."""
-        waiting = iter(pictures)
-        while batch := list(islice(waiting, _BATCH)):  # uint8 [S, S, 3] each
-            levels = np.stack(batch).astype(np.float32)  # [N, S, S, 3]
-            yield from np.asarray(self._model.predict_on_batch(levels), np.float32)  # [N, D]
+        return _through(self._model, pictures)
+
+    def maps(self, pictures: "Iterable[NDArray[np.uint8]]") -> "Iterator[NDArray[np.float32]]":
+        """See :class:`tlcli.features.engines.MapEngine`."""
+        *before, network = self._model.layers
+        place = max(place for place, layer in enumerate(network.layers) if isinstance(layer, _POOLING))
+        pool, after = network.layers[place], network.layers[place + 1 :]
+        trunk = keras.Model(network.inputs, pool.input)
+        model = keras.Model(self._model.inputs, trunk(before[-1].output, training=False))
+        pooling: Pooling = "max" if isinstance(pool, keras.layers.GlobalMaxPooling2D) else "avg"
+        norms = [Normalization(np.asarray(x.gamma), np.asarray(x.beta), x.epsilon) for x in after]  # none, or one
+        return (positions(last, pooling, *norms) for last in _through(model, pictures))
+
+
+def _through(model: keras.Model, pictures: "Iterable[NDArray[np.uint8]]") -> "Iterator[NDArray[np.float32]]":
+    """What the model gives for each picture, in order."""
+    waiting = iter(pictures)
+    while batch := list(islice(waiting, _BATCH)):  # uint8 [S, S, 3] each
+        levels = np.stack(batch).astype(np.float32)  # [N, S, S, 3]
+        yield from np.asarray(model.predict_on_batch(levels), np.float32)

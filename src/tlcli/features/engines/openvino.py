@@ -47,6 +47,7 @@ class OpenVINOEngine:
             "INFERENCE_PRECISION_HINT": compiled.precision,
             "INFERENCE_NUM_THREADS": str(threads()),
         }
+        self._graph, self._settings = compiled.graph, dict(settings)
         with compiled.kept() as folder:
             settings |= {"CACHE_DIR": str(folder)} if folder else {}
             self._compiled = openvino.Core().compile_model(compiled.graph.xml, "CPU", settings)
@@ -55,23 +56,36 @@ class OpenVINOEngine:
 
     def features(self, pictures: "Iterable[NDArray[np.uint8]]") -> "Iterator[NDArray[np.float32]]":
         """See :class:`tlcli.features.engines.Engine`."""
-        count = self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
-        # Twice as many requests as run at once: the next lies ready while Python takes the result of the last.
-        idle = [self._compiled.create_infer_request() for _ in range(2 * count)]
-        busy: deque[Any] = deque()
-        for picture in pictures:  # uint8 [S, S, 3]
-            if idle:
-                request = idle.pop()
-            else:
-                request = busy.popleft()
-                yield _result(request)
-            request.start_async([picture[np.newaxis]])
-            busy.append(request)
-        for request in busy:
+        return _through(self._compiled, pictures)
+
+    def maps(self, pictures: "Iterable[NDArray[np.uint8]]") -> "Iterator[NDArray[np.float32]]":
+        """See :class:`tlcli.features.engines.MapEngine`; compiles the graph anew, cut at its pooling."""
+        from tlcli.features.engines.last_map import LastMap  # noqa: PLC0415 - predict needs none
+
+        last = LastMap.of(self._graph)
+        compiled = openvino.Core().compile_model(last.graph, "CPU", self._settings)
+        return map(last.positions, _through(compiled, pictures))
+
+
+def _through(compiled: Any, pictures: "Iterable[NDArray[np.uint8]]") -> "Iterator[NDArray[np.float32]]":
+    """What the graph gives for each picture, [1, ...] -> [...], in order."""
+    count = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+    # Twice as many requests as run at once: the next lies ready while Python takes the result of the last.
+    idle = [compiled.create_infer_request() for _ in range(2 * count)]
+    busy: deque[Any] = deque()
+    for picture in pictures:  # uint8 [S, S, 3]
+        if idle:
+            request = idle.pop()
+        else:
+            request = busy.popleft()
             yield _result(request)
+        request.start_async([picture[np.newaxis]])
+        busy.append(request)
+    for request in busy:
+        yield _result(request)
 
 
 def _result(request: Any) -> "NDArray[np.float32]":
     request.wait()
-    features: NDArray[np.float32] = request.get_output_tensor().data[0].astype(np.float32)  # [1, D] -> [D], a copy
-    return features
+    result: NDArray[np.float32] = request.get_output_tensor().data[0].astype(np.float32)  # a copy
+    return result

@@ -1,0 +1,180 @@
+"""Explain: for each answer of predict a card that shows what in the picture speaks for it, and what it is like.
+
+Shapes: M training pictures, D features, h and w positions of the last feature map.
+"""
+
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tlcli.bundle import Bundle
+from tlcli.data.decode import BadPictureError, picture, read
+from tlcli.data.sizing import Preparation
+from tlcli.errors import ResourceError
+from tlcli.evaluation.explain import heat, nearest
+from tlcli.features.ahead import ahead
+from tlcli.features.engines import MapEngine
+from tlcli.progress import SILENT, Progress
+from tlcli.report import cards
+from tlcli.workflows.answer import Prediction
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_NEIGHBOURS = 5
+_TOGETHER = 32
+"""Pictures whose neighbours are searched at once."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Training pictures, to say which of them a picture is like."""
+
+    names: Sequence[str]
+    labels: Sequence[str]
+    features: "NDArray[np.float32]"
+    """[M, D], of the bundle's own backbone and preparation"""
+    paths: Sequence[Path | None]
+    """Where a picture is not there, its name and label are shown without it."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a picture was answered as it was."""
+
+    path: str
+    card: Path | None
+    """The PNG; None where the picture could not be read."""
+    neighbours: tuple[tuple[str, str, float], ...]
+    """Name, label and cosine similarity of the nearest training pictures, the nearest first."""
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A picture after the backbone."""
+
+    number: int
+    """Its place among the predictions."""
+    pixels: "NDArray[np.uint8]"
+    maps: "NDArray[np.float32]"
+    """[h, w, D]"""
+
+
+def explain(
+    bundle: Bundle,
+    engine: MapEngine,
+    predictions: Sequence[Prediction],
+    folder: Path,
+    reference: Reference | None = None,
+    progress: Progress = SILENT,
+) -> list[Explanation]:
+    """Writes a card for every picture that was answered, named after it: ``cat-why.png``.
+
+    Args:
+        bundle: what answered.
+        engine: the bundle's.
+        predictions: the answers; pictures are read once more.
+        folder: where cards are written; made where it is not there.
+        reference: training pictures, where they are known.
+        progress: told of every picture.
+
+    Returns:
+        One for each prediction, in order.
+
+    Raises:
+        ModelError: the converted network is damaged.
+        ResourceError: the cards cannot be written.
+    """
+    explained = [Explanation(p.path, None, ()) for p in predictions]
+    answered = [number for number, p in enumerate(predictions) if p.error is None]
+    cards_of = dict(zip(answered, card_names([predictions[number].path for number in answered]), strict=True))
+    with progress.stage("Explaining", len(answered), "pictures"):
+        seen = _seen(answered, predictions, bundle.preparation, engine)
+        while together := list(islice(seen, _TOGETHER)):
+            near = _neighbours(np.stack([one.maps.mean(axis=(0, 1)) for one in together]), reference, bundle)
+            for one, neighbours in zip(together, near, strict=True):
+                path = folder / cards_of[one.number]
+                _write(path, predictions[one.number], one, neighbours, bundle)
+                told = tuple((n.name, n.label, n.similarity) for n in neighbours)
+                explained[one.number] = Explanation(predictions[one.number].path, path, told)
+                progress.advance()
+    return explained
+
+
+def card_names(paths: Sequence[str]) -> list[str]:
+    """A file's name for the card of each picture, no two the same, and none that a picture is likely to have."""
+    taken: set[str] = set()
+    names = []
+    for path in paths:
+        stem = os.fsencode(Path(path).stem)[:200].decode(errors="ignore")  # file systems take 255 bytes
+        name, number = f"{stem}-why.png", 1
+        while name.casefold() in taken:
+            number += 1
+            name = f"{stem}-why-{number}.png"
+        taken.add(name.casefold())
+        names.append(name)
+    return names
+
+
+def _seen(
+    numbers: Sequence[int], predictions: Sequence[Prediction], preparation: Preparation, engine: MapEngine
+) -> Iterator[_Seen]:
+    """In order; a picture that cannot be read any more is left out."""
+    waiting: deque[tuple[int, NDArray[np.uint8]]] = deque()
+
+    def pixels() -> "Iterator[NDArray[np.uint8]]":
+        for number, future in ahead(lambda number: _prepared(Path(predictions[number].path), preparation), numbers):
+            if (prepared := future.result()) is not None:
+                waiting.append((number, prepared))
+                yield prepared
+
+    for maps in engine.maps(pixels()):
+        yield _Seen(*waiting.popleft(), maps)
+
+
+def _prepared(path: Path, preparation: Preparation) -> "NDArray[np.uint8] | None":
+    try:
+        return picture(read(path, preparation), preparation)
+    except BadPictureError:
+        return None
+
+
+def _neighbours(
+    features: "NDArray[np.float32]", reference: Reference | None, bundle: Bundle
+) -> list[list[cards.Neighbour]]:
+    """Of each picture, the nearest first."""
+    if reference is None:
+        return [[] for _ in features]
+    found = nearest(features, reference.features, _NEIGHBOURS)
+    return [
+        [
+            cards.Neighbour(
+                reference.names[place],
+                reference.labels[place],
+                float(similarity),
+                None if (path := reference.paths[place]) is None else _prepared(path, bundle.preparation),
+            )
+            for place, similarity in zip(places, similarities, strict=True)
+        ]
+        for places, similarities in zip(found.places, found.similarities, strict=True)
+    ]
+
+
+def _write(
+    path: Path, answer: Prediction, seen: _Seen, neighbours: Sequence[cards.Neighbour], bundle: Bundle
+) -> None:  # fmt: skip
+    label = answer.label or ""
+    shown = heat(seen.maps, bundle.head, bundle.manifest.labels.index(label))
+    card = cards.Card(answer.path, label, answer.probability or 0.0, seen.pixels, shown, neighbours)
+    try:
+        cards.draw(path, card)
+    except OSError as error:
+        raise ResourceError(
+            f"The explanation {path} cannot be written ({error.strerror}); name another folder."
+        ) from error
