@@ -156,6 +156,16 @@ class Train(Section):
     """Equal seeds give equal heads, bit for bit."""
 
 
+class CrossValidation(Section):
+    """Repeated cross-validation on training and validation pictures, of the convex fit: how sure the accuracy is, and
+    what more pictures would bring."""
+
+    folds: Annotated[int, Field(ge=2, le=20)] = 5
+    """Parts, each held out once."""
+    repeats: Annotated[int, Field(ge=1, le=20)] = 3
+    """How often the pictures are divided anew."""
+
+
 class Evaluate(Section):
     """What evaluate does."""
 
@@ -163,6 +173,10 @@ class Evaluate(Section):
     """Exit code 3 when the test accuracy is lower (also --fail-under)."""
     figures: bool = True
     """Draw the figures."""
+    report: bool = True
+    """Measure how sure the numbers are, and write report.html and report.json."""
+    cross_validation: CrossValidation | None = CrossValidation()
+    """For the report. null: none."""
 
 
 class Config(Section):

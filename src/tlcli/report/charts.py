@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
+from tlcli.evaluation.calibration import Bin, Coverage
+from tlcli.evaluation.learning_curve import LearningCurve
 from tlcli.report.figures import COLOURS, shortened
 from tlcli.report.svg import FAINT, GRID, INK, PAGE_STYLE
 
@@ -57,25 +59,25 @@ def estimates(rows: Sequence[Estimate]) -> Figure:
         return figure
 
 
-def reliability(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]) -> Figure:
+def reliability(before: Sequence[Bin], after: Sequence[Bin]) -> Figure:
     """Accuracy against confidence, in bins; on the dashed line a confidence means what it says.
 
     Args:
-        before: bins with ``confidence``, ``accuracy``, ``low``, ``high``, of probabilities as fitted.
+        before: of probabilities as fitted.
         after: of the calibrated ones.
     """
     with mpl.rc_context(PAGE_STYLE):
         figure, axis = _chart(3.4)
-        least = min((bin_["confidence"] for bin_ in (*before, *after)), default=0.0)
+        least = min(b.confidence for b in (*before, *after))
         axis.plot([least, 1], [least, 1], color=FAINT, linewidth=1, linestyle="--")
         axis.plot(
-            [b["confidence"] for b in before], [b["accuracy"] for b in before], "o-", markersize=4, linewidth=1.2,
+            [b.confidence for b in before], [b.accuracy for b in before], "o-", markersize=4, linewidth=1.2,
             color=COLOURS[1], label="before",
         )  # fmt: skip
-        for bin_ in after:
-            axis.plot([bin_["confidence"]] * 2, [bin_["low"], bin_["high"]], color=COLOURS[0], linewidth=1, alpha=0.5)
+        for b in after:
+            axis.plot([b.confidence] * 2, b.accuracy_ci95, color=COLOURS[0], linewidth=1, alpha=0.5)
         axis.plot(
-            [b["confidence"] for b in after], [b["accuracy"] for b in after], "o-", markersize=5, linewidth=1.8,
+            [b.confidence for b in after], [b.accuracy for b in after], "o-", markersize=5, linewidth=1.8,
             color=COLOURS[0], label="after calibration",
         )  # fmt: skip
         axis.xaxis.set_major_formatter(_PERCENT)
@@ -86,8 +88,9 @@ def reliability(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str
         return figure
 
 
-def coverage(shares: Sequence[float], accuracies: Sequence[float]) -> Figure:
+def coverage(points: Sequence[Coverage]) -> Figure:
     """Accuracy among the most confident answers, against the share of pictures that are answered."""
+    shares, accuracies = [p.share for p in points], [p.accuracy for p in points]
     with mpl.rc_context(PAGE_STYLE):
         figure, axis = _chart(2.8)
         axis.plot(shares, accuracies, color=COLOURS[0], linewidth=2)
@@ -100,37 +103,28 @@ def coverage(shares: Sequence[float], accuracies: Sequence[float]) -> Figure:
         return figure
 
 
-def learning_curve(
-    sizes: Sequence[float], means: Sequence[float], lows: Sequence[float], highs: Sequence[float],
-    ahead: tuple[float, float, float, float] | None = None,
-) -> Figure:  # fmt: skip
-    """Accuracy on held-out pictures against the number of training pictures.
-
-    Args:
-        sizes: training pictures.
-        means: accuracies.
-        lows: of the band.
-        highs: of the band.
-        ahead: where the curve is expected at some more pictures: how many, accuracy, lower and upper end.
-    """
+def learning(curve: LearningCurve) -> Figure:
+    """Accuracy on held-out pictures against the number of training pictures, up to twice as many as there are."""
+    n, line = [p.n for p in curve.fitted], [p.accuracy for p in curve.fitted]
     with mpl.rc_context(PAGE_STYLE):
         figure, axis = _chart(3.0)
-        axis.fill_between(sizes, lows, highs, color=COLOURS[0], alpha=0.18, linewidth=0)
-        axis.plot(sizes, means, "o-", color=COLOURS[0], markersize=4, linewidth=1.8)
-        ticks = list(sizes)
-        if ahead is not None:
-            size, value, low, high = ahead
-            axis.plot([sizes[-1], size], [means[-1], value], color=COLOURS[0], linewidth=1.4, linestyle=":")
-            axis.plot([size, size], [low, high], color=COLOURS[0], linewidth=1.4)
-            axis.plot([size], [value], "o", color=COLOURS[0], markersize=5, markerfacecolor="none")
-            ticks.append(size)
+        axis.fill_between(
+            n, [p.low for p in curve.fitted], [p.high for p in curve.fitted], color=COLOURS[0], alpha=0.18, linewidth=0
+        )
+        axis.plot(n, line, color=COLOURS[0], linewidth=1.6)
+        axis.plot(
+            [p.n for p in curve.measured], [p.accuracy for p in curve.measured], "o", color=COLOURS[0], markersize=5,
+            label="measured",
+        )  # fmt: skip
+        axis.axvline(curve.now, color=FAINT, linewidth=1, linestyle="--", label="pictures there are")
         axis.set_xscale("log")
-        axis.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
-        axis.xaxis.set_minor_formatter(NullFormatter())
+        ticks = [p.n for p in curve.measured[:-1]] + [curve.now, 2 * curve.now]
+        axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
         axis.minorticks_off()
         axis.yaxis.set_major_formatter(_PERCENT)
         axis.set_xlabel("training pictures")
         axis.set_ylabel("accuracy")
+        axis.legend(loc="lower right")
         return figure
 
 

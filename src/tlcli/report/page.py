@@ -106,6 +106,33 @@ class RunPage:
         return sorted((c for c in self.cells if c.true != c.predicted), key=lambda c: (-c.count, c.true, c.predicted))
 
 
+@dataclass(frozen=True)
+class InspectPage:
+    """All that the page of inspect shows."""
+
+    name: str
+    summary: str
+    facts: Sequence[tuple[str, str, str]]
+    counts: Mapping[str, Mapping[str, int]]
+    samples: Mapping[str, Sequence[Thumbnail]]
+    """Some training pictures of each class."""
+    views: Sequence[Sequence[Thumbnail]]
+    """Training pictures, each before its augmented views."""
+    unreadable: Mapping[str, str]
+    odd: Mapping[str, str]
+    """Name -> what is odd."""
+    copies: Sequence[Sequence[Thumbnail]]
+    """Sets of pictures that show the same, within a split."""
+    leaks: Sequence[Pair]
+    """The same across splits."""
+    suspects: Sequence[Thumbnail]
+    outliers: Sequence[Thumbnail]
+    words: Mapping[str, str]
+    charts: Mapping[str, Markup]
+    commands: Sequence[str]
+    made: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
+
+
 def write_page(path: Path, template: str, page: object) -> None:
     """Renders a template of this package with ``page`` and writes it, whole or not at all."""
     text = _environment().get_template(template).render(page=page, version=tlcli.__version__)

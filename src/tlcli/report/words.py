@@ -42,11 +42,19 @@ def test_uses(runs: int) -> str:
     )
 
 
-def cross_validation(folds: int, repeats: int, pictures: int, accuracy: float, low: float, high: float) -> str:
+def estimates(is_validated: bool) -> str:
+    """What the chart of accuracies shows."""
+    validated = ", and by cross-validation on training and validation pictures" if is_validated else ""
+    return f"Accuracy with 95 % intervals on the test pictures{validated}; in grey, simpler ways on the same test pictures."
+
+
+def cross_validation(
+    folds: int, repeats: int, pictures: int, accuracy: float, accuracy_ci95: tuple[float, float]
+) -> str:
     """The accuracy over other divisions of training and validation pictures."""
     return (
         f"Over {repeats} x {folds}-fold cross-validation on {pictures:,} training and validation pictures the accuracy "
-        f"is {percent(accuracy)} (95 % interval {interval((low, high))}, widened because the folds' training pictures "
+        f"is {percent(accuracy)} (95 % interval {interval(accuracy_ci95)}, widened because the folds' training pictures "
         "overlap: Nadeau and Bengio 2003)."
     )
 
@@ -86,6 +94,11 @@ def learning_curve(gain: float, low: float, high: float, pictures: int) -> str:
     )
 
 
+def no_learning_curve() -> str:
+    """Where there is none."""
+    return "No learning curve was measured: evaluate.cross_validation is null, or there are too few pictures to divide."
+
+
 def leaks(exact: int, near: int, test: Mapping[str, Any], without: Mapping[str, Any] | None) -> str:
     """Test pictures that training has, too, and the accuracy without them."""
     if not exact and not near:
@@ -112,14 +125,9 @@ def familiarity(limit: float, validation: float, test: float) -> str:
     )
 
 
-def heat(is_exact: bool) -> str:
+def heat() -> str:
     """What the maps are."""
-    if is_exact:
-        return (
-            "The map is exact: its mean over the picture, and a constant, make the answer's score (class activation "
-            "mapping, Zhou et al. 2016)."
-        )
     return (
-        "The map shows what the head would answer for each position alone; this network normalises after pooling, so "
-        "that the positions do not add up to the score."
+        "The map is exact: its mean over the picture is the log odds of the answer before calibration (class activation "
+        "mapping, Zhou et al. 2016); each picture has its own scale."
     )

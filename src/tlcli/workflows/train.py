@@ -20,13 +20,13 @@ from tlcli.data.layout import SplitName
 from tlcli.disk import write_text
 from tlcli.features.extract import Extraction
 from tlcli.heads.head import Fit
-from tlcli.heads.rows import Rows
-from tlcli.heavy import start_tensorflow
 from tlcli.progress import SILENT, Progress
 from tlcli.workflows.dataset import indexed
+from tlcli.workflows.fit import fitted
 from tlcli.workflows.frozen_pass import FrozenPass, resolved, usable
 from tlcli.workflows.int8 import check_features, check_labels, open_pass_for
-from tlcli.workflows.measure import measured, predict_split, split_rows, write_predictions
+from tlcli.workflows.measure import measured, predict_split, write_predictions
+from tlcli.workflows.reference import reference_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,7 +95,7 @@ def _train(loaded: Loaded, folder: Path, verify: bool, progress: Progress) -> Tr
         sample = check_features(index, frozen, config, progress)
         index, extraction = _features(index, frozen, config, progress, sample.computed if sample else 0)
     with clock.stage("head"):
-        fit = _fitted(index, frozen, config, progress)
+        fit = fitted(index, frozen, config, progress)
         agreement = check_labels(sample, index, frozen, fit.head, config)
     with clock.stage("measure"):
         predictions = {split: predict_split(index, split, frozen, fit.head) for split in _LOOKED_AT}
@@ -121,39 +121,6 @@ def _features(
     return index, Extraction(computed + done.computed, done.reused - computed, done.bad)
 
 
-def _fitted(index: Index, frozen: FrozenPass, config: Config, progress: Progress) -> Fit:
-    training = split_rows(index.of("train"), index.labels, frozen.views, frozen)
-    if config.head.fit == "convex":
-        from tlcli.heads.convex import fit_convex  # noqa: PLC0415 - scikit-learn takes 1 s to import
-
-        head = config.head
-        return fit_convex(
-            training, head.strengths, head.folds, head.standardize, head.class_weight, config.train.seed, progress
-        )
-    validation = split_rows(index.of("validation"), index.labels, frozen.views[:1], frozen)
-    return _minibatch(training, validation, len(index.labels), config, progress)
-
-
-def _minibatch(training: Rows, validation: Rows, classes: int, config: Config, progress: Progress) -> Fit:
-    with progress.stage("Starting TensorFlow"):
-        start_tensorflow()
-        from tlcli.heads import minibatch  # noqa: PLC0415 - 5 s
-    plateau = config.train.reduce_on_plateau
-    recipe = minibatch.Recipe(
-        epochs=config.train.epochs,
-        batch_size=config.train.batch_size,
-        optimizer=config.train.optimizer,
-        learning_rate=config.train.learning_rate,
-        dropout=config.head.dropout,
-        standardize=config.head.standardize,
-        class_weight=config.head.class_weight,
-        plateau=minibatch.Plateau(**plateau.model_dump()) if plateau else None,
-        early_stopping=config.train.early_stopping,
-        seed=config.train.seed,
-    )
-    return minibatch.fit_minibatch(training, validation, classes, recipe, progress)
-
-
 def _write(
     folder: Path, config: Config, index: Index, frozen: FrozenPass, fit: Fit,
     metrics: dict[SplitName, dict[str, Any]], predictions: "dict[SplitName, NDArray[np.float64]]",
@@ -167,7 +134,8 @@ def _write(
     preparation = {**vars(frozen.preparation), "decoder_version": DECODER_VERSION}
     backbone = {**_backbone_record(frozen, config), "pooling": frozen.pooling}
     fields = {"tlcli_version": tlcli.__version__, "labels": index.labels}
-    save_bundle(folder / "model", {**fields, "backbone": backbone, "preparation": preparation}, fit.head)
+    given = {**fields, "backbone": backbone, "preparation": preparation}
+    save_bundle(folder / "model", given, fit.head, reference_of(index, frozen))
 
 
 def _backbone_record(frozen: FrozenPass, config: Config) -> dict[str, Any]:
@@ -191,7 +159,13 @@ def _record(
         "skipped": runs.reasons(index.bad),
         "features": {"computed": extraction.computed, "reused": extraction.reused, "views": len(frozen.views)},
         "backbone": _backbone_record(frozen, config),
-        "head": {"fit": config.head.fit, "steps": len(fit.history), "chosen_step": fit.chosen},
+        "head": {
+            "fit": config.head.fit,
+            "steps": len(fit.history),
+            "chosen_step": fit.chosen,
+            "strength": fit.history[fit.chosen - 1].strength,
+            "temperature": fit.head.temperature,
+        },
         "trainable_parameters": fit.head.trainable_parameters,
         "seeds": {"split": config.dataset.split.seed, "augment": config.augment.seed, "train": config.train.seed},
         "versions": {

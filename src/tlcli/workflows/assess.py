@@ -1,0 +1,204 @@
+"""What evaluate measures beside the metrics: how sure they are, what simpler ways reach, whether confidence can be
+believed, what copies do, what more pictures would bring. All from stored features.
+
+Shapes: N test pictures, L labels.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tlcli.bundle import Bundle
+from tlcli.config.schema import Config
+from tlcli.data.index import Index
+from tlcli.evaluation.calibration import (
+    Bin,
+    Coverage,
+    coverage_curve,
+    expected_calibration_error,
+    reliability,
+    with_temperature,
+)
+from tlcli.evaluation.intervals import corrected_resampled_t, wilson
+from tlcli.evaluation.learning_curve import LearningCurve, learning_curve
+from tlcli.evaluation.uncertain import metric_intervals
+from tlcli.heads.convex import fit_convex
+from tlcli.heads.resampling import Resampled, resample
+from tlcli.heads.rows import Rows
+from tlcli.progress import Progress
+from tlcli.workflows.frozen_pass import FrozenPass
+from tlcli.workflows.measure import split_rows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the temperature, fitted on validation pictures, does on test pictures."""
+
+    temperature: float
+    ece_before: float
+    ece_after: float
+    bins_before: tuple[Bin, ...]
+    bins_after: tuple[Bin, ...]
+    coverage: tuple[Coverage, ...]
+
+
+@dataclass(frozen=True)
+class CrossValidated:
+    """Accuracy over repeated divisions of the training and validation pictures."""
+
+    accuracy: float
+    accuracy_ci95: tuple[float, float]
+    folds: int
+    repeats: int
+    pictures: int
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Accuracy of a simpler way, on the same pictures."""
+
+    name: str
+    accuracy: float
+    accuracy_ci95: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A test picture that training has, too."""
+
+    test: str
+    train: str
+    kind: str
+    """exact (the same bytes) or near"""
+
+
+@dataclass(frozen=True)
+class Leaks:
+    """What copies of training pictures do to the test accuracy."""
+
+    twins: tuple[Twin, ...]
+    n_without: int
+    """Test pictures that have no twin"""
+    accuracy_without: float | None
+    accuracy_without_ci95: tuple[float, float] | None
+
+    def count(self, kind: str) -> int:
+        """Test pictures with a twin of this kind."""
+        return sum(twin.kind == kind for twin in self.twins)
+
+
+@dataclass(frozen=True)
+class Familiarity:
+    """How often predict would say "none of these" of pictures that are of a class."""
+
+    limit: float
+    validation: float
+    test: float
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """All of it."""
+
+    intervals: dict[str, tuple[float, float] | None]
+    """95 % interval of each metric of the test split"""
+    is_grouped: bool
+    """Test pictures of one group are taken together."""
+    recall_intervals: tuple[tuple[float, float] | None, ...]
+    """Of each class."""
+    baselines: tuple[Baseline, ...]
+    """On the test pictures; the first is the majority class"""
+    calibration: Calibration
+    leaks: Leaks
+    familiarity: Familiarity
+    cross_validation: CrossValidated | None
+    learning_curve: LearningCurve | None
+
+    def as_json(self) -> dict[str, Any]:
+        """For report.json."""
+        return asdict(self)
+
+
+def assess(
+    index: Index, frozen: FrozenPass, bundle: Bundle, config: Config, strength: float | None,
+    probabilities: "NDArray[np.float64]", metrics: dict[str, Any], progress: Progress,
+) -> Assessment:  # fmt: skip
+    """Measures a run beyond its metrics.
+
+    Args:
+        index: the pictures.
+        frozen: the pass that made their features, all of which are in its store.
+        bundle: the run's.
+        config: the run's.
+        strength: of the penalty, that the run chose; None of the minibatch recipe.
+        probabilities: of the test pictures [N, L].
+        metrics: of the test pictures, as metrics.json has them.
+        progress: told of the stages.
+    """
+    test = split_rows(index.of("test"), index.labels, frozen.views[:1], frozen)
+    is_grouped = len(np.unique(test.units)) < len(test)
+    with progress.stage("Measuring how sure that is"):
+        intervals = metric_intervals(test.labels, probabilities, test.units)
+    if not is_grouped:
+        low, high = metrics["accuracy_ci95"]
+        intervals["accuracy"] = (low, high)
+    known = split_rows([*index.of("train"), *index.of("validation")], index.labels, frozen.views[:1], frozen)
+    resampled = _resampled(known, config, strength, progress)
+    return Assessment(
+        intervals=intervals,
+        is_grouped=is_grouped,
+        recall_intervals=tuple(
+            wilson(row[number], sum(row)) if sum(row) else None for number, row in enumerate(metrics["confusion_matrix"])
+        ),
+        calibration=_calibration(test.labels, probabilities, bundle.head.temperature),
+        cross_validation=_cross_validated(resampled, config),
+        learning_curve=_curve(resampled, len(index.of("train"))),
+    )
+
+
+def _calibration(
+    truth: "NDArray[np.int64]", probabilities: "NDArray[np.float64]", temperature: float
+) -> Calibration:  # fmt: skip
+    before = with_temperature(probabilities, 1 / temperature)
+    return Calibration(
+        temperature,
+        expected_calibration_error(truth, before),
+        expected_calibration_error(truth, probabilities),
+        reliability(truth, before),
+        reliability(truth, probabilities),
+        coverage_curve(truth, probabilities),
+    )
+
+
+def _resampled(known: Rows, config: Config, strength: float | None, progress: Progress) -> Resampled | None:
+    """Repeated cross-validation of the convex fit; None where the config asks for none."""
+    asked, head, seed = config.evaluate.cross_validation, config.head, config.train.seed
+    if asked is None:
+        return None
+    if strength is None:  # the minibatch recipe has none, and to repeat it would take minutes
+        fit = fit_convex(known, head.strengths, head.folds, head.standardize, head.class_weight, seed)
+        strength = fit.history[fit.chosen - 1].strength or 1.0
+    return resample(
+        known, strength, asked.folds, asked.repeats, head.standardize, head.class_weight, seed, progress=progress
+    )
+
+
+def _cross_validated(resampled: Resampled | None, config: Config) -> CrossValidated | None:
+    asked = config.evaluate.cross_validation
+    if resampled is None or asked is None:
+        return None
+    scores = resampled.accuracies[-1]
+    low, high = corrected_resampled_t(scores, resampled.test_share)
+    folds = round(len(scores) / asked.repeats)
+    ends = (max(0.0, low), min(1.0, high))
+    return CrossValidated(float(scores.mean()), ends, folds, asked.repeats, resampled.rows_used)
+
+
+def _curve(resampled: Resampled | None, pictures: int) -> LearningCurve | None:
+    if resampled is None or len(resampled.sizes) < 3:
+        return None
+    return learning_curve(np.array(resampled.sizes), resampled.accuracies, resampled.test_share, pictures)
