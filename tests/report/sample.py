@@ -49,7 +49,10 @@ def run_page(labels: Sequence[str], pictures: int = 400, seed: int = 0) -> RunPa
     case = Case(thumb(5, labels[0]), labels[1], 0.97, drawn(6), neighbours)
     bins = [{"confidence": c, "accuracy": c - 0.1, "low": c - 0.2, "high": c} for c in (0.55, 0.7, 0.85, 0.97)]
     shares = [{"share": k / 20, "accuracy": 1 - k / 100, "confidence": 1 - k / 40} for k in range(1, 21)]
-    estimates = [charts.Estimate("this run, test", 0.861, 0.829, 0.888), charts.Estimate("majority", 0.6, 0.5, 0.7, False)]
+    estimates = [
+        charts.Estimate("this run, test", 0.861, 0.829, 0.888),
+        charts.Estimate("majority", 0.6, 0.5, 0.7, False),
+    ]
     steps: list[dict[str, float | None]] = [
         {"step": k, "loss": 1 / k, "val_loss": 1.1 / k, "strength": 3000.0 / 3**k} for k in range(1, 6)
     ]

@@ -19,7 +19,7 @@ CLASSES = {
     "2": TWO,
     "12": [f"species {number}" for number in range(12)],
     "30": [f"n{number:08d}" for number in range(30)],
-    "odd": ["<b>bold</b> & \"quoted\"", "日本語のとても長い名前", "x" * 90],
+    "odd": ['<b>bold</b> & "quoted"', "日本語のとても長い名前", "x" * 90],
 }
 EACH = pytest.mark.parametrize("labels", CLASSES.values(), ids=CLASSES.keys())
 

@@ -34,6 +34,10 @@ def predict(
         float,
         typer.Option(min=0, max=1, metavar="PROBABILITY", help='Answer "unsure" where the probability is lower.'),
     ] = 0.0,
+    explain: Annotated[
+        Path | None,
+        typer.Option("--explain", metavar="DIR", help="Also draw, for each picture, what spoke for its answer."),
+    ] = None,
     csv_file: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Also write a table, a column a class.")
     ] = None,
@@ -55,12 +59,14 @@ def predict(
     screen = Screen(as_json, quiet)
     found = find_run(runs_dir, config, run)
     screen.progress.note(f"Model: {found}")
-    predicted = answer(found, pictures, top, min_confidence, screen.progress)
+    predicted = answer(found, pictures, top, min_confidence, explain, screen.progress)
     _show(screen, predicted, top)
     if csv_file is not None:
         _write_csv(csv_file, predicted)
         screen.line(f"Table: {csv_file}")
-    screen.document([_record(p) for p in predicted.predictions])
+    if explain is not None:
+        screen.line(f"Explanations: {explain}")
+    screen.document(_document(predicted))
     if quiet:
         for p in predicted.predictions:
             if p.error is not None:
@@ -85,6 +91,16 @@ def _show(screen: Screen, predicted: "Predicted", top: int) -> None:
 def _named(p: "Prediction") -> str:
     """The answer; with the likeliest class where this is not the answer."""
     return p.label or "" if p.answer == p.label else f"{p.answer} ({p.label}?)"
+
+
+def _document(predicted: "Predicted") -> list[dict[str, object]]:
+    records = [_record(p) for p in predicted.predictions]
+    for record, explained in zip(records, predicted.explanations, strict=False):  # none where none were asked for
+        record["explanation"] = explained.card and str(explained.card)
+        record["nearest"] = [
+            {"path": name, "label": label, "similarity": similarity} for name, label, similarity in explained.neighbours
+        ]
+    return records
 
 
 def _record(p: "Prediction") -> dict[str, object]:

@@ -152,7 +152,8 @@ def assess(
         intervals=intervals,
         is_grouped=is_grouped,
         recall_intervals=tuple(
-            wilson(row[number], sum(row)) if sum(row) else None for number, row in enumerate(metrics["confusion_matrix"])
+            wilson(row[number], sum(row)) if sum(row) else None
+            for number, row in enumerate(metrics["confusion_matrix"])
         ),
         calibration=_calibration(test.labels, probabilities, bundle.head.temperature),
         cross_validation=_cross_validated(resampled, config),

@@ -62,6 +62,8 @@ def evaluate(run: Path, verify: bool = False, progress: Progress = SILENT) -> Ev
     write_predictions(run, index, predictions)
     if config.evaluate.figures:
         _draw(run / "figures", index, metrics["test"], predictions["test"], progress)
+    if config.evaluate.report:
+        _report(run, config, index, frozen, bundle, metrics, predictions["test"], progress)
     return Evaluated(run, metrics, config.evaluate.fail_under, index.bad)
 
 
@@ -90,6 +92,27 @@ def _with_features(index: Index, frozen: FrozenPass, config: Config, progress: P
             "set dataset.split.test above 0 or add a test folder, and train."
         )
     return index
+
+
+def _report(
+    run: Path, config: Config, index: Index, frozen: FrozenPass, bundle: Bundle,
+    metrics: dict[SplitName, dict[str, Any]], probabilities: "NDArray[np.float64]", progress: Progress,
+) -> None:  # fmt: skip
+    from tlcli.workflows.assess import assess  # noqa: PLC0415 - with matplotlib 2 s to import
+    from tlcli.workflows.run_page import Measured, write_report  # noqa: PLC0415
+    from tlcli.workflows.shown import Answers  # noqa: PLC0415
+
+    record = runs.read_json(run / "run.json")
+    found = assess(
+        index, frozen, bundle, config, record["head"]["strength"], probabilities, metrics["test"], progress
+    )  # fmt: skip
+    test = index.of("test")
+    answers = Answers(test, np.array([index.labels.index(picture.label) for picture in test]), probabilities)
+    uses = test_uses(run.parent.parent, run)
+    with progress.stage("Writing the report"):
+        settings = (run / "config.yaml").read_text(encoding="utf-8")
+        measured = Measured(run, record, settings, metrics, index, bundle, found, answers, uses)
+        write_report(measured, lambda: frozen.opened(progress))
 
 
 def _draw(

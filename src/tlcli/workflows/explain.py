@@ -33,18 +33,6 @@ _TOGETHER = 32
 
 
 @dataclass(frozen=True)
-class Reference:
-    """Training pictures, to say which of them a picture is like."""
-
-    names: Sequence[str]
-    labels: Sequence[str]
-    features: "NDArray[np.float32]"
-    """[M, D], of the bundle's own backbone and preparation"""
-    paths: Sequence[Path | None]
-    """Where a picture is not there, its name and label are shown without it."""
-
-
-@dataclass(frozen=True)
 class Explanation:
     """Why a picture was answered as it was."""
 
@@ -71,7 +59,7 @@ def explain(
     engine: MapEngine,
     predictions: Sequence[Prediction],
     folder: Path,
-    reference: Reference | None = None,
+    root: Path | None = None,
     progress: Progress = SILENT,
 ) -> list[Explanation]:
     """Writes a card for every picture that was answered, named after it: ``cat-why.png``.
@@ -81,7 +69,7 @@ def explain(
         engine: the bundle's.
         predictions: the answers; pictures are read once more.
         folder: where cards are written; made where it is not there.
-        reference: training pictures, where they are known.
+        root: the data folder, where it is there; else neighbours are shown by name alone.
         progress: told of every picture.
 
     Returns:
@@ -97,7 +85,7 @@ def explain(
     with progress.stage("Explaining", len(answered), "pictures"):
         seen = _seen(answered, predictions, bundle.preparation, engine)
         while together := list(islice(seen, _TOGETHER)):
-            near = _neighbours(np.stack([one.maps.mean(axis=(0, 1)) for one in together]), reference, bundle)
+            near = _neighbours(np.stack([one.maps.mean(axis=(0, 1)) for one in together]), root, bundle)
             for one, neighbours in zip(together, near, strict=True):
                 path = folder / cards_of[one.number]
                 _write(path, predictions[one.number], one, neighbours, bundle)
@@ -146,19 +134,18 @@ def _prepared(path: Path, preparation: Preparation) -> "NDArray[np.uint8] | None
 
 
 def _neighbours(
-    features: "NDArray[np.float32]", reference: Reference | None, bundle: Bundle
-) -> list[list[cards.Neighbour]]:
+    features: "NDArray[np.float32]", root: Path | None, bundle: Bundle
+) -> list[list[cards.Neighbour]]:  # fmt: skip
     """Of each picture, the nearest first."""
-    if reference is None:
-        return [[] for _ in features]
-    found = nearest(features, reference.features, _NEIGHBOURS)
+    reference = bundle.reference
+    found = nearest(features, reference.features.astype(np.float32), _NEIGHBOURS)
     return [
         [
             cards.Neighbour(
                 reference.names[place],
-                reference.labels[place],
+                bundle.manifest.labels[reference.labels[place]],
                 float(similarity),
-                None if (path := reference.paths[place]) is None else _prepared(path, bundle.preparation),
+                root and _prepared(root / reference.names[place], bundle.preparation),
             )
             for place, similarity in zip(places, similarities, strict=True)
         ]

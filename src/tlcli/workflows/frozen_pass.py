@@ -13,7 +13,7 @@ from tlcli.data.augment import Augmentation, view_names
 from tlcli.data.index import Index, without
 from tlcli.data.sizing import Preparation
 from tlcli.errors import DataError
-from tlcli.features.engines import Engine, EngineChoice, choose_engine, open_engine, open_quantized
+from tlcli.features.engines import EngineChoice, MapEngine, choose_engine, open_engine, open_quantized
 from tlcli.features.extract import Extraction, Wanted, extract
 from tlcli.features.key import FeatureKey
 from tlcli.features.store import Store
@@ -40,13 +40,15 @@ class FrozenPass:
 
     def run(self, wanted: Wanted, progress: Progress = SILENT) -> Extraction:
         """Makes the store hold these views of these pictures."""
+        return extract(
+            wanted, self.preparation, self.augmentation, self.store, lambda: self.opened(progress), progress
+        )
 
-        def engine() -> Engine:
-            if self.quantized:
-                return open_quantized(self.quantized.graph)
-            return open_engine(self.engine, self.row, self.preparation.size, self.pooling, self.weights, progress)
-
-        return extract(wanted, self.preparation, self.augmentation, self.store, engine, progress)
+    def opened(self, progress: Progress = SILENT) -> MapEngine:
+        """The engine, loaded."""
+        if self.quantized:
+            return open_quantized(self.quantized.graph)
+        return open_engine(self.engine, self.row, self.preparation.size, self.pooling, self.weights, progress)
 
 
 def open_pass(config: Config, progress: Progress = SILENT) -> FrozenPass:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tlcli import runs
 from tlcli.backbones.catalog import CATALOG
 from tlcli.backbones.export_ir import Exported, cached_export, export_folder
 from tlcli.data.layout import pictures_below
@@ -21,7 +22,10 @@ from tlcli.manifest import Manifest, read_manifest
 from tlcli.progress import SILENT, Progress
 
 if TYPE_CHECKING:
+    from tlcli.bundle import Bundle
+    from tlcli.features.engines import MapEngine
     from tlcli.workflows.answer import Prediction
+    from tlcli.workflows.explain import Explanation
 
 _FEW = 8
 """Pictures for which it is worth a graph of their own, which is loaded a tenth of a second sooner."""
@@ -33,10 +37,17 @@ class Predicted:
 
     predictions: "tuple[Prediction, ...]"
     labels: tuple[str, ...]
+    explanations: "tuple[Explanation, ...]" = ()
+    """One for each prediction, where they were asked for."""
 
 
 def predict(
-    run: Path, inputs: Sequence[str], top_k: int, min_confidence: float = 0.0, progress: Progress = SILENT
+    run: Path,
+    inputs: Sequence[str],
+    top_k: int,
+    min_confidence: float = 0.0,
+    explain: Path | None = None,
+    progress: Progress = SILENT,
 ) -> Predicted:
     """Predicts every picture named, in every folder named (with its sub-folders) and matched by every pattern.
 
@@ -45,6 +56,7 @@ def predict(
         inputs: files, folders, patterns.
         top_k: how many of the likeliest classes are named.
         min_confidence: below this probability the answer is "unsure".
+        explain: a folder for cards that show why each picture was answered as it was.
         progress: told of every picture.
 
     Raises:
@@ -67,8 +79,19 @@ def predict(
 
         bundle = load_bundle(folder)
         engine = loading.result() if loading else opened(manifest, ready, few, progress)
-        found = answers(bundle, engine, paths, min(top_k, len(bundle.manifest.labels)), min_confidence, progress)
-        return Predicted(tuple(found), bundle.manifest.labels)
+        known = len(bundle.manifest.labels)
+        found = tuple(answers(bundle, engine, paths, min(top_k, known), min_confidence, progress))
+    explained = _explained(run, bundle, engine, found, explain, progress) if explain else ()
+    return Predicted(found, bundle.manifest.labels, explained)
+
+
+def _explained(
+    run: Path, bundle: "Bundle", engine: "MapEngine", found: "Sequence[Prediction]", folder: Path, progress: Progress
+) -> "tuple[Explanation, ...]":
+    from tlcli.workflows.explain import explain  # noqa: PLC0415 - not for those who ask for no explanation
+
+    root = runs.read_json(run / "run.json").get("data_root")
+    return tuple(explain(bundle, engine, found, folder, Path(root) if isinstance(root, str) else None, progress))
 
 
 def _paths(inputs: Sequence[str]) -> Iterator[str]:

@@ -121,7 +121,9 @@ def _facts(measured: Measured) -> list[tuple[str, str, str]]:
         ("calibration error", percent(found.calibration.ece_after), f"{percent(found.calibration.ece_before)} before")
     )
     trained = sum(measured.record["seconds"].values())
-    facts.append(("training took", f"{trained:.0f} s", f"{sum(measured.record['pictures']['train'].values()):,} pictures"))
+    facts.append(
+        ("training took", f"{trained:.0f} s", f"{sum(measured.record['pictures']['train'].values()):,} pictures")
+    )
     return facts
 
 

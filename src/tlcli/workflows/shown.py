@@ -4,7 +4,7 @@ Shapes: N test pictures, L labels, D features.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -108,14 +108,15 @@ def _allotted(members: Mapping[tuple[int, int], list[int]]) -> dict[tuple[int, i
 
 
 def cases(
-    places: "NDArray[np.int64]", answers: Answers, index: Index, bundle: Bundle, engine: MapEngine
+    places: "NDArray[np.int64]", answers: Answers, index: Index, bundle: Bundle,
+    engine: Callable[[], MapEngine],
 ) -> list[Case]:  # fmt: skip
     """Test pictures with what spoke for the answer, and the training pictures nearest to them."""
     if not len(places):
         return []
     chosen = [answers.pictures[place] for place in places]
     pixels = [picture(read(one.path, bundle.preparation), bundle.preparation) for one in chosen]
-    maps = list(engine.maps(pixels))
+    maps = list(engine().maps(pixels))
     near = _neighbours(np.stack([one.mean(axis=(0, 1)) for one in maps]), index, bundle)
     found = []
     for place, one, seen, last, neighbours in zip(places, chosen, pixels, maps, near, strict=True):

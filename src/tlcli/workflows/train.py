@@ -174,6 +174,7 @@ def _record(
             **{name: metadata.version(name) for name in _VERSIONS},
         },
         "data_digest": index.digest(),
+        "data_root": str(index.root.absolute()),
     }
 
 
