@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 Covered = dict[str, bool]
 """Whether each interval of one data set holds the truth."""
 
+Scored = tuple["NDArray[np.int64]", "NDArray[np.float64]", "NDArray[np.int64]"]
+
 STRENGTHS = (300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
 WIDTH, DISTANCE, PICTURES = 30, 0.45, 200
 """D, half the distance of the clouds' middles along each of four dimensions, pictures to train on."""
@@ -49,7 +51,7 @@ WIDTH, DISTANCE, PICTURES = 30, 0.45, 200
 # Test pictures of three classes, alone or in units
 
 
-def scored(random: np.random.Generator, units: int, most: int) -> "tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]":  # fmt: skip
+def scored(random: np.random.Generator, units: int, most: int) -> Scored:
     """Labels, probabilities and units of pictures: 1 to ``most`` in a unit, which share class and half their noise."""
     unit = np.repeat(np.arange(units), random.integers(1, most + 1, units))
     labels = random.choice(3, units, p=[0.5, 0.3, 0.2])[unit]
@@ -150,7 +152,7 @@ def paths(seed: int) -> Covered:
 
 
 def crossvalidated(truths: dict[int, float], seed: int) -> Covered:
-    """Repeated cross-validation at the strength that was chosen on the same pictures, and the curve of its accuracies."""
+    """Repeated cross-validation at the strength chosen on the same pictures, and the curve of its accuracies."""
     rows = clouds(np.random.default_rng([6, seed]), PICTURES)
     found = resample(rows, fitted(rows, seed)[1], seed=seed)
     curve = learning_curve(np.array(found.sizes), found.accuracies, found.test_share, PICTURES, seed)
@@ -189,7 +191,8 @@ def coverage(pool: ProcessPoolExecutor, repetitions: int) -> Iterator[dict[str, 
     """A row for each interval."""
     few = max(1, repetitions // 3)
     sizes = (PICTURES * 4 // 5, PICTURES, 2 * PICTURES)
-    truths = {size: float(np.mean(list(pool.map(partial(accuracy_of, size), range(few), chunksize=8)))) for size in sizes}
+    drawn = {size: list(pool.map(partial(accuracy_of, size), range(few), chunksize=8)) for size in sizes}
+    truths = {size: float(np.mean(accuracies)) for size, accuracies in drawn.items()}
     experiments: tuple[tuple[Callable[[int], Covered], int], ...] = (
         (shares, repetitions),
         (pairs, repetitions),
@@ -200,8 +203,8 @@ def coverage(pool: ProcessPoolExecutor, repetitions: int) -> Iterator[dict[str, 
     )
     for experiment, times in experiments:
         for name, holds in counted(pool, experiment, times).items():
-            share, (low, high) = sum(holds) / len(holds), wilson(sum(holds), len(holds))
-            yield {"interval": name, "of": len(holds), "covers": round(share, 4), "sure": [round(low, 4), round(high, 4)]}
+            sure = [round(bound, 4) for bound in wilson(sum(holds), len(holds))]
+            yield {"interval": name, "of": len(holds), "covers": round(sum(holds) / len(holds), 4), "sure": sure}
 
 
 def main() -> None:

@@ -49,7 +49,7 @@ def learning_curve(
     """Fits the curve to what :func:`tlcli.heads.resampling.resample` gives.
 
     Bands are those of curves fitted to simulated accuracies: around the measured ones, with the covariance of the draws
-    times Nadeau & Bengio's ``1/J + n_test/n_train`` (see :func:`~tlcli.evaluation.intervals.corrected_resampled_t`), and
+    times Nadeau & Bengio's ``1/J + n_test/n_train`` (:func:`~tlcli.evaluation.intervals.corrected_resampled_t`), and
     with the tails of Student's t for J draws.
 
     Args:
@@ -99,8 +99,8 @@ def _simulated(accuracies: "NDArray[np.float64]", test_share: float, seed: int) 
 
 
 def _weights(accuracies: "NDArray[np.float64]") -> "NDArray[np.float64]":
-    """[S]: of small sizes less, whose accuracies vary more from draw to draw. What a draw's held-out rows do to all sizes
-    alike shifts the curve, and does not count."""
+    """[S]: of small sizes less, whose accuracies vary more from draw to draw. What a draw's held-out rows do to all
+    sizes alike shifts the curve, and does not count."""
     apart = accuracies - accuracies.mean(axis=0)
     variances = apart.var(axis=1)
     return np.asarray(1 / (variances + variances.mean() / 10 + 1e-12))

@@ -87,4 +87,3 @@ def _placements(member: "NDArray[np.float64]", probabilities: "NDArray[np.float6
                 below = (among_all[side] - rankdata(probabilities[side, label])) / (len(member) - side.sum())
                 placed[side, label] = below if side is inside else 1 - below
     return placed
-

@@ -89,4 +89,3 @@ def _path(validation: CrossValidation, strengths: Sequence[float]) -> list[tuple
             break
         solutions = found
     return tried
-
