@@ -1,6 +1,15 @@
-import pytest
+from typing import TYPE_CHECKING
 
-from tlcli.evaluation.intervals import wilson
+import numpy as np
+import pytest
+from scipy import stats
+
+from tlcli.evaluation.intervals import bootstrap, corrected_resampled_t, wilson
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tlcli.evaluation.intervals import Statistic
 
 
 @pytest.mark.parametrize(
@@ -30,3 +39,92 @@ def test_the_interval_contains_the_share_and_stays_between_0_and_1(n: int) -> No
     for successes in range(n + 1):
         low, high = wilson(successes, n)
         assert 0 <= low <= successes / n <= high <= 1
+
+
+# The bootstrap
+
+
+def mean_of(values: "NDArray[np.float64]") -> "Statistic":
+    """The mean of one column of values [N]."""
+    return lambda weights: (weights @ values / weights.sum(axis=1))[:, None]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_of_a_mean_it_is_the_interval_that_scipy_gives_of_the_same_draws(seed: int) -> None:
+    values = np.random.default_rng(3).exponential(size=200)
+    expected = stats.bootstrap((values,), np.mean, method="BCa", n_resamples=2000, rng=seed).confidence_interval
+    found = bootstrap(mean_of(values), np.arange(200), seed=seed)
+    assert found.shape == (1, 2)
+    assert found[0].tolist() == pytest.approx([expected.low, expected.high], rel=1e-9)
+
+
+def test_of_a_mean_of_many_it_is_about_that_of_the_normal_distribution() -> None:
+    values = np.random.default_rng(0).normal(3, 2, 5000)
+    low, high = bootstrap(mean_of(values), np.arange(5000))[0]
+    error = values.std() / 5000**0.5
+    assert low == pytest.approx(values.mean() - 1.96 * error, abs=0.1 * error)
+    assert high == pytest.approx(values.mean() + 1.96 * error, abs=0.1 * error)
+
+
+def test_copies_in_units_tell_no_more_than_one_of_them() -> None:
+    values = np.random.default_rng(1).exponential(size=60)
+    alone = bootstrap(mean_of(values), np.arange(60))
+    unit = np.repeat(np.arange(60), 5)
+    copies = bootstrap(mean_of(np.repeat(values, 5)), unit + 1000)  # whatever the units' numbers are
+    assert copies == pytest.approx(alone)
+    taken_for_alone = bootstrap(mean_of(np.repeat(values, 5)), np.arange(300))
+    width = (alone[0, 1] - alone[0, 0]) / (taken_for_alone[0, 1] - taken_for_alone[0, 0])
+    assert width == pytest.approx(5**0.5, rel=0.15)
+
+
+def test_equal_seeds_give_equal_intervals_and_others_others() -> None:
+    values = np.random.default_rng(2).normal(size=50)
+    one, same, other = (bootstrap(mean_of(values), np.arange(50), seed=seed) for seed in (4, 4, 5))
+    assert (one == same).all()
+    assert (one != other).any()
+
+
+def test_several_numbers_are_measured_at_once_and_what_is_not_defined_is_nan() -> None:
+    values = np.random.default_rng(2).normal(size=50)
+
+    def both(weights: "NDArray[np.float64]") -> "NDArray[np.float64]":
+        mean = mean_of(values)(weights)
+        return np.concatenate([mean, np.full_like(mean, np.nan), np.ones_like(mean)], axis=1)
+
+    found = bootstrap(both, np.arange(50))
+    assert (found[0] == bootstrap(mean_of(values), np.arange(50))[0]).all()
+    assert np.isnan(found[1]).all()
+    assert found[2].tolist() == [1, 1]
+
+
+def test_resamples_without_a_value_are_passed_over() -> None:
+    rare = np.arange(30) < 2  # one resample in eight has none of these two
+
+    def of_the_rare(weights: "NDArray[np.float64]") -> "NDArray[np.float64]":
+        with np.errstate(invalid="ignore"):
+            return (weights @ (rare * np.arange(30)) / (weights @ rare))[:, None]
+
+    low, high = bootstrap(of_the_rare, np.arange(30))[0]
+    assert 0 <= low <= 0.5 <= high <= 1
+
+
+# Nadeau & Bengio
+
+
+def test_the_corrected_interval_is_the_one_of_the_formula() -> None:
+    scores = [0.8, 0.9, 0.85, 0.95, 0.75]
+    variance = np.var(scores, ddof=1)
+    low, high = corrected_resampled_t(scores, 0.2)
+    assert (low + high) / 2 == pytest.approx(0.85)
+    assert (high - low) / 2 == pytest.approx(2.7764451 * (variance * (1 / 5 + 0.2 / 0.8)) ** 0.5)
+
+
+def test_more_repeats_do_not_make_it_narrower_than_the_pictures_allow() -> None:
+    scores = np.random.default_rng(0).normal(0.8, 0.03, 5)
+    few, many = corrected_resampled_t(scores, 0.2), corrected_resampled_t(np.tile(scores, 1000), 0.2)
+    assert many[1] - many[0] < few[1] - few[0]
+    assert many[1] - many[0] > 2 * 1.959 * (0.25 * scores.var()) ** 0.5
+
+
+def test_equal_scores_give_no_width() -> None:
+    assert corrected_resampled_t([1.0, 1.0, 1.0], 1 / 3) == (1.0, 1.0)

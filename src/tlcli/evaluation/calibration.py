@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _BINS = 15
 _POINTS = 100
 _TEMPERATURES = (0.05, 20.0)
-"""What heads need lies between 0.5 and 5 (Guo et al. 2017, table 1 and text); what lies outside the bounds is no head."""
+"""What heads need lies well within; what would lie outside is no head."""
 _PRIOR = 10.0
 """Weight of the belief in temperature 1, see :func:`fit_temperature`."""
 

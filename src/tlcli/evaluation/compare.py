@@ -40,8 +40,8 @@ def paired_difference(
     """Compares two accuracies measured on the same pictures.
 
     Where every picture stands for itself: :func:`newcombe`'s interval and McNemar's exact test, which is the binomial
-    one on the pictures that one of the two alone has right. Where units hold several pictures: the bootstrap over units,
-    and a test that changes A and B of whole units at random.
+    one on the pictures that one of the two alone has right. Where units hold several pictures: the bootstrap over
+    units, and a test that changes A and B of whole units at random.
 
     Args:
         right_a: whether A is right [N].
@@ -58,7 +58,7 @@ def paired_difference(
     else:
         (found,) = bootstrap(lambda weights: (weights @ gain / weights.sum(axis=1))[:, None], units, seed=seed)
         low, high = (float(bound) for bound in found)
-        p_value = _by_flips(np.bincount(np.unique(units, return_inverse=True)[1], gain), seed)
+        p_value = _by_flips(np.bincount(np.unique(units, return_inverse=True)[1], gain).astype(np.float64), seed)
     return PairedDifference(float(gain.mean()), low, high, p_value, only_a, only_b, count)
 
 
@@ -78,9 +78,9 @@ def newcombe(both: int, only_a: int, only_b: int, n: int, confidence: float = 0.
     a, b, neither = both + only_a, both + only_b, n - both - only_a - only_b
     (low_a, high_a), (low_b, high_b) = wilson(a, n, confidence), wilson(b, n, confidence)
     margins = a * (n - a) * b * (n - b)
-    excess = both * neither - only_a * only_b
+    excess = float(both * neither - only_a * only_b)
     if excess > 0:
-        excess = max(excess - n / 2, 0)  # his continuity correction
+        excess = max(excess - n / 2, 0.0)  # his continuity correction
     correlation = excess / sqrt(margins) if margins else 0.0
     down_a, up_a, down_b, up_b = a / n - low_a, high_a - a / n, b / n - low_b, high_b - b / n
     down = sqrt(down_a**2 - 2 * correlation * down_a * up_b + up_b**2)

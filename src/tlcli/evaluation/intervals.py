@@ -49,8 +49,8 @@ def bootstrap(
 ) -> "NDArray[np.float64]":
     """Bias-corrected and accelerated bootstrap intervals (BCa, Efron 1987) of anything measured on test pictures.
 
-    Whole units are drawn, with replacement: pictures of one unit are right or wrong together, and an interval that takes
-    them for independent is too narrow. Classes are not held fixed: their shares in the test pictures are chance, too.
+    Whole units are drawn, with replacement: pictures of one unit are right or wrong together, and an interval that
+    takes them for independent is too narrow. Classes are not held fixed: their shares are chance, too.
 
     Args:
         statistic: what is measured, of all resamples at once.

@@ -60,6 +60,7 @@ def metrics_of(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]"
     joined = np.concatenate(columns, axis=1)  # [N, 3 + 4 L]
     edges = np.cumsum([part.shape[1] for part in columns])[:-1]
     areas = (member * placed).sum(axis=0) / np.maximum(member.sum(axis=0), 1)  # [L], of each class against the rest
+    first = 1 if classes == 2 else 0  # of two classes the area is the second's
 
     def statistic(weights: "NDArray[np.float64]") -> "NDArray[np.float64]":
         whole, of_class, right, above, below = np.split(weights @ joined, edges, axis=1)
@@ -67,7 +68,7 @@ def metrics_of(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]"
         occurs = of_class > 0
         with np.errstate(invalid="ignore", divide="ignore"):  # a class that was not drawn: NaN
             balanced = np.nanmean(np.where(occurs, right / of_class, np.nan), axis=1)
-            area = (above / of_class + below / (total - of_class) - areas).mean(axis=1)
+            area = (above / of_class + below / (total - of_class) - areas)[:, first:].mean(axis=1)
         return np.stack([whole[:, 1] / total[:, 0], balanced, whole[:, 2] / total[:, 0], np.clip(area, 0, 1)], axis=1)
 
     return statistic

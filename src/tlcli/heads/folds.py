@@ -21,16 +21,18 @@ grow with the rows; and with as many as these it decides little."""
 
 
 def sample_of(rows: Rows, classes: int, folds: int, seed: int) -> Rows:
-    """All rows where they are few, else whole units drawn evenly from every class."""
+    """The rows of :func:`sampled`, their features in memory."""
+    return rows.take(sampled(rows, classes, folds, seed))
+
+
+def sampled(rows: Rows, classes: int, folds: int, seed: int) -> "NDArray[np.int64]":
+    """Numbers of all rows where they are few, else of whole units drawn evenly from every class."""
     limit = min(_ROWS, max(_OUTPUTS // classes, 4 * folds * classes))
     if len(rows) <= limit:
-        return rows.take(np.arange(len(rows)))
+        return np.arange(len(rows))
     units, first, unit = np.unique(rows.units, return_index=True, return_inverse=True)
     order = np.random.default_rng(seed).permutation(len(units))
-    label, size = (
-        rows.labels[first][order],
-        np.bincount(unit)[order],
-    )  # [units], a unit counts for its first row's class
+    label, size = rows.labels[first][order], np.bincount(unit)[order]  # [units], a unit is of its first row's class
     chosen = np.zeros(len(units), bool)
     for number in range(classes):
         share = limit * np.mean(rows.labels == number)
@@ -41,7 +43,7 @@ def sample_of(rows: Rows, classes: int, folds: int, seed: int) -> Rows:
     found = np.flatnonzero(chosen[unit])
     if len(found) > 2 * limit:  # few units of many rows: some of each must do
         found = np.sort(np.random.default_rng(seed).choice(found, limit, replace=False))
-    return rows.take(found)
+    return found
 
 
 def folds_of(rows: Rows, folds: int, seed: int) -> "Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]":

@@ -31,9 +31,8 @@ class Head:
 
     def probabilities(self, features: "NDArray[np.float32]") -> "NDArray[np.float64]":
         """[N, D] -> [N, L], rows sum to 1."""
-        logits = (
-            features.astype(np.float64) @ self.weights.astype(np.float64) + self.bias
-        ) / self.temperature  # [N, U]
+        logits = features.astype(np.float64) @ self.weights.astype(np.float64) + self.bias  # [N, U]
+        logits /= self.temperature
         if logits.shape[1] == 1:
             logits = np.concatenate([np.zeros_like(logits), logits], axis=1)  # sigmoid(z) = softmax(0, z)
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))

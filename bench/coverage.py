@@ -1,0 +1,225 @@
+"""How often stated 95 % intervals hold the truth: on simulated pictures, whose truth is known.
+
+python bench/coverage.py [--repetitions 1000] [--out FILE.json]
+python bench/coverage.py --solar-cells [--splits 40]
+
+Every row draws a data set, states its interval, and asks whether it holds the true value; rows that fit heads are
+drawn a third as often. Features are two clouds of D dimensions, of which a linear head's true accuracy is known in
+closed form; test pictures of three classes have probabilities that are too sure. ``of``: how many data sets were drawn;
+``sure``: the share's own 95 % interval.
+With --solar-cells it measures calibration instead: the calibration error of heads on held-out solar cells before and
+after one temperature is fitted on validation pictures, over random splits. Writes bench/results/coverage.json or
+bench/results/calibration.json, or FILE.json.
+"""
+
+import argparse
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.special import ndtr, softmax
+from threadpoolctl import threadpool_limits
+
+from measure import introduce, save, table
+from tlcli.evaluation.calibration import fit_temperature
+from tlcli.evaluation.compare import paired_difference
+from tlcli.evaluation.intervals import corrected_resampled_t, wilson
+from tlcli.evaluation.learning_curve import learning_curve
+from tlcli.evaluation.uncertain import METRICS, metric_intervals, metrics_of
+from tlcli.heads.convex import fit_convex
+from tlcli.heads.head import Head
+from tlcli.heads.resampling import resample
+from tlcli.heads.rows import Rows
+from tlcli.threads import cores
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Covered = dict[str, bool]
+"""Whether each interval of one data set holds the truth."""
+
+Scored = tuple["NDArray[np.int64]", "NDArray[np.float64]", "NDArray[np.int64]"]
+
+STRENGTHS = (300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
+WIDTH, DISTANCE, PICTURES = 30, 0.45, 200
+"""D, half the distance of the clouds' middles along each of four dimensions, pictures to train on."""
+
+
+# Test pictures of three classes, alone or in units
+
+
+def scored(random: np.random.Generator, units: int, most: int) -> Scored:
+    """Labels, probabilities and units of pictures: 1 to ``most`` in a unit, which share class and half their noise."""
+    unit = np.repeat(np.arange(units), random.integers(1, most + 1, units))
+    labels = random.choice(3, units, p=[0.5, 0.3, 0.2])[unit]
+    noise = random.normal(size=(units, 3))[unit] * 0.5**0.5 + random.normal(size=(len(unit), 3)) * 0.5**0.5
+    return labels, softmax(1.5 * (1.8 * np.eye(3)[labels] + noise), axis=1), unit
+
+
+@cache
+def true_metrics(most: int) -> "NDArray[np.float64]":
+    """Of endless pictures: ``METRICS``."""
+    labels, probabilities, _ = scored(np.random.default_rng(0), 2_000_000 // most, most)
+    return np.asarray(metrics_of(labels, probabilities)(np.ones((1, len(labels))))[0])
+
+
+def bootstraps(units: int, most: int, seed: int) -> Covered:
+    """Of every metric."""
+    labels, probabilities, unit = scored(np.random.default_rng([1, seed]), units, most)
+    found = metric_intervals(labels, probabilities, unit, seed=seed)
+    what = f"{units} pictures" if most == 1 else f"{units} units of 1 to {most}"
+    pairs = zip(METRICS, true_metrics(most), strict=True)
+    return {f"bootstrap, {name}, {what}": inside(truth, found[name] or (0, 0)) for name, truth in pairs}
+
+
+# Counts
+
+
+def shares(seed: int) -> Covered:
+    """Wilson's interval, of one accuracy and of any."""
+    random = np.random.default_rng([2, seed])
+    n, accuracy = int(random.integers(50, 1000)), float(random.uniform(0.6, 0.99))
+    return {
+        "Wilson, accuracy 0.85 of 525": inside(0.85, wilson(int(random.binomial(525, 0.85)), 525)),
+        "Wilson, accuracy 0.98 of 200": inside(0.98, wilson(int(random.binomial(200, 0.98)), 200)),
+        "Wilson, accuracy 0.6 to 0.99 of 50 to 1,000": inside(accuracy, wilson(int(random.binomial(n, accuracy)), n)),
+    }
+
+
+def pairs(seed: int) -> Covered:
+    """The difference of two accuracies, 0.88 and 0.85, that are mostly right on the same pictures."""
+    random = np.random.default_rng([3, seed])
+    covered = {}
+    for n in (100, 525):
+        which = random.choice(4, n, p=[0.80, 0.08, 0.05, 0.07])  # both, A alone, B alone, neither
+        found = paired_difference(which <= 1, (which == 0) | (which == 2))
+        covered[f"paired difference, {n} pictures"] = inside(0.03, (found.low, found.high))
+    unit = np.repeat(np.arange(150), 4)
+    alike = random.random(600) < 0.5  # half of the pictures fare as their unit's first
+    which = random.choice(4, 600, p=[0.80, 0.08, 0.05, 0.07])
+    which = np.where(alike, which[unit * 4], which)
+    found = paired_difference(which <= 1, (which == 0) | (which == 2), unit, seed)
+    covered["paired difference, 150 units of 4"] = inside(0.03, (found.low, found.high))
+    return covered
+
+
+# Heads
+
+
+def clouds(random: np.random.Generator, count: int) -> Rows:
+    """Two clouds, which lie apart in four dimensions."""
+    labels = random.integers(0, 2, count)
+    features = random.normal(size=(count, WIDTH)) + (2 * labels[:, None] - 1) * middle()
+    return Rows.of(features.astype(np.float32), labels.astype(np.int64))
+
+
+def middle() -> "NDArray[np.float64]":
+    """Of the second cloud; the first lies opposite."""
+    return np.where(np.arange(WIDTH) < 4, DISTANCE, 0.0)
+
+
+def true_accuracy(head: Head) -> float:
+    """On endless pictures: the share of each cloud on its side of the boundary."""
+    weights, bias = head.weights[:, 0].astype(np.float64), float(head.bias[0])
+    length = float(np.linalg.norm(weights)) or 1.0
+    reach = float(weights @ middle())
+    return float(ndtr((reach + bias) / length) + ndtr((reach - bias) / length)) / 2
+
+
+def fitted(rows: Rows, seed: int) -> tuple[Head, float]:
+    """A head and its strength, chosen as ever."""
+    fit = fit_convex(rows, STRENGTHS, 5, True, "none", seed)
+    return fit.head, fit.history[fit.chosen - 1].strength or 0.0
+
+
+def accuracy_of(count: int, seed: int) -> float:
+    """True accuracy of a head fitted on ``count`` new pictures."""
+    return true_accuracy(fitted(clouds(np.random.default_rng([4, count, seed]), count), seed)[0])
+
+
+def paths(seed: int) -> Covered:
+    """From training pictures to the test accuracy, its temperature fitted on the way."""
+    random = np.random.default_rng([5, seed])
+    train, validation, test = (clouds(random, count) for count in (PICTURES, 60, 100))
+    head, _ = fitted(train, seed)
+    temperature = fit_temperature(validation.labels, head.probabilities(validation.features()))
+    head = Head(head.weights, head.bias, temperature)
+    right = head.probabilities(test.features()).argmax(axis=1) == test.labels
+    return {"train, calibrate, test: accuracy": inside(true_accuracy(head), wilson(int(right.sum()), len(right)))}
+
+
+def crossvalidated(truths: dict[int, float], seed: int) -> Covered:
+    """Repeated cross-validation at the strength chosen on the same pictures, and the curve of its accuracies."""
+    rows = clouds(np.random.default_rng([6, seed]), PICTURES)
+    found = resample(rows, fitted(rows, seed)[1], seed=seed)
+    curve = learning_curve(np.array(found.sizes), found.accuracies, found.test_share, PICTURES, seed)
+    assert curve is not None
+    fold, gain = truths[PICTURES * 4 // 5], truths[2 * PICTURES] - truths[PICTURES]
+    return {
+        "repeated cross-validation, accuracy": inside(
+            fold, corrected_resampled_t(found.accuracies[-1], found.test_share)
+        ),
+        "learning curve, gain from twice the pictures": inside(gain, curve.doubling_gain_ci95),
+    }
+
+
+# Calibration on solar cells
+# (to come)
+
+
+# All of it
+
+
+def inside(truth: float, interval: tuple[float, float]) -> bool:
+    """Whether an interval holds the truth."""
+    return bool(interval[0] <= truth <= interval[1])
+
+
+def counted(pool: ProcessPoolExecutor, experiment: Callable[[int], Covered], repetitions: int) -> dict[str, list[bool]]:
+    """What every interval of an experiment came to, over seeds."""
+    results: dict[str, list[bool]] = {}
+    for covered in pool.map(experiment, range(repetitions), chunksize=max(1, repetitions // 40)):
+        for name, holds in covered.items():
+            results.setdefault(name, []).append(holds)
+    return results
+
+
+def coverage(pool: ProcessPoolExecutor, repetitions: int) -> Iterator[dict[str, Any]]:
+    """A row for each interval."""
+    few = max(1, repetitions // 3)
+    sizes = (PICTURES * 4 // 5, PICTURES, 2 * PICTURES)
+    drawn = {size: list(pool.map(partial(accuracy_of, size), range(few), chunksize=8)) for size in sizes}
+    truths = {size: float(np.mean(accuracies)) for size, accuracies in drawn.items()}
+    experiments: tuple[tuple[Callable[[int], Covered], int], ...] = (
+        (shares, repetitions),
+        (pairs, repetitions),
+        (partial(bootstraps, 525, 1), repetitions),
+        (partial(bootstraps, 150, 6), repetitions),
+        (paths, few),
+        (partial(crossvalidated, truths), few),
+    )
+    for experiment, times in experiments:
+        for name, holds in counted(pool, experiment, times).items():
+            sure = [round(bound, 4) for bound in wilson(sum(holds), len(holds))]
+            yield {"interval": name, "of": len(holds), "covers": round(sum(holds) / len(holds), 4), "sure": sure}
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repetitions", type=int, default=1000, help="data sets drawn for each interval")
+    parser.add_argument("--out", type=Path, metavar="FILE.json")
+    options = parser.parse_args()
+    introduce()
+    with ProcessPoolExecutor(cores(), initializer=threadpool_limits, initargs=(1,)) as pool:
+        rows = list(coverage(pool, options.repetitions))
+    cells = [[r["interval"], r["of"], f"{r['covers']:.3f}", "{:.3f} to {:.3f}".format(*r["sure"])] for r in rows]
+    print(table(("95 % interval", "of", "covers", "sure"), cells))
+    save("coverage", settings=vars(options), results=rows)
+
+
+if __name__ == "__main__":
+    main()

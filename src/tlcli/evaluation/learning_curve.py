@@ -1,0 +1,137 @@
+"""How accuracy grows with the pictures fitted on, and what twice as many would bring.
+
+The curve is a power law, acc(n) = a - b n^-c (Cortes et al. 1994; Hestness et al. 2017), fitted to the accuracies of
+repeated cross-validation. Shapes: S sizes, J draws (folds of all repeats), B simulated curves.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_EXPONENTS = np.geomspace(0.1, 2.0, 40)
+"""Candidates for c; errors of classifiers fall with exponents between 0.1 and 1 (Hestness et al. 2017)."""
+_SIMULATED = 2000
+_POINTS = 30
+
+
+@dataclass(frozen=True)
+class Point:
+    """Accuracy at a number of training pictures."""
+
+    n: int
+    accuracy: float
+    low: float
+    high: float
+    """95 % interval of the accuracy expected of that many"""
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """Measured accuracies, the curve through them, and where it leads."""
+
+    measured: tuple[Point, ...]
+    fitted: tuple[Point, ...]
+    """From the smallest size measured to twice ``now``"""
+    now: int
+    """Training pictures there are"""
+    doubling_gain: float
+    """Accuracy at twice ``now`` less that at ``now``, expected"""
+    doubling_gain_ci95: tuple[float, float]
+
+
+def learning_curve(
+    sizes: "NDArray[np.int64]", accuracies: "NDArray[np.float64]", test_share: float, now: int, seed: int = 0
+) -> LearningCurve | None:
+    """Fits the curve to what :func:`tlcli.heads.resampling.resample` gives.
+
+    Bands are those of curves fitted to simulated accuracies: around the measured ones, with the covariance of the draws
+    times Nadeau & Bengio's ``1/J + n_test/n_train`` (:func:`~tlcli.evaluation.intervals.corrected_resampled_t`), and
+    with the tails of Student's t for J draws.
+
+    Args:
+        sizes: rows fitted on [S], rising.
+        accuracies: on held-out rows [S, J].
+        test_share: of the rows that a draw holds out.
+        now: training pictures there are; the gain is that from ``now`` to twice as many.
+        seed: of the simulation.
+
+    Returns:
+        None where fewer than three sizes were measured: they say nothing of a curve.
+    """
+    if len(sizes) < 3:
+        return None
+    means = accuracies.mean(axis=1)
+    simulated = np.concatenate([means[None], _simulated(accuracies, test_share, seed)])  # [1 + B, S]
+    weights = _weights(accuracies)
+    parameters = _fit(np.asarray(sizes, np.float64), simulated, weights)
+    line = np.unique(np.geomspace(sizes[0], 2 * now, _POINTS).round().astype(np.int64))
+    gains = (_at(parameters, np.array([2 * now])) - _at(parameters, np.array([now])))[:, 0]
+    low, high = np.quantile(gains[1:], [0.025, 0.975])
+    return LearningCurve(
+        _points(np.asarray(sizes), simulated),
+        _points(line, _at(parameters, line)),
+        now,
+        float(gains[0]),
+        (float(min(low, gains[0])), float(max(high, gains[0]))),
+    )
+
+
+def _points(sizes: "NDArray[np.int64]", curves: "NDArray[np.float64]") -> tuple[Point, ...]:
+    """The first curve of [1 + B, S], with a band from the others."""
+    low, high = np.clip(np.quantile(curves[1:], [0.025, 0.975], axis=0), 0, 1)
+    columns = zip(sizes, curves[0], low, high, strict=True)
+    return tuple(Point(int(n), float(accuracy), float(down), float(up)) for n, accuracy, down, up in columns)
+
+
+def _simulated(accuracies: "NDArray[np.float64]", test_share: float, seed: int) -> "NDArray[np.float64]":
+    """[B, S] mean accuracies, as other pictures might have given them."""
+    random = np.random.default_rng(seed)
+    draws = accuracies.shape[1]
+    centred = accuracies - accuracies.mean(axis=1, keepdims=True)
+    scale = ((1 / draws + test_share / (1 - test_share)) / (draws - 1)) ** 0.5
+    tails = np.sqrt(random.chisquare(draws - 1, (_SIMULATED, 1)) / (draws - 1))
+    moved = random.normal(size=(_SIMULATED, draws)) @ centred.T * scale / tails
+    return np.asarray(accuracies.mean(axis=1) + moved)
+
+
+def _weights(accuracies: "NDArray[np.float64]") -> "NDArray[np.float64]":
+    """[S]: of small sizes less, whose accuracies vary more from draw to draw. What a draw's held-out rows do to all
+    sizes alike shifts the curve, and does not count."""
+    apart = accuracies - accuracies.mean(axis=0)
+    variances = apart.var(axis=1)
+    return np.asarray(1 / (variances + variances.mean() / 10 + 1e-12))
+
+
+def _fit(
+    sizes: "NDArray[np.float64]", curves: "NDArray[np.float64]", weights: "NDArray[np.float64]"
+) -> "NDArray[np.float64]":
+    """Weighted least squares of a - b n^-c with a <= 1 and b >= 0, of curves [B, S] at once: a, b, c as [B, 3].
+
+    For each candidate c it is a straight line in n^-c, with a closed form: nothing to converge, also where curves are
+    flat and c has no meaning."""
+    share = weights / weights.sum()
+    best, least = np.empty((len(curves), 3)), np.full(len(curves), np.inf)
+    middle = curves @ share
+    for c in _EXPONENTS:
+        x = sizes**-c
+        apart = x - share @ x
+        b = np.maximum(-(curves @ (share * apart)) / (share @ apart**2), 0)
+        a = middle + b * (share @ x)
+        high = a > 1
+        b = np.where(high, np.maximum((1 - curves) @ (share * x) / (share @ x**2), 0), b)
+        a = np.where(high, 1, a)
+        error = (curves - a[:, None] + b[:, None] * x) ** 2 @ share
+        better = error < least
+        best[better] = np.stack([a, b, np.full(len(b), c)], axis=1)[better]
+        least = np.minimum(error, least)
+    return best
+
+
+def _at(parameters: "NDArray[np.float64]", sizes: "NDArray[np.int64]") -> "NDArray[np.float64]":
+    """[B, S] accuracies of curves [B, 3]."""
+    a, b, c = parameters.T[:, :, None]
+    return np.asarray(a - b * sizes.astype(np.float64) ** -c)

@@ -1,0 +1,137 @@
+"""Repeated cross-validation of the convex fit: what a head would say of pictures it was not fitted on, and how its
+accuracy grows with the pictures it is fitted on. All folds, repeats and sizes are solved at once.
+
+Shapes: N rows, D features, L classes, J folds (of all repeats), S sizes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from tlcli.heads.crossvalidation import CrossValidation
+from tlcli.heads.folds import Folds, folds_of, sampled
+from tlcli.heads.logistic import Solution
+from tlcli.heads.rows import Rows, Standard
+from tlcli.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
+"""Of a fold's fitted part: the sizes of the learning curve."""
+_FEW = 4
+"""Rows of each class, on average, below which a size is left out."""
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """What repeated cross-validation gives."""
+
+    probabilities: "NDArray[np.float64]"
+    """[N, L], of each row by the heads that were not fitted on it (or its unit), their mean; NaN for rows of a group
+    without which a class would be missing, which every head is fitted on"""
+    accuracies: "NDArray[np.float64]"
+    """[S, J], on the rows that a fold holds out, of heads fitted on each size"""
+    sizes: tuple[int, ...]
+    """[S], rows fitted on, mean over the folds; the last is all of a fold's fitted part"""
+    test_share: float
+    """Of the rows, that a fold holds out"""
+    rows_used: int
+    """Rows divided into folds: all, or a sample where there are very many"""
+
+
+def resample(
+    rows: Rows,
+    strength: float,
+    folds: int = 5,
+    repeats: int = 3,
+    standardize: bool = True,
+    class_weight: str = "none",
+    seed: int = 0,
+    shares: Sequence[float] = SHARES,
+    progress: Progress = SILENT,
+) -> Resampled:
+    """Cross-validates the convex fit at one strength, on whole units, classes spread evenly.
+
+    Args:
+        rows: plain pictures [N, D], no views.
+        strength: weight of the L2 penalty relative to the summed loss; the one that the head was fitted with.
+        folds: parts; fewer where the smallest class has fewer units.
+        repeats: how often the rows are divided anew.
+        standardize: as in :func:`~tlcli.heads.convex.fit_convex`.
+        class_weight: as there.
+        seed: of the divisions and of the sizes' rows.
+        shares: of a fold's fitted part, rising, the last 1: a head is fitted on each.
+        progress: told of what is being done.
+
+    Raises:
+        DataError: a class has one unit only.
+    """
+    classes = int(rows.labels.max()) + 1
+    with threadpool_limits(1), progress.stage("Cross-validating the head"):
+        standard = Standard.of(rows, standardize)
+        places = sampled(rows, classes, folds, seed)
+        sample = rows.take(places)
+        sample = Rows.of(standard.apply(sample.features()), sample.labels, sample.units)
+        divided = [fold for repeat in range(repeats) for fold in folds_of(sample, folds, seed + repeat)]
+        fractions = _large_enough(shares, len(sample), len(divided) // repeats, classes)
+        parts = [(part, held) for number, (fitted, held) in enumerate(divided)
+                 for part in _nested(sample, fitted, fractions, seed + number)]  # fmt: skip
+        validation = CrossValidation.of(sample, parts, standard, standardize, class_weight, classes)
+        solutions = validation.solutions(strength)
+        accuracies = validation.scores(solutions)[:, 3].reshape(len(divided), len(fractions)).T
+        whole = solutions[len(fractions) - 1 :: len(fractions)]
+        probabilities = _unseen(rows, standard, sample, divided, whole)
+    counts = np.array([len(part) for part, _ in parts]).reshape(len(divided), len(fractions))
+    return Resampled(
+        probabilities,
+        accuracies,
+        tuple(int(size) for size in counts.mean(axis=0).round()),
+        float(np.mean([len(held) for _, held in divided])) / len(sample),
+        len(sample),
+    )
+
+
+def _large_enough(shares: Sequence[float], count: int, folds: int, classes: int) -> list[float]:
+    """The shares that leave a few rows of each class, and all of them."""
+    return [share for share in shares if share == 1 or share * count * (1 - 1 / folds) >= _FEW * classes]
+
+
+def _nested(
+    rows: Rows, fitted: "NDArray[np.int64]", shares: Sequence[float], seed: int
+) -> "list[NDArray[np.int64]]":  # fmt: skip
+    """Parts of ``fitted``, each within the next: whole units, every class in about its share and never without one."""
+    units, first, unit = np.unique(rows.units[fitted], return_index=True, return_inverse=True)
+    random = np.random.default_rng(seed)
+    order = random.permutation(len(units))
+    labels = rows.labels[fitted][first][order]
+    turn = np.empty(len(units))
+    for label in np.unique(labels):
+        members = labels == label
+        turn[members] = (np.arange(members.sum()) - random.random() * (np.arange(members.sum()) > 0)) / members.sum()
+    order = order[np.argsort(turn, kind="stable")]
+    rows_until = np.cumsum(np.bincount(unit)[order])
+    parts = []
+    for share in shares:
+        enough = int(np.searchsorted(rows_until, share * len(fitted) - 0.5)) + 1
+        parts.append(fitted[np.isin(unit, order[:enough])])
+    return parts
+
+
+def _unseen(
+    rows: Rows, standard: Standard, sample: Rows, folds: Folds, solutions: Sequence[Solution]
+) -> "NDArray[np.float64]":  # fmt: skip
+    """[N, L]: the mean of the heads of those folds that fitted nothing of a row's unit."""
+    heads = [standard.fold(one.weights[:, 0], one.bias[0].astype(np.float64)) for one in solutions]
+    units, unit = np.unique(rows.units, return_inverse=True)
+    seen = np.stack([np.isin(units, sample.units[fitted])[unit] for fitted, _ in folds])  # [J, N]
+    blocks = []
+    for place, features in rows.blocks():
+        weights = ~seen[:, place]  # [J, n]
+        total = sum(w[:, None] * head.probabilities(features) for w, head in zip(weights, heads, strict=True))
+        count = weights.sum(axis=0)[:, None]
+        blocks.append(np.where(count > 0, total / np.maximum(count, 1), np.nan))
+    return np.concatenate(blocks)

@@ -1,0 +1,83 @@
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from sklearn import metrics as reference
+
+from tlcli.evaluation.metrics import measure
+from tlcli.evaluation.uncertain import METRICS, metric_intervals, metrics_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def scored(n: int = 300, classes: int = 3, seed: int = 5) -> "tuple[NDArray[np.int64], NDArray[np.float64]]":
+    random = np.random.default_rng(seed)
+    labels = random.choice(classes, n, p=np.arange(1, classes + 1) / np.arange(1, classes + 1).sum())
+    odds = np.exp(random.normal(0, 1, (n, classes)).round(1) + 1.2 * np.eye(classes)[labels])  # rounded: with ties
+    return labels, odds / odds.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_of_the_pictures_themselves_it_measures_what_metrics_do(classes: int) -> None:
+    labels, probabilities = scored(classes=classes)
+    names = [str(number) for number in range(classes)]
+    expected = measure(labels, probabilities, names)
+    (found,) = metrics_of(labels, probabilities)(np.ones((1, len(labels))))
+    assert found == pytest.approx([expected[name] for name in METRICS])
+
+
+def test_pictures_drawn_several_times_count_as_often() -> None:
+    labels, probabilities = scored()
+    weights = np.random.default_rng(0).integers(0, 4, (5, 300)).astype(float)
+    found = metrics_of(labels, probabilities)(weights)
+    for row, counts in zip(found, weights.astype(int), strict=True):
+        expected = measure(np.repeat(labels, counts), np.repeat(probabilities, counts, axis=0), ["a", "b", "c"])
+        assert row[:3] == pytest.approx([expected[name] for name in METRICS[:3]])
+        assert row[3] == pytest.approx(expected["roc_auc"], abs=0.003)  # the area's placements are held
+
+
+def test_the_area_of_resamples_varies_as_the_area_itself_does() -> None:
+    labels, probabilities = scored(n=120, classes=2)
+    random = np.random.default_rng(1)
+    draws = [random.integers(0, 120, 120) for _ in range(400)]
+    exact = [reference.roc_auc_score(labels[d], probabilities[d, 1]) for d in draws]
+    weights = np.stack([np.bincount(d, minlength=120) for d in draws]).astype(float)
+    placed = metrics_of(labels, probabilities)(weights)[:, 3]
+    assert np.std(placed) == pytest.approx(np.std(exact), rel=0.03)
+    assert np.corrcoef(placed, exact)[0, 1] > 0.98
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_every_interval_holds_its_metric(classes: int) -> None:
+    labels, probabilities = scored(classes=classes)
+    measured = measure(labels, probabilities, [str(number) for number in range(classes)])
+    found = metric_intervals(labels, probabilities, np.arange(300))
+    assert tuple(found) == METRICS
+    for name, interval in found.items():
+        assert interval is not None
+        assert interval[0] < measured[name] < interval[1]
+    low, high = measured["accuracy_ci95"]
+    assert found["accuracy"] == pytest.approx((low, high), abs=0.01)
+
+
+def test_a_class_without_pictures_leaves_the_area_without_interval() -> None:
+    _, probabilities = scored(n=40)
+    found = metric_intervals(np.zeros(40, np.int64), probabilities, np.arange(40))
+    assert found["roc_auc"] is None
+    assert found["balanced_accuracy"] == found["accuracy"]
+
+
+def test_a_class_of_one_picture_is_no_trouble() -> None:
+    labels, probabilities = scored(n=40)
+    labels[:] = labels % 2
+    labels[0] = 2
+    found = metric_intervals(labels, probabilities, np.arange(40))
+    assert all(interval is not None and interval[0] <= interval[1] for interval in found.values())
+
+
+def test_perfect_answers_have_intervals_without_warnings() -> None:
+    labels = np.arange(40) % 2
+    found = metric_intervals(labels, np.eye(2)[labels], np.arange(40))
+    assert found["roc_auc"] == (1, 1)
+    assert found["log_loss"] == pytest.approx((0, 0), abs=1e-12)
