@@ -1,0 +1,73 @@
+"""Two classifiers on the same pictures: how far apart they are, and whether that may be chance.
+
+Counted are pictures that both name rightly, only a, only b, neither.
+"""
+
+from dataclasses import dataclass
+from math import sqrt
+
+from scipy.stats import binomtest
+
+from tlcli.evaluation.intervals import wilson
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """Accuracy of b less that of a, as shares."""
+
+    difference: float
+    low: float
+    """95 % interval."""
+    high: float
+    p: float
+    """How often two equally good ones would differ by as much or more (two-sided)."""
+
+    @property
+    def evident(self) -> bool:
+        """Whether one is better beyond chance: by the test, and, as the two may part at the border, by the interval."""
+        return self.p < 0.05 and not self.low <= 0 <= self.high
+
+
+def paired_difference(both: int, only_a: int, only_b: int, neither: int) -> PairedDifference:
+    """McNemar's exact test (McNemar 1947), and the paired score interval (Newcombe 1998, Statistics in Medicine 17,
+    2635-2650, method 10): each accuracy's Wilson interval, joined by the correlation of the two, which is corrected for
+    continuity where it is positive.
+
+    Args:
+        both: pictures that a and b name rightly.
+        only_a: that a alone does.
+        only_b: that b alone does.
+        neither: that none does.
+
+    Raises:
+        ValueError: there are no pictures, or a count is negative.
+    """
+    n = both + only_a + only_b + neither
+    if n < 1 or min(both, only_a, only_b, neither) < 0:
+        raise ValueError(f"counts must be 0 or more, and not all 0; received: {(both, only_a, only_b, neither)}")
+    right_a, right_b = both + only_a, both + only_b
+    share_a, share_b = right_a / n, right_b / n
+    (low_a, high_a), (low_b, high_b) = wilson(right_a, n), wilson(right_b, n)
+    phi = _correlation(both, only_a, only_b, neither)
+    down = _joined(share_b - low_b, high_a - share_a, phi)
+    up = _joined(high_b - share_b, share_a - low_a, phi)
+    difference = (only_b - only_a) / n
+    parted = only_a + only_b
+    p = float(binomtest(only_b, parted).pvalue) if parted else 1.0
+    return PairedDifference(difference, difference - down, difference + up, p)
+
+
+def _correlation(both: int, only_a: int, only_b: int, neither: int) -> float:
+    """Newcombe's phi; 0 where one of the two is always right or always wrong."""
+    sides = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
+    if not sides:
+        return 0.0
+    excess = float(both * neither - only_a * only_b)
+    if excess > 0:
+        excess = max(excess - (both + only_a + only_b + neither) / 2, 0.0)
+    return excess / sqrt(sides)
+
+
+def _joined(one: float, other: float, phi: float) -> float:
+    """Half the interval of a difference, from halves of the intervals of its two sides."""
+    return sqrt(max(one**2 - 2 * phi * one * other + other**2, 0.0))
