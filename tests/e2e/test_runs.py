@@ -52,7 +52,6 @@ def test_runs_are_listed_and_compared(tlcli: Tlcli, trained: list[Path]) -> None
 
 
 def test_other_splits_are_compared_on_what_is_common_and_fair(tlcli: Tlcli, trained: list[Path]) -> None:
-    common_seeds = []
     for seed in range(1, 4):
         done = tlcli("train", "--config", "shapes.yaml", "--json", "--set", f"dataset.split.seed={seed}")
         assert done.code == 0, done.err
@@ -64,12 +63,10 @@ def test_other_splits_are_compared_on_what_is_common_and_fair(tlcli: Tlcli, trai
             assert compared.code == 3
             assert "0 are the same" in compared.err
             continue
-        common_seeds.append(seed)
         found = compared.json()
         assert found["pictures"] == len(common)
         assert found["a"]["not_common"] == found["b"]["not_common"] == 6 - len(common)
         assert not found["same_data"]
-    assert common_seeds or len(trained) == 2
 
 
 def test_the_printed_list_and_comparison_fit_the_screen(tlcli: Tlcli, trained: list[Path]) -> None:
