@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tlcli.errors import ModelError, ResourceError, UsageError
-from tlcli.runs import final_name, find_run, new_run, read_json, write_csv, write_json
+from tlcli.runs import final_name, find_run, named_run, new_run, read_json, run_name, write_csv, write_json
 
 
 def finished(runs_dir: Path, config_name: str = "cats") -> Path:
@@ -249,3 +249,55 @@ def test_file_names_that_are_no_utf8_are_written_with_their_bytes_escaped(tmp_pa
         assert (tmp_path / "t.csv").read_text(encoding="utf-8") == "path\ncaf\\udce9.png\n"
         assert json.loads((tmp_path / "t.json").read_text(encoding="utf-8"))["path"] == name
     assert read_json(tmp_path / "t.json") == {"path": name}
+
+
+# named_run
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> list[Path]:
+    """Runs, the newest first."""
+    names = ["dogs/20260103T000000Z-94e2", "cats/20260102T000000Z-94e2", "cats/20260101T000000Z-0a1b"]
+    return [made(tmp_path / "runs", name) for name in names]
+
+
+def test_runs_are_found_by_folder_name_end_and_age(tmp_path: Path, three: list[Path]) -> None:
+    dogs, cats, oldest = three
+    runs_dir = tmp_path / "runs"
+    for given, expected in (
+        (str(cats), cats),
+        ("cats/20260102T000000Z-94e2", cats),
+        ("0a1b", oldest),
+        ("20260102T000000Z-94e2", cats),
+        ("latest", dogs),
+        ("latest~0", dogs),
+        ("latest~2", oldest),
+        ("cats/latest", cats),
+        ("cats/latest~1", oldest),
+    ):
+        assert named_run(runs_dir, given) == expected, given
+
+
+def test_a_name_that_is_the_end_of_another_means_itself(tmp_path: Path) -> None:
+    made(tmp_path, "cats/20260101T000000Z-ffff")
+    short = made(tmp_path, "ts/20260101T000000Z-ffff")
+    made(tmp_path, "nots/20260101T000000Z-ffff")
+    assert named_run(tmp_path, "ts/20260101T000000Z-ffff") == short
+
+
+def test_an_end_that_several_runs_have_is_refused_with_their_names(tmp_path: Path, three: list[Path]) -> None:
+    message = "'94e2' fits 2 runs: dogs/20260103T000000Z-94e2, cats/20260102T000000Z-94e2; give more of it"
+    with pytest.raises(UsageError, match=message):
+        named_run(tmp_path / "runs", "94e2")
+
+
+@pytest.mark.parametrize("given", ["ffff", "", "latest~3", "birds/latest", "a\0b", "x" * 5000, "~nobody-here/x"])
+def test_a_run_that_is_not_there_is_told(tmp_path: Path, three: list[Path], given: str) -> None:
+    with pytest.raises(ModelError, match="see: tlcli runs"):
+        named_run(tmp_path / "runs", given)
+
+
+def test_run_name_is_what_named_run_takes(tmp_path: Path, three: list[Path]) -> None:
+    for run in three:
+        assert named_run(tmp_path / "runs", run_name(tmp_path / "runs", run)) == run
+    assert run_name(tmp_path / "runs", tmp_path) == str(tmp_path)

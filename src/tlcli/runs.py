@@ -4,6 +4,7 @@ import csv
 import glob
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -80,15 +81,74 @@ def find_run(runs_dir: Path, config: str | None = None, run: Path | None = None)
         if not (run / "run.json").is_file():
             raise ModelError(f"{run} is not a run folder (it has no run.json); runs lie in {runs_dir}/NAME/.")
         return run.resolve()
-    config_name = Path(config).stem if config else None
-    pattern = f"{glob.escape(config_name) if config_name else '*'}/*/run.json"
-    complete = [path.parent for path in runs_dir.glob(pattern) if not path.parent.is_symlink()]
-    complete = [path for path in complete if not path.name.endswith(".partial")]
+    complete = finished_runs(runs_dir, config)
     if not complete:
-        which = f" of '{config_name}'" if config_name else ""
+        which = f" of '{Path(config).stem}'" if config else ""
         option = f" --config {config}" if config else ""
         raise ModelError(f"There is no finished run{which} in {runs_dir} yet; run: tlcli train{option}")
-    return max(complete, key=lambda path: (path.name.split("-")[0], (path / "run.json").stat().st_mtime_ns)).resolve()
+    return complete[0].resolve()
+
+
+def finished_runs(runs_dir: Path, config: str | None = None) -> list[Path]:
+    """Complete runs (of a config, where named by its name or path), the newest first."""
+    pattern = f"{glob.escape(Path(config).stem) if config else '*'}/*/run.json"
+    folders = [path.parent for path in runs_dir.glob(pattern) if not path.parent.is_symlink()]
+    return sorted((path for path in folders if not path.name.endswith(".partial")), key=age, reverse=True)
+
+
+def age(run: Path) -> tuple[str, int]:
+    """What runs are ordered by: the time of their start; within a second, when they were written."""
+    try:
+        written = (run / "run.json").stat().st_mtime_ns
+    except OSError:
+        written = 0
+    return run.name.split("-")[0], written
+
+
+_LATEST_BUT = re.compile(rf"(?:(?P<config>[^~]+)/)?{_LATEST}(?:~(?P<back>[0-9]{{1,9}}))?")
+
+
+def named_run(runs_dir: Path, given: str) -> Path:
+    """The run that somebody means.
+
+    Args:
+        runs_dir: where runs lie.
+        given: a run's folder, ``NAME/TIME-xxxx`` below ``runs_dir``, the end of that if no other run has it,
+            ``latest``, or ``latest~2`` for the second before it; ``NAME/latest`` is the latest of a config.
+
+    Raises:
+        ModelError: there is no such run.
+        UsageError: several end so.
+    """
+    with suppress(OSError, ValueError, RuntimeError):  # a name of 5,000 letters, a NUL, ~ of a stranger
+        if (Path(given).expanduser() / "run.json").is_file():
+            return Path(given).expanduser().resolve()
+    if counted := _LATEST_BUT.fullmatch(given):
+        config, back = counted["config"], int(counted["back"] or 0)
+        complete = finished_runs(runs_dir, config)
+        if back < len(complete):
+            return complete[back].resolve()
+        raise ModelError(f"'{given}' is before the first of the {len(complete)} runs in {runs_dir}; see: tlcli runs")
+    found = [path for path in finished_runs(runs_dir) if given and run_name(runs_dir, path).endswith(given)]
+    exact = [path for path in found if run_name(runs_dir, path) == given]
+    if len(exact or found) == 1:
+        return (exact or found)[0].resolve()
+    if found:
+        names = ", ".join(run_name(runs_dir, path) for path in found[:5])
+        raise UsageError(
+            f"'{given}' fits {len(found)} runs: {names}{' ...' if len(found) > 5 else ''}; give more of it."
+        )
+    raise ModelError(
+        f"There is no run '{given:.100}' in {runs_dir}; give its folder, NAME/TIME-xxxx, the end of that, latest or "
+        "latest~1 (see: tlcli runs)."
+    )
+
+
+def run_name(runs_dir: Path, run: Path) -> str:
+    """``NAME/TIME-xxxx`` for a run below ``runs_dir``, else its path."""
+    run = run.resolve()
+    root = runs_dir.resolve()
+    return run.relative_to(root).as_posix() if run.is_relative_to(root) else str(run)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -110,7 +170,9 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path} cannot be read ({error}); train again.") from error
+        raise ModelError(
+            f"{path} cannot be read ({getattr(error, 'strerror', None) or error}); train again."
+        ) from error
     if not isinstance(value, dict):
         raise ModelError(f"{path} is not what a run holds; train again.")
     return value

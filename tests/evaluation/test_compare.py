@@ -1,69 +1,102 @@
+"""The paired difference, held against published examples, closed forms and simulation."""
+
+from math import comb
+
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import multinomial
 
-from tlcli.evaluation.compare import newcombe, paired_difference
+from tlcli.evaluation.compare import PairedDifference, paired_difference
+from tlcli.evaluation.intervals import wilson
 
 
 @pytest.mark.parametrize(
-    ("both", "only_a", "only_b", "n", "low", "high"),
+    ("both", "only_a", "only_b", "neither", "interval", "digits"),
     [
-        # Newcombe 1998, Statistics in Medicine 17:2635, table III, method 10
-        (36, 12, 2, 50, 0.0569, 0.3404),
-        # nobody errs: two Wilson intervals of 30 of 30, 0.1135 wide, at a right angle for want of a correlation
-        (30, 0, 0, 30, -0.1135, 0.1135),
-        # A alone is right, always: as wide as the two Wilson intervals at a right angle
-        (0, 30, 0, 30, 1 - 0.1135 * 2**0.5, 1.0),
+        # First classification less the second; a is the second here.
+        (59, 16, 6, 80, (-0.1186, -0.0046), 4),  # Fagerland, Lydersen, Laake 2014, Cavo et al.: 59, 6, 16, 80
+        (1, 7, 1, 12, (-0.507, -0.026), 3),  # the same, Bentur et al.: 1, 1, 7, 12
+        (14, 0, 5, 22, (0.011, 0.226), 3),  # Altman et al., Statistics with Confidence, 2nd ed., table 6.2
     ],
 )
-def test_the_interval_is_the_published_one(
-    both: int, only_a: int, only_b: int, n: int, low: float, high: float
+def test_intervals_of_published_examples(
+    both: int, only_a: int, only_b: int, neither: int, interval: tuple[float, float], digits: int
 ) -> None:
-    assert newcombe(both, only_a, only_b, n) == pytest.approx((low, high), abs=6e-5)
+    found = paired_difference(both, only_a, only_b, neither)
+    assert (round(found.low, digits), round(found.high, digits)) == interval
+    assert found.difference == pytest.approx((only_b - only_a) / (both + only_a + only_b + neither))
 
 
-def test_to_change_a_and_b_changes_the_sign() -> None:
-    one, other = newcombe(40, 9, 3, 60), newcombe(40, 3, 9, 60)
-    assert one == pytest.approx((-other[1], -other[0]))
+def test_the_test_of_a_published_example() -> None:
+    found = paired_difference(20, 12, 2, 16)  # Armitage and Berry 1994, p. 127: P = 0.0129
+    assert round(found.p, 4) == 0.0129
+    assert found.evident
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_the_interval_holds_the_difference_and_stays_within_1(seed: int) -> None:
-    cells = np.random.default_rng(seed).multinomial(25, np.random.default_rng(seed).dirichlet([1, 1, 1, 1]))
-    both, only_a, only_b = (int(cell) for cell in cells[:3])
-    low, high = newcombe(both, only_a, only_b, 25)
-    assert -1 <= low <= (only_a - only_b) / 25 <= high <= 1
+@pytest.mark.parametrize(("only_a", "only_b"), [(0, 0), (0, 1), (3, 3), (1, 6), (12, 2), (40, 65)])
+def test_p_is_the_binomial_sum_over_pictures_that_one_alone_names_rightly(only_a: int, only_b: int) -> None:
+    parted = only_a + only_b
+    tail = sum(comb(parted, k) for k in range(min(only_a, only_b) + 1)) / 2**parted
+    assert paired_difference(50, only_a, only_b, 10).p == pytest.approx(min(1.0, 2 * tail))
 
 
-def answers(both: int, only_a: int, only_b: int, neither: int) -> "tuple[np.ndarray, np.ndarray]":
-    cells = np.repeat([0, 1, 2, 3], [both, only_a, only_b, neither])
-    return cells <= 1, (cells == 0) | (cells == 2)
+@pytest.mark.parametrize("counts", [(30, 4, 9, 7), (0, 5, 2, 0), (10, 0, 0, 0), (0, 0, 0, 3), (400, 20, 41, 64)])
+def test_changing_sides_changes_the_sign_and_nothing_else(counts: tuple[int, int, int, int]) -> None:
+    both, only_a, only_b, neither = counts
+    found, turned = paired_difference(*counts), paired_difference(both, only_b, only_a, neither)
+    assert turned == PairedDifference(
+        pytest.approx(-found.difference), pytest.approx(-found.high), pytest.approx(-found.low), pytest.approx(found.p)
+    )
+    assert -1 <= found.low <= found.difference <= found.high <= 1
 
 
-def test_single_pictures_get_the_exact_test_of_mcnemar() -> None:
-    found = paired_difference(*answers(36, 12, 2, 0))
-    assert (found.only_a, found.only_b, found.n) == (12, 2, 50)
-    assert found.difference == pytest.approx(0.2)
-    assert (found.low, found.high) == newcombe(36, 12, 2, 50)
-    assert found.p_value == pytest.approx(binomtest(2, 14).pvalue)
-
-
-def test_equal_answers_differ_by_nothing_for_sure() -> None:
-    found = paired_difference(*answers(20, 0, 0, 5))
-    assert (found.difference, found.p_value) == (0, 1)
+def test_without_a_picture_that_parts_them_there_is_no_evidence_and_still_a_width() -> None:
+    found = paired_difference(480, 0, 0, 45)
+    assert (found.difference, found.p, found.evident) == (0.0, 1.0, False)
     assert found.low < 0 < found.high
+    assert found.high < wilson(480, 525)[1] - wilson(480, 525)[0]  # narrower than of unpaired accuracies
 
 
-def test_units_of_one_picture_change_nothing() -> None:
-    right = answers(30, 8, 3, 4)
-    assert paired_difference(*right, np.arange(45)[::-1]) == paired_difference(*right)
+def test_one_that_is_always_right_has_no_correlation() -> None:
+    found = paired_difference(40, 0, 10, 0)
+    low, high = wilson(40, 50)
+    assert found.low == pytest.approx(0.2 - ((1 - wilson(50, 50)[0]) ** 2 + (high - 0.8) ** 2) ** 0.5)
+    assert found.high == pytest.approx(0.2 + (0.8 - low))
 
 
-def test_copies_make_nothing_surer() -> None:
-    a, b = answers(60, 14, 4, 22)
-    alone = paired_difference(a, b)
-    copies = paired_difference(np.repeat(a, 4), np.repeat(b, 4), np.repeat(np.arange(100), 4))
-    assert copies.difference == alone.difference
-    assert (copies.low, copies.high) == pytest.approx((alone.low, alone.high), abs=0.02)
-    assert copies.p_value == pytest.approx(alone.p_value, abs=0.015)
-    assert copies.n == 400
+def test_evidence_needs_both_the_test_and_the_interval() -> None:
+    assert paired_difference(400, 20, 41, 64).evident
+    assert not paired_difference(400, 20, 25, 80).evident
+    assert not PairedDifference(0.02, 0.001, 0.04, 0.06).evident
+    assert not PairedDifference(0.02, -0.001, 0.04, 0.04).evident
+
+
+@pytest.mark.parametrize("shares", [(0.7, 0.08, 0.08, 0.14), (0.6, 0.05, 0.15, 0.2), (0.5, 0.15, 0.05, 0.3)])
+def test_the_interval_holds_the_truth_as_often_as_it_says(shares: tuple[float, ...]) -> None:
+    """Exactly: the probability of all tables of 24 pictures whose interval holds the true difference."""
+    n = 24
+    tables = [
+        (both, only_a, only_b, n - both - only_a - only_b)
+        for only_a in range(n + 1)
+        for only_b in range(n + 1 - only_a)
+        for both in range(n + 1 - only_a - only_b)
+    ]
+    weights = multinomial.pmf(tables, n, shares)
+    common = np.flatnonzero(weights > 1e-4)
+    found = [paired_difference(*tables[number]) for number in common]
+    holds = [one.low <= shares[2] - shares[1] <= one.high for one in found]
+    assert weights[common].sum() > 0.95
+    assert 0.93 < np.average(holds, weights=weights[common]) < 0.99
+
+
+def test_equal_ones_are_seldom_told_apart() -> None:
+    random = np.random.default_rng(0)
+    tables = random.multinomial(300, (0.8, 0.05, 0.05, 0.1), 200)
+    told = sum(paired_difference(*map(int, table)).evident for table in tables)
+    assert told / len(tables) < 0.05
+
+
+@pytest.mark.parametrize("counts", [(0, 0, 0, 0), (3, -1, 2, 5)])
+def test_counts_that_are_none_are_refused(counts: tuple[int, int, int, int]) -> None:
+    with pytest.raises(ValueError, match="received"):
+        paired_difference(*counts)

@@ -78,3 +78,19 @@ def test_a_folded_head_on_plain_features_equals_the_fitted_one_on_standardised_f
     assert folded.weights.dtype == folded.bias.dtype == np.float32
     assert folded.weights.shape == (5, units)
     assert folded.probabilities(FEATURES) == pytest.approx(on_standardised, abs=1e-5)
+
+
+def test_a_part_reads_its_own_rows_when_asked_and_not_before() -> None:
+    read: list[int] = []
+    features = np.arange(20, dtype=np.float32).reshape(10, 2)
+
+    def reading(places: "np.typing.NDArray[np.int64]") -> "np.typing.NDArray[np.float32]":
+        read.extend(places.tolist())
+        return features[places]
+
+    rows = Rows(np.arange(10), np.arange(10) // 2, 2, reading)
+    part = rows.part(np.array([7, 2, 5]))
+    assert (part.labels.tolist(), part.units.tolist(), part.width) == ([7, 2, 5], [3, 1, 2], 2)
+    assert read == []
+    assert part.part(np.array([2, 0])).features().tolist() == [[10, 11], [14, 15]]
+    assert read == [5, 7]

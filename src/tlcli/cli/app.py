@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import tlcli
-from tlcli.cli import config, evaluate, fetch, predict, render, train
+from tlcli.cli import config, evaluate, fetch, predict, render, runs, train
 from tlcli.errors import ResourceError, TlcliError
 from tlcli.threads import use_threads
 
@@ -46,6 +46,7 @@ app.command("fetch")(fetch.fetch)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
+app.add_typer(runs.app, name="runs")
 app.add_typer(config.app, name="config")
 
 

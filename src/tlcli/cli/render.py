@@ -107,9 +107,15 @@ class Screen:
 
     def table(self, table: Table) -> None:
         """A table; wider than the screen where it must be, as a number with its end cut off is another number."""
-        needed = self._out.measure(table, options=self._out.options.update(width=10_000)).maximum
-        wide = _console(width=needed, stderr=self._as_json, quiet=self._quiet)
-        (self._out if needed <= self._out.width else wide).print(table)
+        wide = _console(width=self._needed(table), stderr=self._as_json, quiet=self._quiet)
+        (self._out if self.fits(table) else wide).print(table)
+
+    def fits(self, table: Table) -> bool:
+        """Whether the screen is wide enough for it."""
+        return self._needed(table) <= self._out.width
+
+    def _needed(self, table: Table) -> int:
+        return self._out.measure(table, options=self._out.options.update(width=10_000)).maximum
 
     def document(self, value: Any) -> None:
         """The one JSON document, where it was asked for."""

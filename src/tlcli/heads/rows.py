@@ -46,6 +46,15 @@ class Rows:
         """Some of the rows, their features in memory."""
         return Rows.of(self.read(places), self.labels[places], self.units[places])
 
+    def part(self, places: "NDArray[np.int64]") -> "Rows":
+        """Some of the rows, read when they are asked for."""
+        return replace(
+            self,
+            labels=self.labels[places],
+            units=self.units[places],
+            read=lambda numbers: self.read(places[numbers]),
+        )
+
     def blocks(self) -> "Iterator[tuple[slice, NDArray[np.float32]]]":
         """All rows in order: where they stand, and their features [n, D]."""
         for start in range(0, len(self), BLOCK_ROWS):

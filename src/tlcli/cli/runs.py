@@ -1,0 +1,143 @@
+"""tlcli runs: what was trained, and whether one run is better than another."""
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from tlcli.cli import runs_compare
+from tlcli.cli.options import RUNS_DIR, ConfigOption, DebugOption, JsonOption, QuietOption, RunsDirOption, again
+from tlcli.cli.render import Screen, plain_table
+from tlcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tlcli.workflows.list_runs import Listed, Measured, RunSummary
+
+app = typer.Typer()
+app.command("compare")(runs_compare.compare)
+
+
+@app.callback(invoke_without_command=True)
+def list_(
+    context: typer.Context,
+    config: ConfigOption = None,
+    runs_dir: RunsDirOption = RUNS_DIR,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,  # noqa: ARG001 - read by main()
+) -> None:
+    """List the runs, the newest first, with their accuracies.
+
+    With --config those of one config. compare tells whether one run is better than another.
+    """
+    if context.invoked_subcommand is not None:
+        _refuse_options(context)
+        return
+    from tlcli.workflows.list_runs import list_runs  # noqa: PLC0415 - keeps --help fast
+
+    screen = Screen(as_json, quiet)
+    listed = list_runs(runs_dir, config)
+    if listed.runs:
+        table = runs_table(listed.runs)
+        if screen.fits(table):
+            screen.table(table)
+        else:
+            for line in _blocks(listed.runs):
+                screen.line(line)
+    else:
+        screen.line(f"There is no finished run{f' of {config}' if config else ''} in {runs_dir} yet.")
+    for name, reason in listed.broken.items():
+        screen.line(f"Broken: {name}: {reason}")
+    screen.next_command(
+        "tlcli",
+        *_next(listed),
+        *again("--runs-dir", runs_dir, RUNS_DIR),
+        *([] if listed.runs else again("--config", config)),
+    )
+    screen.document(_listed_document(listed))
+
+
+def _next(listed: "Listed") -> list[str]:
+    """To compare the newest run that was evaluated with the one before it of the same config, where there are two."""
+    if not listed.runs:
+        return ["train"]
+    measured = [run for run in listed.runs if run.test]
+    alike = [run.name for run in measured if run.path.parent == measured[0].path.parent]
+    if len(alike) > 1:
+        return ["runs", "compare", alike[1], alike[0]]
+    if len(measured) < len(listed.runs):
+        return ["evaluate", "--run", next(str(run.path) for run in listed.runs if not run.test)]
+    return ["predict", "PICTURE"]
+
+
+def _refuse_options(context: typer.Context) -> None:
+    """Options before compare would be passed over in silence."""
+    for name in context.params:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise UsageError("Options of compare stand behind it: tlcli runs compare A B --runs-dir DIR")
+
+
+def runs_table(listed: "Sequence[RunSummary]") -> Table:
+    """Two lines a run, so that it fits 100 columns."""
+    table = plain_table(
+        "run\nstarted", "backbone\nprecision, head", "validation", "test\n95 % interval", "pictures\nseconds"
+    )
+    table.columns[1].justify = "left"
+    for run in listed:
+        table.add_row(
+            escape(f"{run.name}\n{_started(run)}"),
+            f"{run.backbone}\n{run.precision}, {run.fit}",
+            f"{run.validation.accuracy:.4f}",
+            f"{run.test.accuracy:.4f}\n{_interval(run.test)}" if run.test else "-",
+            f"{sum(run.pictures.values()):,}\n{run.seconds:,.1f}",
+        )
+    return table
+
+
+def _blocks(listed: "Sequence[RunSummary]") -> list[str]:
+    """What the table says, for narrow screens: some lines a run."""
+    lines = []
+    for run in listed:
+        test = f"test {run.test.accuracy:.4f} ({_interval(run.test)})" if run.test else "test not measured"
+        lines += [
+            run.name,
+            f"  {_started(run)}",
+            f"  {run.backbone} {run.precision}, {run.fit}",
+            f"  validation {run.validation.accuracy:.4f}",
+            f"  {test}",
+            f"  {sum(run.pictures.values()):,} pictures, {run.seconds:,.1f} s",
+        ]
+    return lines
+
+
+def _started(run: "RunSummary") -> str:
+    return f"{run.started:%Y-%m-%d %H:%M} UTC" if run.started else "-"
+
+
+def _interval(measured: "Measured") -> str:
+    return "{:.4f} - {:.4f}".format(*measured.accuracy_ci95)
+
+
+def _listed_document(listed: "Listed") -> dict[str, Any]:
+    return {
+        "runs": [
+            {
+                "run": run.name,
+                "path": str(run.path),
+                "started": run.started.isoformat() if run.started else None,
+                "backbone": run.backbone,
+                "precision": run.precision,
+                "fit": run.fit,
+                "validation": run.validation.model_dump(mode="json"),
+                "test": run.test.model_dump(mode="json") if run.test else None,
+                "pictures": run.pictures,
+                "seconds": run.seconds,
+            }
+            for run in listed.runs
+        ],
+        "broken": [{"run": name, "reason": reason} for name, reason in listed.broken.items()],
+    }

@@ -1,0 +1,238 @@
+"""tlcli runs and tlcli runs compare: what they print of runs written by hand, on wide and on narrow screens."""
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.workflows.run_folders import made_run, rows
+
+from tlcli.cli.app import main
+
+Run = Callable[..., tuple[int, str, str]]
+FIRST, SECOND = "cats/20260101T101500Z-94e2", "cats/20260102T101500Z-0a1b"
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """``tlcli ARGUMENTS`` in this process, in an empty folder, on 100 columns: exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def command(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["tlcli", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, printed.out, printed.err
+
+    return command
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> None:
+    """An older run that is right on 80 of 100, and a newer one on 92 of them."""
+    names = [f"{number:03}" for number in range(100)]
+    for name, right, weight in ((FIRST, 80, "none"), (SECOND, 92, "balanced")):
+        test = rows(names[:right], names[right:])
+        config = f"head:\n  class_weight: {weight}\n"
+        made_run(tmp_path / "runs", name, {"validation": rows("vw", "xy"), "test": test}, config=config)
+
+
+def test_the_list_has_two_lines_a_run_and_fits_100_columns(run: Run, two: None) -> None:
+    code, out, err = run("runs")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert [re.split(r" *│ *", line) for line in lines[3:7]] == [
+        [SECOND, "densenet201", "0.5000", "0.9200", "104"],
+        ["2026-01-02 10:15 UTC", "bf16, convex", "", "0.4600 - 0.9600", "1.8"],
+        [FIRST, "densenet201", "0.5000", "0.8000", "104"],
+        ["2026-01-01 10:15 UTC", "bf16, convex", "", "0.4000 - 0.9000", "1.8"],
+    ]
+    assert max(map(len, lines[:7])) <= 100
+    assert lines[7:] == [f"Next: tlcli runs compare {FIRST} {SECOND}"]
+
+
+def test_the_longest_names_fit_100_columns(run: Run, tmp_path: Path) -> None:
+    folder = made_run(
+        tmp_path / "runs", "alien_predator/20260101T101500Z-94e2", {"validation": rows("a" * 9), "test": rows("b")}
+    )
+    record = json.loads((folder / "run.json").read_text())
+    record["backbone"]["name"] = "efficientnet_lite0"
+    record["head"]["fit"] = "minibatch"
+    record["pictures"] = {"train": {"cat": 1234567}}
+    (folder / "run.json").write_text(json.dumps(record))
+    assert max(map(len, run("runs")[1].splitlines())) <= 100
+
+
+def test_on_a_narrow_screen_every_run_is_a_block(run: Run, two: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = run("runs")[1].splitlines()
+    assert lines[:6] == [
+        SECOND,
+        "  2026-01-02 10:15 UTC",
+        "  densenet201 bf16, convex",
+        "  validation 0.5000",
+        "  test 0.9200 (0.4600 - 0.9600)",
+        "  104 pictures, 1.8 s",
+    ]
+    assert max(map(len, lines[:12])) <= 40
+
+
+def test_list_json_is_one_document_with_everything(run: Run, two: None, tmp_path: Path) -> None:
+    (tmp_path / "runs" / FIRST / "metrics.json").unlink()
+    code, out, err = run("runs", "--json")
+    assert code == 0
+    assert SECOND in err
+    found = json.loads(out)
+    assert [one["run"] for one in found["runs"]] == [SECOND]
+    assert found["runs"][0] == {
+        "run": SECOND,
+        "path": str(tmp_path / "runs" / SECOND),
+        "started": "2026-01-02T10:15:00+00:00",
+        "backbone": "densenet201",
+        "precision": "bf16",
+        "fit": "convex",
+        "validation": {"n": 4, "accuracy": 0.5, "accuracy_ci95": [0.25, 0.75]},
+        "test": {"n": 100, "accuracy": 0.92, "accuracy_ci95": [0.46, 0.96]},
+        "pictures": {"validation": 4, "test": 100},
+        "seconds": 1.75,
+    }
+    assert [one["run"] for one in found["broken"]] == [FIRST]
+    assert "metrics.json cannot be read (No such file or directory)" in found["broken"][0]["reason"]
+
+
+def test_broken_runs_are_named_below_the_others(run: Run, two: None, tmp_path: Path) -> None:
+    (tmp_path / "runs" / FIRST / "run.json").write_text("{")
+    code, out, _ = run("runs")
+    assert code == 0
+    assert f"Broken: {FIRST}: runs/{FIRST}/run.json cannot be read" in out
+    assert SECOND in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "following"),
+    [([], "tlcli train"), (["--config", "cats"], "tlcli train --config cats"), (["--runs-dir", "x"], "--runs-dir x")],
+)
+def test_no_runs_are_no_error(run: Run, arguments: list[str], following: str) -> None:
+    code, out, err = run("runs", *arguments)
+    assert (code, err) == (0, "")
+    assert "There is no finished run" in out
+    assert following in out.splitlines()[-1]
+
+
+def test_what_to_run_next_after_the_list(run: Run, tmp_path: Path) -> None:
+    made_run(tmp_path / "runs", FIRST, {"validation": rows("a"), "test": rows("b")})
+    assert run("runs")[1].splitlines()[-1] == "Next: tlcli predict PICTURE"
+    made_run(tmp_path / "runs", SECOND, {"validation": rows("a")})
+    assert run("runs")[1].splitlines()[-1] == f"Next: tlcli evaluate --run {tmp_path / 'runs' / SECOND}"
+    assert run("runs", "--config", "dogs")[1].splitlines()[-1] == "Next: tlcli train --config dogs"
+
+
+# compare
+
+
+def test_compare_says_which_is_better_by_how_much(run: Run, two: None) -> None:
+    code, out, err = run("runs", "compare", "94e2", "latest")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[:2] == [f"A: {FIRST}", f"B: {SECOND}"]
+    cells = [re.split(r" *│ *", line) for line in lines if "│" in line]
+    assert [[cell.strip() for cell in row] for row in cells] == [
+        ["by A", "80", "0.8000"],
+        ["by B", "92", "0.9200"],
+        ["by both", "80", "0.8000"],
+        ["by A alone", "0", "0.0000"],
+        ["by B alone", "12", "0.1200"],
+        ["by neither", "8", "0.0800"],
+        ["of", "100", ""],
+    ]
+    assert "Only A is right:" not in lines
+    place = lines.index("Only B is right:")
+    assert lines[place + 1] == "  080: cat, not dog"
+    assert lines[place + 6] == "  and 7 more (--json lists them all)"
+    assert "  head.class_weight: none -> balanced" in lines
+    assert re.fullmatch(
+        r"B is better by 12\.0 points \(95 % interval \d\.\d to \d\d\.\d; McNemar's exact p = 0\.00049\)", lines[-1]
+    )
+
+
+def test_the_worse_one_is_not_called_better(run: Run, two: None) -> None:
+    last = run("runs", "compare", "latest", "latest~1")[1].splitlines()[-1]
+    assert last.startswith("A is better by 12.0 points (95 % interval 5.")
+
+
+def test_what_may_be_chance_is_called_no_evidence(run: Run, tmp_path: Path) -> None:
+    made_run(tmp_path / "runs", FIRST, {"test": rows("abcdefgh", "ij")})
+    made_run(tmp_path / "runs", SECOND, {"test": rows("abcdefghi", "j")})
+    code, out, _ = run("runs", "compare", FIRST, SECOND)
+    assert code == 0
+    assert out.splitlines()[-1].startswith("No evidence that one is better: B less A is +10.0 points (95 % interval -")
+
+
+def test_compare_json_has_every_figure(run: Run, two: None, tmp_path: Path) -> None:
+    code, out, _ = run("runs", "compare", "94e2", "0a1b", "--json")
+    found: dict[str, Any] = json.loads(out)
+    assert code == 0
+    assert (found["pictures"], found["both_right"], found["both_wrong"], found["better"]) == (100, 80, 8, "b")
+    assert found["a"] == {
+        "run": FIRST,
+        "path": str(tmp_path / "runs" / FIRST),
+        "accuracy": 0.8,
+        "evaluated": 100,
+        "not_common": 0,
+        "trained_on_by_other": 0,
+    }
+    assert found["only_a_right"] == []
+    assert [picture["path"] for picture in found["only_b_right"]] == [f"{number:03}" for number in range(80, 92)]
+    low, high = found["difference_ci95"]
+    assert low < found["difference"] < high
+    assert found["p"] == pytest.approx(2 / 2**12)
+    assert found["settings"] == {"head.class_weight": {"a": "none", "b": "balanced"}}
+    assert (found["same_data"], found["runs_on_these_test_pictures"]) == (True, 2)
+
+
+def test_pictures_that_are_not_common_are_told(run: Run, tmp_path: Path) -> None:
+    made_run(tmp_path / "runs", FIRST, {"train": rows(["b=copy"]), "test": rows("abcde")})
+    made_run(tmp_path / "runs", SECOND, {"train": rows("e"), "test": rows("abcd")}, digest="other")
+    lines = run("runs", "compare", FIRST, SECOND)[1].splitlines()
+    told = "Left out: 1 of 5 test pictures of A, on which B was not evaluated, 1 of which B was trained on"
+    assert told in lines
+    assert "Left out: 1 test pictures of both that A or B was trained on (copies in other splits)" in lines
+    assert "  Trained on other pictures, labels or splits." in lines
+
+
+def test_many_runs_on_the_same_test_pictures_are_a_warning(run: Run, tmp_path: Path) -> None:
+    for number in range(5):
+        made_run(tmp_path / "runs", f"cats/2026010{number + 1}T101500Z-aaa{number}", {"test": rows("abcd", "ef")})
+        if number == 3:
+            assert "partly luck" not in run("runs", "compare", "aaa0", "aaa1")[1]
+    out = run("runs", "compare", "aaa0", "aaa1")[1]
+    assert out.splitlines()[-1].startswith("5 runs in runs were evaluated on these test pictures: the best of many")
+
+
+@pytest.mark.parametrize("option", [["--runs-dir", "x"], ["--json"], ["--config", "cats"]])
+def test_options_before_compare_are_refused_instead_of_passed_over(run: Run, two: None, option: list[str]) -> None:
+    code, out, err = run("runs", *option, "compare", "latest", "latest~1")
+    assert (code, out) == (2, "")
+    assert "tlcli runs compare A B --runs-dir DIR" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["latest", "latest"], 2, "name two different ones"),
+        (["latest", "ffff"], 5, "There is no run 'ffff' in runs"),
+        (["latest", "26"], 5, "There is no run"),
+        (["latest"], 2, "Missing argument 'B'"),
+    ],
+)
+def test_mistakes_are_one_sentence(run: Run, two: None, arguments: list[str], code: int, message: str) -> None:
+    ended, out, err = run("runs", "compare", *arguments)
+    assert (ended, out) == (code, "")
+    assert message in err
+    assert len(err.splitlines()) == 1

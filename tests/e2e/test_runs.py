@@ -1,0 +1,79 @@
+"""tlcli runs and tlcli runs compare on runs that train and evaluate have made."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from tests.e2e.conftest import Tlcli
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def trained(tlcli: Tlcli, shapes: Path) -> list[Path]:
+    """Two runs of different heads on the same data, both evaluated; the older one first."""
+    folders = []
+    for strengths in ("[1e9]", "[1]"):
+        done = tlcli("train", "--config", "shapes.yaml", "--json", "--set", f"head.strengths={strengths}")
+        assert done.code == 0, done.err
+        folders.append(Path(done.json()["run_dir"]))
+        assert tlcli("evaluate").code == 0
+    return folders
+
+
+def right(run: Path) -> dict[str, bool]:
+    with (run / "predictions.csv").open(newline="") as file:
+        return {
+            row["sha256"]: row["label"] == row["predicted"] for row in csv.DictReader(file) if row["split"] == "test"
+        }
+
+
+def test_runs_are_listed_and_compared(tlcli: Tlcli, trained: list[Path]) -> None:
+    listed = tlcli("runs", "--json").json()
+    assert {Path(run["path"]) for run in listed["runs"]} == set(trained)
+    assert listed["broken"] == []
+    for run in listed["runs"]:
+        metrics = json.loads((Path(run["path"]) / "metrics.json").read_text())
+        assert run["test"] == {key: metrics["test"][key] for key in ("n", "accuracy", "accuracy_ci95")}
+        assert run["pictures"] == {"train": 28, "validation": 6, "test": 6}
+
+    older, newer = trained
+    found = tlcli("runs", "compare", older.name, newer.name, "--json").json()
+    a, b = right(older), right(newer)
+    assert a.keys() == b.keys()
+    assert found["pictures"] == len(a) == 6
+    assert found["both_right"] == sum(a[sha] and b[sha] for sha in a)
+    assert {picture["sha256"] for picture in found["only_b_right"]} == {sha for sha in a if b[sha] and not a[sha]}
+    assert found["a"]["accuracy"] == pytest.approx(sum(a.values()) / 6)
+    assert found["settings"] == {"head.strengths": {"a": [1e9], "b": [1.0]}}
+    assert found["same_data"]
+    assert found["runs_on_these_test_pictures"] == 2
+
+
+def test_other_splits_are_compared_on_what_is_common_and_fair(tlcli: Tlcli, trained: list[Path]) -> None:
+    for seed in range(1, 4):
+        done = tlcli("train", "--config", "shapes.yaml", "--json", "--set", f"dataset.split.seed={seed}")
+        assert done.code == 0, done.err
+        assert tlcli("evaluate").code == 0
+        other = Path(done.json()["run_dir"])
+        common = right(other).keys() & right(trained[0]).keys()
+        compared = tlcli("runs", "compare", trained[0].name, "latest", "--json")
+        if not common:
+            assert compared.code == 3
+            assert "0 are the same" in compared.err
+            continue
+        found = compared.json()
+        assert found["pictures"] == len(common)
+        assert found["a"]["not_common"] == found["b"]["not_common"] == 6 - len(common)
+        assert not found["same_data"]
+
+
+def test_the_printed_list_and_comparison_fit_the_screen(tlcli: Tlcli, trained: list[Path]) -> None:
+    done = tlcli("runs")
+    assert done.code == 0
+    assert max(map(len, done.out.splitlines())) <= 100
+    assert done.out.splitlines()[-1] == f"Next: tlcli runs compare shapes/{trained[0].name} shapes/{trained[1].name}"
+    narrow = tlcli("runs", "compare", "latest~1", "latest", env={"COLUMNS": "40"})
+    assert narrow.code == 0
+    assert any(line.startswith(("B is better", "A is better", "No evidence")) for line in narrow.out.splitlines())
