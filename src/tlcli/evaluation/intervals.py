@@ -94,20 +94,34 @@ def _without_each(
 def _bca(
     drawn: "NDArray[np.float64]", estimate: "NDArray[np.float64]", without: "NDArray[np.float64]", confidence: float
 ) -> "NDArray[np.float64]":
-    """Efron 1987, sections 3 and 6: quantiles of ``drawn`` [B, K], moved by its bias and its skewness."""
+    """An interval [K, 2] for each column of ``drawn`` [B, K]; the skewness is that of the jackknife, ``without``."""
     intervals = np.full((len(estimate), 2), np.nan)
     for k in np.flatnonzero(np.isfinite(estimate)):
         found, left = drawn[np.isfinite(drawn[:, k]), k], without[np.isfinite(without[:, k]), k]
-        if not len(found) or not len(left):
-            continue
-        below = np.mean(found < estimate[k]) + np.mean(found == estimate[k]) / 2
-        bias = ndtri(np.clip(below, 1 / len(found), 1 - 1 / len(found)))
-        moved = left.mean() - left
-        spread = float((moved**2).sum()) ** 1.5
-        skew = float((moved**3).sum()) / (6 * spread) if spread > 0 else 0.0
-        at = bias + ndtri(np.array([0.5 - confidence / 2, 0.5 + confidence / 2]))
-        intervals[k] = np.quantile(found, ndtr(bias + at / (1 - skew * at)))
+        if len(found) and len(left):
+            moved = left.mean() - left
+            spread = float((moved**2).sum()) ** 1.5
+            skew = float((moved**3).sum()) / (6 * spread) if spread > 0 else 0.0
+            intervals[k] = bias_corrected(found, float(estimate[k]), confidence, skew)
     return intervals
+
+
+def bias_corrected(
+    drawn: "NDArray[np.float64]", estimate: float, confidence: float = 0.95, skew: float = 0.0
+) -> tuple[float, float]:
+    """Quantiles of resampled values, moved by their bias and skewness (Efron 1987, formula 2.3).
+
+    Args:
+        drawn: what was measured on each resample [B].
+        estimate: what was measured on the pictures themselves.
+        confidence: how often the interval is to hold the truth.
+        skew: Efron's acceleration.
+    """
+    below = np.mean(drawn < estimate) + np.mean(drawn == estimate) / 2
+    bias = ndtri(np.clip(below, 1 / len(drawn), 1 - 1 / len(drawn)))
+    at = bias + ndtri(np.array([0.5 - confidence / 2, 0.5 + confidence / 2]))
+    low, high = np.quantile(drawn, ndtr(bias + at / (1 - skew * at)))
+    return float(low), float(high)
 
 
 def corrected_resampled_t(
