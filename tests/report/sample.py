@@ -6,6 +6,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from tlcli.data.layout import SPLITS
+from tlcli.evaluation.calibration import coverage_curve, reliability, with_temperature
+from tlcli.evaluation.learning_curve import learning_curve
 from tlcli.evaluation.metrics import measure
 from tlcli.report import charts, words
 from tlcli.report.page import Case, Cell, Pair, RunPage, Thumbnail
@@ -47,8 +50,8 @@ def run_page(labels: Sequence[str], pictures: int = 400, seed: int = 0) -> RunPa
     ]  # fmt: skip
     neighbours = tuple(thumb(900 + k, labels[k % 2], f"cosine 0.{90 - k}") for k in range(4))
     case = Case(thumb(5, labels[0]), labels[1], 0.97, drawn(6), neighbours)
-    bins = [{"confidence": c, "accuracy": c - 0.1, "low": c - 0.2, "high": c} for c in (0.55, 0.7, 0.85, 0.97)]
-    shares = [{"share": k / 20, "accuracy": 1 - k / 100, "confidence": 1 - k / 40} for k in range(1, 21)]
+    curve = learning_curve(np.array([100, 400, 1600]), random.normal([[0.7], [0.8], [0.85]], 0.01, (3, 15)), 0.2, 1600)
+    assert curve is not None
     estimates = [
         charts.Estimate("this run, test", 0.861, 0.829, 0.888),
         charts.Estimate("majority", 0.6, 0.5, 0.7, False),
@@ -58,16 +61,16 @@ def run_page(labels: Sequence[str], pictures: int = 400, seed: int = 0) -> RunPa
     ]
     drawn_charts = {
         "estimates": charts.estimates(estimates),
-        "reliability": charts.reliability(bins, bins),
-        "coverage": charts.coverage([p["share"] for p in shares], [p["accuracy"] for p in shares]),
-        "learning_curve": charts.learning_curve([100, 400, 1600], [0.7, 0.8, 0.85], [0.66, 0.78, 0.84], [0.74, 0.82, 0.86], (3200, 0.87, 0.85, 0.89)),
+        "reliability": charts.reliability(reliability(truth, probabilities), reliability(truth, with_temperature(probabilities, 1.4))),
+        "coverage": charts.coverage(coverage_curve(truth, probabilities)),
+        "learning_curve": charts.learning(curve),
         "history": charts.history(steps, 3),
     }  # fmt: skip
     return RunPage(
         name="solar_cells / 20261123T210523Z-94e2",
-        summary=words.summary(test, {"label": labels[0], "accuracy": 0.688}),
+        summary=words.summary(test, labels[0], 0.688),
         facts=[("test accuracy", "86.1 %", "82.9 to 88.8 %"), ("calibration error", "2.1 %", "5.0 % before")] * 2,
-        counts={split: {label: 7 for label in labels} for split in ("train", "validation", "test")},
+        counts={split: dict.fromkeys(labels, 7) for split in SPLITS},
         skipped=[{"path": "a <b>.jpg", "reason": "broken: truncated"}],
         metrics={"test": test},
         report=report(test),
@@ -103,7 +106,7 @@ def report(test: dict[str, Any]) -> dict[str, Any]:
             "test_uses": words.test_uses(3),
             "estimates": "On the test pictures, with 95 % intervals.",
             "calibration": words.calibration(1.2, 0.05, 0.02, test["n"]),
-            "coverage": words.coverage([{"share": 0.8, "accuracy": 0.97, "confidence": 0.9}], 0.9),
+            "coverage": words.coverage([{"share": 0.8, "accuracy": 0.97, "threshold": 0.9}], 0.9),
             "heat": words.heat(),
             "learning_curve": words.learning_curve(0.012, 0.003, 0.02, 1706),
             "leaks": words.leaks(2, 1, test, {"accuracy": 0.8, "n": test["n"] - 3}),

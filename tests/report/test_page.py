@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
 from tests.report import sample
+
 from tlcli.report.page import percent, points, write_page
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import tlcli
+from tlcli.data.layout import SplitName
 from tlcli.disk import write_text
 
 
@@ -74,10 +75,10 @@ class RunPage:
     summary: str
     facts: Sequence[tuple[str, str, str]]
     """Title, value, small print."""
-    counts: Mapping[str, Mapping[str, int]]
+    counts: Mapping[SplitName, Mapping[str, int]]
     """Split -> class -> pictures."""
     skipped: Sequence[Mapping[str, str]]
-    metrics: Mapping[str, Mapping[str, Any]]
+    metrics: Mapping[SplitName, Mapping[str, Any]]
     """As metrics.json."""
     report: Mapping[str, Any]
     """As report.json."""
@@ -113,7 +114,7 @@ class InspectPage:
     name: str
     summary: str
     facts: Sequence[tuple[str, str, str]]
-    counts: Mapping[str, Mapping[str, int]]
+    counts: Mapping[SplitName, Mapping[str, int]]
     samples: Mapping[str, Sequence[Thumbnail]]
     """Some training pictures of each class."""
     views: Sequence[Sequence[Thumbnail]]

@@ -6,12 +6,12 @@ from typing import Any
 from tlcli.report.page import interval, percent
 
 
-def summary(test: Mapping[str, Any], majority: Mapping[str, Any]) -> str:
+def summary(test: Mapping[str, Any], frequent: str, share: float) -> str:
     """The first sentence: how often it is right, how sure that is, and what saying always the same would give."""
     return (
         f"Of {test['n']:,} test pictures that no part of it had seen, {percent(test['accuracy'])} are named right "
-        f"(95 % interval {interval(test['accuracy_ci95'])}). Always answering '{majority['label']}' would give "
-        f"{percent(majority['accuracy'])}."
+        f"(95\u00a0% interval {interval(test['accuracy_ci95'])}). Always answering '{frequent}' would give "
+        f"{percent(share)}."
     )
 
 
@@ -45,7 +45,7 @@ def test_uses(runs: int) -> str:
 def estimates(is_validated: bool) -> str:
     """What the chart of accuracies shows."""
     validated = ", and by cross-validation on training and validation pictures" if is_validated else ""
-    return f"Accuracy with 95 % intervals on the test pictures{validated}; in grey, simpler ways on the same test pictures."
+    return f"Accuracy with 95\u00a0% intervals on the test pictures{validated}; in grey, simpler ways on the same test pictures."
 
 
 def cross_validation(
@@ -54,7 +54,7 @@ def cross_validation(
     """The accuracy over other divisions of training and validation pictures."""
     return (
         f"Over {repeats} x {folds}-fold cross-validation on {pictures:,} training and validation pictures the accuracy "
-        f"is {percent(accuracy)} (95 % interval {interval(accuracy_ci95)}, widened because the folds' training pictures "
+        f"is {percent(accuracy)} (95\u00a0% interval {interval(accuracy_ci95)}, widened because the folds' training pictures "
         "overlap: Nadeau and Bengio 2003)."
     )
 
@@ -80,7 +80,7 @@ def coverage(points: Sequence[Mapping[str, float]], accuracy: float) -> str:
         return "predict --min-confidence answers 'unsure' below a probability of your choice."
     best = max(reached, key=lambda p: p["share"])
     return (
-        f"With predict --min-confidence {best['confidence']:.2f} it would answer {percent(best['share'], 0)} of the test "
+        f"With predict --min-confidence {best['threshold']:.2f} it would answer {percent(best['share'], 0)} of the test "
         f"pictures, and be right in {percent(best['accuracy'])} of these; it is 'unsure' of the others."
     )
 
@@ -90,7 +90,7 @@ def learning_curve(gain: float, low: float, high: float, pictures: int) -> str:
     sure = "" if low > 0 else " There is no evidence that they would help."
     return (
         f"Twice the pictures ({2 * pictures:,} instead of {pictures:,}) would bring about {100 * gain:.1f} points of "
-        f"accuracy (95 % interval {100 * low:.1f} to {100 * high:.1f}), if the curve goes on as it did.{sure}"
+        f"accuracy (95\u00a0% interval {100 * low:.1f} to {100 * high:.1f}), if the curve goes on as it did.{sure}"
     )
 
 

@@ -27,6 +27,7 @@ from tlcli.heads.convex import fit_convex
 from tlcli.heads.resampling import Resampled, resample
 from tlcli.heads.rows import Rows
 from tlcli.progress import Progress
+from tlcli.workflows.baselines import split_baselines
 from tlcli.workflows.frozen_pass import FrozenPass
 from tlcli.workflows.measure import split_rows
 
@@ -155,6 +156,12 @@ def assess(
             wilson(row[number], sum(row)) if sum(row) else None
             for number, row in enumerate(metrics["confusion_matrix"])
         ),
+        baselines=tuple(
+            Baseline(one.name, one.accuracy, wilson(int(one.right[0].sum()), len(one.right[0])))
+            for one in split_baselines(index, "test", frozen, config.train.seed, progress)
+        ),
+        leaks=_leaks(index, test.labels, probabilities),
+        familiarity=_familiarity(index, frozen, bundle),
         calibration=_calibration(test.labels, probabilities, bundle.head.temperature),
         cross_validation=_cross_validated(resampled, config),
         learning_curve=_curve(resampled, len(index.of("train"))),
@@ -173,6 +180,28 @@ def _calibration(
         reliability(truth, probabilities),
         coverage_curve(truth, probabilities),
     )
+
+
+def _leaks(index: Index, truth: "NDArray[np.int64]", probabilities: "NDArray[np.float64]") -> Leaks:
+    """The test accuracy with and without pictures that training has, too."""
+    training = {picture.sha256: picture for picture in index.of("train")}
+    test = index.of("test")
+    twins = [Twin(one.name, training[one.sha256].name, "exact") for one in test if one.sha256 in training]
+    known = {twin.test for twin in twins}
+    alone = np.array([one.name not in known for one in test])
+    right = probabilities.argmax(axis=1) == truth
+    n, kept = int(alone.sum()), int(right[alone].sum())
+    return Leaks(tuple(twins), n, kept / n if n else None, wilson(kept, n) if n else None)
+
+
+def _familiarity(index: Index, frozen: FrozenPass, bundle: Bundle) -> Familiarity:
+    limit = bundle.reference.limit
+    shares = []
+    for split in ("validation", "test"):
+        rows = split_rows(index.of(split), index.labels, frozen.views[:1], frozen)
+        far = [bundle.reference.similarities(block).max(axis=1) < 1 - limit for _, block in rows.blocks()]
+        shares.append(float(np.concatenate(far).mean()))
+    return Familiarity(limit, *shares)
 
 
 def _resampled(known: Rows, config: Config, strength: float | None, progress: Progress) -> Resampled | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlcli import runs
-from tlcli.bundle import load_bundle
+from tlcli.bundle import Bundle, load_bundle
 from tlcli.config.load import load_config
 from tlcli.config.schema import Config
 from tlcli.data.index import Index
@@ -98,7 +98,10 @@ def _report(
     run: Path, config: Config, index: Index, frozen: FrozenPass, bundle: Bundle,
     metrics: dict[SplitName, dict[str, Any]], probabilities: "NDArray[np.float64]", progress: Progress,
 ) -> None:  # fmt: skip
+    import numpy as np  # noqa: PLC0415
+
     from tlcli.workflows.assess import assess  # noqa: PLC0415 - with matplotlib 2 s to import
+    from tlcli.workflows.predictions import looks_at_test  # noqa: PLC0415
     from tlcli.workflows.run_page import Measured, write_report  # noqa: PLC0415
     from tlcli.workflows.shown import Answers  # noqa: PLC0415
 
@@ -108,7 +111,7 @@ def _report(
     )  # fmt: skip
     test = index.of("test")
     answers = Answers(test, np.array([index.labels.index(picture.label) for picture in test]), probabilities)
-    uses = test_uses(run.parent.parent, run)
+    uses = looks_at_test(run.parent.parent, run)
     with progress.stage("Writing the report"):
         settings = (run / "config.yaml").read_text(encoding="utf-8")
         measured = Measured(run, record, settings, metrics, index, bundle, found, answers, uses)

@@ -145,7 +145,7 @@ def _neighbours(
                 reference.names[place],
                 bundle.manifest.labels[reference.labels[place]],
                 float(similarity),
-                root and _prepared(root / reference.names[place], bundle.preparation),
+                None if root is None else _prepared(root / reference.names[place], bundle.preparation),
             )
             for place, similarity in zip(places, similarities, strict=True)
         ]

@@ -40,9 +40,7 @@ class FrozenPass:
 
     def run(self, wanted: Wanted, progress: Progress = SILENT) -> Extraction:
         """Makes the store hold these views of these pictures."""
-        return extract(
-            wanted, self.preparation, self.augmentation, self.store, lambda: self.opened(progress), progress
-        )
+        return extract(wanted, self.preparation, self.augmentation, self.store, lambda: self.opened(progress), progress)
 
     def opened(self, progress: Progress = SILENT) -> MapEngine:
         """The engine, loaded."""

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from tlcli import runs
 from tlcli.bundle import Bundle
 from tlcli.data.index import Index
+from tlcli.data.layout import SplitName
 from tlcli.features.engines import MapEngine
 from tlcli.report import charts, words
 from tlcli.report.page import Pair, RunPage, interval, percent, write_page
@@ -39,7 +40,7 @@ class Measured:
     """run.json"""
     settings: str
     """config.yaml"""
-    metrics: Mapping[str, Any]
+    metrics: Mapping[SplitName, Mapping[str, Any]]
     """metrics.json"""
     index: Index
     bundle: Bundle
@@ -88,7 +89,7 @@ def _numbers(measured: Measured) -> dict[str, Any]:
     if found.leaks.accuracy_without is not None:
         without = {"accuracy": found.leaks.accuracy_without, "n": found.leaks.n_without}
     said = {
-        "summary": words.summary(test, asdict(found.baselines[0])),
+        "summary": words.summary(test, *_majority(measured)),
         "intervals": words.intervals(test["n"], found.is_grouped),
         "estimates": words.estimates(validated is not None),
         "test_use": words.test_use(test["n"]),
@@ -106,6 +107,13 @@ def _numbers(measured: Measured) -> dict[str, Any]:
         "familiarity": words.familiarity(**asdict(found.familiarity)),
     }
     return {"test_uses": measured.test_uses, **found.as_json(), "words": said}
+
+
+def _majority(measured: Measured) -> tuple[str, float]:
+    """The most frequent class of the training pictures, and its share of the test pictures."""
+    counts = measured.index.counts()
+    label = max(counts["train"], key=lambda name: counts["train"][name])
+    return label, counts["test"][label] / sum(counts["test"].values())
 
 
 def _facts(measured: Measured) -> list[tuple[str, str, str]]:
@@ -154,7 +162,7 @@ def _pairs(measured: Measured) -> list[Pair]:
     twins = measured.assessment.leaks.twins[:_PAIRS]
     shown = [known[name] for twin in twins for name in (twin.test, twin.train)]
     ready = thumbnails(shown, measured.bundle, {number: one.split for number, one in enumerate(shown)})
-    return [Pair(*ready[2 * number : 2 * number + 2], twin.kind) for number, twin in enumerate(twins)]
+    return [Pair(a, b, twin.kind) for a, b, twin in zip(ready[::2], ready[1::2], twins, strict=True)]
 
 
 def _commands(measured: Measured) -> Sequence[str]:

@@ -45,12 +45,12 @@ class Answers:
     @property
     def predicted(self) -> "NDArray[np.int64]":
         """[N]"""
-        return self.probabilities.argmax(axis=1)
+        return np.asarray(self.probabilities.argmax(axis=1))
 
     @property
     def confidence(self) -> "NDArray[np.float64]":
         """[N], of the answer"""
-        return self.probabilities.max(axis=1)
+        return np.asarray(self.probabilities.max(axis=1))
 
     def worst(self) -> "NDArray[np.int64]":
         """The errors of the highest confidence, the worst first."""

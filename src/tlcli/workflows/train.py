@@ -135,7 +135,7 @@ def _write(
     backbone = {**_backbone_record(frozen, config), "pooling": frozen.pooling}
     fields = {"tlcli_version": tlcli.__version__, "labels": index.labels}
     given = {**fields, "backbone": backbone, "preparation": preparation}
-    save_bundle(folder / "model", given, fit.head, reference_of(index, frozen))
+    save_bundle(folder / "model", given, fit.head, reference_of(index, frozen, config.train.seed))
 
 
 def _backbone_record(frozen: FrozenPass, config: Config) -> dict[str, Any]:
