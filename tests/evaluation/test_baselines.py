@@ -76,9 +76,9 @@ def test_held_out_labels_are_not_looked_at(labels: "np.typing.NDArray[np.int64]"
     """With other labels of the held-out pictures, the same answers: those right before are wrong now."""
     turned = np.where(np.arange(N) < 160, labels, 1 - labels)
     features, colours = rows(labels, True, 0), rows(labels, True, 1)
-    other = [Rows.of(one.features(), turned) for one in (features, colours)]
+    other, others = (Rows.of(one.features(), turned) for one in (features, colours))
     before = baselines(features, colours, split_fold(160, 80), 0)
-    for one, now in zip(before, baselines(*other, split_fold(160, 80), 0), strict=True):
+    for one, now in zip(before, baselines(other, others, split_fold(160, 80), 0), strict=True):
         assert np.array_equal(one.right[0], ~now.right[0])
 
 

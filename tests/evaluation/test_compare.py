@@ -44,9 +44,8 @@ def test_p_is_the_binomial_sum_over_pictures_that_one_alone_names_rightly(only_a
 def test_changing_sides_changes_the_sign_and_nothing_else(counts: tuple[int, int, int, int]) -> None:
     both, only_a, only_b, neither = counts
     found, turned = paired_difference(*counts), paired_difference(both, only_b, only_a, neither)
-    assert turned == PairedDifference(
-        pytest.approx(-found.difference), pytest.approx(-found.high), pytest.approx(-found.low), pytest.approx(found.p)
-    )
+    mirrored = (-found.difference, -found.high, -found.low, found.p)
+    assert (turned.difference, turned.low, turned.high, turned.p) == pytest.approx(mirrored)
     assert -1 <= found.low <= found.difference <= found.high <= 1
 
 
