@@ -4,7 +4,6 @@ from dataclasses import replace
 
 from tlcli.config.schema import Config
 from tlcli.data.index import Index
-from tlcli.evaluation.calibration import fit_temperature
 from tlcli.heads.head import Fit
 from tlcli.heads.rows import Rows
 from tlcli.heavy import start_tensorflow
@@ -20,6 +19,8 @@ def fitted(index: Index, frozen: FrozenPass, config: Config, progress: Progress 
         DataError: the pictures cannot be divided for cross-validation.
         UsageError: the fit diverged.
     """
+    from tlcli.evaluation.calibration import fit_temperature  # noqa: PLC0415 - SciPy; a wrong config is told before
+
     fit = _fitted(index, frozen, config, progress)
     rows = split_rows(index.of("validation"), index.labels, frozen.views[:1], frozen)
     probabilities = predict_split(index, "validation", frozen, fit.head)

@@ -4,7 +4,6 @@ import numpy as np
 
 from tlcli.bundle import Reference
 from tlcli.data.index import Index
-from tlcli.evaluation.explain import nearest
 from tlcli.workflows.frozen_pass import FrozenPass
 from tlcli.workflows.measure import split_rows
 
@@ -22,6 +21,8 @@ def reference_of(index: Index, frozen: FrozenPass, seed: int) -> Reference:
     The distance is the cosine one between features of length 1 (Sun et al. 2022, "Out-of-distribution detection with
     deep nearest neighbors", with k = 1); pictures of a picture's own unit are left out, as copies would tell nothing.
     """
+    from tlcli.evaluation.explain import nearest  # noqa: PLC0415 - SciPy; a wrong config is told before
+
     training = index.of("train")
     rows = split_rows(training, index.labels, frozen.views[:1], frozen)
     order = np.random.default_rng(seed).permutation(len(rows))
