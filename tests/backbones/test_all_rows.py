@@ -1,6 +1,7 @@
 """Every row of the catalog on every engine and precision, at a small size: the same pictures, the same features.
 
-This file is also the program that computes them, in one process an engine (Keras fixes its backend at import).
+This file is also the program that computes them, in processes of one engine (Keras fixes its backend at import), two
+at a time: building and converting keep one core busy.
 """
 
 import gc
@@ -30,11 +31,13 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.e2e
 
+PARTS = 2
 EACH_ROW = pytest.mark.parametrize("row", CATALOG.values(), ids=lambda row: row.name)
 
 
 def size_of(row: Backbone) -> int:
-    return max(row.min_size, 64)
+    """So that the last feature map has two positions a side, or three."""
+    return max(row.min_size + 32, 64)
 
 
 def pictures(size: int) -> "list[NDArray[np.uint8]]":
@@ -74,8 +77,8 @@ def weights_of(row: Backbone) -> Weights:
     return find_weights(row, path)
 
 
-def compute(engine: EngineName, precisions: list[Precision], out: Path) -> None:
-    """Writes features [3, D] of every row and precision."""
+def compute(engine: EngineName, precisions: list[Precision], part: int, out: Path) -> None:
+    """Writes features [3, D] of every row of this half and every precision, and maps [n, h, w, D] of some pictures."""
     if engine == "openvino":
         os.environ["KERAS_BACKEND"] = "openvino"
         keras_process.run_job = in_this_process
@@ -84,12 +87,13 @@ def compute(engine: EngineName, precisions: list[Precision], out: Path) -> None:
 
         tf.config.run_functions_eagerly(True)  # tracing the large ones takes 10 s each
     found = {}
-    for row in CATALOG.values():
+    for row in list(CATALOG.values())[part::PARTS]:
         size = size_of(row)
         weights = weights_of(row)
         for precision in precisions:
             opened = open_engine(EngineChoice(engine, precision, ""), row, size, "avg", weights)
             found[f"{row.name}-{precision}"] = np.stack(list(opened.features(pictures(size))))
+            found[f"{row.name}-{precision}-maps"] = np.stack(list(opened.maps(pictures(size)[1:2])))
         del opened
         gc.collect()
         for folder in ("backbones", "compiled"):  # 100 MB a row
@@ -106,13 +110,18 @@ def in_this_process(request: dict[str, object], name: str) -> None:
 @pytest.fixture(scope="session")
 def computed(tmp_path_factory: pytest.TempPathFactory) -> "dict[str, dict[str, NDArray[np.float32]]]":
     folder = tmp_path_factory.mktemp("rows")
-    environment = {**os.environ, "TLCLI_CACHE": str(folder / "cache"), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     found = {}
     for engine, precisions in (("openvino", "f32 bf16" if has_bf16() else "f32"), ("keras", "f32")):
-        out = folder / f"{engine}.safetensors"
-        subprocess.run([sys.executable, __file__, engine, out, *precisions.split()], env=environment, check=True)
-        found[engine] = load_file(out)
-    shutil.rmtree(folder / "cache")
+        running = []
+        for part in range(PARTS):
+            command = [sys.executable, __file__, engine, str(part), folder / f"{part}.safetensors", *precisions.split()]
+            own_cache = {"TLCLI_CACHE": str(folder / f"cache-{part}")}
+            running.append(subprocess.Popen(command, env={**environment, **own_cache}))
+        assert [process.wait() for process in running] == [0] * PARTS
+        found[engine] = {k: v for part in range(PARTS) for k, v in load_file(folder / f"{part}.safetensors").items()}
+    for part in range(PARTS):
+        shutil.rmtree(folder / f"cache-{part}")
     return found
 
 
@@ -147,6 +156,32 @@ def test_openvino_and_keras_agree(row: Backbone, computed: "dict[str, dict[str, 
     assert cosine(of_differences(openvino), of_differences(keras)) > 0.99999  # 1 - 1e-10 was measured
 
 
+@EACH_ROW
+def test_the_mean_over_positions_is_the_feature(
+    row: Backbone, computed: "dict[str, dict[str, NDArray[np.float32]]]"
+) -> None:
+    """Also of ConvNeXt, which normalises what it has pooled."""
+    for arrays in computed.values():
+        for name in [name for name in arrays if name.startswith(f"{row.name}-") and name.endswith("-maps")]:
+            (maps,), feature = arrays[name], arrays[name.removesuffix("-maps")][1]
+            assert maps.shape[2] == row.features
+            assert min(maps.shape[:2]) > 1
+            spread = np.abs(maps - feature).max()
+            assert spread > 1e-3 * np.abs(feature).max()  # positions differ
+            mean, tolerance = maps.mean(axis=(0, 1), dtype=np.float64), 1e-2 if "bf16" in name else 2e-6
+            assert np.abs(mean - feature).max() < tolerance * max(spread, np.abs(feature).max())  # 5e-7 was measured
+            assert cosine(mean, feature) > 0.9999
+
+
+@EACH_ROW
+def test_openvino_and_keras_agree_on_every_position(
+    row: Backbone, computed: "dict[str, dict[str, NDArray[np.float32]]]"
+) -> None:
+    openvino, keras = (computed[engine][f"{row.name}-f32-maps"][0] for engine in ("openvino", "keras"))
+    assert openvino.shape == keras.shape
+    assert cosine(openvino - openvino.mean(axis=(0, 1)), keras - keras.mean(axis=(0, 1))).min() > 0.999
+
+
 @pytest.mark.skipif(not has_bf16(), reason="this processor has no bfloat16")
 @EACH_ROW
 def test_bfloat16_is_close(row: Backbone, computed: "dict[str, dict[str, NDArray[np.float32]]]") -> None:
@@ -157,5 +192,5 @@ def test_bfloat16_is_close(row: Backbone, computed: "dict[str, dict[str, NDArray
 
 
 if __name__ == "__main__":
-    name, out, *precisions = sys.argv[1:]
-    compute(name, precisions, Path(out))  # type: ignore[arg-type]
+    name, half, out, *precisions = sys.argv[1:]
+    compute(name, precisions, int(half), Path(out))  # type: ignore[arg-type]

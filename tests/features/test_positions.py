@@ -53,7 +53,7 @@ def test_their_mean_is_the_normalised_feature(pooling: Pooling, size: float) -> 
     assert found == pytest.approx(normalised(pooled[None], norm)[0], rel=1e-4, abs=1e-5)
 
 
-@pytest.mark.parametrize("epsilon", [1e-3, 1e-5, 1e-6, 0.0])
+@pytest.mark.parametrize("epsilon", [1e-3, 1e-5, 1e-6])
 @pytest.mark.parametrize("width", [2, 7, 768])
 def test_a_normalisation_is_known_by_what_it_does(epsilon: float, width: int) -> None:
     norm = Normalization(drawn(width, seed=1), drawn(width, seed=2), epsilon)

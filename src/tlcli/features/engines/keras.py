@@ -37,11 +37,11 @@ class KerasEngine:
 
     def maps(self, pictures: "Iterable[NDArray[np.uint8]]") -> "Iterator[NDArray[np.float32]]":
         """See :class:`tlcli.features.engines.MapEngine`."""
-        *before, network = self._model.layers
+        *before, network = self._model.operations  # pixels, their scaling, the network
         place = max(place for place, layer in enumerate(network.layers) if isinstance(layer, _POOLING))
         pool, after = network.layers[place], network.layers[place + 1 :]
-        trunk = keras.Model(network.inputs, pool.input)
-        model = keras.Model(self._model.inputs, trunk(before[-1].output, training=False))
+        trunk = keras.Model(network.input, pool.input)
+        model = keras.Model(self._model.input, trunk(before[-1].output, training=False))
         pooling: Pooling = "max" if isinstance(pool, keras.layers.GlobalMaxPooling2D) else "avg"
         norms = [Normalization(np.asarray(x.gamma), np.asarray(x.beta), x.epsilon) for x in after]  # none, or one
         return (positions(last, pooling, *norms) for last in _through(model, pictures))
