@@ -16,8 +16,11 @@ RUN_FILES = {
     "metrics.json",
     "predictions.csv",
     "history.csv",
+    "report.html",
+    "report.json",
     "model/manifest.json",
     "model/head.safetensors",
+    "model/reference.safetensors",
     "figures/class_counts.png",
     "figures/samples.png",
     "figures/history.png",
@@ -51,8 +54,9 @@ def test_second_training_computes_no_feature(solar: tuple[Path, Tlcli], tmp_path
     assert result["features"] == {"computed": 0, "reused": 2099}
     assert result["trainable_parameters"] == 1281
     assert set(result["metrics"]) == {"train", "validation"}
-    first = (solar[0] / "runs/latest/model/head.safetensors").read_bytes()
-    assert (Path(result["run_dir"]) / "model/head.safetensors").read_bytes() == first
+    for name in ("manifest.json", "head.safetensors", "reference.safetensors"):
+        first = (solar[0] / "runs/latest/model" / name).read_bytes()
+        assert (Path(result["run_dir"]) / "model" / name).read_bytes() == first
 
 
 def test_predictions_table_has_every_picture_once(solar: tuple[Path, Tlcli]) -> None:

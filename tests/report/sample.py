@@ -61,7 +61,9 @@ def run_page(labels: Sequence[str], pictures: int = 400, seed: int = 0) -> RunPa
     ]
     drawn_charts = {
         "estimates": charts.estimates(estimates),
-        "reliability": charts.reliability(reliability(truth, probabilities), reliability(truth, with_temperature(probabilities, 1.4))),
+        "reliability": charts.reliability(
+            reliability(truth, probabilities), reliability(truth, with_temperature(probabilities, 1.4))
+        ),
         "coverage": charts.coverage(coverage_curve(truth, probabilities)),
         "learning_curve": charts.learning(curve),
         "history": charts.history(steps, 3),
@@ -81,7 +83,10 @@ def run_page(labels: Sequence[str], pictures: int = 400, seed: int = 0) -> RunPa
         pairs=[Pair(thumb(1, labels[0], "test"), thumb(2, labels[0], "train"), "near")],
         settings="dataset:\n  path: <data>\n",
         record={
-            "backbone": {"name": "densenet201", "weights": "imagenet", "engine": "openvino", "precision": "f32", "weights_sha256": "ab" * 32},
+            "backbone": {
+                "name": "densenet201", "weights": "imagenet", "engine": "openvino", "precision": "f32",
+                "weights_sha256": "ab" * 32,
+            },
             "trainable_parameters": 1921,
             "data_digest": "cd" * 32,
             "seeds": {"split": 0, "train": 0},

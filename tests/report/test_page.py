@@ -1,18 +1,18 @@
 """The page of a run: whole in itself, right in a real browser, readable on a phone."""
 
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from tests.browser import broken_images, chromium, opened, overflows
 from tests.report import sample
 
 from tlcli.report.page import percent, points, write_page
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
 
 TWO = ["functional", "defective"]
 CLASSES = {
@@ -75,27 +75,9 @@ def test_numbers_as_words() -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
-    """Headless Chromium of the system."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        pytest.skip("there is no Chromium on this machine (apt-get install chromium)")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-    with playwright.sync_playwright() as started:
-        one = started.chromium.launch(executable_path=found, args=[*quiet, "--disable-sync"])
+    """Headless Chromium."""
+    with chromium() as one:
         yield one
-        one.close()
-
-
-def opened(browser: "Browser", path: Path, width: int, **context: Any) -> "tuple[Page, list[str]]":
-    """The page, and what its console has said."""
-    page = browser.new_page(viewport={"width": width, "height": 800}, **context)
-    said: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("requestfailed", lambda request: said.append(request.url))
-    page.goto(path.as_uri())
-    return page, said
 
 
 @pytest.mark.parametrize("width", [390, 1280])
@@ -103,40 +85,47 @@ def opened(browser: "Browser", path: Path, width: int, **context: Any) -> "tuple
 def test_page_loads_without_a_word_and_never_overflows(
     browser: "Browser", tmp_path: Path, labels: list[str], width: int
 ) -> None:
-    page, said = opened(browser, written(tmp_path, labels), width)
-    assert said == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    broken = page.evaluate("[...document.images].filter(i => i.complete && i.naturalWidth === 0).length")
-    assert broken == 0
-    page.close()
+    with opened(browser, written(tmp_path, labels), width) as (page, said):
+        assert said == []
+        assert not overflows(page)
+        assert broken_images(page) == 0
 
 
 def test_field_of_the_confusion_matrix_shows_its_pictures_and_no_others(browser: "Browser", tmp_path: Path) -> None:
-    page, _ = opened(browser, written(tmp_path, CLASSES["12"]), 390, java_script_enabled=False)
-    shown = page.locator(".cell:visible")
-    assert shown.count() == 0
-    for row, column in ((0, 1), (3, 3), (5, 4)):
-        wanted = f"cell-{row}-{column}"
-        if not page.locator(f"a[href='#{wanted}']").count():
-            continue
-        page.locator(f"a[href='#{wanted}']").click()
-        assert shown.count() == 1
-        assert shown.get_attribute("id") == wanted
-        names = shown.locator("li").all_inner_texts()
-        assert names
-        assert all(f"species {row}\n" in name for name in names)
-    page.close()
+    path = written(tmp_path, CLASSES["12"])
+    with opened(browser, path, 390, java_script_enabled=False) as (page, _):
+        shown, links = page.locator(".cell:visible"), page.locator(".confusion a")
+        assert shown.count() == 0
+        assert links.count() > 40
+        for number in (0, 1, 20, 40):
+            target = (links.nth(number).get_attribute("href") or "").removeprefix("#")
+            _, row, column = target.split("-")
+            links.nth(number).click()
+            assert shown.count() == 1
+            assert shown.get_attribute("id") == target
+            names = shown.locator("li").all_inner_texts()
+            assert names
+            assert all(f"species {row}\n" in name and f"species {column} 71" in name for name in names)
 
 
 def test_both_schemes_have_their_own_colours(browser: "Browser", tmp_path: Path) -> None:
     path, seen = written(tmp_path, TWO), {}
     for scheme in ("light", "dark"):
-        page, _ = opened(browser, path, 800, color_scheme=scheme)
-        seen[scheme] = page.evaluate(
-            "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color,"
-            " getComputedStyle(document.querySelector('svg text')).fill]"
-        )
-        page.close()
+        with opened(browser, path, 800, color_scheme=scheme) as (page, _):
+            seen[scheme] = page.evaluate(
+                "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color,"
+                " getComputedStyle(document.querySelector('svg text')).fill]"
+            )
     for light, dark in zip(*seen.values(), strict=True):
         assert light != dark
     assert seen["dark"][1] == seen["dark"][2]  # words of figures are as those of the page
+
+
+def test_page_prints_its_figures(browser: "Browser", tmp_path: Path) -> None:
+    with opened(browser, written(tmp_path, TWO), 1000, color_scheme="dark") as (page, _):
+        page.emulate_media(media="print", color_scheme="dark")
+        paper, ink = page.evaluate(
+            "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]"
+        )
+        assert (paper, ink) == ("rgb(255, 255, 255)", "rgb(0, 0, 0)")
+        assert page.locator("svg:visible").count() == len(sample.CHARTS)
