@@ -91,7 +91,7 @@ def compare(runs_dir: Path, run_a: Path, run_b: Path) -> Compared:
     common = [key for key in test_a if key in test_b]
     _check_labels([(test_a[key], test_b[key]) for key in common])
     trained_a, trained_b = _contents(answers_a, "train"), _contents(answers_b, "train")
-    fair = [(test_a[key], test_b[key]) for key in common if key[0] not in trained_a | trained_b]
+    fair = [(test_a[key], test_b[key]) for key in common if key[0] not in trained_a and key[0] not in trained_b]
     if not fair:
         raise DataError(
             f"Of the {len(test_a):,} and {len(test_b):,} test pictures of these runs {len(common):,} are the same"
