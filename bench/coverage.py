@@ -1,15 +1,11 @@
 """How often stated 95 % intervals hold the truth: on simulated pictures, whose truth is known.
 
 python bench/coverage.py [--repetitions 1000] [--out FILE.json]
-python bench/coverage.py --solar-cells [--splits 40]
 
 Every row draws a data set, states its interval, and asks whether it holds the true value; rows that fit heads are
 drawn a third as often. Features are two clouds of D dimensions, of which a linear head's true accuracy is known in
 closed form; test pictures of three classes have probabilities that are too sure. ``of``: how many data sets were drawn;
-``sure``: the share's own 95 % interval.
-With --solar-cells it measures calibration instead: the calibration error of heads on held-out solar cells before and
-after one temperature is fitted on validation pictures, over random splits. Writes bench/results/coverage.json or
-bench/results/calibration.json, or FILE.json.
+``sure``: the share's own 95 % interval. Writes bench/results/coverage.json, or FILE.json.
 """
 
 import argparse
@@ -166,10 +162,6 @@ def crossvalidated(truths: dict[int, float], seed: int) -> Covered:
     }
 
 
-# Calibration on solar cells
-# (to come)
-
-
 # All of it
 
 
@@ -218,7 +210,7 @@ def main() -> None:
         rows = list(coverage(pool, options.repetitions))
     cells = [[r["interval"], r["of"], f"{r['covers']:.3f}", "{:.3f} to {:.3f}".format(*r["sure"])] for r in rows]
     print(table(("95 % interval", "of", "covers", "sure"), cells))
-    save("coverage", settings=vars(options), results=rows)
+    save("coverage", options.out, settings={"repetitions": options.repetitions}, results=rows)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _EXPONENTS = np.geomspace(0.25, 1.5, 30)
-"""Candidates for c. Heads on frozen features, with few parameters, come near their best accuracy as n^-1/2 to n^-1; below
-1/4 a curve is all but a straight line in log n, which five noisy sizes can seldom tell from one that levels off."""
+"""Candidates for c. Heads on frozen features come near their best accuracy as n^-1/2 to n^-1; below 1/4 a curve is all
+but a straight line in log n, which five noisy sizes can seldom tell from one that levels off."""
 _SIMULATED = 2000
 _POINTS = 30
 
