@@ -112,7 +112,8 @@ def main() -> None:
         [
             f"{r['fit']}, {r['basis']}", f"{r['temperature']:.3f} ± {r['temperature_sd']:.3f}", f"{r['floor']:.4f}",
             f"{r['ece']:.4f}", f"{r['ece_after']:.4f}", f"{r['ece_change']:+.4f} ± {r['ece_change_se']:.4f}",
-            f"{r['ece_falls']:.2f}", f"{r['log_loss']:.4f}", f"{r['log_loss_change']:+.4f} ± {r['log_loss_change_se']:.4f}",
+            f"{r['ece_falls']:.2f}", f"{r['log_loss']:.4f}",
+            f"{r['log_loss_change']:+.4f} ± {r['log_loss_change_se']:.4f}",
         ]
         for r in rows
     ]  # fmt: skip
