@@ -53,6 +53,8 @@ bench: install ## measure what README quotes (about 40 minutes); ALIEN_PREDATOR=
 	$(BIN)/python bench/scale.py --runs 1 --overhead
 	$(BIN)/python bench/unpack.py --pictures 20000
 	$(BIN)/python bench/heads.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
+	$(BIN)/python bench/coverage.py
+	$(BIN)/python bench/calibration.py
 
 clean: ## remove .venv and what tools left (runs and data stay)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist

@@ -1,15 +1,11 @@
 """How often stated 95 % intervals hold the truth: on simulated pictures, whose truth is known.
 
 python bench/coverage.py [--repetitions 1000] [--out FILE.json]
-python bench/coverage.py --solar-cells [--splits 40]
 
 Every row draws a data set, states its interval, and asks whether it holds the true value; rows that fit heads are
-drawn a third as often. Features are two clouds of D dimensions, of which a linear head's true accuracy is known in
-closed form; test pictures of three classes have probabilities that are too sure. ``of``: how many data sets were drawn;
-``sure``: the share's own 95 % interval.
-With --solar-cells it measures calibration instead: the calibration error of heads on held-out solar cells before and
-after one temperature is fitted on validation pictures, over random splits. Writes bench/results/coverage.json or
-bench/results/calibration.json, or FILE.json.
+drawn a third as often, counts four times as often. Features are two clouds of D dimensions, of which a linear head's
+true accuracy is known in closed form; test pictures of three classes have probabilities that are too sure. ``of``: how
+many data sets were drawn; ``sure``: the share's own 95 % interval. Writes bench/results/coverage.json, or FILE.json.
 """
 
 import argparse
@@ -26,9 +22,9 @@ from threadpoolctl import threadpool_limits
 from measure import introduce, save, table
 from tlcli.evaluation.calibration import fit_temperature
 from tlcli.evaluation.compare import paired_difference
-from tlcli.evaluation.intervals import corrected_resampled_t, wilson
+from tlcli.evaluation.intervals import bootstrap, corrected_resampled_t, wilson, wilson_of_units
 from tlcli.evaluation.learning_curve import learning_curve
-from tlcli.evaluation.uncertain import METRICS, metric_intervals, metrics_of
+from tlcli.evaluation.uncertain import METRICS, metrics_of
 from tlcli.heads.convex import fit_convex
 from tlcli.heads.head import Head
 from tlcli.heads.resampling import resample
@@ -69,10 +65,14 @@ def true_metrics(most: int) -> "NDArray[np.float64]":
 def bootstraps(units: int, most: int, seed: int) -> Covered:
     """Of every metric."""
     labels, probabilities, unit = scored(np.random.default_rng([1, seed]), units, most)
-    found = metric_intervals(labels, probabilities, unit, seed=seed)
+    found = bootstrap(metrics_of(labels, probabilities), unit, seed=seed)
     what = f"{units} pictures" if most == 1 else f"{units} units of 1 to {most}"
-    pairs = zip(METRICS, true_metrics(most), strict=True)
-    return {f"bootstrap, {name}, {what}": inside(truth, found[name] or (0, 0)) for name, truth in pairs}
+    truths = true_metrics(most)
+    accuracy = wilson_of_units(probabilities.argmax(axis=1) == labels, unit)
+    return {
+        f"Wilson, accuracy, {what}": inside(truths[0], accuracy),
+        **{f"bootstrap, {METRICS[k]}, {what}": inside(truths[k], (low, high)) for k, (low, high) in enumerate(found)},
+    }
 
 
 # Counts
@@ -81,10 +81,13 @@ def bootstraps(units: int, most: int, seed: int) -> Covered:
 def shares(seed: int) -> Covered:
     """Wilson's interval, of one accuracy and of any."""
     random = np.random.default_rng([2, seed])
+    unit = np.repeat(np.arange(30), random.integers(1, 7, 30))
+    alike = np.where(random.random(len(unit)) < 0.5, (random.random(30) < 0.9)[unit], random.random(len(unit)) < 0.9)
     n, accuracy = int(random.integers(50, 1000)), float(random.uniform(0.6, 0.99))
     return {
         "Wilson, accuracy 0.85 of 525": inside(0.85, wilson(int(random.binomial(525, 0.85)), 525)),
         "Wilson, accuracy 0.98 of 200": inside(0.98, wilson(int(random.binomial(200, 0.98)), 200)),
+        "Wilson, accuracy 0.9, 30 units of 1 to 6": inside(0.9, wilson_of_units(alike, unit)),
         "Wilson, accuracy 0.6 to 0.99 of 50 to 1,000": inside(accuracy, wilson(int(random.binomial(n, accuracy)), n)),
     }
 
@@ -160,10 +163,6 @@ def crossvalidated(truths: dict[int, float], seed: int) -> Covered:
     }
 
 
-# Calibration on solar cells
-# (to come)
-
-
 # All of it
 
 
@@ -188,7 +187,7 @@ def coverage(pool: ProcessPoolExecutor, repetitions: int) -> Iterator[dict[str, 
     drawn = {size: list(pool.map(partial(accuracy_of, size), range(few), chunksize=8)) for size in sizes}
     truths = {size: float(np.mean(accuracies)) for size, accuracies in drawn.items()}
     experiments: tuple[tuple[Callable[[int], Covered], int], ...] = (
-        (shares, repetitions),
+        (shares, 4 * repetitions),  # each takes a moment
         (pairs, repetitions),
         (partial(bootstraps, 525, 1), repetitions),
         (partial(bootstraps, 150, 6), repetitions),
@@ -212,7 +211,7 @@ def main() -> None:
         rows = list(coverage(pool, options.repetitions))
     cells = [[r["interval"], r["of"], f"{r['covers']:.3f}", "{:.3f} to {:.3f}".format(*r["sure"])] for r in rows]
     print(table(("95 % interval", "of", "covers", "sure"), cells))
-    save("coverage", settings=vars(options), results=rows)
+    save("coverage", options.out, settings={"repetitions": options.repetitions}, results=rows)
 
 
 if __name__ == "__main__":

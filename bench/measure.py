@@ -146,13 +146,12 @@ def introduce() -> None:
     print(named(machine()), flush=True)
 
 
-def save(name: str, **results: object) -> None:
-    """Writes ``bench/results/NAME.json``: the machine, the settings, every single value."""
-    folder = Path(__file__).parent / "results"
-    folder.mkdir(exist_ok=True)
-    path = folder / f"{name}.json"
+def save(name: str, out: Path | None = None, /, **results: object) -> None:
+    """Writes ``bench/results/NAME.json`` (or ``out``): the machine, the settings, every single value."""
+    path = out or Path(__file__).parent / "results" / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"machine": machine(), **results}, indent=2) + "\n")
-    print(f"\nAll values: {path.relative_to(Path(__file__).parents[1])}")
+    print(f"\nAll values: {out or path.relative_to(Path(__file__).parents[1])}")
 
 
 def note(message: str) -> None:

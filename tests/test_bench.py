@@ -19,7 +19,9 @@ import measure
 import pictures
 
 BENCH = Path(__file__).parents[1] / "bench"
-PROGRAMS = ("cold_start", "decode", "extract", "heads", "recipe", "scale", "unpack", "unseen")
+PROGRAMS = (
+    "calibration", "cold_start", "coverage", "decode", "extract", "heads", "recipe", "scale", "unpack", "unseen",
+)  # fmt: skip
 FIVE = ("cold_start", "decode", "extract", "recipe", "scale")
 
 

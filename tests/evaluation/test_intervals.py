@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tlcli.evaluation.intervals import bootstrap, corrected_resampled_t, wilson
+from tlcli.evaluation.intervals import bootstrap, corrected_resampled_t, wilson, wilson_of_units
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,6 +39,43 @@ def test_the_interval_contains_the_share_and_stays_between_0_and_1(n: int) -> No
     for successes in range(n + 1):
         low, high = wilson(successes, n)
         assert 0 <= low <= successes / n <= high <= 1
+
+
+def test_pictures_that_are_copies_are_worth_one_of_them() -> None:
+    correct = np.arange(60) % 6 > 0
+    alone = wilson_of_units(correct, np.arange(60))
+    assert alone == wilson(50, 60)
+    copies = wilson_of_units(np.repeat(correct, 5), np.repeat(np.arange(60), 5))
+    assert copies == pytest.approx(alone, abs=0.006)  # wider by Student's t and the 1 in 60 of the variance
+    assert copies[1] - copies[0] > alone[1] - alone[0]
+
+
+def test_units_whose_pictures_have_nothing_in_common_change_little() -> None:
+    correct = np.random.default_rng(0).random(2000) < 0.8
+    apart = wilson_of_units(correct, np.repeat(np.arange(500), 4))
+    assert apart == pytest.approx(wilson(int(correct.sum()), 2000), abs=0.004)
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_where_all_are_right_or_wrong_units_count_once(right: bool) -> None:
+    found = wilson_of_units(np.full(80, right), np.repeat(np.arange(20), 4))
+    whole = wilson(20 * right, 20)
+    assert found[0] <= whole[0]
+    assert found[1] >= whole[1]
+    assert found == pytest.approx(whole, abs=0.03)
+
+
+def test_one_unit_alone_tells_nearly_nothing() -> None:
+    low, high = wilson_of_units(np.array([True, True, False]), np.zeros(3, np.int64))
+    assert 0 <= low < 0.05
+    assert high > 0.95
+
+
+@pytest.mark.parametrize("n", [10.5, 200.25])
+def test_parts_of_pictures_lie_between_whole_ones(n: float) -> None:
+    below, found, above = (wilson(0.8 * size, size) for size in (n // 5 * 5, n, n // 5 * 5 + 5))
+    assert below[0] < found[0] < above[0]
+    assert below[1] > found[1] > above[1]
 
 
 # The bootstrap

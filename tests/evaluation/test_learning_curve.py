@@ -54,10 +54,10 @@ def test_all_right_at_every_size_is_no_trouble() -> None:
     assert found.fitted[-1].accuracy == pytest.approx(1)
 
 
-def test_two_sizes_are_no_curve() -> None:
+def test_three_sizes_are_no_curve() -> None:
     accuracies = draws(0.9, 1, 0.5, 0.01)
-    assert learning_curve(SIZES[:2], accuracies[:2], 0.2, 100) is None
-    assert learning_curve(SIZES[:3], accuracies[:3], 0.2, 200) is not None
+    assert learning_curve(SIZES[:3], accuracies[:3], 0.2, 250) is None
+    assert learning_curve(SIZES[:4], accuracies[:4], 0.2, 500) is not None
 
 
 def test_more_noise_makes_the_gain_less_sure() -> None:

@@ -57,15 +57,14 @@ def test_every_interval_holds_its_metric(classes: int) -> None:
     for name, interval in found.items():
         assert interval is not None
         assert interval[0] < measured[name] < interval[1]
-    low, high = measured["accuracy_ci95"]
-    assert found["accuracy"] == pytest.approx((low, high), abs=0.01)
+    assert list(found["accuracy"] or ()) == measured["accuracy_ci95"]
 
 
 def test_a_class_without_pictures_leaves_the_area_without_interval() -> None:
     _, probabilities = scored(n=40)
     found = metric_intervals(np.zeros(40, np.int64), probabilities, np.arange(40))
     assert found["roc_auc"] is None
-    assert found["balanced_accuracy"] == found["accuracy"]
+    assert found["balanced_accuracy"] == pytest.approx(found["accuracy"], abs=0.03)
 
 
 def test_a_class_of_one_picture_is_no_trouble() -> None:

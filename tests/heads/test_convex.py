@@ -235,3 +235,16 @@ def test_folds_that_hold_out_every_group_of_a_class_are_passed_over() -> None:
         assert all(set(labels[fitted]) == {0, 1, 2} for fitted, _ in folds)
         passed_over += min(groups) - len(folds)
     assert passed_over > 0
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_held_out_probabilities_are_those_of_the_strength_chosen(classes: int) -> None:
+    rows = toy(distance=2.0, classes=classes)
+    fitted = fit(rows)
+    held = fitted.held_out
+    assert held is not None
+    assert sorted(held.places) == list(range(120))
+    assert (held.labels == rows.labels[held.places]).all()
+    chosen = fitted.history[fitted.chosen - 1]
+    assert log_loss(held.labels, held.probabilities) == pytest.approx(chosen.val_loss, rel=1e-4)
+    assert (held.probabilities.argmax(axis=1) == held.labels).mean() == pytest.approx(chosen.val_accuracy)

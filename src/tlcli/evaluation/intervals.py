@@ -37,7 +37,35 @@ def wilson(successes: float, n: float, confidence: float = 0.95) -> tuple[float,
     z2 = float(ndtri(0.5 + confidence / 2)) ** 2
     share, middle = successes / n, (successes + z2 / 2) / (n + z2)
     half = (z2 * (share * (1 - share) / n + z2 / (4 * n**2))) ** 0.5 / (1 + z2 / n)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return max(0.0, min(middle - half, share)), min(1.0, max(middle + half, share))  # less what rounding does
+
+
+def wilson_of_units(
+    correct: "NDArray[np.bool_]", units: "NDArray[np.int64]", confidence: float = 0.95
+) -> tuple[float, float]:  # fmt: skip
+    """Wilson's interval of an accuracy where pictures belong together: of as many single pictures as they are worth.
+
+    They are fewer by the design effect (Kish 1965; Dean & Pagano 2015): the variance of the accuracy over units against
+    that of as many single pictures; and by what Student's t is wider of few units (Korn & Graubard 1998). Unlike the
+    bootstrap it holds of few units, and where nearly all or all are right; there, a unit's pictures count as copies.
+
+    Args:
+        correct: which pictures are right [N].
+        units: which belong together [N]; where each is its own, it is :func:`wilson` itself.
+        confidence: how often the interval is to hold the truth.
+    """
+    _, unit, sizes = np.unique(units, return_inverse=True, return_counts=True)
+    n, count, right = len(correct), len(sizes), int(correct.sum())
+    share, copies = right / n, float((sizes**2).sum()) / n
+    if count == n:
+        return wilson(right, n, confidence)
+    effect = copies
+    if count > 1 and 0 < right < n:
+        apart = np.bincount(unit, correct - share)  # [U]
+        effect = float(apart @ apart) * count / (count - 1) / (n * share * (1 - share))
+    sure = 0.5 + confidence / 2
+    effect = min(max(effect, 1.0), copies) * float(t.ppf(sure, max(count - 1, 1)) / ndtri(sure)) ** 2
+    return wilson(right / effect, n / effect, confidence)
 
 
 def bootstrap(

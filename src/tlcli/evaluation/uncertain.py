@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import rankdata
 
-from tlcli.evaluation.intervals import Statistic, bootstrap
+from tlcli.evaluation.intervals import Statistic, bootstrap, wilson_of_units
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,7 +24,9 @@ def metric_intervals(
     resamples: int = 2000,
     seed: int = 0,
 ) -> dict[str, tuple[float, float] | None]:
-    """95 % bootstrap interval of each of ``METRICS``; None where the metric is not defined (a class without pictures).
+    """95 % interval of each of ``METRICS``; None where the metric is not defined (a class without pictures).
+
+    Of the accuracy it is Wilson's, of the others the bootstrap's.
 
     Args:
         labels: the right classes [N].
@@ -34,10 +36,11 @@ def metric_intervals(
         seed: of the draws.
     """
     found = bootstrap(metrics_of(labels, probabilities), units, resamples, seed=seed)
-    return {
+    intervals = {
         name: None if np.isnan(low) else (float(low), float(high))
         for name, (low, high) in zip(METRICS, found, strict=True)
     }
+    return {**intervals, "accuracy": wilson_of_units(probabilities.argmax(axis=1) == labels, units)}
 
 
 def metrics_of(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]") -> Statistic:

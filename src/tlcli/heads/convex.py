@@ -11,8 +11,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from tlcli.heads.crossvalidation import CrossValidation, joined, problems_of
-from tlcli.heads.folds import folds_of, sample_of
-from tlcli.heads.head import Fit, Step
+from tlcli.heads.folds import folds_of, sampled
+from tlcli.heads.head import Fit, HeldOut, Step
 from tlcli.heads.logistic import MAX_PASSES, Solution, solve
 from tlcli.heads.rows import Rows, Standard
 from tlcli.progress import SILENT, Progress
@@ -54,11 +54,12 @@ def fit_convex(
     # One thread for the products: they wait for memory, not for arithmetic, and the sums are the same on every machine.
     with threadpool_limits(1), progress.stage("Choosing the strength"):
         standard = Standard.of(rows, standardize)
-        sample = sample_of(rows, classes, folds, seed)
+        places = sampled(rows, classes, folds, seed)
+        sample = rows.take(places)
         sample = Rows.of(standard.apply(sample.features()), sample.labels, sample.units)
         divided = list(folds_of(sample, folds, seed))
         validation = CrossValidation.of(sample, divided, standard, standardize, class_weight, classes)
-        tried = _path(validation, descending)
+        tried, (held, probabilities) = _path(validation, descending)
     best, start = min(tried, key=lambda each: each[0].val_loss)
     everything = [(np.arange(len(rows)), np.arange(0))]
     problem = problems_of(rows, everything, best.strength or 1.0, class_weight, np.ones((rows.width, 1)))
@@ -69,14 +70,19 @@ def fit_convex(
             f"A fit was still changing after {MAX_PASSES} passes over the features; larger head.strengths take fewer."
         )
     head = standard.fold(found.weights[:, 0], found.bias[0].astype(np.float64))
-    return Fit(head, tuple(step for step, _ in tried), best.step)
+    unseen = HeldOut(places[held], sample.labels[held], probabilities)
+    return Fit(head, tuple(step for step, _ in tried), best.step, unseen)
 
 
-def _path(validation: CrossValidation, strengths: Sequence[float]) -> list[tuple[Step, Solution]]:
-    """For each strength tried its line of the history, and the mean of its folds' weights."""
+def _path(
+    validation: CrossValidation, strengths: Sequence[float]
+) -> "tuple[list[tuple[Step, Solution]], tuple[NDArray[np.int64], NDArray[np.float64]]]":
+    """For each strength tried its line of the history, and the mean of its folds' weights; and the rows held out with
+    their probabilities, at the best."""
     solutions: Sequence[Solution | None] = [None] * len(validation.folds)
     tried: list[tuple[Step, Solution]] = []
     best: NDArray[np.float64] | None = None  # [folds], held-out losses
+    of_best: Sequence[Solution] = ()
     for number, strength in enumerate(strengths, 1):
         found = validation.solutions(strength, solutions)
         scores = validation.scores(found)
@@ -84,8 +90,8 @@ def _path(validation: CrossValidation, strengths: Sequence[float]) -> list[tuple
         tried.append((Step(number, loss, accuracy, val_loss, val_accuracy, strength=strength), joined(found).mean()))
         held = scores[:, 2]
         if best is None or held.mean() < best.mean():
-            best = held
+            best, of_best = held, found
         elif np.mean(held - best) > np.std(held - best, ddof=min(1, len(held) - 1)) / len(held) ** 0.5:
             break
         solutions = found
-    return tried
+    return tried, validation.held_out(of_best)

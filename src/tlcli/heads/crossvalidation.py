@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tlcli.heads.folds import Folds
+from tlcli.heads.head import Head
 from tlcli.heads.logistic import Axes, Problems, Solution, row_losses, solve
 from tlcli.heads.rows import Rows, Standard, floored
 
@@ -63,6 +64,13 @@ class CrossValidation:
             both = solve(self.rows, self.axes, problems, self.classes, TOLERANCE, joined(start) if start else None)
             found += [both.of(place) for place in range(len(self.folds[part]))]
         return found
+
+    def held_out(self, solutions: Sequence[Solution]) -> "tuple[NDArray[np.int64], NDArray[np.float64]]":
+        """Rows that a fold holds out [n], and their probabilities [n, L] by the fold's solution."""
+        features = self.rows.features()
+        pairs = list(zip(solutions, self.folds, strict=True))
+        found = [Head(one.weights[:, 0], one.bias[0]).probabilities(features[held]) for one, (_, held) in pairs]
+        return np.concatenate([held for _, held in self.folds]), np.concatenate(found)
 
     def scores(self, solutions: Sequence[Solution]) -> "NDArray[np.float64]":
         """[P, 4]: log loss and accuracy on the rows fitted on, and on those held out."""

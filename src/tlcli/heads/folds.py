@@ -20,11 +20,6 @@ _ROWS, _OUTPUTS = 8192, 80_000
 grow with the rows; and with as many as these it decides little."""
 
 
-def sample_of(rows: Rows, classes: int, folds: int, seed: int) -> Rows:
-    """The rows of :func:`sampled`, their features in memory."""
-    return rows.take(sampled(rows, classes, folds, seed))
-
-
 def sampled(rows: Rows, classes: int, folds: int, seed: int) -> "NDArray[np.int64]":
     """Numbers of all rows where they are few, else of whole units drawn evenly from every class."""
     limit = min(_ROWS, max(_OUTPUTS // classes, 4 * folds * classes))

@@ -53,6 +53,18 @@ class Step:
 
 
 @dataclass(frozen=True)
+class HeldOut:
+    """What cross-validation within the fit said of training rows that it had held out: a basis for calibration."""
+
+    places: "NDArray[np.int64]"
+    """[n], which of the rows: all of them, or a sample where there are very many"""
+    labels: "NDArray[np.int64]"
+    """[n]"""
+    probabilities: "NDArray[np.float64]"
+    """[n, L]"""
+
+
+@dataclass(frozen=True)
 class Fit:
     """A head and how it came about."""
 
@@ -60,3 +72,5 @@ class Fit:
     history: tuple[Step, ...]
     chosen: int
     """The step whose weights the head has."""
+    held_out: HeldOut | None = None
+    """At the chosen strength; None of a fit that divides no rows."""

@@ -56,6 +56,10 @@ def resample(
 ) -> Resampled:
     """Cross-validates the convex fit at one strength, on whole units, classes spread evenly.
 
+    To choose the strength within each fold again would take 15 times as long and tell hardly more: on solar cells the
+    accuracy at the strength chosen once is higher by 0.002 ± 0.002 of 100 pictures, by 0.001 ± 0.001 of 300, where the
+    interval is 0.08 and 0.05 to either side. (60 pictures in 100 simulated dimensions: 0.013 ± 0.003 of 0.13.)
+
     Args:
         rows: plain pictures [N, D], no views.
         strength: weight of the L2 penalty relative to the summed loss; the one that the head was fitted with.
