@@ -115,7 +115,8 @@ def computed(tmp_path_factory: pytest.TempPathFactory) -> "dict[str, dict[str, N
     for engine, precisions in (("openvino", "f32 bf16" if has_bf16() else "f32"), ("keras", "f32")):
         running = []
         for part in range(PARTS):
-            command = [sys.executable, __file__, engine, str(part), folder / f"{part}.safetensors", *precisions.split()]
+            out = folder / f"{part}.safetensors"
+            command = [sys.executable, __file__, engine, str(part), str(out), *precisions.split()]
             own_cache = {"TLCLI_CACHE": str(folder / f"cache-{part}")}
             running.append(subprocess.Popen(command, env={**environment, **own_cache}))
         assert [process.wait() for process in running] == [0] * PARTS

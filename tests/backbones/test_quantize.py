@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ROW = CATALOG["mobilenet"]
-SIZE = 32
+SIZE = 64  # so that the last feature map has more than one position
 needs_nncf = pytest.mark.skipif(not importlib.util.find_spec("nncf"), reason="nncf is not installed (tlcli[int8])")
 
 
@@ -75,6 +75,14 @@ def test_bytes_in_and_one_float32_vector_out_near_to_the_float_features(made: Qu
     assert not np.array_equal(found, exact)
     cosine = (found * exact).sum(axis=1) / np.linalg.norm(found, axis=1) / np.linalg.norm(exact, axis=1)
     assert cosine.min() > 0.9
+
+
+@needs_nncf
+def test_the_mean_of_its_maps_is_its_feature(made: Quantized) -> None:
+    maps = np.stack(list(open_quantized(made.graph).maps(pictures(6).values())))
+    found = features(made.graph)
+    assert maps.shape == (6, 2, 2, ROW.features)
+    assert np.abs(maps.mean(axis=(1, 2)) - found).max() < 1e-3 * np.abs(found).max()
 
 
 @needs_nncf

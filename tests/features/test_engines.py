@@ -14,7 +14,7 @@ from tlcli.backbones.export_ir import cached_export
 from tlcli.backbones.weights import Weights, find_weights
 from tlcli.errors import ModelError
 from tlcli.features import engines
-from tlcli.features.engines import Engine, EngineChoice, Precision, choose_engine, open_engine
+from tlcli.features.engines import Engine, EngineChoice, EngineName, MapEngine, Precision, choose_engine, open_engine
 from tlcli.features.engines import openvino as openvino_engine
 from tlcli.features.engines.compiled import Compiled
 
@@ -305,3 +305,78 @@ def test_where_nothing_can_be_kept_the_graph_is_compiled_each_time(
     monkeypatch.setenv("TLCLI_CACHE", str(tmp_path))
     engine = openvino_engine.OpenVINOEngine(Compiled(graph, "f32", few=False))
     assert np.array_equal(all_of(engine, pictures(3)), all_of(openvino, pictures(3)))
+
+
+def maps_of(engine: MapEngine, some: "list[NDArray[np.uint8]]") -> "NDArray[np.float32]":
+    return np.stack(list(engine.maps(some)))
+
+
+LARGER = [np.kron(picture, np.ones((4, 4, 1), np.uint8)) for picture in pictures(40)]  # 128 x 128: 4 x 4 positions
+
+
+@pytest.mark.parametrize("pooling", ["avg", "max"])
+def test_the_mean_of_the_maps_is_the_feature_with_either_pooling_and_engine(weights: Weights, pooling: str) -> None:
+    names: tuple[EngineName, ...] = ("openvino", "keras")
+    found = {}
+    for name in names:
+        engine = open_engine(EngineChoice(name, "f32", ""), ROW, 128, pooling, weights)
+        found[name], features = maps_of(engine, LARGER[:5]), all_of(engine, LARGER[:5])
+        assert found[name].shape == (5, 4, 4, ROW.features)
+        assert found[name].dtype == np.float32
+        assert next(iter(engine.maps(LARGER[:1]))).flags["C_CONTIGUOUS"]
+        assert np.abs(found[name].mean(axis=(1, 2)) - features).max() < 1e-5 * np.abs(features).max()
+        if pooling == "max":  # nothing is at a position but what is largest there
+            assert 0.5 < (found[name] == 0).mean() < 1
+            assert (found[name].max(axis=(1, 2)) <= 16 * features * (1 + 1e-6)).all()
+    differ = np.abs(found["openvino"] - found["keras"]) > 1e-3 * np.abs(found["keras"]).max()
+    assert differ.mean() < 0.001  # where two positions are nearly alike, rounding decides which is the largest
+
+
+@pytest.mark.skipif(not openvino_engine.has_bf16(), reason="this processor has no bfloat16")
+def test_maps_in_bfloat16(weights: Weights) -> None:
+    engine = open_engine(EngineChoice("openvino", "bf16", ""), ROW, 128, "avg", weights)
+    features = all_of(engine, LARGER)
+    assert np.abs(maps_of(engine, LARGER).mean(axis=(1, 2)) - features).max() < 0.02 * np.abs(features).max()
+
+
+def test_a_position_is_where_it_is_in_the_picture(weights: Weights) -> None:
+    """What changes in a corner changes the maps most in its quarter."""
+    engine = open_engine(EngineChoice("openvino", "f32", ""), ROW, 128, "avg", weights)
+    plain = np.full((128, 128, 3), 128, np.uint8)
+    for y, x in ((0, 0), (0, 3), (3, 0), (3, 3)):
+        changed = plain.copy()
+        changed[32 * y : 32 * y + 32, 32 * x : 32 * x + 32] = LARGER[0][:32, :32] // 2
+        before, after = maps_of(engine, [plain, changed])
+        change = np.linalg.norm(after - before, axis=2)
+        at = divmod(int(change.argmax()), 4)  # a random network sees far to the sides
+        assert (at[0] // 2, at[1] // 2) == (y // 2, x // 2)
+
+
+def test_maps_are_given_in_order_as_they_are_needed(weights: Weights) -> None:
+    engine = open_engine(EngineChoice("openvino", "f32", ""), ROW, 128, "avg", weights)
+    together = maps_of(engine, LARGER)
+    for place in (0, 17, 39):
+        assert np.array_equal(maps_of(engine, [LARGER[place]])[0], together[place])
+    assert list(engine.maps([])) == []
+    taken = iter(LARGER)
+    next(iter(engine.maps(taken)))
+    assert next(taken, None) is not None
+
+
+def test_features_stay_what_they_are_after_maps(weights: Weights) -> None:
+    engine = open_engine(EngineChoice("openvino", "f32", ""), ROW, 128, "avg", weights)
+    before = all_of(engine, LARGER[:5])
+    maps_of(engine, LARGER[:5])
+    assert np.array_equal(all_of(engine, LARGER[:5]), before)
+
+
+def test_a_damaged_graph_is_not_taken_for_maps(weights: Weights) -> None:
+    engine = open_engine(EngineChoice("openvino", "f32", ""), ROW, 96, "avg", weights)
+    graph = cached_export(ROW, 96, "avg", weights.sha256)
+    assert graph is not None
+    content = graph.xml.with_suffix(".bin")
+    data = bytearray(content.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    content.write_bytes(data)
+    with pytest.raises(ModelError, match="is damaged; delete the folder and try again"):
+        engine.maps([])

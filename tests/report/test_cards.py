@@ -12,6 +12,7 @@ from PIL import Image
 
 from tlcli.report import cards, fonts
 from tlcli.report.cards import Card, Neighbour, draw
+from tlcli.report.figures import save
 from tlcli.report.fonts import families
 
 if TYPE_CHECKING:
@@ -46,7 +47,6 @@ def card(name: str, neighbours: int, missing: bool = False) -> Card:
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> "list[Figure]":
     figures: list[Figure] = []
-    save = cards.save
 
     def keeping(figure: "Figure", path: Path) -> None:
         figures.append(figure)
@@ -72,7 +72,8 @@ def test_names_of_any_length_and_script_stay_in_their_place(
         assert image.width > 900
         assert (image.height > image.width * 0.85) == bool(neighbours)
     (figure,) = drawn
-    renderer: Any = FigureCanvasAgg(figure).get_renderer()  # that of the file has more dots an inch
+    canvas: Any = FigureCanvasAgg(figure)
+    renderer = canvas.get_renderer()  # that of the file has more dots an inch
     boxes = [text.get_window_extent(renderer) for text in figure.axes[0].texts if text.get_text()]
     for box in boxes:
         assert 0 < box.x0 < box.x1 < figure.bbox.width

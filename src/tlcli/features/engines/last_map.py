@@ -45,7 +45,8 @@ class LastMap:
 
     def positions(self, last: "NDArray[np.float32]") -> "NDArray[np.float32]":
         """One picture's map as the graph gives it, [D, h, w] or [h, w, D] -> features of each position, [h, w, D]."""
-        return positions(np.moveaxis(last, 0, -1) if self.channels_first else last, self.pooling, self.after)
+        last = np.ascontiguousarray(np.moveaxis(last, 0, -1)) if self.channels_first else last
+        return positions(last, self.pooling, self.after)
 
 
 def _pooling(graph: Model) -> "Node":

