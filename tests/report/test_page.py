@@ -66,7 +66,7 @@ def test_colours_of_figures_follow_the_scheme(tmp_path: Path) -> None:
 
 
 def test_numbers_as_words() -> None:
-    assert percent(0.8614) == "86.1\u00a0%"
+    assert percent(0.8614) == "86.1 %"
     assert points(0.0213) == "+2.1 points"
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import tlcli
-from tlcli.cli import config, evaluate, fetch, predict, render, runs, train
+from tlcli.cli import config, evaluate, fetch, inspect, predict, render, runs, train
 from tlcli.errors import ResourceError, TlcliError
 from tlcli.threads import use_threads
 
@@ -43,6 +43,7 @@ def _common(
 
 
 app.command("fetch")(fetch.fetch)
+app.command("inspect")(inspect.inspect)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)

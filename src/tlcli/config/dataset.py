@@ -130,6 +130,9 @@ class Dataset(Section):
     """The classes to use, in this order (with two, the second is the positive one). Default: all, sorted by name."""
     split: Split = Split()
     """How missing splits are cut."""
+    exclude: ExpandedPath | None = None
+    """A text file that names pictures to leave out, one a line, as inspect --write-exclude writes it; lines that begin
+    with # are comments."""
     on_bad_image: Literal["skip", "fail"] = "skip"
     """A picture that cannot be read is left out and named in the run, or stops it. It is never changed or deleted."""
     max_bad_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01

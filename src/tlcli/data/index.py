@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tlcli.data.layout import SPLITS, Found, Layout, SplitName
+from tlcli.data.layout import SPLITS, Found, Layout, SplitName, name_below
 from tlcli.data.split import set_aside
 from tlcli.digests import digests_of
 from tlcli.errors import DataError
@@ -90,7 +90,7 @@ def build_index(
     digests = {path: known[name] for item in layout.found if (name := os.fspath(path := item.path)) in known}
     read = digests_of(dict.fromkeys(item.path for item in layout.found if item.path not in digests), anew=verify)
     digests |= read.of
-    bad = {_name(path, layout.root): reason for path, reason in read.errors.items()}
+    bad = {name_below(path, layout.root): reason for path, reason in read.errors.items()}
     found = [item for item in layout.found if item.path in digests]
     if not found:
         first = "".join(f"; the first, {name}, {reason}" for name, reason in list(bad.items())[:1])
@@ -99,7 +99,7 @@ def build_index(
     units = _units(groups, [digests[item.path] for item in found])
     splits = _divide(found, units, shares)
     pictures = tuple(
-        Picture(item.path, _name(item.path, layout.root), digests[item.path], item.label, split, unit)
+        Picture(item.path, name_below(item.path, layout.root), digests[item.path], item.label, split, unit)
         for item, unit, split in zip(found, units, splits, strict=True)
     )
     labels = tuple(classes) if classes is not None else tuple(sorted({item.label for item in found}))
@@ -167,21 +167,14 @@ def without(index: Index, bad: Mapping[str, str]) -> Index:
     return index
 
 
-def _name(path: Path, root: Path) -> str:
-    whole, above = os.fspath(path), f"{root}{os.sep}"
-    if whole.startswith(above):  # pathlib and relpath take 20 times as long
-        return whole[len(above) :].replace(os.sep, "/")
-    return Path(os.path.relpath(path, root)).as_posix()
-
-
 def _group(item: Found, root: Path, shares: SplitShares) -> str | None:
     if item.group is not None:
         return item.group
     if shares.group_by_folder:
-        return Path(_name(item.path, root)).parent.as_posix()
+        return Path(name_below(item.path, root)).parent.as_posix()
     if shares.group_pattern is None:
         return None
-    name = _name(item.path, root)
+    name = name_below(item.path, root)
     match = re.search(shares.group_pattern, name)
     if match is None:
         raise DataError(f"dataset.split.group_by.pattern {shares.group_pattern!r} finds nothing in '{name}'.")

@@ -137,7 +137,7 @@ def _within(places: "NDArray[np.float64]", side: int) -> "NDArray[np.bool_]":
 def _weights(places: "NDArray[np.float64]", side: int) -> "NDArray[np.float32]":
     """[P, S, S]: what each pixel of a line takes from the pixels of the second's line."""
     distance = np.abs(np.clip(places, 0, side - 1)[:, :, None] - np.arange(side))
-    return np.maximum(0, 1 - distance).astype(np.float32)
+    return np.asarray(np.maximum(0, 1 - distance), np.float32)
 
 
 def _step(
@@ -161,4 +161,4 @@ def _step(
     gain = np.where(
         np.abs(found[:, 4]) > 0.1, found[:, 4], np.inf
     )  # unlike pictures: no step is better than a wild one
-    return np.clip(found[:, :4] / gain[:, None], -_MAX_STEP, _MAX_STEP)
+    return np.asarray(np.clip(found[:, :4] / gain[:, None], -_MAX_STEP, _MAX_STEP))

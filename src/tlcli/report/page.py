@@ -143,12 +143,12 @@ def write_page(path: Path, template: str, page: object) -> None:
 
 def percent(share: float, digits: int = 1) -> str:
     """0.861 -> "86.1 %"."""
-    return f"{100 * share:.{digits}f}\u00a0%"
+    return f"{100 * share:.{digits}f} %"
 
 
 def interval(ends: Sequence[float], digits: int = 1) -> str:
     """Two shares -> "82.9 to 88.8 %"."""
-    return f"{100 * ends[0]:.{digits}f} to {100 * ends[1]:.{digits}f}\u00a0%"
+    return f"{100 * ends[0]:.{digits}f} to {100 * ends[1]:.{digits}f} %"
 
 
 def points(difference: float) -> str:
@@ -156,11 +156,17 @@ def points(difference: float) -> str:
     return f"{100 * difference:+.1f} points"
 
 
+def _unbroken(value: object) -> object:
+    """Numbers stay on one line with their per cent signs; what is escaped already (configs, figures) stays as it is."""
+    return value.replace(" %", "\u00a0%") if type(value) is str else value
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("tlcli.report"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_unbroken,
         trim_blocks=True,
         lstrip_blocks=True,
     )

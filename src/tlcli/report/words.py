@@ -10,7 +10,7 @@ def summary(test: Mapping[str, Any], frequent: str, share: float) -> str:
     """The first sentence: how often it is right, how sure that is, and what saying always the same would give."""
     return (
         f"Of {test['n']:,} test pictures that no part of it had seen, {percent(test['accuracy'])} are named right "
-        f"(95\u00a0% interval {interval(test['accuracy_ci95'])}). Always answering '{frequent}' would give "
+        f"(95 % interval {interval(test['accuracy_ci95'])}). Always answering '{frequent}' would give "
         f"{percent(share)}."
     )
 
@@ -28,24 +28,24 @@ def intervals(n: int, is_grouped: bool) -> str:
 def test_use(pictures: int) -> str:
     """What the test split was used for."""
     return (
-        f"The {pictures:,} test pictures were used for the numbers, the errors and the calibration figures on this page, "
-        "and to find copies of them in training. Nothing was fitted or chosen with them: the head, its strength and the "
-        "temperature come from training and validation pictures alone."
+        f"The {pictures:,} test pictures were used for the numbers, the errors and the calibration figures on this "
+        "page, and to find copies of them in training. Nothing was fitted or chosen with them: the head, its strength "
+        "and the temperature come from training and validation pictures alone."
     )
 
 
 def test_uses(runs: int) -> str:
     """What several looks at the same test pictures do."""
     return (
-        f"{runs} runs have been evaluated on these test pictures. The best of several runs looks better on them than it "
-        "is; decide between runs by their validation or cross-validation accuracy."
+        f"{runs} runs have been evaluated on these test pictures. The best of several runs looks better on them than "
+        "it is; decide between runs by their validation or cross-validation accuracy."
     )
 
 
 def estimates(is_validated: bool) -> str:
     """What the chart of accuracies shows."""
     validated = ", and by cross-validation on training and validation pictures" if is_validated else ""
-    return f"Accuracy with 95\u00a0% intervals on the test pictures{validated}; in grey, simpler ways on the same test pictures."
+    return f"Accuracy with 95 % intervals on the test pictures{validated}; in grey, simpler ways on the same pictures."
 
 
 def cross_validation(
@@ -54,8 +54,8 @@ def cross_validation(
     """The accuracy over other divisions of training and validation pictures."""
     return (
         f"Over {repeats} x {folds}-fold cross-validation on {pictures:,} training and validation pictures the accuracy "
-        f"is {percent(accuracy)} (95\u00a0% interval {interval(accuracy_ci95)}, widened because the folds' training pictures "
-        "overlap: Nadeau and Bengio 2003)."
+        f"is {percent(accuracy)} (95 % interval {interval(accuracy_ci95)}, widened because the folds' training "
+        "pictures overlap: Nadeau and Bengio 2003)."
     )
 
 
@@ -66,9 +66,10 @@ def calibration(temperature: float, before: float, after: float, pictures: int) 
     else:
         did = "made less sure" if temperature > 1 else "made more sure"
     return (
-        f"One temperature, {temperature:.2f}, was fitted on the validation pictures; the head's probabilities are {did} "
-        f"by it. On the {pictures:,} test pictures, which neither fit has seen, the expected calibration error is "
-        f"{percent(after)} with it, and {percent(before)} without."
+        f"One temperature, {temperature:.2f}, was fitted on pictures while they were held out; the head's "
+        f"probabilities are {did} by it. On the {pictures:,} test pictures, which neither fit has seen, the expected "
+        f"calibration error is {percent(after)} with it, and {percent(before)} without; of finitely many pictures it "
+        "is never 0, and a difference of a point may be luck."
     )
 
 
@@ -80,8 +81,8 @@ def coverage(points: Sequence[Mapping[str, float]], accuracy: float) -> str:
         return "predict --min-confidence answers 'unsure' below a probability of your choice."
     best = max(reached, key=lambda p: p["share"])
     return (
-        f"With predict --min-confidence {best['threshold']:.2f} it would answer {percent(best['share'], 0)} of the test "
-        f"pictures, and be right in {percent(best['accuracy'])} of these; it is 'unsure' of the others."
+        f"With predict --min-confidence {best['threshold']:.2f} it would answer {percent(best['share'], 0)} of the "
+        f"test pictures, and be right in {percent(best['accuracy'])} of these; it is 'unsure' of the others."
     )
 
 
@@ -90,7 +91,7 @@ def learning_curve(gain: float, low: float, high: float, pictures: int) -> str:
     sure = "" if low > 0 else " There is no evidence that they would help."
     return (
         f"Twice the pictures ({2 * pictures:,} instead of {pictures:,}) would bring about {100 * gain:.1f} points of "
-        f"accuracy (95\u00a0% interval {100 * low:.1f} to {100 * high:.1f}), if the curve goes on as it did.{sure}"
+        f"accuracy (95 % interval {100 * low:.1f} to {100 * high:.1f}), if the curve goes on as it did.{sure}"
     )
 
 
@@ -128,6 +129,6 @@ def familiarity(limit: float, validation: float, test: float) -> str:
 def heat() -> str:
     """What the maps are."""
     return (
-        "The map is exact: its mean over the picture is the log odds of the answer before calibration (class activation "
-        "mapping, Zhou et al. 2016); each picture has its own scale."
+        "The map is exact: its mean over the picture is the log odds of the answer before calibration (class "
+        "activation mapping, Zhou et al. 2016); each picture has its own scale."
     )

@@ -28,6 +28,7 @@ from tlcli.heads.resampling import Resampled, resample
 from tlcli.heads.rows import Rows
 from tlcli.progress import Progress
 from tlcli.workflows.baselines import split_baselines
+from tlcli.workflows.copies import near_copies
 from tlcli.workflows.frozen_pass import FrozenPass
 from tlcli.workflows.measure import split_rows
 
@@ -144,9 +145,6 @@ def assess(
     is_grouped = len(np.unique(test.units)) < len(test)
     with progress.stage("Measuring how sure that is"):
         intervals = metric_intervals(test.labels, probabilities, test.units)
-    if not is_grouped:
-        low, high = metrics["accuracy_ci95"]
-        intervals["accuracy"] = (low, high)
     known = split_rows([*index.of("train"), *index.of("validation")], index.labels, frozen.views[:1], frozen)
     resampled = _resampled(known, config, strength, progress)
     return Assessment(
@@ -160,7 +158,7 @@ def assess(
             Baseline(one.name, one.accuracy, wilson(int(one.right[0].sum()), len(one.right[0])))
             for one in split_baselines(index, "test", frozen, config.train.seed, progress)
         ),
-        leaks=_leaks(index, test.labels, probabilities),
+        leaks=_leaks(index, frozen, test.labels, probabilities, progress),
         familiarity=_familiarity(index, frozen, bundle),
         calibration=_calibration(test.labels, probabilities, bundle.head.temperature),
         cross_validation=_cross_validated(resampled, config),
@@ -182,16 +180,23 @@ def _calibration(
     )
 
 
-def _leaks(index: Index, truth: "NDArray[np.int64]", probabilities: "NDArray[np.float64]") -> Leaks:
+def _leaks(
+    index: Index, frozen: FrozenPass, truth: "NDArray[np.int64]", probabilities: "NDArray[np.float64]",
+    progress: Progress,
+) -> Leaks:  # fmt: skip
     """The test accuracy with and without pictures that training has, too."""
-    training = {picture.sha256: picture for picture in index.of("train")}
-    test = index.of("test")
-    twins = [Twin(one.name, training[one.sha256].name, "exact") for one in test if one.sha256 in training]
-    known = {twin.test for twin in twins}
-    alone = np.array([one.name not in known for one in test])
+    training, test = index.of("train"), index.of("test")
+    copies = {picture.sha256: picture.name for picture in training}
+    twins = {one.name: Twin(one.name, copies[one.sha256], "exact") for one in test if one.sha256 in copies}
+    names = {one.name for one in test}
+    for near in near_copies(test, training, index.labels, frozen, progress=progress):
+        tested, trained = sorted((near.first.name, near.second.name), key=lambda name: name not in names)
+        twins.setdefault(tested, Twin(tested, trained, "near"))
+    alone = np.array([one.name not in twins for one in test])
     right = probabilities.argmax(axis=1) == truth
     n, kept = int(alone.sum()), int(right[alone].sum())
-    return Leaks(tuple(twins), n, kept / n if n else None, wilson(kept, n) if n else None)
+    found = tuple(sorted(twins.values(), key=lambda twin: twin.kind))
+    return Leaks(found, n, kept / n if n else None, wilson(kept, n) if n else None)
 
 
 def _familiarity(index: Index, frozen: FrozenPass, bundle: Bundle) -> Familiarity:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tlcli.config.dataset import Dataset, LabelRule
 from tlcli.config.sources import FolderSource, PackageSource, Source
+from tlcli.data.exclusion import leave_out, read_exclusion
 from tlcli.data.index import Index, SplitShares, build_index
 from tlcli.data.labels import Rule, Table, find_in_table
 from tlcli.data.layout import find_folders
@@ -75,6 +76,8 @@ def index_at(root: Path, dataset: Dataset, known: Mapping[str, str] = {}, verify
     else:
         layout = find_folders(root, dataset.layout, dataset.classes)
         order = dataset.classes
+    if dataset.exclude is not None:
+        layout = leave_out(layout, read_exclusion(dataset.exclude))
     split = dataset.split
     shares = SplitShares(
         validation=split.validation,

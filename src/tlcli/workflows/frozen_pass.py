@@ -102,11 +102,12 @@ def resolved(config: Config, frozen: FrozenPass) -> Config:
     weights = section.weights if section.weights in ("imagenet", "random") else str(Path(section.weights).absolute())
     engine = {"engine": frozen.engine.engine, "precision": frozen.engine.precision, "weights": weights}
     path = config.dataset.path and config.dataset.path.absolute()
+    exclude = config.dataset.exclude and config.dataset.exclude.absolute()
     sources = tuple(_absolute(source) for source in config.dataset.sources)
     return config.with_backbone_defaults().model_copy(
         update={
             "backbone": section.model_copy(update=engine),
-            "dataset": config.dataset.model_copy(update={"path": path, "sources": sources}),
+            "dataset": config.dataset.model_copy(update={"path": path, "sources": sources, "exclude": exclude}),
         }
     )
 

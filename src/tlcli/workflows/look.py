@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import tlcli
 from tlcli.config.schema import Config
+from tlcli.data.exclusion import read_exclusion
 from tlcli.data.index import Index, Picture
 from tlcli.data.manifest import Manifest, Tree, tree_of
 from tlcli.progress import Progress
@@ -76,7 +77,8 @@ def seen_in(root: Path, config: Config, progress: Progress, known: Mapping[str, 
 def read_as(config: Config) -> str:
     """Digest of all in the config that :func:`_seen` depends on."""
     elsewhere = {"path", "sources", "licence", "citation", "limits"}
-    read = [config.dataset.model_dump(mode="json", exclude=elsewhere), config.image.model_dump(mode="json")]
+    excluded = read_exclusion(config.dataset.exclude) if config.dataset.exclude else ()
+    read = [config.dataset.model_dump(mode="json", exclude=elsewhere), config.image.model_dump(mode="json"), excluded]
     return hashlib.sha256(json.dumps(read, sort_keys=True).encode()).hexdigest()
 
 

@@ -40,10 +40,17 @@ def predict_split(index: Index, split: SplitName, frozen: FrozenPass, head: Head
 
 def measured(index: Index, split: SplitName, probabilities: "NDArray[np.float64]") -> dict[str, Any]:
     """All metrics of a split."""
+    from tlcli.evaluation.intervals import wilson_of_units  # noqa: PLC0415 - SciPy
     from tlcli.evaluation.metrics import measure  # noqa: PLC0415 - scikit-learn takes 1 s to import
 
-    labels = np.array([index.labels.index(p.label) for p in index.of(split)], np.int64)
-    return measure(labels, probabilities, index.labels)
+    pictures = index.of(split)
+    numbers = {label: number for number, label in enumerate(index.labels)}
+    labels = np.array([numbers[p.label] for p in pictures], np.int64)
+    _, units = np.unique([p.group for p in pictures], return_inverse=True)
+    found = measure(labels, probabilities, index.labels)
+    # Copies, and pictures of one group, are right or wrong together: they count for fewer.
+    found["accuracy_ci95"] = list(wilson_of_units(probabilities.argmax(axis=1) == labels, units))
+    return found
 
 
 def write_predictions(folder: Path, index: Index, predictions: "dict[SplitName, NDArray[np.float64]]") -> None:

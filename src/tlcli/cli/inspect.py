@@ -1,0 +1,105 @@
+"""tlcli inspect."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tlcli.cli.options import (
+    RUNS_DIR,
+    ConfigOption,
+    DebugOption,
+    JsonOption,
+    QuietOption,
+    RunsDirOption,
+    SetOption,
+    ThreadsOption,
+    VerifyOption,
+    again,
+)
+from tlcli.cli.render import Screen, counts_table
+
+if TYPE_CHECKING:
+    from tlcli.workflows.inspect import Inspection
+
+_LISTED = 10
+"""Lines of each finding; --json has all."""
+
+
+def inspect(
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    write_exclude: Annotated[
+        Path | None,
+        typer.Option("--write-exclude", metavar="FILE", help="Write a list of what is better left out, with reasons."),
+    ] = None,
+    runs_dir: RunsDirOption = RUNS_DIR,
+    verify: VerifyOption = False,
+    threads: ThreadsOption = None,  # noqa: ARG001 - acts as it is parsed
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,  # noqa: ARG001 - read by main()
+) -> None:
+    """Look over the pictures before training: leaks, copies, suspicious labels, outliers, odd files.
+
+    Nothing is changed or deleted. Every picture passes the frozen backbone once; train finds the features. A page is
+    written beside the config's runs.
+    """
+    from tlcli.config.load import find_config, load_config  # noqa: PLC0415 - keeps --help fast
+    from tlcli.workflows.inspect import inspect as run  # noqa: PLC0415
+
+    screen = Screen(as_json, quiet)
+    loaded = load_config(find_config(config), set_ or ())
+    found = run(loaded, verify, screen.progress)
+    _show(screen, found)
+    given = [*again("--config", config), *(word for one in set_ or () for word in ("--set", one))]
+    following = [*given, *(("--set", f"dataset.exclude={write_exclude}") if write_exclude else ())]
+    if write_exclude is not None:
+        from tlcli.data.exclusion import write_exclusion  # noqa: PLC0415
+        from tlcli.workflows.exclude import to_exclude  # noqa: PLC0415
+
+        listed = to_exclude(found)
+        write_exclusion(write_exclude, f"Data folder: {found.index.root}", listed)
+        active = sum(one.active for one in listed)
+        screen.line(f"To leave out: {write_exclude} ({active:,} pictures, and {len(listed) - active:,} to decide on)")
+    from tlcli.workflows.inspect_page import write_inspect_page  # noqa: PLC0415
+
+    page = runs_dir / loaded.name / "inspect.html"
+    with screen.progress.stage("Writing the page"):
+        commands = [["tlcli", "inspect", *given, "--write-exclude", "exclude.txt"]]
+        commands.append(["tlcli", "train", *given, "--set", "dataset.exclude=exclude.txt"])
+        write_inspect_page(page, loaded, found, [shlex.join(command) for command in commands])
+    screen.line(f"Page: {page}")
+    screen.next_command("tlcli", "train", *following)
+    screen.document({**found.as_json(), "page": str(page)})
+
+
+def _show(screen: Screen, found: "Inspection") -> None:
+    for note in found.index.notes:
+        screen.line(note)
+    screen.table(counts_table(found.index.counts()))
+    _listed(screen, "Not to be read", [f"{name}: {reason}" for name, reason in found.unreadable.items()])
+    _listed(screen, "Odd", [f"{name}: {'; '.join(what)}" for name, what in found.odd.items()])
+    pairs = [
+        (one.is_leak, f"{one.second.name} ({one.second.split}) {sign} {one.first.name} ({one.first.split})")
+        for one in found.copies
+        for sign in ("=" if one.kind == "exact" else f"~ {one.likeness:.2f}",)
+    ]
+    _listed(screen, "Leaks between splits", [text for is_leak, text in pairs if is_leak])
+    _listed(screen, "Copies within a split", [text for is_leak, text in pairs if not is_leak])
+    suspects = [
+        f"{one.picture.name}: {one.picture.label}, perhaps {one.likelier} (believed {one.believed:.2f})"
+        for one in found.issues
+    ]
+    _listed(screen, "Suspicious labels", suspects)
+    _listed(screen, "Outliers", [f"{one.picture.name}: distance {one.distance:.2f}" for one in found.outliers])
+
+
+def _listed(screen: Screen, title: str, lines: list[str]) -> None:
+    screen.line()
+    screen.bold(f"{title}: {len(lines):,}")
+    for line in lines[:_LISTED]:
+        screen.line(f"  {line}")
+    if (more := len(lines) - _LISTED) > 0:
+        screen.line(f"  and {more:,} more (--json lists them all)")

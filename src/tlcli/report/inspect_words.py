@@ -1,0 +1,78 @@
+"""Numbers -> the sentences of inspect's page."""
+
+from collections.abc import Mapping
+
+
+def inspected(pictures: int, classes: int, leaks: int, issues: int, copies: int) -> str:
+    """The first sentence."""
+    found = [
+        _count(leaks, "leak between splits", "leaks between splits"),
+        _count(issues, "suspicious label", "suspicious labels"),
+        _count(copies, "copy within a split", "copies within a split"),
+    ]
+    return f"{pictures:,} pictures of {classes:,} classes: {', '.join(found[:2])} and {found[2]}."
+
+
+def _count(count: int, one: str, many: str) -> str:
+    return f"{count:,} {one if count == 1 else many}" if count else f"no {one}"
+
+
+def _shown(count: int, most: int) -> str:
+    return f" The first {most} are shown." if count > most else ""
+
+
+def found_leaks(count: int, most: int) -> str:
+    """Copies across splits."""
+    if not count:
+        return "No picture of one split has a copy, or a near copy, in another."
+    return (
+        f"{_count(count, 'pair', 'pairs')} of pictures that show the same lie in two splits: what is measured on them "
+        f"was learnt by heart.{_shown(count, most)}"
+    )
+
+
+def found_suspects(count: int, most: int) -> str:
+    """Labels that are not believed."""
+    if not count:
+        return "No label of a training or validation picture is suspicious. Labels of test pictures are not looked at."
+    return (
+        f"{_count(count, 'picture has a label', 'pictures have labels')} that classifiers which had not seen them do "
+        "not believe (confident learning, Northcutt et al. 2021). Some are wrong, some are just hard: look. Labels of "
+        f"test pictures are not looked at.{_shown(count, most)}"
+    )
+
+
+def found_copies(count: int, most: int) -> str:
+    """Copies within a split."""
+    if not count:
+        return "There are none."
+    return (
+        f"{_count(count, 'pair', 'pairs')}. They do no harm to the measurement, but count twice.{_shown(count, most)}"
+    )  # fmt: skip
+
+
+def found_outliers(count: int, most: int) -> str:
+    """Pictures far from all others."""
+    if not count:
+        return "No picture is far from all others."
+    return (
+        f"{_count(count, 'picture is', 'pictures are')} far from all others: of another kind, or the only one of its "
+        f"kind.{_shown(count, most)}"
+    )
+
+
+def found_classes(training: Mapping[str, int]) -> str:
+    """The smallest and the largest."""
+    least, most = (choose(training, key=lambda name: training[name]) for choose in (min, max))
+    return (
+        f"The smallest class has {training[least]:,} training pictures ({least}), the largest {training[most]:,} "
+        f"({most})." + (" Think of head.class_weight: balanced." if training[most] > 3 * training[least] else "")
+    )
+
+
+def after_inspect() -> str:
+    """What can be done about it."""
+    return (
+        "Nothing was changed or deleted. --write-exclude writes the names of what is better left out, with the "
+        "reasons; read it, and give it to dataset.exclude."
+    )

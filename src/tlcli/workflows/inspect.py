@@ -1,0 +1,245 @@
+"""Inspect: looks over the pictures before anything is trained: files, copies, leaks, labels, outliers. Changes nothing.
+
+Test pictures are looked at for what is wrong with the files and for copies, never for what a classifier says of them.
+Shapes: N pictures, S the side of a small grey picture in pixels.
+"""
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tlcli.config.load import Loaded
+from tlcli.config.schema import Config
+from tlcli.data.decode import BadPictureError
+from tlcli.data.facts import Facts, facts_of, oddities
+from tlcli.data.index import Index, Picture, without
+from tlcli.data.layout import SPLITS
+from tlcli.features.ahead import ahead
+from tlcli.progress import SILENT, Progress
+from tlcli.workflows.dataset import indexed
+from tlcli.workflows.frozen_pass import FrozenPass, preparation_of
+from tlcli.workflows.int8 import open_pass_for
+from tlcli.workflows.measure import split_rows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Two pictures that show the same."""
+
+    first: Picture
+    second: Picture
+    kind: str
+    """exact (the same bytes) or near"""
+    likeness: float
+
+    @property
+    def is_leak(self) -> bool:
+        """They lie in two splits."""
+        return self.first.split != self.second.split
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A picture whose label heads that were not fitted on it do not believe."""
+
+    picture: Picture
+    likelier: str
+    """The class that they would give it"""
+    believed: float
+    """Probability of its label"""
+    is_issue: bool
+    """Held for wrong by confident learning; the others are just in the order of how suspicious they are"""
+
+
+@dataclass(frozen=True)
+class Outlier:
+    """A picture that is far from all others."""
+
+    picture: Picture
+    distance: float
+    """From the nearest other picture, of features less their mean: cosine distance, 0 to 2"""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """All that was found."""
+
+    index: Index
+    facts: dict[str, Facts]
+    """By name."""
+    unreadable: dict[str, str]
+    """Name to reason."""
+    odd: dict[str, tuple[str, ...]]
+    """Name to what is odd."""
+    copies: tuple[Copies, ...]
+    """The exact ones first; leaks are among them"""
+    suspects: tuple[Suspect, ...]
+    """Of training and validation pictures, the most suspicious first: those held for wrong, and a tenth of all"""
+    outliers: tuple[Outlier, ...]
+    frozen: FrozenPass = field(repr=False)
+
+    @property
+    def leaks(self) -> list[Copies]:
+        """Copies across splits."""
+        return [one for one in self.copies if one.is_leak]
+
+    @property
+    def issues(self) -> list[Suspect]:
+        """Suspects that are held for wrong."""
+        return [one for one in self.suspects if one.is_issue]
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it, pictures by their names."""
+        return {
+            "root": str(self.index.root),
+            "pictures": self.index.counts(),
+            "notes": list(self.index.notes),
+            "facts": {name: asdict(facts) for name, facts in self.facts.items()},
+            "unreadable": self.unreadable,
+            "odd": self.odd,
+            "copies": [
+                {**_pair(one), "kind": one.kind, "likeness": one.likeness, "leak": one.is_leak} for one in self.copies
+            ],
+            "suspects": [
+                {**_named(one.picture), "likelier": one.likelier, "believed": one.believed, "issue": one.is_issue}
+                for one in self.suspects
+            ],
+            "outliers": [{**_named(one.picture), "distance": one.distance} for one in self.outliers],
+        }
+
+
+def _named(picture: Picture) -> dict[str, str]:
+    return {"path": picture.name, "split": picture.split, "label": picture.label}
+
+
+def _pair(copies: Copies) -> dict[str, dict[str, str]]:
+    return {"first": _named(copies.first), "second": _named(copies.second)}
+
+
+def inspect(loaded: Loaded, verify: bool = False, progress: Progress = SILENT) -> Inspection:
+    """Looks over the pictures of a config. Their features are kept: train finds them.
+
+    Args:
+        loaded: the config.
+        verify: read every picture for its digest, also those that look as they did before.
+        progress: told of the stages.
+
+    Raises:
+        DataError: the pictures are missing, or too few to look at.
+        ModelError, NetworkError: the backbone's weights or the engine are not to be had.
+        ResourceError: the disk is full.
+    """
+    config = loaded.config
+    with progress.stage("Reading the pictures' digests"):
+        index = indexed(config.dataset, loaded.given, verify)
+    facts, small, unreadable = _looked_at(index, config, progress)
+    index = without(index, {p.sha256: unreadable[p.name] for p in index.pictures if p.name in unreadable})
+    frozen = open_pass_for(index, config, progress)
+    bad = frozen.run([(index.pictures, frozen.views[:1])], progress).bad
+    index = without(index, bad)
+    return Inspection(
+        index=index,
+        facts={name: one for name, one in facts.items() if name not in index.bad},
+        unreadable=dict(index.bad),
+        odd=_odd(index, facts, frozen.preparation.size),
+        copies=(*_exact(index), *_near(index, frozen, small, progress)),
+        suspects=_suspects(index, frozen, config, progress),
+        outliers=_outliers(index, frozen, progress),
+        frozen=frozen,
+    )
+
+
+def _looked_at(
+    index: Index, config: Config, progress: Progress
+) -> "tuple[dict[str, Facts], dict[str, NDArray[np.uint8]], dict[str, str]]":
+    """Facts by name, small grey versions by sha256, and what cannot be read, by name."""
+    from tlcli.evaluation.twins import SIDE  # noqa: PLC0415 - SciPy; a wrong config is told before
+
+    preparation = preparation_of(config)
+    facts, small, bad = dict[str, Facts](), dict[str, NDArray[np.uint8]](), dict[str, str]()
+    with progress.stage("Looking at pictures", len(index.pictures), "pictures"):
+        for one, future in ahead(lambda one: facts_of(one.path, preparation, SIDE), index.pictures):
+            try:
+                facts[one.name], small[one.sha256] = future.result()
+            except BadPictureError as error:
+                bad[one.name] = str(error)
+            progress.advance()
+    return facts, small, bad
+
+
+def _odd(index: Index, facts: dict[str, Facts], size: int) -> dict[str, tuple[str, ...]]:
+    found = {one.name: tuple(oddities(one.path, facts[one.name], size)) for one in index.pictures}
+    return {name: what for name, what in found.items() if what}
+
+
+def _exact(index: Index) -> list[Copies]:
+    """Each further copy with the first one of its bytes, test and validation pictures first."""
+    first: dict[str, Picture] = {}
+    pairs = [(first.setdefault(one.sha256, one), one) for one in sorted(index.pictures, key=_from_the_test)]
+    return [Copies(other, one, "exact", 1.0) for other, one in pairs if other is not one]
+
+
+def _near(
+    index: Index, frozen: FrozenPass, small: "dict[str, NDArray[np.uint8]]", progress: Progress
+) -> list[Copies]:  # fmt: skip
+    from tlcli.workflows.copies import near_copies  # noqa: PLC0415 - SciPy
+
+    of_bytes: dict[str, Picture] = {}
+    for one in sorted(index.pictures, key=_from_the_test):
+        of_bytes.setdefault(one.sha256, one)
+    different = list(of_bytes.values())
+    found = near_copies(different, different, index.labels, frozen, small, progress)
+    ordered = [(sorted((one.first, one.second), key=_from_the_test), one.likeness) for one in found]
+    return [Copies(first, second, "near", likeness) for (first, second), likeness in ordered]
+
+
+def _from_the_test(picture: Picture) -> int:
+    """Test pictures first, then validation, then training."""
+    return -SPLITS.index(picture.split)
+
+
+def _known(index: Index) -> list[Picture]:
+    """Whose labels may be looked at before training."""
+    return [*index.of("train"), *index.of("validation")]
+
+
+def _suspects(index: Index, frozen: FrozenPass, config: Config, progress: Progress) -> tuple[Suspect, ...]:
+    from tlcli.evaluation.suspects import suspects  # noqa: PLC0415 - scikit-learn and more
+    from tlcli.heads.convex import fit_convex  # noqa: PLC0415
+    from tlcli.heads.resampling import resample  # noqa: PLC0415
+
+    pictures, head, seed = _known(index), config.head, config.train.seed
+    rows = split_rows(pictures, index.labels, frozen.views[:1], frozen)
+    fit = fit_convex(rows, head.strengths, head.folds, head.standardize, "none", seed, progress)
+    strength = fit.history[fit.chosen - 1].strength or 1.0
+    said = resample(rows, strength, head.folds, 3, head.standardize, "none", seed, (1.0,), progress).probabilities
+    with progress.stage("Weighing labels"):
+        found = suspects(rows.labels, said)
+    shown = max(found.issues, len(pictures) // 10)
+    return tuple(
+        Suspect(pictures[place], index.labels[int(said[place].argmax())], float(score), number < found.issues)
+        for number, (place, score) in enumerate(zip(found.places[:shown], found.scores[:shown], strict=True))
+    )
+
+
+def _outliers(index: Index, frozen: FrozenPass, progress: Progress) -> tuple[Outlier, ...]:
+    """Pictures whose nearest other one lies more than three interquartile ranges above the upper quartile (Tukey 1977,
+    far out)."""
+    from tlcli.evaluation.explain import nearest  # noqa: PLC0415 - SciPy
+    from tlcli.evaluation.twins import sketch  # noqa: PLC0415
+
+    pictures = _known(index)
+    rows = split_rows(pictures, index.labels, frozen.views[:1], frozen)
+    with progress.stage("Looking for outliers"):
+        sketches = sketch(rows)
+        found = nearest(sketches, sketches, 1, rows.units, rows.units)
+    distances = 1 - found.similarities[:, 0]
+    distances = np.where(np.isfinite(distances), distances, 0)
+    low, high = np.quantile(distances, (0.25, 0.75))
+    far = np.flatnonzero(distances > high + 3 * (high - low))
+    order = far[np.argsort(-distances[far], kind="stable")]
+    return tuple(Outlier(pictures[place], float(distances[place])) for place in order)
