@@ -1,6 +1,5 @@
 """tlcli inspect on real pictures and on drawn ones with mistakes made on purpose."""
 
-import json
 import shutil
 import zipfile
 from pathlib import Path
