@@ -34,7 +34,7 @@ def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
 
 
 def change(**changes: object) -> Facts:
-    return Facts(**{**vars(ORDINARY), **changes})  # type: ignore[arg-type]
+    return Facts(**{**vars(ORDINARY), **changes})
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_what_all_pictures_have_makes_no_copies() -> None:
         levels = 150 + 4 * own / own.std()
         levels[[15, 31, 47]] = 30
         levels[:, 5::12] -= 30
-        return levels.astype(np.float32)
+        return np.asarray(levels, np.float32)
 
     cells = np.stack([cell(seed) for seed in range(200)])
     common = Common.of(cells)

@@ -55,7 +55,12 @@ def evaluate(
     screen.bold(f"Test accuracy {test['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}, {test['n']:,} pictures)")
     for name, reason in done.bad.items():
         screen.line(f"Left out: {name}: {reason}")
+    for name in ("cross_validation", "leaks", "learning_curve", "test_uses"):
+        if said := done.words.get(name):
+            screen.line(said)
     screen.line(f"Results: {done.run_dir}")
+    if done.words:
+        screen.line(f"Report: {done.run_dir / 'report.html'}")
     which = again("--run", run) or [*again("--runs-dir", runs_dir, RUNS_DIR), *again("--config", config)]
     screen.next_command("tlcli", "predict", "PICTURE", *which)
     screen.document(done.metrics)

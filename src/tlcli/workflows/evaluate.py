@@ -34,6 +34,8 @@ class Evaluated:
     """The limit in the run's config."""
     bad: Mapping[str, str]
     """Test pictures that cannot be read: name to reason."""
+    words: Mapping[str, str]
+    """Sentences of the report; empty where none was asked for."""
 
 
 def evaluate(run: Path, verify: bool = False, progress: Progress = SILENT) -> Evaluated:
@@ -62,9 +64,10 @@ def evaluate(run: Path, verify: bool = False, progress: Progress = SILENT) -> Ev
     write_predictions(run, index, predictions)
     if config.evaluate.figures:
         _draw(run / "figures", index, metrics["test"], predictions["test"], progress)
+    words = dict[str, str]()
     if config.evaluate.report:
-        _report(run, config, index, frozen, bundle, metrics, predictions["test"], progress)
-    return Evaluated(run, metrics, config.evaluate.fail_under, index.bad)
+        words = _report(run, config, index, frozen, bundle, metrics, predictions["test"], progress)
+    return Evaluated(run, metrics, config.evaluate.fail_under, index.bad, words)
 
 
 def _same_data(config: Config, record: dict[str, Any], run: Path, verify: bool) -> Index:
@@ -97,7 +100,7 @@ def _with_features(index: Index, frozen: FrozenPass, config: Config, progress: P
 def _report(
     run: Path, config: Config, index: Index, frozen: FrozenPass, bundle: Bundle,
     metrics: dict[SplitName, dict[str, Any]], probabilities: "NDArray[np.float64]", progress: Progress,
-) -> None:  # fmt: skip
+) -> dict[str, str]:  # fmt: skip
     import numpy as np  # noqa: PLC0415
 
     from tlcli.workflows.assess import assess  # noqa: PLC0415 - with matplotlib 2 s to import
@@ -107,7 +110,7 @@ def _report(
 
     record = runs.read_json(run / "run.json")
     found = assess(
-        index, frozen, bundle, config, record["head"]["strength"], probabilities, metrics["test"], progress
+        index, frozen, bundle, config, record.get("head", {}).get("strength"), probabilities, metrics["test"], progress
     )  # fmt: skip
     test = index.of("test")
     answers = Answers(test, np.array([index.labels.index(picture.label) for picture in test]), probabilities)
@@ -115,7 +118,7 @@ def _report(
     with progress.stage("Writing the report"):
         settings = (run / "config.yaml").read_text(encoding="utf-8")
         measured = Measured(run, record, settings, metrics, index, bundle, found, answers, uses)
-        write_report(measured, lambda: frozen.opened(progress))
+        return write_report(measured, lambda: frozen.opened(progress))
 
 
 def _draw(

@@ -50,12 +50,15 @@ class Measured:
     """Runs evaluated on these test pictures"""
 
 
-def write_report(measured: Measured, engine: Callable[[], MapEngine]) -> None:
+def write_report(measured: Measured, engine: Callable[[], MapEngine]) -> dict[str, str]:
     """Writes report.json and report.html into the run's folder.
 
     Args:
         measured: what evaluate has found.
         engine: opens the backbone; called only where there is something to explain.
+
+    Returns:
+        The sentences of the page.
     """
     report = _numbers(measured)
     runs.write_json(measured.run / "report.json", report)
@@ -79,6 +82,8 @@ def write_report(measured: Measured, engine: Callable[[], MapEngine]) -> None:
         commands=_commands(measured),
     )
     write_page(measured.run / "report.html", "run.html.j2", page)
+    said: dict[str, str] = report["words"]
+    return said
 
 
 def _numbers(measured: Measured) -> dict[str, Any]:
@@ -93,7 +98,7 @@ def _numbers(measured: Measured) -> dict[str, Any]:
         "intervals": words.intervals(test["n"], found.is_grouped),
         "estimates": words.estimates(validated is not None),
         "test_use": words.test_use(test["n"]),
-        "test_uses": words.test_uses(measured.test_uses),
+        "test_uses": words.test_uses(measured.test_uses) if measured.test_uses > 1 else "",
         "cross_validation": words.cross_validation(**asdict(validated)) if validated else "",
         "calibration": words.calibration(
             found.calibration.temperature, found.calibration.ece_before, found.calibration.ece_after, test["n"]

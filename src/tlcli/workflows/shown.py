@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 SMALL, LARGE = 112, 224
 """Pixels of a picture among others, and of one that is explained."""
-_IN_A_FIELD, _IN_ALL = 24, 600
-"""Pictures of one field, and of all fields together: 3 MB of the page."""
+_IN_A_FIELD, _IN_ALL = 24, 480
+"""Pictures of one field, and of all fields together: 2 MB of the page, 6 MB if all of them were noise."""
 _ERRORS, _UNSURE, _NEIGHBOURS = 12, 6, 4
 
 
@@ -98,11 +98,14 @@ def fields(answers: Answers, bundle: Bundle) -> list[Cell]:
 
 
 def _allotted(members: Mapping[tuple[int, int], list[int]]) -> dict[tuple[int, int], list[int]]:
-    """Which pictures of each field are shown: of the largest errors first, then of what is right, the least sure."""
+    """Which pictures of each field are shown: of all errors about as many, then of what is right, the least sure."""
+    order = sorted(members, key=lambda field: (field[0] == field[1], -len(members[field]), field))
     left, shown = _IN_ALL, {}
-    for field in sorted(members, key=lambda field: (field[0] == field[1], -len(members[field]), field)):
-        found = members[field] if field[0] != field[1] else members[field][::-1]
-        shown[field] = found[: min(_IN_A_FIELD, left)]
+    for number, field in enumerate(order):
+        is_right = field[0] == field[1]
+        found = members[field][::-1] if is_right else members[field]
+        fields_left = sum((one[0] == one[1]) == is_right for one in order[number:])
+        shown[field] = found[: min(_IN_A_FIELD, max(1, left // fields_left), left)]
         left -= len(shown[field])
     return {field: part for field, part in shown.items() if part}
 

@@ -1,0 +1,71 @@
+"""The sentences of the pages say what the numbers do."""
+
+import pytest
+
+from tlcli.report import inspect_words, words
+
+TEST = {"n": 525, "accuracy": 0.861, "accuracy_ci95": [0.829, 0.888]}
+
+
+def test_summary_has_the_accuracy_its_interval_and_what_it_is_worth() -> None:
+    assert words.summary(TEST, "functional", 0.6876) == (
+        "Of 525 test pictures that no part of it had seen, 86.1 % are named right (95 % interval 82.9 to 88.8 %). "
+        "Always answering 'functional' would give 68.8 %."
+    )
+
+
+@pytest.mark.parametrize(
+    ("temperature", "said"), [(1.3, "made less sure"), (0.8, "made more sure"), (1.01, "left as they were")]
+)
+def test_temperature_above_1_makes_less_sure(temperature: float, said: str) -> None:
+    assert f"probabilities are {said} by it" in words.calibration(temperature, 0.05, 0.02, 525)
+
+
+def test_more_pictures_that_are_not_sure_to_help_are_not_promised() -> None:
+    assert "There is no evidence" in words.learning_curve(0.004, -0.002, 0.01, 1706)
+    said = words.learning_curve(0.012, 0.003, 0.021, 1706)
+    assert said.startswith("Twice the pictures (3,412 instead of 1,706) would bring about 1.2 points of accuracy (95 %")
+    assert "no evidence" not in said
+
+
+@pytest.mark.parametrize(
+    ("exact", "near", "said"),
+    [
+        (0, 0, "None of the 525 test pictures has a copy"),
+        (1, 0, "training: 1 exact copy. Without them"),
+        (2, 1, "training: 2 exact copies and 1 near copy. Without them"),
+    ],
+)
+def test_copies_are_counted_in_words(exact: int, near: int, said: str) -> None:
+    assert said in words.leaks(exact, near, TEST, {"accuracy": 0.85, "n": 522})
+
+
+def test_test_of_copies_alone_says_nothing() -> None:
+    assert "says nothing about new pictures" in words.leaks(525, 0, TEST, None)
+
+
+def test_careful_answers_are_those_that_halve_the_errors() -> None:
+    points = [{"share": s, "accuracy": 1 - s / 5, "threshold": 1 - s / 3} for s in (0.1, 0.3, 0.5, 0.7, 0.9)]
+    said = words.coverage(points, 0.8)
+    assert "--min-confidence 0.83 it would answer 50 % of the test pictures, and be right in 90.0 %" in said
+    assert "of your choice" in words.coverage([{"share": 1.0, "accuracy": 0.5, "threshold": 0.5}], 0.5)
+
+
+def test_groups_are_said_to_be_drawn_whole() -> None:
+    assert "drawing whole groups of them" in words.intervals(525, is_grouped=True)
+    assert "drawing them" in words.intervals(525, is_grouped=False)
+
+
+def test_nothing_found_is_said_too() -> None:
+    assert inspect_words.inspected(100, 2, 0, 1, 2) == (
+        "100 pictures of 2 classes: no leak between splits, 1 suspicious label and 2 copies within a split."
+    )
+    for said in (inspect_words.found_leaks, inspect_words.found_suspects, inspect_words.found_outliers):
+        assert said(0, 10).startswith("No ")
+        assert "The first 10 are shown." in said(11, 10)
+        assert "shown" not in said(10, 10)
+
+
+def test_uneven_classes_get_a_hint() -> None:
+    assert "class_weight" in inspect_words.found_classes({"a": 10, "b": 100})
+    assert "class_weight" not in inspect_words.found_classes({"a": 50, "b": 100})

@@ -1,0 +1,79 @@
+"""Which pictures a run's page shows, and that they never make it too large."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tlcli.bundle import Bundle
+from tlcli.data.index import Picture
+from tlcli.data.sizing import Preparation
+from tlcli.workflows.shown import Answers, cases, fields
+
+LABELS = tuple(f"class {number}" for number in range(10))
+
+
+def bundle(labels: tuple[str, ...] = LABELS) -> Bundle:
+    """As much of one as is asked for."""
+    made = SimpleNamespace(preparation=Preparation(224, "crop"), manifest=SimpleNamespace(labels=labels))
+    return cast("Bundle", made)
+
+
+def answers(folder: Path, count: int, right: float, labels: tuple[str, ...] = LABELS) -> Answers:
+    """Of pictures that are all the same noise; a share of them is named right."""
+    random = np.random.default_rng(0)
+    Image.fromarray(random.integers(0, 255, (300, 300, 3), dtype=np.uint8)).save(folder / "noise.png")
+    truth = random.integers(len(labels), size=count)
+    truth[: len(labels)] = np.arange(len(labels))
+    said = np.where(random.random(count) < right, truth, (truth + random.integers(1, len(labels), count)) % len(labels))
+    probabilities = random.random((count, len(labels)))
+    probabilities[np.arange(count), said] += 1
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    pictures = [
+        Picture(folder / "noise.png", f"{number}.png", f"{number:064x}", labels[label], "test", str(number))
+        for number, label in enumerate(truth)
+    ]
+    return Answers(pictures, truth, probabilities)
+
+
+def test_ten_thousand_pictures_of_noise_stay_below_8_mb(tmp_path: Path) -> None:
+    shown = fields(answers(tmp_path, 10_000, 0.8), bundle())
+    assert sum(cell.count for cell in shown) == 10_000
+    assert sum(len(one.address or "") for cell in shown for one in cell.pictures) < 7_000_000
+    assert all(2 < len(cell.pictures) < 8 for cell in shown if cell.true != cell.predicted)
+
+
+@pytest.mark.parametrize("right", [0.0, 0.5, 1.0])
+def test_fields_are_those_of_the_confusion_matrix(tmp_path: Path, right: float) -> None:
+    given = answers(tmp_path, 60, right, ("cat", "dog"))
+    for cell in fields(given, bundle(("cat", "dog"))):
+        true, predicted = ("cat", "dog").index(cell.true), ("cat", "dog").index(cell.predicted)
+        members = np.flatnonzero((given.truth == true) & (given.predicted == predicted))
+        assert cell.count == len(members)
+        assert cell.share == pytest.approx(len(members) / np.sum(given.truth == true))
+        assert cell.place == f"cell-{true}-{predicted}"
+        assert len(cell.pictures) == min(24, len(members))
+        assert {one.name for one in cell.pictures} <= {f"{place}.png" for place in members}
+        assert all(one.label == cell.true and one.note.startswith(cell.predicted) for one in cell.pictures)
+
+
+def test_worst_errors_are_the_surest_and_least_sure_are_right(tmp_path: Path) -> None:
+    given = answers(tmp_path, 200, 0.7)
+    worst, unsure = given.worst(), given.least_sure()
+    assert len(worst) == 12
+    assert (given.predicted[worst] != given.truth[worst]).all()
+    wrong = np.flatnonzero(given.predicted != given.truth)
+    assert given.confidence[worst].min() >= np.sort(given.confidence[wrong])[-12]
+    assert (given.predicted[unsure] == given.truth[unsure]).all()
+    assert (np.diff(given.confidence[unsure]) >= 0).all()
+
+
+def test_nothing_to_explain_opens_no_network(tmp_path: Path) -> None:
+    def engine() -> None:
+        pytest.fail("opened")
+
+    given = answers(tmp_path, 30, 1.0)
+    assert cases(given.worst(), given, None, bundle(), engine) == []  # type: ignore[arg-type]
