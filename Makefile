@@ -54,9 +54,10 @@ bench: install ## measure what README quotes (about 40 minutes); ALIEN_PREDATOR=
 	$(BIN)/python bench/unpack.py --pictures 20000
 	$(BIN)/python bench/heads.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 
-honesty: install ## count how often stated 95 % intervals hold, on simulated data (10 minutes)
+honesty: install ## count how often stated 95 % intervals hold; what calibration does, and what the report costs (10 minutes)
 	$(BIN)/python bench/coverage.py
 	$(BIN)/python bench/calibration.py
+	$(BIN)/python bench/report.py
 
 clean: ## remove .venv and what tools left (runs and data stay)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist

@@ -20,7 +20,8 @@ import pictures
 
 BENCH = Path(__file__).parents[1] / "bench"
 PROGRAMS = (
-    "calibration", "cold_start", "coverage", "decode", "extract", "heads", "recipe", "scale", "unpack", "unseen",
+    "calibration", "cold_start", "coverage", "decode", "extract", "heads", "recipe", "report", "scale", "unpack",
+    "unseen",
 )  # fmt: skip
 FIVE = ("cold_start", "decode", "extract", "recipe", "scale")
 

@@ -160,7 +160,9 @@ def _looked_at(
     from tlcli.evaluation.twins import SIDE  # noqa: PLC0415 - SciPy; a wrong config is told before
 
     preparation = preparation_of(config)
-    facts, small, bad = dict[str, Facts](), dict[str, NDArray[np.uint8]](), dict[str, str]()
+    facts: dict[str, Facts] = {}
+    small: dict[str, NDArray[np.uint8]] = {}
+    bad: dict[str, str] = {}
     with progress.stage("Looking at pictures", len(index.pictures), "pictures"):
         for one, future in ahead(lambda one: facts_of(one.path, preparation, SIDE), index.pictures):
             try:

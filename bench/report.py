@@ -1,0 +1,47 @@
+"""What honesty costs: `tlcli train` and `evaluate` on solar cells, features there, with the report and without.
+
+python bench/report.py [--runs 3]
+
+With: intervals, cross-validation, baselines, copies, learning curve, heat maps, the page. Without:
+`--set evaluate.report=false`. Both take turns after one uncounted run; `inspect` is timed as well. The pictures
+(2,624) and the weights of efficientnet_lite0 come from pip. Writes bench/results/report.json.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from measure import in_turn, introduce, note, save, settings, spread, table, tlcli, values
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=3)
+    options = parser.parse_args()
+    introduce()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        config = ["--config", "solar_cells"]
+
+        def both(report: str) -> float:
+            train = tlcli(folder, folder / "cache", "train", *config, *settings(evaluate__report=report)).seconds
+            return train + tlcli(folder, folder / "cache", "evaluate").seconds
+
+        def inspect() -> float:
+            return tlcli(folder, folder / "cache", "inspect", *config).seconds
+
+        note("Everything once, uncounted: the features are computed")
+        both("true")
+        inspect()
+        timed = {"with the report": lambda: both("true"), "without": lambda: both("false"), "inspect": inspect}
+        rows = {title: values(seconds) for title, seconds in in_turn(timed, options.runs).items()}
+        page = next((folder / "runs/solar_cells").glob("*/report.html")).stat().st_size
+    print(table(("train and evaluate, solar cells, features there", "s"), [(t, spread(r)) for t, r in rows.items()]))
+    added = rows["with the report"]["median"] - rows["without"]["median"]
+    print(f"The report adds {added:.1f} s; the page has {page / 1e6:.2f} MB. Medians of {options.runs} turns.")
+    save("report", settings=vars(options), results=rows, page_bytes=page)
+
+
+if __name__ == "__main__":
+    main()
