@@ -1,0 +1,88 @@
+"""Near copies of a whole data set: from files and stored features to pairs, and to what is left out."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from tlcli.data.facts import facts_of
+from tlcli.data.index import Picture
+from tlcli.data.layout import SplitName
+from tlcli.data.sizing import Preparation
+from tlcli.evaluation.twins import SIDE
+from tlcli.features.store import Store, row_key
+from tlcli.workflows.copies import near_copies
+from tlcli.workflows.frozen_pass import FrozenPass
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+WIDTH = 300
+
+
+def scene(seed: int) -> Image.Image:
+    """Large shapes and fine details."""
+    random = np.random.default_rng(seed)
+    coarse, fine = (gaussian_filter(random.normal(size=(200, 240, 3)), (s, s, 0)) for s in (25, 4))
+    levels = 128 + 60 * coarse / coarse.std() + 35 * fine / fine.std()
+    return Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> tuple[list[Picture], FrozenPass]:
+    """40 scenes in training; in the test one of them cut, one mirrored, one with other features, and five new ones."""
+    random = np.random.default_rng(0)
+    features: dict[str, NDArray[np.float32]] = {}
+    pictures: list[Picture] = []
+
+    def add(name: str, split: SplitName, image: Image.Image, feature: "NDArray[np.float32]") -> None:
+        image.save(tmp_path / name, quality=90)
+        sha256 = f"{len(pictures):064x}"
+        features[sha256] = feature
+        pictures.append(Picture(tmp_path / name, name, sha256, "a", split, name))
+
+    of_scene = random.normal(size=(60, WIDTH)).astype(np.float32)
+    noise = 0.3 * random.normal(size=(60, WIDTH)).astype(np.float32)
+    for number in range(40):
+        add(f"{number}.jpg", "train", scene(number), of_scene[number])
+    add("cut.jpg", "test", scene(3).crop((10, 8, 225, 190)), of_scene[3] + noise[3])
+    add("mirrored.jpg", "test", scene(5).transpose(Image.Transpose.FLIP_LEFT_RIGHT), of_scene[5] + noise[5])
+    add("like in features alone.jpg", "test", scene(50), of_scene[7] + noise[7])
+    for number in range(51, 56):
+        add(f"{number}.jpg", "test", scene(number), of_scene[number])
+    store = Store("ab" * 32, WIDTH)
+    store.append([row_key(one.sha256, "0") for one in pictures], np.stack([features[one.sha256] for one in pictures]))
+    made = SimpleNamespace(
+        views=("0",), store=store, row=SimpleNamespace(features=WIDTH), preparation=Preparation(224, "crop")
+    )
+    return pictures, cast("FrozenPass", made)
+
+
+def test_changed_copies_are_found_across_splits(data: tuple[list[Picture], FrozenPass]) -> None:
+    pictures, frozen = data
+    training, test = ([one for one in pictures if one.split == split] for split in ("train", "test"))
+    found = near_copies(test, training, ("a",), frozen)
+    assert {(one.first.name, one.second.name) for one in found} == {("cut.jpg", "3.jpg"), ("mirrored.jpg", "5.jpg")}
+    assert [one.likeness for one in found] == sorted((one.likeness for one in found), reverse=True)
+
+
+def test_a_picture_that_went_away_is_left_out(data: tuple[list[Picture], FrozenPass]) -> None:
+    pictures, frozen = data
+    pictures[3].path.unlink()
+    found = near_copies(pictures, pictures, ("a",), frozen)
+    assert [{one.first.name, one.second.name} for one in found] == [{"5.jpg", "mirrored.jpg"}]
+
+
+def test_small_versions_that_are_known_are_not_decoded_again(
+    data: tuple[list[Picture], FrozenPass], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tlcli.workflows import copies
+
+    pictures, frozen = data
+    known = {one.sha256: facts_of(one.path, frozen.preparation, SIDE)[1] for one in pictures}
+    monkeypatch.setattr(copies, "facts_of", lambda *_: pytest.fail("decoded"))
+    assert len(near_copies(pictures, pictures, ("a",), frozen, known)) == 2
