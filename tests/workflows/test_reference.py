@@ -1,4 +1,4 @@
-"""The training pictures that a bundle carries: few, of every class, with a limit that holds for others of their kind."""
+"""The training pictures that a bundle carries: few, of every class; and a limit that holds for others of their kind."""
 
 from pathlib import Path
 from types import SimpleNamespace
