@@ -122,8 +122,8 @@ class InspectPage:
     unreadable: Mapping[str, str]
     odd: Mapping[str, str]
     """Name -> what is odd."""
-    copies: Sequence[Sequence[Thumbnail]]
-    """Sets of pictures that show the same, within a split."""
+    copies: Sequence[Pair]
+    """Pictures that show the same, within a split."""
     leaks: Sequence[Pair]
     """The same across splits."""
     suspects: Sequence[Thumbnail]

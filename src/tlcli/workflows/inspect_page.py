@@ -20,7 +20,7 @@ from tlcli.report.thumbnails import data_address, thumbnail
 from tlcli.workflows.inspect import Copies, Inspection, Outlier, Suspect
 
 _SIDE = 112
-_SAMPLES, _CLASSES, _PAIRS, _SETS, _SUSPECTS, _OUTLIERS, _AUGMENTED = 6, 40, 36, 24, 48, 24, 4
+_SAMPLES, _CLASSES, _PAIRS, _WITHIN, _SUSPECTS, _OUTLIERS, _AUGMENTED = 6, 40, 36, 24, 48, 24, 4
 """Of each kind, as many are shown at most; --json has all."""
 
 
@@ -45,7 +45,7 @@ def write_inspect_page(path: Path, loaded: Loaded, found: Inspection, commands: 
         views=_views(found),
         unreadable=found.unreadable,
         odd={name: "; ".join(what) for name, what in found.odd.items()},
-        copies=[(pair.first, pair.second) for pair in _pairs(found, within[:_SETS])],
+        copies=_pairs(found, within[:_WITHIN]),
         leaks=_pairs(found, found.leaks[:_PAIRS]),
         suspects=_suspects(found, found.issues[:_SUSPECTS]),
         outliers=_outliers(found, found.outliers[:_OUTLIERS]),
@@ -126,7 +126,7 @@ def _words(found: Inspection) -> Mapping[str, str]:
     return {
         "leaks": words.found_leaks(len(found.leaks), _PAIRS),
         "suspects": words.found_suspects(len(found.issues), _SUSPECTS),
-        "copies": words.found_copies(len(within), _SETS),
+        "copies": words.found_copies(len(within), _WITHIN),
         "outliers": words.found_outliers(len(found.outliers), _OUTLIERS),
         "classes": words.found_classes(counts["train"]),
         "next": words.after_inspect(),
