@@ -37,8 +37,8 @@ def found_suspects(count: int, most: int) -> str:
         return "No label of a training or validation picture is suspicious. Labels of test pictures are not looked at."
     return (
         f"{_count(count, 'label is', 'labels are')} not believed by classifiers that had not seen the picture "
-        "(confident learning, Northcutt et al. 2021). Some are wrong, some are just hard: look. Labels of test pictures "
-        f"are not looked at.{_shown(count, most)}"
+        "(confident learning, Northcutt et al. 2021). Some are wrong, some are just hard: look. Labels of test "
+        f"pictures are not looked at.{_shown(count, most)}"
     )
 
 
