@@ -45,11 +45,11 @@ docs: install ## write the generated references anew
 reliability: install ## make the trials of docs/reliability.md again, and write what came of them (5 minutes)
 	$(BIN)/python docs/trials.py
 
-bench: install ## measure what README quotes (about 40 minutes); ALIEN_PREDATOR=archive.zip adds these pictures
-	$(BIN)/python bench/cold_start.py --runs 5
-	$(BIN)/python bench/recipe.py --timed-epochs 3 --runs 1 $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
+bench: install ## measure what README quotes (under 40 minutes); ALIEN_PREDATOR=archive.zip adds these pictures
+	$(BIN)/python bench/cold_start.py --runs 3
+	$(BIN)/python bench/recipe.py --timed-epochs 2 --runs 1 $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 	$(BIN)/python bench/extract.py --runs 2 --seconds 2
-	$(BIN)/python bench/decode.py --pictures 120
+	$(BIN)/python bench/decode.py --pictures 80
 	$(BIN)/python bench/scale.py --runs 1 --overhead
 	$(BIN)/python bench/unpack.py --pictures 20000
 	$(BIN)/python bench/heads.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
