@@ -50,7 +50,8 @@ def run_page(labels: Sequence[str], pictures: int = 400, seed: int = 0) -> RunPa
     ]  # fmt: skip
     neighbours = tuple(thumb(900 + k, labels[k % 2], f"cosine 0.{90 - k}") for k in range(4))
     case = Case(thumb(5, labels[0]), labels[1], 0.97, drawn(6), neighbours)
-    curve = learning_curve(np.array([100, 400, 1600]), random.normal([[0.7], [0.8], [0.85]], 0.01, (3, 15)), 0.2, 1600)
+    sizes, accuracies = np.array([100, 200, 400, 800, 1600]), np.array([[0.7], [0.76], [0.8], [0.83], [0.85]])
+    curve = learning_curve(sizes, random.normal(accuracies, 0.01, (5, 15)), 0.2, 1600)
     assert curve is not None
     estimates = [
         charts.Estimate("this run, test", 0.861, 0.829, 0.888),
