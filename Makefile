@@ -24,7 +24,7 @@ demo: install ## the main job on real pictures: 2,624 solar cells, functional or
 	$(BIN)/tlcli evaluate
 	@echo && echo "Three pictures that the model has never seen:"
 	$(BIN)/tlcli predict $$($(BIN)/python bench/unseen.py 3)
-	@echo && echo "Look at the figures: $$(cd runs/latest/figures && pwd -P)" && ls runs/latest/figures
+	@echo && echo "Look at the report: $$(cd runs/latest && pwd -P)/report.html"
 
 test: install ## all tests
 	$(BIN)/python -m pytest
