@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from tlcli.evaluation.twins import LIKENESS, SIDE, Common, candidates, likeness, sets_of, sketch
+from tlcli.evaluation.twins import LIKENESS, SIDE, Common, candidates, likeness, sketch
 from tlcli.heads.rows import Rows
 
 
@@ -87,9 +87,3 @@ def test_candidates_are_near_and_of_other_bytes() -> None:
     assert found.tolist() == [[3, 100]]
     assert candidates(sketches, np.array([100]), np.array([3, 5]), contents).tolist() == [[3, 100]]
     assert candidates(sketches, np.array([7]), np.array([3, 5]), contents).shape == (0, 2)
-
-
-def test_sets_join_what_hangs_together() -> None:
-    pairs = np.array([[0, 3], [3, 5], [1, 2], [7, 1]])
-    assert [one.tolist() for one in sets_of(pairs, 9)] == [[0, 3, 5], [1, 2, 7]]
-    assert sets_of(np.empty((0, 2), np.int64), 4) == []

@@ -9,7 +9,7 @@ import pytest
 from tests.browser import broken_images, chromium, opened, overflows
 from tests.report import sample
 
-from tlcli.report.page import percent, points, write_page
+from tlcli.report.page import interval, percent, write_page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -67,7 +67,7 @@ def test_colours_of_figures_follow_the_scheme(tmp_path: Path) -> None:
 
 def test_numbers_as_words() -> None:
     assert percent(0.8614) == "86.1 %"
-    assert points(0.0213) == "+2.1 points"
+    assert interval((0.829, 0.888)) == "82.9 to 88.8 %"
 
 
 # In a real browser

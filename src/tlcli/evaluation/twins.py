@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from tlcli.evaluation.alignment import FINE, aligned, zoomed
 from tlcli.evaluation.explain import nearest
@@ -172,12 +170,3 @@ def _halved(pictures: "NDArray[np.float32]") -> "NDArray[np.float32]":
 
 def _turned(pictures: "NDArray[np.float32]", is_mirrored: bool) -> "NDArray[np.float32]":
     return np.ascontiguousarray(pictures[:, :, ::-1]) if is_mirrored else pictures
-
-
-def sets_of(pairs: "NDArray[np.int64]", count: int) -> list["NDArray[np.int64]"]:
-    """Of ``count`` pictures those that are copies of one another, directly or by way of others, as pairs [P, 2] say."""
-    links = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), (count, count))
-    _, number = connected_components(links, directed=False)
-    order = np.argsort(number, kind="stable")
-    sets = np.split(order, np.flatnonzero(np.diff(number[order])) + 1)
-    return [one for one in sets if len(one) > 1]

@@ -151,11 +151,6 @@ def interval(ends: Sequence[float], digits: int = 1) -> str:
     return f"{100 * ends[0]:.{digits}f} to {100 * ends[1]:.{digits}f} %"
 
 
-def points(difference: float) -> str:
-    """A difference of two shares -> "+2.1 points"."""
-    return f"{100 * difference:+.1f} points"
-
-
 def _unbroken(value: object) -> object:
     """Numbers stay on one line with their per cent signs; what is escaped already (configs, figures) stays as it is."""
     return value.replace(" %", "\u00a0%") if type(value) is str else value
@@ -173,7 +168,6 @@ def _environment() -> Environment:
     environment.filters |= {
         "percent": percent,
         "interval": interval,
-        "points": points,
         "thousands": lambda n: f"{n:,}",
     }
     return environment

@@ -27,7 +27,7 @@ def fitted(index: Index, frozen: FrozenPass, config: Config, progress: Progress 
     fit = _fitted(index, frozen, config, progress)
     validation = split_rows(index.of("validation"), index.labels, frozen.views[:1], frozen)
     labels, probabilities = [validation.labels], [predict_split(index, "validation", frozen, fit.head)]
-    if fit.held_out is not None:  # 394 validation pictures alone fix it to 0.14 only (bench/calibration.py)
+    if fit.held_out is not None:  # validation pictures alone are often too few (bench/calibration.py)
         plain = fit.held_out.places < len(index.of("train"))  # the first view
         labels.append(fit.held_out.labels[plain])
         probabilities.append(fit.held_out.probabilities[plain])
