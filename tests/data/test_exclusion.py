@@ -33,7 +33,7 @@ def test_own_list_is_written_anew_and_no_other_file(tmp_path: Path) -> None:
     path = tmp_path / "x.txt"
     write_exclusion(path, "first", [Excluded("a.png", "one")])
     write_exclusion(path, "second", [Excluded("b.png", "two")])
-    assert read_exclusion(path) == ("b.png",)
+    assert read_exclusion(path) == ("a.png", "b.png")  # what was left out before was not looked at again
     for other in (tmp_path / "notes.txt", tmp_path / "folder"):
         if other.suffix:
             other.write_text("mine")
@@ -71,3 +71,19 @@ def test_pictures_are_left_out_by_their_names_and_unknown_names_are_told(tmp_pat
         "2 pictures are left out by dataset.exclude.",
         "dataset.exclude names 1 that are no pictures here, for example 'b/9.png'.",
     )
+
+
+def test_what_somebody_decided_stays_decided(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    write_exclusion(path, "first", [Excluded("a.png", "an outlier", active=False), Excluded("b.png", "a copy")])
+    path.write_text(path.read_text().replace("# a.png", "a.png"))
+    write_exclusion(path, "second", [Excluded("a.png", "an outlier", active=False)])
+    assert sorted(read_exclusion(path)) == ["a.png", "b.png"]
+    assert path.read_text().count("a.png") == 1
+
+
+@pytest.mark.parametrize("odd", ["\udcff.png", "two\nlines.png", "carriage\rreturn.png", "\u2028.png"])
+def test_names_in_reasons_and_heads_never_become_entries(tmp_path: Path, odd: str) -> None:
+    path = tmp_path / "x.txt"
+    write_exclusion(path, f"of the folder {odd}", [Excluded("b.png", f"the same bytes as {odd}"), Excluded(odd, "odd")])
+    assert read_exclusion(path) == ("b.png", odd)

@@ -62,7 +62,7 @@ def test_second_training_computes_no_feature(solar: tuple[Path, Tlcli], tmp_path
 def test_predictions_table_has_every_picture_once(solar: tuple[Path, Tlcli]) -> None:
     with (solar[0] / "runs/latest/predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["path", "sha256", "split", "label", "predicted", "functional", "defective"]
+    assert list(rows[0]) == ["path", "sha256", "split", "label", "predicted", "group", "functional", "defective"]
     assert len({row["path"] for row in rows}) == len(rows) == 2624
     metrics = json.loads((solar[0] / "runs/latest/metrics.json").read_text())
     for split, measured in metrics.items():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import multinomial
 
-from tlcli.evaluation.compare import PairedDifference, paired_difference
+from tlcli.evaluation.compare import PairedDifference, of_units, paired_difference
 from tlcli.evaluation.intervals import wilson
 
 
@@ -86,6 +86,38 @@ def test_the_interval_holds_the_truth_as_often_as_it_says(shares: tuple[float, .
     holds = [one.low <= shares[2] - shares[1] <= one.high for one in found]
     assert weights[common].sum() > 0.95
     assert 0.93 < np.average(holds, weights=weights[common]) < 0.99
+
+
+def test_pictures_that_stand_alone_are_no_groups() -> None:
+    plain = paired_difference(80, 5, 8, 7)
+    assert of_units(plain, np.array([1] * 8 + [-1] * 5 + [0] * 87), np.arange(100)) == plain
+
+
+def test_groups_that_are_right_or_wrong_together_are_less_sure() -> None:
+    """Two equally good ones, 60 groups of 5, errors shared within a group."""
+    random = np.random.default_rng(0)
+    units = np.repeat(np.arange(60), 5)
+    told = {"plain": 0, "groups": 0}
+    holds = 0
+    for _ in range(300):
+        right_a, right_b = ((random.random(60) < 0.8)[units] for _ in range(2))
+        gained = right_b.astype(int) - right_a.astype(int)
+        counts = (int((right_a & right_b).sum()), int((gained < 0).sum()), int((gained > 0).sum()))
+        plain = paired_difference(*counts, 300 - sum(counts))
+        found = of_units(plain, gained, units)
+        assert found.low <= plain.low
+        assert found.p >= plain.p
+        told["plain"] += plain.evident
+        told["groups"] += found.evident
+        holds += found.low <= 0 <= found.high
+    assert told["plain"] > 0.2 * 300  # what it would come to without groups
+    assert told["groups"] < 0.08 * 300
+    assert 0.92 <= holds / 300 <= 0.99
+
+
+def test_one_group_says_nothing() -> None:
+    found = of_units(paired_difference(0, 0, 50, 0), np.ones(50, np.int64), np.zeros(50, np.int64))
+    assert not found.evident
 
 
 def test_equal_ones_are_seldom_told_apart() -> None:

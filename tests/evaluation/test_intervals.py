@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tlcli.evaluation.intervals import bootstrap, corrected_resampled_t, wilson, wilson_of_units
+from tlcli.evaluation.intervals import (
+    area_of_counts,
+    bootstrap,
+    corrected_resampled_t,
+    logit_interval,
+    mean_of_shares,
+    wilson,
+    wilson_of_units,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -165,3 +173,45 @@ def test_more_repeats_do_not_make_it_narrower_than_the_pictures_allow() -> None:
 
 def test_equal_scores_give_no_width() -> None:
     assert corrected_resampled_t([1.0, 1.0, 1.0], 1 / 3) == (1.0, 1.0)
+
+
+def test_the_mean_of_one_share_has_the_interval_of_the_share() -> None:
+    assert mean_of_shares([0.7], [(0.6, 0.75)]) == pytest.approx((0.6, 0.75))
+
+
+def test_the_mean_of_shares_is_surer_than_each_and_stays_a_share() -> None:
+    low, high = mean_of_shares([1.0, 1.0], [(0.8, 1.0), (0.8, 1.0)])
+    assert low == pytest.approx(1 - 0.2 / 2**0.5)
+    assert high == 1
+
+
+@pytest.mark.parametrize(("area", "positives", "negatives"), [(0.5, 20, 20), (0.9, 10, 40), (0.75, 100, 30)])
+def test_an_area_lies_inside_the_interval_of_its_counts(area: float, positives: int, negatives: int) -> None:
+    low, high = area_of_counts(area, positives, negatives)
+    assert 0 < low < area < high < 1
+    wider_low, wider_high = area_of_counts(area, positives // 2, negatives // 2)
+    assert wider_low < low
+    assert wider_high > high
+    turned = area_of_counts(1 - area, positives, negatives)
+    assert turned == pytest.approx((1 - high, 1 - low), abs=0.02)
+
+
+def test_the_ends_of_an_area_are_those_at_which_newcombes_variance_would_just_allow_it() -> None:
+    low, _ = area_of_counts(1.0, 20, 20)
+    half = 19
+    variance = low * (1 - low) * (1 + half * (1 - low) / (2 - low) + half * low / (1 + low)) / 400
+    assert (1 - low) / variance**0.5 == pytest.approx(1.959964, abs=1e-4)
+
+
+def test_a_perfect_or_hopeless_area_has_an_interval_on_one_side() -> None:
+    assert area_of_counts(1.0, 20, 20)[1] == 1
+    assert area_of_counts(0.0, 20, 20)[0] == 0
+    assert area_of_counts(0.0, 20, 20)[1] > 0.05
+
+
+def test_the_logit_interval_is_the_plain_one_where_the_share_is_far_from_its_ends() -> None:
+    right = np.arange(400) % 2
+    without = (right.sum() - right) / 399
+    low, high = logit_interval(0.5, without, 10_000)
+    assert (low, high) == pytest.approx((0.5 - 1.96 * 0.025, 0.5 + 1.96 * 0.025), abs=0.001)
+    assert 0.99 < logit_interval(0.9999, without / 10 + 0.9, 3)[1] <= 1

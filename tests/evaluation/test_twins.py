@@ -83,7 +83,7 @@ def test_candidates_are_near_and_of_other_bytes() -> None:
     sketches = sketch(Rows.of(features, np.zeros(200, np.int64)))
     assert sketches.shape == (200, 256)
     everything = np.arange(200)
-    found = candidates(sketches, everything, everything, contents)
+    found = candidates(sketches, everything, [everything], contents)
     assert found.tolist() == [[3, 100]]
-    assert candidates(sketches, np.array([100]), np.array([3, 5]), contents).tolist() == [[3, 100]]
-    assert candidates(sketches, np.array([7]), np.array([3, 5]), contents).shape == (0, 2)
+    assert candidates(sketches, np.array([100]), [np.array([3, 5])], contents).tolist() == [[3, 100]]
+    assert candidates(sketches, np.array([7]), [np.array([3, 5])], contents).shape == (0, 2)

@@ -78,5 +78,8 @@ def test_a_class_of_one_picture_is_no_trouble() -> None:
 def test_perfect_answers_have_intervals_without_warnings() -> None:
     labels = np.arange(40) % 2
     found = metric_intervals(labels, np.eye(2)[labels], np.arange(40))
-    assert found["roc_auc"] == (1, 1)
+    for name in ("accuracy", "balanced_accuracy", "roc_auc"):  # 40 right answers do not prove that all are
+        low, high = found[name] or (1, 1)
+        assert 0.8 < low < 0.97
+        assert high == 1
     assert found["log_loss"] == pytest.approx((0, 0), abs=1e-12)

@@ -71,7 +71,7 @@ def run_page(labels: Sequence[str], pictures: int = 400, seed: int = 0) -> RunPa
     }  # fmt: skip
     return RunPage(
         name="solar_cells / 20261123T210523Z-94e2",
-        summary=words.summary(test, labels[0], 0.688),
+        summary=words.summary(test, labels[0], 0.688, 2),
         facts=[("test accuracy", "86.1 %", "82.9 to 88.8 %"), ("calibration error", "2.1 %", "5.0 % before")] * 2,
         counts={split: dict.fromkeys(labels, 7) for split in SPLITS},
         skipped=[{"path": "a <b>.jpg", "reason": "broken: truncated"}],

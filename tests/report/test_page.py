@@ -48,6 +48,13 @@ def test_every_link_leads_somewhere_and_no_id_stands_twice(tmp_path: Path, label
         assert target in ids
 
 
+@EACH
+def test_no_picture_is_carried_that_nobody_can_call_up(tmp_path: Path, labels: list[str]) -> None:
+    text = written(tmp_path, labels).read_text()
+    for place in re.findall(r'class="cell" id="([^"]*)"', text):
+        assert f'href="#{place}"' in text
+
+
 def test_names_are_words_and_never_markup(tmp_path: Path) -> None:
     text = written(tmp_path, CLASSES["odd"]).read_text()
     assert "<b>bold</b>" not in text

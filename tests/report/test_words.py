@@ -8,10 +8,25 @@ TEST = {"n": 525, "accuracy": 0.861, "accuracy_ci95": [0.829, 0.888]}
 
 
 def test_summary_has_the_accuracy_its_interval_and_what_it_is_worth() -> None:
-    assert words.summary(TEST, "functional", 0.6876) == (
+    assert words.summary(TEST, "functional", 0.6876, twins=0) == (
         "Of 525 test pictures that no part of it had seen, 86.1 % are named right (95 % interval 82.9 to 88.8 %). "
         "Always answering 'functional' would give 68.8 %."
     )
+
+
+def test_summary_does_not_call_copies_unseen() -> None:
+    said = words.summary(TEST, "functional", 0.6876, twins=38)
+    assert said.startswith("Of 525 test pictures (38 of which have a copy in training), 86.1 % are named right")
+
+
+def test_what_was_cross_validated_is_called_by_its_name() -> None:
+    for is_convex in (True, False):
+        sentences = (
+            words.cross_validation(5, 3, 2099, 0.85, (0.83, 0.87), is_convex=is_convex),
+            words.learning_curve(0.01, 0.005, 0.02, 1706, is_convex=is_convex),
+            words.estimates(True, is_convex=is_convex),
+        )
+        assert all(("logistic regression" in said) != is_convex for said in sentences)
 
 
 @pytest.mark.parametrize(
@@ -47,13 +62,15 @@ def test_test_of_copies_alone_says_nothing() -> None:
 def test_careful_answers_are_those_that_halve_the_errors() -> None:
     points = [{"share": s, "accuracy": 1 - s / 5, "threshold": 1 - s / 3} for s in (0.1, 0.3, 0.5, 0.7, 0.9)]
     said = words.coverage(points, 0.8)
-    assert "--min-confidence 0.83 it would answer 50 % of the test pictures, and be right in 90.0 %" in said
+    assert "--min-confidence 0.83 it would answer about 50 % of the test pictures, and be right in about 90 %" in said
+    sure = [{"share": 0.4, "accuracy": 0.995, "threshold": 0.99729}, {"share": 1.0, "accuracy": 0.9, "threshold": 0.5}]
+    assert "--min-confidence 0.9972 it" in words.coverage(sure, 0.9)
     assert "of your choice" in words.coverage([{"share": 1.0, "accuracy": 0.5, "threshold": 0.5}], 0.5)
 
 
-def test_groups_are_said_to_be_drawn_whole() -> None:
-    assert "drawing whole groups of them" in words.intervals(525, is_grouped=True)
-    assert "drawing them" in words.intervals(525, is_grouped=False)
+def test_groups_are_said_to_be_taken_whole() -> None:
+    assert "take groups as a whole" in words.intervals(525, is_grouped=True)
+    assert "group" not in words.intervals(525, is_grouped=False)
 
 
 def test_nothing_found_is_said_too() -> None:

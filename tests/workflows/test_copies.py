@@ -70,6 +70,29 @@ def test_changed_copies_are_found_across_splits(data: tuple[list[Picture], Froze
     assert [one.likeness for one in found] == sorted((one.likeness for one in found), reverse=True)
 
 
+def test_a_burst_within_one_split_does_not_hide_its_copies_in_another(
+    data: tuple[list[Picture], FrozenPass], tmp_path: Path
+) -> None:
+    pictures, frozen = data
+    random = np.random.default_rng(1)
+    burst: list[Picture] = []
+    rows = []
+    middle, apart = random.normal(size=WIDTH), random.normal(size=WIDTH)
+    splits: tuple[SplitName, ...] = ("train", "validation")
+    for split in splits:
+        for number in range(6):
+            name = f"burst {split} {number}.jpg"
+            scene(3).crop((2 * number, number, 225 + number, 190 + number)).save(tmp_path / name, quality=90)
+            sha256 = f"{len(pictures) + len(burst):064x}"
+            burst.append(Picture(tmp_path / name, name, sha256, "a", split, name))
+            # those of one's own split are the nearest
+            rows.append(middle + (0.2 if split == "train" else -0.2) * apart + 0.01 * random.normal(size=WIDTH))
+    frozen.store.append([row_key(one.sha256, "0") for one in burst], np.array(rows, np.float32))
+    everything = [*pictures, *burst]
+    found = near_copies(everything, everything, ["a"], frozen)
+    assert any({one.first.split, one.second.split} == {"train", "validation"} for one in found)
+
+
 def test_a_picture_that_went_away_is_left_out(data: tuple[list[Picture], FrozenPass]) -> None:
     pictures, frozen = data
     pictures[3].path.unlink()

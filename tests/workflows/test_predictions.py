@@ -19,8 +19,8 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     write_predictions(tmp_path, index, {"test": np.array([[0.9, 0.1], [0.8, 0.2]])})
     assert read_predictions(tmp_path) == {
         "test": [
-            Answer("odd, name.png", sha("odd, name.png"), "label", "label"),
-            Answer('a "quoted".png', sha('a "quoted".png'), "path", "label"),
+            Answer("odd, name.png", sha("odd, name.png"), "label", "label", "odd, name.png"),
+            Answer('a "quoted".png', sha('a "quoted".png'), "path", "label", 'a "quoted".png'),
         ]
     }
     assert [answer.right for answer in read_predictions(tmp_path)["test"]] == [True, False]

@@ -1,5 +1,6 @@
 """Which pictures a run's page shows, and that they never make it too large."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -7,11 +8,14 @@ from typing import cast
 import numpy as np
 import pytest
 from PIL import Image
+from tests.report import sample
 
 from tlcli.bundle import Bundle
 from tlcli.data.index import Picture
 from tlcli.data.sizing import Preparation
-from tlcli.workflows.shown import Answers, cases, fields
+from tlcli.report.page import Case, Pair, Thumbnail, write_page
+from tlcli.report.thumbnails import data_address
+from tlcli.workflows.shown import Answers, cases, fields, thumbnails
 
 LABELS = tuple(f"class {number}" for number in range(10))
 
@@ -40,10 +44,20 @@ def answers(folder: Path, count: int, right: float, labels: tuple[str, ...] = LA
 
 
 def test_ten_thousand_pictures_of_noise_stay_below_8_mb(tmp_path: Path) -> None:
-    shown = fields(answers(tmp_path, 10_000, 0.8), bundle())
+    given = answers(tmp_path, 10_000, 0.8)
+    shown = fields(given, bundle())
     assert sum(cell.count for cell in shown) == 10_000
     assert sum(len(one.address or "") for cell in shown for one in cell.pictures) < 7_000_000
     assert all(2 < len(cell.pictures) < 8 for cell in shown if cell.true != cell.predicted)
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (224, 224, 3), dtype=np.uint8))
+    large, (small, *_) = data_address(noise), thumbnails(given.pictures[:1], bundle())
+    case = Case(Thumbnail("noise", large, "a"), "a", 0.9, large, (small,) * 4)
+    page = replace(
+        sample.run_page(list(LABELS)), cells=shown, errors=[case] * 12, unsure=[case] * 6,
+        pairs=[Pair(small, small, "near")] * 24,
+    )  # fmt: skip
+    write_page(tmp_path / "report.html", "run.html.j2", page)
+    assert (tmp_path / "report.html").stat().st_size < 8_000_000
 
 
 @pytest.mark.parametrize("right", [0.0, 0.5, 1.0])

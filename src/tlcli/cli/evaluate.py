@@ -36,7 +36,7 @@ def evaluate(
 ) -> None:
     """Measure a run on its test pictures: accuracy with its interval, tables, figures.
 
-    The latest run is taken, or with --config the latest of that config. No other command looks at the test pictures.
+    The latest run is taken, or with --config the latest of that config. No other command measures on the test pictures.
     """
     from tlcli.runs import find_run  # noqa: PLC0415 - keeps --help fast
     from tlcli.workflows.evaluate import evaluate as measure  # noqa: PLC0415

@@ -85,7 +85,9 @@ def verdict(found: "Compared") -> str:
     points, low, high = (
         100 * share for share in (found.difference.difference, found.difference.low, found.difference.high)
     )
-    test = f"McNemar's exact p = {found.difference.p:.2g}"
+    of = f"p = {found.difference.p:.2g}"
+    grouped = found.groups < found.pictures
+    test = f"{found.groups:,} groups taken whole, {of}" if grouped else f"McNemar's exact {of}"
     if not found.difference.evident:
         return (
             f"No evidence that one is better: B less A is {points:+.1f} points (95 % interval {low:.1f} to {high:.1f}; "

@@ -71,7 +71,8 @@ def leave_out(layout: Layout, names: Sequence[str]) -> Layout:
 
 
 def write_exclusion(path: Path, head: str, excluded: Sequence[Excluded]) -> None:
-    """Writes a list, each name below its reason.
+    """Writes a list, each name below its reason. What an older list at this place leaves out is left out by the new
+    one, too: those pictures were not looked at again, and somebody may have decided on them.
 
     Args:
         path: a new file, or one that this has written before.
@@ -80,20 +81,30 @@ def write_exclusion(path: Path, head: str, excluded: Sequence[Excluded]) -> None
 
     Raises:
         UsageError: there is a file that somebody else wrote.
+        DataError: the older list is broken.
     """
     if path.exists() and not (path.is_file() and path.read_bytes().startswith(_MARK.encode())):
         raise UsageError(
             f"{path} is there already, and inspect has not written it; name another file for --write-exclude."
         )
+    left_out = read_exclusion(path) if path.exists() else ()
+    named = {one.name: one for one in excluded}
+    kept = [Excluded(name, "left out before") for name in left_out if name not in named]
+    excluded = [*kept, *(replace(one, active=one.active or one.name in left_out) for one in excluded)]
     lines = [
         _MARK,
-        f"# {head}",
+        _comment(head),
         "# Lines that begin with # are comments: delete the # of those that you agree with.",
         "",
     ]
     for one in excluded:
-        lines += [f"# {' '.join(one.reason.split())}", ("" if one.active else "# ") + _written(one.name)]
+        lines += [_comment(one.reason), ("" if one.active else "# ") + _written(one.name)]
     write_text(path, "\n".join(lines) + "\n")
+
+
+def _comment(text: str) -> str:
+    """One line of UTF-8, whatever names stand in it."""
+    return "# " + " ".join(text.split()).encode("utf-8", "backslashreplace").decode()
 
 
 def _written(name: str) -> str:

@@ -5,10 +5,15 @@ Counted are pictures that both name rightly, only a, only b, neither.
 
 from dataclasses import dataclass
 from math import sqrt
+from typing import TYPE_CHECKING
 
-from scipy.stats import binomtest
+import numpy as np
+from scipy.stats import binomtest, t
 
 from tlcli.evaluation.intervals import wilson
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,32 @@ def paired_difference(both: int, only_a: int, only_b: int, neither: int) -> Pair
     parted = only_a + only_b
     p = float(binomtest(only_b, parted).pvalue) if parted else 1.0
     return PairedDifference(difference, difference - down, difference + up, p)
+
+
+def of_units(
+    plain: PairedDifference, gained: "NDArray[np.int64]", units: "NDArray[np.int64]"
+) -> PairedDifference:  # fmt: skip
+    """The difference where pictures belong together, and are right or wrong together: never surer than the plain one.
+
+    Student's t of the units' sums (a cluster-robust variance) beside it, and of each end and of p the more cautious.
+
+    Args:
+        plain: what :func:`paired_difference` says of the same pictures.
+        gained: of each picture [N]: 1 where b alone is right, -1 where a alone is, else 0.
+        units: which pictures belong together [N].
+    """
+    _, unit = np.unique(units, return_inverse=True)
+    count = int(unit.max()) + 1
+    if count == len(gained):
+        return plain
+    if count < 2:
+        return PairedDifference(plain.difference, -1.0, 1.0, 1.0)
+    apart = np.bincount(unit, gained - plain.difference)
+    error = sqrt(float(apart @ apart) * count / (count - 1)) / len(gained)
+    half = float(t.ppf(0.975, count - 1)) * error
+    p = 2 * float(t.sf(abs(plain.difference) / error, count - 1)) if error else plain.p
+    low, high = plain.difference - half, plain.difference + half
+    return PairedDifference(plain.difference, min(plain.low, low), max(plain.high, high), max(plain.p, p))
 
 
 def _correlation(both: int, only_a: int, only_b: int, neither: int) -> float:

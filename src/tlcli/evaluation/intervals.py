@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.optimize import brentq
+from scipy.special import expit, logit, ndtr, ndtri
 from scipy.stats import binomtest, t
 
 if TYPE_CHECKING:
@@ -66,6 +67,70 @@ def wilson_of_units(
     sure = 0.5 + confidence / 2
     effect = min(max(effect, 1.0), copies) * float(t.ppf(sure, max(count - 1, 1)) / ndtri(sure)) ** 2
     return wilson(right / effect, n / effect, confidence)
+
+
+def mean_of_shares(
+    shares: Sequence[float], intervals: Sequence[tuple[float, float]]
+) -> tuple[float, float]:  # fmt: skip
+    """Interval of the mean of independent shares, from an interval of each (MOVER, Zou & Donner 2008).
+
+    Args:
+        shares: such as the recall of each class.
+        intervals: of each, all of one confidence; that of the mean has the same.
+    """
+    pairs = list(zip(shares, intervals, strict=True))
+    mean, count = sum(shares) / len(pairs), len(pairs)
+    down = sum((share - low) ** 2 for share, (low, _) in pairs) ** 0.5 / count
+    up = sum((high - share) ** 2 for share, (_, high) in pairs) ** 0.5 / count
+    return max(0.0, mean - down), min(1.0, mean + up)
+
+
+def area_of_counts(area: float, positives: int, negatives: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Interval of an area under the ROC curve from nothing but its size and the counts (Newcombe 2006, method 5).
+
+    It holds where the area is 1, of which resampled pictures say nothing.
+
+    Args:
+        area: as measured.
+        positives: pictures (or units) of the class.
+        negatives: the others.
+        confidence: how often the interval is to hold the truth.
+    """
+    z2, half = float(ndtri(0.5 + confidence / 2)) ** 2, (positives + negatives) / 2 - 1
+
+    def excess(true: float) -> float:
+        variance = true * (1 - true) * (1 + half * (1 - true) / (2 - true) + half * true / (1 + true))
+        return (true - area) ** 2 - z2 * variance / (positives * negatives)
+
+    least, most = 1e-9, 1 - 1e-9  # at 0 and 1 themselves nothing varies, which would end the search there
+    low = brentq(excess, least, min(area, most)) if area > least and excess(least) > 0 else 0.0
+    high = brentq(excess, max(area, least), most) if area < most and excess(most) > 0 else 1.0
+    return float(low), float(high)
+
+
+def logit_interval(
+    estimate: float, without: "NDArray[np.float64]", freedom: int, confidence: float = 0.95
+) -> tuple[float, float]:  # fmt: skip
+    """Interval of a share from the jackknife's variance on the logit scale, where it is nearly normal and cannot leave
+    0 to 1 (of areas under the ROC curve: Qin & Hotilovac 2008).
+
+    Args:
+        estimate: as measured, above 0 and below 1.
+        without: what is measured without each unit (or part of the units) in turn.
+        freedom: degrees of Student's t.
+        confidence: how often the interval is to hold the truth.
+    """
+    parts = len(without)
+    error = ((parts - 1) * float(without.var())) ** 0.5 / (estimate * (1 - estimate))
+    middle, half = float(logit(estimate)), float(t.ppf(0.5 + confidence / 2, max(freedom, 1))) * error
+    return float(expit(middle - half)), float(expit(middle + half))
+
+
+def left_out(statistic: Statistic, units: "NDArray[np.int64]", seed: int = 0) -> "NDArray[np.float64]":
+    """What is measured without each unit (or part of the units, where there are many) in turn: [parts, K]."""
+    _, unit = np.unique(units, return_inverse=True)
+    count = int(unit.max()) + 1
+    return _without_each(statistic, unit, count, max(1, _CELLS // len(unit)), np.random.default_rng(seed))
 
 
 def bootstrap(

@@ -10,7 +10,7 @@ same places: wafers cut one after the other from one block, or one cell photogra
 Shapes: N pictures, D features, P pairs; S = 64, the side of a small picture in pixels.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -57,21 +57,23 @@ def sketch(rows: Rows) -> "NDArray[np.float32]":
     return np.asarray(projected - projected.mean(axis=0))
 
 
-def candidates(sketches: "NDArray[np.float32]", of: "NDArray[np.int64]", among: "NDArray[np.int64]",
+def candidates(sketches: "NDArray[np.float32]", of: "NDArray[np.int64]", among: "Sequence[NDArray[np.int64]]",
                units: "NDArray[np.int64]") -> "NDArray[np.int64]":  # fmt: skip
-    """Pairs [P, 2] to look at: each picture of ``of`` with its nearest of ``among``, never with an exact copy.
+    """Pairs [P, 2] to look at: each picture of ``of`` with its nearest of every part, never with an exact copy.
 
     Args:
         sketches: of all pictures [N, .].
         of: numbers of the pictures that are asked about.
-        among: numbers of those that may be their copies.
+        among: numbers of those that may be their copies, in parts (the splits): where one part has many copies, those
+            in another are found all the same.
         units: [N], equal for exact copies.
     """
-    found = nearest(sketches[of], sketches[among], _NEIGHBOURS, units[of], units[among])
-    rows, columns = np.nonzero(found.similarities >= _COSINE)
-    pairs = np.stack([of[rows], among[found.places[rows, columns]]], axis=1)
-    pairs.sort(axis=1)
-    return np.unique(pairs, axis=0)
+    pairs = [np.empty((0, 2), np.int64)]
+    for part in among:
+        found = nearest(sketches[of], sketches[part], _NEIGHBOURS, units[of], units[part])
+        rows, columns = np.nonzero(found.similarities >= _COSINE)
+        pairs.append(np.stack([of[rows], part[found.places[rows, columns]]], axis=1))
+    return np.unique(np.sort(np.concatenate(pairs), axis=1), axis=0)
 
 
 @dataclass(frozen=True)

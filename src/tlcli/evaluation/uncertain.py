@@ -3,12 +3,21 @@
 Shapes: N pictures, L classes, B resamples; labels int [N], probabilities [N, L].
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.stats import rankdata
 
-from tlcli.evaluation.intervals import Statistic, bootstrap, wilson_of_units
+from tlcli.evaluation.intervals import (
+    Statistic,
+    area_of_counts,
+    bootstrap,
+    left_out,
+    logit_interval,
+    mean_of_shares,
+    wilson_of_units,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,7 +35,9 @@ def metric_intervals(
 ) -> dict[str, tuple[float, float] | None]:
     """95 % interval of each of ``METRICS``; None where the metric is not defined (a class without pictures).
 
-    Of the accuracy it is Wilson's, of the others the bootstrap's.
+    Of the accuracy it is Wilson's, of the balanced accuracy it joins Wilson's of the recalls, of the log loss it is the
+    bootstrap's, and of the area under the ROC curve the jackknife's on the logit scale: of 40 pictures, mostly right,
+    the bootstrap of the two shares holds the truth in 70 to 85 of 100 cases, and says nothing where all are right.
 
     Args:
         labels: the right classes [N].
@@ -35,12 +46,37 @@ def metric_intervals(
         resamples: how many are drawn.
         seed: of the draws.
     """
-    found = bootstrap(metrics_of(labels, probabilities), units, resamples, seed=seed)
-    intervals = {
-        name: None if np.isnan(low) else (float(low), float(high))
-        for name, (low, high) in zip(METRICS, found, strict=True)
+    statistic, right = metrics_of(labels, probabilities), probabilities.argmax(axis=1) == labels
+    members = [labels == label for label in range(probabilities.shape[1])]
+    occurring = [member for member in members if member.any()]
+    (loss,) = bootstrap(lambda weights: statistic(weights)[:, 2:3], units, resamples, seed=seed)
+    return {
+        "accuracy": wilson_of_units(right, units),
+        "balanced_accuracy": mean_of_shares(
+            [float(right[member].mean()) for member in occurring],
+            [wilson_of_units(right[member], units[member]) for member in occurring],
+        ),
+        "log_loss": (float(loss[0]), float(loss[1])),
+        "roc_auc": _area(statistic, members, probabilities, units, seed) if len(occurring) == len(members) else None,
     }
-    return {**intervals, "accuracy": wilson_of_units(probabilities.argmax(axis=1) == labels, units)}
+
+
+def _area(
+    statistic: Statistic, members: "Sequence[NDArray[np.bool_]]", probabilities: "NDArray[np.float64]",
+    units: "NDArray[np.int64]", seed: int,
+) -> tuple[float, float]:  # fmt: skip
+    """Interval of the (mean) area; its variance is known no better than the smallest class allows."""
+    counts = [(len(np.unique(units[member])), len(np.unique(units[~member]))) for member in members]
+    estimate = float(statistic(np.ones((1, len(units))))[0, 3])
+    without = left_out(lambda weights: statistic(weights)[:, 3:], units, seed)[:, 0]
+    without = without[np.isfinite(without)]
+    if 0 < estimate < 1 and len(without) > 1 and without.var() > 0:
+        return logit_interval(estimate, without, min(count for count, _ in counts) - 1)
+    belongs = np.stack(members, axis=1).astype(np.float64)
+    areas = (belongs * _placements(belongs, probabilities)).sum(axis=0) / belongs.sum(axis=0)
+    first = 1 if len(members) == 2 else 0
+    chosen = list(zip((float(area) for area in areas[first:]), counts[first:], strict=True))
+    return mean_of_shares([area for area, _ in chosen], [area_of_counts(area, *count) for area, count in chosen])
 
 
 def metrics_of(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]") -> Statistic:

@@ -41,6 +41,8 @@ class Resampled:
     """Of the rows, that a fold holds out"""
     rows_used: int
     """Rows divided into folds: all, or a sample where there are very many"""
+    units_used: int
+    """Units of these rows"""
 
 
 def resample(
@@ -96,6 +98,7 @@ def resample(
         tuple(int(size) for size in counts.mean(axis=0).round()),
         float(np.mean([len(held) for _, held in divided])) / len(sample),
         len(sample),
+        len(np.unique(sample.units)),
     )
 
 

@@ -67,6 +67,10 @@ class Pair:
     """exact or near"""
 
 
+_MATRIX, _CONFUSIONS = 20, 30
+"""Classes up to which the whole matrix is shown, and the confusions listed where it is not."""
+
+
 @dataclass(frozen=True)
 class RunPage:
     """All that the page of a run shows."""
@@ -100,6 +104,16 @@ class RunPage:
         labels = self.metrics["test"]["labels"]
         cells = {(cell.true, cell.predicted): cell for cell in self.cells}
         return [(true, [cells.get((true, predicted)) for predicted in labels]) for true in labels]
+
+    @property
+    def linked(self) -> Sequence[Cell]:
+        """The fields whose pictures can be called up."""
+        return self.cells if self.is_matrix_shown else self.confusions[:_CONFUSIONS]
+
+    @property
+    def is_matrix_shown(self) -> bool:
+        """Else there are too many classes, and the largest confusions are listed."""
+        return len(self.metrics["test"]["labels"]) <= _MATRIX
 
     @property
     def confusions(self) -> list[Cell]:

@@ -1,15 +1,24 @@
 """Numbers -> the sentences of the page."""
 
 from collections.abc import Mapping, Sequence
+from math import floor
 from typing import Any
 
 from tlcli.report.page import interval, percent
 
 
-def summary(test: Mapping[str, Any], frequent: str, share: float) -> str:
-    """The first sentence: how often it is right, how sure that is, and what saying always the same would give."""
+def summary(test: Mapping[str, Any], frequent: str, share: float, twins: int) -> str:
+    """The first sentence: how often it is right, how sure that is, and what saying always the same would give.
+
+    Args:
+        test: the metrics of the test pictures.
+        frequent: the most frequent class of training.
+        share: of the test pictures, that are of it.
+        twins: test pictures that training has copies of.
+    """
+    seen = f" ({twins:,} of which have a copy in training)" if twins else " that no part of it had seen"
     return (
-        f"Of {test['n']:,} test pictures that no part of it had seen, {percent(test['accuracy'])} are named right "
+        f"Of {test['n']:,} test pictures{seen}, {percent(test['accuracy'])} are named right "
         f"(95 % interval {interval(test['accuracy_ci95'])}). Always answering '{frequent}' would give "
         f"{percent(share)}."
     )
@@ -17,11 +26,12 @@ def summary(test: Mapping[str, Any], frequent: str, share: float) -> str:
 
 def intervals(n: int, is_grouped: bool) -> str:
     """Where the intervals come from."""
-    drawn = "whole groups of them, as pictures of a group are not independent" if is_grouped else "them"
+    whole = " All take groups as a whole, as pictures of a group are not independent." if is_grouped else ""
     return (
-        f"The interval of the accuracy is Wilson's; the others come from drawing {drawn} again a thousand times "
-        f"(bootstrap). They say how far the luck of these {n:,} pictures may reach. They do not say how well these "
-        "stand for the pictures you will have."
+        "The interval of the accuracy is Wilson's, that of the balanced accuracy joins Wilson's of the recalls, that "
+        "of ROC-AUC comes from leaving out pictures in turn (jackknife), that of the log loss from drawing them again "
+        f"2,000 times (bootstrap).{whole} They say how far the luck of these {n:,} pictures may reach. They do not say "
+        "how well these stand for the pictures you will have."
     )
 
 
@@ -29,8 +39,8 @@ def test_use(pictures: int) -> str:
     """What the test split was used for."""
     return (
         f"The {pictures:,} test pictures were used for the numbers, the errors and the calibration figures on this "
-        "page, and to find copies of them in training. Nothing was fitted or chosen with them: the head, its strength "
-        "and the temperature come from training and validation pictures alone."
+        "page, and to find copies of them in training. Nothing of the model was fitted or chosen with them: the head, "
+        "its strength and the temperature come from training and validation pictures alone."
     )
 
 
@@ -42,20 +52,32 @@ def test_uses(runs: int) -> str:
     )
 
 
-def estimates(is_validated: bool) -> str:
-    """What the chart of accuracies shows."""
-    validated = ", and by cross-validation on training and validation pictures" if is_validated else ""
+def estimates(is_validated: bool, is_convex: bool = True) -> str:
+    """What the chart of accuracies shows.
+
+    Args:
+        is_validated: there is cross-validation.
+        is_convex: the run's head was fitted the way that was cross-validated.
+    """
+    of = "" if is_convex else " of logistic regression on the same features"
+    validated = f", and by cross-validation{of} on training and validation pictures" if is_validated else ""
     return f"Accuracy with 95 % intervals on the test pictures{validated}; in grey, simpler ways on the same pictures."
 
 
 def cross_validation(
-    folds: int, repeats: int, pictures: int, accuracy: float, accuracy_ci95: tuple[float, float]
-) -> str:
-    """The accuracy over other divisions of training and validation pictures."""
+    folds: int, repeats: int, pictures: int, accuracy: float, accuracy_ci95: tuple[float, float],
+    is_convex: bool = True,
+) -> str:  # fmt: skip
+    """The accuracy over other divisions of training and validation pictures.
+
+    ``is_convex``: the run's head was fitted the way that was cross-validated.
+    """
+    of = "" if is_convex else " of logistic regression on the same features (not of this head, which takes far longer)"
     return (
-        f"Over {repeats} x {folds}-fold cross-validation on {pictures:,} training and validation pictures the accuracy "
-        f"is {percent(accuracy)} (95 % interval {interval(accuracy_ci95)}, widened because the folds' training "
-        "pictures overlap: Nadeau and Bengio 2003)."
+        f"Over {repeats} x {folds}-fold cross-validation on {pictures:,} training and validation pictures the accuracy"
+        f"{of} is {percent(accuracy)} (95 % interval {interval(accuracy_ci95)}, widened because the folds' training "
+        "pictures overlap: Nadeau and Bengio 2003). Near copies within these pictures are not kept together, and may "
+        "flatter it; tlcli inspect finds them."
     )
 
 
@@ -80,18 +102,22 @@ def coverage(points: Sequence[Mapping[str, float]], accuracy: float) -> str:
     if not reached:
         return "predict --min-confidence answers 'unsure' below a probability of your choice."
     best = max(reached, key=lambda p: p["share"])
+    digits = 2 if best["threshold"] < 0.985 else 4
+    threshold = f"{floor(best['threshold'] * 10**digits) / 10**digits:.{digits}f}"  # rounded up, it would answer less
     return (
-        f"With predict --min-confidence {best['threshold']:.2f} it would answer {percent(best['share'], 0)} of the "
-        f"test pictures, and be right in {percent(best['accuracy'])} of these; it is 'unsure' of the others."
+        f"For example, with predict --min-confidence {threshold} it would answer about {percent(best['share'], 0)} of "
+        f"the test pictures, and be right in about {percent(best['accuracy'], 0)} of these; it is 'unsure' of the "
+        "others. (The example was chosen on these very pictures.)"
     )
 
 
-def learning_curve(gain: float, low: float, high: float, pictures: int) -> str:
-    """What twice the pictures would bring."""
+def learning_curve(gain: float, low: float, high: float, pictures: int, is_convex: bool = True) -> str:
+    """What twice the pictures would bring; ``is_convex``: the run's head was fitted the way that was measured."""
+    of = "" if is_convex else " (of logistic regression on the same features)"
     sure = "" if low > 0 else " There is no evidence that they would help."
     return (
         f"Twice the pictures ({2 * pictures:,} instead of {pictures:,}) would bring about {100 * gain:.1f} points of "
-        f"accuracy (95 % interval {100 * low:.1f} to {100 * high:.1f}), if the curve goes on as it did.{sure}"
+        f"accuracy{of} (95 % interval {100 * low:.1f} to {100 * high:.1f}), if the curve goes on as it did.{sure}"
     )
 
 

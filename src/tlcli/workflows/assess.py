@@ -12,6 +12,7 @@ import numpy as np
 from tlcli.bundle import Bundle
 from tlcli.config.schema import Config
 from tlcli.data.index import Index
+from tlcli.errors import DataError
 from tlcli.evaluation.calibration import (
     Bin,
     Coverage,
@@ -20,7 +21,7 @@ from tlcli.evaluation.calibration import (
     reliability,
     with_temperature,
 )
-from tlcli.evaluation.intervals import corrected_resampled_t, wilson
+from tlcli.evaluation.intervals import corrected_resampled_t, wilson, wilson_of_units
 from tlcli.evaluation.learning_curve import LearningCurve, learning_curve
 from tlcli.evaluation.uncertain import metric_intervals
 from tlcli.heads.convex import fit_convex
@@ -119,6 +120,8 @@ class Assessment:
     familiarity: Familiarity
     cross_validation: CrossValidated | None
     learning_curve: LearningCurve | None
+    is_convex: bool
+    """The run's head was fitted the way that was cross-validated."""
 
     def as_json(self) -> dict[str, Any]:
         """For report.json."""
@@ -127,7 +130,7 @@ class Assessment:
 
 def assess(
     index: Index, frozen: FrozenPass, bundle: Bundle, config: Config, strength: float | None,
-    probabilities: "NDArray[np.float64]", metrics: dict[str, Any], progress: Progress,
+    probabilities: "NDArray[np.float64]", progress: Progress,
 ) -> Assessment:  # fmt: skip
     """Measures a run beyond its metrics.
 
@@ -138,11 +141,11 @@ def assess(
         config: the run's.
         strength: of the penalty, that the run chose; None of the minibatch recipe.
         probabilities: of the test pictures [N, L].
-        metrics: of the test pictures, as metrics.json has them.
         progress: told of the stages.
     """
     test = split_rows(index.of("test"), index.labels, frozen.views[:1], frozen)
     is_grouped = len(np.unique(test.units)) < len(test)
+    right = probabilities.argmax(axis=1) == test.labels
     with progress.stage("Measuring how sure that is"):
         intervals = metric_intervals(test.labels, probabilities, test.units)
     known = split_rows([*index.of("train"), *index.of("validation")], index.labels, frozen.views[:1], frozen)
@@ -151,18 +154,19 @@ def assess(
         intervals=intervals,
         is_grouped=is_grouped,
         recall_intervals=tuple(
-            wilson(row[number], sum(row)) if sum(row) else None
-            for number, row in enumerate(metrics["confusion_matrix"])
+            wilson_of_units(right[member], test.units[member]) if member.any() else None
+            for member in (test.labels == number for number in range(len(index.labels)))
         ),
         baselines=tuple(
-            Baseline(one.name, one.accuracy, wilson(int(one.right[0].sum()), len(one.right[0])))
+            Baseline(one.name, one.accuracy, wilson_of_units(one.right[0], test.units))
             for one in split_baselines(index, "test", frozen, config.train.seed, progress)
         ),
-        leaks=_leaks(index, frozen, test.labels, probabilities, progress),
+        leaks=_leaks(index, frozen, right, test.units, progress),
         familiarity=_familiarity(index, frozen, bundle),
         calibration=_calibration(test.labels, probabilities, bundle.head.temperature),
         cross_validation=_cross_validated(resampled, config),
         learning_curve=_curve(resampled, len(index.of("train"))),
+        is_convex=strength is not None,
     )
 
 
@@ -181,8 +185,7 @@ def _calibration(
 
 
 def _leaks(
-    index: Index, frozen: FrozenPass, truth: "NDArray[np.int64]", probabilities: "NDArray[np.float64]",
-    progress: Progress,
+    index: Index, frozen: FrozenPass, right: "NDArray[np.bool_]", units: "NDArray[np.int64]", progress: Progress
 ) -> Leaks:  # fmt: skip
     """The test accuracy with and without pictures that training has, too."""
     training, test = index.of("train"), index.of("test")
@@ -193,10 +196,10 @@ def _leaks(
         tested, trained = sorted((near.first.name, near.second.name), key=lambda name: name not in names)
         twins.setdefault(tested, Twin(tested, trained, "near"))
     alone = np.array([one.name not in twins for one in test])
-    right = probabilities.argmax(axis=1) == truth
-    n, kept = int(alone.sum()), int(right[alone].sum())
-    found = tuple(sorted(twins.values(), key=lambda twin: twin.kind))
-    return Leaks(found, n, kept / n if n else None, wilson(kept, n) if n else None)
+    n, found = int(alone.sum()), tuple(sorted(twins.values(), key=lambda twin: twin.kind))
+    if not n:
+        return Leaks(found, 0, None, None)
+    return Leaks(found, n, float(right[alone].mean()), wilson_of_units(right[alone], units[alone]))
 
 
 def _familiarity(index: Index, frozen: FrozenPass, bundle: Bundle) -> Familiarity:
@@ -210,27 +213,34 @@ def _familiarity(index: Index, frozen: FrozenPass, bundle: Bundle) -> Familiarit
 
 
 def _resampled(known: Rows, config: Config, strength: float | None, progress: Progress) -> Resampled | None:
-    """Repeated cross-validation of the convex fit; None where the config asks for none."""
+    """Repeated cross-validation of the convex fit; None where the config asks for none, or the pictures cannot be
+    divided."""
     asked, head, seed = config.evaluate.cross_validation, config.head, config.train.seed
     if asked is None:
         return None
-    if strength is None:  # the minibatch recipe has none, and to repeat it would take minutes
-        fit = fit_convex(known, head.strengths, head.folds, head.standardize, head.class_weight, seed)
-        strength = fit.history[fit.chosen - 1].strength or 1.0
-    return resample(
-        known, strength, asked.folds, asked.repeats, head.standardize, head.class_weight, seed, progress=progress
-    )
+    try:
+        if strength is None:  # the minibatch recipe has none, and to repeat it would take minutes
+            fit = fit_convex(known, head.strengths, head.folds, head.standardize, head.class_weight, seed)
+            strength = fit.history[fit.chosen - 1].strength or 1.0
+        return resample(
+            known, strength, asked.folds, asked.repeats, head.standardize, head.class_weight, seed, progress=progress
+        )
+    except DataError as error:
+        progress.note(f"Without cross-validation: {error}")
+        return None
 
 
 def _cross_validated(resampled: Resampled | None, config: Config) -> CrossValidated | None:
     asked = config.evaluate.cross_validation
-    if resampled is None or asked is None:
+    if resampled is None or asked is None or len(scores := resampled.accuracies[-1]) < 2:
         return None
-    scores = resampled.accuracies[-1]
-    low, high = corrected_resampled_t(scores, resampled.test_share)
-    folds = round(len(scores) / asked.repeats)
+    accuracy, folds = float(scores.mean()), round(len(scores) / asked.repeats)
+    if np.ptp(scores) > 0:
+        low, high = corrected_resampled_t(scores, resampled.test_share)
+    else:  # such as all right in every fold: nothing varies, but so many pictures do not prove it
+        low, high = wilson(accuracy * resampled.units_used, resampled.units_used)
     ends = (max(0.0, low), min(1.0, high))
-    return CrossValidated(float(scores.mean()), ends, folds, asked.repeats, resampled.rows_used)
+    return CrossValidated(accuracy, ends, folds, asked.repeats, resampled.rows_used)
 
 
 def _curve(resampled: Resampled | None, pictures: int) -> LearningCurve | None:

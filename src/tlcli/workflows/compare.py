@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from yaml import YAMLError
 
 from tlcli import runs
 from tlcli.config.yaml_core import Loader
 from tlcli.data.layout import SplitName
 from tlcli.errors import DataError, ModelError, UsageError
-from tlcli.evaluation.compare import PairedDifference, paired_difference
+from tlcli.evaluation.compare import PairedDifference, of_units, paired_difference
 from tlcli.workflows.predictions import Answer, looks_at_test, read_predictions
 
 Key = tuple[str, int]
@@ -61,6 +62,8 @@ class Compared:
     neither: int
     only_a: tuple[Parted, ...]
     only_b: tuple[Parted, ...]
+    groups: int
+    """Of pictures that belong together; as many as pictures where each stands alone."""
     difference: PairedDifference
     settings: dict[str, tuple[Any, Any]]
     """Of each config key that differs: a's value and b's; None where a config lacks it."""
@@ -102,6 +105,9 @@ def compare(runs_dir: Path, run_a: Path, run_b: Path) -> Compared:
     only_b = tuple(_parted(a, b) for a, b in fair if b.right and not a.right)
     both = sum(a.right and b.right for a, b in fair)
     neither = len(fair) - both - len(only_a) - len(only_b)
+    gained = np.array([int(b.right) - int(a.right) for a, b in fair])
+    groups = np.unique([b.group for _, b in fair], return_inverse=True)[1]
+    plain = paired_difference(both, len(only_a), len(only_b), neither)
 
     def side(run: Path, own: dict[Key, Answer], other: dict[Key, Answer], trained: set[str], right: int) -> Side:
         alone = [key for key in own if key not in other]
@@ -117,7 +123,8 @@ def compare(runs_dir: Path, run_a: Path, run_b: Path) -> Compared:
         neither=neither,
         only_a=only_a,
         only_b=only_b,
-        difference=paired_difference(both, len(only_a), len(only_b), neither),
+        groups=int(groups.max()) + 1,
+        difference=of_units(plain, gained, groups),
         settings=_settings(run_a, run_b),
         same_data=_digest(run_a) == _digest(run_b),
         looks=looks_at_test(runs_dir, run_b),

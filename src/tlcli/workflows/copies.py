@@ -12,6 +12,7 @@ import numpy as np
 from tlcli.data.decode import BadPictureError
 from tlcli.data.facts import facts_of
 from tlcli.data.index import Picture
+from tlcli.data.layout import SPLITS
 from tlcli.evaluation.twins import LIKENESS, SIDE, Common, candidates, likeness, sketch
 from tlcli.features.ahead import ahead
 from tlcli.progress import SILENT, Progress
@@ -55,7 +56,9 @@ def near_copies(
     _, contents = np.unique([picture.sha256 for picture in pictures], return_inverse=True)
     with progress.stage("Looking for copies"):
         sketches = sketch(split_rows(pictures, labels, frozen.views[:1], frozen))
-        asked, others = (np.array([places[one] for one in part], np.int64) for part in (of, among))
+        asked = np.array([places[one] for one in of], np.int64)
+        by_split = ([places[one] for one in among if one.split == split] for split in SPLITS)
+        others = [np.array(numbers, np.int64) for numbers in by_split if numbers]
         pairs = candidates(sketches, asked, others, contents)
         chosen = np.random.default_rng(0).permutation(len(pictures))[:_SAMPLE]
         small = _small([pictures[place] for place in np.union1d(pairs, chosen)], known or {}, frozen)

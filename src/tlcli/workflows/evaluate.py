@@ -110,7 +110,7 @@ def _report(
 
     record = runs.read_json(run / "run.json")
     found = assess(
-        index, frozen, bundle, config, record.get("head", {}).get("strength"), probabilities, metrics["test"], progress
+        index, frozen, bundle, config, record.get("head", {}).get("strength"), probabilities, progress
     )  # fmt: skip
     test = index.of("test")
     answers = Answers(test, np.array([index.labels.index(picture.label) for picture in test]), probabilities)

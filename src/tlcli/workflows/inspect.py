@@ -15,6 +15,7 @@ from tlcli.data.decode import BadPictureError
 from tlcli.data.facts import Facts, facts_of, oddities
 from tlcli.data.index import Index, Picture, without
 from tlcli.data.layout import SPLITS
+from tlcli.errors import DataError
 from tlcli.features.ahead import ahead
 from tlcli.progress import SILENT, Progress
 from tlcli.workflows.dataset import indexed
@@ -216,9 +217,13 @@ def _suspects(index: Index, frozen: FrozenPass, config: Config, progress: Progre
 
     pictures, head, seed = _known(index), config.head, config.train.seed
     rows = split_rows(pictures, index.labels, frozen.views[:1], frozen)
-    fit = fit_convex(rows, head.strengths, head.folds, head.standardize, "none", seed, progress)
-    strength = fit.history[fit.chosen - 1].strength or 1.0
-    said = resample(rows, strength, head.folds, 3, head.standardize, "none", seed, (1.0,), progress).probabilities
+    try:
+        fit = fit_convex(rows, head.strengths, head.folds, head.standardize, "none", seed, progress)
+        strength = fit.history[fit.chosen - 1].strength or 1.0
+        said = resample(rows, strength, head.folds, 3, head.standardize, "none", seed, (1.0,), progress).probabilities
+    except DataError as error:  # all else that was found is worth showing
+        progress.note(f"Labels were not weighed: {error}")
+        return ()
     with progress.stage("Weighing labels"):
         found = suspects(rows.labels, said)
     shown = max(found.issues, len(pictures) // 10)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from tlcli.config.load import Loaded
 from tlcli.data import augment
-from tlcli.data.decode import picture, read
+from tlcli.data.decode import BadPictureError, picture, read
 from tlcli.data.index import Picture
 from tlcli.features.ahead import ahead
 from tlcli.report import charts
@@ -95,7 +95,10 @@ def _views(found: Inspection) -> list[list[Thumbnail]]:
     rows = []
     for number in range(min(_AUGMENTED, len(training))):
         one = training[len(training) * number // _AUGMENTED]
-        plain = picture(read(one.path, frozen.preparation), frozen.preparation)
+        try:
+            plain = picture(read(one.path, frozen.preparation), frozen.preparation)
+        except BadPictureError:  # it went away since it was looked at
+            continue
         made = [augment.apply(plain, view, one.sha256, frozen.augmentation) for view in frozen.views[:6]]
         small = [data_address(Image.fromarray(pixels).resize((_SIDE, _SIDE))) for pixels in made]
         names = [one.name, *(f"view {number}" for number in range(1, len(small)))]

@@ -55,10 +55,10 @@ def measured(index: Index, split: SplitName, probabilities: "NDArray[np.float64]
 
 def write_predictions(folder: Path, index: Index, predictions: "dict[SplitName, NDArray[np.float64]]") -> None:
     """predictions.csv: one line a picture of the splits predicted."""
-    columns = ("path", "sha256", "split", "label", "predicted")
+    columns = ("path", "sha256", "split", "label", "predicted", "group")
     header = (*columns, *(f"{label} (class)" if label in columns else label for label in index.labels))
     rows = (
-        (p.name, p.sha256, split, p.label, index.labels[int(row.argmax())], *(f"{value:.6f}" for value in row))
+        (p.name, p.sha256, split, p.label, index.labels[int(row.argmax())], p.group, *(f"{v:.6f}" for v in row))
         for split, probabilities in predictions.items()
         for p, row in zip(index.of(split), probabilities, strict=True)
     )

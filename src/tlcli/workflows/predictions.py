@@ -11,6 +11,7 @@ from tlcli.data.layout import SPLITS, SplitName
 from tlcli.errors import ModelError
 
 _COLUMNS = ["path", "sha256", "split", "label", "predicted"]
+GROUP = "group"
 
 
 class Answer(NamedTuple):
@@ -21,6 +22,8 @@ class Answer(NamedTuple):
     sha256: str
     label: str
     predicted: str
+    group: str
+    """What it belongs together with; its own where it stands alone"""
 
     @property
     def right(self) -> bool:
@@ -39,11 +42,13 @@ def read_predictions(run: Path) -> dict[SplitName, list[Answer]]:
     try:
         with table.open(newline="", encoding="utf-8") as file:
             rows = csv.reader(file, strict=True)
-            if next(rows, [])[: len(_COLUMNS)] != _COLUMNS:
+            head = next(rows, [])
+            if head[: len(_COLUMNS)] != _COLUMNS:
                 raise ModelError(f"{table} is not a table of predictions; run: tlcli evaluate --run {run}")
-            for path, sha256, split, label, predicted, *_ in rows:
-                found[split].append(Answer(path, sha256, label, predicted))
-    except (OSError, ValueError, csv.Error) as error:
+            grouped = head[len(_COLUMNS) :][:1] == [GROUP]  # tables of older versions have none
+            for path, sha256, split, label, predicted, *more in rows:
+                found[split].append(Answer(path, sha256, label, predicted, more[0] if grouped else sha256))
+    except (OSError, ValueError, IndexError, csv.Error) as error:
         raise ModelError(f"{table} cannot be read ({error}); run: tlcli evaluate --run {run}") from error
     return {split: found[split] for split in SPLITS if split in found}
 

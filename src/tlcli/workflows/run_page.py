@@ -94,18 +94,20 @@ def _numbers(measured: Measured) -> dict[str, Any]:
     if found.leaks.accuracy_without is not None:
         without = {"accuracy": found.leaks.accuracy_without, "n": found.leaks.n_without}
     said = {
-        "summary": words.summary(test, *_majority(measured)),
+        "summary": words.summary(test, *_majority(measured), len(found.leaks.twins)),
         "intervals": words.intervals(test["n"], found.is_grouped),
-        "estimates": words.estimates(validated is not None),
+        "estimates": words.estimates(validated is not None, found.is_convex),
         "test_use": words.test_use(test["n"]),
         "test_uses": words.test_uses(measured.test_uses) if measured.test_uses > 1 else "",
-        "cross_validation": words.cross_validation(**asdict(validated)) if validated else "",
+        "cross_validation": words.cross_validation(**asdict(validated), is_convex=found.is_convex) if validated else "",
         "calibration": words.calibration(
             found.calibration.temperature, found.calibration.ece_before, found.calibration.ece_after, test["n"]
         ),
         "coverage": words.coverage([asdict(point) for point in found.calibration.coverage], test["accuracy"]),
         "heat": words.heat(),
-        "learning_curve": words.learning_curve(curve.doubling_gain, *curve.doubling_gain_ci95, curve.now)
+        "learning_curve": words.learning_curve(
+            curve.doubling_gain, *curve.doubling_gain_ci95, curve.now, found.is_convex
+        )
         if curve
         else words.no_learning_curve(),
         "leaks": words.leaks(found.leaks.count("exact"), found.leaks.count("near"), test, without),
@@ -145,7 +147,8 @@ def _charts(measured: Measured) -> dict[str, Markup]:
     rows = [charts.Estimate("this model, test", test["accuracy"], *(found.intervals["accuracy"] or (0.0, 1.0)))]
     if found.cross_validation:
         validated = found.cross_validation
-        rows.append(charts.Estimate("the same, cross-validation", validated.accuracy, *validated.accuracy_ci95))
+        what = "the same" if found.is_convex else "logistic regression"
+        rows.append(charts.Estimate(f"{what}, cross-validation", validated.accuracy, *validated.accuracy_ci95))
     rows += [charts.Estimate(b.name, b.accuracy, *b.accuracy_ci95, is_ours=False) for b in found.baselines]
     calibration, history = found.calibration, read_history(measured.run / "history.csv")
     drawn = {

@@ -5,6 +5,7 @@ Shapes: N test pictures, L labels, D features.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from tlcli.bundle import Bundle
-from tlcli.data.decode import picture, read
+from tlcli.data.decode import BadPictureError, picture, read
 from tlcli.data.index import Index, Picture
 from tlcli.evaluation.explain import heat, nearest
 from tlcli.features.ahead import ahead
@@ -114,11 +115,14 @@ def cases(
     places: "NDArray[np.int64]", answers: Answers, index: Index, bundle: Bundle,
     engine: Callable[[], MapEngine],
 ) -> list[Case]:  # fmt: skip
-    """Test pictures with what spoke for the answer, and the training pictures nearest to them."""
-    if not len(places):
+    """Test pictures with what spoke for the answer, and the training pictures nearest to them; pictures that went away
+    since they were measured are left out."""
+    read_anew = [(place, _pixels(answers.pictures[place], bundle)) for place in places]
+    left = [(place, pixels) for place, pixels in read_anew if pixels is not None]
+    if not left:
         return []
+    places, pixels = np.array([place for place, _ in left]), [one for _, one in left]
     chosen = [answers.pictures[place] for place in places]
-    pixels = [picture(read(one.path, bundle.preparation), bundle.preparation) for one in chosen]
     maps = list(engine().maps(pixels))
     near = _neighbours(np.stack([one.mean(axis=(0, 1)) for one in maps]), index, bundle)
     found = []
@@ -129,6 +133,12 @@ def cases(
         label, confidence = bundle.manifest.labels[predicted], float(answers.confidence[place])
         found.append(Case(shown, label, confidence, data_address(_large(covered)), neighbours))
     return found
+
+
+def _pixels(one: Picture, bundle: Bundle) -> "NDArray[np.uint8] | None":
+    with suppress(BadPictureError):
+        return picture(read(one.path, bundle.preparation), bundle.preparation)
+    return None
 
 
 def _large(image: Image.Image) -> Image.Image:
