@@ -21,10 +21,10 @@ from threadpoolctl import threadpool_limits
 
 from measure import introduce, save, table
 from tlcli.evaluation.calibration import fit_temperature
-from tlcli.evaluation.compare import paired_difference
-from tlcli.evaluation.intervals import bootstrap, corrected_resampled_t, wilson, wilson_of_units
+from tlcli.evaluation.compare import of_units, paired_difference
+from tlcli.evaluation.intervals import corrected_resampled_t, wilson, wilson_of_units
 from tlcli.evaluation.learning_curve import learning_curve
-from tlcli.evaluation.uncertain import METRICS, metrics_of
+from tlcli.evaluation.uncertain import METRICS, metric_intervals, metrics_of
 from tlcli.heads.convex import fit_convex
 from tlcli.heads.head import Head
 from tlcli.heads.resampling import resample
@@ -62,17 +62,42 @@ def true_metrics(most: int) -> "NDArray[np.float64]":
     return np.asarray(metrics_of(labels, probabilities)(np.ones((1, len(labels))))[0])
 
 
-def bootstraps(units: int, most: int, seed: int) -> Covered:
+def metrics_intervals(units: int, most: int, seed: int) -> Covered:
     """Of every metric."""
     labels, probabilities, unit = scored(np.random.default_rng([1, seed]), units, most)
-    found = bootstrap(metrics_of(labels, probabilities), unit, seed=seed)
-    what = f"{units} pictures" if most == 1 else f"{units} units of 1 to {most}"
-    truths = true_metrics(most)
-    accuracy = wilson_of_units(probabilities.argmax(axis=1) == labels, unit)
-    return {
-        f"Wilson, accuracy, {what}": inside(truths[0], accuracy),
-        **{f"bootstrap, {METRICS[k]}, {what}": inside(truths[k], (low, high)) for k, (low, high) in enumerate(found)},
-    }
+    what = f"3 classes, {units} pictures" if most == 1 else f"3 classes, {units} units of 1 to {most}"
+    return _of_metrics(what, true_metrics(most), metric_intervals(labels, probabilities, unit, seed=seed))
+
+
+def _of_metrics(
+    what: str, truths: "NDArray[np.float64]", found: dict[str, tuple[float, float] | None]
+) -> Covered:  # fmt: skip
+    named = zip(METRICS, truths, strict=True)
+    return {f"{name}, {what}": inside(truth, interval) for name, truth in named if (interval := found[name])}
+
+
+# Test pictures of two classes that are hardly ever confused, few or of a rare class
+
+
+def easy(random: np.random.Generator, count: int, rare: float) -> Scored:
+    """Two bells, 3.3 deviations apart; the second class has this share of the pictures."""
+    labels = (np.arange(count) < round(rare * count)).astype(np.int64)
+    second = 1 / (1 + np.exp(-3 * (random.normal(size=count) + (2 * labels - 1) * 1.645)))
+    return labels, np.stack([1 - second, second], axis=1), np.arange(count)
+
+
+@cache
+def true_easy(rare: float) -> "NDArray[np.float64]":
+    """Of endless pictures: ``METRICS``."""
+    labels, probabilities, _ = easy(np.random.default_rng(0), 2_000_000, rare)
+    return np.asarray(metrics_of(labels, probabilities)(np.ones((1, len(labels))))[0])
+
+
+def easies(count: int, rare: float, seed: int) -> Covered:
+    """Of every metric."""
+    labels, probabilities, unit = easy(np.random.default_rng([7, seed]), count, rare)
+    found = metric_intervals(labels, probabilities, unit, seed=seed)
+    return _of_metrics(f"2 classes, {count} pictures, {rare:.0%} of the second", true_easy(rare), found)
 
 
 # Counts
@@ -100,7 +125,13 @@ def pairs(seed: int) -> Covered:
         both, only_a, only_b, neither = random.multinomial(n, [0.80, 0.05, 0.08, 0.07])
         found = paired_difference(int(both), int(only_a), int(only_b), int(neither))
         covered[f"paired difference, {n} pictures"] = inside(0.03, (found.low, found.high))
-    return covered
+    units = np.repeat(np.arange(60), 5)
+    a, b = ((random.random(60) < accuracy)[units] for accuracy in (0.85, 0.88))  # right or wrong together
+    gained = b.astype(np.int64) - a
+    only_a, only_b = int((gained < 0).sum()), int((gained > 0).sum())
+    plain = paired_difference(int((a & b).sum()), only_a, only_b, int((~a & ~b).sum()))
+    found = of_units(plain, gained, units)
+    return {**covered, "paired difference, 60 units of 5": inside(0.03, (found.low, found.high))}
 
 
 # Heads
@@ -189,8 +220,11 @@ def coverage(pool: ProcessPoolExecutor, repetitions: int) -> Iterator[dict[str, 
     experiments: tuple[tuple[Callable[[int], Covered], int], ...] = (
         (shares, 4 * repetitions),  # each takes a moment
         (pairs, repetitions),
-        (partial(bootstraps, 525, 1), repetitions),
-        (partial(bootstraps, 150, 6), repetitions),
+        (partial(metrics_intervals, 525, 1), repetitions),
+        (partial(metrics_intervals, 150, 6), repetitions),
+        (partial(metrics_intervals, 40, 1), repetitions),
+        (partial(easies, 40, 0.5), repetitions),
+        (partial(easies, 100, 0.1), repetitions),
         (paths, few),
         (partial(crossvalidated, truths), few),
     )

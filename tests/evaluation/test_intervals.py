@@ -8,6 +8,7 @@ from tlcli.evaluation.intervals import (
     area_of_counts,
     bootstrap,
     corrected_resampled_t,
+    freedom_of,
     logit_interval,
     mean_of_shares,
     wilson,
@@ -215,3 +216,12 @@ def test_the_logit_interval_is_the_plain_one_where_the_share_is_far_from_its_end
     low, high = logit_interval(0.5, without, 10_000)
     assert (low, high) == pytest.approx((0.5 - 1.96 * 0.025, 0.5 + 1.96 * 0.025), abs=0.001)
     assert 0.99 < logit_interval(0.9999, without / 10 + 0.9, 3)[1] <= 1
+
+
+def test_freedom_is_that_of_welch_for_two_strata() -> None:
+    random = np.random.default_rng(0)
+    a, b = random.normal(size=8), random.normal(0, 3, size=20)
+    moved = np.concatenate([(a - a.mean()) / 8, (b - b.mean()) / 20])  # what leaving one out does to a difference
+    v, w = (a - a.mean()) @ (a - a.mean()) / 64, (b - b.mean()) @ (b - b.mean()) / 400
+    expected = (v + w) ** 2 / (v**2 / 7 + w**2 / 19)
+    assert freedom_of(moved, np.array([0] * 8 + [1] * 20)) == pytest.approx(expected)

@@ -109,7 +109,7 @@ def area_of_counts(area: float, positives: int, negatives: int, confidence: floa
 
 
 def logit_interval(
-    estimate: float, without: "NDArray[np.float64]", freedom: int, confidence: float = 0.95
+    estimate: float, without: "NDArray[np.float64]", freedom: float, confidence: float = 0.95
 ) -> tuple[float, float]:  # fmt: skip
     """Interval of a share from the jackknife's variance on the logit scale, where it is nearly normal and cannot leave
     0 to 1 (of areas under the ROC curve: Qin & Hotilovac 2008).
@@ -126,11 +126,26 @@ def logit_interval(
     return float(expit(middle - half)), float(expit(middle + half))
 
 
-def left_out(statistic: Statistic, units: "NDArray[np.int64]", seed: int = 0) -> "NDArray[np.float64]":
-    """What is measured without each unit (or part of the units, where there are many) in turn: [parts, K]."""
+def left_out(
+    statistic: Statistic, units: "NDArray[np.int64]", seed: int = 0
+) -> "tuple[NDArray[np.float64], NDArray[np.int64]]":  # fmt: skip
+    """What is measured without each unit (or part of the units, where there are many) in turn, [parts, K]; and the part
+    of each picture, [N]."""
     _, unit = np.unique(units, return_inverse=True)
-    count = int(unit.max()) + 1
-    return _without_each(statistic, unit, count, max(1, _CELLS // len(unit)), np.random.default_rng(seed))
+    part = _parts(unit, np.random.default_rng(seed))
+    return _without_each(statistic, part, max(1, _CELLS // len(unit))), part
+
+
+def freedom_of(moved: "NDArray[np.float64]", strata: "NDArray[np.int64]") -> float:
+    """Degrees of freedom of a jackknife's variance, whose strata are known from few units each (Satterthwaite 1946).
+
+    Args:
+        moved: by how much each unit's leaving moves what is measured, [parts].
+        strata: which stratum each is of, [parts].
+    """
+    _, stratum, counts = np.unique(strata, return_inverse=True, return_counts=True)
+    shares = np.bincount(stratum, moved**2)
+    return float(shares.sum() ** 2 / (shares**2 / np.maximum(counts - 1, 0.5)).sum())
 
 
 def bootstrap(
@@ -163,7 +178,7 @@ def bootstrap(
     sizes = [min(at_once, resamples - first) for first in range(0, resamples, at_once)]
     drawn = np.concatenate([statistic(_drawn(random, size, count)[:, unit]) for size in sizes])  # [B, K]
     (estimate,) = statistic(np.ones((1, len(unit))))
-    return _bca(drawn, estimate, _without_each(statistic, unit, count, at_once, random), confidence)
+    return _bca(drawn, estimate, _without_each(statistic, _parts(unit, random), at_once), confidence)
 
 
 def _drawn(random: np.random.Generator, size: int, count: int) -> "NDArray[np.float64]":
@@ -172,12 +187,15 @@ def _drawn(random: np.random.Generator, size: int, count: int) -> "NDArray[np.fl
     return np.bincount(places.ravel(), minlength=size * count).reshape(size, count).astype(np.float64)
 
 
-def _without_each(
-    statistic: Statistic, unit: "NDArray[np.int64]", count: int, at_once: int, random: np.random.Generator
-) -> "NDArray[np.float64]":
-    """What is measured without each unit (or part of the units, where there are many) in turn: [parts, K]."""
-    parts = min(count, _LEFT_OUT)
-    part = (random.permutation(count) % parts)[unit]  # [N]
+def _parts(unit: "NDArray[np.int64]", random: np.random.Generator) -> "NDArray[np.int64]":
+    """Which part each picture is left out with, [N]: its unit, or several where there are many."""
+    count = int(unit.max()) + 1
+    return np.asarray((random.permutation(count) % min(count, _LEFT_OUT))[unit])
+
+
+def _without_each(statistic: Statistic, part: "NDArray[np.int64]", at_once: int) -> "NDArray[np.float64]":
+    """What is measured without each part in turn: [parts, K]."""
+    parts = int(part.max()) + 1
     starts = range(0, parts, at_once)
     return np.concatenate(
         [statistic((part != np.arange(parts)[first : first + at_once, None]).astype(np.float64)) for first in starts]

@@ -3,7 +3,6 @@
 Shapes: N pictures, L classes, B resamples; labels int [N], probabilities [N, L].
 """
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +12,7 @@ from tlcli.evaluation.intervals import (
     Statistic,
     area_of_counts,
     bootstrap,
+    freedom_of,
     left_out,
     logit_interval,
     mean_of_shares,
@@ -57,24 +57,26 @@ def metric_intervals(
             [wilson_of_units(right[member], units[member]) for member in occurring],
         ),
         "log_loss": (float(loss[0]), float(loss[1])),
-        "roc_auc": _area(statistic, members, probabilities, units, seed) if len(occurring) == len(members) else None,
+        "roc_auc": _area(statistic, labels, probabilities, units, seed) if len(occurring) == len(members) else None,
     }
 
 
 def _area(
-    statistic: Statistic, members: "Sequence[NDArray[np.bool_]]", probabilities: "NDArray[np.float64]",
+    statistic: Statistic, labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]",
     units: "NDArray[np.int64]", seed: int,
 ) -> tuple[float, float]:  # fmt: skip
-    """Interval of the (mean) area; its variance is known no better than the smallest class allows."""
-    counts = [(len(np.unique(units[member])), len(np.unique(units[~member]))) for member in members]
+    """Interval of the (mean) area; its variance is known no better than the classes of few units allow."""
     estimate = float(statistic(np.ones((1, len(units))))[0, 3])
-    without = left_out(lambda weights: statistic(weights)[:, 3:], units, seed)[:, 0]
-    without = without[np.isfinite(without)]
-    if 0 < estimate < 1 and len(without) > 1 and without.var() > 0:
-        return logit_interval(estimate, without, min(count for count, _ in counts) - 1)
-    belongs = np.stack(members, axis=1).astype(np.float64)
-    areas = (belongs * _placements(belongs, probabilities)).sum(axis=0) / belongs.sum(axis=0)
-    first = 1 if len(members) == 2 else 0
+    without, part = left_out(lambda weights: statistic(weights)[:, 3:], units, seed)
+    _, first_of_part = np.unique(part, return_index=True)
+    defined = np.isfinite(without[:, 0])
+    left, strata = without[defined, 0], labels[first_of_part][defined]
+    if 0 < estimate < 1 and len(left) > 1 and left.var() > 0:
+        return logit_interval(estimate, left, freedom_of(left - left.mean(), strata))
+    member = np.eye(probabilities.shape[1])[labels]
+    areas = (member * _placements(member, probabilities)).sum(axis=0) / member.sum(axis=0)
+    counts = [(len(np.unique(units[one > 0])), len(np.unique(units[one == 0]))) for one in member.T]
+    first = 1 if len(counts) == 2 else 0  # of two classes the area is the second's
     chosen = list(zip((float(area) for area in areas[first:]), counts[first:], strict=True))
     return mean_of_shares([area for area, _ in chosen], [area_of_counts(area, *count) for area, count in chosen])
 
