@@ -59,18 +59,19 @@ def sketch(rows: Rows) -> "NDArray[np.float32]":
 
 def candidates(sketches: "NDArray[np.float32]", of: "NDArray[np.int64]", among: "Sequence[NDArray[np.int64]]",
                units: "NDArray[np.int64]") -> "NDArray[np.int64]":  # fmt: skip
-    """Pairs [P, 2] to look at: each picture of ``of`` with its nearest of every part, never with an exact copy.
+    """Pairs [P, 2] to look at, never exact copies: each picture of ``of`` with its nearest ones, and, lest a burst in one
+    part hide its copies in another, with the nearest of every part.
 
     Args:
         sketches: of all pictures [N, .].
         of: numbers of the pictures that are asked about.
-        among: numbers of those that may be their copies, in parts (the splits): where one part has many copies, those
-            in another are found all the same.
+        among: numbers of those that may be their copies, in parts (the splits).
         units: [N], equal for exact copies.
     """
-    pairs = [np.empty((0, 2), np.int64)]
-    for part in among:
-        found = nearest(sketches[of], sketches[part], _NEIGHBOURS, units[of], units[part])
+    asked = [(np.concatenate(among), _NEIGHBOURS), *((part, 1) for part in among)]
+    pairs = []
+    for part, count in asked:
+        found = nearest(sketches[of], sketches[part], count, units[of], units[part])
         rows, columns = np.nonzero(found.similarities >= _COSINE)
         pairs.append(np.stack([of[rows], part[found.places[rows, columns]]], axis=1))
     return np.unique(np.sort(np.concatenate(pairs), axis=1), axis=0)
