@@ -72,7 +72,9 @@ def memory() -> Memory:
     """Of this machine, now."""
     rows = _rows(_PROC / "meminfo")  # MemTotal: 8052120 kB
     found = {name: int(value.split()[0]) << 10 for name, value in rows.items() if re.fullmatch(r"\d+ kB", value)}
-    limits = (int(text) for text in group_limits("memory", "memory.max", ("memory.limit_in_bytes",)) if text.isdecimal())
+    limits = (
+        int(text) for text in group_limits("memory", "memory.max", ("memory.limit_in_bytes",)) if text.isdecimal()
+    )
     return Memory(
         found.get("MemTotal", _physical_memory()),
         found.get("MemAvailable"),

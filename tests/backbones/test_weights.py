@@ -266,9 +266,7 @@ def test_where_the_cache_cannot_be_written_the_file_is_used_all_the_same(
     assert find_weights(unpublished(), "imagenet").sha256 == hashlib.sha256(CONTENT).hexdigest()
 
 
-def test_what_is_known_of_a_file_is_told_without_reading_it(
-    keras_home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_known_of_a_file_is_told_without_reading_it(keras_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     row = published_at("http://127.0.0.1:1")
     path = put(keras_home / "models" / "net.h5")
     os.utime(path, (1e9, 1e9))

@@ -129,7 +129,8 @@ def _check_as_first_used(path: Path, row: Backbone) -> None:
     elif found != first:
         raise ModelError(
             f"{path} is not the file that {row.name} was first used with here: its sha256 is {found}, expected {first} "
-            f"(none is published). Delete it and run again to get it anew; if it is the right one, delete {_record(row)}."
+            "(none is published). Delete it and run again to get it anew; if it is the right one, delete "
+            f"{_record(row)}."
         )
 
 
