@@ -107,7 +107,7 @@ class Screen:
 
     def facts(self, rows: Sequence[tuple[str, str]]) -> None:
         """Names and what there is to say of them, in two columns; long words are folded, none is cut."""
-        grid = Table.grid(Column(overflow="fold", max_width=18), Column(overflow="fold"), padding=(0, 2))
+        grid = Table.grid(Column(overflow="fold", max_width=21), Column(overflow="fold"), padding=(0, 2))
         for name, value in rows:
             grid.add_row(Text(f"  {name}"), Text(value))
         self._out.print(grid)

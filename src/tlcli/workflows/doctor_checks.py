@@ -39,7 +39,8 @@ def versions() -> Section:
         ("tlcli", tlcli.__version__),
         ("Python", f"{platform.python_version()} ({platform.python_implementation()})"),
         ("system", platform.platform()),
-        *((name, version or f"not installed; {_OPTIONAL.get(name, 'it is needed')}") for name, version in packages.items()),
+        ("packages", ", ".join(f"{name} {version}" for name, version in packages.items() if version)),
+        *((name, f"not installed; {_OPTIONAL.get(name, 'it is needed')}") for name in packages if not packages[name]),
         *found.facts["settings"].items(),
     ]  # fmt: skip
     for name in [name for name, version in packages.items() if version is None and name not in _OPTIONAL]:
