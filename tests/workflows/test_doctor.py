@@ -282,6 +282,30 @@ def test_a_file_in_the_place_of_the_cache_is_told(tmp_path: Path, monkeypatch: p
     assert (found.facts["writable"], found.facts["reason"]) == (False, "Not a directory")
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may look everywhere")
+def test_a_cache_below_a_folder_that_may_not_be_looked_into_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "closed").mkdir(mode=0o000)
+    monkeypatch.setenv("TLCLI_CACHE", str(tmp_path / "closed" / "cache"))
+    found = doctor_places.cache()
+    assert (found.verdict, found.facts["reason"]) == ("warning", "Permission denied")
+
+
+def test_a_path_that_may_not_be_looked_at_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stat = os.stat
+
+    def refusing(path: Any, *arguments: Any, **named: Any) -> os.stat_result:
+        if "closed" in os.fspath(path):
+            raise PermissionError(13, "Permission denied")
+        return stat(path, *arguments, **named)
+
+    monkeypatch.setenv("TLCLI_CACHE", str(tmp_path / "closed" / "cache"))
+    monkeypatch.setattr(os, "stat", refusing)
+    found = doctor_places.cache()
+    assert (found.facts["exists"], found.facts["path"]) == (False, str(tmp_path / "closed" / "cache"))
+
+
 @pytest.mark.parametrize(("free", "verdict", "code"), [(10**7, "problem", 6), (10**9, "warning", 0), (10**11, "ok", 0)])
 def test_little_room_is_told(monkeypatch: pytest.MonkeyPatch, free: int, verdict: str, code: int) -> None:
     monkeypatch.setattr(doctor_places, "free_bytes", lambda _: free)
@@ -359,6 +383,7 @@ def test_without_a_home_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     told = {section.name: section for section in found.sections}
     assert told["kaggle"].rows == [("failed", "RuntimeError")]
     assert told["weights"].rows == [("failed", "RuntimeError: Could not determine home directory.")]
+    assert told["kaggle"].advice == told["weights"].advice == [module._SET_HOME]
     assert told["cache"].facts["writable"]
 
 

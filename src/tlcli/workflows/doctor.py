@@ -70,8 +70,13 @@ def _guarded(name: str, check: Callable[[], Section]) -> Section:
         reason = type(error).__name__ + (f": {words}" if words and name != "kaggle" else "")
         code = error.exit_code if isinstance(error, TlcliError) else TlcliError.exit_code
         found = Section(name, facts={"error": reason}, rows=[("failed", reason)])
-        found.fail("This could not be looked at; please report it with what is shown here.", code)
+        homeless = isinstance(error, RuntimeError) and "home" in words  # as Path.home and Path.expanduser say it
+        found.fail(_SET_HOME if homeless else _REPORT, code)
         return found
+
+
+_REPORT = "This could not be looked at; please report it with what is shown here."
+_SET_HOME = "This user has no home folder; set HOME to a folder that can be written."
 
 
 def _tested() -> Section:

@@ -50,15 +50,17 @@ def weights() -> Section:
 def cache() -> Section:
     """Where computed things are kept, and whether they can be: a small file is written and removed."""
     found, folder = Section("cache"), cache_folder()
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    # Path.exists raises where a folder above may not be looked into.
+    there = next(path for path in (folder, *folder.absolute().parents) if os.path.exists(path))  # noqa: PTH110
+    is_made = there == folder and folder.is_dir()
     reason = _refusal(there)
     free, kind = free_bytes(there), machine.file_system(there)
     found.facts = {
-        "path": str(folder), "exists": folder.is_dir(), "writable": not reason, "reason": reason or None,
+        "path": str(folder), "exists": is_made, "writable": not reason, "reason": reason or None,
         "free_bytes": free, "file_system": kind,
     }  # fmt: skip
     found.rows = [
-        ("folder", f"{folder}{'' if folder.is_dir() else ' (made when it is needed)'}"),
+        ("folder", f"{folder}{'' if is_made else ' (made when it is needed)'}"),
         ("writable", f"no: {reason}" if reason else "yes (tried)"),
         ("free", f"{readable(free)}{f' on {kind}' if kind else ''}"),
     ]
