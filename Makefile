@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format docs reliability bench honesty clean
+.PHONY: help install demo test lint sbom format docs reliability bench honesty clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,11 +29,18 @@ demo: install ## the main job on real pictures: 2,624 solar cells, functional or
 test: install ## all tests
 	$(BIN)/python -m pytest
 
-lint: install ## style, types and the layer rule
+lint: install ## style, types, the layer rule, and known vulnerabilities where the advisories can be had
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_layers.py
+	$(BIN)/python tools/vulnerabilities.py
+
+SBOM ?= build/sbom.json
+sbom: install ## write build/sbom.json: what .venv holds, with versions and licences (CycloneDX)
+	@mkdir -p $(dir $(SBOM))
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --no-validate --output-reproducible --output-format JSON \
+		--output-file $(SBOM) $(BIN)/python
 
 format: install ## put the code into shape
 	$(BIN)/ruff check --fix

@@ -23,7 +23,7 @@ LAYERS: list[set[str]] = [
     {"data"},
     {"runs"},
     {"digests"},
-    {"disk", "heavy"},
+    {"disk", "heavy", "machine"},
     {"threads"},
     {"progress", "errors"},
 ]

@@ -50,7 +50,7 @@ def test_help_imports_nothing_but_the_command_line(tmp_path: Path, arguments: st
     assert not packages & NOT_FOR_HELP
 
 
-@pytest.mark.parametrize("command", ["fetch", "train", "evaluate", "predict", "runs", "config"])
+@pytest.mark.parametrize("command", ["fetch", "train", "evaluate", "predict", "runs", "config", "doctor"])
 def test_help_of_a_command_imports_no_more_than_typer_does(tmp_path: Path, command: str) -> None:
     code, packages = imported(tmp_path, COMMAND, command, "--help")
     assert code == 0

@@ -85,6 +85,12 @@ def digests_of(paths: Iterable[Path], algorithm: Algorithm = "sha256", anew: boo
     return found
 
 
+def known_digest(path: Path, algorithm: Algorithm = "sha256") -> str | None:
+    """What is remembered of a file that looks as it did then; it is not read."""
+    with _database() as database:
+        return _remembered(database, path, algorithm) if database else None
+
+
 def remember(digests: Mapping[Path, str]) -> None:
     """Keeps the sha256 of files that this process has just written, and nobody else knew of."""
     looks = {path: look for path in digests if (look := _look(path, settled=False))}

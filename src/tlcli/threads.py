@@ -14,7 +14,7 @@ _LIBRARIES = (
 )  # fmt: skip
 _CGROUP = Path("/sys/fs/cgroup")
 _OWN_GROUPS = Path("/proc/self/cgroup")
-_GIVEN = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+GIVEN = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
 """The cores that this process was started with."""
 
 
@@ -26,7 +26,7 @@ def threads() -> int:
 def cores() -> int:
     """Cores this process may use: those it is bound to, and a container's share of their time, rounded up."""
     bound = len(_bound_to())
-    return max(1, min(bound, math.ceil(_quota() or bound)))
+    return max(1, min(bound, math.ceil(quota() or bound)))
 
 
 def use_threads(count: int | None = None) -> None:
@@ -40,7 +40,7 @@ def use_threads(count: int | None = None) -> None:
     if count is not None:
         os.environ[_VARIABLE] = str(count)
         with suppress(OSError, AttributeError):  # --threads counts from what was given, not from what the variable left
-            os.sched_setaffinity(0, _GIVEN)
+            os.sched_setaffinity(0, GIVEN)
     given = threads()
     if _asked() and given < len(_bound_to()):
         # Whatever threads anything starts, they have these cores; any of them, so that two processes seldom share.
@@ -60,32 +60,43 @@ def _bound_to() -> set[int]:
     return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
 
 
-def _quota() -> float | None:
+def quota() -> float | None:
     """Cores' worth of time that the control groups allow, version 2 or 1; None where they set no limit."""
-    groups = ["", *_groups()]
-    found = [_limit((_CGROUP / group.lstrip("/") / "cpu.max",)) for group in groups]
-    for group in groups:
-        folder = _CGROUP / "cpu" / group.lstrip("/")
-        found.append(_limit((folder / "cpu.cfs_quota_us", folder / "cpu.cfs_period_us")))
-    return min(filter(None, found), default=None)
+    texts = group_limits("cpu", "cpu.max", ("cpu.cfs_quota_us", "cpu.cfs_period_us"))
+    return min(filter(None, map(_share, texts)), default=None)
 
 
-def _groups() -> Iterator[str]:
-    """This process's control groups and all above them; inside a container often the root alone."""
+def group_limits(controller: str, current: str, legacy: Sequence[str]) -> Iterator[str]:
+    """What this process's control groups and all above them say of a limit, those that say anything.
+
+    Args:
+        controller: ``cpu``, ``memory``.
+        current: the file that holds the limit in version 2 of control groups.
+        legacy: the file or files that do in version 1; their texts are joined by a space.
+    """
+    for group in ["", *_groups(controller)]:
+        inner = group.lstrip("/")
+        for files in ([_CGROUP / inner / current], [_CGROUP / controller / inner / name for name in legacy]):
+            with suppress(OSError, ValueError):
+                yield " ".join(file.read_text().strip() for file in files)
+
+
+def _groups(controller: str) -> Iterator[str]:
+    """Inside a container often the root alone."""
     try:
         lines = _OWN_GROUPS.read_text().splitlines()
-    except OSError:
+    except (OSError, ValueError):
         return
     for line in lines:  # 0::/user.slice/user-0.slice, or 4:cpu,cpuacct:/docker/abc
         _, controllers, group = line.split(":", 2)
-        if controllers == "" or "cpu" in controllers.split(","):
+        if controllers == "" or controller in controllers.split(","):
             yield from (str(path) for path in [PurePosixPath(group), *PurePosixPath(group).parents])
 
 
-def _limit(files: Sequence[Path]) -> float | None:
-    """Quota and period, in one file or in two."""
+def _share(text: str) -> float | None:
+    """Quota and period, microseconds."""
     try:
-        quota, period = " ".join(file.read_text() for file in files).split()
-        return int(quota) / int(period) if quota != "max" and int(quota) > 0 else None
-    except (OSError, ValueError):
+        allowed, period = text.split()
+        return int(allowed) / int(period) if allowed != "max" and int(allowed) > 0 else None
+    except (ValueError, ZeroDivisionError):
         return None

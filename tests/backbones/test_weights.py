@@ -1,4 +1,5 @@
 import hashlib
+import os
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from tlcli.backbones.catalog import CATALOG, Backbone, WeightsFile
-from tlcli.backbones.weights import Weights, find_weights, keras_models_folder
+from tlcli.backbones.weights import Weights, find_weights, is_verified, keras_models_folder
 from tlcli.disk import sha256_file
 from tlcli.errors import ModelError, NetworkError
 from tlcli.progress import Progress
@@ -211,3 +212,67 @@ def test_random_weights_are_the_same_network_every_time(tmp_path: Path) -> None:
     kernel = next(array for array in arrays.values() if array.ndim == 4)
     assert kernel.std() == pytest.approx((2 / np.prod(kernel.shape[:-1])) ** 0.5, rel=0.1)
     assert all(np.isfinite(array).all() for array in arrays.values())
+
+
+# Rows without a publisher's digest
+
+
+def unpublished(url: str = "http://127.0.0.1:1") -> Backbone:
+    return replace(CATALOG["mobilenet"], weights=WeightsFile("net.h5", f"{url}/folder/net.h5", None))
+
+
+def test_every_downloaded_file_has_a_digest_published_or_kept_from_its_first_use() -> None:
+    without = {name for name, row in CATALOG.items() if not row.weights.digest}
+    assert without == {"mobilenet", "mobilenet_v2"}
+
+
+def test_without_a_published_digest_the_first_use_decides(keras_home: Path, tmp_path: Path) -> None:
+    path, row = put(keras_home / "models" / "net.h5"), unpublished()
+    assert is_verified(path, row) is None
+    assert find_weights(row, "imagenet") == find_weights(row, "imagenet")
+    record = tmp_path / "cache" / "weights" / "mobilenet-imagenet.sha256"
+    assert record.read_text() == hashlib.sha256(CONTENT).hexdigest() + "\n"
+    put(path, CONTENT[:-1])
+    with pytest.raises(ModelError, match=f"(?s){path} is not the file.*Delete it and run again.*delete {record}"):
+        find_weights(row, "imagenet")
+    assert path.read_bytes() == CONTENT[:-1]
+    put(path)
+    assert find_weights(row, "imagenet").sha256 == hashlib.sha256(CONTENT).hexdigest()
+    put(path, CONTENT + b"newer")
+    record.unlink()
+    assert find_weights(row, "imagenet").sha256 == hashlib.sha256(CONTENT + b"newer").hexdigest()
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe", b"0" * 64 + b"\n", b"nonsense"])
+def test_a_broken_record_of_the_first_use_is_refused_or_written_anew(
+    keras_home: Path, tmp_path: Path, content: bytes
+) -> None:
+    put(keras_home / "models" / "net.h5")
+    record = put(tmp_path / "cache" / "weights" / "mobilenet-imagenet.sha256", content)
+    if content.strip().isalnum():
+        with pytest.raises(ModelError, match="first used"):
+            find_weights(unpublished(), "imagenet")
+    else:
+        find_weights(unpublished(), "imagenet")
+        assert record.read_text() == hashlib.sha256(CONTENT).hexdigest() + "\n"
+
+
+def test_where_the_cache_cannot_be_written_the_file_is_used_all_the_same(
+    keras_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(keras_home / "models" / "net.h5")
+    (tmp_path / "no-folder").write_text("")
+    monkeypatch.setenv("TLCLI_CACHE", str(tmp_path / "no-folder"))
+    assert find_weights(unpublished(), "imagenet").sha256 == hashlib.sha256(CONTENT).hexdigest()
+
+
+def test_what_is_known_of_a_file_is_told_without_reading_it(keras_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = published_at("http://127.0.0.1:1")
+    path = put(keras_home / "models" / "net.h5")
+    os.utime(path, (1e9, 1e9))
+    monkeypatch.setattr("tlcli.digests._SETTLED", -(10**18))
+    assert is_verified(path, row) is None
+    find_weights(row, "imagenet")
+    monkeypatch.setattr(Path, "open", lambda *_: pytest.fail("it is read"))
+    assert is_verified(path, row) is True
+    assert is_verified(path, replace(row, weights=replace(row.weights, digest="0" * 32))) is False

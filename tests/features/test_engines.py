@@ -29,6 +29,7 @@ Open = Callable[[EngineChoice], Engine]
 
 @pytest.fixture
 def processor(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    monkeypatch.setattr(openvino_engine, "has_int8", lambda: True)  # else the version says what is lacking
     return lambda has_bf16: monkeypatch.setattr(openvino_engine, "has_bf16", lambda: has_bf16)
 
 
@@ -60,6 +61,14 @@ def test_bf16_is_refused_where_the_processor_has_none(processor: Callable[[bool]
     processor(False)
     with pytest.raises(ModelError, match=r"precision is bf16.*no bfloat16; allowed: auto, f32"):
         choose_engine(engine, "bf16")
+
+
+def test_int8_without_its_arithmetic_is_another_version_as_products_may_saturate(
+    processor: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processor(True)
+    monkeypatch.setattr(openvino_engine, "has_int8", lambda: False)
+    assert choose_engine("auto", "int8") == EngineChoice("openvino", "int8", f"{OPENVINO} without VNNI")
 
 
 def test_int8_is_refused_with_keras(monkeypatch: pytest.MonkeyPatch) -> None:

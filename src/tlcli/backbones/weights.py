@@ -1,15 +1,16 @@
 """Which file holds a backbone's weights on this machine, checked, and got from its publisher where it is missing."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 from tlcli.backbones import keras_process
 from tlcli.backbones.catalog import Backbone
-from tlcli.digests import digest_of
-from tlcli.disk import cache_folder, whole_file
-from tlcli.errors import DataError, ModelError, NetworkError
+from tlcli.digests import digest_of, known_digest
+from tlcli.disk import cache_folder, whole_file, write_text
+from tlcli.errors import DataError, ModelError, NetworkError, ResourceError
 from tlcli.progress import SILENT, Progress
 
 RANDOM_SEED = 0
@@ -34,11 +35,15 @@ def find_weights(row: Backbone, choice: str | Path, progress: Progress = SILENT)
 
     Raises:
         NetworkError: the ImageNet file is not on this machine and could not be downloaded.
-        ModelError: a file is missing, or is not what its publisher's digest says.
+        ModelError: a file is missing, or is not what its publisher's digest says; without one, not what it was when
+            it was first used here.
     """
     if choice == "imagenet":
         path = _from_package(row) if row.weights.package else _published(row, progress)
-        _check_digest(path, row)
+        if row.weights.digest:
+            _check_digest(path, row)
+        else:
+            _check_as_first_used(path, row)
     elif choice == "random":
         path = _random(row)
     else:
@@ -51,6 +56,27 @@ def keras_models_folder() -> Path:
     """Where Keras keeps downloaded weights, so that files got by Keras are found, and the other way round."""
     home = os.environ.get("KERAS_HOME")
     return (Path(home).expanduser() if home else Path.home() / ".keras") / "models"
+
+
+def weights_place(row: Backbone) -> Path | None:
+    """Where the ImageNet file lies or would lie; None where it comes in a package that is not installed."""
+    if not row.weights.package:
+        return keras_models_folder() / row.weights.file
+    try:
+        return Path(str(metadata.distribution(row.weights.package).locate_file(row.weights.file)))
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def is_verified(path: Path, row: Backbone) -> bool | None:
+    """Whether the ImageNet file was found to be the right one, and looks as it did then; it is not read.
+
+    Returns:
+        None where that is not known.
+    """
+    expected = row.weights.digest or _first_used(row)
+    known = known_digest(path, "sha256" if len(expected) == 64 else "md5") if expected else None
+    return None if known is None else known == expected
 
 
 def _published(row: Backbone, progress: Progress) -> Path:
@@ -72,11 +98,7 @@ def _published(row: Backbone, progress: Progress) -> Path:
 
 
 def _from_package(row: Backbone) -> Path:
-    package = row.weights.package
-    try:
-        path = Path(str(metadata.distribution(package).locate_file(row.weights.file)))
-    except metadata.PackageNotFoundError:
-        path = None
+    package, path = row.weights.package, weights_place(row)
     if path is None or not path.is_file():
         raise ModelError(
             f"The ImageNet weights of {row.name} ({Path(row.weights.file).name}) come in the package '{package}', "
@@ -86,7 +108,7 @@ def _from_package(row: Backbone) -> Path:
 
 
 def _check_digest(path: Path, row: Backbone) -> None:
-    """Compares with the publisher's digest; without one the sha256 in the run's record is all there is."""
+    """Compares with the publisher's digest."""
     if (expected := row.weights.digest) and (found := _digest(path, expected)) != expected:
         package = row.weights.package
         remedy = (
@@ -96,6 +118,31 @@ def _check_digest(path: Path, row: Backbone) -> None:
             f"{path} is not the file that was published for {row.name}: its digest is {found}, expected {expected}. "
             f"{remedy}."
         )
+
+
+def _check_as_first_used(path: Path, row: Backbone) -> None:
+    """Where no digest is published: the sha256 of the first use on this machine is kept, and holds from then on."""
+    found, first = digest_of(path), _first_used(row)
+    if not first:
+        with suppress(OSError, ResourceError):  # a cache that cannot be written keeps none
+            write_text(_record(row), found + "\n")
+    elif found != first:
+        raise ModelError(
+            f"{path} is not the file that {row.name} was first used with here: its sha256 is {found}, expected {first} "
+            "(none is published). Delete it and run again to get it anew; if it is the right one, delete "
+            f"{_record(row)}."
+        )
+
+
+def _first_used(row: Backbone) -> str:
+    """Empty where there was no use yet."""
+    with suppress(OSError, ValueError):
+        return _record(row).read_text(encoding="ascii").strip()
+    return ""
+
+
+def _record(row: Backbone) -> Path:
+    return cache_folder() / "weights" / f"{row.name}-imagenet.sha256"
 
 
 def _digest(path: Path, like: str) -> str:

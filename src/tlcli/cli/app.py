@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import tlcli
-from tlcli.cli import config, evaluate, fetch, inspect, predict, render, runs, train
+from tlcli.cli import config, doctor, evaluate, fetch, inspect, predict, render, runs, train
 from tlcli.errors import ResourceError, TlcliError
 from tlcli.threads import use_threads
 
@@ -49,6 +49,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.add_typer(runs.app, name="runs")
 app.add_typer(config.app, name="config")
+app.command("doctor")(doctor.doctor)
 
 
 def run() -> NoReturn:

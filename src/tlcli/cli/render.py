@@ -3,7 +3,7 @@
 import json
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,7 +22,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 from rich.progress import Progress as Bars
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from tlcli.progress import Progress
@@ -100,6 +100,17 @@ class Screen:
     def bold(self, text: str) -> None:
         """A line that stands out."""
         self._out.print(text, markup=False, soft_wrap=True, style="bold")
+
+    def heading(self, title: str, verdict: str, style: str) -> None:
+        """What follows, and what came of it."""
+        self._out.print(Text.assemble((title, "bold"), ": ", (verdict, style)))
+
+    def facts(self, rows: Sequence[tuple[str, str]]) -> None:
+        """Names and what there is to say of them, in two columns; long words are folded, none is cut."""
+        grid = Table.grid(Column(overflow="fold", max_width=21), Column(overflow="fold"), padding=(0, 2))
+        for name, value in rows:
+            grid.add_row(Text(f"  {name}"), Text(value))
+        self._out.print(grid)
 
     def next_command(self, *words: str) -> None:
         """What to run next, quoted for a shell."""

@@ -93,6 +93,15 @@ def choose_engine(
     return EngineChoice("openvino", ("bf16" if has_bf16 else "f32") if precision == "auto" else precision, version)
 
 
+def why(choice: EngineChoice) -> str:
+    """Why ``auto`` came to this, in words."""
+    if choice.engine == "keras":
+        return "OpenVINO is not installed; Keras on TensorFlow is slower, and predict needs OpenVINO"
+    if choice.precision == "bf16":
+        return "OpenVINO is installed, and this processor multiplies bfloat16 in hardware"
+    return "OpenVINO is installed, and this processor has no bfloat16 in hardware"
+
+
 def open_engine(
     choice: EngineChoice, row: Backbone, size: int, pooling: str, weights: Weights, progress: Progress = SILENT
 ) -> MapEngine:  # fmt: skip

@@ -39,12 +39,17 @@ def find_accounts(progress: Progress) -> Iterator[Account]:
     Raises:
         NetworkError: what stands there cannot be a token.
     """
-    for path in (Path(_named_token()), *_token_files(), config_folder() / "kaggle.json", _sign_in_file()):
+    for path in (Path(_named_token()), *token_files()):
         _warn_if_open(path, progress)
     for find in (_access_token, _user_and_key, _signed_in):
         if account := find(progress):
             _check(account)
             yield account
+
+
+def token_files() -> tuple[Path, ...]:
+    """All files that are looked for by their place, there or not."""
+    return *_token_files(), config_folder() / "kaggle.json", _sign_in_file()
 
 
 def config_folder() -> Path:
