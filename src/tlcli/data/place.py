@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from pathlib import Path
 
 from tlcli.data.manifest import Manifest, Tree, read_manifest, tree_of, write_manifest
-from tlcli.disk import FULL, cache_folder, disk_full, sync_disk, sync_folder
+from tlcli.disk import cache_folder, disk_problem, sync_disk, sync_folder
 from tlcli.errors import DataError
 from tlcli.progress import SILENT, Progress
 
@@ -91,9 +91,10 @@ class Place:
         shutil.rmtree(old, ignore_errors=True)
 
     def forget_downloads(self) -> None:
-        """Removes downloads, whole or not: the data folder is there."""
-        for path in (*self.work.glob("*.download"), *self.work.glob(".*.part"), *self.work.glob(".*.part.json")):
-            path.unlink(missing_ok=True)
+        """Removes downloads, whole or not, and notes that were being written: the data folder is there."""
+        for pattern in ("*.download", ".*.part", ".*.part.json", ".*.part.json.*.tmp"):
+            for path in self.work.glob(pattern):
+                path.unlink(missing_ok=True)
 
     def recover(self) -> None:
         """Ends what a killed process had begun: a folder that was moved aside comes back, halves are removed."""
@@ -102,8 +103,10 @@ class Place:
                 shutil.rmtree(old, ignore_errors=True)
             else:
                 old.replace(self.target)
-        for half in self.work.glob("unpacked.*"):
-            if half.suffix != _LOCK and not _owner_lives(half):
+        # The locks, too: of a process killed right after its folder had got another name, only the lock is left.
+        halves = {path.with_suffix("") if path.suffix == _LOCK else path for path in self.work.glob("unpacked.*")}
+        for half in halves:
+            if not _owner_lives(half):
                 shutil.rmtree(half, ignore_errors=True)
                 half.with_suffix(half.suffix + _LOCK).unlink(missing_ok=True)
 
@@ -158,8 +161,8 @@ def held(path: Path, progress: Progress = SILENT, wait: bool = True) -> Iterator
             place.recover()
             yield place
         except OSError as error:
-            if error.errno in FULL:
-                raise disk_full(place.target) from error
+            if problem := disk_problem(error, place.target):
+                raise problem from error
             raise
         finally:
             with suppress(OSError):

@@ -12,7 +12,7 @@ from tlcli.config.sources import ArchiveSource, FolderSource, Source
 from tlcli.data.augment import Augmentation, view_names
 from tlcli.data.index import Index, without
 from tlcli.data.sizing import Preparation
-from tlcli.errors import DataError
+from tlcli.errors import DataError, ResourceError
 from tlcli.features.engines import EngineChoice, MapEngine, choose_engine, open_engine, open_quantized
 from tlcli.features.extract import Extraction, Wanted, extract
 from tlcli.features.key import FeatureKey
@@ -131,7 +131,13 @@ def usable(index: Index, bad: dict[str, str], on_bad_image: str, max_bad_fractio
 
     Raises:
         DataError: there are broken pictures and they are not to be skipped, or there are too many.
+        ResourceError: the folder of the pictures went away.
     """
+    if bad and not index.root.is_dir():  # a network drive, say: the pictures are not to blame
+        raise ResourceError(
+            f"{index.root} went away while its pictures were read; bring it back and run the same command again. What "
+            "was computed is kept."
+        )
     kept = without(index, bad)
     if not kept.bad:
         return kept
