@@ -9,11 +9,12 @@ import hashlib
 import io
 import json
 import os
+import resource
 import shutil
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,9 +46,8 @@ class _Engine:
 
     def features(self, pictures: "Iterable[NDArray[np.uint8]]") -> "Iterator[NDArray[np.float32]]":
         for picture in pictures:
-            number = os.open(self._counter, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-            os.write(number, b".")
-            os.close(number)
+            with suppress(OSError), self._counter.open("ab", buffering=0) as file:  # where files must not grow
+                file.write(b".")
             digest = hashlib.sha256(picture.tobytes()).digest()
             noise = np.random.default_rng(int.from_bytes(digest[:8], "little")).normal(0, 1, _WIDTH)
             yield (noise + picture.mean() / 256).astype(np.float32)
@@ -74,6 +74,24 @@ def draw(folder: Path, count: int = PICTURES) -> None:
         "evaluate:\n  figures: false\n  report: false\n"
     )
     (folder / "weights").write_bytes(b"stand-in")
+
+
+def command(said: Path, *arguments: str) -> int:
+    """Runs ``tlcli ARGUMENTS --quiet`` in this process; its exit code. What it says of errors is added to a file."""
+    sys.argv = ["tlcli", *arguments, "--quiet"]
+    with redirect_stderr(io.StringIO()) as told, redirect_stdout(io.StringIO()):
+        try:
+            app.main()
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        else:
+            raise AssertionError("main() ends with SystemExit")
+    if told.getvalue():
+        allowed = resource.getrlimit(resource.RLIMIT_FSIZE)[1]  # a trial may have lowered the other
+        resource.setrlimit(resource.RLIMIT_FSIZE, (allowed, allowed))
+        with said.open("a", encoding="utf-8") as file:
+            file.write(told.getvalue())
+    return code
 
 
 @dataclass(frozen=True)
@@ -125,13 +143,7 @@ class Toy:
     def command(self, name: str) -> int:
         """Runs ``tlcli train`` or ``tlcli evaluate`` in this process; its exit code. What it says goes to :attr:`said`."""
         chosen = ["--config", str(self.folder / "shapes.yaml")] if name == "train" else []
-        with self.said.open("a", encoding="utf-8") as said, redirect_stderr(said), redirect_stdout(io.StringIO()):
-            sys.argv = ["tlcli", name, *chosen, "--runs-dir", str(self.runs), "--quiet"]
-            try:
-                app.main()
-            except SystemExit as ended:
-                return int(ended.code or 0)
-        raise AssertionError("main() ends with SystemExit")
+        return command(self.said, name, *chosen, "--runs-dir", str(self.runs))
 
     def both(self) -> int:
         """Trains and evaluates; the first exit code that is not 0."""
