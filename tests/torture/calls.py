@@ -1,7 +1,7 @@
 """Lets a process fail, or die, at its n-th call that changes files: SQLite's way of trying all of them.
 
-Counted are opening for writing, every write, fsync, rename, mkdir, rmdir, unlink and symlink below one folder, as Python
-code makes them; what libraries do beneath Python (SQLite's own file) is not seen.
+Counted are opening for writing, every write, fsync, rename, mkdir, rmdir, unlink and symlink below one folder, as
+Python code makes them; what libraries do beneath Python (SQLite's own file) is not seen.
 """
 
 import builtins
@@ -35,7 +35,7 @@ class Calls:
 
         def fsync(descriptor: Any) -> None:
             number = descriptor if isinstance(descriptor, int) else descriptor.fileno()
-            self._made("fsync", os.readlink(f"/proc/self/fd/{number}"))
+            self._made("fsync", str(Path(f"/proc/self/fd/{number}").readlink()))
             of_system(descriptor)
 
         def opening(file: Any, mode: str = "r", buffering: int = -1, *rest: Any, **named: Any) -> Any:
@@ -51,7 +51,7 @@ class Calls:
             names = dict(zip(("encoding", "errors", "newline"), rest, strict=False)) | named
             return io.TextIOWrapper(buffered, **names)
 
-        os.fsync = fsync
+        os.fsync = fsync  # type: ignore[assignment]
         io.open = builtins.open = opening
 
     def _concerns(self, path: str | bytes) -> bool:

@@ -78,8 +78,8 @@ def section(large: bool) -> Iterator[str]:
     found = run(count, _FITS if large else _FITS[:1])
     yield f"## Repeated ({sum(one.runs for one in found.values())} trainings)"
     yield ""
-    yield "`tlcli train` with equal seeds, each in a process of its own, every second one computing the features anew: head,"
-    yield f"reference and manifest are equal bit for bit. `python -m tests.torture.repeated {count}`"
+    yield "`tlcli train` with equal seeds, each in a process of its own, every second one computing the features anew:"
+    yield f"head, reference and manifest are equal bit for bit. `python -m tests.torture.repeated {count}`"
     yield ""
     yield "| head | equal | with one thread instead of all |"
     yield "| --- | ---: | --- |"

@@ -92,7 +92,7 @@ def _fetch(folder: Path, expected: dict[str, str], rounds: int, with_lock: bool)
     """Fetches into one folder; a fetch that ends well has the very files there."""
     os.environ["TLCLI_CACHE"] = str(folder / "cache")
     if not with_lock:
-        place._file_lock = lambda _path, timeout=-1: nullcontext()  # type: ignore[assignment]  # noqa: ARG005, SLF001
+        place._file_lock = lambda _path, timeout=-1: nullcontext()  # type: ignore[assignment]
     for _ in range(rounds):
         code = command(folder / f"said.{os.getpid()}", "fetch", "--config", str(folder / "f.yaml"))
         assert code == 0 or not with_lock, (folder / f"said.{os.getpid()}").read_text()

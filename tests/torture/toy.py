@@ -137,11 +137,11 @@ class Toy:
         os.environ["TLCLI_CACHE"] = str(self.cache)
         extract.SHARD_ROWS = SHARD
         weights = Weights(self.folder / "weights", "0" * 64)
-        frozen_pass.find_weights = lambda *_: weights  # type: ignore[assignment]
-        frozen_pass.open_engine = lambda *_: _Engine(counter)  # type: ignore[assignment]
+        setattr(frozen_pass, "find_weights", lambda *_: weights)  # noqa: B010 - to mypy it is not there
+        setattr(frozen_pass, "open_engine", lambda *_: _Engine(counter))  # noqa: B010
 
     def command(self, name: str) -> int:
-        """Runs ``tlcli train`` or ``tlcli evaluate`` in this process; its exit code. What it says goes to :attr:`said`."""
+        """Runs ``tlcli train`` or ``tlcli evaluate`` in this process; its exit code. See :attr:`said`."""
         chosen = ["--config", str(self.folder / "shapes.yaml")] if name == "train" else []
         return command(self.said, name, *chosen, "--runs-dir", str(self.runs))
 
@@ -173,13 +173,13 @@ def ending(number: int) -> int:
 
 def warm_up() -> None:
     """Imports what the jobs import late, so that they do not each do it; runs nothing that starts threads."""
-    import filelock  # noqa: F401, PLC0415
-    import scipy.optimize  # noqa: F401, PLC0415
-    import scipy.stats  # noqa: F401, PLC0415
-    import sklearn.metrics  # noqa: F401, PLC0415
+    import filelock  # noqa: F401
+    import scipy.optimize
+    import scipy.stats  # noqa: F401
+    import sklearn.metrics  # noqa: F401
 
-    from tlcli.evaluation import calibration, explain, intervals, metrics  # noqa: F401, PLC0415
-    from tlcli.heads import convex  # noqa: F401, PLC0415
+    from tlcli.evaluation import calibration, explain, intervals, metrics  # noqa: F401
+    from tlcli.heads import convex  # noqa: F401
 
 
 def result_of(folder: Path) -> dict[str, object]:

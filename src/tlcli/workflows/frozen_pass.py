@@ -138,17 +138,18 @@ def usable(index: Index, bad: dict[str, str], on_bad_image: str, max_bad_fractio
             f"{index.root} went away while its pictures were read; bring it back and run the same command again. What "
             "was computed is kept."
         )
-    kept = without(index, bad)
-    if not kept.bad:
-        return kept
-    share = len(kept.bad) / (len(kept.bad) + len(kept.pictures))
+    left_out = {**index.bad, **{p.name: bad[p.sha256] for p in index.pictures if p.sha256 in bad}}
+    if not left_out:
+        return index
+    count = len(index.bad) + len(index.pictures)
+    share = len(left_out) / count
     if on_bad_image == "skip" and share <= max_bad_fraction:
-        return kept
-    listed = "\n".join(f"  - {name}: {reason}" for name, reason in list(kept.bad.items())[:10])
-    more = f"\n  and {len(kept.bad) - 10} more" if len(kept.bad) > 10 else ""
+        return without(index, bad)
+    listed = "\n".join(f"  - {name}: {reason}" for name, reason in list(left_out.items())[:10])
+    more = f"\n  and {len(left_out) - 10} more" if len(left_out) > 10 else ""
     allowed = "dataset.on_bad_image is fail" if on_bad_image == "fail" else f"{max_bad_fraction:.1%} are allowed"
     raise DataError(
-        f"{len(kept.bad)} of {len(kept.bad) + len(kept.pictures)} pictures cannot be read ({share:.1%}), and {allowed} "
+        f"{len(left_out)} of {count} pictures cannot be read ({share:.1%}), and {allowed} "
         f"by the config. Mend or remove them, or leave them out: --set dataset.on_bad_image=skip "
         f"--set dataset.max_bad_fraction={min(1, math.ceil(share * 100 + 1) / 100):g}\n{listed}{more}"
     )
