@@ -124,8 +124,9 @@ def named_run(runs_dir: Path, given: str) -> Path:
         UsageError: several end so.
     """
     with suppress(OSError, ValueError, RuntimeError):  # a name of 5,000 letters, a NUL, ~ of a stranger
-        if (Path(given).expanduser() / "run.json").is_file():
-            return Path(given).expanduser().resolve()
+        folder = Path(given).expanduser().resolve()
+        if (folder / "run.json").is_file() and not folder.name.endswith(_PARTIAL):
+            return folder
     if counted := _LATEST_BUT.fullmatch(given):
         config, back = counted["config"], int(counted["back"] or 0)
         complete = finished_runs(runs_dir, config)

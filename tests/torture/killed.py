@@ -166,8 +166,8 @@ def section(large: bool) -> Iterator[str]:
     yield ""
     yield f"`tlcli train` and `tlcli evaluate` are killed (kill -9) {kills} times, half at random moments, half right"
     yield "before a call that changes files; all is real but the backbone, in whose place numbers are made from the"
-    yield f"pixels, and a shard of features holds {toy.SHARD} rows instead of {SHARD_ROWS}. The next train and evaluate end"
-    yield "with the head, features, predictions and metrics of a training that was not disturbed, bit for bit."
+    yield f"pixels, and a shard of features holds {toy.SHARD} rows instead of {SHARD_ROWS}. The next train and evaluate"
+    yield "end with the head, features, predictions and metrics of a training that was not disturbed, bit for bit."
     if real:
         run_real(real)
         yield f"Another {real} kills are of the real train with a real backbone (MobileNetV2, random weights)."

@@ -92,11 +92,14 @@ def _put(staging: Path, folder: Path, files: Sequence[str]) -> None:
                 raise
         if is_whole(folder, files):  # another process was first
             return
-        damaged = staging.with_name(f"{staging.name}.damaged")
-        with suppress(FileNotFoundError):  # another process has moved it away
-            folder.replace(damaged)  # in one step: nobody finds half of it
-        shutil.rmtree(damaged, ignore_errors=True)
+        _put_away(folder, staging.with_name(f"{staging.name}.damaged"))
     raise ResourceError(f"{folder} is damaged again and again while it is made; check its disk.")
+
+
+def _put_away(folder: Path, damaged: Path) -> None:
+    with suppress(FileNotFoundError):  # another process has moved it away
+        folder.replace(damaged)  # in one step: nobody finds half of it
+    shutil.rmtree(damaged, ignore_errors=True)
 
 
 _TRIES = 20
