@@ -72,7 +72,7 @@ def test_nothing_but_runs_and_links_is_left(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} - {"latest"} == {"cats"}
 
 
-FAILURES = [ValueError("x"), KeyboardInterrupt(), SystemExit(3), OSError(5, "x"), ModelError("x")]
+FAILURES = [ValueError("x"), KeyboardInterrupt(), SystemExit(3), OSError(13, "x"), ModelError("x")]
 
 
 @pytest.mark.parametrize("error", FAILURES, ids=lambda error: type(error).__name__)

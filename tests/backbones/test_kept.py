@@ -42,7 +42,7 @@ def test_a_damaged_folder_that_another_process_removes_first_is_no_error(
 
 
 def test_a_damaged_folder_that_comes_again_is_replaced_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder, remove, times = damaged(tmp_path / "net"), shutil.rmtree, []
+    folder, remove, times = damaged(tmp_path / "net"), shutil.rmtree, list[Path]()
 
     def and_damaged_again(path: Path, ignore_errors: bool = False) -> None:
         remove(path, ignore_errors=ignore_errors)

@@ -12,7 +12,7 @@ from tlcli.workflows.frozen_pass import usable
 
 def index_at(root: Path) -> Index:
     """Ten pictures, two of them for validation."""
-    splits: list[SplitName] = ["train"] * 8 + ["validation"] * 2
+    splits: tuple[SplitName, ...] = (*("train",) * 8, "validation", "validation")
     pictures = tuple(
         Picture(root / f"{n}.png", f"{n}.png", f"{n:064x}", "ab"[n % 2], split, str(n))
         for n, split in enumerate(splits)
