@@ -33,6 +33,7 @@ from tests.torture.toy import Toy, command, ending, forked, result_of
 
 from tlcli import runs
 from tlcli.backbones.export_ir import is_whole, kept
+from tlcli.disk import whole_file
 from tlcli.errors import ResourceError
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.ESTALE)
@@ -178,19 +179,19 @@ def fetched(outcome: Outcome, places: Callable[[int], Sequence[int]], seed: int)
 def converted(outcome: Outcome, places: Callable[[int], Sequence[int]], seed: int) -> None:
     """A folder of the cache with a converted network, an earlier one there damaged."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name) / "backbones" / "net"
+        folder, said = Path(name) / "backbones" / "net", Path(name) / "said.txt"
 
-        def write(staging: Path) -> None:
-            (staging / "model.xml").write_text("graph")
-            (staging / "model.bin").write_bytes(bytes(9999))
+        def write(staging: Path) -> None:  # in truth a process of its own
+            with whole_file(staging / "model.xml") as xml, whole_file(staging / "model.bin") as weights:
+                xml.write_text("graph")
+                weights.write_bytes(bytes(9999))
 
         def job() -> int:
             try:
                 kept(folder, write)
-            except OSError as error:
-                return 6 if error.errno in ERRORS else 1
-            except ResourceError as error:
-                return error.exit_code
+            except (OSError, ResourceError) as error:
+                said.write_text(str(error))
+                return 6 if isinstance(error, ResourceError) or error.errno in ERRORS else 1
             return 0
 
         def clear() -> None:
@@ -203,7 +204,7 @@ def converted(outcome: Outcome, places: Callable[[int], Sequence[int]], seed: in
             return {path.name: path.read_bytes() for path in folder.iterdir()}
 
         _at_every_call(
-            outcome, "converted network", Path(name), job, clear, lambda: str(folder), check, places, seed
+            outcome, "converted network", Path(name), job, clear, lambda: _said(said), check, places, seed, (said,)
         )  # fmt: skip
 
 
