@@ -14,7 +14,7 @@ from pathlib import Path
 from tlcli.backbones import keras_process
 from tlcli.backbones.catalog import Backbone
 from tlcli.backbones.weights import Weights
-from tlcli.disk import cache_folder, sha256_file, sync_folder, write_text
+from tlcli.disk import cache_folder, disk_problem, sha256_file, sync_folder, write_text
 from tlcli.errors import ResourceError
 from tlcli.progress import SILENT, Progress
 
@@ -66,6 +66,9 @@ def kept(folder: Path, write: Callable[[Path], None], files: Sequence[str] = GRA
         folder: its place.
         write: writes the files into the folder it is given.
         files: their names.
+
+    Raises:
+        ResourceError: the disk is full, broken or gone.
     """
     staging = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(staging, ignore_errors=True)
@@ -76,6 +79,10 @@ def kept(folder: Path, write: Callable[[Path], None], files: Sequence[str] = GRA
         write_text(staging / _DIGESTS, json.dumps(digests))
         _put(staging, folder, files)
         sync_folder(folder.parent)
+    except OSError as error:
+        if problem := disk_problem(error, folder):
+            raise problem from error
+        raise
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return Exported(folder)
