@@ -160,7 +160,7 @@ def _clear(home: Path) -> None:
 
 def section(large: bool) -> Iterator[str]:
     """What kills of trainings came to."""
-    kills, real = (1000, _REAL) if large else (24, 0)
+    kills, real = (1000, _REAL) if large else (16, 0)
     outcome = run(kills)
     yield f"## Killed while training and evaluating ({kills + real})"
     yield ""

@@ -13,7 +13,7 @@ from tlcli.errors import ResourceError
 
 
 def test_whatever_call_fails_the_exit_code_is_right_and_the_next_run_too(program: Callable[..., str]) -> None:
-    said = program("failing_disk", 1, os.getpid(), 8)
+    said = program("failing_disk", 1, os.getpid(), 5)
 
     assert "exit 6, names the path" in said
 
