@@ -46,7 +46,7 @@ def test_whole_file_replaces_what_was_there(tmp_path: Path) -> None:
     assert path.read_bytes() == b"new"
 
 
-@pytest.mark.parametrize("error", [ValueError("stop"), KeyboardInterrupt(), OSError(errno.EIO, "broken disk")])
+@pytest.mark.parametrize("error", [ValueError("stop"), KeyboardInterrupt(), OSError(errno.EACCES, "not yours")])
 def test_whole_file_leaves_the_old_file_when_writing_fails(tmp_path: Path, error: BaseException) -> None:
     path = tmp_path / "file.bin"
     path.write_bytes(b"old")

@@ -72,7 +72,7 @@ def test_nothing_but_runs_and_links_is_left(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} - {"latest"} == {"cats"}
 
 
-FAILURES = [ValueError("x"), KeyboardInterrupt(), SystemExit(3), OSError(5, "x"), ModelError("x")]
+FAILURES = [ValueError("x"), KeyboardInterrupt(), SystemExit(3), OSError(13, "x"), ModelError("x")]
 
 
 @pytest.mark.parametrize("error", FAILURES, ids=lambda error: type(error).__name__)
@@ -145,6 +145,17 @@ def test_runs_that_never_ended_are_passed_over(tmp_path: Path) -> None:
     made(tmp_path, "cats/20250101T000000Z-0000.partial")
     (tmp_path / "cats/20260101T000000Z-0000").mkdir()
     assert find_run(tmp_path) == done
+
+
+def test_what_a_kill_leaves_right_before_the_last_step_is_no_run(tmp_path: Path) -> None:
+    killed = tmp_path / "birds" / "20260101T000000Z-0000.partial"
+    killed.mkdir(parents=True)
+    (killed / "run.json").write_text("{}")
+
+    with pytest.raises(ModelError, match="ended before its end"):
+        find_run(tmp_path, run=killed)
+    with pytest.raises(ModelError, match="There is no run"):
+        named_run(tmp_path, str(killed))
 
 
 def test_run_is_told_by_its_real_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

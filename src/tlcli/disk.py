@@ -6,13 +6,23 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tlcli.errors import ResourceError
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 """What the system says when a disk, or a user's share of it, is full."""
+
+FAILED = frozenset(
+    getattr(errno, name)
+    for name in (
+        "EFBIG", "EIO", "EROFS", "ENXIO", "ENODEV", "ESTALE", "ENOTCONN", "EHOSTDOWN", "EHOSTUNREACH", "ETIMEDOUT",
+        "EREMOTEIO",
+    )
+    if hasattr(errno, name)
+)  # fmt: skip
+"""What it says when a file grows beyond a limit, and when a disk is broken, not to be written or gone."""
 
 
 def cache_folder() -> Path:
@@ -29,7 +39,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     """Yields a temporary path in the same folder; what is written there appears at ``path`` at the end, or not at all.
 
     Raises:
-        ResourceError: the disk is full; the message names the path and what is free.
+        ResourceError: the disk is full, broken or gone; the message names the path.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(3).hex()}.tmp")
@@ -40,11 +50,12 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         sync_folder(path.parent)
     except OSError as error:
-        if error.errno in FULL:
-            raise disk_full(path) from error
+        if problem := disk_problem(error, path):
+            raise problem from error
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # what is no longer there, or a disk that is gone: the first error counts
+            temporary.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -107,6 +118,22 @@ def readable(count: int) -> str:
         if count >= size:
             return f"{count / size:.1f} {unit}"
     return f"{count} bytes"
+
+
+def disk_problem(error: OSError, path: Path) -> ResourceError | None:
+    """What to tell where writing ``path`` failed; None where its disk is not to blame.
+
+    The system's own error names no path where writing itself fails, as a file that is open has none.
+    """
+    if error.errno in FULL:
+        return disk_full(path)
+    elsewhere = isinstance(error.filename, str) and not Path(error.filename).is_relative_to(path.parent)
+    if error.errno not in FAILED or elsewhere:
+        return None
+    return ResourceError(
+        f"{path} could not be written: {error.strerror}. Mend or reconnect its disk, or point --runs-dir, "
+        "dataset.path or $TLCLI_CACHE to another, and run the command again; what was computed is kept."
+    )
 
 
 def disk_full(path: Path) -> ResourceError:

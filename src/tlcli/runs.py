@@ -13,10 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tlcli.disk import FULL, disk_full, sync_folder, whole_file, write_text
+from tlcli.disk import disk_problem, sync_folder, whole_file, write_text
 from tlcli.errors import ModelError, ResourceError, UsageError
 
 _LATEST = "latest"
+_PARTIAL = ".partial"
 
 
 @contextmanager
@@ -33,7 +34,7 @@ def new_run(runs_dir: Path, config_name: str) -> Iterator[Path]:
     if config_name == _LATEST:
         raise UsageError(f"A config cannot be called '{_LATEST}', as {runs_dir / _LATEST} points to the newest run.")
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
-    partial = runs_dir / config_name / f"{name}.partial"
+    partial = runs_dir / config_name / f"{name}{_PARTIAL}"
     try:
         partial.mkdir(parents=True)
     except OSError as error:
@@ -47,8 +48,8 @@ def new_run(runs_dir: Path, config_name: str) -> Iterator[Path]:
         _point(runs_dir / config_name / _LATEST, final)
         _point(runs_dir / _LATEST, final)
     except OSError as error:
-        if error.errno in FULL:
-            raise disk_full(partial) from error
+        if problem := disk_problem(error, partial):
+            raise problem from error
         raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -59,7 +60,7 @@ def new_run(runs_dir: Path, config_name: str) -> Iterator[Path]:
 
 def final_name(partial: Path) -> Path:
     """Where a run being built will lie."""
-    return partial.with_name(partial.name.removesuffix(".partial"))
+    return partial.with_name(partial.name.removesuffix(_PARTIAL))
 
 
 def _point(link: Path, target: Path) -> None:
@@ -80,6 +81,8 @@ def find_run(runs_dir: Path, config: str | None = None, run: Path | None = None)
     if run is not None:
         if not (run / "run.json").is_file():
             raise ModelError(f"{run} is not a run folder (it has no run.json); runs lie in {runs_dir}/NAME/.")
+        if run.resolve().name.endswith(_PARTIAL):
+            raise ModelError(f"{run} is what a training that was ended before its end has left; train again.")
         return run.resolve()
     complete = finished_runs(runs_dir, config)
     if not complete:
@@ -93,7 +96,7 @@ def finished_runs(runs_dir: Path, config: str | None = None) -> list[Path]:
     """Complete runs (of a config, where named by its name or path), the newest first."""
     pattern = f"{glob.escape(Path(config).stem) if config else '*'}/*/run.json"
     folders = [path.parent for path in runs_dir.glob(pattern) if not path.parent.is_symlink()]
-    return sorted((path for path in folders if not path.name.endswith(".partial")), key=age, reverse=True)
+    return sorted((path for path in folders if not path.name.endswith(_PARTIAL)), key=age, reverse=True)
 
 
 def age(run: Path) -> tuple[str, int]:
@@ -121,8 +124,9 @@ def named_run(runs_dir: Path, given: str) -> Path:
         UsageError: several end so.
     """
     with suppress(OSError, ValueError, RuntimeError):  # a name of 5,000 letters, a NUL, ~ of a stranger
-        if (Path(given).expanduser() / "run.json").is_file():
-            return Path(given).expanduser().resolve()
+        folder = Path(given).expanduser().resolve()
+        if (folder / "run.json").is_file() and not folder.name.endswith(_PARTIAL):
+            return folder
     if counted := _LATEST_BUT.fullmatch(given):
         config, back = counted["config"], int(counted["back"] or 0)
         complete = finished_runs(runs_dir, config)

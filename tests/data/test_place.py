@@ -249,3 +249,45 @@ def test_full_disk_is_told_and_leaves_nothing_half(tmp_path: Path, monkeypatch: 
     with pytest.raises(ResourceError, match="The disk is full"):
         install(tmp_path / "pictures", "new")
     assert names(tmp_path) == set()
+
+
+@pytest.mark.parametrize("left", ["unpacked.0123abcd.lock", "..x.download.part.json.77.abcdef.tmp", "dead.0123abcd"])
+def test_what_a_kill_between_two_steps_leaves_is_removed(tmp_path: Path, left: str) -> None:
+    work = tmp_path / ".pictures.fetch"
+    fill(tmp_path / "pictures")
+    work.mkdir()
+    if left.startswith("dead"):
+        fill(work / left)
+    else:
+        (work / left).touch()
+
+    with held(tmp_path / "pictures") as place:
+        place.forget_downloads()
+
+    assert names(tmp_path) == {"pictures"}
+
+
+def test_who_comes_second_leaves_what_another_process_has_put_there(tmp_path: Path) -> None:
+    with held(tmp_path / "pictures") as place:
+        replaces = place.filled
+        with place.staging() as staging:
+            fill(staging, "mine")
+            fill(tmp_path / "pictures", "of another process, as a lock failed to keep it away")
+            assert not place.install(staging, manifest_of(staging), replaces)
+
+    assert (tmp_path / "pictures" / "file").read_text().startswith("of another")
+    assert names(tmp_path) == {"pictures"}
+
+
+def test_a_folder_that_is_taken_for_dead_never_gets_a_name_half_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_owner_lives", lambda _folder: False)
+    with held(tmp_path / "pictures") as place, place.staging() as staging:
+        fill(staging)
+        manifest = manifest_of(staging)
+        monkeypatch.setattr(module, "sync_disk", lambda _folder: place.recover())  # another process, in between
+        with pytest.raises(FileNotFoundError):
+            place.install(staging, manifest)
+
+    assert not (tmp_path / "pictures").exists()

@@ -1,10 +1,12 @@
 """Converts a backbone to OpenVINO's IR once, and keeps it by the digest of all that it depends on."""
 
+import errno
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -12,7 +14,8 @@ from pathlib import Path
 from tlcli.backbones import keras_process
 from tlcli.backbones.catalog import Backbone
 from tlcli.backbones.weights import Weights
-from tlcli.disk import cache_folder, sha256_file, sync_folder, write_text
+from tlcli.disk import cache_folder, disk_problem, sha256_file, sync_folder, write_text
+from tlcli.errors import ResourceError
 from tlcli.progress import SILENT, Progress
 
 EXPORT_VERSION = 2
@@ -63,6 +66,9 @@ def kept(folder: Path, write: Callable[[Path], None], files: Sequence[str] = GRA
         folder: its place.
         write: writes the files into the folder it is given.
         files: their names.
+
+    Raises:
+        ResourceError: the disk is full, broken or gone.
     """
     staging = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(staging, ignore_errors=True)
@@ -71,17 +77,40 @@ def kept(folder: Path, write: Callable[[Path], None], files: Sequence[str] = GRA
         write(staging)
         digests = {name: sha256_file(staging / name) for name in files}
         write_text(staging / _DIGESTS, json.dumps(digests))
-        if folder.exists() and not is_whole(folder, files):
-            shutil.rmtree(folder)
-        try:
-            staging.replace(folder)
-        except OSError:  # another process was first
-            if not is_whole(folder, files):
-                raise
+        _put(staging, folder, files)
         sync_folder(folder.parent)
+    except OSError as error:
+        if problem := disk_problem(error, folder):
+            raise problem from error
+        raise
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return Exported(folder)
+
+
+def _put(staging: Path, folder: Path, files: Sequence[str]) -> None:
+    """Gives the staging folder its name; what is there and damaged goes, and what is whole stays."""
+    for _ in range(_TRIES):
+        try:
+            staging.replace(folder)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        if is_whole(folder, files):  # another process was first
+            return
+        _put_away(folder, staging.with_name(f"{staging.name}.damaged"))
+    raise ResourceError(f"{folder} is damaged again and again while it is made; check its disk.")
+
+
+def _put_away(folder: Path, damaged: Path) -> None:
+    with suppress(FileNotFoundError):  # another process has moved it away
+        folder.replace(damaged)  # in one step: nobody finds half of it
+    shutil.rmtree(damaged, ignore_errors=True)
+
+
+_TRIES = 20
+"""Between moving a damaged folder away and taking its name another process may be faster, with a damaged one."""
 
 
 def cached_export(row: Backbone, size: int, pooling: str, weights_sha256: str) -> Exported | None:

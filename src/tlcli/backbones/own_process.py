@@ -5,8 +5,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
-from tlcli.errors import ModelError
+from tlcli.disk import free_bytes, readable
+from tlcli.errors import ModelError, ResourceError
 
 
 def run_module(module: str, request: Mapping[str, object], environment: Mapping[str, str], doing: str) -> None:
@@ -19,6 +21,7 @@ def run_module(module: str, request: Mapping[str, object], environment: Mapping[
         doing: "Converting densenet201", for messages.
 
     Raises:
+        ResourceError: it failed where its disk is nearly full.
         ModelError: with its last line on stderr where it ended with ModelError's exit code, else with all that it said.
     """
     # -P: a keras.py or json.py in the user's current folder is not ours to run
@@ -27,4 +30,20 @@ def run_module(module: str, request: Mapping[str, object], environment: Mapping[
     if done.returncode == ModelError.exit_code:
         raise ModelError(done.stderr.strip().splitlines()[-1])
     if done.returncode:
+        _check_room(request, doing, done.stderr.strip())
         raise ModelError(f"{doing} failed (exit {done.returncode}):\n{done.stderr.strip()[-2000:]}")
+
+
+def _check_room(request: Mapping[str, object], doing: str, said: str) -> None:
+    """OpenVINO says 'iostream error' of a full disk, and removes what it wrote: only what is free tells."""
+    out = Path(str(request.get("out", "")))
+    if (free := free_bytes(out)) < _NEEDED:
+        reason = said.splitlines()[-1] if said else "it said nothing"
+        raise ResourceError(
+            f"{doing} failed ({reason}), and its disk is nearly full: {out} ({readable(free)} free, "
+            f"{readable(_NEEDED)} are enough). Free some space, or point $TLCLI_CACHE to another disk."
+        )
+
+
+_NEEDED = 600_000_000
+"""Bytes: the largest network of the catalog, twice, while it is converted."""

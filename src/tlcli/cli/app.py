@@ -14,6 +14,7 @@ import typer
 
 import tlcli
 from tlcli.cli import config, doctor, evaluate, fetch, inspect, predict, render, runs, train
+from tlcli.disk import FAILED, FULL
 from tlcli.errors import ResourceError, TlcliError
 from tlcli.threads import use_threads
 
@@ -92,7 +93,7 @@ def main() -> None:
 
 
 _INTERRUPTED = "Interrupted. What was computed is kept; the same command goes on from there."
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOMEM, errno.ENOTDIR)
+_DISK = FULL | FAILED | {errno.EACCES, errno.EPERM, errno.ENOMEM, errno.ENOTDIR}
 
 
 def _ending(error: BaseException) -> tuple[int, str]:

@@ -1,5 +1,6 @@
 """Where a data set is put: a work folder beside it, one process at a time, and one rename at the end."""
 
+import errno
 import hashlib
 import os
 import secrets
@@ -9,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from pathlib import Path
 
 from tlcli.data.manifest import Manifest, Tree, read_manifest, tree_of, write_manifest
-from tlcli.disk import FULL, cache_folder, disk_full, sync_disk, sync_folder
+from tlcli.disk import cache_folder, disk_problem, sync_disk, sync_folder
 from tlcli.errors import DataError
 from tlcli.progress import SILENT, Progress
 
@@ -65,12 +66,19 @@ class Place:
                 shutil.rmtree(folder, ignore_errors=True)
                 folder.with_suffix(folder.suffix + _LOCK).unlink(missing_ok=True)
 
-    def install(self, staging: Path, manifest: Manifest) -> None:
+    @property
+    def filled(self) -> bool:
+        """Whether anything is there."""
+        return self.target.exists() and any(self.target.iterdir())
+
+    def install(self, staging: Path, manifest: Manifest, replaces: bool = True) -> bool:
         """Gives a complete folder its name; what fetch had put there before goes only now.
 
         Args:
             staging: the folder.
             manifest: what must be in it, and is put beside.
+            replaces: whether it may take the place of what is there; else that stays, and this gives False: another
+                process was faster, whom a lock failed to keep away.
 
         Raises:
             PlaceError: somebody's files have appeared there, or the folder is not as it was.
@@ -82,30 +90,48 @@ class Place:
         if problem := self.problem():
             raise PlaceError(problem)
         old = self.work / f"old.{secrets.token_hex(3)}"
-        if self.target.exists() and any(self.target.iterdir()):
+        if replaces and self.filled:
             self.target.replace(old)
-        elif self.target.exists():
+        with suppress(OSError):  # an empty one; Windows replaces no folder
             self.target.rmdir()
-        staging.replace(self.target)
+        try:
+            staging.replace(self.target)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            return False
         sync_folder(self.target.parent)
         shutil.rmtree(old, ignore_errors=True)
+        return True
 
     def forget_downloads(self) -> None:
-        """Removes downloads, whole or not: the data folder is there."""
-        for path in (*self.work.glob("*.download"), *self.work.glob(".*.part"), *self.work.glob(".*.part.json")):
-            path.unlink(missing_ok=True)
+        """Removes downloads, whole or not, and notes that were being written: the data folder is there."""
+        for pattern in ("*.download", ".*.part", ".*.part.json", ".*.part.json.*.tmp"):
+            for path in self.work.glob(pattern):
+                path.unlink(missing_ok=True)
 
     def recover(self) -> None:
         """Ends what a killed process had begun: a folder that was moved aside comes back, halves are removed."""
         for old in self.work.glob("old.*"):
             if self.target.exists():
-                shutil.rmtree(old, ignore_errors=True)
+                self._remove(old)
             else:
                 old.replace(self.target)
-        for half in self.work.glob("unpacked.*"):
-            if half.suffix != _LOCK and not _owner_lives(half):
-                shutil.rmtree(half, ignore_errors=True)
+        # The locks, too: of a process killed right after its folder had got another name, only the lock is left.
+        halves = {path.with_suffix("") if path.suffix == _LOCK else path for path in self.work.glob("unpacked.*")}
+        for half in halves:
+            if not _owner_lives(half):
+                self._remove(half)
                 half.with_suffix(half.suffix + _LOCK).unlink(missing_ok=True)
+        for dead in self.work.glob("dead.*"):
+            shutil.rmtree(dead, ignore_errors=True)
+
+    def _remove(self, folder: Path) -> None:
+        """Takes its name away first: if its owner lives after all, it never gives a half-removed folder a name."""
+        dead = self.work / f"dead.{secrets.token_hex(4)}"
+        with suppress(OSError):
+            folder.replace(dead)
+        shutil.rmtree(dead, ignore_errors=True)
 
 
 _LOCK = ".lock"
@@ -158,8 +184,8 @@ def held(path: Path, progress: Progress = SILENT, wait: bool = True) -> Iterator
             place.recover()
             yield place
         except OSError as error:
-            if error.errno in FULL:
-                raise disk_full(place.target) from error
+            if problem := disk_problem(error, place.target):
+                raise problem from error
             raise
         finally:
             with suppress(OSError):

@@ -59,8 +59,8 @@ def sketch(rows: Rows) -> "NDArray[np.float32]":
 
 def candidates(sketches: "NDArray[np.float32]", of: "NDArray[np.int64]", among: "Sequence[NDArray[np.int64]]",
                units: "NDArray[np.int64]") -> "NDArray[np.int64]":  # fmt: skip
-    """Pairs [P, 2] to look at, never exact copies: each picture of ``of`` with its nearest ones, and with the nearest of
-    every part, lest a burst in one hide its copies in another.
+    """Pairs [P, 2] to look at, never exact copies: each picture of ``of`` with its nearest ones, and with the nearest
+    of every part, lest a burst in one hide its copies in another.
 
     Args:
         sketches: of all pictures [N, .].

@@ -13,7 +13,7 @@ from tlcli.config.load import Loaded
 from tlcli.config.schema import Config
 from tlcli.config.sources import ArchiveSource, FolderSource, PackageSource, Source, UrlSource
 from tlcli.data.downloads.refusals import without_secrets
-from tlcli.data.manifest import Manifest, tree_of
+from tlcli.data.manifest import Manifest, read_manifest, tree_of
 from tlcli.data.place import Place, PlaceError, held
 from tlcli.data.sources import folder, package
 from tlcli.digests import remember
@@ -129,11 +129,14 @@ def _fetched(source: Source, config: Config, asked: _Asked, silence: float, prog
                     f"{target} holds what was fetched already; --force puts {describe(source)} in its place."
                 )
             return Fetched(target, there, reused=True)
+        replaces = place.filled
         with place.staging() as staging:
             brought = bring(source, config.dataset, place, staging, asked.force, silence, progress)
             manifest = _checked(staging, place, brought, source, config, progress)
             manifest = replace(manifest, by_hand=asked.origin is not None)
-            place.install(staging, manifest)
+            if not place.install(staging, manifest, replaces):
+                manifest = read_manifest(place.target) or manifest
+                return Fetched(target, manifest, reused=True)
         remember({target / path: sha256 for path, sha256 in brought.digests.items()})
         place.forget_downloads()
     return Fetched(target, manifest, reused=False)

@@ -12,7 +12,7 @@ from tlcli.config.sources import ArchiveSource, FolderSource, Source
 from tlcli.data.augment import Augmentation, view_names
 from tlcli.data.index import Index, without
 from tlcli.data.sizing import Preparation
-from tlcli.errors import DataError
+from tlcli.errors import DataError, ResourceError
 from tlcli.features.engines import EngineChoice, MapEngine, choose_engine, open_engine, open_quantized
 from tlcli.features.extract import Extraction, Wanted, extract
 from tlcli.features.key import FeatureKey
@@ -131,18 +131,25 @@ def usable(index: Index, bad: dict[str, str], on_bad_image: str, max_bad_fractio
 
     Raises:
         DataError: there are broken pictures and they are not to be skipped, or there are too many.
+        ResourceError: the folder of the pictures went away.
     """
-    kept = without(index, bad)
-    if not kept.bad:
-        return kept
-    share = len(kept.bad) / (len(kept.bad) + len(kept.pictures))
+    if bad and not index.root.is_dir():  # a network drive, say: the pictures are not to blame
+        raise ResourceError(
+            f"{index.root} went away while its pictures were read; bring it back and run the same command again. What "
+            "was computed is kept."
+        )
+    left_out = {**index.bad, **{p.name: bad[p.sha256] for p in index.pictures if p.sha256 in bad}}
+    if not left_out:
+        return index
+    count = len(index.bad) + len(index.pictures)
+    share = len(left_out) / count
     if on_bad_image == "skip" and share <= max_bad_fraction:
-        return kept
-    listed = "\n".join(f"  - {name}: {reason}" for name, reason in list(kept.bad.items())[:10])
-    more = f"\n  and {len(kept.bad) - 10} more" if len(kept.bad) > 10 else ""
+        return without(index, bad)
+    listed = "\n".join(f"  - {name}: {reason}" for name, reason in list(left_out.items())[:10])
+    more = f"\n  and {len(left_out) - 10} more" if len(left_out) > 10 else ""
     allowed = "dataset.on_bad_image is fail" if on_bad_image == "fail" else f"{max_bad_fraction:.1%} are allowed"
     raise DataError(
-        f"{len(kept.bad)} of {len(kept.bad) + len(kept.pictures)} pictures cannot be read ({share:.1%}), and {allowed} "
+        f"{len(left_out)} of {count} pictures cannot be read ({share:.1%}), and {allowed} "
         f"by the config. Mend or remove them, or leave them out: --set dataset.on_bad_image=skip "
         f"--set dataset.max_bad_fraction={min(1, math.ceil(share * 100 + 1) / 100):g}\n{listed}{more}"
     )

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tlcli.data.downloads.part import Part, WrongPartError
 from tlcli.data.downloads.refusals import REPEATED, Refused, cause, retry_after
-from tlcli.disk import FULL, disk_full, need_room, readable
+from tlcli.disk import disk_problem, need_room, readable
 from tlcli.errors import DataError, NetworkError, TlcliError
 from tlcli.progress import SILENT, Progress
 
@@ -118,8 +118,8 @@ def download(
         finally:
             part.forget_if_useless(proved_otherwise=wanted.digest is not None)
     except OSError as error:
-        if error.errno in FULL:
-            raise disk_full(target) from error
+        if problem := disk_problem(error, target):
+            raise problem from error
         raise
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tlcli.backbones.export_ir import Exported
 from tlcli.disk import cache_folder, sha256_file, write_text
+from tlcli.errors import ResourceError
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ class Compiled:
             yield None
             return
         yield self.folder
-        write_text(self.folder / "digests.json", json.dumps(self._digests()))
+        with suppress(OSError, ResourceError):  # a full disk: it is compiled anew next time
+            write_text(self.folder / "digests.json", json.dumps(self._digests()))
 
     def _digests(self) -> dict[str, str]:
         digests = {}

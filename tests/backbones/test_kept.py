@@ -1,0 +1,64 @@
+"""A folder of the cache that several processes make at once is whole for each of them."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tlcli.backbones import export_ir
+from tlcli.backbones.export_ir import is_whole, kept
+from tlcli.errors import ResourceError
+
+
+def write(staging: Path) -> None:
+    """The files of a graph."""
+    for name in ("model.xml", "model.bin"):
+        (staging / name).write_text(name)
+
+
+def damaged(folder: Path) -> Path:
+    """A folder with half a graph."""
+    folder.mkdir(parents=True)
+    (folder / "model.xml").write_text("half")
+    return folder
+
+
+def test_a_damaged_folder_that_another_process_removes_first_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = damaged(tmp_path / "net")
+    looked = export_ir.is_whole
+
+    def and_removed(place: Path, files: tuple[str, ...]) -> bool:
+        found = looked(place, files)
+        shutil.rmtree(place)
+        return found
+
+    monkeypatch.setattr(export_ir, "is_whole", and_removed)
+    kept(folder, write)
+
+    assert is_whole(folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["net"]
+
+
+def test_a_damaged_folder_that_comes_again_is_replaced_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, remove, times = damaged(tmp_path / "net"), shutil.rmtree, list[Path]()
+
+    def and_damaged_again(path: Path, ignore_errors: bool = False) -> None:
+        remove(path, ignore_errors=ignore_errors)
+        if path.name.endswith(".damaged") and len(times) < 3:
+            times.append(damaged(folder))
+
+    monkeypatch.setattr(shutil, "rmtree", and_damaged_again)
+    kept(folder, write)
+
+    assert len(times) == 3
+    assert is_whole(folder)
+
+
+def test_a_disk_that_damages_whatever_is_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = damaged(tmp_path / "net")
+    monkeypatch.setattr(export_ir, "_put_away", lambda *_: None)
+
+    with pytest.raises(ResourceError, match="damaged again and again"):
+        kept(folder, write)

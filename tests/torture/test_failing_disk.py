@@ -1,0 +1,35 @@
+"""Disks that fail, in the size of every test run."""
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.torture import failing_disk
+
+from tlcli.disk import disk_problem, whole_file
+from tlcli.errors import ResourceError
+
+
+def test_whatever_call_fails_the_exit_code_is_right_and_the_next_run_too(program: Callable[..., str]) -> None:
+    said = program("failing_disk", 1, os.getpid(), 5)
+
+    assert "exit 6, names the path" in said
+
+
+@pytest.mark.parametrize("number", failing_disk.ERRORS)
+def test_a_write_that_fails_names_the_file_though_the_system_does_not(tmp_path: Path, number: int) -> None:
+    def write() -> None:
+        with whole_file(tmp_path / "file"):
+            raise OSError(number, "what the system says")
+
+    with pytest.raises(ResourceError, match=str(tmp_path / "file")):
+        write()
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_error_of_another_place_is_not_said_of_the_file(tmp_path: Path) -> None:
+    of_data = OSError(errno.ESTALE, "Stale file handle", "/data/pictures/1.jpg")
+    assert disk_problem(of_data, tmp_path / "file") is None
+    assert disk_problem(OSError(errno.ENOENT, "not there"), tmp_path / "file") is None

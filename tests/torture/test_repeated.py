@@ -1,0 +1,11 @@
+"""Equal seeds, in the size of every test run; `python -m tests.torture.repeated` tries both heads 20 times."""
+
+from pathlib import Path
+
+from tests.torture import repeated
+
+
+def test_equal_seeds_give_equal_bits(session_cache: Path) -> None:
+    found = repeated.run(2, ("convex",), session_cache)
+
+    assert found["convex"].equal == 2

@@ -1,0 +1,189 @@
+"""Many processes at once on one store, one converted network and one data folder, with locks and with locks that lie.
+
+python -m tests.torture.together [PROCESSES] [ROUNDS] [SEED]    (default: 8 processes, 50 rounds)
+
+What is read must be whole and right each time: every row of the store, every byte of the network, every file of the
+data set. A lock saves double work only; with one that locks nothing all must hold just as well.
+"""
+
+import hashlib
+import os
+import random
+import sys
+import tempfile
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from time import monotonic
+
+import numpy as np
+from tests.reliability import row
+from tests.torture import toy
+from tests.torture.toy import command, ending, forked
+
+from tlcli.backbones.export_ir import Exported, is_whole, kept
+from tlcli.data import place
+from tlcli.features.store import Store, row_key
+from tlcli.progress import Progress
+
+_DIGEST = "0123456789abcdef" * 4
+_WIDTH = 64
+_ROWS = 40
+
+
+def _row(number: int) -> "np.ndarray[tuple[int], np.dtype[np.float32]]":
+    return np.random.default_rng(number).normal(0, 1, _WIDTH).astype(np.float32)
+
+
+class _NoDamage(Progress):
+    """Nobody damages the store: nothing may be set aside."""
+
+    def note(self, message: str) -> None:
+        raise AssertionError(message)
+
+
+def _store(folder: Path, rounds: int, seed: int) -> int:
+    """Adds rows that others add, too, and reads all rows that are there; checks each."""
+    os.environ["TLCLI_CACHE"] = str(folder)
+    chance = random.Random(seed)
+    for _ in range(rounds):
+        store = Store(_DIGEST, _WIDTH, _NoDamage())
+        numbers = chance.sample(range(_ROWS), chance.randint(1, 6))
+        store.append([row_key(str(n), "0") for n in numbers], np.stack([_row(n) for n in numbers]))
+        again = Store(_DIGEST, _WIDTH, _NoDamage())
+        present = [n for n in range(_ROWS) if row_key(str(n), "0") in again]
+        assert set(numbers) <= set(present)
+        read = again.read(row_key(str(n), "0") for n in present)
+        assert np.array_equal(read, np.stack([_row(n) for n in present])), "a torn row"
+    return 0
+
+
+def _network(folder: Path, rounds: int, seed: int) -> int:
+    """Takes the converted network, or makes it; damages it now and then."""
+    chance = random.Random(seed)
+    target, bytes_of = folder / "net", np.arange(50_000, dtype=np.int32).tobytes()
+
+    def write(staging: Path) -> None:
+        (staging / "model.xml").write_text("graph")
+        (staging / "model.bin").write_bytes(bytes_of)
+
+    for _ in range(rounds):
+        if chance.random() < 0.1 and target.exists():
+            damaged = folder / f"damaged.{os.getpid()}"
+            damaged.write_bytes(b"half")
+            try:
+                damaged.replace(target / "model.bin")
+            except FileNotFoundError:  # another process is just putting the new one there
+                damaged.unlink()
+        made = Exported(target) if is_whole(target) else kept(target, write)
+        assert made.folder == target
+        try:
+            content = (target / "model.bin").read_bytes()
+        except FileNotFoundError:  # as above
+            continue
+        assert content in (bytes_of, b"half"), "a torn network"
+    return 0
+
+
+def _fetch(folder: Path, expected: dict[str, str], rounds: int, with_lock: bool) -> int:
+    """Fetches into one folder; a fetch that ends well has the very files there."""
+    os.environ["TLCLI_CACHE"] = str(folder / "cache")
+    if not with_lock:
+        place._file_lock = lambda _path, timeout=-1: nullcontext()  # type: ignore[assignment]
+    for _ in range(rounds):
+        code = command(folder / f"said.{os.getpid()}", "fetch", "--config", str(folder / "f.yaml"))
+        assert code == 0 or not with_lock, (folder / f"said.{os.getpid()}").read_text()
+        if (folder / "data").exists():
+            found = {p.parent.name + p.name: _sha256(p) for p in folder.glob("data/*/*")}
+            assert found == expected, "a torn data folder"
+    return 0
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _at_once(processes: int, job: Callable[[int], int]) -> None:
+    numbers = [forked(partial(job, number)) for number in range(processes)]
+    assert [ending(number) for number in numbers] == [0] * processes
+
+
+def store(processes: int, rounds: int, seed: int = 0) -> int:
+    """The store, which has no lock; how often rows were read."""
+    with tempfile.TemporaryDirectory() as name:
+        _at_once(processes, lambda number: _store(Path(name), rounds, 1000 * seed + number))
+        assert not list(Path(name).rglob("*.damaged")) + list(Path(name).rglob("*.tmp"))
+    return processes * rounds
+
+
+def network(processes: int, rounds: int, seed: int = 0) -> int:
+    """The folder of a converted network, which has no lock; how often it was taken."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _at_once(processes, lambda number: _network(folder, rounds, 1000 * seed + number))
+        assert [path.name for path in folder.iterdir()] == ["net"], list(folder.iterdir())
+    return processes * rounds
+
+
+def fetches(processes: int, rounds: int, with_lock: bool) -> int:
+    """A data folder that all fetch; how often."""
+    toy.warm_up()
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            toy.draw(folder, 8)
+            pictures = sorted((folder / "shapes").glob("*/*"))
+            with zipfile.ZipFile(folder / "pictures.zip", "w") as archive:
+                for path in pictures:
+                    archive.write(path, path.relative_to(folder / "shapes").as_posix())
+            source = f"sources: [{{archive: {folder}/pictures.zip}}]"
+            (folder / "f.yaml").write_text(f"dataset: {{path: {folder}/data, {source}}}\n")
+            expected = {path.parent.name + path.name: _sha256(path) for path in pictures}
+            _at_once(processes, lambda _: _fetch(folder, expected, 1, with_lock))  # noqa: B023
+            assert _fetch(folder, expected, 1, with_lock=True) == 0
+            assert not (folder / ".data.fetch").exists(), list((folder / ".data.fetch").iterdir())
+    return processes * rounds
+
+
+def run(processes: int, rounds: int, seed: int = 0) -> Counter[str]:
+    """All of it; what was tried, how often. Raises AssertionError where anything torn was read."""
+    return Counter(
+        {
+            "one store (it has no lock)": store(processes, rounds, seed),
+            "one converted network (it has no lock), damaged now and then": network(processes, rounds, seed),
+            "one data folder, with the lock": fetches(processes, -(-rounds // 5), with_lock=True),
+            "one data folder, with a lock that locks nothing": fetches(processes, -(-rounds // 5), with_lock=False),
+        }
+    )
+
+
+def section(large: bool) -> Iterator[str]:
+    """What came of it."""
+    processes, rounds = (8, 50) if large else (8, 5)
+    seen = run(processes, rounds)
+    yield f"## Processes at once ({seen.total():,} reads by {processes} processes)"
+    yield ""
+    yield f"{processes} processes write and read the same at once; each read is checked for every byte."
+    yield f"`python -m tests.torture.together {processes} {rounds}`"
+    yield ""
+    yield "| what | outcome | reads |"
+    yield "| --- | --- | ---: |"
+    for what, times in seen.items():
+        yield f"{row(what, '0 torn reads')} {times:,} |"
+
+
+def main() -> None:
+    """Prints what was seen."""
+    numbers = [int(text) for text in sys.argv[1:]]
+    processes, rounds, seed = [*numbers, *(8, 50, 0)[len(numbers) :]]
+    began = monotonic()
+    for what, times in run(processes, rounds, seed).items():
+        print(f"  {times:5} reads, 0 torn: {what}")
+    print(f"{processes} processes, {rounds} rounds, seed {seed} ({monotonic() - began:.0f} s)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""Takes the drive of the pictures, or the cache, away in the middle of a training, and brings it back.
+
+python -m tests.torture.vanished [SEED]
+
+What was computed must be kept, the message must name the place, and the next training must end with the result of one
+that was not disturbed, bit for bit. Also: a clock that jumps between two trainings.
+"""
+
+import errno
+import os
+import random
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from tests.reliability import row
+from tests.torture import toy
+from tests.torture.toy import Toy, ending, forked, result_of
+
+from tlcli import digests
+from tlcli.data.decode import read
+from tlcli.data.sizing import Preparation
+from tlcli.features import extract
+from tlcli.features.store import Store
+
+_YEAR = 365 * 86400
+
+
+def _at(call: int, happens: Callable[[], None]) -> Callable[[], None]:
+    """What happens at the n-th call."""
+    calls = 0
+
+    def count() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            happens()
+
+    return count
+
+
+def _before_reading(happens: Callable[[], None]) -> None:
+    def reading(path: Path, preparation: Preparation) -> bytes:
+        happens()
+        return read(path, preparation)
+
+    setattr(extract, "read", reading)  # noqa: B010 - to mypy it is not there
+
+
+def _goes_away(job: Toy, call: int) -> None:
+    _before_reading(_at(call, lambda: os.rename(job.folder / "shapes", job.folder / "elsewhere")))  # noqa: PTH104
+
+
+def _errors(number: int, call: int) -> None:
+    """Every reading of a picture fails from the n-th on."""
+    calls = 0
+    read = Path.read_bytes
+
+    def reading(self: Path) -> bytes:
+        nonlocal calls
+        calls += self.suffix == ".png"
+        if self.suffix == ".png" and calls >= call:
+            raise OSError(number, os.strerror(number), str(self))
+        return read(self)
+
+    Path.read_bytes = reading  # type: ignore[method-assign]
+
+
+def _cache_goes(job: Toy, call: int) -> None:
+    append = Store.append
+    goes = _at(max(1, call // toy.SHARD), lambda: shutil.rmtree(job.cache))
+
+    def appending(self: Store, *arguments: object) -> None:
+        append(self, *arguments)  # type: ignore[arg-type]
+        goes()
+
+    Store.append = appending  # type: ignore[assignment,method-assign]
+
+
+def _disturbed(job: Toy, disturb: Callable[[], None]) -> tuple[int, str]:
+    """Exit code and words of a training that is disturbed; then the next one, undisturbed, is checked."""
+    job.clear()
+    job.install()
+    assert ending(forked(job.both)) == 0, job.said.read_text()
+    expected, rows = result_of(job.folder), job.computed
+    job.clear()
+    code = ending(forked(job.both, disturb))
+    said = job.said.read_text() if job.said.exists() else ""
+    if (job.folder / "elsewhere").exists():
+        (job.folder / "elsewhere").rename(job.folder / "shapes")
+    computed = job.computed
+    stored = _stored(job)
+    assert ending(forked(job.both)) == 0, job.said.read_text()
+    assert result_of(job.folder) == expected
+    assert job.computed - computed == rows - stored
+    return code, said
+
+
+def _stored(job: Toy) -> int:
+    """Rows that are in the cache."""
+    from safetensors.numpy import load_file
+
+    shards = (job.folder / "cache" / "features").glob("*/*.safetensors")
+    return len({key.tobytes() for path in shards for key in load_file(path)["keys"]})
+
+
+def _clock(job: Toy, years: int) -> str:
+    """Files whose times lie years away, changed between trainings with size and time kept: the change is seen."""
+    pictures = sorted((job.folder / "shapes").glob("*/*.png"))
+    with_time = partial(os.utime, times=(pictures[0].stat().st_mtime + years * _YEAR,) * 2)
+    for path in pictures:
+        with_time(path)
+    before = digests.digests_of(pictures)
+    for path in pictures:
+        data = bytearray(path.read_bytes())
+        data[-20] ^= 1  # size and time stay
+        path.write_bytes(data)
+        with_time(path)
+    after = digests.digests_of(pictures)
+    assert not before.errors
+    assert all(before.of[path] != after.of[path] for path in pictures), "a stale digest was believed"
+    return "every change is seen"
+
+
+def run(seed: int = 0) -> dict[str, str]:
+    """What was done, and what came of it."""
+    toy.warm_up()
+    call = random.Random(seed).randint(10, 40)
+    seen = {}
+    with tempfile.TemporaryDirectory() as name:
+        job = Toy(Path(name))
+        toy.draw(job.folder)
+        os.environ["TLCLI_CACHE"] = str(job.cache)
+        code, said = _disturbed(job, partial(_goes_away, job, call))
+        assert code == 6, (code, said)
+        assert f"{job.folder / 'shapes'} went away" in said, said
+        seen["the folder of the pictures goes away"] = f"exit 6: {said.removeprefix('Error: ')}"
+        for number in (errno.EIO, errno.ESTALE, errno.ENODEV):
+            code, said = _disturbed(job, partial(_errors, number, call))
+            assert code == 3, (code, said)
+            assert f"cannot be read: {os.strerror(number)}" in said, said
+            seen[f"every picture gives {errno.errorcode[number]} from some moment on"] = "exit 3, names the pictures"
+        code, said = _disturbed(job, partial(_cache_goes, job, call))
+        assert code in (0, 6), (code, said)
+        assert code == 0 or "went away while its features were in use" in said, said
+        seen["the cache is deleted"] = f"exit {code}" + (", names the file; run again" if code else "")
+        for years in (-30, 30):
+            seen[f"times of pictures {abs(years)} years {'back' if years < 0 else 'ahead'}"] = _clock(job, years)
+    return {what: ended.strip().replace(name, "").replace("//", "/") for what, ended in seen.items()}
+
+
+def section(large: bool) -> Iterator[str]:
+    """What came of it."""
+    repeats = 20 if large else 1
+    for seed in range(1, repeats):
+        run(seed)
+    seen = run()
+    yield f"## What goes away, and clocks that jump ({repeats * len(seen)})"
+    yield ""
+    yield "In the middle of `tlcli train`; what was computed is kept, and the next train and evaluate end with the same"
+    yield "bits and compute only what is not kept. `python -m tests.torture.vanished`"
+    yield ""
+    yield "| what | outcome |"
+    yield "| --- | --- |"
+    for what, ended in seen.items():
+        yield row(what, ended)
+
+
+def main() -> None:
+    """Prints what was seen."""
+    for what, ended in run(int(sys.argv[1]) if len(sys.argv) > 1 else 0).items():
+        print(f"  {what}: {ended}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""Pictures that cannot be read: how many may be left out, and when they are not to blame."""
+
+from pathlib import Path
+
+import pytest
+
+from tlcli.data.index import Index, Picture
+from tlcli.data.layout import SplitName
+from tlcli.errors import DataError, ResourceError
+from tlcli.workflows.frozen_pass import usable
+
+
+def index_at(root: Path) -> Index:
+    """Ten pictures, two of them for validation."""
+    splits: tuple[SplitName, ...] = (*("train",) * 8, "validation", "validation")
+    pictures = tuple(
+        Picture(root / f"{n}.png", f"{n}.png", f"{n:064x}", "ab"[n % 2], split, str(n))
+        for n, split in enumerate(splits)
+    )
+    return Index(root, ("a", "b"), pictures, {}, ())
+
+
+def test_pictures_that_went_away_with_their_folder_are_not_to_blame(tmp_path: Path) -> None:
+    with pytest.raises(ResourceError, match=r"pictures went away .* bring it back and run the same command again"):
+        usable(index_at(tmp_path / "pictures"), {f"{3:064x}": "cannot be read: No such file"}, "skip", 1.0)
+
+
+def test_too_many_are_told_as_that_also_where_a_split_is_left_empty(tmp_path: Path) -> None:
+    bad = {f"{n:064x}": "cannot be read: Input/output error" for n in (8, 9)}
+    with pytest.raises(DataError, match=r"2 of 10 pictures cannot be read \(20.0%\), and 1.0% are allowed"):
+        usable(index_at(tmp_path), bad, "skip", 0.01)
+    with pytest.raises(DataError, match="No picture is left for validation"):
+        usable(index_at(tmp_path), bad, "skip", 0.5)
+
+
+def test_few_are_left_out(tmp_path: Path) -> None:
+    index = usable(index_at(tmp_path), {f"{3:064x}": "broken"}, "skip", 0.2)
+    assert len(index.pictures) == 9
+    assert index.bad == {"3.png": "broken"}
+    assert usable(index_at(tmp_path), {}, "fail", 0.0) == index_at(tmp_path)
