@@ -17,7 +17,9 @@ def told(*samples: int) -> list[tuple[bytes, bytes]]:
     return [(b"tRNS", struct.pack(f">{len(samples)}H", *samples))]
 
 
-@pytest.mark.parametrize(("depth", "level", "shown"), [(1, 1, 255), (2, 1, 85), (4, 5, 85), (8, 85, 85), (16, 25700, 100)])
+@pytest.mark.parametrize(
+    ("depth", "level", "shown"), [(1, 1, 255), (2, 1, 85), (4, 5, 85), (8, 85, 85), (16, 25700, 100)]
+)
 def test_transparent_level_of_a_grey_png_is_that_of_the_file(depth: int, level: int, shown: int) -> None:
     assert (picture(png(depth, 0, [level], told(level)), SAME) == BACKGROUND).all()
     assert (picture(png(depth, 0, [level], told(level ^ 1)), SAME) == shown).all()

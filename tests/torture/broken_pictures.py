@@ -1,5 +1,6 @@
 """Broken pictures, hostile ones and what is no picture: each must be refused with its reason. And odd BMPs."""
 
+import functools
 import io
 import pickle
 import struct
@@ -31,11 +32,16 @@ from tests.torture.picture_bytes import (
 )
 from tests.torture.picture_kinds import OPT_IN, Kind, good, valid
 
-_BROKEN, _NONE, _LARGE = "^broken: ", "^not a picture in an allowed format", "is more than 100 megapixels or 16384 a side"
+_BROKEN, _NONE, _LARGE = (
+    "^broken: ",
+    "^not a picture in an allowed format",
+    "is more than 100 megapixels or 16384 a side",
+)
 _EITHER = f"{_BROKEN}|{_NONE}"
 """Pillow finds it out when it opens the file or when it reads the pixels; versions differ."""
 
 
+@functools.cache
 def broken() -> list[Kind]:
     """All that must be refused."""
     return [*_png(), *_jpeg(), *_gif_webp(), *_bmp(), *_tiff(), *_no_pictures()]
@@ -60,12 +66,20 @@ def bmps() -> Iterator[Kind]:
     yield good("BMP, 24 bits, top first", bmp(24, blue * SIDE * SIDE, size=(SIDE, -SIDE)))
     yield good("BMP, 32 bits", bmp(32, (blue + b"\0") * SIDE * SIDE))
     masks = struct.pack("<3I", 0xF800, 0x07E0, 0x1F)
-    yield good("BMP, 16 bits (565)", bmp(16, struct.pack("<H", 0x1F << 5) * SIDE * SIDE, compression=3, masks=masks), (0, 125, 0), 4)
+    yield good(
+        "BMP, 16 bits (565)",
+        bmp(16, struct.pack("<H", 0x1F << 5) * SIDE * SIDE, compression=3, masks=masks),
+        (0, 125, 0),
+        4,
+    )
     yield good("BMP, 16 bits (555)", bmp(16, struct.pack("<H", 0x1F << 10) * SIDE * SIDE), (255, 0, 0), 1)
     runs = {8: bytes([SIDE, 1, 0, 0]), 4: bytes([SIDE, 0x11, 0, 0])}
     for bits, run in runs.items():
         rows = run * SIDE + b"\0\1"
-        yield good(f"BMP, run lengths of {bits} bits", bmp(bits, rows, palette.ljust(4 << bits, b"\0"), compression=3 - bits // 4))
+        yield good(
+            f"BMP, run lengths of {bits} bits",
+            bmp(bits, rows, palette.ljust(4 << bits, b"\0"), compression=3 - bits // 4),
+        )
     core = struct.pack("<IHHHH", 12, SIDE, SIDE, 1, 24) + blue * SIDE * SIDE
     yield good("BMP of OS/2", b"BM" + struct.pack("<IHHI", 14 + len(core), 0, 0, 26) + core)
     yield good("BMP, bytes behind its end", bmp(24, blue * SIDE * SIDE) + b"x" * 100)
@@ -84,28 +98,51 @@ def _png() -> Iterator[Kind]:
     yield _bad("PNG without pixels", SIGNATURE + head + end)
     yield _bad("PNG without a header", SIGNATURE + pixels + end)
     yield _bad("PNG sent as text (CR LF became LF)", whole.replace(b"\r\n", b"\n"))
-    yield _maybe("PNG, half of its pixels", png_of([ihdr(SIDE, SIDE), (b"IDAT", zlib.compress((b"\0" + bytes(COLOUR) * SIDE) * 8)), IEND]))
+    yield _maybe(
+        "PNG, half of its pixels",
+        png_of([ihdr(SIDE, SIDE), (b"IDAT", zlib.compress((b"\0" + bytes(COLOUR) * SIDE) * 8)), IEND]),
+    )
     yield _bad("PNG, pixels that are not packed", png_of([ihdr(SIDE, SIDE), (b"IDAT", b"garbage" * 99), IEND]))
-    yield _bad("PNG, a filter that is none", png_of([ihdr(SIDE, SIDE), (b"IDAT", zlib.compress((b"\x09" + bytes(48)) * SIDE)), IEND]))
+    yield _bad(
+        "PNG, a filter that is none",
+        png_of([ihdr(SIDE, SIDE), (b"IDAT", zlib.compress((b"\x09" + bytes(48)) * SIDE)), IEND]),
+    )
     yield _maybe("PNG, a chunk of 4 GiB said to follow", SIGNATURE + head + chunk(b"IDAT", rows, length=0xFFFFFFFF))
-    yield _bad("PNG, notes of 100 MB, packed to 100 KB", png_of([ihdr(SIDE, SIDE), (b"zTXt", b"a\0\0" + zlib.compress(bytes(100_000_000))), (b"IDAT", rows), IEND]))
-    yield _bad("PNG, a profile of 100 MB, packed to 100 KB", png_of([ihdr(SIDE, SIDE), (b"iCCP", b"a\0\0" + zlib.compress(bytes(100_000_000))), (b"IDAT", rows), IEND]))
+    yield _bad(
+        "PNG, notes of 70 MB, packed to 70 KB",
+        png_of([ihdr(SIDE, SIDE), (b"zTXt", b"a\0\0" + zlib.compress(bytes(70_000_000))), (b"IDAT", rows), IEND]),
+    )
+    yield _bad(
+        "PNG, a profile of 70 MB, packed to 70 KB",
+        png_of([ihdr(SIDE, SIDE), (b"iCCP", b"a\0\0" + zlib.compress(bytes(70_000_000))), (b"IDAT", rows), IEND]),
+    )
     half = (b"zTXt", b"a\0\0" + zlib.compress(bytes(40_000_000)))
-    yield _bad("PNG, three notes of 40 MB, packed", png_of([ihdr(SIDE, SIDE), half, half, half, (b"IDAT", rows), IEND]))
+    yield _bad("PNG, two notes of 40 MB, packed", png_of([ihdr(SIDE, SIDE), half, half, (b"IDAT", rows), IEND]))
     for name, header in {
         "bit depth 3": ihdr(SIDE, SIDE, 3), "colour type 5": ihdr(SIDE, SIDE, 8, 5), "colour type 255": ihdr(SIDE, SIDE, 8, 255),
         "no width": ihdr(0, SIDE), "no height": ihdr(SIDE, 0), "filter method 1": ihdr(SIDE, SIDE, 8, 2, 0, 1, 0),
     }.items():  # fmt: skip
         yield _bad(f"PNG, {name}", png_of([header, (b"IDAT", rows), IEND]), f"{_EITHER}|^it has")
-    for width, height in ((2**31 - 1, 2**31 - 1), (2**32 - 1, 1), (20000, 20000), (16385, 1), (1, 16385), (10001, 10000)):
-        yield _bad(f"PNG, a header of {width} x {height} pixels", png_of([ihdr(width, height), (b"IDAT", rows), IEND]), _LARGE)
+    for width, height in (
+        (2**31 - 1, 2**31 - 1),
+        (2**32 - 1, 1),
+        (20000, 20000),
+        (16385, 1),
+        (1, 16385),
+        (10001, 10000),
+    ):
+        yield _bad(
+            f"PNG, a header of {width} x {height} pixels", png_of([ihdr(width, height), (b"IDAT", rows), IEND]), _LARGE
+        )
 
 
 def _jpeg() -> Iterator[Kind]:
     base = encode(Image.effect_noise((64, 64), 60).convert("RGB"), "JPEG", quality=90)
     for share in (0.02, 0.1, 0.3, 0.6, 0.9, 0.99):
         yield _bad(f"JPEG, its first {share:.0%}", base[: int(share * len(base))])
-    yield _bad("JPEG, progressive, half of it", encode(Image.effect_noise((64, 64), 60), "JPEG", progressive=True)[:1500])
+    yield _bad(
+        "JPEG, progressive, half of it", encode(Image.effect_noise((64, 64), 60), "JPEG", progressive=True)[:1500]
+    )
     yield _bad("JPEG without its end (EOI)", encode(plain(), "JPEG")[:-2])
     yield _bad("JPEG, only its first marker", b"\xff\xd8\xff")
     for name, marker in {"lossless": 0xC3, "differential": 0xC5, "lossless, arithmetic": 0xCB, "of 48 x": 0xC8}.items():
@@ -134,13 +171,25 @@ def _gif_webp() -> Iterator[Kind]:
         yield _bad(f"GIF cut after {kept} bytes", gif[:kept])
     huge = gif[:6] + struct.pack("<HH", 65535, 65535) + gif[10:]
     yield _bad("GIF, a header of 65535 x 65535 pixels", huge, f"{_EITHER}|{_LARGE}")
-    yield _bad("GIF, a code size of 99", b"GIF89a" + struct.pack("<HHBBB", 9, 9, 0x80, 0, 0) + bytes(6) + b"," + struct.pack("<HHHHB", 0, 0, 9, 9, 0) + b"\x63\1\0\0;")
+    yield _bad(
+        "GIF, a code size of 99",
+        b"GIF89a"
+        + struct.pack("<HHBBB", 9, 9, 0x80, 0, 0)
+        + bytes(6)
+        + b","
+        + struct.pack("<HHHHB", 0, 0, 9, 9, 0)
+        + b"\x63\1\0\0;",
+    )
     webp = encode(noise, "WEBP", quality=90)
     for kept in (11, 20, 40, len(webp) // 2, len(webp) - 20):
         yield _bad(f"WEBP cut after {kept} bytes", webp[:kept])
     canvas = b"\x10\0\0\0" + b"\xff\x3f\0" * 2  # alpha; 16,384 x 16,384
     extended = b"WEBPVP8X" + struct.pack("<I", 10) + canvas + webp[12:]
-    yield _bad("WEBP, a canvas of 16384 x 16384 pixels", b"RIFF" + struct.pack("<I", len(extended)) + extended, f"{_EITHER}|{_LARGE}")
+    yield _bad(
+        "WEBP, a canvas of 16384 x 16384 pixels",
+        b"RIFF" + struct.pack("<I", len(extended)) + extended,
+        f"{_EITHER}|{_LARGE}",
+    )
     yield _bad("WEBP, a length of 4 GiB", webp[:4] + b"\xff" * 4 + webp[8:])
     yield _bad("RIFF of a WAV", b"RIFF" + struct.pack("<I", 100) + b"WAVEfmt " + bytes(92), _NONE)
 
@@ -178,7 +227,11 @@ def _tiff() -> Iterator[Kind]:
     }  # fmt: skip
     for name, changes in changed.items():
         yield _bad(f"TIFF, {name}", tiff(_wide(tiff_tags(three, 2, data, **changes)), data), f"{_EITHER}|^it has")
-    yield _bad("TIFF, a header of 4294967295 x 4294967295 pixels", tiff(tiff_tags(three, 2, data, t256=[2**32 - 1], t257=[2**32 - 1]), data), _LARGE)
+    yield _bad(
+        "TIFF, a header of 4294967295 x 4294967295 pixels",
+        tiff(tiff_tags(three, 2, data, t256=[2**32 - 1], t257=[2**32 - 1]), data),
+        _LARGE,
+    )
     yield _bad("TIFF, its directory is beyond its end", tiff(tiff_tags(three, 2, data), data, first=10**6))
     yield _bad("TIFF, its directory is its header", tiff(tiff_tags(three, 2, data), data, first=0))
     yield _bad("TIFF, 65,535 tags said to follow", b"II*\0\x08\0\0\0\xff\xff" + bytes(100))
@@ -189,7 +242,11 @@ def _tiff() -> Iterator[Kind]:
     yield _bad("TIFF, floats of 64 bits, which Pillow does not read", tiff_plain([64], 1, bytes(8), t339=[3]))
     yield _bad("TIFF, floats a colour, which Pillow does not read", tiff_plain([32] * 3, 2, bytes(12), t339=[3] * 3))
     nan = np.full(SIDE * SIDE, np.nan, "<f4").tobytes()
-    yield _bad("TIFF, floats that are no numbers", tiff(tiff_tags([32], 1, nan, t339=[3]), nan), "^it holds values that are not finite")
+    yield _bad(
+        "TIFF, floats that are no numbers",
+        tiff(tiff_tags([32], 1, nan, t339=[3]), nan),
+        "^it holds values that are not finite",
+    )
 
 
 def _wide(tags: list[tuple[int, str, object]]) -> list:  # type: ignore[type-arg]

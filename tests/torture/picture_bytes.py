@@ -182,7 +182,9 @@ def tiff_tags(bits: Sequence[int], photometric: int, data: bytes, **changes: Seq
     ]
 
 
-def tiff_plain(bits: Sequence[int], photometric: int, pixel: bytes, order: str = "<", **changes: Sequence[int]) -> bytes:
+def tiff_plain(
+    bits: Sequence[int], photometric: int, pixel: bytes, order: str = "<", **changes: Sequence[int]
+) -> bytes:
     """A TIFF whose pixels all have these bytes."""
     data = pixel * SIDE * SIDE
     return tiff(tiff_tags(bits, photometric, data, **changes), data, order)

@@ -1,5 +1,6 @@
 """Odd pictures that are valid: each must be read, and become the right pixels."""
 
+import functools
 import struct
 import zlib
 from collections.abc import Iterator
@@ -63,6 +64,7 @@ def good(name: str, data: bytes, colour: Any = COLOUR, within: int = 0, usual: b
     return Kind(name, data, pixels, within, usual=usual)
 
 
+@functools.cache
 def valid() -> list[Kind]:
     """All of them."""
     return [*_png(), *_png_parts(), *_jpeg(), *_exif(), *_gif(), *_webp(), *_tiff(), *_sizes(), *_opt_in()]
@@ -81,7 +83,11 @@ def _levels(depth: int, colours: int) -> tuple[list[int], tuple[int, int, int]]:
 
 
 _PALETTE = (b"PLTE", bytes([0, 0, 0, *COLOUR]))
-_CASES = [(d, c) for c, depths in {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}.items() for d in depths]
+_CASES = [
+    (d, c)
+    for c, depths in {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}.items()
+    for d in depths
+]
 _NAMES = {0: "grey", 2: "colour", 3: "palette", 4: "grey with alpha", 6: "colour with alpha"}
 
 
@@ -126,7 +132,10 @@ def _png_parts() -> Iterator[Kind]:
         yield good(f"PNG, {name}", png_of([ihdr(SIDE, SIDE), *extra, (b"IDAT", rows), IEND]))
     bytewise = [(b"IDAT", rows[place : place + 1]) for place in range(len(rows))]
     yield good("PNG, an IDAT chunk a byte", png_of([ihdr(SIDE, SIDE), *bytewise, IEND]))
-    yield good("PNG, empty IDAT chunks between", png_of([ihdr(SIDE, SIDE), (b"IDAT", rows[:9]), (b"IDAT", b""), (b"IDAT", rows[9:]), IEND]))
+    yield good(
+        "PNG, empty IDAT chunks between",
+        png_of([ihdr(SIDE, SIDE), (b"IDAT", rows[:9]), (b"IDAT", b""), (b"IDAT", rows[9:]), IEND]),
+    )
     yield good("PNG, bytes behind its end", png_of([ihdr(SIDE, SIDE), (b"IDAT", rows), IEND]) + b"\0" * 1000)
     yield good("PNG, no IEND chunk", png_of([ihdr(SIDE, SIDE), (b"IDAT", rows)]))
     yield good("PNG, wrong checksum of IEND", png_of([ihdr(SIDE, SIDE), (b"IDAT", rows)]) + chunk(*IEND, crc=1))
@@ -135,11 +144,13 @@ def _png_parts() -> Iterator[Kind]:
     yield good("PNG of quarters, filters as they come", encode(Image.fromarray(quarters())), quarters())
     frames = [plain("RGB", (0, 9, 9)), plain("RGB", (9, 9, 0))]
     yield good("PNG, animated", encode(plain(), save_all=True, append_images=frames))
-    yield good("PNG, animated, with a picture before", encode(plain(), save_all=True, append_images=frames, default_image=True))
+    yield good(
+        "PNG, animated, with a picture before", encode(plain(), save_all=True, append_images=frames, default_image=True)
+    )
     notes = PngImagePlugin.PngInfo()
     notes.add_itxt("größe", "甲虫", "de", "größe")
     yield good("PNG, notes in Unicode", encode(plain(), pnginfo=notes))
-    assert SIGNATURE == encode(plain())[:8]
+    assert encode(plain())[:8] == SIGNATURE
     assert set(CHANNELS) == set(_NAMES)
 
 
@@ -162,12 +173,30 @@ def _jpeg() -> Iterator[Kind]:
     yield good("JPEG, CMYK, progressive", encode(plain("CMYK", (0, 0, 0, 255)), "JPEG", progressive=True), (0, 0, 0), 4)
     yield good("JPEG, bytes behind its end", base + bytes(3000), within=4)
     yield good("JPEG, fill bytes between its segments", with_segments(base, b"\xff" * 50), within=4)
-    yield good("JPEG, all application segments", with_segments(base, *(segment(m, b"x" * 99) for m in range(0xE0, 0xEE))), within=4)
+    yield good(
+        "JPEG, all application segments",
+        with_segments(base, *(segment(m, b"x" * 99) for m in range(0xE0, 0xEE))),
+        within=4,
+    )
     yield good("JPEG, 100 comments", with_segments(base, *[segment(0xFE, b"x" * 9)] * 100), within=4)
-    yield good("JPEG, a broken Photoshop segment", with_segments(base, segment(0xED, b"Photoshop 3.0\x008BIM\xff\xff\xff\xff\xff")), within=4)
-    yield good("JPEG, parts of a colour profile missing", with_segments(base, segment(0xE2, b"ICC_PROFILE\0\x02\x05" + b"x" * 90)), within=4)
-    yield good("JPEG of several pictures (MPO)", encode(plain(), "MPO", save_all=True, append_images=[plain("RGB", (9, 9, 9))], quality=95), within=4)
-    yield good("JPEG of quarters", encode(Image.fromarray(quarters()), "JPEG", quality=95, subsampling=0), quarters(), 6)
+    yield good(
+        "JPEG, a broken Photoshop segment",
+        with_segments(base, segment(0xED, b"Photoshop 3.0\x008BIM\xff\xff\xff\xff\xff")),
+        within=4,
+    )
+    yield good(
+        "JPEG, parts of a colour profile missing",
+        with_segments(base, segment(0xE2, b"ICC_PROFILE\0\x02\x05" + b"x" * 90)),
+        within=4,
+    )
+    yield good(
+        "JPEG of several pictures (MPO)",
+        encode(plain(), "MPO", save_all=True, append_images=[plain("RGB", (9, 9, 9))], quality=95),
+        within=4,
+    )
+    yield good(
+        "JPEG of quarters", encode(Image.fromarray(quarters()), "JPEG", quality=95, subsampling=0), quarters(), 6
+    )
 
 
 def _exif() -> Iterator[Kind]:
@@ -176,7 +205,12 @@ def _exif() -> Iterator[Kind]:
         1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1], 5: upright.swapaxes(0, 1),
         6: np.rot90(upright), 7: upright[::-1, ::-1].swapaxes(0, 1), 8: np.rot90(upright, -1),
     }  # fmt: skip
-    options = {"JPEG": ({"quality": 95, "subsampling": 0}, 6), "PNG": ({}, 0), "WEBP": ({"lossless": True}, 0), "TIFF": ({}, 0)}
+    options = {
+        "JPEG": ({"quality": 95, "subsampling": 0}, 6),
+        "PNG": ({}, 0),
+        "WEBP": ({"lossless": True}, 0),
+        "TIFF": ({}, 0),
+    }
     for kind, (ways, within) in options.items():
         for orientation, pixels in stored.items():
             exif = Image.Exif()
@@ -198,7 +232,11 @@ def _exif() -> Iterator[Kind]:
     for name, directory in broken.items():
         data = with_segments(base, segment(0xE1, b"Exif\0\0II*\0\x08\0\0\0" + directory))
         yield good(f"JPEG, EXIF with {name}", data, upright, 6)
-    for name, content in {"no header": b"Exif\0\0", "garbage": b"Exif\0\0garbage", "an offset beyond": b"Exif\0\0MM\0*\xff\xff\xff\xff"}.items():
+    for name, content in {
+        "no header": b"Exif\0\0",
+        "garbage": b"Exif\0\0garbage",
+        "an offset beyond": b"Exif\0\0MM\0*\xff\xff\xff\xff",
+    }.items():
         yield good(f"JPEG, EXIF with {name}", with_segments(base, segment(0xE1, content)), upright, 6)
 
 
@@ -208,8 +246,13 @@ def _gif() -> Iterator[Kind]:
     yield good("GIF, not interlaced", encode(plain(), "GIF", interlace=False))
     yield good("GIF, grey", encode(plain("L", 77), "GIF"), (77, 77, 77))
     yield good("GIF, animated", encode(plain(), "GIF", save_all=True, append_images=frames, loop=0))
-    yield good("GIF, animated, local palettes", encode(plain(), "GIF", save_all=True, append_images=frames, include_color_table=True))
-    yield good("GIF, animated, cleared between", encode(plain(), "GIF", save_all=True, append_images=frames, disposal=2))
+    yield good(
+        "GIF, animated, local palettes",
+        encode(plain(), "GIF", save_all=True, append_images=frames, include_color_table=True),
+    )
+    yield good(
+        "GIF, animated, cleared between", encode(plain(), "GIF", save_all=True, append_images=frames, disposal=2)
+    )
     clear = Image.new("P", (SIDE, SIDE), 1)
     clear.putpalette([0, 0, 0, *COLOUR])
     yield good("GIF, transparent", encode(clear, "GIF", transparency=1), BACKGROUND)
@@ -227,7 +270,9 @@ def _webp() -> Iterator[Kind]:
     yield good("WEBP, lossless", encode(plain(), "WEBP", lossless=True))
     yield good("WEBP, lossless, of quarters", encode(Image.fromarray(quarters()), "WEBP", lossless=True), quarters())
     yield good("WEBP, animated", encode(plain(), "WEBP", save_all=True, append_images=frames, lossless=True))
-    yield good("WEBP, nothing of it seen", encode(plain("RGBA", (*COLOUR, 0)), "WEBP", lossless=True, exact=True), BACKGROUND)
+    yield good(
+        "WEBP, nothing of it seen", encode(plain("RGBA", (*COLOUR, 0)), "WEBP", lossless=True, exact=True), BACKGROUND
+    )
     yield good("WEBP, lossy with alpha", encode(plain("RGBA", (*COLOUR, 255)), "WEBP", quality=95), within=4)
     extra = {"icc_profile": bytes(5000), "exif": b"garbage", "xmp": b"x" * 5000}
     yield good("WEBP with profile, EXIF and XMP", encode(plain(), "WEBP", lossless=True, **extra))
@@ -248,13 +293,20 @@ def _tiff() -> Iterator[Kind]:
     for mode, (value, shown) in modes.items():
         yield good(f"TIFF, mode {mode}", encode(plain(mode, value), "TIFF"), shown)
     yield good("TIFF, RGBA, nothing of it seen", encode(plain("RGBA", (*COLOUR, 0)), "TIFF"), BACKGROUND)
-    yield good("TIFF, predictor", encode(Image.fromarray(quarters()), "TIFF", compression="tiff_lzw", tiffinfo={317: 2}), quarters())
+    yield good(
+        "TIFF, predictor",
+        encode(Image.fromarray(quarters()), "TIFF", compression="tiff_lzw", tiffinfo={317: 2}),
+        quarters(),
+    )
     yield good("TIFF, three pages", encode(plain(), "TIFF", save_all=True, append_images=[plain("RGB", (0, 9, 9))] * 2))
     yield good("TIFF, BigTIFF", encode(plain(), "TIFF", big_tiff=True))
     yield good("TIFF, a strip a row", encode(plain(), "TIFF", compression="tiff_lzw", strip_size=48))
     yield good("TIFF, big-endian, colour", tiff_plain([8, 8, 8], 2, bytes(COLOUR), ">"))
     yield good("TIFF, colour of 16 bits", tiff_plain([16] * 3, 2, struct.pack("<3H", *(257 * c for c in COLOUR))))
-    yield good("TIFF, colour of 16 bits, big-endian", tiff_plain([16] * 3, 2, struct.pack(">3H", *(257 * c for c in COLOUR)), ">"))
+    yield good(
+        "TIFF, colour of 16 bits, big-endian",
+        tiff_plain([16] * 3, 2, struct.pack(">3H", *(257 * c for c in COLOUR)), ">"),
+    )
     yield good("TIFF, grey of 16 bits, big-endian", tiff_plain([16], 1, struct.pack(">H", 25700), ">"), (100, 100, 100))
     yield good("TIFF, grey of 8 bits, white is 0", tiff_plain([8], 0, b"\x0a"), (245, 245, 245))
     yield good("TIFF, grey of 16 bits, white is 0", tiff_plain([16], 0, struct.pack("<H", 2570)), (245, 245, 245))
@@ -267,12 +319,17 @@ def _tiff() -> Iterator[Kind]:
     yield good("TIFF, tiled", tiff(tiles, data))
     planes = b"".join(bytes([c]) * SIDE * SIDE for c in COLOUR)
     size = SIDE * SIDE
-    yield good("TIFF, a plane a colour", tiff(tiff_tags([8] * 3, 2, planes, t273=[8, 8 + size, 8 + 2 * size], t279=[size] * 3, t284=[2]), planes))
+    yield good(
+        "TIFF, a plane a colour",
+        tiff(tiff_tags([8] * 3, 2, planes, t273=[8, 8 + size, 8 + 2 * size], t279=[size] * 3, t284=[2]), planes),
+    )
     colours = [257 * c for i in range(3) for c in (0, COLOUR[i], *[0] * 254)]
     yield good("TIFF, palette", tiff_plain([8], 3, b"\1", t320=colours))
     yield good("TIFF, signed integers of 16 bits", tiff_plain([16], 1, struct.pack("<h", 5), t339=[2]), None)
     yield good("TIFF, a second directory beyond its end", tiff(tiff_tags([8] * 3, 2, data), data, following=10**6))
-    yield good("TIFF, a directory that leads to itself", tiff(tiff_tags([8] * 3, 2, data), data, following=8 + len(data)))
+    yield good(
+        "TIFF, a directory that leads to itself", tiff(tiff_tags([8] * 3, 2, data), data, following=8 + len(data))
+    )
 
 
 def _sizes() -> Iterator[Kind]:

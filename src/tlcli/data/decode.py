@@ -15,6 +15,7 @@ from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
 from tlcli.data.levels import grey_over, note_levels, stretched
 from tlcli.data.sizing import Box, Preparation, scale_of, to_size
+from tlcli.disk import read_regular
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,7 +60,7 @@ def read(path: Path, preparation: Preparation) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise BadPictureError("not a regular file")
         _check_bytes(status.st_size, preparation)
-        return path.read_bytes()
+        return read_regular(path, int(preparation.max_file_mb * 2**20))  # it may change meanwhile
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise BadPictureError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
