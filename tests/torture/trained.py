@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,12 +32,14 @@ class Trained:
         """The run's folder."""
         return (self.folder / "runs" / "latest").resolve()
 
-    def tlcli(self, *arguments: object, cache: Path | None = None, limit: float = 120) -> Done:
+    def tlcli(
+        self, *arguments: object, cache: Path | None = None, limit: float = 120, environment: Mapping[str, str] = {}
+    ) -> Done:
         """Runs the command in the folder; one that takes longer than the limit (s) raises."""
-        environment = {**os.environ, "TLCLI_CACHE": str(cache or self.cache), "COLUMNS": "100"}
+        variables = {**os.environ, "TLCLI_CACHE": str(cache or self.cache), "COLUMNS": "100", **environment}
         command = [sys.executable, "-m", "tlcli", *map(str, arguments)]
         done = subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, check=False, timeout=limit
+            command, cwd=self.folder, env=variables, capture_output=True, check=False, timeout=limit
         )  # fmt: skip
         out, err = (text.decode(errors="backslashreplace") for text in (done.stdout, done.stderr))
         assert "Traceback" not in err, err

@@ -20,8 +20,8 @@ from tlcli.errors import UsageError
 
 DEFAULT_CONFIG = "alien_predator"
 """The shipped config that fetch and train use when none is named."""
-_MOST = 1 << 24
-"""Bytes of a config."""
+MOST_BYTES = 1 << 24
+"""Of a config."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Loaded:
         ConfigError: with every mistake.
     """
     try:
-        text = read_regular(path, _MOST).decode()
+        text = read_regular(path, MOST_BYTES).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"The config {path} cannot be read: {error}.") from error
     tree, mistakes = _compose(text, str(path))
