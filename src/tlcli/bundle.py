@@ -150,7 +150,7 @@ def _arrays(path: Path, sha256: str) -> "dict[str, NDArray[Any]]":
         return safetensors.numpy.load(data)
     except OSError as error:
         raise ModelError(f"{path} cannot be read ({error.strerror}). Train again.") from error
-    except (safetensors.SafetensorError, KeyError) as error:  # KeyError: bfloat16, which NumPy does not know
+    except (safetensors.SafetensorError, KeyError, ValueError) as error:  # bfloat16, 65 axes: what NumPy does not know
         raise ModelError(f"{path} is not a safetensors file: {error}.") from error
 
 

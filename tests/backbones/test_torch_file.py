@@ -391,7 +391,13 @@ def test_persistent_ids_of_another_form_are_refused(tmp_path: Path) -> None:
     "state",
     [
         b"\x80\x02}N" + b"\x85" * 1_000_000 + b"Ns.",  # a key: hash() of it overflows the stack, and Python dies
-        b"\x80\x02}" + _text("a") + b"(" + _text("storage") + b"ctorch\nFloatStorage\nN" + b"\x85" * 5000 + b"NK\x01NtQs.",
+        b"\x80\x02}"
+        + _text("a")
+        + b"("
+        + _text("storage")
+        + b"ctorch\nFloatStorage\nN"
+        + b"\x85" * 5000
+        + b"NK\x01NtQs.",
     ],
     ids=["key", "name of a storage"],
 )
