@@ -7,7 +7,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from PIL import Image
@@ -16,6 +16,7 @@ from tests.torture.picture_bytes import (
     IEND,
     SIDE,
     SIGNATURE,
+    Tag,
     bmp,
     chunk,
     encode,
@@ -215,7 +216,7 @@ def _tiff() -> Iterator[Kind]:
     noise = encode(Image.effect_noise((64, 64), 60), "TIFF", compression="tiff_lzw")
     for share in (0.05, 0.5, 0.95):
         yield _bad(f"TIFF, its first {share:.0%}", noise[: int(share * len(noise))])
-    changed = {
+    changed: dict[str, dict[str, Sequence[int]]] = {
         "no width": {"t256": [0]}, "no place of its pixels": {"t273": []}, "packed in way 99": {"t259": [99]},
         "pixels beyond its end": {"t273": [10**6]}, "a strip of 4 GiB": {"t279": [0xFFFFFFFF], "t273": [10**6]},
         "packed by LZW, and is not": {"t259": [5]}, "packed by deflate, and is not": {"t259": [8]},
@@ -248,8 +249,8 @@ def _tiff() -> Iterator[Kind]:
     )
 
 
-def _wide(tags: list[tuple[int, str, object]]) -> list:  # type: ignore[type-arg]
-    return [(n, "I" if max(v) > 65535 else kind, v) for n, kind, v in tags]  # type: ignore[call-overload]
+def _wide(tags: list[Tag]) -> list[Tag]:
+    return [(number, "I" if max(values) > 65535 else kind, values) for number, kind, values in tags]
 
 
 def _no_pictures() -> Iterator[Kind]:

@@ -92,15 +92,20 @@ def _torch_legacy(canary: Path) -> bytes:
     """PyTorch's format before 1.6, with a trap in its state."""
     machine = {"protocol_version": 1001, "little_endian": True}
     state = OrderedDict(a=Trap(canary))
-    return b"".join(pickle.dumps(part, 2) for part in (0x1950A86A20F9469CFC6C, 1001, machine, state, []))
+    parts: tuple[object, ...] = (0x1950A86A20F9469CFC6C, 1001, machine, state, [])
+    return b"".join(pickle.dumps(part, 2) for part in parts)
 
 
 def _yaml(canary: Path) -> bytes:
     return f"!!python/object/apply:os.mkdir ['{canary}']\n".encode()
 
 
+def _pickled(protocol: int) -> Callable[[Path], bytes]:
+    return lambda canary: pickle.dumps(Trap(canary), protocol)
+
+
 PAYLOADS: dict[str, Callable[[Path], bytes]] = {
-    **{f"pickle, protocol {p} (.pkl)": lambda canary, p=p: pickle.dumps(Trap(canary), p) for p in range(6)},
+    **{f"pickle, protocol {protocol} (.pkl)": _pickled(protocol) for protocol in range(6)},
     "joblib (.joblib)": lambda canary: zlib.compress(pickle.dumps(Trap(canary))),
     "HDF5 with a Lambda layer (.h5)": _hdf5,
     "Keras with a Lambda layer (.keras)": lambda canary: _zip(

@@ -97,6 +97,43 @@ def _record(run: Path, change: Callable[[dict[str, Any]], object]) -> None:
     path.write_text(json.dumps(record))
 
 
+Change = Callable[[Path, Path], object]
+
+
+def _as(data: bytes) -> Callable[[Path], bytes]:
+    """What gives these bytes, whatever the canary's path."""
+    return lambda _canary: data
+
+
+def _put(file: str, made: Callable[[Path], bytes]) -> Change:
+    return lambda run, canary: (run / file).write_bytes(made(canary))
+
+
+def _sign(array: str, made: Callable[[Path], bytes]) -> Change:
+    return lambda run, canary: _signed(run, array, made(canary))
+
+
+def _manifested(changes: dict[str, Any], section: str = "") -> Change:
+    return lambda run, _canary: _manifest(run, lambda m: (m[section] if section else m).update(changes))
+
+
+def _recorded(changes: dict[str, Any], without: str = "") -> Change:
+    def change(record: dict[str, Any]) -> None:
+        record.update(changes)
+        record.pop(without, None)
+
+    return lambda run, _canary: _record(run, change)
+
+
+def _in_place(file: str, make: Callable[[Path], object]) -> Change:
+    return lambda run, _canary: _replaced(run / file, make)
+
+
+def _hole(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 1 << 40)
+
+
 def hostile() -> list[Hostile]:
     """All of them."""
     return [*_payloads(), *_arrays(), *_manifests(), *_records(), *_no_files(), *_torch()]
@@ -107,28 +144,26 @@ def _payloads() -> Iterator[Hostile]:
         for array in ("head", "reference"):
             yield Hostile(
                 f"{array}.safetensors, its digest fits", name,
-                lambda run, canary, array=array, made=made: _signed(run, array, made(canary)), _model,
+                _sign(array, made), _model,
             )  # fmt: skip
         for file, read in (("model/manifest.json", _predict), ("run.json", evaluate), ("config.yaml", evaluate)):
-            yield Hostile(
-                file, name, lambda run, canary, file=file, made=made: (run / file).write_bytes(made(canary)), read
-            )
+            yield Hostile(file, name, _put(file, made), read)
         yield Hostile(
             "predictions.csv",
             name,
-            lambda run, canary, made=made: (run / "predictions.csv").write_bytes(made(canary)),
+            _put("predictions.csv", made),
             read_predictions,
         )
         if ending(name) != "safetensors":
             yield Hostile(
                 "backbone.weights", name,
-                lambda run, canary, made=made, name=name: (run / f"weights{ending(name)}").write_bytes(made(canary)),
+                _put(f"weights{ending(name)}", made),
                 _weights, "can run code when they are read and are refused",
             )  # fmt: skip
         yield Hostile(
             "a file of PyTorch",
             name,
-            lambda run, canary, made=made: (run / "t.pth").write_bytes(made(canary)),
+            _put("t.pth", made),
             lambda run: read_tensors(run / "t.pth"),
         )
 
@@ -181,7 +216,7 @@ def _arrays() -> Iterator[Hostile]:
             yield Hostile(
                 f"{array}.safetensors, its digest fits",
                 name,
-                lambda run, _c, array=array, data=data: _signed(run, array, data),
+                _sign(array, _as(data)),
                 _model,
             )
     wrong: dict[str, Any] = {
@@ -195,7 +230,7 @@ def _arrays() -> Iterator[Hostile]:
         yield Hostile(
             "head.safetensors, its digest fits",
             name,
-            lambda run, _c, changes=changes: _signed(run, "head", _head(**changes)),
+            _sign("head", _as(_head(**changes))),
             _model,
         )
     yield Hostile(
@@ -224,7 +259,7 @@ def _manifests() -> Iterator[Hostile]:
         yield Hostile(
             "manifest.json",
             f"format version {version!r:.30}",
-            lambda run, _c, v=version: _manifest(run, lambda m: m.update(format_version=v)),
+            _manifested({"format_version": version}),
             _predict,
             "this version of tlcli reads",
         )
@@ -232,7 +267,7 @@ def _manifests() -> Iterator[Hostile]:
         yield Hostile(
             "manifest.json",
             f"backbone {name!r:.30}",
-            lambda run, _c, n=name: _manifest(run, lambda m: m["backbone"].update(name=n)),
+            _manifested({"name": name}, "backbone"),
             _predict,
             "needs the backbone|not a valid",
         )
@@ -245,9 +280,7 @@ def _manifests() -> Iterator[Hostile]:
         "the version a list": {"tlcli_version": []},
     }  # fmt: skip
     for name, changes in values.items():
-        yield Hostile(
-            "manifest.json", name, lambda run, _c, changes=changes: _manifest(run, lambda m: m.update(changes)), _model
-        )
+        yield Hostile("manifest.json", name, _manifested(changes), _model)
     preparations: dict[str, dict[str, Any]] = {
         "pictures of 10^9 pixels a side": {"size": 10**9}, "pictures of 4096 pixels a side below nothing": {"size": -4096},
         "no megapixels": {"max_megapixels": 0}, "endless megapixels": {"max_megapixels": 1e300}, "EPS among the formats": {"formats": ["EPS"]},
@@ -257,7 +290,7 @@ def _manifests() -> Iterator[Hostile]:
         yield Hostile(
             "manifest.json",
             name,
-            lambda run, _c, changes=changes: _manifest(run, lambda m: m["preparation"].update(changes)),
+            _manifested(changes, "preparation"),
             _model,
         )
     texts = {
@@ -268,7 +301,7 @@ def _manifests() -> Iterator[Hostile]:
     }  # fmt: skip
     for name, data in texts.items():
         for file, read in (("model/manifest.json", _predict), ("run.json", evaluate), ("metrics.json", _listed)):
-            yield Hostile(file, name, lambda run, _c, file=file, data=data: (run / file).write_bytes(data), read)
+            yield Hostile(file, name, _put(file, _as(data)), read)
 
 
 def _records() -> Iterator[Hostile]:
@@ -280,13 +313,9 @@ def _records() -> Iterator[Hostile]:
         "another digest": {"data_digest": "0" * 64},
     }  # fmt: skip
     for name, change in changes.items():
-        yield Hostile(
-            "run.json", name, lambda run, _c, change=change: _record(run, lambda r: r.update(change)), evaluate
-        )
+        yield Hostile("run.json", name, _recorded(change), evaluate)
     for key in ("config", "skipped", "head", "seconds", "pictures", "data_digest"):
-        yield Hostile(
-            "run.json", f"without {key}", lambda run, _c, key=key: _record(run, lambda r: r.pop(key)), evaluate
-        )
+        yield Hostile("run.json", f"without {key}", _recorded({}, key), evaluate)
     configs = {
         "a path of another data set": "dataset: {path: elsewhere}\n", "nothing": "", "a list": "[]\n", "100 levels": "a: " + "{a: " * 100,
         "aliases of billions": "a: &a [1, 1]\n" + "".join(f"{chr(98 + n)}: &{chr(98 + n)} [*{chr(97 + n)}, *{chr(97 + n)}]\n" for n in range(20)),
@@ -294,20 +323,18 @@ def _records() -> Iterator[Hostile]:
         "a network by an import path": "dataset: {path: shapes}\nbackbone: {name: os.system}\n",
     }  # fmt: skip
     for name, text in configs.items():
-        yield Hostile("config.yaml", name, lambda run, _c, text=text: (run / "config.yaml").write_text(text), evaluate)
+        yield Hostile("config.yaml", name, _put("config.yaml", _as(text.encode())), evaluate)
     tables = {
         "no columns": "a\n",
         "too few cells": "path,sha256,split,label,predicted\na,b\n",
         "a quote without end": 'path,sha256,split,label,predicted\n"a',
     }
     for name, text in tables.items():
-        yield Hostile(
-            "predictions.csv", name, lambda run, _c, text=text: (run / "predictions.csv").write_text(text), _compared
-        )
+        yield Hostile("predictions.csv", name, _put("predictions.csv", _as(text.encode())), _compared)
 
 
 def _replaced(path: Path, make: Callable[[Path], object]) -> None:
-    path.unlink()
+    path.unlink(missing_ok=True)
     make(path)
 
 
@@ -317,7 +344,7 @@ def _no_files() -> Iterator[Hostile]:
         "leads to a device without end": lambda path: path.symlink_to("/dev/zero"),
         "leads to itself": lambda path: path.symlink_to(path.name), "leads to nothing": lambda path: path.symlink_to("nothing"),
         "leads to a file of the system": lambda path: path.symlink_to("/proc/self/environ"),
-        "is a hole of 1 TiB": lambda path: (path.touch(), os.truncate(path, 1 << 40)),
+        "is a hole of 1 TiB": _hole,
     }  # fmt: skip
     files: dict[str, Read] = {
         "model/manifest.json": _predict, "model/head.safetensors": _model, "model/reference.safetensors": _model, "run.json": evaluate,
@@ -326,7 +353,7 @@ def _no_files() -> Iterator[Hostile]:
     for file, read in files.items():
         for name, make in kinds.items():
             if (file, name) != ("predictions.csv", "is a hole of 1 TiB"):  # a table may be long; it is read row by row
-                yield Hostile(file, name, lambda run, _c, file=file, make=make: _replaced(run / file, make), read)
+                yield Hostile(file, name, _in_place(file, make), read)
     for name in (
         "is a folder",
         "is a named pipe",
@@ -337,7 +364,7 @@ def _no_files() -> Iterator[Hostile]:
         yield Hostile(
             "backbone.weights",
             name,
-            lambda run, _c, make=kinds[name]: make(run / "weights.safetensors"),
+            _in_place("weights.safetensors", kinds[name]),
             lambda run: find_weights(ROW, run / "weights.safetensors"),
             "There is no weights file",
         )
@@ -369,6 +396,6 @@ def _torch() -> Iterator[Hostile]:
         yield Hostile(
             "a file of PyTorch",
             name,
-            lambda run, _c, data=data: (run / "t.pth").write_bytes(data),
+            _put("t.pth", _as(data)),
             lambda run: read_tensors(run / "t.pth"),
         )

@@ -98,9 +98,9 @@ def section(large: bool, cache: Path | None = None) -> Iterator[str]:
     assert total >= 80
     yield f"## Hostile model files ({total})"
     yield ""
-    yield "Pickles, Keras, HDF5, ONNX, PyTorch and NumPy files that run code, and damaged or lying safetensors, manifests,"
-    yield "records, pipes and links, in the place of each file that a command reads. Each is refused in one sentence, and"
-    yield "no code of a file ran: a canary would have told. `python -m tests.torture.hostile_models`"
+    yield "Pickles, Keras, HDF5, ONNX, PyTorch and NumPy files that run code, and damaged or lying safetensors,"
+    yield "manifests, records, pipes and links, in the place of each file that a command reads. Each is refused in one"
+    yield "sentence, and no code of a file ran: a canary would have told. `python -m tests.torture.hostile_models`"
     yield ""
     yield "| what | outcome | cases |"
     yield "| --- | --- | ---: |"

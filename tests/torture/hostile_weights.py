@@ -45,8 +45,8 @@ def run(folder: Path) -> Counter[str]:
     assert not canary.exists(), "code of a file of weights ran"
     outcomes: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
     assert len(outcomes) == len(names)
-    for path, came in outcomes.items():
-        assert came.startswith("refused: "), f"{names[path]}: {came}"
+    for file, came in outcomes.items():
+        assert came.startswith("refused: "), f"{names[file]}: {came}"
     return Counter(outcomes.values())
 
 

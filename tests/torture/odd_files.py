@@ -34,6 +34,11 @@ def _link_to_good(path: Path) -> None:
     path.symlink_to(_good(path.with_suffix(".target")).name)
 
 
+def _link_to_pipe(path: Path) -> None:
+    os.mkfifo(path.with_suffix(".pipe"))
+    path.symlink_to(path.with_suffix(".pipe").name)
+
+
 def _unreadable(path: Path) -> None:
     _good(path).chmod(0)
 
@@ -56,7 +61,7 @@ def _socket(path: Path) -> None:
 ODD = (
     Odd("a folder", Path.mkdir, "^the folder holds no picture"),
     Odd("a named pipe (FIFO)", os.mkfifo, "^not a regular file"),
-    Odd("a link to a named pipe", lambda path: (os.mkfifo(path.with_suffix(".pipe")), path.symlink_to(path.with_suffix(".pipe").name)), "^not a regular file"),
+    Odd("a link to a named pipe", _link_to_pipe, "^not a regular file"),
     Odd("a socket", _socket, "^not a regular file"),
     Odd("a link to /dev/zero", lambda path: path.symlink_to("/dev/zero"), "^not a regular file"),
     Odd("a link to /dev/null", lambda path: path.symlink_to("/dev/null"), "^not a regular file"),

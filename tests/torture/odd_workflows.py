@@ -14,6 +14,7 @@ from tests.torture.picture_kinds import ALL_FORMATS, Kind
 from tlcli.backbones.catalog import CATALOG
 from tlcli.backbones.weights import Weights
 from tlcli.config.load import load_config
+from tlcli.data.decode import picture
 from tlcli.features import extract
 from tlcli.features.engines import EngineChoice
 from tlcli.workflows import answer, bundled_engine, frozen_pass
@@ -56,10 +57,9 @@ class Recorder:
 def recording(cache: Path) -> Iterator[Recorder]:
     """Whatever workflow the body runs, its network is a recorder, and its cache this folder."""
     recorder = Recorder()
-    decode = answer.picture
 
     def decoding(data: bytes, preparation: Any) -> "NDArray[np.uint8]":
-        return recorder.decoding(data, preparation, decode)
+        return recorder.decoding(data, preparation, picture)
 
     with ExitStack() as stack:
         for module, name, stand_in in (
@@ -113,7 +113,7 @@ def same_pixels(folder: Path, good: Sequence[Kind], bad: Sequence[Kind]) -> int:
         inspect(loaded)
     for kind, one in zip(paths.values(), found.predictions, strict=True):
         assert (one.error is None) == (kind.reason is None), f"{kind.name}: {one.error}"
-    test = {picture.sha256 for picture in made.index.of("test")}
+    test = {one.sha256 for one in made.index.of("test")}
     for name, recorder in {"evaluate": evaluating, "predict": predicting, "inspect": inspecting}.items():
         entered = recorder.entered
         assert entered.keys() == valid.keys(), [valid.get(sha, sha) for sha in entered.keys() ^ valid.keys()]

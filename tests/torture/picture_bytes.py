@@ -68,7 +68,8 @@ _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), 
 
 
 def png(
-    depth: int, colours: int, samples: Sequence[int], extra: Sequence[tuple[bytes, bytes]] = (), interlaced: bool = False
+    depth: int, colours: int, samples: Sequence[int], extra: Sequence[tuple[bytes, bytes]] = (),
+    interlaced: bool = False,
 ) -> bytes:  # fmt: skip
     """A PNG of SIDE x SIDE pixels, all with these samples.
 

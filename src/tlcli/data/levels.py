@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,7 +27,7 @@ def note_levels(image: Image.Image) -> None:
         image.info[_INVERTED] = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
         image.info[_TOP] = 4095 if tags.get(_BITS) == (12,) else 65535
     told: Any = image.info.get(_TRANSPARENT)
-    if image.format != "PNG" or not image.tile or told is None:
+    if not isinstance(image, PngImagePlugin.PngImageFile) or not image.tile or told is None:
         return
     stored = image.tile[0].args  # how a pixel lies in the file
     if stored in _TIMES and isinstance(told, int):
@@ -37,7 +37,7 @@ def note_levels(image: Image.Image) -> None:
 
 
 def grey_over(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
-    """A picture of 16 (of a TIFF also 12) bits of grey as RGB, over the background where its level is the transparent one."""
+    """A picture of 16 (TIFF: also 12) bits of grey as RGB, over the background where its level is the transparent one."""
     levels = np.asarray(image).astype(np.uint32)
     # convert("RGB") clips 16-bit grey at 255 instead of scaling it: mean error 206 of 255 levels.
     shown = _grey((levels * 255 // image.info.get(_TOP, 65535)).astype(np.uint8), image)
@@ -48,8 +48,8 @@ def grey_over(image: Image.Image, background: tuple[int, int, int]) -> Image.Ima
 
 
 def stretched(image: Image.Image) -> Image.Image:
-    """A picture of 32 bits of grey, integers or floats, as RGB: these state no range, and the picture's own darkest and
-    brightest become 0 and 255.
+    """A picture of 32 bits of grey, integers or floats, as RGB: its darkest and brightest become 0 and 255, as these
+    state no range.
 
     Raises:
         ValueError: a value is not finite.
