@@ -37,7 +37,7 @@ def note_levels(image: Image.Image) -> None:
 
 
 def grey_over(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
-    """A picture of 16 (TIFF: also 12) bits of grey as RGB, over the background where its level is the transparent one."""
+    """16 (TIFF: also 12) bits of grey as RGB, over the background where the level is the transparent one."""
     levels = np.asarray(image).astype(np.uint32)
     # convert("RGB") clips 16-bit grey at 255 instead of scaling it: mean error 206 of 255 levels.
     shown = _grey((levels * 255 // image.info.get(_TOP, 65535)).astype(np.uint8), image)
