@@ -52,7 +52,7 @@ def _bad(name: str, data: bytes, reason: str = _EITHER) -> Kind:
 
 
 def _maybe(name: str, data: bytes) -> Kind:
-    """Damage that Pillow may overlook; what is missing becomes black or grey."""
+    """Damage that Pillow may overlook; pixels that are missing become black or grey."""
     return Kind(name, data, reason=_EITHER, sure=False)
 
 

@@ -56,7 +56,7 @@ def outcome(kind: Kind) -> str:
     assert pixels.shape == (SIDE, SIDE, 3), f"{kind.name}: {pixels.shape}"
     assert kind.reason is None or not kind.sure, f"{kind.name}: was read"
     if kind.reason is not None:
-        return "read, though damaged: what is missing is of one colour"
+        return "read, though damaged: Pillow overlooks it"
     if kind.pixels is None:
         return "read"
     off = int(np.abs(pixels.astype(int) - kind.pixels).max())
