@@ -401,6 +401,7 @@ NOT_SAFETENSORS = {
     "offsets that leave a hole": with_header({"weights": {**FLOATS, "data_offsets": [8, 16]}}, bytes(16)),
     "negative shape": with_header({"weights": {**FLOATS, "shape": [-2]}}, bytes(8)),
     "shape that overflows": with_header({"weights": {**FLOATS, "shape": [2**62, 2**62]}}, bytes(8)),
+    "100 axes": with_header({"weights": {**FLOATS, "shape": [1] * 99 + [2]}}, bytes(8)),
     "bytes after the end": with_header({"weights": FLOATS}, bytes(12)),
 }
 

@@ -8,7 +8,16 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from tlcli.disk import cache_folder, disk_full, sha256_file, sync_folder, whole_file, write_text
+from tlcli.disk import (
+    cache_folder,
+    disk_full,
+    open_regular,
+    read_regular,
+    sha256_file,
+    sync_folder,
+    whole_file,
+    write_text,
+)
 from tlcli.errors import ResourceError
 
 
@@ -129,3 +138,22 @@ def test_cache_folder_is_the_platforms_without_the_variable(monkeypatch: pytest.
         monkeypatch.setenv("TLCLI_CACHE", value)
 
     assert cache_folder() == Path(platformdirs.user_cache_dir("tlcli", appauthor=False))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_what_is_no_file_is_neither_waited_for_nor_read_without_end(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    for name in ("pipe", "zero"):
+        for read in (lambda path: read_regular(path, 10), open_regular, sha256_file):
+            with pytest.raises(OSError, match="not a regular file"):
+                read(tmp_path / name)
+    with pytest.raises(IsADirectoryError):
+        open_regular(tmp_path)
+
+
+def test_a_file_of_more_bytes_than_are_wanted_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"12345")
+    assert read_regular(tmp_path / "file", 5) == b"12345"
+    with pytest.raises(OSError, match="it has more than 4 bytes"):
+        read_regular(tmp_path / "file", 4)

@@ -16,7 +16,7 @@ from pathlib import Path
 from time import time_ns
 from typing import Literal
 
-from tlcli.disk import cache_folder
+from tlcli.disk import cache_folder, open_regular
 from tlcli.threads import threads
 
 Algorithm = Literal["sha256", "md5"]
@@ -108,7 +108,7 @@ def _tried(path: Path, algorithm: Algorithm) -> tuple[Path, bytes, str, str]:
 def _read(path: Path, algorithm: Algorithm) -> tuple[bytes, str]:
     """How the file looks and its digest; no look where it changed meanwhile."""
     before = _look(path)
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         digest = hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
     return (before if before == _look(path) else b""), digest
 

@@ -2,8 +2,10 @@
 
 import errno
 import hashlib
+import io
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -62,6 +64,34 @@ def write_text(path: Path, text: str) -> None:
     """Writes UTF-8 text with ``\\n`` line ends, whole or not at all."""
     with whole_file(path) as temporary:
         temporary.write_bytes(text.encode())
+
+
+def open_regular(path: Path) -> io.FileIO:
+    """Opens a file to be read, unbuffered, if it is one: a named pipe would wait for ever, and a device need not end.
+
+    Raises:
+        OSError: it is none, or cannot be read.
+    """
+    waits_not = getattr(os, "O_NONBLOCK", 0)  # for somebody to write into a pipe; files do not know it
+    file = io.FileIO(path, "rb", opener=lambda name, flags: os.open(name, flags | waits_not))
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """The bytes of a file, if it is one and has at most so many.
+
+    Raises:
+        OSError: it is none, has more, or cannot be read.
+    """
+    with open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size <= most:
+            data = file.read()
+            if len(data) <= most:  # it may have grown
+                return data
+    raise OSError(errno.EFBIG, f"it has more than {readable(most)}", str(path))
 
 
 def sync_folder(folder: Path) -> None:
@@ -154,7 +184,7 @@ def sha256_file(path: Path) -> str:
     :func:`hashlib.file_digest` takes 256 KB, and waits up to 5 ms for each.
     """
     digest = hashlib.sha256()
-    with path.open("rb", buffering=0) as file:
+    with open_regular(path) as file:
         piece = memoryview(bytearray(min(_PIECE, path.stat().st_size or _PIECE)))
         while count := file.readinto(piece):
             digest.update(piece[:count])

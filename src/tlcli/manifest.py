@@ -9,9 +9,12 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tlcli.backbones.weights import Weights
+from tlcli.disk import read_regular
 from tlcli.errors import ModelError
 
 FORMAT_VERSION = 2
+_MOST = 1 << 26
+"""Bytes: a million classes with names of 60 letters."""
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Level = Annotated[int, Field(ge=0, le=255)]
 # Those of the config, and no other: Pillow hands EPS to an external program.
@@ -103,7 +106,7 @@ def read_manifest(path: Path) -> Manifest:
         ModelError: it is not there, or not one.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(path, _MOST).decode()
         fields = json.loads(text)
         if not isinstance(fields, dict):
             raise ModelError(f"{path} is not a valid manifest: it holds no JSON object. Train again.")

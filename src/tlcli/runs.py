@@ -13,11 +13,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tlcli.disk import disk_problem, sync_folder, whole_file, write_text
+from tlcli.disk import disk_problem, read_regular, sync_folder, whole_file, write_text
 from tlcli.errors import ModelError, ResourceError, UsageError
 
 _LATEST = "latest"
 _PARTIAL = ".partial"
+_MOST = 1 << 28
+"""Bytes of a JSON file of a run; those of a million pictures, all of them broken, have half of it."""
 
 
 @contextmanager
@@ -172,7 +174,7 @@ def read_json(path: Path) -> dict[str, Any]:
         ModelError: missing or broken.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(read_regular(path, _MOST).decode())
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(
             f"{path} cannot be read ({getattr(error, 'strerror', None) or error}); train again."

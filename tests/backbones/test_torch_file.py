@@ -387,6 +387,36 @@ def test_persistent_ids_of_another_form_are_refused(tmp_path: Path) -> None:
         refused(write(tmp_path / "a.pth", None, [], state_bytes=state))
 
 
+@pytest.mark.parametrize(
+    "state",
+    [
+        b"\x80\x02}N" + b"\x85" * 1_000_000 + b"Ns.",  # a key: hash() of it overflows the stack, and Python dies
+        b"\x80\x02}"
+        + _text("a")
+        + b"("
+        + _text("storage")
+        + b"ctorch\nFloatStorage\nN"
+        + b"\x85" * 5000
+        + b"NK\x01NtQs.",
+    ],
+    ids=["key", "name of a storage"],
+)
+def test_tuples_within_tuples_without_end_are_refused(tmp_path: Path, state: bytes) -> None:
+    refused(write(tmp_path / "a.pth", None, [], state_bytes=state))
+
+
+def test_endless_copies_of_a_storage_are_refused(tmp_path: Path) -> None:
+    storage = floats(1000)
+    state = OrderedDict({str(number): Tensor(storage, (1000,), (1,)) for number in range(5)})
+    assert "repeat them without end" in refused(write(tmp_path / "a.pth", state, [storage]))
+
+
+def test_a_tensor_of_very_many_axes_is_refused(tmp_path: Path) -> None:
+    storage = floats(1)
+    state = OrderedDict(a=Tensor(storage, (2**2000,) * 2000, (1,) * 2000))
+    assert "more than 8 axes" in refused(write(tmp_path / "a.pth", state, [storage]))
+
+
 def test_the_zip_format_of_later_versions_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.pth"
     with zipfile.ZipFile(path, "w") as archive:

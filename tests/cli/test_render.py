@@ -11,7 +11,7 @@ from rich.table import Table
 
 from tlcli.cli import render
 from tlcli.cli.options import again
-from tlcli.cli.render import Screen
+from tlcli.cli.render import Screen, print_error
 from tlcli.progress import Progress
 
 ODD = r"C:\a\[b] [red]x[/red] [/] :smile: 'q' 3.5 /a/x\ " + "long" * 50
@@ -284,3 +284,16 @@ def test_colour_is_left_out_on_request(monkeypatch: pytest.MonkeyPatch, capsys: 
 def test_json_document_is_one_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
     Screen(as_json=True).document([{"path": "a\nb", "error": None}])
     assert json.loads(capsys.readouterr().out) == [{"path": "a\nb", "error": None}]
+
+
+@pytest.mark.parametrize("name", ["\x1b[2J", "\x1b]0;title\a", "a\rb", "\x9b2J", "\x7f\0"])
+def test_control_characters_of_names_do_not_reach_the_terminal(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    screen = Screen()
+    screen.line(f"größe {name} \n\tnext")
+    screen.progress.note(name)
+    print_error(name)
+    out, err = capsys.readouterr()
+    assert out.startswith("größe ")
+    assert out.count("\n") == 2
+    shown = (out + err).replace("\n", "").replace("\t", "")
+    assert not any(ord(letter) < 32 or 127 <= ord(letter) < 160 for letter in shown)

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.torture.picture_bytes import COLOUR, SIDE, tiff, tiff_tags
 
 from tlcli.data.decode import BadPictureError
 from tlcli.data.facts import Facts, facts_of, oddities
@@ -57,3 +58,11 @@ def change(**changes: object) -> Facts:
 )
 def test_what_is_odd_is_named(name: str, facts: Facts, said: list[str]) -> None:
     assert list(oddities(Path(name), facts, 224)) == said
+
+
+def test_a_picture_whose_later_frames_are_broken_has_one(tmp_path: Path) -> None:
+    data = bytes(COLOUR) * SIDE * SIDE
+    path = tmp_path / "a.tif"
+    path.write_bytes(tiff(tiff_tags([8, 8, 8], 2, data), data, following=10**6))
+    facts, _ = facts_of(path, PREPARATION, 8)
+    assert (facts.frames, facts.width, facts.format) == (1, SIDE, "TIFF")

@@ -61,7 +61,7 @@ def _load(network: keras.Model, path: Path, row: Backbone) -> None:
             efficientnet_lite.load_torch_weights(network, path)
         else:
             network.load_weights(path)
-    except (ValueError, KeyError, OSError, SafetensorError) as error:
+    except (ValueError, KeyError, AttributeError, OSError, SafetensorError) as error:  # float8: NumPy has no such thing
         raise ModelError(f"The weights in {path} do not fit {row.name}: {error}") from error
 
 

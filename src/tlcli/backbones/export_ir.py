@@ -136,5 +136,5 @@ def is_whole(folder: Path, files: Sequence[str] = GRAPH_FILES) -> bool:
     try:
         digests = json.loads((folder / _DIGESTS).read_text())
         return all(sha256_file(folder / name) == digests[name] for name in files)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False

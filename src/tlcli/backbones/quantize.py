@@ -128,7 +128,7 @@ def find_quantized_graph(row: Backbone, sha256: str) -> Quantized | None:
 def _recorded_digest(folder: Path) -> str:
     try:
         return Exported(folder).sha256
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""
 
 
@@ -146,8 +146,8 @@ def _read(folder: Path) -> Quantized | None:
     """What the folder holds, if that is whole."""
     if not is_whole(folder, _FILES):
         return None
-    record = json.loads((folder / _RECORD).read_text())
     try:
+        record = json.loads((folder / _RECORD).read_text())
         return Quantized(Exported(folder), tuple(record["pictures"]), record["made"], Source(**record["source"]))
-    except (KeyError, TypeError):  # of another version of tlcli
+    except (KeyError, TypeError, ValueError, RecursionError):  # of another version of tlcli
         return None

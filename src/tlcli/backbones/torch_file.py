@@ -35,6 +35,11 @@ _OPCODES = frozenset(
 """What PyTorch writes; BUILD for the attributes that a ``state_dict`` carries."""
 _MAX_MEMO = 1_000_000
 """Objects a pickle may number (about nine a tensor): pickle makes room up to any number named, 64 GB at most."""
+_MAX_TUPLES = 20_000
+"""Tuples in a pickle (about four a tensor): Python dies when it hashes a key of a million of them within each other."""
+_MAX_AXES = 8
+_MAX_REPEATS = 4
+"""How often all storages may be seen in tensors: a short file could ask for endless copies."""
 
 
 # Tuples and strings, since a pickle can set attributes (BUILD) of whatever it gets hold of, even of a frozen dataclass.
@@ -96,17 +101,22 @@ def read_tensors(path: Path) -> dict[str, "NDArray[Any]"]:
             raise ModelError(f"{path} was written on a big-endian machine.")
         state = _next(file)
         storages = _storages(file, state, _next(file))
+        _check_shapes([tensor.shape for tensor in state.values()], sum(map(len, storages.values())))
         return {name: _array(tensor, storages) for name, tensor in state.items()}
     except (
-        pickle.UnpicklingError, ValueError, TypeError, KeyError, AttributeError, EOFError, IndexError, OverflowError
+        pickle.UnpicklingError, ValueError, TypeError, KeyError, AttributeError, EOFError, IndexError, OverflowError,
+        RecursionError,
     ) as error:  # fmt: skip
         raise ModelError(f"{path} cannot be read as a file of tensors: {error}.") from error
 
 
 def _next(file: io.BytesIO) -> Any:
     """The next pickle of the file, looked through before it is read."""
-    start = file.tell()
+    start, tuples = file.tell(), 0
     for opcode, argument, _ in pickletools.genops(file):
+        tuples += "TUPLE" in opcode.name
+        if tuples > _MAX_TUPLES:
+            raise pickle.UnpicklingError(f"it has more than {_MAX_TUPLES} tuples")
         if opcode.name not in _OPCODES or (opcode.name == "LONG_BINPUT" and int(argument or 0) > _MAX_MEMO):
             raise pickle.UnpicklingError(f"its {opcode.name} {argument or ''} is not allowed")
     file.seek(start)
@@ -126,6 +136,13 @@ def _storages(file: io.BytesIO, state: dict[str, _Tensor], keys: list[str]) -> d
             raise ValueError(f"storage {key} does not hold the {storage.elements} elements that are expected")
         storages[key] = np.frombuffer(file.read(size), storage.dtype)
     return storages
+
+
+def _check_shapes(shapes: list[tuple[int, ...]], elements: int) -> None:
+    if any(len(shape) > _MAX_AXES for shape in shapes):
+        raise ValueError(f"a tensor has more than {_MAX_AXES} axes")
+    if sum(map(math.prod, shapes)) > _MAX_REPEATS * elements:
+        raise ValueError("its tensors reach beyond its storages, or repeat them without end")
 
 
 def _array(tensor: _Tensor, storages: dict[str, "NDArray[Any]"]) -> "NDArray[Any]":

@@ -66,7 +66,7 @@ class _Bars(Progress):
             self._bars.advance(self._task, steps)
 
     def note(self, message: str) -> None:
-        self._console.print(f"[dim]{escape(message)}[/]", soft_wrap=True)
+        self._console.print(f"[dim]{escape(visible(message))}[/]", soft_wrap=True)
 
 
 def _columns(total: int | None, unit: str) -> list[ProgressColumn]:
@@ -95,7 +95,7 @@ class Screen:
 
     def line(self, text: str = "") -> None:
         """A line as it is; long lines are left to the terminal, so that paths can be copied."""
-        self._out.print(text, markup=False, soft_wrap=True)
+        self._out.print(visible(text), markup=False, soft_wrap=True)
 
     def bold(self, text: str) -> None:
         """A line that stands out."""
@@ -134,9 +134,18 @@ class Screen:
             sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+
+
+def visible(text: str) -> str:
+    """The text with its control characters written out: a class or a file may be named so that it would move the
+    cursor, or the window's title."""
+    return text.translate(_CONTROLS)
+
+
 def print_error(message: str) -> None:
     """An error on stderr."""
-    _console(stderr=True).print(f"[bold red]Error:[/] {escape(message)}", soft_wrap=True)
+    _console(stderr=True).print(f"[bold red]Error:[/] {escape(visible(message))}", soft_wrap=True)
 
 
 def write_out(text: str) -> None:

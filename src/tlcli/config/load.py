@@ -15,10 +15,13 @@ from yaml.reader import ReaderError
 from tlcli.config.mistakes import SET, ConfigError, Location, Mistake, line_order, mistakes_of
 from tlcli.config.schema import Config
 from tlcli.config.yaml_core import Dumper, Loader
+from tlcli.disk import read_regular
 from tlcli.errors import UsageError
 
 DEFAULT_CONFIG = "alien_predator"
 """The shipped config that fetch and train use when none is named."""
+MOST_BYTES = 1 << 24
+"""Of a config."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Loaded:
         ConfigError: with every mistake.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(path, MOST_BYTES).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"The config {path} cannot be read: {error}.") from error
     tree, mistakes = _compose(text, str(path))

@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
+from tlcli.data.levels import grey_over, note_levels, stretched
 from tlcli.data.sizing import Box, Preparation, scale_of, to_size
+from tlcli.disk import read_regular
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-DECODER_VERSION = 2
+DECODER_VERSION = 3
 """Part of every feature's key: raise it when the pixels that come out change."""
 
 _UPRIGHT = {
@@ -58,7 +60,7 @@ def read(path: Path, preparation: Preparation) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise BadPictureError("not a regular file")
         _check_bytes(status.st_size, preparation)
-        return path.read_bytes()
+        return read_regular(path, int(preparation.max_file_mb * 2**20))  # it may change meanwhile
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise BadPictureError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
@@ -112,12 +114,15 @@ def _decoded(
         raise BadPictureError("the file is empty")
     _check_bytes(len(data), preparation)
     Image.MAX_IMAGE_PIXELS = None  # our own limit below, from the header, takes the place of Pillow's
+    # A PNG may carry a colour profile or notes of more than Pillow's 1 MiB; together they stay below its 64 MiB.
+    PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
     try:
         with Image.open(io.BytesIO(data), formats=preparation.formats) as image:
             _check_size(image.size, preparation)
             by = scale(image.size, preparation)
             shrunk = image.draft(None, (max(1, image.width // by), max(1, image.height // by))) if by > 1 else None
             box: Box = shrunk[1] if shrunk else (0, 0, *image.size)
+            note_levels(image)
             image.load()  # verify() passes truncated JPEGs; only reading every pixel finds them
             upright, box = _upright(image, box)
             return _rgb(upright, preparation.background), box
@@ -159,21 +164,13 @@ def _upright(image: Image.Image, box: Box) -> tuple[Image.Image, Box]:
 
 def _rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
     if image.mode.startswith("I;16"):
-        # convert("RGB") clips 16-bit grey at 255 instead of scaling it: mean error 206 of 255 levels.
-        return Image.fromarray((np.asarray(image).astype(np.uint32) * 255 // 65535).astype(np.uint8)).convert("RGB")
+        return grey_over(image, background)
     if image.mode in ("I", "F"):
-        return _stretched(image)
+        try:
+            return stretched(image)
+        except ValueError as error:
+            raise BadPictureError(str(error)) from error
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, (*background, 255)), rgba).convert("RGB")
     return image.convert("RGB")
-
-
-def _stretched(image: Image.Image) -> Image.Image:
-    """32-bit integers and floats state no range: the picture's own darkest and brightest become 0 and 255."""
-    levels = np.asarray(image, dtype=np.float64)
-    if not np.isfinite(levels).all():
-        raise BadPictureError("it holds values that are not finite")
-    low, high = levels.min(), levels.max()
-    scaled = (levels - low) * (255 / (high - low) if high > low else 0)
-    return Image.fromarray(np.rint(scaled).astype(np.uint8)).convert("RGB")

@@ -66,10 +66,18 @@ def facts_of(path: Path, preparation: Preparation, side: int) -> "tuple[Facts, N
     levels = picture(data, small) @ _GREY  # [S, S]; first, as it refuses what is no picture
     with Image.open(io.BytesIO(data), formats=preparation.formats) as image:
         facts = Facts(
-            *image.size, image.format or "", image.mode, getattr(image, "n_frames", 1), len(data), float(levels.mean()),
+            *image.size, image.format or "", image.mode, _frames(image), len(data), float(levels.mean()),
             float(levels.std()),
         )  # fmt: skip
     return facts, np.rint(levels).astype(np.uint8)
+
+
+def _frames(image: Image.Image) -> int:
+    """How many there are; one where those after it are broken, which no picture here is read from."""
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except Exception:  # noqa: BLE001 - Pillow's plugins raise almost any type on broken files
+        return 1
 
 
 def oddities(path: Path, facts: Facts, size: int) -> Iterator[str]:

@@ -10,8 +10,10 @@ import numpy as np
 from yaml import YAMLError
 
 from tlcli import runs
+from tlcli.config.load import MOST_BYTES
 from tlcli.config.yaml_core import Loader
 from tlcli.data.layout import SplitName
+from tlcli.disk import read_regular
 from tlcli.errors import DataError, ModelError, UsageError
 from tlcli.evaluation.compare import PairedDifference, of_units, paired_difference
 from tlcli.workflows.predictions import Answer, looks_at_test, read_predictions
@@ -188,8 +190,8 @@ def _config(run: Path) -> dict[str, Any]:
     """As it stands: a config of an older version may have keys that this one refuses."""
     path = run / "config.yaml"
     try:
-        value = Loader(path.read_text(encoding="utf-8")).get_single_data()
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        value = Loader(read_regular(path, MOST_BYTES).decode()).get_single_data()
+    except (OSError, UnicodeDecodeError, YAMLError, RecursionError) as error:
         raise ModelError(f"{path} cannot be read ({error}); train again.") from error
     return value if isinstance(value, dict) else {}
 

@@ -18,6 +18,7 @@ from tlcli.workflows.dataset import indexed
 from tlcli.workflows.frozen_pass import FrozenPass, usable
 from tlcli.workflows.int8 import open_pass_for
 from tlcli.workflows.measure import measured, predict_split, write_predictions
+from tlcli.workflows.parts import Record, read_part
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,10 +51,10 @@ def evaluate(run: Path, verify: bool = False, progress: Progress = SILENT) -> Ev
         DataError: there are no test pictures, or the data is not what the run was trained on.
         ModelError: the run or its bundle is broken.
     """
-    record = runs.read_json(run / "run.json")
+    record, checked = runs.read_json(run / "run.json"), read_part(Record, run / "run.json")
     bundle = load_bundle(run / "model")
     config = load_config(run / "config.yaml").config
-    index = _same_data(config, record, run, verify)
+    index = _same_data(config, checked, verify)
     frozen = open_pass_for(index, config, progress, bundle.manifest.backbone.quantized)
     bundle.manifest.check_weights(frozen.weights)
     index = _with_features(index, frozen, config, progress)
@@ -70,17 +71,16 @@ def evaluate(run: Path, verify: bool = False, progress: Progress = SILENT) -> Ev
     return Evaluated(run, metrics, config.evaluate.fail_under, index.bad, words)
 
 
-def _same_data(config: Config, record: dict[str, Any], run: Path, verify: bool) -> Index:
+def _same_data(config: Config, record: Record, verify: bool) -> Index:
     """The data set as the run saw it; another division would let training pictures into the test."""
-    given = record.get("config", run.parent.name)
-    index = indexed(config.dataset, given, verify)
-    skipped = {item["path"] for item in record.get("skipped", [])}
+    index = indexed(config.dataset, record.config, verify)
+    skipped = {item.path for item in record.skipped}
     seen = Index(index.root, index.labels, tuple(p for p in index.pictures if p.name not in skipped), {}, ())
-    if seen.digest() != record.get("data_digest"):
+    if seen.digest() != record.data_digest:
         raise DataError(
             f"The pictures in {index.root} are not those this run was trained on (files were added, removed or "
             f"changed), so training pictures might be among the test ones; train again: tlcli train --config "
-            f"{shlex.quote(given)}"
+            f"{shlex.quote(record.config)}"
         )
     return seen
 

@@ -4,26 +4,18 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from tlcli import runs
 from tlcli.errors import ModelError
+from tlcli.workflows.parts import Part, read_part
 
 _NAME = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{4}")
 
 
-class _Part(BaseModel):
-    """What is read of a file of a run; what else it holds does not matter here."""
-
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
-
-
-Part = TypeVar("Part", bound=_Part)
-
-
-class Measured(_Part):
+class Measured(Part):
     """Accuracy on one split."""
 
     n: int
@@ -31,16 +23,16 @@ class Measured(_Part):
     accuracy_ci95: tuple[float, float]
 
 
-class _Backbone(_Part):
+class _Backbone(Part):
     name: str
     precision: str
 
 
-class _Head(_Part):
+class _Head(Part):
     fit: str
 
 
-class _Record(_Part):
+class _Record(Part):
     """run.json"""
 
     pictures: Annotated[dict[str, dict[str, int]], Field(min_length=1)]
@@ -49,7 +41,7 @@ class _Record(_Part):
     head: _Head
 
 
-class _Metrics(_Part):
+class _Metrics(Part):
     """metrics.json"""
 
     validation: Measured
@@ -110,8 +102,8 @@ def _folders(runs_dir: Path, config_name: str | None) -> list[Path]:
 
 
 def _summary(folder: Path, name: str) -> RunSummary:
-    record = _read(_Record, folder / "run.json")
-    metrics = _read(_Metrics, folder / "metrics.json")
+    record = read_part(_Record, folder / "run.json")
+    metrics = read_part(_Metrics, folder / "metrics.json")
     named = _NAME.fullmatch(folder.name)
     return RunSummary(
         name=name,
@@ -132,13 +124,3 @@ def _time(text: str) -> datetime | None:
         return datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     except ValueError:  # the 31st of February
         return None
-
-
-def _read(kind: type[Part], path: Path) -> Part:
-    fields: dict[str, Any] = runs.read_json(path)
-    try:
-        return kind.model_validate(fields)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        place = ".".join(str(part) for part in problem["loc"])
-        raise ModelError(f"{path} is not what a run holds: {place}: {problem['msg']}; train again.") from error

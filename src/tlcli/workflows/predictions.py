@@ -1,6 +1,7 @@
 """What runs answered, read back from their tables of predictions; and how often test pictures were looked at."""
 
 import csv
+import io
 from collections import defaultdict
 from contextlib import suppress
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import NamedTuple
 
 from tlcli import runs
 from tlcli.data.layout import SPLITS, SplitName
+from tlcli.disk import open_regular
 from tlcli.errors import ModelError
 
 _COLUMNS = ["path", "sha256", "split", "label", "predicted"]
@@ -40,7 +42,7 @@ def read_predictions(run: Path) -> dict[SplitName, list[Answer]]:
     table = run / "predictions.csv"
     found: dict[str, list[Answer]] = defaultdict(list)
     try:
-        with table.open(newline="", encoding="utf-8") as file:
+        with io.TextIOWrapper(io.BufferedReader(open_regular(table)), newline="", encoding="utf-8") as file:
             rows = csv.reader(file, strict=True)
             head = next(rows, [])
             if head[: len(_COLUMNS)] != _COLUMNS:

@@ -34,7 +34,7 @@ class Compiled:
         """Whether it is there, byte for byte; read once. The graph's own files are not needed then."""
         try:
             record = json.loads((self.folder / "digests.json").read_text())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return False
         return bool(record) and record == self._digests()
 

@@ -1,0 +1,140 @@
+"""Hostile files through the real command line, caches with other content, and bundles on other machines."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tests.torture.hostile_bytes import PAYLOADS
+from tests.torture.trained import Done, Trained
+
+PICTURE = "shapes/dark/1.png"
+
+
+def _one_sentence(done: Done, code: int, what: str, *words: str) -> str:
+    assert done.code == code, f"{what}: {done.code}\n{done.err}"
+    said = [line for line in done.err.splitlines() if line.startswith("Error:")]
+    assert len(said) == 1, f"{what}: {done.err}"
+    for word in words:
+        assert word in done.err, f"{what}: {word!r} is not in {done.err}"
+    return f"refused in one sentence, exit code {code}"
+
+
+def _probabilities(done: Done) -> list[float]:
+    assert done.code == 0, done.err
+    return [one["probability"] for one in json.loads(done.out)]
+
+
+def commands(made: Trained, large: bool) -> Iterator[tuple[str, str]]:
+    """What was given to the real command, and what came of it."""
+    canary = made.folder / "canary"
+    names = list(PAYLOADS) if large else ["pickle, protocol 4 (.pkl)", "Keras with a Lambda layer (.keras)"]
+    for name in names:
+        data, run = PAYLOADS[name](canary), made.folder / "copy"
+        shutil.copytree(made.run, run)
+        (run / "model" / "manifest.json").write_bytes(data)
+        done = made.tlcli("predict", "--run", run, PICTURE)
+        yield f"predict --run, its manifest a {name}", _one_sentence(done, 5, name, "not a valid manifest")
+        shutil.rmtree(run)
+        own = made.folder / f"own{Path(name.rstrip(')')).suffix}"
+        own.write_bytes(data)
+        done = made.tlcli("train", "--config", "shapes.yaml", "--set", f"backbone.weights={own.name}")
+        yield f"train, backbone.weights a {name}", _one_sentence(done, 5, name, "can run code when they are read")
+        done = made.tlcli("predict", "--run", own.name, PICTURE)
+        yield f"predict --run, a {name}", _one_sentence(done, 5, name, "is not a run folder")
+        assert not canary.exists(), f"{name}: code of the file ran"
+    yield _controls(made)
+    yield from _caches(made, large)
+
+
+def _controls(made: Trained) -> tuple[str, str]:
+    """Class names that would clear the screen and set the window's title."""
+    run = made.folder / "copy"
+    shutil.copytree(made.run, run)
+    path = run / "model" / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "labels": ["\x1b[2J\x1b]0;a\a", "\x9b2J\r"]}))
+    done = made.tlcli("predict", "--run", run, PICTURE, "--top", 2)
+    assert done.code == 0, done.err
+    assert not set("\x1b\x07\x9b\r") & set(done.out + done.err), done.out
+    assert "\\x1b[2J\\x1b]0;a\\x07" in done.out
+    shutil.rmtree(run)
+    return "predict, class names of control characters", "the same answers, these characters written out"
+
+
+def _caches(made: Trained, large: bool) -> Iterator[tuple[str, str]]:
+    """A cache whose files have other content than was written: made anew, with the same answers."""
+    right = _probabilities(made.tlcli("predict", PICTURE, "--json"))
+    graph: dict[str, Callable[[Path], object]] = {
+        "the converted graph (model.xml) is garbage": lambda folder: _garbage(folder, "model.xml"),
+        "its numbers (model.bin) are garbage": lambda folder: _garbage(folder, "model.bin"),
+        "its digests are 100,000 lists in each other": lambda folder: _text(folder, "[" * 100_000),
+    }  # each takes a conversion of 10 s
+    compiled: dict[str, Callable[[Path], object]] = {
+        "the compiled graph is garbage": lambda folder: _garbage(folder, "*.blob"),
+        "its digests are a list": lambda folder: _text(folder, "[]"),
+    }
+    kinds = {"backbones": graph if large else dict(list(graph.items())[:1]), "compiled": compiled}
+    for folder, changes in kinds.items():
+        for name, change in changes.items():
+            cache = made.folder / "changed"
+            shutil.copytree(made.cache, cache)
+            if folder == "backbones":  # or the compiled one would do
+                shutil.rmtree(cache / "compiled")
+            change(cache / folder)
+            done = made.tlcli("predict", PICTURE, "--json", cache=cache)
+            assert _probabilities(done) == right, f"{name}: other answers"
+            shutil.rmtree(cache)
+            yield f"predict, in the cache {name}", "made anew: the same answers"
+    cache = made.folder / "changed"
+    shutil.copytree(made.cache, cache)
+    for path in (cache / "weights").iterdir():
+        path.write_bytes(path.read_bytes()[:-1] + b"!")
+    shutil.rmtree(cache / "backbones")
+    shutil.rmtree(cache / "compiled")
+    done = made.tlcli("predict", PICTURE, cache=cache)
+    yield (
+        "predict, in the cache other weights",
+        _one_sentence(done, 5, "weights", "are not those this model was trained with"),
+    )
+    shutil.rmtree(cache)
+
+
+def _garbage(folder: Path, name: str) -> None:
+    for path in folder.glob(f"*/{name}"):
+        path.write_bytes(b"garbage" * 1000)
+
+
+def _text(folder: Path, text: str) -> None:
+    for path in folder.glob("*/digests.json"):
+        path.write_text(text)
+
+
+def moved(made: Trained) -> Iterator[tuple[str, str]]:
+    """A run in another folder with an empty cache, and one whose weights cannot be had there."""
+    right = _probabilities(made.tlcli("predict", PICTURE, "--json"))
+    elsewhere, cache = made.folder / "elsewhere" / "a run", made.folder / "empty"
+    shutil.copytree(made.run, elsewhere)
+    done = made.tlcli("predict", "--run", elsewhere, PICTURE, "--json", cache=cache)
+    assert _probabilities(done) == right, "a run that was moved answers otherwise"
+    yield "predict with a run that was moved, and an empty cache", "the same answers"
+    shutil.rmtree(cache)
+    _with_weights(elsewhere, "own.safetensors")
+    done = made.tlcli("predict", "--run", elsewhere, PICTURE, cache=cache)
+    came = _one_sentence(done, 5, "moved", "own.safetensors", "backbone.weights takes")
+    yield "predict with a run that was moved without its own weights", came
+    _with_weights(elsewhere, "imagenet")
+    nowhere = {
+        "KERAS_HOME": str(made.folder / "keras"),
+        "HTTPS_PROXY": "http://127.0.0.1:9",
+        "https_proxy": "http://127.0.0.1:9",
+    }
+    done = made.tlcli("predict", "--run", elsewhere, PICTURE, cache=cache, environment=nowhere)
+    came = _one_sentence(done, 4, "moved", "Get mobilenet_v2", "put it at")
+    yield "predict with a run that was moved, without a network for its ImageNet weights", came
+
+
+def _with_weights(run: Path, weights: str) -> None:
+    path = run / "model" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["backbone"]["weights"] = weights
+    path.write_text(json.dumps(manifest))
