@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint sbom format docs reliability bench honesty clean
+.PHONY: help install demo test lint sbom format docs torture bench honesty clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,7 +49,7 @@ format: install ## put the code into shape
 docs: install ## write the generated references anew
 	$(BIN)/python docs/generate.py
 
-reliability: install ## make the trials of docs/reliability.md again, and write what came of them (5 minutes)
+torture: install ## try to break it: all trials of docs/reliability.md, which is written anew (under an hour)
 	$(BIN)/python docs/trials.py
 
 bench: install ## measure what README quotes (under 40 minutes); ALIEN_PREDATOR=archive.zip adds these pictures

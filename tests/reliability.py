@@ -41,7 +41,7 @@ def check_documented(name: str, outcome: str, pattern: str | None = None) -> Non
         start = row(name, "").removesuffix(" |")
         assert any(line.startswith(start) and re.search(pattern, line[len(start) : -2]) for line in lines), name
         return
-    assert row(name, outcome) in lines, f"not in docs/reliability.md (make reliability): {row(name, outcome)}"
+    assert row(name, outcome) in lines, f"not in docs/reliability.md (make torture): {row(name, outcome)}"
 
 
 def documented_names(title: str) -> list[str]:
