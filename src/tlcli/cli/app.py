@@ -4,6 +4,7 @@ import errno
 import gc
 import io
 import os
+import signal
 import sys
 import traceback
 import warnings
@@ -13,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import tlcli
-from tlcli.cli import config, evaluate, fetch, inspect, predict, render, runs, train
+from tlcli.cli import config, evaluate, fetch, inspect, interrupts, predict, render, runs, train
 from tlcli.errors import ResourceError, TlcliError
 from tlcli.threads import use_threads
 
@@ -77,9 +78,10 @@ def main() -> None:
     if not debug:
         warnings.simplefilter("ignore")  # libraries' warnings; what a user must know is said in words
     try:
-        code = app(standalone_mode=False, prog_name="tlcli") or 0
-        sys.stdout.flush()  # where a reader that went away still ends below
-        message = _INTERRUPTED if code == 130 else ""  # Typer makes this code of Ctrl-C
+        with interrupts.working():
+            code = app(standalone_mode=False, prog_name="tlcli") or 0
+            sys.stdout.flush()  # where a reader that went away still ends below
+        code, message = interrupts.received() or (code, _INTERRUPTED if code == 130 else "")  # Typer's, of Ctrl-C
     except BaseException as error:  # noqa: BLE001 - the boundary
         code, message = _ending(error)
         if debug:
@@ -90,12 +92,14 @@ def main() -> None:
     sys.exit(code)
 
 
-_INTERRUPTED = "Interrupted. What was computed is kept; the same command goes on from there."
+_INTERRUPTED = interrupts.MESSAGES[signal.SIGINT]
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOMEM, errno.ENOTDIR)
 
 
 def _ending(error: BaseException) -> tuple[int, str]:
     """The exit code, and what there is to say."""
+    if interrupted := interrupts.received():
+        return interrupted
     if isinstance(error, TlcliError):
         return error.exit_code, str(error)
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
