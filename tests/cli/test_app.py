@@ -200,7 +200,7 @@ def test_warnings_of_libraries_are_shown_with_debug_only(
         ("train extra", "extra", "tlcli train"),
         ("train --set", "'--set'", "tlcli"),
         ("config nothing", "'nothing'", "tlcli config"),
-        ("config check", "'FILE...'", "tlcli config check"),
+        ("config check --nothing", "--nothing", "tlcli config check"),
         ("predict", "'PICTURE...'", "tlcli predict"),
     ],
 )

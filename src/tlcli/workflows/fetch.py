@@ -120,6 +120,8 @@ def _fetched(source: Source, config: Config, asked: _Asked, silence: float, prog
         seen = described(place_of_it, config, named(source), progress)
         folder.link(place_of_it, target)
         return Fetched(target, seen, reused=False)
+    if isinstance(source, ArchiveSource) and not source.archive.is_file():  # before --force is advised for it
+        raise DataError(f"There is no archive {source.archive}.")
     with held(target, progress) as place:
         if problem := place.problem():
             raise PlaceError(problem)
