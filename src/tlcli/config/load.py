@@ -19,6 +19,8 @@ from tlcli.errors import UsageError
 
 DEFAULT_CONFIG = "alien_predator"
 """The shipped config that fetch and train use when none is named."""
+_LARGEST = 1_000_000
+"""Bytes of a config; the largest in use has some thousands, and 10 MB would be read for seconds."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,9 @@ def find_config(given: str | None) -> Path:
         path = path.expanduser()
         if path.is_file():
             return path
+        if path.exists() and given:
+            what = "a folder" if path.is_dir() else "a pipe or a device"
+            raise UsageError(f"'{given}' is {what}, and a config is a YAML file; write it to one, and give its path")
     shipped = shipped_configs()
     if given in shipped:
         return shipped[given]
@@ -76,10 +81,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Loaded:
     Raises:
         ConfigError: with every mistake.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"The config {path} cannot be read: {error}.") from error
+    text = _read(path)
     tree, mistakes = _compose(text, str(path))
     raw = _constructed(tree, mistakes, str(path))
     origins: dict[Location, str] = {}
@@ -93,6 +95,21 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Loaded:
     if mistakes:
         raise ConfigError(sorted(mistakes, key=line_order))
     return Loaded(config, path.stem, path)
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LARGEST + 1)
+        if len(data) > _LARGEST:
+            raise ConfigError([Mistake(f"{path}:1", "", "larger than 1 MB; a config has some lines of settings")])
+        return data.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        what = f"not UTF-8 text (byte {data[error.start]:#04x}); save the file as UTF-8"
+        raise ConfigError([Mistake(f"{path}:{line}", "", what)]) from error
+    except OSError as error:
+        raise UsageError(f"The config {path} cannot be read: {error.strerror}.") from error
 
 
 def dump_config(config: Config) -> str:
