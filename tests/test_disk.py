@@ -129,3 +129,16 @@ def test_cache_folder_is_the_platforms_without_the_variable(monkeypatch: pytest.
         monkeypatch.setenv("TLCLI_CACHE", value)
 
     assert cache_folder() == Path(platformdirs.user_cache_dir("tlcli", appauthor=False))
+
+
+def test_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for folder in (tmp_path / "file" / "x", Path("/proc/nowhere/x")):
+        with pytest.raises(ResourceError, match=rf"The folder {folder} cannot be made: .*TLCLI_CACHE"):
+            write_text(folder / "y", "text")
+
+
+def test_cache_in_the_home_of_nobody_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TLCLI_CACHE", "~nobody-is-so/x")
+    with pytest.raises(ResourceError, match=r"There is no home folder for \$TLCLI_CACHE=~nobody-is-so/x"):
+        cache_folder()

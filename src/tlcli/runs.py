@@ -9,7 +9,7 @@ import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ def new_run(runs_dir: Path, config_name: str) -> Iterator[Path]:
     """
     if config_name == _LATEST:
         raise UsageError(f"A config cannot be called '{_LATEST}', as {runs_dir / _LATEST} points to the newest run.")
-    name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+    name = f"{_start(runs_dir):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
     partial = runs_dir / config_name / f"{name}.partial"
     try:
         partial.mkdir(parents=True)
@@ -55,6 +55,19 @@ def new_run(runs_dir: Path, config_name: str) -> Iterator[Path]:
         for folder in (partial.parent, runs_dir):  # a run that failed leaves no empty folders behind
             with suppress(OSError):
                 folder.rmdir()
+
+
+_TIME = "%Y%m%dT%H%M%S%z"
+
+
+def _start(runs_dir: Path) -> datetime:
+    """Now; where a clock that was set back says that the newest run is still to come, a second after that."""
+    now = datetime.now(UTC)
+    for run in finished_runs(runs_dir)[:1]:
+        with suppress(ValueError, OverflowError):
+            if (before := datetime.strptime(run.name.split("-")[0], _TIME)) > now:
+                return before + timedelta(seconds=1)
+    return now
 
 
 def final_name(partial: Path) -> Path:

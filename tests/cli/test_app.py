@@ -328,3 +328,25 @@ def test_no_colour_where_nobody_looks(tmp_path: Path) -> None:
         err = command.communicate()[1]
     assert err.startswith(b"Error: There is no config 'nothing'")
     assert b"\x1b" not in err
+
+
+@pytest.mark.parametrize("words", [["runs", "--runs-dir"], ["evaluate", "--run"]])
+def test_home_of_nobody_in_an_option_is_told(run: Run, words: list[str]) -> None:
+    code, _, err = run(*words, "~nobody-is-so/x")
+    assert (code, err) == (2, "Error: There is no home folder for '~nobody-is-so/x'; write the whole path.\n")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_closed_streams_are_no_bug(tmp_path: Path, closed: str) -> None:
+    command = [sys.executable, "-m", "tlcli", "config", "check", "solar_cells"]
+    done = subprocess.run(
+        ["bash", "-c", f'"$@" {closed}', "bash", *command], cwd=tmp_path, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_stderr_that_cannot_be_written_leaves_the_exit_code(tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-m", "tlcli", "train", "--config", "none"]
+        assert subprocess.run(command, cwd=tmp_path, stderr=full, check=False).returncode == 2

@@ -159,7 +159,8 @@ def reading(path: Path, *overrides: str) -> ConfigError | None:
         return None
     assert found.exit_code == 2
     assert found.mistakes
-    lines = len(re.findall(rb"\r\n|\r|\n", path.read_bytes())) + 1
+    text = path.read_bytes().decode(errors="replace")
+    lines = len(re.findall("\r\n|[\r\n\x85\u2028\u2029]", text)) + 1  # as YAML counts them
     for mistake in found.mistakes:
         place = re.fullmatch(rf"{re.escape(str(path))}:(\d+)", mistake.where)
         assert (place and 1 <= int(place[1]) <= lines) or mistake.where.startswith("--set "), mistake
@@ -212,8 +213,8 @@ def section(large: bool, seed: int = 0) -> Iterator[str]:
     yield f"## Wrong configs ({hand} by hand, {count:,} made)"
     yield ""
     yield f"All {hand} of the catalogue are refused with exit code 2, with file and line of every mistake and what is"
-    yield "allowed. Of those made by changing good configs, each was read as one that is valid, or refused in the same way;"
-    yield "none ended in a traceback."
+    yield "allowed. Of those made by changing good configs, each was read as one that is valid, or refused in the same"
+    yield "way; none ended in a traceback."
     yield f"`python -m tests.torture.bad_configs {count} {seed}`"
     yield ""
     yield "| change | made | valid all the same | refused with file:line |"

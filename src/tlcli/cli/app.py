@@ -71,6 +71,7 @@ def run() -> NoReturn:
 
 def main() -> None:
     """Runs the command line; SystemExit carries its exit code."""
+    _open_closed_streams()
     use_threads()
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file name that the terminal's encoding lacks is no reason to end
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -88,8 +89,19 @@ def main() -> None:
             traceback.print_exception(error)
         _drop_what_cannot_be_written()
     if message:
-        render.print_error(message)
+        with suppress(OSError):  # stderr may be what cannot be written
+            render.print_error(message)
     sys.exit(code)
+
+
+def _open_closed_streams() -> None:
+    """A shell's ``>&-`` leaves no stream to write to, and the next file that is opened in its place."""
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            with suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_RDWR), descriptor)
+            stream = open(os.devnull, "w" if descriptor else "r", encoding="utf-8")  # noqa: PTH123, SIM115 - stays open
+            setattr(sys, name, stream)
 
 
 _INTERRUPTED = interrupts.MESSAGES[signal.SIGINT]

@@ -16,7 +16,7 @@ from types import FrameType
 _KEPT = "What was computed is kept; the same command goes on from there."
 MESSAGES = {signal.SIGINT: f"Interrupted. {_KEPT}", signal.SIGTERM: f"Terminated (SIGTERM). {_KEPT}"}
 _PATIENCE = 1.0
-"""Seconds in which a second signal is taken for the first, as of two quick presses; then it ends the process at once."""
+"""Seconds in which a second signal is taken for the first, as of two quick presses; later it ends all at once."""
 
 
 @dataclass
