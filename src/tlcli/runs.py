@@ -32,7 +32,7 @@ def new_run(runs_dir: Path, config_name: str) -> Iterator[Path]:
     """
     if config_name == _LATEST:
         raise UsageError(f"A config cannot be called '{_LATEST}', as {runs_dir / _LATEST} points to the newest run.")
-    name = f"{_start(runs_dir):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+    name = f"{_start(runs_dir):{_TIME}}-{secrets.token_hex(2)}"
     partial = runs_dir / config_name / f"{name}.partial"
     try:
         partial.mkdir(parents=True)
@@ -57,7 +57,7 @@ def new_run(runs_dir: Path, config_name: str) -> Iterator[Path]:
                 folder.rmdir()
 
 
-_TIME = "%Y%m%dT%H%M%S%z"
+_TIME = "%Y%m%dT%H%M%SZ"
 
 
 def _start(runs_dir: Path) -> datetime:
@@ -65,7 +65,7 @@ def _start(runs_dir: Path) -> datetime:
     now = datetime.now(UTC)
     for run in finished_runs(runs_dir)[:1]:
         with suppress(ValueError, OverflowError):
-            if (before := datetime.strptime(run.name.split("-")[0], _TIME)) > now:
+            if (before := datetime.strptime(run.name.split("-")[0], _TIME).replace(tzinfo=UTC)) > now:
                 return before + timedelta(seconds=1)
     return now
 
