@@ -70,13 +70,13 @@ def _linked(folder: Path) -> None:
 
 DARK = "dark   shapes/dark/1.png"
 TRAPS = (
-    Trap("locale C, without the interpreter's help", env={"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}),
+    Trap("locale C", env={"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, says=DARK),
     Trap("locale that is not there", env={"LC_ALL": "xx_YY.UTF-8"}, says=DARK),
     Trap("output in ASCII", env={"PYTHONIOENCODING": "ascii:strict"}, says=DARK),
     Trap("HOME not set", env={"HOME": None}, says=DARK, large=False),
     Trap("HOME that is not there", env={"HOME": "/proc/nowhere"}, says=DARK),
-    Trap("HOME and cache that are not there", env={"HOME": "/proc/nowhere", "XDG_CACHE_HOME": None, "TLCLI_CACHE": None},
-         words=TRAIN, code=6, says="cannot be made", large=False),
+    Trap("HOME and cache that are not there", words=TRAIN, code=6,
+         env={"HOME": "/proc/nowhere", "XDG_CACHE_HOME": None, "TLCLI_CACHE": None}, says="cannot be made", large=False),
     Trap("cache that is a file", TRAIN, env={"TLCLI_CACHE": "file"}, make=_file, code=6, says="cannot be made"),
     Trap("cache in the home of nobody", env={"TLCLI_CACHE": "~nobody-is-so/x"}, code=6, says="There is no home folder"),
     Trap("--runs-dir in the home of nobody", ("runs", "--runs-dir", "~nobody-is-so/x"), code=2,
@@ -96,7 +96,8 @@ TRAPS = (
     Trap("all streams closed, inspect", INSPECT, shell='"$@" >&- 2>&- <&-'),
     Trap("stdout closed, --json", (*PREDICT, "--json"), shell='"$@" >&-'),
     Trap("reader that goes away (| head -1)", ("config", "schema"), shell='"$@" | head -1 >/dev/null; exit 0'),
-    Trap("stdout full", (*PREDICT, "--json"), shell='"$@" >/dev/full', code=6, says="No space left on device", large=False),
+    Trap("stdout full", (*PREDICT, "--json"), shell='"$@" >/dev/full', code=6, says="No space left on device",
+         large=False),
     Trap("stderr full", ("train", "--config", "none"), shell='"$@" 2>/dev/full', code=2),
     Trap("PYTHONOPTIMIZE=2", TRAIN, env={"PYTHONOPTIMIZE": "2"}, says="Validation accuracy"),
     Trap("PYTHONWARNINGS=error", TRAIN, env={"PYTHONWARNINGS": "error"}, says="Validation accuracy"),

@@ -163,8 +163,8 @@ def section(large: bool, seed: int = 0) -> Iterator[str]:
     outcomes = run(count, seed)
     yield f"## Interrupted ({count})"
     yield ""
-    yield "SIGINT (SIGTERM in a fifth) at random moments of real commands, some twice in a row, some to all their processes."
-    yield "Each ended with 130 (143), one line and no traceback, or had ended; the same command then gave the very result"
+    yield "SIGINT (SIGTERM in a fifth) at random moments of real commands, some twice in a row, some to all their"
+    yield "processes. Each ended with 130 (143), one line and no traceback, or had ended; the same command then gave the very result"
     yield f"that it gives undisturbed. `python -m tests.torture.interrupted {count} {seed}`"
     yield ""
     yield "| command | interrupted | 130 or 143, one line | it had ended | Python itself was starting |"

@@ -81,8 +81,9 @@ def _at_once(number: int) -> None:
 
 
 def _dropped(what: "sys.UnraisableHookArgs") -> None:
-    if issubclass(what.exc_type, KeyboardInterrupt) and _state.received:
+    if issubclass(what.exc_type, KeyboardInterrupt) and _state.received and hasattr(signal, "pthread_kill"):
         _state.lost = True
-        threading.Timer(0.01, signal.raise_signal, [_state.received]).start()
+        main = threading.main_thread().ident or 0
+        threading.Timer(0.01, signal.pthread_kill, [main, _state.received]).start()  # wakes it from a long call, too
     else:
         sys.__unraisablehook__(what)
