@@ -76,7 +76,8 @@ TRAPS = (
     Trap("HOME not set", env={"HOME": None}, says=DARK, large=False),
     Trap("HOME that is not there", env={"HOME": "/proc/nowhere"}, says=DARK),
     Trap("HOME and cache that are not there", words=TRAIN, code=6,
-         env={"HOME": "/proc/nowhere", "XDG_CACHE_HOME": None, "TLCLI_CACHE": None}, says="cannot be made", large=False),
+         env={"HOME": "/proc/nowhere", "XDG_CACHE_HOME": None, "TLCLI_CACHE": None}, says="cannot be made",
+         large=False),
     Trap("cache that is a file", TRAIN, env={"TLCLI_CACHE": "file"}, make=_file, code=6, says="cannot be made"),
     Trap("cache in the home of nobody", env={"TLCLI_CACHE": "~nobody-is-so/x"}, code=6, says="There is no home folder"),
     Trap("--runs-dir in the home of nobody", ("runs", "--runs-dir", "~nobody-is-so/x"), code=2,
@@ -174,8 +175,8 @@ def section(large: bool) -> Iterator[str]:
     with set_up() as setting:
         yield f"## Surroundings ({len(traps) + len(NAMED) + 1})"
         yield ""
-        yield "Real commands on small pictures: the right exit code, the right answer or one sentence, no traceback, and"
-        yield "pictures that stay as they are. `python -m tests.torture.environment`"
+        yield "Real commands on small pictures: the right exit code, the right answer or one sentence, no traceback,"
+        yield "and pictures that stay as they are. `python -m tests.torture.environment`"
         yield ""
         yield "| what | outcome |"
         yield "| --- | --- |"
