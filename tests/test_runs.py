@@ -245,6 +245,14 @@ def test_table_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert b"\r" not in (tmp_path / "t.csv").read_bytes()
 
 
+def test_cells_with_line_ends_of_any_kind_are_read_as_they_were_written(tmp_path: Path) -> None:
+    rows = [["a\rb", "1"], ["a\nb", "2"], ["a\r\nb", "3"], ["\r", '"'], ["x", "y\r\n"]]
+    write_csv(tmp_path / "t.csv", ["path", "n"], rows)
+    with (tmp_path / "t.csv").open(newline="", encoding="utf-8") as file:
+        assert list(csv.reader(file, strict=True)) == [["path", "n"], *rows]
+    assert (tmp_path / "t.csv").read_bytes().startswith(b'path,n\n"a\rb",1\n')
+
+
 def test_table_without_rows_has_its_header(tmp_path: Path) -> None:
     write_csv(tmp_path / "t.csv", ["a", "b"], [])
     assert (tmp_path / "t.csv").read_bytes() == b"a,b\n"

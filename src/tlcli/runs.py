@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tlcli.disk import FULL, disk_full, sync_folder, whole_file, write_text
 from tlcli.errors import ModelError, ResourceError, UsageError
@@ -197,9 +197,19 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
         whole_file(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
     ):
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(_UnixLines(file))
         writer.writerow(header)
         writer.writerows(rows)
+
+
+class _UnixLines:
+    """Turns the line ends of csv into ``\\n``: asked for this, csv before Python 3.13 leaves a cell with ``\\r`` bare."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def write(self, line: str) -> int:
+        return self._file.write(line.removesuffix("\r\n") + "\n")
 
 
 def _write(path: Path, text: str) -> None:
