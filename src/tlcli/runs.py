@@ -203,7 +203,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
 
 
 class _UnixLines:
-    """Turns the line ends of csv into ``\\n``: asked for this, csv before Python 3.13 leaves a cell with ``\\r`` bare."""
+    """Makes ``\\n`` of the line ends of csv: asked for this, csv before Python 3.13 leaves a ``\\r`` in a cell bare."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file

@@ -38,7 +38,7 @@ def test_section_has_a_row_for_each_kind_of_change(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_command_line_ends_with_2_and_names_every_file_and_line(tmp_path: Path) -> None:
-    choose, texts, files = random.Random(7), bad_configs.good_texts(), []
+    choose, texts, files = random.Random(7), bad_configs.good_texts(), list[str]()
     for name, (text, _) in random.Random(1).sample(sorted(BAD.items()), 15):
         files.append(f"{len(files)} {re.sub('[^a-z]', '-', name)}.yaml")
         (tmp_path / files[-1]).write_text(text, encoding="utf-8", newline="")
