@@ -20,7 +20,7 @@ FILES: dict[str, bytes] = {
     "emoji": "😀👨‍👩‍👧.png".encode(),
     "right to left": "\u202eabc\u202c.png".encode(),
     "leading dash": b"-rf.png",
-    "two dots": b"..png.png",
+    "two dots": b"x..png.png",
     "backslash": b"C:\\pictures\\x.png",
     "quotes and commas": b"a,\"b',c.png",
     "HTML": b"<script>alert(1)<&>.png",
