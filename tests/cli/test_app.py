@@ -115,7 +115,7 @@ def test_memory_that_runs_out_is_no_bug(run: Run, raising: Callable[[BaseExcepti
 
 
 @pytest.mark.parametrize(
-    "number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOMEM]
+    "number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOMEM, errno.EFBIG]
 )
 @pytest.mark.parametrize("file", ["runs/x", None])
 def test_disk_that_fails_is_no_bug(
@@ -350,3 +350,18 @@ def test_stderr_that_cannot_be_written_leaves_the_exit_code(tmp_path: Path) -> N
     with Path("/dev/full").open("wb") as full:
         command = [sys.executable, "-m", "tlcli", "train", "--config", "none"]
         assert subprocess.run(command, cwd=tmp_path, stderr=full, check=False).returncode == 2
+
+
+def test_current_folder_that_was_removed_is_no_bug(
+    tmp_path: Path, run: Run, raising: Callable[[BaseException], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raising(FileNotFoundError(errno.ENOENT, "No such file or directory"))
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    code, _, err = run("fail")
+    monkeypatch.chdir(tmp_path)
+    assert (code, err) == (
+        6,
+        "Error: The current folder was removed; go to one that is there (cd), and run it again.\n",
+    )

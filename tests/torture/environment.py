@@ -109,7 +109,7 @@ TRAPS = (
     Trap("files of 8 KB at most", TRAIN, shell='ulimit -f 8; "$@"', code=6, says="File too large"),
     Trap("current folder deleted", ("runs", "--runs-dir", "{}/runs"), shell=CWD + 'rmdir ../there; "$@"', says="c/2"),
     Trap("current folder deleted, train", ("train", "--config", "{}/c.yaml"), shell=CWD + 'rmdir ../there; "$@"',
-         code=6, says="No such file or directory", large=False),
+         code=6, says="The current folder was removed", large=False),
     Trap("current folder read-only, predict", ("predict", "{}/shapes/dark/1.png", "--runs-dir", "{}/runs"),
          shell=unprivileged(CWD + 'chmod a-w .; "$@"; code=$?; chmod u+w .; exit $code'), says="dark"),
     Trap("current folder read-only, train", ("train", "--config", "{}/c.yaml", "--set", "dataset.path={}/shapes"),

@@ -9,6 +9,7 @@ import sys
 import traceback
 import warnings
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -105,7 +106,17 @@ def _open_closed_streams() -> None:
 
 
 _INTERRUPTED = interrupts.MESSAGES[signal.SIGINT]
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOMEM, errno.ENOTDIR)
+_DISK = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+    errno.ENOMEM,
+    errno.ENOTDIR,
+    errno.EFBIG,
+)
 
 
 def _ending(error: BaseException) -> tuple[int, str]:
@@ -141,7 +152,20 @@ def _unexpected(error: BaseException) -> tuple[int, str]:
         return int(error.exit_code), told and f"{told} (see: {hint} --help)"
     if isinstance(error, OSError) and error.errno in _DISK:
         return ResourceError.exit_code, ": ".join(str(part) for part in (error.strerror, error.filename) if part)
+    if isinstance(error, FileNotFoundError) and _is_nowhere():
+        return (
+            ResourceError.exit_code,
+            "The current folder was removed; go to one that is there (cd), and run it again.",
+        )
     return 1, (
         f"This is a bug in tlcli {tlcli.__version__}: {type(error).__name__}: {error}\n"
         "Please report it with the command you ran and what it prints with --debug."
     )
+
+
+def _is_nowhere() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
