@@ -14,7 +14,7 @@ from tests.reliability import row
 from tests.torture.names import NAMED, named
 from tests.torture.setting import Done, Setting, bytes_of, set_up, unprivileged
 
-PREDICT = ("predict", "shapes/dark/1.png")
+PREDICT = ("predict", "shapes/dark/1.png", "--config", "c.yaml")
 TRAIN = ("train", "--config", "c.yaml")
 INSPECT = ("inspect", "--config", "c.yaml")
 CWD = "mkdir -p there && cd there && "
