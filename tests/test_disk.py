@@ -157,3 +157,16 @@ def test_a_file_of_more_bytes_than_are_wanted_is_refused(tmp_path: Path) -> None
     assert read_regular(tmp_path / "file", 5) == b"12345"
     with pytest.raises(OSError, match="it has more than 4 bytes"):
         read_regular(tmp_path / "file", 4)
+
+
+def test_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for folder in (tmp_path / "file" / "x", Path("/proc/nowhere/x")):
+        with pytest.raises(ResourceError, match=rf"The folder {folder} cannot be made: .*TLCLI_CACHE"):
+            write_text(folder / "y", "text")
+
+
+def test_cache_in_the_home_of_nobody_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TLCLI_CACHE", "~nobody-is-so/x")
+    with pytest.raises(ResourceError, match=r"There is no home folder for \$TLCLI_CACHE=~nobody-is-so/x"):
+        cache_folder()

@@ -140,6 +140,15 @@ def test_of_two_runs_of_one_second_the_one_that_ended_last_is_found(tmp_path: Pa
     assert find_run(tmp_path) == last
 
 
+def test_run_after_a_clock_was_set_back_is_the_latest_all_the_same(tmp_path: Path) -> None:
+    ahead = made(tmp_path, "cats/29990101T000000Z-aaaa")
+    first, second = finished(tmp_path), finished(tmp_path, "dogs")
+    assert [run.name.split("-")[0] for run in (first, second)] == ["29990101T000001Z", "29990101T000002Z"]
+    assert find_run(tmp_path) == second
+    assert find_run(tmp_path, "cats") == first
+    assert ahead.is_dir()
+
+
 def test_runs_that_never_ended_are_passed_over(tmp_path: Path) -> None:
     done = made(tmp_path, "cats/20240101T000000Z-0000")
     made(tmp_path, "cats/20250101T000000Z-0000.partial")
@@ -245,6 +254,14 @@ def test_table_is_read_as_it_was_written(tmp_path: Path) -> None:
     with (tmp_path / "t.csv").open(newline="", encoding="utf-8") as file:
         assert list(csv.reader(file)) == [["path", "p", "label"], *([str(cell) for cell in row] for row in rows)]
     assert b"\r" not in (tmp_path / "t.csv").read_bytes()
+
+
+def test_cells_with_line_ends_of_any_kind_are_read_as_they_were_written(tmp_path: Path) -> None:
+    rows = [["a\rb", "1"], ["a\nb", "2"], ["a\r\nb", "3"], ["\r", '"'], ["x", "y\r\n"]]
+    write_csv(tmp_path / "t.csv", ["path", "n"], rows)
+    with (tmp_path / "t.csv").open(newline="", encoding="utf-8") as file:
+        assert list(csv.reader(file, strict=True)) == [["path", "n"], *rows]
+    assert (tmp_path / "t.csv").read_bytes().startswith(b'path,n\n"a\rb",1\n')
 
 
 def test_table_without_rows_has_its_header(tmp_path: Path) -> None:

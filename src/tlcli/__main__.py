@@ -1,6 +1,17 @@
-"""``python -m tlcli``."""
+"""``python -m tlcli``, and the command ``tlcli``."""
 
-from tlcli.cli.app import run
+from typing import NoReturn
+
+from tlcli.cli import interrupts
+
+
+def run() -> NoReturn:
+    """Runs the command line. Ctrl-C is watched before anything that takes time to import."""
+    interrupts.watch()
+    from tlcli.cli import app  # noqa: PLC0415 - see above
+
+    app.run()
+
 
 if __name__ == "__main__":
     run()

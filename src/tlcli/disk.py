@@ -30,7 +30,12 @@ FAILED = frozenset(
 def cache_folder() -> Path:
     """``$TLCLI_CACHE``, or the platform's cache folder for tlcli."""
     if configured := os.environ.get("TLCLI_CACHE"):
-        return Path(configured).expanduser()
+        try:
+            return Path(configured).expanduser()
+        except RuntimeError as error:
+            raise ResourceError(
+                f"There is no home folder for $TLCLI_CACHE={configured}; set it to the whole path of a folder."
+            ) from error
     import platformdirs  # noqa: PLC0415 - only where the variable is not set
 
     return Path(platformdirs.user_cache_dir("tlcli", appauthor=False))
@@ -41,9 +46,9 @@ def whole_file(path: Path) -> Iterator[Path]:
     """Yields a temporary path in the same folder; what is written there appears at ``path`` at the end, or not at all.
 
     Raises:
-        ResourceError: the disk is full, broken or gone; the message names the path.
+        ResourceError: the disk is full, broken or gone, or the folder cannot be made; the message names the path.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(3).hex()}.tmp")
     try:
         yield temporary
@@ -58,6 +63,23 @@ def whole_file(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # what is no longer there, or a disk that is gone: the first error counts
             temporary.unlink()
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder and those above it, where they are not there.
+
+    Raises:
+        ResourceError: it cannot be made; the message names it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno in FULL:
+            raise disk_full(folder) from error
+        raise ResourceError(
+            f"The folder {folder} cannot be made: {error.strerror}. Point --runs-dir, dataset.path or $TLCLI_CACHE, "
+            "whichever it belongs to, to a place that can be written."
+        ) from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -9,9 +9,9 @@ import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tlcli.disk import disk_problem, read_regular, sync_folder, whole_file, write_text
 from tlcli.errors import ModelError, ResourceError, UsageError
@@ -35,7 +35,7 @@ def new_run(runs_dir: Path, config_name: str) -> Iterator[Path]:
     """
     if config_name == _LATEST:
         raise UsageError(f"A config cannot be called '{_LATEST}', as {runs_dir / _LATEST} points to the newest run.")
-    name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+    name = f"{_start(runs_dir):{_TIME}}-{secrets.token_hex(2)}"
     partial = runs_dir / config_name / f"{name}{_PARTIAL}"
     try:
         partial.mkdir(parents=True)
@@ -58,6 +58,19 @@ def new_run(runs_dir: Path, config_name: str) -> Iterator[Path]:
         for folder in (partial.parent, runs_dir):  # a run that failed leaves no empty folders behind
             with suppress(OSError):
                 folder.rmdir()
+
+
+_TIME = "%Y%m%dT%H%M%SZ"
+
+
+def _start(runs_dir: Path) -> datetime:
+    """Now; where a clock that was set back says that the newest run is still to come, a second after that."""
+    now = datetime.now(UTC)
+    for run in finished_runs(runs_dir)[:1]:
+        with suppress(ValueError, OverflowError):
+            if (before := datetime.strptime(run.name.split("-")[0], _TIME).replace(tzinfo=UTC)) > now:
+                return before + timedelta(seconds=1)
+    return now
 
 
 def final_name(partial: Path) -> Path:
@@ -190,9 +203,19 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
         whole_file(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
     ):
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(_UnixLines(file))
         writer.writerow(header)
         writer.writerows(rows)
+
+
+class _UnixLines:
+    """Makes ``\\n`` of the line ends of csv: asked for this, csv before Python 3.13 leaves a ``\\r`` in a cell bare."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def write(self, line: str) -> int:
+        return self._file.write(line.removesuffix("\r\n") + "\n")
 
 
 def _write(path: Path, text: str) -> None:

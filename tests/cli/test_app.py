@@ -115,7 +115,7 @@ def test_memory_that_runs_out_is_no_bug(run: Run, raising: Callable[[BaseExcepti
 
 
 @pytest.mark.parametrize(
-    "number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOMEM]
+    "number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOMEM, errno.EFBIG]
 )
 @pytest.mark.parametrize("file", ["runs/x", None])
 def test_disk_that_fails_is_no_bug(
@@ -200,7 +200,7 @@ def test_warnings_of_libraries_are_shown_with_debug_only(
         ("train extra", "extra", "tlcli train"),
         ("train --set", "'--set'", "tlcli"),
         ("config nothing", "'nothing'", "tlcli config"),
-        ("config check", "'FILE...'", "tlcli config check"),
+        ("config check --nothing", "--nothing", "tlcli config check"),
         ("predict", "'PICTURE...'", "tlcli predict"),
     ],
 )
@@ -328,3 +328,40 @@ def test_no_colour_where_nobody_looks(tmp_path: Path) -> None:
         err = command.communicate()[1]
     assert err.startswith(b"Error: There is no config 'nothing'")
     assert b"\x1b" not in err
+
+
+@pytest.mark.parametrize("words", [["runs", "--runs-dir"], ["evaluate", "--run"]])
+def test_home_of_nobody_in_an_option_is_told(run: Run, words: list[str]) -> None:
+    code, _, err = run(*words, "~nobody-is-so/x")
+    assert (code, err) == (2, "Error: There is no home folder for '~nobody-is-so/x'; write the whole path.\n")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_closed_streams_are_no_bug(tmp_path: Path, closed: str) -> None:
+    command = [sys.executable, "-m", "tlcli", "config", "check", "solar_cells"]
+    done = subprocess.run(
+        ["bash", "-c", f'"$@" {closed}', "bash", *command], cwd=tmp_path, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_stderr_that_cannot_be_written_leaves_the_exit_code(tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-m", "tlcli", "train", "--config", "none"]
+        assert subprocess.run(command, cwd=tmp_path, stderr=full, check=False).returncode == 2
+
+
+def test_current_folder_that_was_removed_is_no_bug(
+    tmp_path: Path, run: Run, raising: Callable[[BaseException], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raising(FileNotFoundError(errno.ENOENT, "No such file or directory"))
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    code, _, err = run("fail")
+    monkeypatch.chdir(tmp_path)
+    assert (code, err) == (
+        6,
+        "Error: The current folder was removed; go to one that is there (cd), and run it again.\n",
+    )

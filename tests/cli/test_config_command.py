@@ -72,6 +72,22 @@ def test_check_says_good_for_each_good_file(config: Run) -> None:
     )
 
 
+def test_check_takes_config_and_set_as_the_other_commands_do(config: Run) -> None:
+    Path("c.yaml").write_text("dataset: {path: x}\n")
+    assert config("check", "-c", "c.yaml")[:2] == (0, "c.yaml: good (backbone densenet201)\n")
+    named = config("check", "c.yaml", "--config", "solar_cells", "--set", "backbone.name=vgg16")
+    assert named[:2] == (0, "c.yaml: good (backbone vgg16)\nsolar_cells: good (backbone vgg16)\n")
+    code, _, err = config("check", "--config", "c.yaml", "--set", "train.epochs=no")
+    assert code == 2
+    assert "--set train.epochs=no: train.epochs: input should be a valid integer" in err
+
+
+def test_check_without_a_file_checks_the_default(config: Run) -> None:
+    code, out, _ = config("check")
+    assert code == 0
+    assert out.endswith("alien_predator.yaml: good (backbone densenet201)\n")
+
+
 def test_check_goes_on_after_a_wrong_file_and_tells_all_mistakes(config: Run) -> None:
     Path("a.yaml").write_text("dataset: {path: x}\ntrain: {epoch: 3}\nimage: {size: 1}\n")
     Path("b.yaml").write_text("dataset: [\n")

@@ -450,6 +450,9 @@ def test_origin_replaces_what_was_fetched_only_by_force(tmp_path: Path, zipped: 
 
     with pytest.raises(DataError, match=r"holds what was fetched already; --force puts archive .*other\.zip in its"):
         fetch(given, str(other))
+    with pytest.raises(DataError, match=r"There is no archive .*none\.zip") as caught:
+        fetch(given, str(tmp_path / "none.zip"))
+    assert "--force" not in str(caught.value)
     assert fetch(given, str(zipped)).reused
     assert fetch(given).reused  # also without the archive: who put it there by hand means it
     assert not fetch(given, str(other), force=True).reused

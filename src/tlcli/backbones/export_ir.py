@@ -14,7 +14,7 @@ from pathlib import Path
 from tlcli.backbones import keras_process
 from tlcli.backbones.catalog import Backbone
 from tlcli.backbones.weights import Weights
-from tlcli.disk import cache_folder, disk_problem, sha256_file, sync_folder, write_text
+from tlcli.disk import cache_folder, disk_problem, make_folder, sha256_file, sync_folder, write_text
 from tlcli.errors import ResourceError
 from tlcli.progress import SILENT, Progress
 
@@ -72,7 +72,7 @@ def kept(folder: Path, write: Callable[[Path], None], files: Sequence[str] = GRA
     """
     staging = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
+    make_folder(staging)
     try:
         write(staging)
         digests = {name: sha256_file(staging / name) for name in files}

@@ -4,16 +4,18 @@ import errno
 import gc
 import io
 import os
+import signal
 import sys
 import traceback
 import warnings
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 import tlcli
-from tlcli.cli import config, doctor, evaluate, fetch, inspect, predict, render, runs, train
+from tlcli.cli import config, doctor, evaluate, fetch, inspect, interrupts, predict, render, runs, train
 from tlcli.disk import FAILED, FULL
 from tlcli.errors import ResourceError, TlcliError
 from tlcli.threads import use_threads
@@ -72,6 +74,7 @@ def run() -> NoReturn:
 
 def main() -> None:
     """Runs the command line; SystemExit carries its exit code."""
+    _open_closed_streams()
     use_threads()
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file name that the terminal's encoding lacks is no reason to end
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -79,25 +82,39 @@ def main() -> None:
     if not debug:
         warnings.simplefilter("ignore")  # libraries' warnings; what a user must know is said in words
     try:
-        code = app(standalone_mode=False, prog_name="tlcli") or 0
-        sys.stdout.flush()  # where a reader that went away still ends below
-        message = _INTERRUPTED if code == 130 else ""  # Typer makes this code of Ctrl-C
+        with interrupts.working():
+            code = app(standalone_mode=False, prog_name="tlcli") or 0
+            sys.stdout.flush()  # where a reader that went away still ends below
+        code, message = interrupts.received() or (code, _INTERRUPTED if code == 130 else "")  # Typer's, of Ctrl-C
     except BaseException as error:  # noqa: BLE001 - the boundary
         code, message = _ending(error)
         if debug:
             traceback.print_exception(error)
         _drop_what_cannot_be_written()
     if message:
-        render.print_error(message)
+        with suppress(OSError):  # stderr may be what cannot be written
+            render.print_error(message)
     sys.exit(code)
 
 
-_INTERRUPTED = "Interrupted. What was computed is kept; the same command goes on from there."
+def _open_closed_streams() -> None:
+    """A shell's ``>&-`` leaves no stream to write to, and the next file that is opened in its place."""
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            with suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_RDWR), descriptor)
+            stream = open(os.devnull, "w" if descriptor else "r", encoding="utf-8")  # noqa: PTH123, SIM115 - stays open
+            setattr(sys, name, stream)
+
+
+_INTERRUPTED = interrupts.MESSAGES[signal.SIGINT]
 _DISK = FULL | FAILED | {errno.EACCES, errno.EPERM, errno.ENOMEM, errno.ENOTDIR}
 
 
 def _ending(error: BaseException) -> tuple[int, str]:
     """The exit code, and what there is to say."""
+    if interrupted := interrupts.received():
+        return interrupted
     if isinstance(error, TlcliError):
         return error.exit_code, str(error)
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
@@ -127,7 +144,20 @@ def _unexpected(error: BaseException) -> tuple[int, str]:
         return int(error.exit_code), told and f"{told} (see: {hint} --help)"
     if isinstance(error, OSError) and error.errno in _DISK:
         return ResourceError.exit_code, ": ".join(str(part) for part in (error.strerror, error.filename) if part)
+    if isinstance(error, FileNotFoundError) and _is_nowhere():
+        return (
+            ResourceError.exit_code,
+            "The current folder was removed; go to one that is there (cd), and run it again.",
+        )
     return 1, (
         f"This is a bug in tlcli {tlcli.__version__}: {type(error).__name__}: {error}\n"
         "Please report it with the command you ran and what it prints with --debug."
     )
+
+
+def _is_nowhere() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False

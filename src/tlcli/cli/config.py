@@ -26,7 +26,11 @@ def show(
 
 @app.command()
 def check(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Configs to check.")],
+    files: Annotated[
+        list[str] | None, typer.Argument(metavar="[FILE]...", help="Configs to check. Without one, the default.")
+    ] = None,
+    config: ConfigOption = None,
+    set_: SetOption = None,
     debug: DebugOption = False,  # noqa: ARG001 - read by main()
 ) -> None:
     """Check configs; all mistakes are shown, each with its file and line."""
@@ -34,9 +38,11 @@ def check(
     from tlcli.errors import UsageError  # noqa: PLC0415
 
     screen, problems = render.Screen(), []
-    for file in files:
+    for file in [*(files or ()), *([config] if config is not None or not files else ())]:
         try:
-            screen.line(f"{file}: good (backbone {load_config(find_config(file)).config.backbone.name})")
+            path = find_config(file)
+            backbone = load_config(path, set_ or ()).config.backbone.name
+            screen.line(f"{file or path}: good (backbone {backbone})")
         except UsageError as error:
             problems.append(str(error))
     if problems:

@@ -5,12 +5,16 @@ from typing import Annotated
 
 import typer
 
+from tlcli.errors import UsageError
 from tlcli.threads import use_threads
 
 
 def _home(path: Path | None) -> Path | None:
     """``~`` in a path that no shell has expanded."""
-    return path and path.expanduser()
+    try:
+        return path and path.expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"There is no home folder for '{path}'; write the whole path.") from error
 
 
 def _threads(count: int | None) -> int | None:

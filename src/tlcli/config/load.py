@@ -15,13 +15,13 @@ from yaml.reader import ReaderError
 from tlcli.config.mistakes import SET, ConfigError, Location, Mistake, line_order, mistakes_of
 from tlcli.config.schema import Config
 from tlcli.config.yaml_core import Dumper, Loader
-from tlcli.disk import read_regular
+from tlcli.disk import open_regular
 from tlcli.errors import UsageError
 
 DEFAULT_CONFIG = "alien_predator"
 """The shipped config that fetch and train use when none is named."""
-MOST_BYTES = 1 << 24
-"""Of a config."""
+MOST_BYTES = 1_000_000
+"""Bytes of a config; the largest in use has some thousands, and 10 MB would be read for seconds."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,9 @@ def find_config(given: str | None) -> Path:
         path = path.expanduser()
         if path.is_file():
             return path
+        if path.exists() and given:
+            what = "a folder" if path.is_dir() else "a pipe or a device"
+            raise UsageError(f"'{given}' is {what}, and a config is a YAML file; write it to one, and give its path")
     shipped = shipped_configs()
     if given in shipped:
         return shipped[given]
@@ -79,10 +82,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Loaded:
     Raises:
         ConfigError: with every mistake.
     """
-    try:
-        text = read_regular(path, MOST_BYTES).decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"The config {path} cannot be read: {error}.") from error
+    text = _read(path)
     tree, mistakes = _compose(text, str(path))
     raw = _constructed(tree, mistakes, str(path))
     origins: dict[Location, str] = {}
@@ -96,6 +96,21 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Loaded:
     if mistakes:
         raise ConfigError(sorted(mistakes, key=line_order))
     return Loaded(config, path.stem, path)
+
+
+def _read(path: Path) -> str:
+    try:
+        with open_regular(path) as file:
+            data = file.read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
+            raise ConfigError([Mistake(f"{path}:1", "", "larger than 1 MB; a config has some lines of settings")])
+        return data.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        what = f"not UTF-8 text (byte {data[error.start]:#04x}); save the file as UTF-8"
+        raise ConfigError([Mistake(f"{path}:{line}", "", what)]) from error
+    except OSError as error:
+        raise UsageError(f"The config {path} cannot be read: {error.strerror}.") from error
 
 
 def dump_config(config: Config) -> str:

@@ -19,6 +19,8 @@ _USER = re.compile(r"//[^/@\s]+@")
 """User and password in an address, which are nobody's business."""
 SET = "--set "
 """How the place of a value that was set by an option begins."""
+_SHOWN = 100
+"""Mistakes that are told at once; a file with more is no config with mistakes."""
 
 
 class Mistake(NamedTuple):
@@ -38,7 +40,10 @@ class ConfigError(UsageError):
 
     def __init__(self, mistakes: Sequence[Mistake]) -> None:
         self.mistakes = tuple(mistakes)
-        super().__init__("\n".join(str(mistake) for mistake in mistakes))
+        lines = [str(mistake) for mistake in mistakes[:_SHOWN]]
+        if (more := len(mistakes) - _SHOWN) > 0:
+            lines.append(f"and {more:,} more mistakes")
+        super().__init__("\n".join(lines))
 
 
 def mistakes_of(

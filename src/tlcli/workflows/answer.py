@@ -1,12 +1,16 @@
 """The part of predict that reads pictures and answers, one by one."""
 
+import glob
+import hashlib
+import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlcli.bundle import Bundle
 from tlcli.data.decode import BadPictureError, picture, read
+from tlcli.data.sizing import Preparation
 from tlcli.features.ahead import ahead
 from tlcli.features.engines import Engine
 from tlcli.progress import Progress
@@ -40,7 +44,7 @@ UNSURE, NONE_OF_THESE = "unsure", "none of these"
 def answers(
     bundle: Bundle, engine: Engine, paths: Sequence[str], top_k: int, min_confidence: float, progress: Progress
 ) -> Iterator[Prediction]:
-    """In order: a broken picture is answered when its turn comes, the others pass through the engine.
+    """In order: a broken picture is answered when its turn comes, the others pass through the engine, copies once.
 
     Args:
         bundle: what answers.
@@ -51,28 +55,45 @@ def answers(
         progress: told of every picture.
     """
     errors: dict[int, str] = {}
+    first_of: dict[bytes, int] = {}
+    copy_of: dict[int, int] = {}
+    given: list[Prediction] = []
 
     def pixels() -> "Iterator[NDArray[np.uint8]]":
-        for number, (_, future) in enumerate(
-            ahead(lambda path: picture(read(Path(path), bundle.preparation), bundle.preparation), paths)
-        ):
+        for number, (_, future) in enumerate(ahead(lambda path: _read(path, bundle.preparation), paths)):
             try:
-                yield future.result()
+                digest, prepared = future.result()
             except BadPictureError as error:
                 errors[number] = str(error)
+                continue
+            if (first := first_of.setdefault(digest, number)) != number:
+                copy_of[number] = first
+            else:
+                yield prepared
 
-    number = 0
+    def told(prediction: Prediction) -> Prediction:
+        given.append(prediction)
+        progress.advance()
+        return prediction
+
+    def without_engine() -> Iterator[Prediction]:
+        while (number := len(given)) in errors or number in copy_of:
+            path = paths[number]
+            failed = number in errors
+            yield told(_failed(path, errors[number]) if failed else replace(given[copy_of[number]], path=path))
+
     for feature in engine.features(pixels()):
-        while number in errors:
-            yield _failed(paths[number], errors[number])
-            progress.advance()
-            number += 1
-        yield _answer(bundle, paths[number], feature, top_k, min_confidence)
-        progress.advance()
-        number += 1
-    for rest in range(number, len(paths)):
-        yield _failed(paths[rest], errors[rest])
-        progress.advance()
+        yield from without_engine()
+        yield told(_answer(bundle, paths[len(given)], feature, top_k, min_confidence))
+    yield from without_engine()
+
+
+def _read(path: str, preparation: Preparation) -> "tuple[bytes, NDArray[np.uint8]]":
+    """Digest of the bytes, and pixels."""
+    if glob.has_magic(path) and not os.path.lexists(path):
+        raise BadPictureError("no file fits this pattern")
+    data = read(Path(path), preparation)
+    return hashlib.sha256(data).digest(), picture(data, preparation)
 
 
 def _failed(path: str, reason: str) -> Prediction:

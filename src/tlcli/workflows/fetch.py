@@ -125,6 +125,8 @@ def _fetched(source: Source, config: Config, asked: _Asked, silence: float, prog
             raise PlaceError(problem)
         if not asked.force and (there := already_there(config, SILENT)):  # perhaps another process was faster
             if asked.origin is not None and named(source) != there.source:
+                if isinstance(source, ArchiveSource) and not source.archive.is_file():
+                    raise DataError(f"There is no archive {source.archive}.")
                 raise PlaceError(
                     f"{target} holds what was fetched already; --force puts {describe(source)} in its place."
                 )

@@ -1,0 +1,38 @@
+"""Odd surroundings and odd names, through the real command line."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.torture.environment import TRAPS, Trap, many_files, try_one
+from tests.torture.names import NAMED, named
+from tests.torture.setting import Setting, set_up
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def setting(session_cache: Path) -> Iterator[Setting]:
+    """One for all, with the network that other tests have converted."""
+    with set_up(session_cache) as made:
+        yield made
+
+
+def test_every_name_goes_through_every_command(setting: Setting) -> None:
+    outcomes = named(setting)
+    assert list(outcomes) == list(NAMED)
+
+
+@pytest.mark.parametrize("trap", [trap for trap in TRAPS if not trap.large], ids=lambda trap: trap.name)
+def test_trap(setting: Setting, trap: Trap) -> None:
+    assert try_one(trap, setting) == trap.outcome
+
+
+def test_many_files_are_counted(setting: Setting) -> None:
+    assert many_files(setting, 2000) == 2000
+
+
+def test_names_are_no_two_the_same() -> None:
+    names = [trap.name for trap in TRAPS]
+    assert len(set(names)) == len(names)
+    assert len(names) + len(NAMED) > 80

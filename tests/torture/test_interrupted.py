@@ -1,0 +1,70 @@
+"""Ctrl-C and SIGTERM end real commands with one line, and the next one goes on."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.torture import interrupted
+
+pytestmark = pytest.mark.e2e
+
+
+def test_fifteen_interruptions(session_cache: Path) -> None:
+    outcomes = interrupted.run(15, seed=1, cache=session_cache)
+    assert list(outcomes) == list(interrupted.COMMANDS)
+    assert sum(seen["130, one line"] for seen in outcomes.values()) >= 5
+
+
+PROGRAM = """
+import signal, sys, time
+from tlcli.cli import interrupts
+interrupts.watch()
+class Dropping:
+    def __del__(self):
+        signal.raise_signal({number})
+from tlcli.cli.app import app, main
+@app.command("fail")
+def fail():
+    {body}
+sys.argv = ["tlcli", "fail"]
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "signal.raise_signal({number})",
+        "del (x := [Dropping()])[0]; time.sleep(20)",
+        "try:\n        signal.raise_signal({number})\n    except BaseException:\n        raise ImportError from None",
+        "try:\n        signal.raise_signal({number})\n    except BaseException:\n        pass",
+    ],
+    ids=["raised", "in a destructor", "made another error by a library", "swallowed by a library"],
+)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_whatever_becomes_of_the_exception_the_end_is_the_same(tmp_path: Path, number: int, body: str) -> None:
+    program = PROGRAM.format(number=int(number), body=body.format(number=int(number)))
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=15
+    )
+    assert done.returncode == 128 + number, done
+    assert interrupted.SAID.match(done.stderr), done
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_signal_while_nothing_is_at_work_ends_at_once(tmp_path: Path) -> None:
+    program = "import signal\nfrom tlcli.cli import interrupts\ninterrupts.watch()\nsignal.raise_signal(2)\nprint(1)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert interrupted.SAID.match(done.stderr)
+
+
+def test_signal_that_is_ignored_stays_so(tmp_path: Path) -> None:
+    program = (
+        "import signal\nfrom tlcli.cli import interrupts\nsignal.signal(2, signal.SIG_IGN)\ninterrupts.watch()\n"
+        "signal.raise_signal(2)\nprint(signal.getsignal(2) is signal.SIG_IGN)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "True\n")
