@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -12,6 +11,9 @@ from pathlib import Path
 from tlcli.backbones import keras_process
 from tlcli.backbones.catalog import Backbone
 from tlcli.backbones.weights import Weights
+from tlcli.cache.entries import staging_of
+from tlcli.cache.spare import made, place_of, removed_meanwhile
+from tlcli.cache.use import hold
 from tlcli.disk import cache_folder, sha256_file, sync_folder, write_text
 from tlcli.progress import SILENT, Progress
 
@@ -53,22 +55,31 @@ def exported(row: Backbone, size: int, pooling: str, weights: Weights, progress:
         return kept(
             export_folder(row, size, pooling, weights.sha256),
             lambda staging: keras_process.run_job({**request, "out": str(staging)}, row.name),
+            progress=progress,
         )
 
 
-def kept(folder: Path, write: Callable[[Path], None], files: Sequence[str] = GRAPH_FILES) -> Exported:
+def kept(
+    folder: Path, write: Callable[[Path], None], files: Sequence[str] = GRAPH_FILES, progress: Progress = SILENT
+) -> Exported:
     """Makes a folder of the cache, whole or not at all; another process that makes the same may be first.
 
     Args:
-        folder: its place.
+        folder: its place; where the cache cannot be written, it is made for this process alone.
         write: writes the files into the folder it is given.
         files: their names.
+        progress: told where it is not kept.
     """
-    staging = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(staging, ignore_errors=True)
+    hold(folder)
+    return Exported(made(folder, lambda place: _make(place, write, files), progress))
+
+
+def _make(folder: Path, write: Callable[[Path], None], files: Sequence[str]) -> None:
+    staging = staging_of(folder)
     staging.mkdir(parents=True)
     try:
-        write(staging)
+        with removed_meanwhile(staging):
+            write(staging)
         digests = {name: sha256_file(staging / name) for name in files}
         write_text(staging / _DIGESTS, json.dumps(digests))
         if folder.exists() and not is_whole(folder, files):
@@ -81,12 +92,12 @@ def kept(folder: Path, write: Callable[[Path], None], files: Sequence[str] = GRA
         sync_folder(folder.parent)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return Exported(folder)
 
 
 def cached_export(row: Backbone, size: int, pooling: str, weights_sha256: str) -> Exported | None:
     """The converted backbone if it lies whole in the cache; the weights' own file is not needed for it."""
-    folder = export_folder(row, size, pooling, weights_sha256)
+    folder = place_of(export_folder(row, size, pooling, weights_sha256))
+    hold(folder)
     return Exported(folder) if is_whole(folder) else None
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from tlcli.backbones import keras_process
 from tlcli.backbones.catalog import Backbone
+from tlcli.cache.spare import made, place_of, removed_meanwhile
+from tlcli.cache.use import hold
 from tlcli.digests import digest_of
 from tlcli.disk import cache_folder, whole_file
 from tlcli.errors import DataError, ModelError, NetworkError
@@ -40,7 +42,7 @@ def find_weights(row: Backbone, choice: str | Path, progress: Progress = SILENT)
         path = _from_package(row) if row.weights.package else _published(row, progress)
         _check_digest(path, row)
     elif choice == "random":
-        path = _random(row)
+        path = _random(row, progress)
     else:
         path = Path(choice)
         _check_own(path, row)
@@ -119,10 +121,15 @@ def _check_own(path: Path, row: Backbone) -> None:
     )
 
 
-def _random(row: Backbone) -> Path:
-    path = cache_folder() / "weights" / f"{row.name}-random-{RANDOM_SEED}.safetensors"
-    if not path.is_file():
+def _random(row: Backbone, progress: Progress) -> Path:
+    place = cache_folder() / "weights" / f"{row.name}-random-{RANDOM_SEED}.safetensors"
+    hold(place)
+
+    def make(path: Path) -> None:
         with whole_file(path) as temporary:
             request = {"job": "random", "name": row.name, "seed": RANDOM_SEED, "out": str(temporary)}
-            keras_process.run_job(request, row.name)
-    return path
+            with removed_meanwhile(path.parent):
+                keras_process.run_job(request, row.name)
+
+    path = place_of(place)
+    return path if os.path.isfile(path) else made(place, make, progress)  # noqa: PTH113 - or one that cannot be seen

@@ -13,7 +13,8 @@ from typing import Annotated, NoReturn
 import typer
 
 import tlcli
-from tlcli.cli import config, evaluate, fetch, inspect, predict, render, runs, train
+from tlcli.cache import spare
+from tlcli.cli import cache, config, evaluate, fetch, inspect, predict, render, runs, train
 from tlcli.errors import ResourceError, TlcliError
 from tlcli.threads import use_threads
 
@@ -48,6 +49,7 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.add_typer(runs.app, name="runs")
+app.add_typer(cache.app, name="cache")
 app.add_typer(config.app, name="config")
 
 
@@ -65,6 +67,7 @@ def run() -> NoReturn:
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError, AttributeError):
                 stream.flush()
+        spare.forget()
         os._exit(code if isinstance(code, int) else int(code is not None))
 
 

@@ -12,7 +12,11 @@ from functools import cached_property
 from pathlib import Path
 
 from tlcli.backbones.export_ir import Exported
+from tlcli.cache.use import hold
 from tlcli.disk import cache_folder, sha256_file, write_text
+from tlcli.errors import ResourceError
+
+_RECORD = "digests.json"
 
 
 @dataclass(frozen=True)
@@ -31,11 +35,9 @@ class Compiled:
     @cached_property
     def is_as_written(self) -> bool:
         """Whether it is there, byte for byte; read once. The graph's own files are not needed then."""
-        try:
-            record = json.loads((self.folder / "digests.json").read_text())
-        except (OSError, ValueError):
-            return False
-        return bool(record) and record == self._digests()
+        hold(self.folder)
+        hold(self.graph.folder)
+        return as_written(self.folder)
 
     @contextmanager
     def kept(self) -> Iterator[Path | None]:
@@ -55,11 +57,23 @@ class Compiled:
             yield None
             return
         yield self.folder
-        write_text(self.folder / "digests.json", json.dumps(self._digests()))
+        with suppress(OSError, ResourceError):  # a full disk: it saves half a second, and is no reason to end
+            if digests := _digests(self.folder):
+                write_text(self.folder / _RECORD, json.dumps(digests))
 
-    def _digests(self) -> dict[str, str]:
-        digests = {}
-        for path in sorted(self.folder.glob("*.blob")):
-            with suppress(FileNotFoundError):  # another process removed it
-                digests[path.name] = sha256_file(path)
-        return digests
+
+def as_written(folder: Path) -> bool:
+    """Whether the compiled graph in a folder is as it was written, byte for byte."""
+    try:
+        record = json.loads((folder / _RECORD).read_text())
+        return bool(record) and record == _digests(folder)
+    except (OSError, ValueError):
+        return False
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    digests = {}
+    for path in sorted(folder.glob("*.blob")):
+        with suppress(FileNotFoundError):  # another process removed it
+            digests[path.name] = sha256_file(path)
+    return digests
