@@ -86,7 +86,7 @@ def alone(entry: Path) -> Iterator[bool]:
     try:
         if not known:  # it was not used now
             os.utime(marker, (before, before))
-        unused = _taken(descriptor, before)
+        unused = _taken(descriptor, marker, before)
         yield unused
     finally:
         if unused and not (known and entry.exists()):
@@ -94,11 +94,11 @@ def alone(entry: Path) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def _taken(descriptor: int, before: float) -> bool:
+def _taken(descriptor: int, marker: Path, before: float) -> bool:
     if fcntl:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
+            return _is(descriptor, marker)  # else somebody else removed it, and who came since holds another
         except BlockingIOError:
             return False
         except OSError:  # a disk without locks
@@ -136,8 +136,8 @@ def _opened(marker: Path) -> int:
     except FileNotFoundError:
         marker.parent.mkdir(parents=True, exist_ok=True)
         return os.open(marker, os.O_RDWR | os.O_CREAT, 0o666)
-    except PermissionError:
-        return os.open(marker, os.O_RDONLY)  # another user's: enough for a shared lock
+    except OSError:
+        return os.open(marker, os.O_RDONLY)  # another user's, or not to be written: enough for a lock
 
 
 def _is(descriptor: int, path: Path) -> bool:

@@ -68,31 +68,22 @@ def _why(reason: str, entry: "Entry") -> str:
     return reason if reason == "left over" else f"{reason}, last used {when(entry.last_used)}"
 
 
-_TIMES: Mapping[str, float] = {"h": 3600.0, "d": 86400.0, "w": 604800.0}
+_TIMES: Mapping[str, float] = {"H": 3600, "D": 86400, "W": 604800}
 _SIZES: Mapping[str, float] = {
-    "B": 1,
-    "KB": 10**3,
-    "MB": 10**6,
-    "GB": 10**9,
-    "TB": 10**12,
-    "KIB": 2**10,
-    "MIB": 2**20,
-    "GIB": 2**30,
-}
+    "B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30,
+}  # fmt: skip
 
 
 def _seconds(given: str) -> float:
-    return _number(
-        given, "--older-than", _TIMES, str.lower, "a number and h, d or w (hours, days, weeks): 12h, 30d, 8w"
-    )
+    return _number(given, "--older-than", _TIMES, "a number and h, d or w (hours, days, weeks): 12h, 30d, 8w")
 
 
 def _bytes(given: str) -> int:
-    return int(_number(given.upper(), "--max-size", _SIZES, "a number and a unit (KB, MB, GB, TB): 500MB, 5GB"))
+    return int(_number(given, "--max-size", _SIZES, "a number and a unit (KB, MB, GB, TB): 500MB, 5GB"))
 
 
 def _number(given: str, option: str, units: Mapping[str, float], allowed: str) -> float:
-    parts = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?([A-Za-z]+)", given.strip())
+    parts = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?([A-Z]+)", given.strip().upper())
     if parts is None or parts[2] not in units:
         raise UsageError(f"{option} is {given!r}; it takes {allowed}.")
     return float(parts[1]) * units[parts[2]]
