@@ -173,30 +173,32 @@ def test_what_a_kill_leaves_behind_goes_with_prune_and_is_in_nobodys_way(
     assert tlcli_here("cache", "verify").code == 0
 
 
-@pytest.mark.parametrize("number", [30, 13])  # EROFS, EACCES
-@pytest.mark.parametrize("state", ["empty", "filled"])
+@pytest.mark.parametrize(("state", "number"), [("empty", 30), ("filled", 13)])  # EROFS, EACCES
 def test_a_cache_that_cannot_be_written_is_done_without(
-    number: int, state: str, trained: Trained, tmp_path: Path
+    state: str, number: int, trained: Trained, tmp_path: Path
 ) -> None:
-    if (state, number) == ("empty", 13):
-        pytest.skip("the same as 30 there, and takes half a minute")
     cache = filled(trained, tmp_path) if state == "filled" else tmp_path / "cache"
-    before = sorted((path, path.stat().st_mtime_ns) for path in cache.rglob("*"))
-    commands = [TRAIN, ("evaluate", "--json"), ("predict", "shapes/dark/1.png", "--json")]
-    commands += [("inspect", "--config", "shapes.yaml", "--set", "image.size=32", "--json")]
+    before = written(cache)
+    commands = [TRAIN, ("predict", "shapes/dark/1.png", "--json")]
+    if state == "filled":  # where it is empty each would convert the backbone
+        commands += [("evaluate", "--json"), ("inspect", "--config", "shapes.yaml", *TRAIN[3:])]
     for command in commands:
         process = start(REFUSED, trained, cache, str(number), *command)
         out, err = process.communicate()
         assert process.returncode == 0, err
         told = err.count(f"The cache {cache} cannot be written ({os.strerror(number)})")
-        if state == "empty" or command[0] in ("evaluate", "inspect"):
-            assert told == 1, (command, err)
-        else:
-            assert told == 0, (command, err)  # all was there
+        lacking = state == "empty" or command[0] in ("evaluate", "inspect")  # else all was there
+        assert told == lacking, (command, err)
         if command is TRAIN:
             assert json.loads(out)["metrics"] == trained.metrics
-    assert sorted((path, path.stat().st_mtime_ns) for path in cache.rglob("*")) == before
+    assert written(cache) == before
     assert [path.name for path in tmp_path.iterdir() if path != cache] == []
+
+
+def written(cache: Path) -> list[tuple[Path, int]]:
+    """What Python has written; OpenVINO's own code does not ask the hook above."""
+    found = [path for path in cache.rglob("*") if "compiled" not in path.parts]
+    return sorted((path, path.stat().st_mtime_ns) for path in found)
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write anywhere")

@@ -44,11 +44,14 @@ class Compiled:
         """Where the body is to keep what it compiles, what is not as it was written removed before; None where nothing
         can be kept. At the end the digests of what it wrote are kept, too."""
         if self.is_as_written:
+            before = _blobs(self.folder)
             yield self.folder
+            if before != _blobs(self.folder):  # another OpenVINO, or the graph was converted anew: of no use to it
+                self._record(before)
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            for path in self.folder.glob("*.blob"):
+            for path in _blobs(self.folder):
                 path.unlink(missing_ok=True)
             writable = os.access(self.folder, os.W_OK)
         except OSError:
@@ -57,7 +60,12 @@ class Compiled:
             yield None
             return
         yield self.folder
+        self._record([])
+
+    def _record(self, outdated: list[Path]) -> None:
         with suppress(OSError, ResourceError):  # a full disk: it saves half a second, and is no reason to end
+            for path in outdated:
+                path.unlink(missing_ok=True)
             if digests := _digests(self.folder):
                 write_text(self.folder / _RECORD, json.dumps(digests))
 
@@ -73,7 +81,11 @@ def as_written(folder: Path) -> bool:
 
 def _digests(folder: Path) -> dict[str, str]:
     digests = {}
-    for path in sorted(folder.glob("*.blob")):
+    for path in _blobs(folder):
         with suppress(FileNotFoundError):  # another process removed it
             digests[path.name] = sha256_file(path)
     return digests
+
+
+def _blobs(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.blob"))
