@@ -124,27 +124,23 @@ def test_prune_takes_nothing_that_a_running_process_uses(trained: Trained, tlcli
 
 
 @pytest.mark.parametrize(
-    ("moment", "codes"),
+    "moment",
     [
-        (r"/backbones/\..*/model\.bin$", {0}),  # converted, and not yet in its place
-        (r"/features/.*\.tmp$", {0}),  # the store's folder made, and its file not
-        (r"/features/\w+/\w+\.safetensors$", {6}),  # features are read
+        pytest.param(r"/backbones/\..*/model\.bin$", id="converted, and not yet in its place"),
+        pytest.param(r"/features/\w+/\w+\.safetensors$", id="features are read"),
     ],
 )
-def test_a_cache_removed_meanwhile_gives_right_results_or_a_coded_error_and_the_next_run_is_right(
-    moment: str, codes: set[int], trained: Trained, tlcli_here: Tlcli, tmp_path: Path
+def test_a_cache_removed_meanwhile_ends_with_a_coded_error_and_the_next_run_is_right(
+    moment: str, trained: Trained, tlcli_here: Tlcli, tmp_path: Path
 ) -> None:
     cache = filled(trained, tmp_path, without="backbones" if "backbones" in moment else "features")
     if "backbones" in moment:
         shutil.rmtree(cache / "features")
     process = start(AT, trained, cache, "open", moment, "remove", *TRAIN)
-    out, err = process.communicate()
-    assert process.returncode in codes, err
+    _, err = process.communicate()
+    assert process.returncode == 6, err
+    assert "in use; run the command again." in err
     assert "Traceback" not in err
-    if process.returncode == 0:
-        assert json.loads(out)["metrics"] == trained.metrics
-    else:
-        assert "went away while its features were in use; run the command again." in err
     assert list(tmp_path.glob("tlcli-*")) == []
     done = tlcli_here(*TRAIN)
     assert done.code == 0, done.err
@@ -196,8 +192,8 @@ def test_a_cache_that_cannot_be_written_is_done_without(
 
 
 def written(cache: Path) -> list[tuple[Path, int]]:
-    """What Python has written; OpenVINO's own code does not ask the hook above."""
-    found = [path for path in cache.rglob("*") if "compiled" not in path.parts]
+    """What Python has written; the code of OpenVINO and SQLite does not ask the hook above."""
+    found = [path for path in cache.rglob("*") if "compiled" not in path.parts and "sqlite" not in path.name]
     return sorted((path, path.stat().st_mtime_ns) for path in found)
 
 

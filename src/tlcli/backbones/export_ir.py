@@ -15,6 +15,7 @@ from tlcli.cache.entries import staging_of
 from tlcli.cache.spare import made, place_of, removed_meanwhile
 from tlcli.cache.use import hold
 from tlcli.disk import cache_folder, sha256_file, sync_folder, write_text
+from tlcli.errors import ModelError, ResourceError
 from tlcli.progress import SILENT, Progress
 
 EXPORT_VERSION = 2
@@ -47,16 +48,22 @@ def exported(row: Backbone, size: int, pooling: str, weights: Weights, progress:
 
     Raises:
         ModelError: the weights do not fit, or the conversion failed.
+        ResourceError: their file went away.
     """
     if found := cached_export(row, size, pooling, weights.sha256):
         return found
     request = {"job": "export", "name": row.name, "size": size, "pooling": pooling, "weights": str(weights.path)}
+
+    def write(staging: Path) -> None:
+        try:
+            keras_process.run_job({**request, "out": str(staging)}, row.name)
+        except ModelError as error:
+            if weights.path.is_file():
+                raise
+            raise ResourceError(f"{weights.path} went away while it was in use; run the command again.") from error
+
     with progress.stage(f"Converting {row.name} for OpenVINO (once)"):
-        return kept(
-            export_folder(row, size, pooling, weights.sha256),
-            lambda staging: keras_process.run_job({**request, "out": str(staging)}, row.name),
-            progress=progress,
-        )
+        return kept(export_folder(row, size, pooling, weights.sha256), write, progress=progress)
 
 
 def kept(

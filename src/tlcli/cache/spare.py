@@ -36,7 +36,7 @@ def refused(error: OSError, progress: Progress) -> bool:
         _TOLD.add(cache_folder())
         progress.note(
             f"The cache {cache_folder()} cannot be written ({error.strerror}): what is computed is not kept for later "
-            "commands. Give yourself the right to write there, or set TLCLI_CACHE to another folder."
+            "commands. To keep it, make it a folder that you may write to, or set TLCLI_CACHE to another."
         )
     return True
 
