@@ -6,14 +6,19 @@ from pathlib import Path
 
 import pytest
 
+from tlcli.cache import spare, use
+
 SHARED = Path(__file__).parents[2] / "shared" / "datasets"
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or fills the user's cache."""
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No test reads or fills the user's cache, or holds what another made."""
     monkeypatch.setenv("TLCLI_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "120")
+    yield
+    use.release()
+    spare.forget()
 
 
 @pytest.fixture(scope="session")

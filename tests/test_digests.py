@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tlcli import digests as module
+from tlcli.cache.entries import DATABASE
 from tlcli.digests import digest_of, digests_of, remember
 from tlcli.disk import cache_folder
 
@@ -51,7 +52,7 @@ def sha(path: Path) -> str:
 
 
 def database() -> Path:
-    return cache_folder() / module._FILE
+    return cache_folder() / DATABASE
 
 
 def test_digests_are_those_of_the_bytes_and_the_second_time_nothing_is_read(files: Files, read: list[Path]) -> None:

@@ -23,6 +23,7 @@ LAYERS: list[set[str]] = [
     {"data"},
     {"runs"},
     {"digests"},
+    {"cache"},
     {"disk", "heavy", "machine"},
     {"threads"},
     {"progress", "errors"},

@@ -50,7 +50,7 @@ def test_help_imports_nothing_but_the_command_line(tmp_path: Path, arguments: st
     assert not packages & NOT_FOR_HELP
 
 
-@pytest.mark.parametrize("command", ["fetch", "train", "evaluate", "predict", "runs", "config", "doctor"])
+@pytest.mark.parametrize("command", ["fetch", "train", "evaluate", "predict", "runs", "cache", "config", "doctor"])
 def test_help_of_a_command_imports_no_more_than_typer_does(tmp_path: Path, command: str) -> None:
     code, packages = imported(tmp_path, COMMAND, command, "--help")
     assert code == 0
@@ -70,6 +70,13 @@ def test_config_commands_import_no_library_of_numbers(tmp_path: Path, arguments:
 def test_the_list_of_runs_imports_no_library_of_numbers(tmp_path: Path) -> None:
     (tmp_path / "runs/cats/20260101T000000Z-ffff").mkdir(parents=True)
     code, packages = imported(tmp_path, COMMAND, "runs")
+    assert code == 0
+    assert not packages & (HEAVY | {"numpy", "openvino", "PIL"})
+
+
+@pytest.mark.parametrize("command", ["", "prune"])
+def test_the_cache_is_shown_and_pruned_without_libraries_of_numbers(tmp_path: Path, command: str) -> None:
+    code, packages = imported(tmp_path, COMMAND, "cache", *command.split())
     assert code == 0
     assert not packages & (HEAVY | {"numpy", "openvino", "PIL"})
 

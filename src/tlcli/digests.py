@@ -16,12 +16,13 @@ from pathlib import Path
 from time import time_ns
 from typing import Literal
 
+from tlcli.cache.entries import DATABASE
+from tlcli.cache.use import hold
 from tlcli.disk import cache_folder, open_regular
 from tlcli.threads import threads
 
 Algorithm = Literal["sha256", "md5"]
 
-_FILE = "digests-1.sqlite"
 _SETTLED = 2 * 10**9
 """Nanoseconds. A file that changed this recently may change again in the same tick of its disk's clock (2 s on FAT)."""
 _CHECK = 8
@@ -160,13 +161,13 @@ def _remember(read: Mapping[Path, tuple[bytes, str]], algorithm: Algorithm) -> N
         except sqlite3.Error as error:
             if not isinstance(error, sqlite3.OperationalError):  # damaged where the first look did not see it
                 with suppress(OSError):
-                    (cache_folder() / _FILE).unlink()
+                    (cache_folder() / DATABASE).unlink()
 
 
 @contextmanager
 def _database(writing: bool = False) -> Iterator[sqlite3.Connection | None]:
     """The open database, or None where there is none to be had."""
-    database = _opened(cache_folder() / _FILE, writing)
+    database = _opened(cache_folder() / DATABASE, writing)
     try:
         yield database
     finally:
@@ -176,8 +177,9 @@ def _database(writing: bool = False) -> Iterator[sqlite3.Connection | None]:
 
 def _opened(path: Path, writing: bool) -> sqlite3.Connection | None:
     """Begins it anew where it is broken."""
-    if not (writing or path.is_file()):
+    if not (writing or os.path.isfile(path)):  # noqa: PTH113 - or one that cannot be seen
         return None
+    hold(path)
     for _ in range(2):
         database = None
         try:

@@ -15,7 +15,7 @@ from tlcli.backbones.catalog import CATALOG, LEVELS
 from tlcli.backbones.export_ir import Exported, cached_export, exported
 from tlcli.backbones.weights import Weights, find_weights
 from tlcli.disk import sha256_file
-from tlcli.errors import ModelError
+from tlcli.errors import ModelError, ResourceError
 from tlcli.features.engines.compiled import Compiled
 from tlcli.features.engines.openvino import OpenVINOEngine
 
@@ -221,3 +221,15 @@ def test_modules_in_the_current_folder_are_not_run(
     monkeypatch.setenv("TLCLI_CACHE", str(tmp_path / "cache"))
     assert find_weights(ROW, "random").sha256 == weights.sha256
     assert not (tmp_path / "proof").exists()
+
+
+def test_weights_that_go_away_while_they_are_converted_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def removing(*_: object) -> None:
+        raise ModelError("do not fit: No such file")
+
+    monkeypatch.setattr(keras_process, "run_job", removing)
+    gone = Weights(tmp_path / "gone.safetensors", "0" * 64)
+    with pytest.raises(ResourceError, match=r"gone\.safetensors went away while it was in use; run the command again"):
+        exported(ROW, SIZE, "avg", gone)

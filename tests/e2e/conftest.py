@@ -75,7 +75,12 @@ def solar(tmp_path_factory: pytest.TempPathFactory, session_cache: Path) -> tupl
 @pytest.fixture
 def shapes(tmp_path: Path) -> Path:
     """Pictures drawn here: 20 each of dark and light noise, and a config for them with a small random backbone."""
-    random = np.random.default_rng(zlib.crc32(tmp_path.name.encode()))  # no test finds the features of another
+    return draw_shapes(tmp_path)
+
+
+def draw_shapes(tmp_path: Path) -> Path:
+    """Draws them in a folder, others for other names: no test finds the features of another."""
+    random = np.random.default_rng(zlib.crc32(tmp_path.name.encode()))
     for label, level in (("dark", 60), ("light", 190)):
         (tmp_path / "shapes" / label).mkdir(parents=True)
         for number in range(20):

@@ -1,4 +1,4 @@
-"""What is kept of a compiled graph is a convenience: where it cannot be kept, all goes on."""
+"""The folder of a compiled graph; what OpenVINO would write is written by hand."""
 
 import errno
 import os
@@ -7,21 +7,66 @@ from pathlib import Path
 import pytest
 
 from tlcli.backbones.export_ir import Exported
-from tlcli.features.engines.compiled import Compiled
+from tlcli.cache import use
+from tlcli.disk import cache_folder
+from tlcli.errors import ResourceError
+from tlcli.features.engines.compiled import Compiled, as_written
+from tlcli.features.engines.openvino import OpenVINOEngine
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
-def test_digests_that_cannot_be_written_are_no_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+def fresh() -> Compiled:
+    """As another process would begin with it."""
+    return Compiled(Exported(cache_folder() / "backbones" / "toy-0123456789abcdef"), "f32", few=False)
+
+
+def compile_as(name: str) -> Compiled:
+    compiled = fresh()
+    with compiled.kept() as folder:
+        assert folder
+        (folder / name).write_bytes(b"compiled")
+    return compiled
+
+
+def test_what_was_kept_is_as_it_was_written() -> None:
+    folder = compile_as("1.blob").folder
+    assert fresh().is_as_written
+    assert as_written(folder)
+
+
+def test_a_graph_that_is_compiled_anew_is_kept_in_the_place_of_the_old_one() -> None:
+    """OpenVINO gives it another name where its version, or the time of the graph's file, is another."""
+    compile_as("1.blob")
+    folder = compile_as("2.blob").folder
+    assert [path.name for path in folder.glob("*.blob")] == ["2.blob"]
+    assert fresh().is_as_written
+
+
+def test_both_the_compiled_graph_and_the_converted_one_are_in_use() -> None:
+    compiled = compile_as("1.blob")
+    for folder in (compiled.folder, compiled.graph.folder):
+        with use.alone(folder) as alone:
+            assert not alone
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ENOENT])
+def test_digests_that_cannot_be_kept_end_nothing_and_nothing_is_believed(
+    number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(_descriptor: int) -> None:
+    def refuse(_: int) -> None:
         raise OSError(number, os.strerror(number))
 
-    compiled = Compiled(Exported(tmp_path / "net"), "f32", few=True)
-    with monkeypatch.context() as patched, compiled.kept() as folder:
-        assert folder is not None
-        (folder / "1.blob").write_bytes(b"compiled")
-        patched.setattr(os, "fsync", failing)
-        patched.setattr(os, "replace", failing)
+    monkeypatch.setattr(os, "fsync", refuse)
+    folder = compile_as("1.blob").folder
+    assert [path.name for path in folder.iterdir()] == ["1.blob"]
+    assert not fresh().is_as_written
 
-    assert not Compiled(Exported(tmp_path / "net"), "f32", few=True).is_as_written
+
+def test_nothing_compiled_leaves_no_digests() -> None:
+    with fresh().kept() as folder:
+        assert folder
+    assert list(folder.iterdir()) == []
+
+
+def test_a_converted_graph_that_went_away_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ResourceError, match="went away while it was in use; run the command again"):
+        OpenVINOEngine(fresh())

@@ -1,6 +1,7 @@
 import errno
 import hashlib
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from tlcli.cache import use
 from tlcli.errors import ResourceError
 from tlcli.features.store import Store, row_key
 from tlcli.progress import Progress
@@ -289,3 +291,80 @@ def test_a_full_disk_leaves_no_shard_and_no_row(monkeypatch: pytest.MonkeyPatch)
         store.append(keys("d"), rows(4))
     assert sorted(store.folder.iterdir()) == before
     assert keys("d")[0] not in store
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ESTALE])
+@pytest.mark.parametrize("moment", ["the folder is made", "the file is written", "the file gets its name"])
+def test_rows_stay_in_memory_where_the_cache_cannot_be_written(
+    moment: str, number: int, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = shards(filled())
+    told = Notes()
+    store = Store(DIGEST, WIDTH, told)
+    name = {"the folder is made": "mkdir", "the file is written": "write_bytes", "the file gets its name": "replace"}
+
+    def refuse(self: Path, *_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number), str(self))
+
+    monkeypatch.setattr(Path, name[moment], refuse)
+    store.append(keys("d", "e"), rows(4, 5))
+    store.append(keys("f"), rows(6))
+    assert np.array_equal(store.read(keys("f", "a", "e", "d", "c", "e")), rows(6, 1, 5, 4, 3, 5))
+    assert np.array_equal(store.reader(keys("e", "a", "d"))(np.array([2, 1, 0])), rows(4, 1, 5))
+    assert [f"The cache {cache} cannot be written ({os.strerror(number)})" in note for note in told.notes] == [True]
+    monkeypatch.undo()
+    monkeypatch.setenv("TLCLI_CACHE", str(cache))
+    assert shards(store) == before
+    assert keys("d")[0] not in Store(DIGEST, WIDTH)
+
+
+def test_a_folder_that_is_removed_between_two_shards_is_made_again(cache: Path) -> None:
+    store = filled()
+    shutil.rmtree(cache)
+    store.append(keys("d"), rows(4))
+    assert np.array_equal(store.read(keys("d")), rows(4))
+    with pytest.raises(ResourceError, match="went away while its features were in use; run the command again"):
+        store.read(keys("a"))
+    assert np.array_equal(Store(DIGEST, WIDTH).read(keys("d")), rows(4))
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_a_damaged_shard_that_cannot_be_set_aside_is_passed_over(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = shards(filled())[0]
+    path.write_bytes(b"rubbish")
+
+    def refuse(self: Path, *_: object) -> None:
+        raise OSError(number, os.strerror(number), str(self))
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    told = Notes()
+    store = Store(DIGEST, WIDTH, told)
+    assert sum(key in store for key in keys("a", "b", "c")) in (1, 2)
+    assert told.notes == [f"A damaged file of features is passed over; its pictures are computed again: {path}"]
+    assert path.exists()
+
+
+def test_a_shard_that_may_not_be_read_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = shards(filled())[0]
+    read_bytes = Path.read_bytes
+
+    def refuse(self: Path) -> bytes:
+        if self == path:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+        return read_bytes(self)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    told = Notes()
+    store = Store(DIGEST, WIDTH, told)
+    assert sum(key in store for key in keys("a", "b", "c")) in (1, 2)
+    assert told.notes == [f"A file of features that is not yours to read is passed over: {path}"]
+    assert path.exists()
+
+
+def test_a_store_is_in_use_from_when_it_is_opened() -> None:
+    store = filled()
+    with use.alone(store.folder) as alone:
+        assert not alone
+    use.release()
+    with use.alone(store.folder) as alone:
+        assert alone

@@ -3,7 +3,6 @@
 import errno
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -14,8 +13,11 @@ from pathlib import Path
 from tlcli.backbones import keras_process
 from tlcli.backbones.catalog import Backbone
 from tlcli.backbones.weights import Weights
-from tlcli.disk import cache_folder, disk_problem, make_folder, sha256_file, sync_folder, write_text
-from tlcli.errors import ResourceError
+from tlcli.cache.entries import staging_of
+from tlcli.cache.spare import made, place_of, removed_meanwhile
+from tlcli.cache.use import hold
+from tlcli.disk import cache_folder, disk_problem, sha256_file, sync_folder, write_text
+from tlcli.errors import ModelError, ResourceError
 from tlcli.progress import SILENT, Progress
 
 EXPORT_VERSION = 2
@@ -48,33 +50,48 @@ def exported(row: Backbone, size: int, pooling: str, weights: Weights, progress:
 
     Raises:
         ModelError: the weights do not fit, or the conversion failed.
+        ResourceError: their file went away.
     """
     if found := cached_export(row, size, pooling, weights.sha256):
         return found
     request = {"job": "export", "name": row.name, "size": size, "pooling": pooling, "weights": str(weights.path)}
+
+    def write(staging: Path) -> None:
+        try:
+            keras_process.run_job({**request, "out": str(staging)}, row.name)
+        except ModelError as error:
+            if weights.path.is_file():
+                raise
+            raise ResourceError(f"{weights.path} went away while it was in use; run the command again.") from error
+
     with progress.stage(f"Converting {row.name} for OpenVINO (once)"):
-        return kept(
-            export_folder(row, size, pooling, weights.sha256),
-            lambda staging: keras_process.run_job({**request, "out": str(staging)}, row.name),
-        )
+        return kept(export_folder(row, size, pooling, weights.sha256), write, progress=progress)
 
 
-def kept(folder: Path, write: Callable[[Path], None], files: Sequence[str] = GRAPH_FILES) -> Exported:
+def kept(
+    folder: Path, write: Callable[[Path], None], files: Sequence[str] = GRAPH_FILES, progress: Progress = SILENT
+) -> Exported:
     """Makes a folder of the cache, whole or not at all; another process that makes the same may be first.
 
     Args:
-        folder: its place.
+        folder: its place; where the cache cannot be written, it is made for this process alone.
         write: writes the files into the folder it is given.
         files: their names.
+        progress: told where it is not kept.
 
     Raises:
         ResourceError: the disk is full, broken or gone.
     """
-    staging = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(staging, ignore_errors=True)
-    make_folder(staging)
+    hold(folder)
+    return Exported(made(folder, lambda place: _make(place, write, files), progress))
+
+
+def _make(folder: Path, write: Callable[[Path], None], files: Sequence[str]) -> None:
+    staging = staging_of(folder)
     try:
-        write(staging)
+        staging.mkdir(parents=True)
+        with removed_meanwhile(staging):
+            write(staging)
         digests = {name: sha256_file(staging / name) for name in files}
         write_text(staging / _DIGESTS, json.dumps(digests))
         _put(staging, folder, files)
@@ -85,7 +102,6 @@ def kept(folder: Path, write: Callable[[Path], None], files: Sequence[str] = GRA
         raise
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return Exported(folder)
 
 
 def _put(staging: Path, folder: Path, files: Sequence[str]) -> None:
@@ -99,7 +115,7 @@ def _put(staging: Path, folder: Path, files: Sequence[str]) -> None:
                 raise
         if is_whole(folder, files):  # another process was first
             return
-        _put_away(folder, staging.with_name(f"{staging.name}.damaged"))
+        _put_away(folder, staging_of(folder))
     raise ResourceError(f"{folder} is damaged again and again while it is made; check its disk.")
 
 
@@ -115,7 +131,8 @@ _TRIES = 20
 
 def cached_export(row: Backbone, size: int, pooling: str, weights_sha256: str) -> Exported | None:
     """The converted backbone if it lies whole in the cache; the weights' own file is not needed for it."""
-    folder = export_folder(row, size, pooling, weights_sha256)
+    folder = place_of(export_folder(row, size, pooling, weights_sha256))
+    hold(folder)
     return Exported(folder) if is_whole(folder) else None
 
 

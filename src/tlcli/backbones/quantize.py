@@ -20,6 +20,7 @@ import numpy as np
 from tlcli.backbones.catalog import Backbone
 from tlcli.backbones.export_ir import GRAPH_FILES, Exported, is_whole, kept
 from tlcli.backbones.own_process import run_module
+from tlcli.cache.use import hold
 from tlcli.disk import cache_folder, write_text
 from tlcli.errors import ModelError
 from tlcli.progress import SILENT, Progress
@@ -31,7 +32,7 @@ QUANTIZE_VERSION = 1
 """Raise it when the options in quantize_process change: graphs made with others are then not taken for new runs."""
 
 _RECORD = "calibration.json"
-_FILES = (*GRAPH_FILES, _RECORD)
+QUANTIZED_FILES = (*GRAPH_FILES, _RECORD)
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,8 @@ def quantized(
     versions = [metadata.version(name) for name in ("nncf", "openvino")]
     depends = hashlib.sha256(json.dumps([versions, asdict(source), digests]).encode()).hexdigest()
     with progress.stage(f"Quantising {row.name} with {len(digests)} pictures (once)"):
-        kept(_folder() / f"{row.name}-int8-{depends[:16]}", write, _FILES)
-    made = _read(_folder() / f"{row.name}-int8-{depends[:16]}")
+        graph = kept(_folder() / f"{row.name}-int8-{depends[:16]}", write, QUANTIZED_FILES, progress)
+    made = _read(graph.folder)
     if made is None:
         raise ModelError(f"The quantised {row.name} in {_folder()} was removed while it was made; try again.")
     return made
@@ -115,14 +116,20 @@ def find_quantized(row: Backbone, source: Source, present: AbstractSet[str]) -> 
         one for one in _all(row)
         if one.source == source and set(one.pictures) <= present and len(one.pictures) >= enough
     ]  # fmt: skip
-    return min(found, key=lambda one: (one.made, one.graph.folder.name), default=None)
+    oldest = min(found, key=lambda one: (one.made, one.graph.folder.name), default=None)
+    if oldest:
+        hold(oldest.graph.folder)
+    return oldest
 
 
 def find_quantized_graph(row: Backbone, sha256: str) -> Quantized | None:
     """The quantised backbone with this digest."""
     folders = sorted(_folder().glob(f"{row.name}-int8-*"))
     named = (folder for folder in folders if _recorded_digest(folder) == sha256)
-    return next((found for folder in named if (found := _read(folder))), None)
+    found = next((found for folder in named if (found := _read(folder))), None)
+    if found:
+        hold(found.graph.folder)
+    return found
 
 
 def _recorded_digest(folder: Path) -> str:
@@ -144,7 +151,8 @@ def _all(row: Backbone) -> Iterator[Quantized]:
 
 def _read(folder: Path) -> Quantized | None:
     """What the folder holds, if that is whole."""
-    if not is_whole(folder, _FILES):
+    hold(folder, used=False)
+    if not is_whole(folder, QUANTIZED_FILES):
         return None
     try:
         record = json.loads((folder / _RECORD).read_text())

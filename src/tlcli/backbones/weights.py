@@ -8,6 +8,8 @@ from pathlib import Path
 
 from tlcli.backbones import keras_process
 from tlcli.backbones.catalog import Backbone
+from tlcli.cache.spare import made, place_of, removed_meanwhile
+from tlcli.cache.use import hold
 from tlcli.digests import digest_of, known_digest
 from tlcli.disk import cache_folder, whole_file, write_text
 from tlcli.errors import DataError, ModelError, NetworkError, ResourceError
@@ -45,7 +47,7 @@ def find_weights(row: Backbone, choice: str | Path, progress: Progress = SILENT)
         else:
             _check_as_first_used(path, row)
     elif choice == "random":
-        path = _random(row)
+        path = _random(row, progress)
     else:
         path = Path(choice)
         _check_own(path, row)
@@ -166,10 +168,15 @@ def _check_own(path: Path, row: Backbone) -> None:
     )
 
 
-def _random(row: Backbone) -> Path:
-    path = cache_folder() / "weights" / f"{row.name}-random-{RANDOM_SEED}.safetensors"
-    if not path.is_file():
+def _random(row: Backbone, progress: Progress) -> Path:
+    place = cache_folder() / "weights" / f"{row.name}-random-{RANDOM_SEED}.safetensors"
+    hold(place)
+
+    def make(path: Path) -> None:
         with whole_file(path) as temporary:
             request = {"job": "random", "name": row.name, "seed": RANDOM_SEED, "out": str(temporary)}
-            keras_process.run_job(request, row.name)
-    return path
+            with removed_meanwhile(path.parent):
+                keras_process.run_job(request, row.name)
+
+    path = place_of(place)
+    return path if os.path.isfile(path) else made(place, make, progress)  # noqa: PTH113 - or one that cannot be seen

@@ -15,7 +15,8 @@ from typing import Annotated, NoReturn
 import typer
 
 import tlcli
-from tlcli.cli import config, doctor, evaluate, fetch, inspect, interrupts, predict, render, runs, train
+from tlcli.cache import spare
+from tlcli.cli import cache, config, doctor, evaluate, fetch, inspect, interrupts, predict, render, runs, train
 from tlcli.disk import FAILED, FULL
 from tlcli.errors import ResourceError, TlcliError
 from tlcli.threads import use_threads
@@ -51,6 +52,7 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.add_typer(runs.app, name="runs")
+app.add_typer(cache.app, name="cache")
 app.add_typer(config.app, name="config")
 app.command("doctor")(doctor.doctor)
 
@@ -69,6 +71,7 @@ def run() -> NoReturn:
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError, AttributeError):
                 stream.flush()
+        spare.forget()
         os._exit(code if isinstance(code, int) else int(code is not None))
 
 

@@ -54,3 +54,15 @@ RUNS_DIR = Path("runs")
 def again(option: str, value: object, default: object = None) -> list[str]:
     """An option for the next command, where this one was given something else than the default."""
     return [] if value in (None, default) else [option, str(value)]
+
+
+def refuse_options(context: typer.Context, example: str) -> None:
+    """Options before a command of a group would be passed over in silence.
+
+    Raises:
+        UsageError: there are some.
+    """
+    for name in context.params:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise UsageError(f"Options of {context.invoked_subcommand} stand behind it: {example}")

@@ -7,9 +7,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from tlcli.cli import runs_compare
-from tlcli.cli.options import RUNS_DIR, ConfigOption, DebugOption, JsonOption, QuietOption, RunsDirOption, again
+from tlcli.cli.options import (
+    RUNS_DIR,
+    ConfigOption,
+    DebugOption,
+    JsonOption,
+    QuietOption,
+    RunsDirOption,
+    again,
+    refuse_options,
+)
 from tlcli.cli.render import Screen, plain_table
-from tlcli.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +42,7 @@ def list_(
     With --config those of one config. compare tells whether one run is better than another.
     """
     if context.invoked_subcommand is not None:
-        _refuse_options(context)
+        refuse_options(context, "tlcli runs compare A B --runs-dir DIR")
         return
     from tlcli.workflows.list_runs import list_runs  # noqa: PLC0415 - keeps --help fast
 
@@ -71,14 +79,6 @@ def _next(listed: "Listed") -> list[str]:
     if len(measured) < len(listed.runs):
         return ["evaluate", "--run", next(str(run.path) for run in listed.runs if not run.test)]
     return ["predict", "PICTURE"]
-
-
-def _refuse_options(context: typer.Context) -> None:
-    """Options before compare would be passed over in silence."""
-    for name in context.params:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            raise UsageError("Options of compare stand behind it: tlcli runs compare A B --runs-dir DIR")
 
 
 def runs_table(listed: "Sequence[RunSummary]") -> Table:

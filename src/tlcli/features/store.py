@@ -7,6 +7,7 @@ Memory holds keys only; rows are read when they are asked for.
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from tlcli.cache.spare import refused
+from tlcli.cache.use import hold
 from tlcli.disk import cache_folder, whole_file
 from tlcli.errors import ResourceError
 from tlcli.progress import SILENT, Progress
@@ -40,25 +43,32 @@ class Store:
         """Opens the place in the cache; ``width`` is D. Damaged shards are set aside and told of."""
         self.folder = cache_folder() / "features" / digest[:32]
         self._width = width
-        self._shards: list[tuple[Path, int]] = []
-        """Of each shard: the file, and where in it the features begin."""
+        self._progress = progress
+        self._shards: list[tuple[Path | NDArray[np.float32], int]] = []
+        """Of each shard: the file, and where in it the features begin; or the rows, where the cache cannot be written.
+        """
         self._places: dict[bytes, int] = {}
         """Shard and row of each key, in one number."""
-        self._load(progress)
+        hold(self.folder)
+        self._load()
 
     def __contains__(self, key: bytes) -> bool:
         return key in self._places
 
-    def _load(self, progress: Progress) -> None:
-        for path in sorted(self.folder.glob("*.safetensors")) if self.folder.is_dir() else []:
+    def _load(self) -> None:
+        for path in sorted(self.folder.glob("*.safetensors")) if os.path.isdir(self.folder) else []:  # noqa: PTH112
             with suppress(FileNotFoundError):  # set aside by another process meanwhile
-                data = path.read_bytes()
+                try:
+                    data = path.read_bytes()
+                except PermissionError:
+                    self._progress.note(f"A file of features that is not yours to read is passed over: {path}")
+                    continue
                 keys = self._keys(data) if hashlib.sha256(data).hexdigest() == path.stem else None
                 if keys is not None:
                     self._take(path, keys, data)
                     continue
-                path.replace(path.with_suffix(".damaged"))
-                progress.note(f"A damaged file of features was set aside; its pictures are computed again: {path}")
+                done = "was set aside" if set_aside(path) else "is passed over"
+                self._progress.note(f"A damaged file of features {done}; its pictures are computed again: {path}")
 
     def _keys(self, data: bytes) -> "NDArray[np.uint8] | None":
         """The keys of a shard, if it is one of this store."""
@@ -75,12 +85,17 @@ class Store:
     def _take(self, path: Path, keys: "NDArray[np.uint8]", data: bytes) -> None:
         header = int.from_bytes(data[:8], "little")  # its length, then itself, then the arrays
         begins: int = json.loads(data[8 : 8 + header])["features"]["data_offsets"][0]
+        self._add((key.tobytes() for key in keys), path, 8 + header + begins)
+
+    def _add(self, keys: Iterable[bytes], shard: "Path | NDArray[np.float32]", begins: int) -> None:
         first = len(self._shards) << _ROW_BITS
-        self._places.update((key.tobytes(), first + row) for row, key in enumerate(keys))
-        self._shards.append((path, 8 + header + begins))
+        self._places.update((key, first + row) for row, key in enumerate(keys))
+        self._shards.append((shard, begins))
 
     def append(self, keys: Sequence[bytes], features: "NDArray[np.float32]") -> None:
         """Keeps new rows: ``features`` float32 [n, D], one for each key.
+
+        Where the cache cannot be written, which is told of once, they stay in memory.
 
         Raises:
             ResourceError: the disk is full.
@@ -89,9 +104,15 @@ class Store:
         arrays: dict[str, NDArray[Any]] = {"keys": numbers, "features": features}
         data = safetensors.numpy.save(arrays)
         path = self.folder / f"{hashlib.sha256(data).hexdigest()}.safetensors"
-        with whole_file(path) as temporary:
-            Path(temporary).write_bytes(data)
-        self._take(path, numbers, data)
+        try:
+            with whole_file(path) as temporary:
+                Path(temporary).write_bytes(data)
+        except OSError as error:
+            if not refused(error, self._progress):
+                raise
+            self._add(keys, features, 0)
+        else:
+            self._take(path, numbers, data)
 
     def read(self, keys: Iterable[bytes]) -> "NDArray[np.float32]":
         """Rows for the keys, in their order: float32 [n, D].
@@ -119,14 +140,32 @@ class Store:
         order = np.argsort(places, kind="stable")
         shards = places[order] >> _ROW_BITS
         for part in np.split(order, np.flatnonzero(np.diff(shards)) + 1) if len(order) else []:
-            path, start = self._shards[places[part[0]] >> _ROW_BITS]
+            shard, start = self._shards[places[part[0]] >> _ROW_BITS]
             wanted = places[part] & _ROW_MASK
+            if not isinstance(shard, Path):
+                rows[part] = shard[wanted]
+                continue
             first, count = int(wanted[0]), int(wanted[-1] - wanted[0]) + 1
             try:
-                block = np.fromfile(path, np.float32, count * self._width, offset=start + 4 * self._width * first)
+                block = np.fromfile(shard, np.float32, count * self._width, offset=start + 4 * self._width * first)
                 rows[part] = block.reshape(count, self._width)[wanted - first]
-            except (FileNotFoundError, ValueError) as error:  # ValueError: it is shorter than it was
+            except (OSError, ValueError) as error:  # ValueError: it is shorter than it was
                 raise ResourceError(
-                    f"{path} went away while its features were in use; run the command again."
+                    f"{shard} went away while its features were in use; run the command again."
                 ) from error
         return rows
+
+
+def set_aside(path: Path) -> bool:
+    """Gives a damaged shard a name under which no store takes it; False where the cache cannot be written.
+
+    Raises:
+        FileNotFoundError: it is not there any more.
+    """
+    try:
+        path.replace(path.with_suffix(".damaged"))
+    except FileNotFoundError:
+        raise
+    except OSError:
+        return False
+    return True

@@ -122,7 +122,7 @@ def _ready(manifest: Manifest, few: bool) -> Compiled | None:
     ways = [few] if os.access(cache_folder(), os.W_OK) else [few, False]
     for way in ways:
         compiled = Compiled(Exported(folder), record.precision, way)
-        if compiled.graph.xml.is_file() and compiled.is_as_written:
+        if compiled.is_as_written and compiled.graph.xml.is_file():
             return compiled
     found_graph = cached_export(row, size, record.pooling, record.weights_sha256)
     return Compiled(found_graph, record.precision, few) if found_graph else None

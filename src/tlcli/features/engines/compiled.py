@@ -12,8 +12,11 @@ from functools import cached_property
 from pathlib import Path
 
 from tlcli.backbones.export_ir import Exported
+from tlcli.cache.use import hold
 from tlcli.disk import cache_folder, sha256_file, write_text
 from tlcli.errors import ResourceError
+
+_RECORD = "digests.json"
 
 
 @dataclass(frozen=True)
@@ -32,22 +35,23 @@ class Compiled:
     @cached_property
     def is_as_written(self) -> bool:
         """Whether it is there, byte for byte; read once. The graph's own files are not needed then."""
-        try:
-            record = json.loads((self.folder / "digests.json").read_text())
-        except (OSError, ValueError, RecursionError):
-            return False
-        return bool(record) and record == self._digests()
+        hold(self.folder)
+        hold(self.graph.folder)
+        return as_written(self.folder)
 
     @contextmanager
     def kept(self) -> Iterator[Path | None]:
         """Where the body is to keep what it compiles, what is not as it was written removed before; None where nothing
         can be kept. At the end the digests of what it wrote are kept, too."""
         if self.is_as_written:
+            before = _blobs(self.folder)
             yield self.folder
+            if before != _blobs(self.folder):  # another OpenVINO, or the graph was converted anew: of no use to it
+                self._record(before)
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            for path in self.folder.glob("*.blob"):
+            for path in _blobs(self.folder):
                 path.unlink(missing_ok=True)
             writable = os.access(self.folder, os.W_OK)
         except OSError:
@@ -56,12 +60,32 @@ class Compiled:
             yield None
             return
         yield self.folder
-        with suppress(OSError, ResourceError):  # a full disk: it is compiled anew next time
-            write_text(self.folder / "digests.json", json.dumps(self._digests()))
+        self._record([])
 
-    def _digests(self) -> dict[str, str]:
-        digests = {}
-        for path in sorted(self.folder.glob("*.blob")):
-            with suppress(FileNotFoundError):  # another process removed it
-                digests[path.name] = sha256_file(path)
-        return digests
+    def _record(self, outdated: list[Path]) -> None:
+        with suppress(OSError, ResourceError):  # a full disk: it saves half a second, and is no reason to end
+            for path in outdated:
+                path.unlink(missing_ok=True)
+            if digests := _digests(self.folder):
+                write_text(self.folder / _RECORD, json.dumps(digests))
+
+
+def as_written(folder: Path) -> bool:
+    """Whether the compiled graph in a folder is as it was written, byte for byte."""
+    try:
+        record = json.loads((folder / _RECORD).read_text())
+        return bool(record) and record == _digests(folder)
+    except (OSError, ValueError, RecursionError):
+        return False
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    digests = {}
+    for path in _blobs(folder):
+        with suppress(FileNotFoundError):  # another process removed it
+            digests[path.name] = sha256_file(path)
+    return digests
+
+
+def _blobs(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.blob"))

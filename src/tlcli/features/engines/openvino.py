@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tlcli.backbones.export_ir import is_whole
+from tlcli.errors import ResourceError
 from tlcli.features.engines.compiled import Compiled
 from tlcli.heavy import start_openvino
 from tlcli.threads import threads
@@ -50,7 +52,14 @@ class OpenVINOEngine:
         self._graph, self._settings = compiled.graph, dict(settings)
         with compiled.kept() as folder:
             settings |= {"CACHE_DIR": str(folder)} if folder else {}
-            self._compiled = openvino.Core().compile_model(compiled.graph.xml, "CPU", settings)
+            try:
+                self._compiled = openvino.Core().compile_model(compiled.graph.xml, "CPU", settings)
+            except RuntimeError as error:
+                if is_whole(compiled.graph.folder):
+                    raise
+                raise ResourceError(
+                    f"{compiled.graph.folder} went away while it was in use; run the command again."
+                ) from error
         if compiled.few:
             _KEPT[:] = [self._compiled]
 

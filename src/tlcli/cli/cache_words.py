@@ -1,0 +1,25 @@
+"""How the cache's commands tell of its entries, and when these were used."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tlcli.cache.entries import Entry
+
+
+def when(seconds: float | None) -> str:
+    """A time in seconds since 1970, to the minute."""
+    return "-" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def entry_document(entry: "Entry") -> dict[str, Any]:
+    """All of an entry, for JSON."""
+    return {
+        "kind": entry.kind, "path": str(entry.path), "bytes": entry.bytes, "files": entry.files,
+        "last_used": iso(entry.last_used),
+    }  # fmt: skip
+
+
+def iso(seconds: float | None) -> str | None:
+    """A time in seconds since 1970, for JSON."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
