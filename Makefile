@@ -27,7 +27,7 @@ demo: install ## the main job on real pictures: 2,624 solar cells, functional or
 	@echo && echo "Look at the report: $$(cd runs/latest && pwd -P)/report.html"
 
 test: install ## all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: install ## style, types, the layer rule, and known vulnerabilities where the advisories can be had
 	$(BIN)/ruff check

@@ -107,7 +107,7 @@ class Store:
         try:
             with whole_file(path) as temporary:
                 Path(temporary).write_bytes(data)
-        except OSError as error:
+        except (OSError, ResourceError) as error:
             if not refused(error, self._progress):
                 raise
             self._add(keys, features, 0)
