@@ -262,7 +262,18 @@ def test_a_storage_made_by_calling_its_type_is_no_tensor(tmp_path: Path, call: b
         OrderedDict(a=Tensor(3, (1,), (1,))),
         OrderedDict(a=Tensor("1", (1,), (1,))),
     ],
-    ids=str,
+    ids=[
+        "number",
+        "none",
+        "dict",
+        "storage",
+        "list",
+        "bare number",
+        "bare none",
+        "text",
+        "number of axes",
+        "name of axes",
+    ],
 )
 def test_what_is_no_tensor_is_refused(tmp_path: Path, state: object) -> None:
     refused(write(tmp_path / "a.pth", state, [floats(2)]))
