@@ -41,6 +41,12 @@ def test_delimiters(tmp_path: Path, delimiter: str, text: str) -> None:
     assert labels(tmp_path, table) == [("a, b.png", "cat"), ("c.png", "dog")]
 
 
+def test_paths_written_on_windows_are_read_and_names_with_backslashes_stay(tmp_path: Path) -> None:
+    write(tmp_path, "x", "odd\\name.png")
+    write(tmp_path, "file,kind\ncats\\a.png,cat\nodd\\name.png,dog\n")
+    assert labels(tmp_path, TABLE) == [("cats/a.png", "cat"), ("odd\\name.png", "dog")]
+
+
 def test_whitespace_of_any_width_without_a_header(tmp_path: Path) -> None:
     write(tmp_path, "images/1.png   0.3333 mono\n\n images/2.png\t1.0  poly\n")
     table = Table("labels.csv", "file", "type", delimiter="whitespace", columns=("file", "score", "type"))

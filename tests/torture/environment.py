@@ -68,6 +68,16 @@ def _linked(folder: Path) -> None:
         (folder / "deep" / "shapes").symlink_to(folder / "shapes", target_is_directory=True)
 
 
+def _table(folder: Path) -> None:
+    pictures = sorted((folder / "shapes").rglob("*.png"))
+    lines = ["file,kind", *(f"shapes\\{one.parent.name}\\{one.name},{one.parent.name}" for one in pictures)]
+    (folder / "t.csv").write_bytes("\r\n".join(lines).encode("utf-8-sig"))
+
+
+TINY = (
+    "mkdir -p tiny; mount -t tmpfs -o size=64k none tiny 2>/dev/null; "  # without root it stays a plain folder
+    'TMPDIR=$PWD/tiny "$@"; code=$?; umount tiny 2>/dev/null; exit $code'
+)
 DARK = "dark   shapes/dark/1.png"
 TRAPS = (
     Trap("locale C", env={"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, says=DARK),
@@ -75,15 +85,20 @@ TRAPS = (
     Trap("output in ASCII", env={"PYTHONIOENCODING": "ascii:strict"}, says=DARK),
     Trap("HOME not set", env={"HOME": None}, says=DARK, large=False),
     Trap("HOME that is not there", env={"HOME": "/proc/nowhere"}, says=DARK),
-    Trap("HOME and cache that are not there", words=TRAIN, code=6,
-         env={"HOME": "/proc/nowhere", "XDG_CACHE_HOME": None, "TLCLI_CACHE": None}, says="cannot be made",
-         large=False),
-    Trap("cache that is a file", TRAIN, env={"TLCLI_CACHE": "file"}, make=_file, code=6, says="cannot be made"),
+    Trap("HOME and cache that are not there", words=TRAIN, says="cannot be written",
+         env={"HOME": "/proc/nowhere", "XDG_CACHE_HOME": None, "TLCLI_CACHE": None}, large=False),
+    Trap("cache that is a file", TRAIN, env={"TLCLI_CACHE": "file"}, make=_file, says="file cannot be written"),
     Trap("cache in the home of nobody", env={"TLCLI_CACHE": "~nobody-is-so/x"}, code=6, says="There is no home folder"),
     Trap("--runs-dir in the home of nobody", ("runs", "--runs-dir", "~nobody-is-so/x"), code=2,
          says="There is no home folder"),
     Trap("--runs-dir ~/runs", ("runs", "--runs-dir", "~/runs"), env={"HOME": "{}"}, says="c/2"),
     Trap("TMPDIR that is not there", TRAIN, env={"TMPDIR": "/proc/nowhere"}, says="Validation accuracy"),
+    Trap("TMPDIR on a disk of 64 KB", TRAIN, shell=TINY, says="Validation accuracy"),
+    Trap("runs on another disk", (*TRAIN, "--runs-dir", "/dev/shm/tlcli-trial"), says="Validation accuracy",
+         shell='"$@"; code=$?; rm -rf /dev/shm/tlcli-trial; exit $code'),
+    Trap("labels table with Windows paths", (*TRAIN, "--set", "dataset.path=.", "--set",
+         "dataset.labels={file: t.csv, path: file, label: kind}"), make=_table,
+         says="Validation accuracy", large=False),
     Trap("TMPDIR that is a file", env={"TMPDIR": "file"}, make=_file, says=DARK),
     Trap("terminal of 40 columns", ("runs",), env={"COLUMNS": "40"}, says="c/2", large=False),
     Trap("terminal of 1 column", ("evaluate",), env={"COLUMNS": "1"}, says="Test accuracy"),

@@ -79,7 +79,7 @@ def find_in_table(root: Path, table: Table, classes: tuple[str, ...] | None) -> 
             continue
         split = None if table.split_column is None else _split(row[table.split_column], where)
         group = None if table.group_column is None else row[table.group_column]
-        picture = path.parent / row[table.path_column]
+        picture = _place(path.parent, row[table.path_column])
         if (first := lines.setdefault(picture, line)) != line:
             raise DataError(f"{where}: the picture '{row[table.path_column]}' stands in line {first} already.")
         found.append(Found(picture, label, split, group))
@@ -88,6 +88,12 @@ def find_in_table(root: Path, table: Table, classes: tuple[str, ...] | None) -> 
     values = ", ".join(f"{value} ({count})" for value, count in without_class.most_common(5))
     notes = (f"{without_class.total()} rows of {path.name} belong to no class: {values}.",) if without_class else ()
     return Layout(path.parent, tuple(found), notes)
+
+
+def _place(folder: Path, cell: str) -> Path:
+    """Where the picture lies; a table written on Windows names it with backslashes."""
+    place = folder / cell
+    return place if "\\" not in cell or place.exists() else folder / cell.replace("\\", "/")
 
 
 def _rows(path: Path, table: Table) -> Iterator[tuple[int, dict[str, str]]]:
