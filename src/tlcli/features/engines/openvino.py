@@ -82,16 +82,20 @@ def _through(compiled: Any, pictures: "Iterable[NDArray[np.uint8]]") -> "Iterato
     # Twice as many requests as run at once: the next lies ready while Python takes the result of the last.
     idle = [compiled.create_infer_request() for _ in range(2 * count)]
     busy: deque[Any] = deque()
-    for picture in pictures:  # uint8 [S, S, 3]
-        if idle:
-            request = idle.pop()
-        else:
-            request = busy.popleft()
-            yield _result(request)
-        request.start_async([picture[np.newaxis]])
-        busy.append(request)
-    for request in busy:
-        yield _result(request)
+    try:
+        for picture in pictures:  # uint8 [S, S, 3]
+            if idle:
+                request = idle.pop()
+            else:
+                request = busy.popleft()
+                yield _result(request)
+            busy.append(request)
+            request.start_async([picture[np.newaxis]])
+        while busy:
+            yield _result(busy.popleft())
+    finally:  # interrupted: what is at work must not lose its memory, which would end the process
+        for request in busy:
+            request.wait()
 
 
 def _result(request: Any) -> "NDArray[np.float32]":
