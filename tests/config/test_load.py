@@ -316,3 +316,11 @@ def test_config_that_is_not_there_gets_a_hint(
         find_config(given)
     assert str(caught.value) == message
     assert caught.value.exit_code == 2
+
+
+def test_a_folder_of_pictures_does_not_hide_the_shipped_config_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_pictures").mkdir()
+    assert find_config("my_pictures").name == "my_pictures.yaml"

@@ -55,17 +55,16 @@ def find_config(given: str | None) -> Path:
     if given is None:
         local = Path("configs", f"{DEFAULT_CONFIG}.yaml")
         return local if local.is_file() else shipped_configs()[DEFAULT_CONFIG]
-    path = Path(given)
+    path, shipped = Path(given), shipped_configs()
     with suppress(OSError, RuntimeError):  # a name of 5,000 letters; ~ of somebody who is not known here
         path = path.expanduser()
         if path.is_file():
             return path
+        if given in shipped:  # also where the folder of its pictures has the same name
+            return shipped[given]
         if path.exists() and given:
             what = "a folder" if path.is_dir() else "a pipe or a device"
             raise UsageError(f"'{given}' is {what}, and a config is a YAML file; write it to one, and give its path")
-    shipped = shipped_configs()
-    if given in shipped:
-        return shipped[given]
     there = {**{name: name for name in shipped}, **{p.stem: str(p) for p in path.parent.glob("*.y*ml")}}
     near = difflib.get_close_matches(path.stem, there, 1)
     hint = f"; did you mean '{there[near[0]]}'?" if near else ""

@@ -161,7 +161,8 @@ def _write(
     card = cards.Card(answer.path, label, answer.probability or 0.0, seen.pixels, shown, neighbours)
     try:
         cards.draw(path, card)
-    except OSError as error:
+    except (OSError, ResourceError) as error:
+        system = error if isinstance(error, OSError) else error.__cause__  # what a ResourceError was made of
         raise ResourceError(
-            f"The explanation {path} cannot be written ({error.strerror}); name another folder."
+            f"The explanation {path} cannot be written ({getattr(system, 'strerror', error)}); name another folder."
         ) from error
