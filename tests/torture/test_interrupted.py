@@ -11,8 +11,8 @@ from tests.torture import interrupted
 pytestmark = pytest.mark.e2e
 
 
-def test_fifteen_interruptions(session_cache: Path) -> None:
-    outcomes = interrupted.run(15, seed=1, cache=session_cache)
+def test_interruptions_at_random_moments(session_cache: Path) -> None:
+    outcomes = interrupted.run(8, seed=1, cache=session_cache)
     assert list(outcomes) == list(interrupted.COMMANDS)
     assert sum(seen["130, one line"] for seen in outcomes.values()) >= 5
 
