@@ -21,8 +21,10 @@ from tests.torture import toy
 from tests.torture.toy import Toy, ending, forked, result_of
 
 from tlcli import digests
+from tlcli.data import decode
 from tlcli.data.decode import read
 from tlcli.data.sizing import Preparation
+from tlcli.disk import read_regular
 from tlcli.features import extract
 from tlcli.features.store import Store
 
@@ -57,16 +59,15 @@ def _goes_away(job: Toy, call: int) -> None:
 def _errors(number: int, call: int) -> None:
     """Every reading of a picture fails from the n-th on."""
     calls = 0
-    read = Path.read_bytes
 
-    def reading(self: Path) -> bytes:
+    def reading(path: Path, most: int) -> bytes:
         nonlocal calls
-        calls += self.suffix == ".png"
-        if self.suffix == ".png" and calls >= call:
-            raise OSError(number, os.strerror(number), str(self))
-        return read(self)
+        calls += 1
+        if calls >= call:
+            raise OSError(number, os.strerror(number), str(path))
+        return read_regular(path, most)
 
-    Path.read_bytes = reading  # type: ignore[method-assign]
+    setattr(decode, "read_regular", reading)  # noqa: B010 - to mypy it is not there
 
 
 def _cache_goes(job: Toy, call: int) -> None:
