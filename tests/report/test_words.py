@@ -16,7 +16,7 @@ def test_summary_has_the_accuracy_its_interval_and_what_it_is_worth() -> None:
 
 def test_summary_does_not_call_copies_unseen() -> None:
     said = words.summary(TEST, "functional", 0.6876, twins=38)
-    assert said.startswith("Of 525 test pictures (38 of which have a copy in training), 86.1 % are named right")
+    assert said.startswith("Of 525 test pictures (38 with a twin in training), 86.1 % are named right")
 
 
 def test_what_was_cross_validated_is_called_by_its_name() -> None:

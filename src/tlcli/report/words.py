@@ -16,7 +16,7 @@ def summary(test: Mapping[str, Any], frequent: str, share: float, twins: int) ->
         share: of the test pictures, that are of it.
         twins: test pictures that training has copies of.
     """
-    seen = f" ({twins:,} of which have a copy in training)" if twins else " that no part of it had seen"
+    seen = f" ({twins:,} with a twin in training)" if twins else " that no part of it had seen"
     return (
         f"Of {test['n']:,} test pictures{seen}, {percent(test['accuracy'])} are named right "
         f"(95 % interval {interval(test['accuracy_ci95'])}). Always answering '{frequent}' would give "

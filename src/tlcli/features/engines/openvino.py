@@ -19,13 +19,17 @@ if TYPE_CHECKING:
 
 openvino = start_openvino()
 
+_CORE = openvino.Core()
+"""One for the process, which is never freed: with the last of them OpenVINO frees the stack that it gave the main
+thread for signals, and the next Ctrl-C would end Python with signal 11."""
+
 _KEPT: list[Any] = []
 """The last network for a few pictures, in a process that ends soon: freeing it would take 0.04 s of predict's one."""
 
 
 def has_bf16() -> bool:
     """Whether this processor multiplies bfloat16 matrices in hardware."""
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in _CORE.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def has_int8() -> bool:
@@ -53,7 +57,7 @@ class OpenVINOEngine:
         with compiled.kept() as folder:
             settings |= {"CACHE_DIR": str(folder)} if folder else {}
             try:
-                self._compiled = openvino.Core().compile_model(compiled.graph.xml, "CPU", settings)
+                self._compiled = _CORE.compile_model(compiled.graph.xml, "CPU", settings)
             except RuntimeError as error:
                 if is_whole(compiled.graph.folder):
                     raise
@@ -72,7 +76,7 @@ class OpenVINOEngine:
         from tlcli.features.engines.last_map import LastMap  # noqa: PLC0415 - predict needs none
 
         last = LastMap.of(self._graph)
-        compiled = openvino.Core().compile_model(last.graph, "CPU", self._settings)
+        compiled = _CORE.compile_model(last.graph, "CPU", self._settings)
         return map(last.positions, _through(compiled, pictures))
 
 
