@@ -1,8 +1,6 @@
 import importlib.util
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -391,22 +389,3 @@ def test_a_damaged_graph_is_not_taken_for_maps(weights: Weights) -> None:
     content.write_bytes(data)
     with pytest.raises(ModelError, match="is damaged; delete the folder and try again"):
         engine.maps([])
-
-
-def test_a_signal_after_the_network_is_freed_is_an_exception_and_no_death() -> None:
-    program = (
-        "import gc, os, signal, openvino\n"
-        "from openvino import opset13\n"
-        "from tlcli.features.engines import openvino as engine\n"
-        "given = opset13.parameter([1, 8], openvino.Type.f32)\n"
-        "compiled = engine._CORE.compile_model(openvino.Model([opset13.relu(given)], [given]), 'CPU')\n"
-        "del compiled\n"
-        "gc.collect()\n"
-        "try:\n"
-        "    os.kill(os.getpid(), signal.SIGINT)\n"
-        "    signal.pause()\n"
-        "except KeyboardInterrupt:\n"
-        "    print('interrupted')\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
-    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr

@@ -1,12 +1,15 @@
 """Ctrl-C and SIGTERM end real commands with one line, and the next one goes on."""
 
+import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from tests.torture import interrupted
+from tests.torture.setting import set_up
 
 pytestmark = pytest.mark.e2e
 
@@ -68,3 +71,17 @@ def test_signal_that_is_ignored_stays_so(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "True\n")
+
+
+def test_ctrl_c_after_the_network_was_freed(session_cache: Path) -> None:
+    """With its last core OpenVINO would free the main thread's stack for signals: signal 11."""
+    with set_up(session_cache) as setting:
+        trials = interrupted.Trials(setting)
+        report = setting.folder / "base" / "report.html"
+        report.unlink()
+        process = trials._start("evaluate")
+        while process.poll() is None and not report.exists():
+            time.sleep(0.002)
+        os.kill(process.pid, signal.SIGINT)
+        _, said = process.communicate(timeout=120)
+    assert process.returncode in (0, 130), (process.returncode, said)
