@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _WIDTH = 4.6
 """Inches: on a phone it is drawn at three quarters of that, and its words can still be read."""
-_PERCENT = PercentFormatter(1, decimals=0)
+_PERCENT = PercentFormatter(1)  # as many decimals as the axis needs: 87.5 % is not 88 %
 
 
 @dataclass(frozen=True)
