@@ -49,7 +49,7 @@ format: install ## put the code into shape
 docs: install ## write the generated references anew
 	$(BIN)/python docs/generate.py
 
-torture: install ## try to break it: all trials of docs/reliability.md, which is written anew (under an hour)
+torture: install ## try to break it: all trials of docs/reliability.md, which is written anew (an hour or more)
 	$(BIN)/python docs/trials.py
 
 bench: install ## measure what README quotes (under 40 minutes); ALIEN_PREDATOR=archive.zip adds these pictures
@@ -61,7 +61,7 @@ bench: install ## measure what README quotes (under 40 minutes); ALIEN_PREDATOR=
 	$(BIN)/python bench/unpack.py --pictures 20000
 	$(BIN)/python bench/heads.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 
-honesty: install ## count how often stated 95 % intervals hold; what calibration does, and what the report costs (10 minutes)
+honesty: install ## count how often stated 95 % intervals hold; what calibration does, and what the report costs
 	$(BIN)/python bench/coverage.py
 	$(BIN)/python bench/calibration.py
 	$(BIN)/python bench/report.py
