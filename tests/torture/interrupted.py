@@ -3,8 +3,9 @@
 python -m tests.torture.interrupted [COUNT] [SEED]    (default: 100 with seed 0)
 
 Each is sent to fetch, train, evaluate, inspect or predict at a moment between its start and its usual end, once or
-twice in a row. The command ends with 130 (143), one line and no traceback, or had ended; what it was to make is whole
-or not there; and the same command without disturbance then gives what it gives without any interruption before.
+twice in a row; where the command had ended before, at an earlier moment again. The command ends with 130 (143), one
+line and no traceback; what it was to make is whole or not there; and the same command without disturbance then gives
+what it gives without any interruption before.
 """
 
 import json
@@ -32,6 +33,10 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 }
 """What is interrupted."""
 SIGNALS = {130: signal.SIGINT, 143: signal.SIGTERM}
+ENDED, STARTING = "it had ended", "Python itself was starting"
+CLEAN = ("130, one line", "143, one line")
+MOMENTS = 10
+"""How many moments are tried until one hits the command at work."""
 SAID = re.compile(r"Error: (Interrupted|Terminated \(SIGTERM\))\. What was computed is kept; the same command goes on")
 _OURS = re.compile(r'File "[^"]*/tlcli/(?!__main__|__init__|cli/__init__|cli/interrupts)')
 
@@ -113,13 +118,13 @@ class Trials:
                 sleep(0.05)
         ended, _, err = self._ended(process)
         if ended == 0:
-            return "it had ended"
+            return ENDED
         if ended in (1, -SIGNALS[code]) and not _OURS.search(err):
-            return "Python itself was starting"
+            return STARTING
         assert ended == code, f"{ended}: {err}"
         assert "Traceback" not in err, err
         assert SAID.search(err.splitlines()[-1]), err
-        return "130, one line" if code == 130 else "143, one line"
+        return CLEAN[code == 143]
 
     def again(self, name: str) -> int:
         """Runs the command undisturbed: the result is the same; gives how many features were reused."""
@@ -144,16 +149,22 @@ def run(count: int, seed: int = 0, cache: Path | None = None) -> dict[str, Count
         for number in range(count):
             name = list(COMMANDS)[number % len(COMMANDS)]
             code = 143 if choose.random() < 0.2 else 130
-            after = choose.uniform(0.05, trials.seconds[name])
             twice, group = choose.random() < 0.3, choose.random() < 0.5
-            trials.clear(name)
-            try:
-                outcomes[name][trials.interrupt(name, code, after, twice, group)] += 1
-                if trials.again(name):
-                    outcomes[name]["features kept and reused"] += 1
-            except AssertionError as error:
-                told = f"{name} after {after:.2f} s, {code}, twice: {twice}, group: {group}"
-                raise AssertionError(f"number {number} of seed {seed} ({told}): {error}") from error
+            before = trials.seconds[name]
+            for _ in range(MOMENTS):  # where it had ended, an earlier moment: each of the count is to hit a command
+                after = choose.uniform(0.05, before)
+                trials.clear(name)
+                try:
+                    seen = trials.interrupt(name, code, after, twice, group)
+                    outcomes[name][seen] += 1
+                    if trials.again(name):
+                        outcomes[name]["features kept and reused"] += 1
+                except AssertionError as error:
+                    told = f"{name} after {after:.2f} s, {code}, twice: {twice}, group: {group}"
+                    raise AssertionError(f"number {number} of seed {seed} ({told}): {error}") from error
+                if seen in CLEAN:
+                    break
+                before = after if seen == ENDED else before
     return outcomes
 
 
@@ -164,14 +175,15 @@ def section(large: bool, seed: int = 0) -> Iterator[str]:
     yield f"## Interrupted ({count})"
     yield ""
     yield "SIGINT (SIGTERM in a fifth) at random moments of real commands, some twice in a row, some to all their"
-    yield "processes. Each ended with 130 (143), one line and no traceback, or had ended; the same command then gave"
-    yield f"the very result that it gives undisturbed. `python -m tests.torture.interrupted {count} {seed}`"
+    yield "processes; where the command had ended before, an earlier moment was tried too. Each ended with 130 (143),"
+    yield "one line and no traceback, or had ended; the same command then gave the very result that it gives"
+    yield f"undisturbed. `python -m tests.torture.interrupted {count} {seed}`"
     yield ""
     yield "| command | interrupted | 130 or 143, one line | it had ended | Python itself was starting |"
     yield "| --- | ---: | ---: | ---: | ---: |"
     for name, seen in outcomes.items():
-        clean = seen["130, one line"] + seen["143, one line"]
-        ended, starting = seen["it had ended"], seen["Python itself was starting"]
+        clean = sum(seen[kind] for kind in CLEAN)
+        ended, starting = seen[ENDED], seen[STARTING]
         yield f"| {name} | {clean + ended + starting} | {clean} | {ended} | {starting} |"
 
 
