@@ -25,6 +25,7 @@ demo: install ## the main job on real pictures: 2,624 solar cells, functional or
 	@echo && echo "Three pictures that the model has never seen:"
 	$(BIN)/tlcli predict $$($(BIN)/python bench/unseen.py 3)
 	@echo && echo "Look at the report: $$(cd runs/latest && pwd -P)/report.html"
+	@echo "For commands of your own: source $(VENV)/bin/activate"
 
 test: install ## all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -80,7 +80,7 @@ def _quantized(name: str) -> Engine:
         weights = weights_at_hand(name)
         given = [f"dataset.path={folder}", f"backbone.name={name}", f"backbone.weights={weights}"]
         loaded = load_config(find_config("my_pictures"), [*given, "backbone.precision=int8"])
-        frozen = open_pass_for(indexed(loaded.config.dataset, loaded.name), loaded.config)
+        frozen = open_pass_for(indexed(loaded.config.dataset, loaded.options), loaded.config)
     if frozen.quantized is None:
         raise SystemExit("nothing was quantised")
     return open_quantized(frozen.quantized.graph)

@@ -41,7 +41,7 @@ Score = tuple[float, float, float]
 
 def rows_of(loaded: Loaded) -> tuple[list[Rows], int]:
     """Features of all pictures of a config, the plain ones and those of each view, and the number of classes."""
-    index = indexed(loaded.config.dataset, loaded.name)
+    index = indexed(loaded.config.dataset, loaded.options)
     frozen = open_pass(loaded.config)
     frozen.run([(index.pictures, frozen.views)])
     return [split_rows(index.pictures, index.labels, [view], frozen) for view in frozen.views], len(index.labels)

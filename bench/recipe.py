@@ -94,7 +94,8 @@ def prepared(folder: Path, archive: str | None, counts: Sequence[int]) -> Work:
 
 def solar_cells(folder: Path) -> Work:
     """Every third solar cell: those for training in its config, and all others, which are divided anew."""
-    for picture in indexed(load_config(find_config("solar_cells"), []).config.dataset, "solar_cells").pictures[::3]:
+    solar = load_config(find_config("solar_cells"), [])
+    for picture in indexed(solar.config.dataset, solar.options).pictures[::3]:
         split = "train" if picture.split == "train" else "validation"
         place = folder / "pictures" / split / picture.label / picture.path.name
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -105,7 +106,7 @@ def solar_cells(folder: Path) -> Work:
 def divided(folder: Path) -> Work:
     """The pictures of the folder, and the same again in folders by split, as Keras takes them."""
     loaded = load_config(find_config(CONFIG), [f"dataset.path={folder / 'pictures'}"])
-    index = indexed(loaded.config.dataset, CONFIG)
+    index = indexed(loaded.config.dataset, loaded.options)
     for picture in index.pictures:
         place = folder / "split" / picture.split / picture.label / picture.path.name
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -140,7 +140,8 @@ _GAPS = """\
   was not tried.
 - Network drives: their errors are made by hand (EIO, ESTALE and others, `vanished`), no real drive was unplugged.
 - Other systems than Linux.
-- `manifest.json` and `run.json` carry no digest: a flipped bit in a text that stays valid is read as it stands.
+- `run.json` and `metrics.json`, which reports are made from, carry no digest: a flipped bit in a text that stays valid
+  is read as it stands. (A model's `manifest.json` carries its own.)
 - Errors of the disk are made within the process, call by call; SQLite's own calls (the remembered digests, without
   which all is only slower) are not among them.
 """

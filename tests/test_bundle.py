@@ -22,7 +22,7 @@ from tlcli.data.decode import DECODER_VERSION
 from tlcli.data.sizing import Preparation
 from tlcli.errors import ModelError
 from tlcli.heads.head import Head
-from tlcli.manifest import FORMAT_VERSION
+from tlcli.manifest import FORMAT_VERSION, sealed
 
 ROW = CATALOG["inception_v3"]
 PREPARATION = Preparation(size=96, resize="pad", crop_fraction=0.9, background=(0, 10, 255), formats=("PNG", "AVIF"))
@@ -77,7 +77,7 @@ def changed(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     """Changes the manifest as a hostile hand would: all else still fits."""
     manifest = json.loads((folder / "manifest.json").read_text())
     change(manifest)
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "manifest.json").write_text(json.dumps(sealed(manifest)))
 
 
 def replaced(folder: Path, head: bytes) -> None:
@@ -208,8 +208,8 @@ def test_folder_in_a_files_place_is_refused(model: Path, name: str) -> None:
         (b"[" * 200_000, "is not a valid manifest: maximum recursion depth exceeded"),
         (b'{"format_version":' * 200_000, "is not a valid manifest: maximum recursion depth exceeded"),
         (b'{"format_version": ' + b"9" * 5000 + b"}", "is not a valid manifest: Exceeds the limit"),
-        (b"{}", "has bundle format None, this version of tlcli reads 2"),
-        (b'{"format_version": 2}', "is not a valid manifest: tlcli_version: Field required"),
+        (b"{}", "has bundle format None, this version of tlcli reads 3"),
+        (b'{"format_version": 3}', "is not a valid manifest: tlcli_version: Field required"),
         (pickle.dumps({"format_version": 1}), "is not a valid manifest: 'utf-8' codec can't decode"),
     ],
     ids=[
@@ -222,13 +222,32 @@ def test_manifest_that_is_none_is_refused(model: Path, data: bytes, message: str
     assert message in refusal(model)
 
 
-@pytest.mark.parametrize("version", [0, 1, 3, 999, "2", None, [1], {"a": 1}, "x" * 10_000])
+def test_a_flipped_bit_anywhere_in_the_manifest_is_seen(model: Path) -> None:
+    path = model / "manifest.json"
+    whole, manifest = path.read_bytes(), load_bundle(model).manifest
+    refused = 0
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
+        try:
+            assert load_bundle(model).manifest == manifest, place  # only blanks between the fields differ
+        except ModelError:
+            refused += 1
+    assert refused > 0.8 * len(whole)
+
+
+def test_a_manifest_changed_by_hand_is_refused(model: Path) -> None:
+    text = (model / "manifest.json").read_text()
+    (model / "manifest.json").write_text(text.replace('"temperature": 1', '"temperature": 2'))
+    assert "MODEL/manifest.json is damaged, or was changed: its digest is not the one in it" in refusal(model)
+
+
+@pytest.mark.parametrize("version", [0, 1, 2, 999, "3", None, [1], {"a": 1}, "x" * 10_000])
 def test_other_format_version_is_refused(model: Path, version: object) -> None:
     changed(model, lambda m: m.update(format_version=version))
-    assert "this version of tlcli reads 2" in refusal(model)
+    assert "this version of tlcli reads 3" in refusal(model)
 
 
-@pytest.mark.parametrize("version", [2.0])
+@pytest.mark.parametrize("version", [3.0])
 def test_version_of_another_kind_is_refused(model: Path, version: object) -> None:
     changed(model, lambda m: m.update(format_version=version))
     assert "is not a valid manifest: format_version: Input should be a valid integer" in refusal(model)

@@ -21,7 +21,7 @@ from tlcli.data.sizing import Preparation
 from tlcli.disk import read_regular, whole_file, write_text
 from tlcli.errors import ModelError
 from tlcli.heads.head import Head
-from tlcli.manifest import FORMAT_VERSION, Manifest, read_manifest
+from tlcli.manifest import FORMAT_VERSION, Manifest, read_manifest, sealed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -90,7 +90,8 @@ def save_bundle(folder: Path, manifest_fields: dict[str, Any], head: Head, refer
         "reference": {"sha256": digests["reference"], "limit": reference.limit},
     }
     manifest = Manifest(**{**manifest_fields, **follows})
-    write_text(folder / "manifest.json", manifest.model_dump_json(indent=2, exclude_none=True) + "\n")
+    written = sealed(manifest.model_dump(mode="json", exclude_none=True))
+    write_text(folder / "manifest.json", json.dumps(written, indent=2, ensure_ascii=False) + "\n")
 
 
 def load_bundle(folder: Path) -> Bundle:

@@ -2,9 +2,11 @@
 Pillow, so that predict knows early what to load.
 """
 
+import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -12,7 +14,7 @@ from tlcli.backbones.weights import Weights
 from tlcli.disk import read_regular
 from tlcli.errors import ModelError
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _MOST = 1 << 26
 """Bytes: a million classes with names of 60 letters."""
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -77,7 +79,7 @@ class ReferenceRecord(_Strict):
 
 
 class Manifest(_Strict):
-    """The bundle's ``manifest.json``."""
+    """The bundle's ``manifest.json``, less its own digest."""
 
     format_version: int
     tlcli_version: str
@@ -99,11 +101,17 @@ class Manifest(_Strict):
             )
 
 
+def sealed(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a manifest with their own digest (sha256 of their JSON, keys in order), as they are written."""
+    others = {name: value for name, value in fields.items() if name != "sha256"}
+    return {**others, "sha256": hashlib.sha256(json.dumps(others, sort_keys=True).encode()).hexdigest()}
+
+
 def read_manifest(path: Path) -> Manifest:
-    """Reads a manifest and checks its form.
+    """Reads a manifest and checks its form and its digest.
 
     Raises:
-        ModelError: it is not there, or not one.
+        ModelError: it is not there, or not one, or not as it was written.
     """
     try:
         text = read_regular(path, _MOST).decode()
@@ -116,7 +124,11 @@ def read_manifest(path: Path) -> Manifest:
                 f"{path} has bundle format {version!r:.40}, this version of tlcli reads {FORMAT_VERSION}: train again "
                 "(features that are in the cache are not computed anew), or use the version that made it."
             )
-        return Manifest.model_validate_json(text)
+        stated = fields.pop("sha256", None)
+        manifest = Manifest.model_validate_json(json.dumps(fields))
+        if stated != sealed(fields)["sha256"]:
+            raise ModelError(f"{path} is damaged, or was changed: its digest is not the one in it. Train again.")
+        return manifest
     except OSError as error:
         raise ModelError(f"There is no model here: {path} cannot be read ({error.strerror}).") from error
     except ValidationError as error:

@@ -171,7 +171,7 @@ def test_what_may_be_chance_is_called_no_evidence(run: Run, tmp_path: Path) -> N
     made_run(tmp_path / "runs", SECOND, {"test": rows("abcdefghi", "j")})
     code, out, _ = run("runs", "compare", FIRST, SECOND)
     assert code == 0
-    assert out.splitlines()[-1].startswith("No evidence that one is better: B less A is +10.0 points (95 % interval -")
+    assert out.splitlines()[-1].startswith("No evidence that one is better: B - A is +10.0 points (95 % interval -")
 
 
 def test_compare_json_has_every_figure(run: Run, two: None, tmp_path: Path) -> None:

@@ -53,6 +53,9 @@ def test_list_of_what_to_leave_out_is_taken_by_train(tlcli: Tlcli, shapes: Path)
     (folder / "dark/broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
     shutil.copy(folder / "dark/3.png", folder / "dark/again.png")
     given = ("--config", "shapes.yaml")
+    said = tlcli("inspect", *given).out
+    assert "tlcli inspect --config shapes.yaml --write-exclude exclude.txt" in said
+    assert "Copies within a split (= the same bytes, ~ alike, 1 is the same): " in said
     done = tlcli("inspect", *given, "--write-exclude", "leave out.txt")
     assert done.code == 0, done.err
     assert "Next: tlcli train --config shapes.yaml --set 'dataset.exclude=leave out.txt'" in done.out

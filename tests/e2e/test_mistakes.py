@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 from tests.e2e.conftest import Tlcli
+
+from tlcli.manifest import sealed
 
 pytestmark = pytest.mark.e2e
 
@@ -27,6 +30,27 @@ def test_missing_folder(tlcli: Tlcli, shapes: Path) -> None:
     assert done.code == 3
     assert "looked in elsewhere" in done.err
     assert "put them there, or set dataset.path" in done.err
+
+
+def test_advice_names_the_same_config_with_what_was_set(tlcli: Tlcli, shapes: Path) -> None:
+    given = ("--config", "alien_predator", "--set", "dataset.path=no where", "--set", "image.size=64")
+    done = tlcli("train", *given)
+    assert done.code == 3
+    again = "tlcli fetch --config alien_predator --set 'dataset.path=no where' --set image.size=64"
+    assert f"not there (looked in no where); run: {again}" in done.err
+    (shapes / "no where").mkdir()
+    assert f"The folder no where is empty; run: {again}" in tlcli("train", *given).err
+
+
+def test_archive_instead_of_a_folder(tlcli: Tlcli, shapes: Path) -> None:
+    shutil.make_archive(str(shapes / "all"), "zip", shapes / "shapes")
+    given = ("--config", "shapes.yaml", "--set", "dataset.path=all.zip")
+    done = tlcli("train", *given)
+    assert done.code == 3
+    assert "all.zip is a file, and pictures are read from a folder; where it is an archive, run: tlcli " in done.err
+    command = shlex.split(done.err.rpartition("run: tlcli ")[2])
+    assert tlcli(*command).code == 0
+    assert len(list((shapes / "all").rglob("*.png"))) == 40
 
 
 def test_class_with_one_picture(tlcli: Tlcli, shapes: Path) -> None:
@@ -98,6 +122,9 @@ def test_predict_answers_the_others_when_one_cannot_be_read(tlcli: Tlcli, shapes
     assert [a["error"] is None for a in answers] == [False, True, False] + [True] * 10
     assert answers[1]["label"] == "light"
     assert len((shapes / "t.csv").read_text().splitlines()) == 1 + len(answers)
+    done = tlcli("predict", "shapes/light/1.png", "--csv", "no/t.csv")
+    assert (done.code, done.out) == (2, "")
+    assert "There is no folder no for the table (--csv)" in done.err
 
 
 def test_predict_refuses_a_damaged_model_though_its_network_is_in_the_cache(tlcli: Tlcli, shapes: Path) -> None:
@@ -115,15 +142,19 @@ def test_predict_refuses_a_damaged_model_though_its_network_is_in_the_cache(tlcl
     (model / "manifest.json").write_text(json.dumps(manifest))
     done = tlcli("predict", "shapes/light/1.png")
     assert done.code == 5
+    assert "manifest.json is damaged, or was changed" in done.err
+    (model / "manifest.json").write_text(json.dumps(sealed(manifest)))
+    done = tlcli("predict", "shapes/light/1.png")
+    assert done.code == 5
     assert "train again" in done.err
 
 
 def test_evaluate_refuses_data_that_changed_since_training(tlcli: Tlcli, shapes: Path) -> None:
-    assert tlcli("train", "--config", "shapes.yaml").code == 0
+    assert tlcli("train", "--config", "shapes.yaml", "--set", "head.strengths=[1]").code == 0
     shutil.copy(shapes / "shapes/dark/1.png", shapes / "shapes/dark/new.png")
     done = tlcli("evaluate")
     assert done.code == 3
-    assert "train again" in done.err
+    assert "train again: tlcli train --config shapes.yaml --set head.strengths=" in done.err
 
 
 def test_ten_more_pictures_cost_ten_passes(tlcli: Tlcli, shapes: Path) -> None:

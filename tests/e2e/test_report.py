@@ -111,6 +111,8 @@ def test_predict_knows_what_is_like_nothing_it_was_trained_on(solar: tuple[Path,
         assert answer["answer"] == "none of these"
         assert answer["label"] in ("functional", "defective")
         assert answer["distance"] > 0.2
+    rows = [line.split() for line in solar[1]("predict", tmp_path, "--top", 2).out.splitlines()[1:]]
+    assert [row[0] == "-" for row in rows] == [True, False, False] * 2  # a share of the classes says nothing of it
 
 
 def test_predict_draws_why(solar: tuple[Path, Tlcli], tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def card(name: str, neighbours: int, missing: bool = False) -> Card:
         for number in range(neighbours)
     ]
     heat = np.random.default_rng(0).normal(0, 2, (7, 7))
-    return Card(f"/pictures/{name}.jpg", name, 0.97, pixels(9, 224), heat, near)
+    return Card(f"/pictures/{name}.jpg", name, name, 0.97, pixels(9, 224), heat, near)
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_a_long_name_keeps_its_start_and_a_long_path_its_end(tmp_path: Path, dra
 def test_a_probability_is_never_rounded_to_certainty(
     tmp_path: Path, drawn: "list[Figure]", probability: float, shown: str
 ) -> None:
-    draw(tmp_path / "card.png", Card("a.jpg", "alien", probability, pixels(0), np.ones((2, 2))))
+    draw(tmp_path / "card.png", Card("a.jpg", "alien", "alien", probability, pixels(0), np.ones((2, 2))))
     assert shown in texts(drawn[0])
 
 
@@ -115,7 +115,7 @@ def test_a_picture_that_is_not_there_is_named_without_it(tmp_path: Path, drawn: 
 
 def test_neighbours_of_another_class_are_seen_at_a_glance(tmp_path: Path, drawn: "list[Figure]") -> None:
     near = [Neighbour("a", "alien", 0.9, pixels(1)), Neighbour("b", "predator", 0.8, pixels(2))]
-    draw(tmp_path / "card.png", Card("x.jpg", "alien", 0.8, pixels(0), np.ones((2, 2)), near))
+    draw(tmp_path / "card.png", Card("x.jpg", "alien", "alien", 0.8, pixels(0), np.ones((2, 2)), near))
     colours = {text.get_text(): text.get_color() for text in drawn[0].axes[0].texts}
     assert colours["predator"] != colours["alien"]
 
@@ -155,3 +155,16 @@ def test_what_no_font_has_leaves_the_font_as_it_is(monkeypatch: pytest.MonkeyPat
     fonts._regular.cache_clear()
     assert families("日本") == ["DejaVu Sans"]
     fonts._regular.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("answer", "probability", "shares"), [("unsure (alien?)", 0.6, ["60.0 %"]), ("none of these (alien?)", None, [])]
+)
+def test_an_answer_that_is_no_class_is_named_so_and_the_heat_is_of_the_likeliest(
+    tmp_path: Path, drawn: "list[Figure]", answer: str, probability: float | None, shares: list[str]
+) -> None:
+    draw(tmp_path / "card.png", Card("x.jpg", answer, "alien", probability, pixels(0), np.ones((2, 2))))
+    shown = texts(drawn[0])
+    assert answer in shown
+    assert "what speaks for alien" in shown
+    assert [text for text in shown if "%" in text] == shares

@@ -77,7 +77,11 @@ def test_nothing_found_is_said_too() -> None:
     assert inspect_words.inspected(100, 2, 0, 1, 2) == (
         "100 pictures of 2 classes: no leak between splits, 1 suspicious label and 2 copies within a split."
     )
-    for said in (inspect_words.found_leaks, inspect_words.found_suspects, inspect_words.found_outliers):
+    assert inspect_words.found_leaks({}, 10).startswith("No ")
+    leaks = inspect_words.found_leaks({"test and train": 9, "validation and train": 2}, 10)
+    assert leaks.startswith("11 pairs of pictures that show the same lie in two splits (test and train 9, validation")
+    assert leaks.endswith(" The first 10 are shown.")
+    for said in (inspect_words.found_suspects, inspect_words.found_outliers):
         assert said(0, 10).startswith("No ")
         assert "The first 10 are shown." in said(11, 10)
         assert "shown" not in said(10, 10)

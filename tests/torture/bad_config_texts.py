@@ -11,8 +11,15 @@ Expected = list[tuple[int, str, str]]
 BAD: dict[str, tuple[str, Expected]] = {
     # Keys that do not exist, one or more in every section.
     "typo in a section": (GOOD + "imgae:\n  size: 64\n", [(3, "imgae", "unknown key, did you mean 'image'?")]),
-    "unknown section": (GOOD + "optimizer: adam\n", [(3, "optimizer", f"unknown key; allowed here: {SECTIONS}")]),
+    "unknown section": (
+        GOOD + "optimizer: adam\n",
+        [(3, "optimizer", f"unknown key, is train.optimizer meant?; allowed here: {SECTIONS}")],
+    ),
     "section in capitals": (GOOD + "Train:\n  epochs: 3\n", [(3, "Train", "unknown key, did you mean 'train'?")]),
+    "key of several sections": (
+        GOOD + "seed: 3\n",
+        [(3, "seed", "unknown key, is dataset.split.seed or augment.seed or train.seed meant?; allowed here")],
+    ),
     "number as a section": (GOOD + "3: x\n", [(3, "3", "unknown key; allowed here")]),
     "empty key": (GOOD + "'': x\n", [(3, "", "unknown key; allowed here")]),
     "typo in dataset": ("dataset:\n  pth: pictures\n", [(2, "dataset.pth", "did you mean 'path'?")]),
@@ -41,7 +48,7 @@ BAD: dict[str, tuple[str, Expected]] = {
     "typo in evaluate": (GOOD + "evaluate:\n  figure: true\n", [(4, "evaluate.figure", "did you mean 'figures'?")]),
     "key of another section": (
         GOOD + "train:\n  dropout: 0.5\n",
-        [(4, "train.dropout", "unknown key; allowed here: batch_size, early_stopping, epochs")],
+        [(4, "train.dropout", "unknown key, is head.dropout meant?; allowed here: batch_size, early_stopping, epochs")],
     ),
     # Values of the wrong kind.
     "number in quotes": (

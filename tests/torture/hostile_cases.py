@@ -19,7 +19,7 @@ from tlcli.backbones.torch_file import read_tensors
 from tlcli.backbones.weights import find_weights
 from tlcli.bundle import load_bundle
 from tlcli.errors import ModelError
-from tlcli.manifest import FORMAT_VERSION
+from tlcli.manifest import FORMAT_VERSION, sealed
 from tlcli.workflows.compare import compare
 from tlcli.workflows.evaluate import evaluate
 from tlcli.workflows.list_runs import list_runs
@@ -87,7 +87,7 @@ def _manifest(run: Path, change: Callable[[dict[str, Any]], object]) -> None:
     path = run / "model" / "manifest.json"
     manifest = json.loads(path.read_text())
     change(manifest)
-    path.write_text(json.dumps(manifest))
+    path.write_text(json.dumps(sealed(manifest)))
 
 
 def _record(run: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -255,7 +255,7 @@ def _flip(path: Path) -> None:
 
 
 def _manifests() -> Iterator[Hostile]:
-    for version in (0, 1, FORMAT_VERSION + 1, 99, -1, 10**30, "2", "99", None, [2], {"a": 2}, 1e308, "x" * 10_000):
+    for version in (0, 1, FORMAT_VERSION + 1, 99, -1, 10**30, "3", "99", None, [3], {"a": 2}, 1e308, "x" * 10_000):
         yield Hostile(
             "manifest.json",
             f"format version {version!r:.30}",
@@ -296,8 +296,8 @@ def _manifests() -> Iterator[Hostile]:
     texts = {
         "empty": b"", "200,000 lists in each other": b"[" * 200_000, "200,000 objects in each other": b'{"a":' * 200_000,
         "a number of 100,000 digits": b'{"format_version": ' + b"9" * 100_000 + b"}", "NaN": b"NaN", "null": b"null",
-        "half a UTF-8 character": b'{"a": "\xc3', "UTF-16": '{"format_version": 2}'.encode("utf-16"), "a list": b"[]",
-        "keys twice": b'{"format_version": 2, "format_version": 1}', "zeros": bytes(10_000),
+        "half a UTF-8 character": b'{"a": "\xc3', "UTF-16": '{"format_version": 3}'.encode("utf-16"), "a list": b"[]",
+        "keys twice": b'{"format_version": 3, "format_version": 1}', "zeros": bytes(10_000),
     }  # fmt: skip
     for name, data in texts.items():
         for file, read in (("model/manifest.json", _predict), ("run.json", evaluate), ("metrics.json", _listed)):

@@ -8,6 +8,8 @@ from pathlib import Path
 from tests.torture.hostile_bytes import PAYLOADS
 from tests.torture.trained import Done, Trained
 
+from tlcli.manifest import sealed
+
 PICTURE = "shapes/dark/1.png"
 
 
@@ -52,7 +54,8 @@ def _controls(made: Trained) -> tuple[str, str]:
     run = made.folder / "copy"
     shutil.copytree(made.run, run)
     path = run / "model" / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "labels": ["\x1b[2J\x1b]0;a\a", "\x9b2J\r"]}))
+    labels = ["\x1b[2J\x1b]0;a\a", "\x9b2J\r"]
+    path.write_text(json.dumps(sealed({**json.loads(path.read_text()), "labels": labels})))
     done = made.tlcli("predict", "--run", run, PICTURE, "--top", 2)
     assert done.code == 0, done.err
     assert not set("\x1b\x07\x9b\r") & set(done.out + done.err), done.out
@@ -137,4 +140,4 @@ def _with_weights(run: Path, weights: str) -> None:
     path = run / "model" / "manifest.json"
     manifest = json.loads(path.read_text())
     manifest["backbone"]["weights"] = weights
-    path.write_text(json.dumps(manifest))
+    path.write_text(json.dumps(sealed(manifest)))

@@ -7,7 +7,7 @@ from typing import cast
 from tlcli.data.index import Picture
 from tlcli.data.layout import SplitName
 from tlcli.workflows.exclude import to_exclude
-from tlcli.workflows.inspect import Copies, Inspection, Outlier, Suspect
+from tlcli.workflows.inspection import Copies, Inspection, Outlier, Suspect
 
 
 def picture(name: str, split: SplitName = "train") -> Picture:

@@ -21,7 +21,7 @@ from tlcli.cli.options import (
 from tlcli.cli.render import Screen, counts_table
 
 if TYPE_CHECKING:
-    from tlcli.workflows.inspect import Inspection
+    from tlcli.workflows.inspection import Inspection
 
 _LISTED = 10
 """Lines of each finding; --json has all."""
@@ -63,6 +63,9 @@ def inspect(
         write_exclusion(write_exclude, f"Data folder: {found.index.root}", listed)
         active = sum(one.active for one in listed)
         screen.line(f"To leave out: {write_exclude} ({active:,} pictures, and {len(listed) - active:,} to decide on)")
+    elif found.copies or found.issues or found.unreadable:
+        listing = shlex.join(["tlcli", "inspect", *given, "--write-exclude", "exclude.txt"])
+        screen.line(f"To get a list of what is better left out: {listing}")
     from tlcli.workflows.inspect_page import write_inspect_page  # noqa: PLC0415
 
     page = runs_dir / loaded.name / "inspect.html"
@@ -86,10 +89,15 @@ def _show(screen: Screen, found: "Inspection") -> None:
         for one in found.copies
         for sign in ("=" if one.kind == "exact" else f"~ {one.likeness:.2f}",)
     ]
-    _listed(screen, "Leaks between splits", [text for is_leak, text in pairs if is_leak])
-    _listed(screen, "Copies within a split", [text for is_leak, text in pairs if not is_leak])
+    signs = " (= the same bytes, ~ alike, 1 is the same)"
+    between = ", ".join(f"{splits} {count:,}" for splits, count in found.leaks_between.items())
+    leaks, within = ([text for is_leak, text in pairs if is_leak is kind] for kind in (True, False))
+    _listed(screen, f"Leaks between splits{signs if leaks else ''}", leaks)
+    if between:
+        screen.line(f"  by splits: {between}")
+    _listed(screen, f"Copies within a split{signs if within and not leaks else ''}", within)
     suspects = [
-        f"{one.picture.name}: {one.picture.label}, perhaps {one.likelier} (believed {one.believed:.2f})"
+        f"{one.picture.name}: {one.picture.label}, perhaps {one.likelier} (probability of its label {one.believed:.2f})"
         for one in found.issues
     ]
     _listed(screen, "Suspicious labels", suspects)

@@ -17,7 +17,7 @@ from tlcli.cli.options import (
     ThreadsOption,
 )
 from tlcli.cli.render import Screen, print_error
-from tlcli.errors import DataError, ResourceError
+from tlcli.errors import DataError, ResourceError, UsageError
 
 if TYPE_CHECKING:
     from tlcli.workflows.answer import Prediction
@@ -56,6 +56,8 @@ def predict(
     from tlcli.runs import find_run  # noqa: PLC0415 - keeps --help fast
     from tlcli.workflows.predict import predict as answer  # noqa: PLC0415
 
+    if csv_file is not None and not csv_file.parent.is_dir():  # before the work
+        raise UsageError(f"There is no folder {csv_file.parent} for the table (--csv); make it, or name another.")
     screen = Screen(as_json, quiet)
     found = find_run(runs_dir, config, run)
     screen.progress.note(f"Model: {found}")
@@ -77,20 +79,27 @@ def predict(
 
 def _show(screen: Screen, predicted: "Predicted", top: int) -> None:
     """Probability, class, path: the path comes last, so that a long one breaks nothing."""
-    named = [_named(p) for p in predicted.predictions]
+    from tlcli.workflows.answer import NONE_OF_THESE  # noqa: PLC0415 - keeps --help fast
+
+    named = [p.named for p in predicted.predictions]
     width = max(len("class"), *(len(label) for label in predicted.labels), *(len(name) for name in named))
     screen.bold(f"probability  {'class':{width}}  picture")
     for p, name in zip(predicted.predictions, named, strict=True):
         if p.error is not None:
             screen.line(f"{'-':>11}  {'-':{width}}  {p.path}: {p.error}")
-        for rank, (label, probability) in enumerate(p.top[:top]):
-            first = rank == 0
-            screen.line(f"{probability:11.4f}  {name if first else label:{width}}  {p.path if first else ''}".rstrip())
+        ranked = list(p.top[:top])
+        if p.answer == NONE_OF_THESE:  # what the classes share among them says nothing of that
+            screen.line(f"{'-':>11}  {name:{width}}  {p.path}")
+            ranked = ranked if top > 1 else []
+        for rank, (label, probability) in enumerate(ranked):
+            first = rank == 0 and p.answer != NONE_OF_THESE
+            shown = f"{_probability(probability):>11}  {name if first else label:{width}}  {p.path if first else ''}"
+            screen.line(shown.rstrip())
 
 
-def _named(p: "Prediction") -> str:
-    """The answer; with the likeliest class where this is not the answer."""
-    return p.label or "" if p.answer == p.label else f"{p.answer} ({p.label}?)"
+def _probability(value: float) -> str:
+    """Not 1 where it is less: below a --min-confidence of 1 it would be called unsure without reason."""
+    return f"{value:.4f}" if value < 0.99995 or value == 1 else ">0.9999"
 
 
 def _document(predicted: "Predicted") -> list[dict[str, object]]:

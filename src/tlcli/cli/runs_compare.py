@@ -90,7 +90,7 @@ def verdict(found: "Compared") -> str:
     test = f"{found.groups:,} groups taken whole, {of}" if grouped else f"McNemar's exact {of}"
     if not found.difference.evident:
         return (
-            f"No evidence that one is better: B less A is {points:+.1f} points (95 % interval {low:.1f} to {high:.1f}; "
+            f"No evidence that one is better: B - A is {points:+.1f} points (95 % interval {low:.1f} to {high:.1f}; "
             f"{test})"
         )
     if points < 0:

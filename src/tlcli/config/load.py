@@ -32,11 +32,23 @@ class Loaded:
     name: str
     """The file's name without its ending: the folder of its runs."""
     path: Path
+    overrides: tuple[str, ...] = ()
+    """What --set was given."""
 
     @property
     def given(self) -> str:
         """What --config takes to name it: a shipped config's name, else the path."""
         return self.name if shipped_configs().get(self.name) == self.path else str(self.path)
+
+    @property
+    def options(self) -> list[str]:
+        """The options that give the same config to another command."""
+        return options_of(self.given, self.overrides)
+
+
+def options_of(given: str, overrides: Sequence[str]) -> list[str]:
+    """``--config`` and ``--set`` with their values."""
+    return ["--config", given, *(word for override in overrides for word in ("--set", override))]
 
 
 def shipped_configs() -> dict[str, Path]:
@@ -94,7 +106,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Loaded:
         mistakes += mistakes_of(error, str(path), tree, origins)
     if mistakes:
         raise ConfigError(sorted(mistakes, key=line_order))
-    return Loaded(config, path.stem, path)
+    return Loaded(config, path.stem, path, tuple(overrides))
 
 
 def _read(path: Path) -> str:

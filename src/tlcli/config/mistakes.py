@@ -112,7 +112,9 @@ def _mistake(problem: Any, places: _Places) -> Mistake:
     where, key = places(plain), ".".join(map(str, plain))
     if problem["type"] == "extra_forbidden":
         allowed = sorted(_properties(_schema(), location[:-1]))
-        message = f"unknown key{_near(str(location[-1]), allowed)}; allowed here: {', '.join(allowed)}"
+        name = str(location[-1])
+        hint = _near(name, allowed) or _elsewhere(name)
+        message = f"unknown key{hint}; allowed here: {', '.join(allowed)}"
     elif problem["type"] == "missing":
         message = "this key is required" if isinstance(location[-1], str) else "a value is missing here"
     else:
@@ -157,6 +159,20 @@ def _near(word: str, allowed: Sequence[str]) -> str:
     by_fold = {name.casefold(): name for name in allowed}
     near = difflib.get_close_matches(word.casefold(), by_fold, 1)
     return f", did you mean '{by_fold[near[0]]}'?" if near else ""
+
+
+def _elsewhere(name: str) -> str:
+    """Where else in a config the key stands: it may only be in the wrong section."""
+    places = [".".join(path) for path in _paths(_schema(), ()) if path[-1] == name]
+    return f", is {' or '.join(places)} meant?" if places else ""
+
+
+def _paths(node: dict[str, Any], above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Every key of the sections, and of what is in them."""
+    for one in _expanded([node], _schema()):
+        for name, below in one.get("properties", {}).items():
+            yield (*above, name)
+            yield from _paths(below, (*above, name))
 
 
 def _properties(schema: dict[str, Any], location: Location) -> set[str]:

@@ -51,8 +51,11 @@ class Card:
     """What a card shows."""
 
     name: str
+    answer: str
     label: str
-    probability: float
+    """The likeliest class, which the heat is for."""
+    probability: float | None
+    """Of that class; None where it means nothing."""
     pixels: "NDArray[np.uint8]"
     """The prepared picture, uint8 [S, S, 3]."""
     heat: "NDArray[np.float64]"
@@ -82,13 +85,15 @@ def draw(path: Path, card: Card) -> None:
 
 
 def _answer(axis: "Axes", card: Card) -> None:
-    share = f"{100 * card.probability:.1f} %" if card.probability < 0.9995 else "> 99.9 %"
-    axis.text(_WIDTH - _MARGIN, 24, share, fontsize=15, weight="bold", va="center", ha="right")
-    _line(axis, _MARGIN, 24, card.label, _WIDTH - 2 * _MARGIN - 120, fontsize=15, weight="bold")
+    if card.probability is not None:
+        share = f"{100 * card.probability:.1f} %" if card.probability < 0.9995 else "> 99.9 %"
+        axis.text(_WIDTH - _MARGIN, 24, share, fontsize=15, weight="bold", va="center", ha="right")
+    _line(axis, _MARGIN, 24, card.answer, _WIDTH - 2 * _MARGIN - 120, fontsize=15, weight="bold")
     _line(axis, _MARGIN, 48, card.name, _WIDTH - 2 * _MARGIN, keep_end=True, fontsize=9, color=_QUIET)
     right = _MARGIN + _SIDE + _GAP
-    for left, title in ((_MARGIN, "what the network sees"), (right, "what speaks for the answer")):
-        axis.text(left, _TOP - 11, title, fontsize=10, va="center")
+    spoken_for = "the answer" if card.answer == card.label else card.label
+    for left, title in ((_MARGIN, "what the network sees"), (right, f"what speaks for {spoken_for}")):
+        _line(axis, left, _TOP - 11, title, _SIDE, fontsize=10)
     _picture(axis, card.pixels, _MARGIN, _TOP, _SIDE)
     _picture(axis, np.asarray(overlay(card.pixels, card.heat)), right, _TOP, _SIDE)
 
@@ -103,7 +108,7 @@ def _legend(axis: "Axes", largest: float) -> None:
     axis.text(left, _LEGEND + 20, f"against, -{largest:.2g}", **small)
     axis.text(left + _SIDE / 2, _LEGEND + 20, "0", ha="center", **small)
     axis.text(left + _SIDE, _LEGEND + 20, f"for, +{largest:.2g}", ha="right", **small)
-    axis.text(_MARGIN, _LEGEND + 5, "Log odds of the answer, were all of it like that place;", **small)
+    axis.text(_MARGIN, _LEGEND + 5, "Log odds of that class, were all of it like that place;", **small)
     axis.text(_MARGIN, _LEGEND + 20, "the mean is the picture's, full colour its largest.", **small)
 
 

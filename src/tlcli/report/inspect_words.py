@@ -21,13 +21,15 @@ def _shown(count: int, most: int) -> str:
     return f" The first {most} are shown." if count > most else ""
 
 
-def found_leaks(count: int, most: int) -> str:
-    """Copies across splits."""
+def found_leaks(between: Mapping[str, int], most: int) -> str:
+    """Copies across splits, counted by these."""
+    count = sum(between.values())
     if not count:
         return "No picture of one split has a copy, or a near copy, in another."
+    by_splits = ", ".join(f"{splits} {of_them:,}" for splits, of_them in between.items())
     return (
-        f"{_count(count, 'pair', 'pairs')} of pictures that show the same lie in two splits: what is measured on them "
-        f"was learnt by heart.{_shown(count, most)}"
+        f"{_count(count, 'pair', 'pairs')} of pictures that show the same lie in two splits ({by_splits}): what is "
+        f"measured on a picture whose like was trained on was learnt by heart.{_shown(count, most)}"
     )
 
 

@@ -37,6 +37,11 @@ class Prediction:
     answer: str | None = None
     """The label, or :data:`UNSURE`, or :data:`NONE_OF_THESE`."""
 
+    @property
+    def named(self) -> str:
+        """The answer; with the likeliest class where this is not the answer."""
+        return self.label or "" if self.answer == self.label else f"{self.answer} ({self.label}?)"
+
 
 UNSURE, NONE_OF_THESE = "unsure", "none of these"
 

@@ -1,7 +1,7 @@
 """From the config's dataset section to an index of pictures."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tlcli.config.dataset import Dataset, LabelRule
@@ -40,8 +40,8 @@ def in_place(source: Source) -> Path | None:
     return None
 
 
-def indexed(dataset: Dataset, config: str, verify: bool = False) -> Index:
-    """The index of the data set, wherever it lies; ``config`` is what --config takes, for hints.
+def indexed(dataset: Dataset, options: Sequence[str], verify: bool = False) -> Index:
+    """The index of the data set, wherever it lies; ``options`` give its config to a command, for hints.
 
     Raises:
         DataError: it is not there, or does not hold what the config says.
@@ -49,15 +49,28 @@ def indexed(dataset: Dataset, config: str, verify: bool = False) -> Index:
     root = located(dataset)
     if root is None:
         problems = [problem for source in dataset.sources if (problem := _problem(source))]
-        where = f" (looked in {dataset.path})" if dataset.path else ""
+        there = _lacking(dataset.path)
         if problems:
-            raise DataError(f"The pictures are not there{where}: {' '.join(problems)}")
-        fetch = f"run: tlcli fetch --config {shlex.quote(config)}"
+            raise DataError(f"{there}: {' '.join(problems)}")
+        fetch = f"run: tlcli fetch {shlex.join(options)}"
+        if dataset.path is not None and dataset.path.is_file():
+            words = ["--set", f"dataset.path={dataset.path.with_suffix('')}", "--from", str(dataset.path)]
+            raise DataError(f"{there}; where it is an archive, {fetch} {shlex.join(words)}")
         raise DataError(
-            f"The pictures are not there{where}; "
+            f"{there}; "
             + (fetch if dataset.sources else "put them there, or set dataset.path to the folder that has them.")
         )
     return index_at(root, dataset, verify=verify)
+
+
+def _lacking(path: Path | None) -> str:
+    if path is None:
+        return "The pictures are not there"
+    if path.is_dir():
+        return f"The folder {path} is empty"
+    if path.exists():
+        return f"{path} is a file, and pictures are read from a folder"
+    return f"The pictures are not there (looked in {path})"
 
 
 def _problem(source: Source) -> str:

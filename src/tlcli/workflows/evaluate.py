@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlcli import runs
 from tlcli.bundle import Bundle, load_bundle
-from tlcli.config.load import load_config
+from tlcli.config.load import load_config, options_of
 from tlcli.config.schema import Config
 from tlcli.data.index import Index
 from tlcli.data.layout import SPLITS, SplitName
@@ -73,14 +73,15 @@ def evaluate(run: Path, verify: bool = False, progress: Progress = SILENT) -> Ev
 
 def _same_data(config: Config, record: Record, verify: bool) -> Index:
     """The data set as the run saw it; another division would let training pictures into the test."""
-    index = indexed(config.dataset, record.config, verify)
+    options = options_of(record.config, record.overrides)
+    index = indexed(config.dataset, options, verify)
     skipped = {item.path for item in record.skipped}
     seen = Index(index.root, index.labels, tuple(p for p in index.pictures if p.name not in skipped), {}, ())
     if seen.digest() != record.data_digest:
         raise DataError(
             f"The pictures in {index.root} are not those this run was trained on (files were added, removed or "
-            f"changed), so training pictures might be among the test ones; train again: tlcli train --config "
-            f"{shlex.quote(record.config)}"
+            f"changed), so training pictures might be among the test ones; train again: tlcli train "
+            f"{shlex.join(options)}"
         )
     return seen
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from tlcli.data.exclusion import Excluded
 from tlcli.data.index import Picture
-from tlcli.workflows.inspect import Inspection
+from tlcli.workflows.inspection import Inspection
 
 
 def to_exclude(found: Inspection) -> list[Excluded]:

@@ -176,13 +176,13 @@ def _refuse_what_is_no_pictures(seen: Mapping[str, Any], allowed: float) -> None
 
 
 def _nothing_worked(failures: Sequence[TlcliError], loaded: Loaded) -> TlcliError:
-    dataset, config = loaded.config.dataset, shlex.quote(loaded.given)
+    dataset, options = loaded.config.dataset, shlex.join(loaded.options)
     if not failures:
         where = f"{dataset.path} is not there, and " if dataset.path else ""
         return DataError(f"{where}the config '{loaded.name}' names no source to fetch it from; put the pictures there.")
     kind = next(kind for kind in (NetworkError, ResourceError, DataError) if any(isinstance(e, kind) for e in failures))
     lines = "\n".join(f"  - {error}" for error in failures)
-    hand = f"By hand: get the archive in a browser, then run: tlcli fetch --config {config} --from PATH/TO/archive.zip"
+    hand = f"By hand: get the archive in a browser, then run: tlcli fetch {options} --from PATH/TO/archive.zip"
     page = next(filter(None, map(page_of, dataset.sources)), None)
     at = f" (it is at {page})" if page else ""
     folders = f"; or put the pictures into {dataset.path} yourself" if dataset.path else ""

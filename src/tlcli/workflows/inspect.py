@@ -4,8 +4,7 @@ Test pictures are looked at for what is wrong with the files and for copies, nev
 Shapes: N pictures, S the side of a small grey picture in pixels.
 """
 
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,105 +19,12 @@ from tlcli.features.ahead import ahead
 from tlcli.progress import SILENT, Progress
 from tlcli.workflows.dataset import indexed
 from tlcli.workflows.frozen_pass import FrozenPass, preparation_of
+from tlcli.workflows.inspection import Copies, Inspection, Outlier, Suspect
 from tlcli.workflows.int8 import open_pass_for
 from tlcli.workflows.measure import split_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-
-@dataclass(frozen=True)
-class Copies:
-    """Two pictures that show the same."""
-
-    first: Picture
-    second: Picture
-    kind: str
-    """exact (the same bytes) or near"""
-    likeness: float
-
-    @property
-    def is_leak(self) -> bool:
-        """They lie in two splits."""
-        return self.first.split != self.second.split
-
-
-@dataclass(frozen=True)
-class Suspect:
-    """A picture whose label heads that were not fitted on it do not believe."""
-
-    picture: Picture
-    likelier: str
-    """The class that they would give it"""
-    believed: float
-    """Probability of its label"""
-    is_issue: bool
-    """Held for wrong by confident learning; the others are just in the order of how suspicious they are"""
-
-
-@dataclass(frozen=True)
-class Outlier:
-    """A picture that is far from all others."""
-
-    picture: Picture
-    distance: float
-    """From the nearest other picture, of features less their mean: cosine distance, 0 to 2"""
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """All that was found."""
-
-    index: Index
-    facts: dict[str, Facts]
-    """By name."""
-    unreadable: dict[str, str]
-    """Name to reason."""
-    odd: dict[str, tuple[str, ...]]
-    """Name to what is odd."""
-    copies: tuple[Copies, ...]
-    """The exact ones first; leaks are among them"""
-    suspects: tuple[Suspect, ...]
-    """Of training and validation pictures, the most suspicious first: those held for wrong, and a tenth of all"""
-    outliers: tuple[Outlier, ...]
-    frozen: FrozenPass = field(repr=False)
-
-    @property
-    def leaks(self) -> list[Copies]:
-        """Copies across splits."""
-        return [one for one in self.copies if one.is_leak]
-
-    @property
-    def issues(self) -> list[Suspect]:
-        """Suspects that are held for wrong."""
-        return [one for one in self.suspects if one.is_issue]
-
-    def as_json(self) -> dict[str, Any]:
-        """All of it, pictures by their names."""
-        return {
-            "root": str(self.index.root),
-            "pictures": self.index.counts(),
-            "notes": list(self.index.notes),
-            "facts": {name: asdict(facts) for name, facts in self.facts.items()},
-            "unreadable": self.unreadable,
-            "odd": self.odd,
-            "copies": [
-                {**_pair(one), "kind": one.kind, "likeness": one.likeness, "leak": one.is_leak} for one in self.copies
-            ],
-            "suspects": [
-                {**_named(one.picture), "likelier": one.likelier, "believed": one.believed, "issue": one.is_issue}
-                for one in self.suspects
-            ],
-            "outliers": [{**_named(one.picture), "distance": one.distance} for one in self.outliers],
-        }
-
-
-def _named(picture: Picture) -> dict[str, str]:
-    return {"path": picture.name, "split": picture.split, "label": picture.label}
-
-
-def _pair(copies: Copies) -> dict[str, dict[str, str]]:
-    return {"first": _named(copies.first), "second": _named(copies.second)}
 
 
 def inspect(loaded: Loaded, verify: bool = False, progress: Progress = SILENT) -> Inspection:
@@ -136,7 +42,7 @@ def inspect(loaded: Loaded, verify: bool = False, progress: Progress = SILENT) -
     """
     config = loaded.config
     with progress.stage("Reading the pictures' digests"):
-        index = indexed(config.dataset, loaded.given, verify)
+        index = indexed(config.dataset, loaded.options, verify)
     facts, small, unreadable = _looked_at(index, config, progress)
     index = without(index, {p.sha256: unreadable[p.name] for p in index.pictures if p.name in unreadable})
     frozen = open_pass_for(index, config, progress)

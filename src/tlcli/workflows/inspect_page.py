@@ -17,7 +17,7 @@ from tlcli.report import inspect_words as words
 from tlcli.report.page import InspectPage, Pair, Thumbnail, percent, write_page
 from tlcli.report.svg import svg
 from tlcli.report.thumbnails import data_address, thumbnail
-from tlcli.workflows.inspect import Copies, Inspection, Outlier, Suspect
+from tlcli.workflows.inspection import Copies, Inspection, Outlier, Suspect
 
 _SIDE = 112
 _SAMPLES, _CLASSES, _PAIRS, _WITHIN, _SUSPECTS, _OUTLIERS, _AUGMENTED = 6, 40, 36, 24, 48, 24, 4
@@ -127,7 +127,7 @@ def _words(found: Inspection) -> Mapping[str, str]:
     counts = found.index.counts()
     within = [one for one in found.copies if not one.is_leak]
     return {
-        "leaks": words.found_leaks(len(found.leaks), _PAIRS),
+        "leaks": words.found_leaks(found.leaks_between, _PAIRS),
         "suspects": words.found_suspects(len(found.issues), _SUSPECTS),
         "copies": words.found_copies(len(within), _WITHIN),
         "outliers": words.found_outliers(len(found.outliers), _OUTLIERS),

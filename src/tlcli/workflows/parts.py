@@ -49,6 +49,7 @@ class Record(Part):
     """What evaluate and its report read of run.json."""
 
     config: str
+    overrides: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...]
     seconds: dict[str, float]
     pictures: dict[str, dict[str, int]]

@@ -87,7 +87,7 @@ def train(loaded: Loaded, runs_dir: Path, verify: bool = False, progress: Progre
 def _train(loaded: Loaded, folder: Path, verify: bool, progress: Progress) -> Trained:
     clock, config = _Clock(), loaded.config
     with clock.stage("index"), progress.stage("Reading the pictures' digests"):
-        index = indexed(config.dataset, loaded.given, verify)
+        index = indexed(config.dataset, loaded.options, verify)
     for note in index.notes:
         progress.note(note)
     with clock.stage("features"):
@@ -107,7 +107,8 @@ def _train(loaded: Loaded, folder: Path, verify: bool, progress: Progress) -> Tr
     record = _record(index, frozen, fit, extraction, config, clock.seconds)
     if agreement:
         record["agreement"] = agreement
-    runs.write_json(folder / "run.json", {"status": "complete", "config": loaded.given, **record})
+    given = {"config": loaded.given, "overrides": loaded.overrides}
+    runs.write_json(folder / "run.json", {"status": "complete", **given, **record})
     run_dir = runs.final_name(folder)
     return Trained(run_dir, metrics, clock.seconds, fit.head.trainable_parameters, extraction, index, fit, agreement)
 
