@@ -59,6 +59,16 @@ def test_latest_points_to_the_newest_run_of_all_and_of_its_config(tmp_path: Path
 
 
 @pytest.mark.skipif(os.name == "nt", reason="symbolic links need rights on Windows")
+def test_a_pointer_that_a_killed_process_of_the_same_number_left_is_in_nobodys_way(tmp_path: Path) -> None:
+    finished(tmp_path, "cats")
+    for folder in (tmp_path, tmp_path / "cats"):  # in a container each process has the number of the one before
+        (folder / f".latest.{os.getpid()}").symlink_to("nowhere")
+    again = finished(tmp_path, "cats")
+    assert (tmp_path / "latest").resolve() == again
+    assert (tmp_path / "cats/latest").resolve() == again
+
+
+@pytest.mark.skipif(os.name == "nt", reason="symbolic links need rights on Windows")
 def test_links_hold_when_the_runs_are_moved(tmp_path: Path) -> None:
     run = finished(tmp_path / "runs")
     (tmp_path / "runs").rename(tmp_path / "moved")

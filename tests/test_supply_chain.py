@@ -139,6 +139,8 @@ def test_constraints_that_cannot_be_read_are_no_excuse(
     [
         (0, '{"dependencies": [{"name": "a", "version": "1", "vulns": []}]}', "", 0, "none known of the 1"),
         (1, '{"dependencies": [{"name": "a", "version": "1", "vulns": [{"id": "X"}]}]}', "", 1, "a 1: X; fixed in no"),
+        (0, '{"dependencies": [{"name": "a", "skip_reason": "odd"}]}', "", 0, "known of the 0 "),
+        (0, '{"dependencies": [{"name": "a", "skip_reason": "odd"}]}', "", 0, "a: not looked up: odd"),
         (1, '{"dependencies": []}', "odd", 1, "ended with 1: odd"),
         (1, "", "ERROR:pip_audit._cli:Tip: your network may be blocking this service. Try another", 0, "not checked"),
         (1, "", '  File "pip_audit/_service/osv.py"\nrequests.exceptions.SSLError: bad', 0, "SSLError: bad"),

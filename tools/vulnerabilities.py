@@ -42,6 +42,7 @@ def verdict(code: int, out: str, err: str) -> tuple[int, list[str]]:
     try:
         packages = json.loads(out)["dependencies"]
         lines = list(_findings(packages))
+        passed = [f"  {one['name']}: not looked up: {one['skip_reason']}" for one in packages if "skip_reason" in one]
     except (ValueError, LookupError, TypeError):
         if "_service" in err or "may be blocking this service" in err:  # where pip-audit asks; elsewhere it is a fault
             return 0, [f"Vulnerabilities: not checked, as the advisories cannot be had ({last or 'no reason given'})"]
@@ -50,7 +51,8 @@ def verdict(code: int, out: str, err: str) -> tuple[int, list[str]]:
         return 1, [f"Vulnerabilities: {len(lines)} known of what constraints.txt pins:", *lines]
     if code:
         return 1, [f"Vulnerabilities: pip-audit ended with {code}: {last}"]
-    return 0, [f"Vulnerabilities: none known of the {len(packages)} packages that constraints.txt pins"]
+    asked = len(packages) - len(passed)
+    return 0, [f"Vulnerabilities: none known of the {asked} packages that constraints.txt pins", *passed]
 
 
 def _findings(packages: Sequence[Mapping[str, Any]]) -> Iterator[str]:

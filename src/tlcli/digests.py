@@ -16,9 +16,9 @@ from pathlib import Path
 from time import time_ns
 from typing import Literal
 
-from tlcli.cache.entries import DATABASE
+from tlcli.cache.entries import DATABASE, remove_database
 from tlcli.cache.use import hold
-from tlcli.disk import cache_folder, open_regular
+from tlcli.disk import GONE, cache_folder, disk_unreadable, open_regular
 from tlcli.threads import threads
 
 Algorithm = Literal["sha256", "md5"]
@@ -60,6 +60,9 @@ def digests_of(paths: Iterable[Path], algorithm: Algorithm = "sha256", anew: boo
         paths: any number, each once.
         algorithm: of the digest.
         anew: read every file, whatever is remembered.
+
+    Raises:
+        ResourceError: their disk is gone.
     """
     found, unknown = Digests(), list[Path]()
     known: dict[Path, str] = {}
@@ -103,6 +106,8 @@ def _tried(path: Path, algorithm: Algorithm) -> tuple[Path, bytes, str, str]:
     try:
         return path, *_read(path, algorithm), ""
     except (OSError, ValueError) as error:  # ValueError: a table's path with a NUL in it
+        if isinstance(error, OSError) and error.errno in GONE:
+            raise disk_unreadable(error, path) from error
         return path, b"", "", f"cannot be read: {getattr(error, 'strerror', None) or error}"
 
 
@@ -161,7 +166,7 @@ def _remember(read: Mapping[Path, tuple[bytes, str]], algorithm: Algorithm) -> N
         except sqlite3.Error as error:
             if not isinstance(error, sqlite3.OperationalError):  # damaged where the first look did not see it
                 with suppress(OSError):
-                    (cache_folder() / DATABASE).unlink()
+                    remove_database(cache_folder() / DATABASE)
 
 
 @contextmanager
@@ -194,5 +199,5 @@ def _opened(path: Path, writing: bool) -> sqlite3.Connection | None:
             if not isinstance(error, sqlite3.DatabaseError) or isinstance(error, sqlite3.OperationalError):
                 break  # locked, or not ours to write
             with suppress(OSError):
-                path.unlink()
+                remove_database(path)
     return None

@@ -26,6 +26,9 @@ FAILED = frozenset(
 )  # fmt: skip
 """What it says when a file grows beyond a limit, and when a disk is broken, not to be written or gone."""
 
+GONE = FAILED - {errno.EFBIG, errno.EIO, errno.EROFS}
+"""What it says of every file of a disk that is no longer there; EIO may be one bad place, or all of it."""
+
 
 def cache_folder() -> Path:
     """``$TLCLI_CACHE``, or the platform's cache folder for tlcli."""
@@ -185,6 +188,14 @@ def disk_problem(error: OSError, path: Path) -> ResourceError | None:
     return ResourceError(
         f"{path} could not be written: {error.strerror}. Mend or reconnect its disk, or point --runs-dir, "
         "dataset.path or $TLCLI_CACHE to another, and run the command again; what was computed is kept."
+    )
+
+
+def disk_unreadable(error: OSError, path: Path) -> ResourceError:
+    """The error for a disk that does not give what is on it."""
+    return ResourceError(
+        f"{path} could not be read: {error.strerror}. Mend or reconnect its disk, and run the command again; what was "
+        "computed is kept."
     )
 
 

@@ -80,7 +80,7 @@ def final_name(partial: Path) -> Path:
 
 def _point(link: Path, target: Path) -> None:
     """A relative symbolic link, replaced in one step; disks without links do without (see :func:`find_run`)."""
-    temporary = link.with_name(f".{link.name}.{os.getpid()}")
+    temporary = link.with_name(f".{link.name}.{os.getpid()}.{os.urandom(4).hex()}")  # a killed process left one
     with suppress(OSError):
         temporary.symlink_to(os.path.relpath(target, link.parent), target_is_directory=True)
         temporary.replace(link)

@@ -202,12 +202,15 @@ def test_random_weights_are_the_same_network_every_time(tmp_path: Path) -> None:
     row = CATALOG["mobilenet_v3_small"]
     first = find_weights(row, "random")
     assert first.path.parent == tmp_path / "cache" / "weights"
-    assert [entry.name for entry in first.path.parent.iterdir()] == [first.path.name]
+    digest = first.path.with_suffix(".sha256")
+    assert sorted(first.path.parent.iterdir()) == [first.path, digest]
+    assert digest.read_text() == first.sha256 + "\n"
     written = first.path.stat().st_mtime_ns
     assert find_weights(row, "random") == first
     assert first.path.stat().st_mtime_ns == written
-    first.path.unlink()
-    assert find_weights(row, "random") == first
+    for damage in (first.path.unlink, lambda: first.path.write_bytes(b"garbage"), digest.unlink):
+        damage()
+        assert find_weights(row, "random") == first
     arrays = load_file(first.path)
     kernel = next(array for array in arrays.values() if array.ndim == 4)
     assert kernel.std() == pytest.approx((2 / np.prod(kernel.shape[:-1])) ** 0.5, rel=0.1)

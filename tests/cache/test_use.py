@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -171,3 +172,13 @@ def test_a_marker_of_another_user_is_held_all_the_same(entry: Path) -> None:
     use.marker_of(entry).chmod(0o444)
     use.hold(entry)
     assert not is_alone(entry)
+
+
+def test_an_entry_that_goes_while_it_is_looked_at_was_never_used(entry: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(path: Path) -> NoReturn:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+
+    monkeypatch.setattr(os, "scandir", gone)
+    assert use.last_used(entry) > 0
+    monkeypatch.setattr(Path, "stat", gone)
+    assert use.last_used(entry) == 0

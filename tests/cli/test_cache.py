@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlcli.cache import use
+from tlcli.cache import entries, use
 from tlcli.cli.app import main
 from tlcli.disk import cache_folder
 from tlcli.features.store import Store, row_key
@@ -61,6 +61,14 @@ def test_the_table_has_a_line_a_kind(run: Run, store: Path) -> None:
     assert lines["locks"] == ["1", "0 bytes", "1970-01-02 00:00 UTC"]
     assert lines["left-overs"] == ["0", "0 bytes", "-"]
     assert out.splitlines()[-1] == "Next: tlcli cache verify"
+
+
+def test_a_time_beyond_all_years_is_shown_as_the_last(run: Run, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entries, "last_used", lambda _: 1e15)
+    for words in (("cache",), ("cache", "--json")):
+        code, out, _ = run(*words)
+        assert code == 0
+        assert "9999-12-31" in out
 
 
 def test_left_overs_and_foreign_files_are_pointed_out(run: Run, store: Path) -> None:
@@ -155,7 +163,7 @@ def test_times_that_are_none_are_refused(run: Run, given: str) -> None:
 def test_sizes_that_are_none_are_refused(run: Run, given: str) -> None:
     code, _, err = run("cache", "prune", f"--max-size={given}")
     assert code == 2
-    assert f"--max-size is {given!r}; it takes a number and a unit (KB, MB, GB, TB): 500MB, 5GB." in err
+    assert f"--max-size is {given!r}; it takes a number and a unit (B, KB, MB, GB, TB): 500MB, 5GB." in err
 
 
 @pytest.mark.parametrize("given", ["12h", "30d", "8w", "1.5 d", "30D"])

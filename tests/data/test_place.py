@@ -151,6 +151,17 @@ def test_folder_that_a_killed_process_had_moved_aside_comes_back(tmp_path: Path)
     assert names(tmp_path) == {"pictures"}
 
 
+def test_folder_that_was_moved_aside_comes_back_also_where_an_empty_one_has_its_name(tmp_path: Path) -> None:
+    target = tmp_path / "pictures"
+    fill(tmp_path / ".pictures.fetch" / "old.abc", "old")
+    target.mkdir()
+
+    with held(target):
+        assert (target / "file").read_text() == "old"
+
+    assert names(tmp_path) == {"pictures"}
+
+
 def test_staging_of_a_living_process_stays_also_without_a_common_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

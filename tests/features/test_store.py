@@ -357,8 +357,56 @@ def test_a_shard_that_may_not_be_read_is_passed_over(monkeypatch: pytest.MonkeyP
     told = Notes()
     store = Store(DIGEST, WIDTH, told)
     assert sum(key in store for key in keys("a", "b", "c")) in (1, 2)
-    assert told.notes == [f"A file of features that is not yours to read is passed over: {path}"]
+    assert told.notes == [f"Features that cannot be read are passed over (Permission denied): {path}"]
     assert path.exists()
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, path: Path, number: int) -> None:
+    read_bytes = Path.read_bytes
+
+    def fail(self: Path) -> bytes:
+        if self == path:
+            raise OSError(number, os.strerror(number), str(self))
+        return read_bytes(self)
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+
+
+def test_a_shard_on_a_bad_place_of_the_disk_is_as_damaged_as_one_of_other_bytes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = shards(filled())[0]
+    failing(monkeypatch, path, errno.EIO)
+    told = Notes()
+    Store(DIGEST, WIDTH, told)
+    assert told.notes == [f"A damaged file of features was set aside; its pictures are computed again: {path}"]
+
+
+def test_a_disk_that_is_gone_is_told_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = shards(filled())[0]
+    failing(monkeypatch, path, errno.ESTALE)
+    with pytest.raises(
+        ResourceError, match=r"could not be read: .*Mend or reconnect its disk, and run the command again"
+    ):
+        Store(DIGEST, WIDTH)
+    assert path.exists()
+
+
+def test_a_folder_named_like_a_shard_is_passed_over() -> None:
+    path = filled().folder / f"{'0' * 64}.safetensors"
+    path.mkdir()
+    told = Notes()
+    store = Store(DIGEST, WIDTH, told)
+    assert all(key in store for key in keys("a", "b", "c"))
+    assert told.notes == [f"Features that cannot be read are passed over (Is a directory): {path}"]
+
+
+def test_a_store_whose_cache_was_removed_is_in_use_again_with_the_next_rows(cache: Path) -> None:
+    store = filled()
+    shutil.rmtree(cache)
+    store.append(keys("d"), rows(4))
+    with use.alone(store.folder) as alone:
+        assert not alone
 
 
 def test_a_store_is_in_use_from_when_it_is_opened() -> None:

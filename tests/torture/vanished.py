@@ -141,9 +141,11 @@ def run(seed: int = 0) -> dict[str, str]:
         seen["the folder of the pictures goes away"] = f"exit 6: {said.removeprefix('Error: ')}"
         for number in (errno.EIO, errno.ESTALE, errno.ENODEV):
             code, said = _disturbed(job, partial(_errors, number, call))
-            assert code == 3, (code, said)
-            assert f"cannot be read: {os.strerror(number)}" in said, said
-            seen[f"every picture gives {errno.errorcode[number]} from some moment on"] = "exit 3, names the pictures"
+            assert code == 6, (code, said)
+            assert os.strerror(number) in said, said
+            assert str(job.folder / "shapes") in said, said
+            assert "max_bad_fraction" not in said, said
+            seen[f"every picture gives {errno.errorcode[number]} from some moment on"] = "exit 6, names a picture"
         code, said = _disturbed(job, partial(_cache_goes, job, call))
         assert code in (0, 6), (code, said)
         assert code == 0 or "went away while its features were in use" in said, said

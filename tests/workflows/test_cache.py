@@ -1,20 +1,24 @@
 """What tlcli cache finds, checks and removes."""
 
+import errno
 import hashlib
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tlcli import disk
 from tlcli.backbones.export_ir import GRAPH_FILES, kept
 from tlcli.cache import use
-from tlcli.cache.entries import Entry
+from tlcli.cache.entries import Entry, digest_beside
 from tlcli.digests import digest_of
-from tlcli.disk import cache_folder, sha256_file, write_text
+from tlcli.disk import cache_folder, open_regular, sha256_file, write_text
 from tlcli.errors import ResourceError
 from tlcli.features.store import Store, row_key
 from tlcli.workflows.cache import look_over_cache
@@ -72,6 +76,7 @@ def weights() -> Path:
     path.parent.mkdir(parents=True)
     path.write_bytes(b"numbers" * 10)
     os.utime(path, (time.time() - 100, time.time() - 100))
+    digest_beside(path).write_text(sha256_file(path) + "\n")
     return path
 
 
@@ -176,8 +181,65 @@ def test_weights_that_are_not_what_was_remembered_are_removed() -> None:
     with database:
         database.execute("UPDATE files SET entry = ? WHERE key = ?", (entry, key))
     database.close()
+    path.write_bytes(b"rubbish")
     assert [(one.path, one.done) for one in verify_cache().damaged] == [(path, REMOVED)]
     assert not path.exists()
+    assert not digest_beside(path).exists()
+
+
+def test_what_may_not_be_read_is_told_and_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, network = store(STORES[0]), graph()
+    refused = [min(folder.glob("*.safetensors")), network / "model.bin"]
+
+    def opened(path: Path) -> FileIO:
+        if path in refused:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return open_regular(path)
+
+    monkeypatch.setattr(disk, "open_regular", opened)
+    found = verify_cache()
+    assert found.damaged == ()
+    assert [(one.path, one.done) for one in found.unread] == [(path, "Permission denied") for path in refused[::-1]]
+    assert all(path.exists() for path in refused)
+
+
+def test_what_the_disk_cannot_give_back_is_damaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = min(store(STORES[0]).glob("*.safetensors"))
+
+    def opened(path: Path) -> FileIO:
+        if path == bad:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return open_regular(path)
+
+    monkeypatch.setattr(disk, "open_regular", opened)
+    found = verify_cache()
+    assert ([one.path for one in found.damaged], found.unread) == ([bad], ())
+
+
+def test_which_weights_were_used_first_is_never_pruned() -> None:
+    path = weights()
+    pin = path.with_name("mobilenet-imagenet.sha256")
+    pin.write_text("a" * 64)
+    os.utime(pin, (1, 1))
+    assert removed(prune_cache(older_than=0, max_bytes=0)) == ["weights/toy-random-0.safetensors"]
+    assert [entry.name for entry in pin.parent.iterdir()] == [pin.name]
+    assert look_over_cache().sums()["first uses"].entries == 1
+
+
+def test_two_prunes_at_once_are_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    store(STORES[0])
+    rmtree = shutil.rmtree
+
+    def faster(path: Path) -> None:
+        """Another process removes a file that is still to come."""
+        monkeypatch.setattr(shutil, "rmtree", rmtree)
+        next(path.iterdir()).unlink()
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+
+    monkeypatch.setattr(shutil, "rmtree", faster)
+    pruned = prune_cache(max_bytes=0)
+    assert pruned.failed == ()
+    assert not list((cache_folder() / "features").iterdir())
 
 
 def test_a_broken_database_of_digests_is_removed() -> None:

@@ -81,7 +81,10 @@ def test_a_check_that_breaks_is_told_and_the_others_are_done(
     found = doctor(with_self_test=False)
     assert [section.name for section in found.sections] == list(module._CHECKS)
     (section,) = [section for section in found.sections if section.name == name]
-    assert (section.verdict, section.exit_code) == ("problem", 1)
+    assert (section.verdict, section.exit_code) == (
+        "problem",
+        6 if isinstance(error, OSError) and name != "kaggle" else 1,
+    )
     assert type(error).__name__ in section.facts["error"]
     assert name != "kaggle" or SECRET not in said(section)
 
@@ -280,6 +283,50 @@ def test_a_file_in_the_place_of_the_cache_is_told(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("TLCLI_CACHE", str(tmp_path / "file"))
     found = doctor_places.cache()
     assert (found.facts["writable"], found.facts["reason"]) == (False, "Not a directory")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="symbolic links need rights on Windows")
+def test_a_cache_that_cannot_be_made_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").symlink_to(tmp_path / "drive")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for name, reason in (("gone", "No such file"), ("loop", "symbolic links"), ("x" * 300, "name too long")):
+        monkeypatch.setenv("TLCLI_CACHE", str(tmp_path / name))
+        found = doctor_places.cache()
+        assert (found.verdict, found.facts["writable"]) == ("warning", False)
+        assert reason in found.facts["reason"]
+
+
+def test_a_folder_of_the_cache_that_cannot_be_written_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "features").mkdir()
+    monkeypatch.setenv("TLCLI_CACHE", str(tmp_path))
+    write_bytes = Path.write_bytes
+
+    def refused(self: Path, data: bytes) -> int:
+        if self.parent.name == "features":
+            raise PermissionError(13, "Permission denied")
+        return write_bytes(self, data)
+
+    monkeypatch.setattr(Path, "write_bytes", refused)
+    found = doctor_places.cache()
+    assert (found.verdict, found.facts["reason"]) == ("warning", "Permission denied")
+
+
+def test_a_folder_of_weights_that_may_not_be_looked_into_is_a_warning(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_file = Path.is_file
+
+    def refused(self: Path) -> bool:
+        if ".keras" in self.parts:
+            raise PermissionError(13, "Permission denied", str(self))
+        return is_file(self)
+
+    monkeypatch.setattr(Path, "is_file", refused)
+    found = doctor_places.weights()
+    assert (found.verdict, found.exit_code) == ("warning", 0)
+    assert f"{home / '.keras' / 'models'} may not be looked into" in found.advice[0]
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may look everywhere")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tlcli.data.decode import picture as decode
+from tlcli.errors import ResourceError
 from tlcli.features.engines import EngineChoice
 from tlcli.workflows import self_test as module
 from tlcli.workflows.self_test import made_pictures, network, self_test
@@ -76,4 +77,10 @@ def test_a_head_that_learns_nothing_or_something_else_each_time_is_found(monkeyp
 def test_without_a_folder_for_temporary_files_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", os.path.join(os.sep, "no", "such"))  # noqa: PTH118
     with pytest.raises(FileNotFoundError):
+        list(self_test(F32))
+
+
+def test_a_small_folder_for_temporary_files_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "free_bytes", lambda _: 4096)
+    with pytest.raises(ResourceError, match=r"4\.1 KB are free in .*; free some, or set TMPDIR to another folder"):
         list(self_test(F32))

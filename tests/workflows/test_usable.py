@@ -1,5 +1,7 @@
 """Pictures that cannot be read: how many may be left out, and when they are not to blame."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -26,11 +28,20 @@ def test_pictures_that_went_away_with_their_folder_are_not_to_blame(tmp_path: Pa
 
 
 def test_too_many_are_told_as_that_also_where_a_split_is_left_empty(tmp_path: Path) -> None:
-    bad = {f"{n:064x}": "cannot be read: Input/output error" for n in (8, 9)}
+    bad = {f"{n:064x}": "broken: the file ends early" for n in (8, 9)}
     with pytest.raises(DataError, match=r"2 of 10 pictures cannot be read \(20.0%\), and 1.0% are allowed"):
         usable(index_at(tmp_path), bad, "skip", 0.01)
     with pytest.raises(DataError, match="No picture is left for validation"):
         usable(index_at(tmp_path), bad, "skip", 0.5)
+
+
+def test_a_disk_that_fails_is_no_reason_to_leave_pictures_out(tmp_path: Path) -> None:
+    bad = {f"{n:064x}": f"cannot be read: {os.strerror(errno.EIO)}" for n in (8, 9)}
+    with pytest.raises(
+        ResourceError, match=r"2 of 10 pictures could not be read from their disk, for example .*8\.png"
+    ):
+        usable(index_at(tmp_path), bad, "skip", 0.01)
+    assert len(usable(index_at(tmp_path), {f"{3:064x}": bad[f"{8:064x}"]}, "skip", 0.1).pictures) == 9
 
 
 def test_few_are_left_out(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tlcli.backbones import keras_process
 from tlcli.backbones.catalog import Backbone
+from tlcli.cache.entries import digest_beside
 from tlcli.cache.spare import made, place_of, removed_meanwhile
 from tlcli.cache.use import hold
 from tlcli.digests import digest_of, known_digest
@@ -177,6 +178,14 @@ def _random(row: Backbone, progress: Progress) -> Path:
             request = {"job": "random", "name": row.name, "seed": RANDOM_SEED, "out": str(temporary)}
             with removed_meanwhile(path.parent):
                 keras_process.run_job(request, row.name)
+        write_text(digest_beside(path), digest_of(path) + "\n")
 
     path = place_of(place)
-    return path if os.path.isfile(path) else made(place, make, progress)  # noqa: PTH113 - or one that cannot be seen
+    return path if is_as_made(path) else made(place, make, progress)
+
+
+def is_as_made(path: Path) -> bool:
+    """Whether a random network's weights are those that were written."""
+    with suppress(OSError, ValueError):
+        return digest_of(path) == digest_beside(path).read_text(encoding="ascii").strip()
+    return False

@@ -14,10 +14,14 @@ from typing import Literal
 
 from tlcli.cache.use import alone, last_used
 
-Kind = Literal["features", "converted backbones", "compiled graphs", "weights", "digests", "locks", "left-overs"]
+Kind = Literal[
+    "features", "converted backbones", "compiled graphs", "weights", "first uses", "digests", "locks", "left-overs"
+]
 KINDS: tuple[Kind, ...] = (
-    "features", "converted backbones", "compiled graphs", "weights", "digests", "locks", "left-overs",
+    "features", "converted backbones", "compiled graphs", "weights", "first uses", "digests", "locks", "left-overs",
 )  # fmt: skip
+LASTING: tuple[Kind, ...] = ("first uses", "locks")
+"""What stays whatever is pruned: which weights were used first cannot be computed again."""
 
 DATABASE = "digests-1.sqlite"
 """Digests of files; see :mod:`tlcli.digests`."""
@@ -30,7 +34,7 @@ _FOLDERS: dict[str, tuple[Kind, re.Pattern[str]]] = {
     "features": ("features", re.compile(r"[0-9a-f]{32}")),
     "backbones": ("converted backbones", re.compile(_NETWORK)),
     "compiled": ("compiled graphs", re.compile(rf"{_NETWORK}-[a-z0-9]+(-few)?")),
-    "weights": ("weights", re.compile(r"[a-z0-9_]+-(random-\d+\.safetensors|imagenet\.sha256)")),
+    "weights": ("weights", re.compile(r"[a-z0-9_]+-(random-\d+\.(safetensors|sha256)|imagenet\.sha256)")),
 }
 """Of each folder: what it holds, and the names of its entries."""
 
@@ -98,12 +102,27 @@ def remove(entry: Entry) -> bool:
         if entry.path.is_dir() and not gone.name.startswith("."):
             gone = staging_of(entry.path)
             entry.path.rename(gone)
+        elif entry.kind == "digests":
+            remove_database(gone)
         elif not gone.is_dir():
-            for end in ("", *_BESIDE) if entry.kind == "digests" else ("",):
-                gone.with_name(gone.name + end).unlink(missing_ok=True)
-    if gone.is_dir():
-        shutil.rmtree(gone)
+            gone.unlink(missing_ok=True)
+            if entry.kind == "weights":
+                digest_beside(gone).unlink(missing_ok=True)
+    while gone.is_dir():
+        with suppress(FileNotFoundError):  # another prune removes it, too
+            shutil.rmtree(gone)
     return True
+
+
+def remove_database(path: Path) -> None:
+    """Removes an SQLite database and what lies beside it, which it would take for its own when it is made anew."""
+    for end in ("", *_BESIDE):
+        path.with_name(path.name + end).unlink(missing_ok=True)
+
+
+def digest_beside(weights: Path) -> Path:
+    """Where the sha256 of a random network's weights stands."""
+    return weights.with_suffix(".sha256")
 
 
 def staging_of(path: Path) -> Path:
@@ -121,6 +140,9 @@ def _look_into(folder: Path, entries: list[Entry], others: list[Path]) -> None:
             guard = path.with_name(unfinished["name"])
             entries.append(_entry("left-overs", path, _files(path), guard))
         elif is_own and names.fullmatch(path.name) and not path.is_symlink():
+            if kind == "weights":
+                entries += _weights(path)
+                continue
             files, left = list[Path](), list[Path]()
             for file in _files(path):
                 (left if file != path and _is_left_over(file) else files).append(file)
@@ -128,10 +150,20 @@ def _look_into(folder: Path, entries: list[Entry], others: list[Path]) -> None:
                 _entry("left-overs", file, [file], None if file.suffix == ".damaged" else path) for file in left
             ]
             # Without digests nobody takes a network for whole: killed, or at work on it now.
-            whole = kind in ("features", "weights") or path / "digests.json" in files
+            whole = kind == "features" or path / "digests.json" in files
             entries.append(_entry(kind if whole else "left-overs", path, files, path))
         else:
             others.append(path)
+
+
+def _weights(path: Path) -> Iterator[Entry]:
+    """A random network and its digest are one entry; a digest whose network is gone is a left-over."""
+    if path.name.endswith("-imagenet.sha256"):
+        yield _entry("first uses", path, [path], None)
+    elif path.suffix != ".sha256":
+        yield _entry("weights", path, [path, digest_beside(path)], path)
+    elif not path.with_suffix(".safetensors").exists():
+        yield _entry("left-overs", path, [path], path.with_suffix(".safetensors"))
 
 
 def _is_left_over(file: Path) -> bool:

@@ -47,8 +47,10 @@ def hold(entry: Path, used: bool = True) -> None:
     if not entry.is_relative_to(cache_folder()):
         return
     marker = marker_of(entry)
-    if marker not in _HELD:
-        with suppress(OSError):  # not to be written, or locks that are none
+    with suppress(OSError):  # not to be written, or locks that are none
+        if marker in _HELD and not _is(_HELD[marker], marker):  # the cache was removed, and perhaps made again
+            os.close(_HELD.pop(marker))
+        if marker not in _HELD:
             _HELD[marker] = _locked(marker)
     if used:
         with suppress(OSError):
@@ -66,9 +68,10 @@ def last_used(entry: Path) -> float:
     with suppress(OSError):
         return marker_of(entry).stat().st_mtime
     times = [0.0]
-    for path in (entry, *(entry.iterdir() if entry.is_dir() else ())):
-        with suppress(OSError):
-            times.append(path.stat().st_mtime)
+    with suppress(OSError):
+        times.append(entry.stat().st_mtime)
+        with os.scandir(entry) as inside:
+            times += [one.stat().st_mtime for one in inside]
     return max(times)
 
 

@@ -67,8 +67,12 @@ def verify(
     verified = verify_cache(screen.progress)
     for damage in verified.damaged:
         screen.line(f"Damaged: {damage.path} ({damage.kind}): {damage.done}")
-    bad = len(verified.damaged)
+    for one in verified.unread:
+        screen.line(f"Cannot be read, and is left alone: {one.path} ({one.kind}): {one.done}")
+    bad, unread = len(verified.damaged), len(verified.unread)
     outcome = f"{bad:,} damaged" if bad else "all as they were written"
+    if unread:
+        outcome = f"{bad:,} damaged, {unread:,} not to be read"
     screen.line(f"Checked: {verified.checked:,} files and folders, {readable(verified.bytes)}; {outcome}")
     if bad:
         screen.next_command("tlcli", "cache", "prune")
@@ -93,7 +97,9 @@ def _overview(found: "Overview") -> dict[str, Any]:
 
 
 def _verified(verified: "Verified") -> dict[str, Any]:
-    damaged = [{"kind": damage.kind, "path": str(damage.path), "done": damage.done} for damage in verified.damaged]
+    damaged = [{"kind": one.kind, "path": str(one.path), "done": one.done} for one in verified.damaged]
+    unread = [{"kind": one.kind, "path": str(one.path), "reason": one.done} for one in verified.unread]
     return {
         "folder": str(verified.folder), "checked": verified.checked, "bytes": verified.bytes, "damaged": damaged,
+        "unread": unread,
     }  # fmt: skip

@@ -79,10 +79,12 @@ def _seconds(given: str) -> float:
 
 
 def _bytes(given: str) -> int:
-    return int(_number(given, "--max-size", _SIZES, "a number and a unit (KB, MB, GB, TB): 500MB, 5GB"))
+    return int(_number(given, "--max-size", _SIZES, "a number and a unit (B, KB, MB, GB, TB): 500MB, 5GB"))
 
 
 def _number(given: str, option: str, units: Mapping[str, float], allowed: str) -> float:
+    if given.strip() == "0":
+        return 0
     parts = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?([A-Z]+)", given.strip().upper())
     if parts is None or parts[2] not in units:
         raise UsageError(f"{option} is {given!r}; it takes {allowed}.")

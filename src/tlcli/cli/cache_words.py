@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 def when(seconds: float | None) -> str:
     """A time in seconds since 1970, to the minute."""
-    return "-" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
+    return "-" if seconds is None else f"{_time(seconds):%Y-%m-%d %H:%M} UTC"
 
 
 def entry_document(entry: "Entry") -> dict[str, Any]:
@@ -22,4 +22,12 @@ def entry_document(entry: "Entry") -> dict[str, Any]:
 
 def iso(seconds: float | None) -> str | None:
     """A time in seconds since 1970, for JSON."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
+    return None if seconds is None else _time(seconds).isoformat()
+
+
+_LAST = datetime(9999, 12, 31, tzinfo=UTC)
+
+
+def _time(seconds: float) -> datetime:
+    """Never later than Python's years go: where a clock jumped, disks keep such times."""
+    return datetime.fromtimestamp(min(seconds, _LAST.timestamp()), UTC)

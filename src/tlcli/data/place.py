@@ -113,9 +113,11 @@ class Place:
     def recover(self) -> None:
         """Ends what a killed process had begun: a folder that was moved aside comes back, halves are removed."""
         for old in self.work.glob("old.*"):
-            if self.target.exists():
+            if self.filled:
                 self._remove(old)
             else:
+                with suppress(OSError):  # an empty one; Windows replaces no folder
+                    self.target.rmdir()
                 old.replace(self.target)
         # The locks, too: of a process killed right after its folder had got another name, only the lock is left.
         halves = {path.with_suffix("") if path.suffix == _LOCK else path for path in self.work.glob("unpacked.*")}

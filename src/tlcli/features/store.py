@@ -5,6 +5,7 @@ It is never changed. Two processes that compute the same picture write it twice,
 Memory holds keys only; rows are read when they are asked for.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -19,7 +20,7 @@ import safetensors.numpy
 
 from tlcli.cache.spare import refused
 from tlcli.cache.use import hold
-from tlcli.disk import cache_folder, whole_file
+from tlcli.disk import cache_folder, disk_unreadable, whole_file
 from tlcli.errors import ResourceError
 from tlcli.progress import SILENT, Progress
 
@@ -60,9 +61,15 @@ class Store:
             with suppress(FileNotFoundError):  # set aside by another process meanwhile
                 try:
                     data = path.read_bytes()
-                except PermissionError:
-                    self._progress.note(f"A file of features that is not yours to read is passed over: {path}")
+                except (PermissionError, IsADirectoryError) as error:
+                    self._progress.note(f"Features that cannot be read are passed over ({error.strerror}): {path}")
                     continue
+                except OSError as error:
+                    if isinstance(error, FileNotFoundError):
+                        raise
+                    if error.errno != errno.EIO:
+                        raise disk_unreadable(error, path) from error
+                    data = b""  # a part of the disk that cannot be read: as damaged as other bytes
                 keys = self._keys(data) if hashlib.sha256(data).hexdigest() == path.stem else None
                 if keys is not None:
                     self._take(path, keys, data)
@@ -75,7 +82,7 @@ class Store:
         try:
             arrays = safetensors.numpy.load(data)
             keys, features = arrays["keys"], arrays["features"]
-        except (safetensors.SafetensorError, KeyError):
+        except (safetensors.SafetensorError, KeyError, ValueError, TypeError):
             return None
         rows = keys.size // 32
         fits = keys.dtype == np.uint8 and keys.shape == (rows, 32)
@@ -104,6 +111,7 @@ class Store:
         arrays: dict[str, NDArray[Any]] = {"keys": numbers, "features": features}
         data = safetensors.numpy.save(arrays)
         path = self.folder / f"{hashlib.sha256(data).hexdigest()}.safetensors"
+        hold(self.folder)  # once more, for the case that the cache was removed meanwhile
         try:
             with whole_file(path) as temporary:
                 Path(temporary).write_bytes(data)

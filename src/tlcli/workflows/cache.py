@@ -1,5 +1,6 @@
 """What is in the cache, and how large it is."""
 
+import errno
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,8 +64,14 @@ def read_cache() -> Contents:
     except FileNotFoundError:
         return Contents((), ())
     except NotADirectoryError as error:
-        raise ResourceError(f"The cache {folder} is a file; remove it, or set TLCLI_CACHE to a folder.") from error
+        what = next((path for path in (folder, *folder.parents) if path.is_file()), folder)
+        here = "is a file" if what == folder else f"cannot be, as {what} is a file"
+        raise ResourceError(f"The cache {folder} {here}; remove it, or set TLCLI_CACHE to a folder.") from error
     except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENAMETOOLONG):
+            raise ResourceError(
+                f"The cache {folder} cannot be read ({error.strerror}); set TLCLI_CACHE to another folder."
+            ) from error
         raise ResourceError(
             f"The cache {folder} cannot be read ({error.strerror}); give yourself the right to, or set TLCLI_CACHE to "
             "another folder."

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tlcli.cache.entries import Entry, remove
+from tlcli.cache.entries import LASTING, Entry, remove
 from tlcli.cache.use import alone
 from tlcli.disk import cache_folder
 from tlcli.progress import SILENT, Progress
@@ -82,7 +82,7 @@ def _candidates(
     """In the order in which they go; those that go when they must, for the size, last."""
     now = time.time()
     yield from ((entry, "left over") for entry in entries if entry.kind == "left-overs")
-    lasting = [entry for entry in entries if entry.kind not in ("left-overs", "locks")]
+    lasting = [entry for entry in entries if entry.kind not in ("left-overs", *LASTING)]
     lasting.sort(key=lambda entry: entry.last_used)
     old = [entry for entry in lasting if older_than is not None and now - entry.last_used >= older_than]
     yield from ((entry, "not used for long") for entry in old)

@@ -1,14 +1,15 @@
 """Reads all of the cache that has a digest, and takes out of use what is damaged: it is then computed again."""
 
+import errno
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from tlcli.backbones.export_ir import GRAPH_FILES, is_whole
 from tlcli.backbones.quantize import QUANTIZED_FILES
-from tlcli.cache.entries import Entry, Kind, remove
+from tlcli.backbones.weights import is_as_made
+from tlcli.cache.entries import LASTING, Entry, Kind, remove
 from tlcli.digests import digests_of
 from tlcli.disk import cache_folder, sha256_file
 from tlcli.features.engines.compiled import as_written
@@ -22,13 +23,14 @@ IN_USE = "left, as a running process uses it; whoever opens it next makes it aga
 
 
 @dataclass(frozen=True)
-class Damage:
-    """Something that is not as it was written."""
+class Finding:
+    """Something that is not as it was written, or that could not be looked at."""
 
     kind: Kind
     path: Path
     done: str
-    """What became of it."""
+    """What became of it; of what could not be read, why."""
+    was_read: bool = True
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,9 @@ class Verified:
     checked: int
     """Entries; of features, files."""
     bytes: int
-    damaged: tuple[Damage, ...]
+    damaged: tuple[Finding, ...]
+    unread: tuple[Finding, ...]
+    """What cannot be read, as it is another user's perhaps; it is left alone."""
 
 
 def verify_cache(progress: Progress = SILENT) -> Verified:
@@ -51,40 +55,55 @@ def verify_cache(progress: Progress = SILENT) -> Verified:
     Raises:
         ResourceError: the cache cannot be read.
     """
-    entries = [entry for entry in read_cache().entries if entry.kind not in ("locks", "left-overs")]
-    checked, damaged = 0, list[Damage]()
+    entries = [entry for entry in read_cache().entries if entry.kind not in ("left-overs", *LASTING)]
+    checked, found = 0, list[Finding]()
     with progress.stage("Checking", len(entries), "entries"):
         for entry in entries:
             if entry.kind == "features":
                 shards = sorted(entry.path.glob("*.safetensors"))
                 checked += len(shards)
-                damaged += _damaged_shards(shards)
+                found += filter(None, map(_shard_looked_at, shards))
             else:
                 checked += 1
-                if not _is_sound(entry):
-                    damaged.append(Damage(entry.kind, entry.path, _removed(entry)))
+                found += filter(None, [_looked_at(entry)])
             progress.advance()
-    return Verified(cache_folder(), checked, sum(entry.bytes for entry in entries), tuple(damaged))
+    damaged, unread = (tuple(one for one in found if one.was_read is kind) for kind in (True, False))
+    return Verified(cache_folder(), checked, sum(entry.bytes for entry in entries), damaged, unread)
 
 
-def _damaged_shards(shards: list[Path]) -> Iterator[Damage]:
-    """Those that a running process uses, too, as it would read rubbish: it ends with an error, and can be run again."""
-    for path in shards:
-        with suppress(FileNotFoundError):  # removed, or set aside, meanwhile
-            if _shard_is_sound(path):
-                continue
-            done = SET_ASIDE if set_aside(path) else "left, as the cache cannot be written; no store takes it"
-            yield Damage("features", path, done)
+def _shard_looked_at(path: Path) -> Finding | None:
+    """Also of those that a running process uses, as it would read rubbish: it ends with an error, and can be run again.
+
+    What the disk cannot read is damaged, too.
+    """
+    with suppress(FileNotFoundError):  # removed, or set aside, meanwhile
+        try:
+            if sha256_file(path) == path.stem:
+                return None
+        except OSError as error:
+            if reason := _not_the_bytes(error):
+                return Finding("features", path, reason, was_read=False)
+        done = SET_ASIDE if set_aside(path) else "left, as the cache cannot be written; no store takes it"
+        return Finding("features", path, done)
+    return None
 
 
-def _shard_is_sound(path: Path) -> bool:
-    """Raises FileNotFoundError where it is gone."""
-    try:
-        return sha256_file(path) == path.stem
-    except FileNotFoundError:
-        raise
-    except OSError:  # what the disk cannot read is damaged, too
-        return False
+def _looked_at(entry: Entry) -> Finding | None:
+    if _is_sound(entry):
+        return None
+    for path in [entry.path, *(entry.path.iterdir() if entry.path.is_dir() else ())]:
+        try:
+            if path.is_file():
+                sha256_file(path)
+        except OSError as error:
+            if reason := _not_the_bytes(error):
+                return Finding(entry.kind, path, reason, was_read=False)
+    return Finding(entry.kind, entry.path, _removed(entry))
+
+
+def _not_the_bytes(error: OSError) -> str:
+    """Why a file could not be read though its bytes may be good; empty where it is the bytes."""
+    return "" if error.errno in (errno.EIO, errno.ENOENT) else error.strerror or type(error).__name__
 
 
 def _is_sound(entry: Entry) -> bool:
@@ -94,8 +113,8 @@ def _is_sound(entry: Entry) -> bool:
         case "compiled graphs":
             return as_written(entry.path)
         case "weights":
-            found = digests_of([entry.path], anew=True)
-            return not (found.changed or found.errors)
+            digests_of([entry.path], anew=True)
+            return is_as_made(entry.path)
         case _:
             return _database_is_sound(entry.path)
 

