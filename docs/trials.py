@@ -34,7 +34,7 @@ def behaviours() -> Iterator[str]:
     yield f"## Network behaviours ({len(BEHAVIOURS)})"
     yield ""
     yield "A download from a server on this machine that misbehaves. It ends with the right bytes, or with a refusal"
-    yield "and the file that was there before, and never with a mixed file. `pytest tests/data/test_download.py`"
+    yield "and the file that was there before, and never with a mixed file. `python docs/trials.py network`"
     yield ""
     yield from _TABLE
     for case in BEHAVIOURS:
@@ -48,8 +48,8 @@ def archives() -> Iterator[str]:
 
     yield f"## Hostile archives ({len(HOSTILE)})"
     yield ""
-    yield "All are refused, and no file lies outside of the folder that was to be filled. `pytest"
-    yield "tests/data/test_unpack_refuses.py`"
+    yield "All are refused, and no file lies outside of the folder that was to be filled."
+    yield "`python docs/trials.py archives`"
     yield ""
     yield from _TABLE
     for case in HOSTILE:
@@ -98,7 +98,7 @@ TRIALS = {
     ),
     "archives": Trial(archives, "60 hostile archives: all refused, no file outside"),
     "network": Trial(behaviours, "40 behaviours: the right bytes or a clear refusal, never a mixed file"),
-    "fetch_killed": Trial(fetch_killed, "part of 1,000 kills: the next fetch gives the same files"),
+    "fetch_killed": Trial(fetch_killed, f"{_KILLS} of the kills: the next fetch gives the same files"),
     "killed": Trial(
         partial(torture, "killed"),
         "1,000 kills: the next run's result is equal bit for bit; at most one shard is computed again",

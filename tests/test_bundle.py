@@ -323,7 +323,7 @@ def test_wrong_value_is_named(model: Path, key: str, value: object) -> None:
 @pytest.mark.parametrize("name", ["densenet202", "", "os.system", "../vgg16", "DenseNet201", "x" * 100])
 def test_unknown_backbone_is_refused(model: Path, name: str) -> None:
     changed(model, lambda m: m["backbone"].update(name=name))
-    assert refusal(model) == f"The bundle MODEL needs the backbone '{name}', unknown to this version."
+    assert refusal(model) == f"The bundle MODEL needs the backbone '{name}', unknown to this version: train again."
 
 
 @pytest.mark.parametrize("version", [DECODER_VERSION + 1, DECODER_VERSION - 1, -1, 10**9])

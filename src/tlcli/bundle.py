@@ -15,6 +15,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+import tlcli
 from tlcli.backbones.catalog import CATALOG
 from tlcli.data.decode import DECODER_VERSION
 from tlcli.data.sizing import Preparation
@@ -103,11 +104,14 @@ def load_bundle(folder: Path) -> Bundle:
     manifest = read_manifest(folder / "manifest.json")
     row = CATALOG.get(manifest.backbone.name)
     if row is None:
-        raise ModelError(f"The bundle {folder} needs the backbone '{manifest.backbone.name}', unknown to this version.")
+        raise ModelError(
+            f"The bundle {folder} needs the backbone '{manifest.backbone.name}', unknown to this version: train again"
+            f"{_or_with(manifest)}."
+        )
     if manifest.preparation.decoder_version != DECODER_VERSION:
         raise ModelError(
             f"The bundle {folder} was made with picture preparation {manifest.preparation.decoder_version}, this "
-            f"version has {DECODER_VERSION}: train again, or use tlcli {manifest.tlcli_version}."
+            f"version has {DECODER_VERSION}: train again{_or_with(manifest)}."
         )
     if manifest.preparation.size < row.min_size:
         raise ModelError(
@@ -119,6 +123,11 @@ def load_bundle(folder: Path) -> Bundle:
     units = 1 if len(manifest.labels) == 2 else len(manifest.labels)
     head = _head(folder / "head.safetensors", manifest, (row.features, units))
     return Bundle(manifest, head, _reference(folder / "reference.safetensors", manifest, row.features))
+
+
+def _or_with(manifest: Manifest) -> str:
+    made_by = manifest.tlcli_version
+    return f", or use tlcli {made_by:.20}" if made_by != tlcli.__version__ and made_by.isprintable() else ""
 
 
 def _head(path: Path, manifest: Manifest, shape: tuple[int, int]) -> Head:

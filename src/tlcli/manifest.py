@@ -107,6 +107,11 @@ def sealed(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {**others, "sha256": hashlib.sha256(json.dumps(others, sort_keys=True).encode()).hexdigest()}
 
 
+def _maker(fields: Mapping[str, Any]) -> str:
+    made_by = fields.get("tlcli_version")
+    return f" (tlcli {made_by:.20})" if isinstance(made_by, str) and made_by.isprintable() else ""
+
+
 def read_manifest(path: Path) -> Manifest:
     """Reads a manifest and checks its form and its digest.
 
@@ -122,7 +127,8 @@ def read_manifest(path: Path) -> Manifest:
         if version != FORMAT_VERSION:
             raise ModelError(
                 f"{path} has bundle format {version!r:.40}, this version of tlcli reads {FORMAT_VERSION}: train again "
-                "(features that are in the cache are not computed anew), or use the version that made it."
+                f"(features that are in the cache are not computed anew), or use the version that made it"
+                f"{_maker(fields)}."
             )
         stated = fields.pop("sha256", None)
         manifest = Manifest.model_validate_json(json.dumps(fields))

@@ -5,14 +5,18 @@ python -m tests.torture.environment [WORD]    (only the traps whose name holds t
 
 import json
 import os
+import re
+import struct
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.reliability import row
 from tests.torture.names import NAMED, named
-from tests.torture.setting import Done, Setting, bytes_of, set_up, unprivileged
+from tests.torture.setting import SOURCE, Done, Setting, bytes_of, set_up, unprivileged
 
 PREDICT = ("predict", "shapes/dark/1.png", "--config", "c.yaml")
 TRAIN = ("train", "--config", "c.yaml")
@@ -78,6 +82,8 @@ TINY = (
     "mkdir -p tiny; mount -t tmpfs -o size=64k none tiny 2>/dev/null; "  # without root it stays a plain folder
     'TMPDIR=$PWD/tiny "$@"; code=$?; umount tiny 2>/dev/null; exit $code'
 )
+_NARROW = 4
+"""Commands on a real terminal."""
 DARK = "dark   shapes/dark/1.png"
 TRAPS = (
     Trap("locale C", env={"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, says=DARK),
@@ -99,6 +105,7 @@ TRAPS = (
     Trap("labels table with Windows paths", (*TRAIN, "--set", "dataset.path=.", "--set",
          "dataset.labels={file: t.csv, path: file, label: kind}"), make=_table,
          says="Validation accuracy", large=False),
+    Trap("TMPDIR on a disk of 64 KB, doctor", ("doctor",), shell=TINY, code=6, says="set TMPDIR to another folder"),
     Trap("TMPDIR that is a file", env={"TMPDIR": "file"}, make=_file, says=DARK),
     Trap("terminal of 40 columns", ("runs",), env={"COLUMNS": "40"}, says="c/2", large=False),
     Trap("terminal of 1 column", ("evaluate",), env={"COLUMNS": "1"}, says="Test accuracy"),
@@ -167,20 +174,56 @@ def try_one(trap: Trap, setting: Setting) -> str:
 
 
 def many_files(setting: Setting, count: int) -> int:
-    """A folder of ``count`` pictures (hard links to a few) is counted; gives the pictures seen."""
+    """A class folder of ``count`` pictures (hard links to a few) is counted and trained on; gives the pictures seen."""
     root = setting.folder / "many"
-    originals = sorted((setting.folder / "shapes").rglob("*.png"))
-    for label in ("dark", "light"):
+    originals = {label: sorted((setting.folder / "shapes" / label).iterdir()) for label in ("dark", "light")}
+    for label, files in originals.items():
         (root / label).mkdir(parents=True)
-    for number in range(count):
-        original = originals[number % len(originals)]
-        os.link(original, root / original.parent.name / f"{number:06}.png")
-    done = setting.run(
-        "fetch", "--config", "c.yaml", "--set", "dataset.path=many", "--json", shell='ulimit -v 4000000; "$@"'
-    )
+        for number in range(count if label == "dark" else len(files)):
+            os.link(files[number % len(files)], root / label / f"{number:06}.png")
+    given = ("--config", "c.yaml", "--set", "dataset.path=many", "--json")
+    done = setting.run("fetch", *given, shell='ulimit -v 4000000; "$@"')
     assert done.code == 0, done.err
-    pictures = json.loads(done.out)["pictures"]
-    return sum(sum(by_label.values()) for by_label in pictures.values())
+    trained = setting.run("train", *given)
+    assert trained.code == 0, trained.err
+    assert json.loads(trained.out)["features"]["computed"] == 0  # all are copies of pictures that were seen before
+    return sum(by_label["dark"] for by_label in json.loads(done.out)["pictures"].values())
+
+
+def in_terminal(setting: Setting, *words: str, columns: int = 40) -> str:
+    """What a command shows on a real terminal of that width, without colours and cursor movements."""
+    import fcntl
+    import pty
+    import termios
+
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    given = {**os.environ, "TLCLI_CACHE": str(setting.cache), "PYTHONPATH": str(SOURCE), "TERM": "xterm-256color"}
+    given.pop("COLUMNS", None)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tlcli", *words], cwd=setting.folder, env=given, stdin=its, stdout=its, stderr=its
+    )
+    os.close(its)
+    shown = bytearray()
+    with suppress(OSError):  # EIO, once nobody holds the other end
+        while data := os.read(ours, 1 << 16):
+            shown += data
+    os.close(ours)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode().replace("\r\n", "\n"))
+    assert process.wait(60) == 0, text
+    assert "Traceback" not in text, text
+    return text
+
+
+def narrow(setting: Setting) -> Iterator[tuple[str, str]]:
+    """Commands on a real terminal of 40 columns."""
+    shown = in_terminal(setting, "doctor", "--no-self-test")
+    wide = [line for line in shown.splitlines() if len(line.rpartition("\r")[2]) > 40]
+    assert not wide, wide
+    yield "doctor on a real terminal of 40 columns", "no line is wider"
+    for words, says in ((("runs",), "c/2"), (PREDICT, "shapes/dark/1.png"), (TRAIN, "Validation accuracy")):
+        assert says in in_terminal(setting, *words), words
+        yield f"{words[0]} on a real terminal of 40 columns", "done"
 
 
 def section(large: bool) -> Iterator[str]:
@@ -188,7 +231,7 @@ def section(large: bool) -> Iterator[str]:
     traps = [trap for trap in TRAPS if large or not trap.large]
     count = 100_000 if large else 2000
     with set_up() as setting:
-        yield f"## Surroundings ({len(traps) + len(NAMED) + 1})"
+        yield f"## Surroundings ({len(traps) + len(NAMED) + _NARROW + 1})"
         yield ""
         yield "Real commands on small pictures: the right exit code, the right answer or one sentence, no traceback,"
         yield "and pictures that stay as they are. `python -m tests.torture.environment`"
@@ -199,8 +242,10 @@ def section(large: bool) -> Iterator[str]:
             yield row(name, outcome)
         for trap in traps:
             yield row(trap.name, try_one(trap, setting))
+        for name, outcome in narrow(setting):
+            yield row(name, outcome)
         assert many_files(setting, count) == count
-        yield row(f"{count:,} pictures in two folders", "all counted, within 4 GB of address space")
+        yield row(f"{count:,} pictures in one folder", "all counted, within 4 GB of address space, and trained on")
 
 
 def main() -> None:

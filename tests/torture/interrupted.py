@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 """What is interrupted."""
 SIGNALS = {130: signal.SIGINT, 143: signal.SIGTERM}
 ENDED, STARTING = "it had ended", "Python itself was starting"
+REUSED = "features kept and reused"
 CLEAN = ("130, one line", "143, one line")
 MOMENTS = 10
 """How many moments are tried until one hits the command at work."""
@@ -158,7 +159,7 @@ def run(count: int, seed: int = 0, cache: Path | None = None) -> dict[str, Count
                     seen = trials.interrupt(name, code, after, twice, group)
                     outcomes[name][seen] += 1
                     if trials.again(name):
-                        outcomes[name]["features kept and reused"] += 1
+                        outcomes[name][REUSED] += 1
                 except AssertionError as error:
                     told = f"{name} after {after:.2f} s, {code}, twice: {twice}, group: {group}"
                     raise AssertionError(f"number {number} of seed {seed} ({told}): {error}") from error
@@ -179,12 +180,13 @@ def section(large: bool, seed: int = 0) -> Iterator[str]:
     yield "one line and no traceback, or had ended; the same command then gave the very result that it gives"
     yield f"undisturbed. `python -m tests.torture.interrupted {count} {seed}`"
     yield ""
-    yield "| command | interrupted | 130 or 143, one line | it had ended | Python itself was starting |"
-    yield "| --- | ---: | ---: | ---: | ---: |"
+    yield "| command | interrupted | 130 or 143, one line | it had ended | Python itself was starting | reused then |"
+    yield "| --- | ---: | ---: | ---: | ---: | ---: |"
     for name, seen in outcomes.items():
         clean = sum(seen[kind] for kind in CLEAN)
         ended, starting = seen[ENDED], seen[STARTING]
-        yield f"| {name} | {clean + ended + starting} | {clean} | {ended} | {starting} |"
+        reused = f"{seen[REUSED]} times" if name == "train" else ""
+        yield f"| {name} | {clean + ended + starting} | {clean} | {ended} | {starting} | {reused} |"
 
 
 def main() -> None:

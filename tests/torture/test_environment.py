@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.torture.environment import TRAPS, Trap, many_files, try_one
+from tests.torture.environment import TRAPS, Trap, many_files, narrow, try_one
 from tests.torture.names import NAMED, named
 from tests.torture.setting import Setting, set_up
 
@@ -26,6 +26,10 @@ def test_every_name_goes_through_every_command(setting: Setting) -> None:
 @pytest.mark.parametrize("trap", [trap for trap in TRAPS if not trap.large], ids=lambda trap: trap.name)
 def test_trap(setting: Setting, trap: Trap) -> None:
     assert try_one(trap, setting) == trap.outcome
+
+
+def test_a_real_terminal_of_40_columns(setting: Setting) -> None:
+    assert len(list(narrow(setting))) == 4
 
 
 def test_many_files_are_counted(setting: Setting) -> None:

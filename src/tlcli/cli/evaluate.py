@@ -16,7 +16,7 @@ from tlcli.cli.options import (
     VerifyOption,
     again,
 )
-from tlcli.cli.render import Screen, confusion_table, metrics_table, per_class_table, print_error
+from tlcli.cli.render import Screen, confusion_table, metrics_table, per_class_table, print_error, reuse
 from tlcli.errors import DataError
 
 
@@ -58,6 +58,7 @@ def evaluate(
     for name in ("cross_validation", "leaks", "learning_curve", "test_uses"):
         if said := done.words.get(name):
             screen.line(said)
+    screen.line(reuse(done.features))
     screen.line(f"Results: {done.run_dir}")
     if done.words:
         screen.line(f"Report: {done.run_dir / 'report.html'}")

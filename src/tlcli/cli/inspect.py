@@ -18,7 +18,7 @@ from tlcli.cli.options import (
     VerifyOption,
     again,
 )
-from tlcli.cli.render import Screen, counts_table
+from tlcli.cli.render import Screen, counts_table, reuse
 
 if TYPE_CHECKING:
     from tlcli.workflows.inspection import Inspection
@@ -73,6 +73,7 @@ def inspect(
         commands = [["tlcli", "inspect", *given, "--write-exclude", "exclude.txt"]]
         commands.append(["tlcli", "train", *given, "--set", "dataset.exclude=exclude.txt"])
         write_inspect_page(page, loaded, found, [shlex.join(command) for command in commands])
+    screen.line(reuse(found.features))
     screen.line(f"Page: {page}")
     screen.next_command("tlcli", "train", *following)
     screen.document({**found.as_json(), "page": str(page)})

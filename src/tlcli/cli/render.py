@@ -5,7 +5,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -26,6 +26,9 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from tlcli.progress import Progress
+
+if TYPE_CHECKING:
+    from tlcli.features.extract import Extraction
 
 
 class _Rate(ProgressColumn):
@@ -151,6 +154,11 @@ def print_error(message: str) -> None:
 def write_out(text: str) -> None:
     """Text for other programs, as it is."""
     sys.stdout.write(text)
+
+
+def reuse(features: "Extraction") -> str:
+    """What the frozen pass had to do."""
+    return f"Features: {features.computed:,} computed, {features.reused:,} reused"
 
 
 def plain_table(*columns: str, title: str | None = None) -> Table:

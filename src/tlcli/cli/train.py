@@ -14,7 +14,7 @@ from tlcli.cli.options import (
     VerifyOption,
     again,
 )
-from tlcli.cli.render import Screen, counts_table, metrics_table
+from tlcli.cli.render import Screen, counts_table, metrics_table, reuse
 
 if TYPE_CHECKING:
     from tlcli.workflows.train import Trained
@@ -70,7 +70,7 @@ def _show(screen: Screen, trained: "Trained") -> None:
         how = f"minibatch recipe, weights of epoch {chosen.step} of {len(trained.fit.history)}"
     screen.line(f"Head: {trained.trainable_parameters:,} trainable parameters; {how}")
     seconds = ", ".join(f"{stage} {value:.1f}" for stage, value in trained.seconds.items())
-    screen.line(f"Features: {trained.features.computed:,} computed, {trained.features.reused:,} reused")
+    screen.line(reuse(trained.features))
     if trained.agreement:
         screen.line(_agreement_line(trained.agreement))
     screen.line(f"Seconds: {seconds}")

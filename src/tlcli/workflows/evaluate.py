@@ -13,6 +13,7 @@ from tlcli.config.schema import Config
 from tlcli.data.index import Index
 from tlcli.data.layout import SPLITS, SplitName
 from tlcli.errors import DataError
+from tlcli.features.extract import Extraction
 from tlcli.progress import SILENT, Progress
 from tlcli.workflows.dataset import indexed
 from tlcli.workflows.frozen_pass import FrozenPass, usable
@@ -33,6 +34,7 @@ class Evaluated:
     metrics: dict[SplitName, dict[str, Any]]
     fail_under: float | None
     """The limit in the run's config."""
+    features: Extraction
     bad: Mapping[str, str]
     """Test pictures that cannot be read: name to reason."""
     words: Mapping[str, str]
@@ -57,7 +59,7 @@ def evaluate(run: Path, verify: bool = False, progress: Progress = SILENT) -> Ev
     index = _same_data(config, checked, verify)
     frozen = open_pass_for(index, config, progress, bundle.manifest.backbone.quantized)
     bundle.manifest.check_weights(frozen.weights)
-    index = _with_features(index, frozen, config, progress)
+    index, extraction = _with_features(index, frozen, config, progress)
     predictions = {split: predict_split(index, split, frozen, bundle.head) for split in SPLITS}
     metrics = {split: measured(index, split, rows) for split, rows in predictions.items()}
     runs.write_json(run / "run.json", {**record, "skipped_test": runs.reasons(index.bad)})
@@ -68,7 +70,7 @@ def evaluate(run: Path, verify: bool = False, progress: Progress = SILENT) -> Ev
     words = dict[str, str]()
     if config.evaluate.report:
         words = _report(run, config, index, frozen, bundle, metrics, predictions["test"], progress)
-    return Evaluated(run, metrics, config.evaluate.fail_under, index.bad, words)
+    return Evaluated(run, metrics, config.evaluate.fail_under, extraction, index.bad, words)
 
 
 def _same_data(config: Config, record: Record, verify: bool) -> Index:
@@ -86,16 +88,18 @@ def _same_data(config: Config, record: Record, verify: bool) -> Index:
     return seen
 
 
-def _with_features(index: Index, frozen: FrozenPass, config: Config, progress: Progress) -> Index:
-    bad = frozen.run([(index.pictures, frozen.views[:1])], progress).bad
-    index = usable(index, bad, config.dataset.on_bad_image, config.dataset.max_bad_fraction)
+def _with_features(
+    index: Index, frozen: FrozenPass, config: Config, progress: Progress
+) -> tuple[Index, Extraction]:  # fmt: skip
+    done = frozen.run([(index.pictures, frozen.views[:1])], progress)
+    index = usable(index, done.bad, config.dataset.on_bad_image, config.dataset.max_bad_fraction)
     if not index.of("test"):
         unreadable = f" that can be read (all {len(index.bad)} are broken)" if index.bad else ""
         raise DataError(
             f"This run has no test pictures{unreadable}; "
             "set dataset.split.test above 0 or add a test folder, and train."
         )
-    return index
+    return index, done
 
 
 def _report(

@@ -46,8 +46,8 @@ def inspect(loaded: Loaded, verify: bool = False, progress: Progress = SILENT) -
     facts, small, unreadable = _looked_at(index, config, progress)
     index = without(index, {p.sha256: unreadable[p.name] for p in index.pictures if p.name in unreadable})
     frozen = open_pass_for(index, config, progress)
-    bad = frozen.run([(index.pictures, frozen.views[:1])], progress).bad
-    index = without(index, bad)
+    done = frozen.run([(index.pictures, frozen.views[:1])], progress)
+    index = without(index, done.bad)
     return Inspection(
         index=index,
         facts={name: one for name, one in facts.items() if name not in index.bad},
@@ -56,6 +56,7 @@ def inspect(loaded: Loaded, verify: bool = False, progress: Progress = SILENT) -
         copies=(*_exact(index), *_near(index, frozen, small, progress)),
         suspects=_suspects(index, frozen, config, progress),
         outliers=_outliers(index, frozen, progress),
+        features=done,
         frozen=frozen,
     )
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from tlcli.data.facts import Facts
 from tlcli.data.index import Index, Picture
+from tlcli.features.extract import Extraction
 from tlcli.workflows.frozen_pass import FrozenPass
 
 
@@ -63,6 +64,7 @@ class Inspection:
     suspects: tuple[Suspect, ...]
     """Of training and validation pictures, the most suspicious first: those held for wrong, and a tenth of all"""
     outliers: tuple[Outlier, ...]
+    features: Extraction
     frozen: FrozenPass = field(repr=False)
 
     @property
@@ -97,6 +99,7 @@ class Inspection:
                 for one in self.suspects
             ],
             "outliers": [{**_named(one.picture), "distance": one.distance} for one in self.outliers],
+            "features": {"computed": self.features.computed, "reused": self.features.reused},
         }
 
 
