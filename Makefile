@@ -28,7 +28,7 @@ demo: install ## the main job on real pictures: 2,624 solar cells, functional or
 	@echo "For commands of your own: source $(VENV)/bin/activate"
 
 test: install ## all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: install ## style, types, the layer rule, and known vulnerabilities where the advisories can be had
 	$(BIN)/ruff check

@@ -11,6 +11,11 @@ from tlcli.cache import spare, use
 SHARED = Path(__file__).parents[2] / "shared" / "datasets"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slow ones first, so that with several processes none of them is left for the end."""
+    items.sort(key=lambda item: item.get_closest_marker("e2e") is None)
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No test reads or fills the user's cache, or holds what another made."""

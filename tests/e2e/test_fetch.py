@@ -180,9 +180,9 @@ def test_two_fetches_at_once_download_once(tmp_path: Path, home: Path) -> None:
 
 
 def test_fetch_killed_at_random_moments_is_ended_by_the_next(tmp_path: Path, home: Path) -> None:
-    outcome = kills.run(60, 25, seed=os.getpid(), folder=tmp_path)
+    outcome = kills.run(30, 25, seed=os.getpid(), folder=tmp_path)
 
-    assert outcome.kills == 60
+    assert outcome.kills == 30
     assert max(outcome.again) <= 1 << 20
     assert outcome.moments["downloading"]
     assert outcome.moments["unpacking and checking"]

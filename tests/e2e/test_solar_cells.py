@@ -1,11 +1,15 @@
-"""The main job on real pictures: fetch, train, evaluate, predict on solar cells."""
+"""The main job on real pictures: fetch, train, evaluate with its report, predict on solar cells."""
 
 import csv
 import json
+import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
+from tests.browser import broken_images, chromium, opened, overflows
 from tests.e2e.conftest import Tlcli
 
 pytestmark = pytest.mark.e2e
@@ -84,18 +88,6 @@ def test_predict_gives_the_probabilities_that_evaluate_wrote(solar: tuple[Path, 
         }
 
 
-def test_fail_under_decides_the_exit_code(solar: tuple[Path, Tlcli]) -> None:
-    assert solar[1]("evaluate", "--fail-under", "0.5").code == 0
-    done = solar[1]("evaluate", "--fail-under", "0.999")
-    assert done.code == 3
-    assert "below 0.999" in done.err
-
-
-def test_evaluate_json_is_the_metrics_file(solar: tuple[Path, Tlcli]) -> None:
-    done = solar[1]("evaluate", "--json")
-    assert done.json() == json.loads((solar[0] / "runs/latest/metrics.json").read_text())
-
-
 def test_figures_are_pictures_of_a_useful_size(solar: tuple[Path, Tlcli]) -> None:
     for path in (solar[0] / "runs/latest/figures").glob("*.png"):
         with Image.open(path) as figure:
@@ -103,6 +95,119 @@ def test_figures_are_pictures_of_a_useful_size(solar: tuple[Path, Tlcli]) -> Non
             assert figure.height >= 300
 
 
-def test_quiet_prints_nothing(solar: tuple[Path, Tlcli]) -> None:
-    done = solar[1]("evaluate", "--quiet")
+@pytest.fixture(scope="module")
+def plain(solar: tuple[Path, Tlcli], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs of the demo without report and figures, which are evaluated in a moment."""
+    runs_dir = tmp_path_factory.mktemp("plain")
+    given = ("--set", "evaluate.report=false", "--set", "evaluate.figures=false")
+    assert solar[1]("train", "--config", "solar_cells", "--runs-dir", runs_dir, *given).code == 0
+    return runs_dir
+
+
+def test_fail_under_decides_the_exit_code(solar: tuple[Path, Tlcli], plain: Path) -> None:
+    assert solar[1]("evaluate", "--runs-dir", plain, "--fail-under", "0.5").code == 0
+    done = solar[1]("evaluate", "--runs-dir", plain, "--fail-under", "0.999")
+    assert done.code == 3
+    assert "below 0.999" in done.err
+
+
+def test_evaluate_json_is_the_metrics_file(solar: tuple[Path, Tlcli], plain: Path) -> None:
+    done = solar[1]("evaluate", "--runs-dir", plain, "--json")
+    assert done.json() == json.loads((plain / "latest/metrics.json").read_text())
+    assert done.json() == json.loads((solar[0] / "runs/latest/metrics.json").read_text())
+
+
+def test_quiet_prints_nothing(solar: tuple[Path, Tlcli], plain: Path) -> None:
+    done = solar[1]("evaluate", "--runs-dir", plain, "--quiet")
     assert (done.code, done.out, done.err) == (0, "", "")
+
+
+@pytest.fixture(scope="module")
+def report(solar: tuple[Path, Tlcli]) -> dict[str, Any]:
+    """report.json of the demo."""
+    read: dict[str, Any] = json.loads((solar[0] / "runs/latest/report.json").read_text())
+    return read
+
+
+def test_intervals_hold_what_was_measured(solar: tuple[Path, Tlcli], report: dict[str, Any]) -> None:
+    test = json.loads((solar[0] / "runs/latest/metrics.json").read_text())["test"]
+    for name in ("accuracy", "balanced_accuracy", "log_loss", "roc_auc"):
+        low, high = report["intervals"][name]
+        assert low < test[name] < high
+        assert high - low < 0.12
+    validated = report["cross_validation"]
+    low, high = validated["accuracy_ci95"]
+    assert low < validated["accuracy"] < high
+    assert validated["pictures"] == 1706 + 393
+
+
+def test_model_is_better_than_every_simpler_way(solar: tuple[Path, Tlcli], report: dict[str, Any]) -> None:
+    test = json.loads((solar[0] / "runs/latest/metrics.json").read_text())["test"]
+    baselines = {baseline["name"]: baseline["accuracy"] for baseline in report["baselines"]}
+    assert baselines["majority class"] == pytest.approx(361 / 525)
+    assert baselines["majority class"] < baselines["colour histogram"] < test["accuracy"]
+    assert baselines["nearest neighbours"] < test["accuracy"]
+
+
+def test_summary_says_what_was_measured(report: dict[str, Any]) -> None:
+    said = report["words"]["summary"]
+    assert re.search(r"Of 525 test pictures .*, 8\d\.\d % are named right", said)
+    assert "Always answering 'functional' would give 68.8 %." in said
+
+
+def test_page_is_whole_and_small_and_fits_a_phone(solar: tuple[Path, Tlcli]) -> None:
+    path = solar[0] / "runs/latest/report.html"
+    assert 100_000 < path.stat().st_size < 2_000_000
+    with chromium() as browser, opened(browser, path, 390) as (page, said):
+        assert said == []
+        assert not overflows(page)
+        assert broken_images(page) == 0
+        matrix = json.loads((solar[0] / "runs/latest/metrics.json").read_text())["test"]["confusion_matrix"]
+        assert page.locator(".confusion td").all_inner_texts() == [str(n) for row in matrix for n in row]
+        page.locator("a[href='#cell-1-0']").click()
+        shown = page.locator(".cell:visible li")
+        assert shown.count() == min(24, matrix[1][0])
+        assert all("defective\n" in text and "functional " in text for text in shown.all_inner_texts())
+
+
+def test_predict_is_unsure_where_it_is_asked_to_be(solar: tuple[Path, Tlcli]) -> None:
+    tlcli = solar[1]
+    root = Path(json.loads(tlcli("fetch", "--config", "solar_cells", "--json").out)["root"])
+    pictures = sorted((root / "images").glob("cell00*.png"))[:30]
+    plain = tlcli("predict", *pictures, "--json").json()
+    careful = tlcli("predict", *pictures, "--json", "--min-confidence", 0.9).json()
+    for one, other in zip(plain, careful, strict=True):
+        assert (one["label"], one["probability"]) == (other["label"], other["probability"])
+        if one["answer"] != "none of these":
+            assert one["answer"] == one["label"]
+            assert other["answer"] == (one["label"] if one["probability"] >= 0.9 else "unsure")
+    assert 0 < sum(answer["answer"] == "unsure" for answer in careful) < 30
+    shown = tlcli("predict", *pictures, "--min-confidence", 0.9).out
+    assert "unsure (functional?)" in shown
+
+
+def test_predict_knows_what_is_like_nothing_it_was_trained_on(solar: tuple[Path, Tlcli], tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    Image.radial_gradient("L").save(tmp_path / "rings.png")
+    for answer in solar[1]("predict", tmp_path, "--json").json():
+        assert answer["answer"] == "none of these"
+        assert answer["label"] in ("functional", "defective")
+        assert answer["distance"] > 0.2
+    rows = [line.split() for line in solar[1]("predict", tmp_path, "--top", 2).out.splitlines()[1:]]
+    assert [row[0] == "-" for row in rows] == [True, False, False] * 2  # a share of the classes says nothing of it
+
+
+def test_predict_draws_why(solar: tuple[Path, Tlcli], tmp_path: Path) -> None:
+    tlcli = solar[1]
+    root = Path(json.loads(tlcli("fetch", "--config", "solar_cells", "--json").out)["root"])
+    answer, broken = tlcli(
+        "predict", root / "images/cell0100.png", "none.png", "--json", "--explain", tmp_path / "why"
+    ).json()
+    assert [path.name for path in (tmp_path / "why").iterdir()] == ["cell0100-why.png"]
+    assert answer["explanation"] == str(tmp_path / "why/cell0100-why.png")
+    with Image.open(answer["explanation"]) as card:
+        assert card.width > 400
+    assert [set(one) for one in answer["nearest"]] == [{"path", "label", "similarity"}] * 5
+    assert all((root / one["path"]).is_file() for one in answer["nearest"])
+    assert (broken["explanation"], broken["nearest"]) == (None, [])

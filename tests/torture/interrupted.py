@@ -58,6 +58,9 @@ class Trials:
         self.cache = setting.cache
         self.expected: dict[str, object] = {}
         self.seconds: dict[str, float] = {}
+
+    def undisturbed(self) -> None:
+        """Runs each command once as it is: what it gives, and how long it takes."""
         for name in COMMANDS:
             self.clear(name)
             began = monotonic()
@@ -147,6 +150,7 @@ def run(count: int, seed: int = 0, cache: Path | None = None) -> dict[str, Count
     outcomes: dict[str, Counter[str]] = {name: Counter() for name in COMMANDS}
     with set_up(cache) as setting:
         trials = Trials(setting)
+        trials.undisturbed()
         for number in range(count):
             name = list(COMMANDS)[number % len(COMMANDS)]
             code = 143 if choose.random() < 0.2 else 130
