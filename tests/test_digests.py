@@ -117,6 +117,21 @@ def test_a_file_that_changed_a_moment_ago_is_not_remembered(
     assert read == [path, path]
 
 
+def test_what_was_read_before_an_interruption_is_remembered(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = files(3)
+    real = module._read
+
+    def interrupted(path: Path, algorithm: module.Algorithm) -> tuple[bytes, str]:
+        if path == paths[2]:
+            raise KeyboardInterrupt
+        return real(path, algorithm)
+
+    monkeypatch.setattr(module, "_read", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        digests_of(paths)
+    assert [module.known_digest(path) is not None for path in paths] == [True, True, False]
+
+
 def test_a_file_that_changes_while_it_is_read_is_not_remembered(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     (path,) = files(1)
     real = hashlib.file_digest

@@ -77,14 +77,16 @@ def digests_of(paths: Iterable[Path], algorithm: Algorithm = "sha256", anew: boo
         for start in range(0, len(unknown), _BATCH):
             read = pool.map(lambda path: _tried(path, algorithm), unknown[start : start + _BATCH])
             looks = {}
-            for path, look, digest, reason in read:
-                if reason:
-                    found.errors[path] = reason
-                else:
-                    found.of[path] = digest
-                if look:
-                    looks[path] = (look, digest)
-            _remember(looks, algorithm)
+            try:
+                for path, look, digest, reason in read:
+                    if reason:
+                        found.errors[path] = reason
+                    else:
+                        found.of[path] = digest
+                    if look:
+                        looks[path] = (look, digest)
+            finally:  # also of what was read before an interruption
+                _remember(looks, algorithm)
     found.changed = [path for path, digest in known.items() if found.of.get(path, digest) != digest]
     return found
 
