@@ -15,14 +15,13 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-import tlcli
 from tlcli.backbones.catalog import CATALOG
 from tlcli.data.decode import DECODER_VERSION
 from tlcli.data.sizing import Preparation
 from tlcli.disk import read_regular, whole_file, write_text
 from tlcli.errors import ModelError
 from tlcli.heads.head import Head
-from tlcli.manifest import FORMAT_VERSION, Manifest, read_manifest, sealed
+from tlcli.manifest import FORMAT_VERSION, Manifest, or_with, read_manifest, sealed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -106,12 +105,12 @@ def load_bundle(folder: Path) -> Bundle:
     if row is None:
         raise ModelError(
             f"The bundle {folder} needs the backbone '{manifest.backbone.name}', unknown to this version: train again"
-            f"{_or_with(manifest)}."
+            f"{or_with(manifest.tlcli_version)}."
         )
     if manifest.preparation.decoder_version != DECODER_VERSION:
         raise ModelError(
             f"The bundle {folder} was made with picture preparation {manifest.preparation.decoder_version}, this "
-            f"version has {DECODER_VERSION}: train again{_or_with(manifest)}."
+            f"version has {DECODER_VERSION}: train again{or_with(manifest.tlcli_version)}."
         )
     if manifest.preparation.size < row.min_size:
         raise ModelError(
@@ -123,11 +122,6 @@ def load_bundle(folder: Path) -> Bundle:
     units = 1 if len(manifest.labels) == 2 else len(manifest.labels)
     head = _head(folder / "head.safetensors", manifest, (row.features, units))
     return Bundle(manifest, head, _reference(folder / "reference.safetensors", manifest, row.features))
-
-
-def _or_with(manifest: Manifest) -> str:
-    made_by = manifest.tlcli_version
-    return f", or use tlcli {made_by:.20}" if made_by != tlcli.__version__ and made_by.isprintable() else ""
 
 
 def _head(path: Path, manifest: Manifest, shape: tuple[int, int]) -> Head:

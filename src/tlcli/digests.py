@@ -46,6 +46,7 @@ def digest_of(path: Path, algorithm: Algorithm = "sha256") -> str:
 
     Raises:
         OSError: it cannot be read.
+        ResourceError: its disk is gone.
     """
     found = digests_of([path], algorithm)
     if path not in found.of:

@@ -7,7 +7,7 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -26,8 +26,8 @@ FAILED = frozenset(
 )  # fmt: skip
 """What it says when a file grows beyond a limit, and when a disk is broken, not to be written or gone."""
 
-GONE = FAILED - {errno.EFBIG, errno.EIO, errno.EROFS}
-"""What it says of every file of a disk that is no longer there; EIO may be one bad place, or all of it."""
+GONE = FAILED - {errno.EFBIG, errno.EIO, errno.EROFS, errno.ENXIO}
+"""What it says of files whose disk is no longer there. EIO may be one bad place or all of it, and ENXIO a socket."""
 
 
 def cache_folder() -> Path:
@@ -193,10 +193,30 @@ def disk_problem(error: OSError, path: Path) -> ResourceError | None:
 
 def disk_unreadable(error: OSError, path: Path) -> ResourceError:
     """The error for a disk that does not give what is on it."""
+    mend = "Mend or reconnect its disk" if error.errno in FAILED else "Mend that"
     return ResourceError(
-        f"{path} could not be read: {error.strerror}. Mend or reconnect its disk, and run the command again; what was "
-        "computed is kept."
+        f"{path} could not be read: {error.strerror}. {mend}, and run the command again; what was computed is kept."
     )
+
+
+def check_disk(unreadable: Mapping[str, str], count: int, root: Path) -> None:
+    """Tells a disk that fails from files that are broken: more than a tenth of them could not be read from it.
+
+    Args:
+        unreadable: files below ``root``, and why each was not read.
+        count: of all files.
+        root: their folder.
+
+    Raises:
+        ResourceError: it is the disk.
+    """
+    words = os.strerror(errno.EIO)
+    failed = [name for name, reason in unreadable.items() if words in reason]
+    if len(failed) * 10 > count:
+        raise ResourceError(
+            f"{len(failed):,} of {count:,} pictures could not be read from their disk, for example "
+            f"{root / failed[0]}: {words}. Mend or reconnect it, and run the command again; what was computed is kept."
+        )
 
 
 def disk_full(path: Path) -> ResourceError:

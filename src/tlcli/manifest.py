@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+import tlcli
 from tlcli.backbones.weights import Weights
 from tlcli.disk import read_regular
 from tlcli.errors import ModelError
@@ -107,9 +108,10 @@ def sealed(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {**others, "sha256": hashlib.sha256(json.dumps(others, sort_keys=True).encode()).hexdigest()}
 
 
-def _maker(fields: Mapping[str, Any]) -> str:
-    made_by = fields.get("tlcli_version")
-    return f" (tlcli {made_by:.20})" if isinstance(made_by, str) and made_by.isprintable() else ""
+def or_with(made_by: object) -> str:
+    """Which other version reads a bundle: the one that made it, if it is another and its name can be shown."""
+    is_other = isinstance(made_by, str) and made_by.isprintable() and made_by != tlcli.__version__
+    return f", or use tlcli {made_by:.20}" if is_other else ""
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -127,8 +129,7 @@ def read_manifest(path: Path) -> Manifest:
         if version != FORMAT_VERSION:
             raise ModelError(
                 f"{path} has bundle format {version!r:.40}, this version of tlcli reads {FORMAT_VERSION}: train again "
-                f"(features that are in the cache are not computed anew), or use the version that made it"
-                f"{_maker(fields)}."
+                f"(features that are in the cache are not computed anew){or_with(fields.get('tlcli_version'))}."
             )
         stated = fields.pop("sha256", None)
         manifest = Manifest.model_validate_json(json.dumps(fields))

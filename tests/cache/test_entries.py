@@ -41,7 +41,7 @@ WHOLE = {
     ),
     f"compiled/{GRAPH}-bf16/digests.json": (f"compiled/{GRAPH}-bf16", "compiled graphs"),
     f"compiled/{GRAPH}-f32-few/digests.json": (f"compiled/{GRAPH}-f32-few", "compiled graphs"),
-    "weights/mobilenet_v2-random-0.safetensors": ("weights/mobilenet_v2-random-0.safetensors", "weights"),
+    "weights/mobilenet-imagenet.sha256": ("weights/mobilenet-imagenet.sha256", "first uses"),
     DATABASE: (DATABASE, "digests"),
     f"locks/{STORE}.lock": (f"locks/{STORE}.lock", "locks"),
 }  # fmt: skip
@@ -66,6 +66,8 @@ def test_kinds(file: str) -> None:
             "weights/.xception-random-0.safetensors.77.abcdef.tmp",
         ),
         (f"compiled/{GRAPH}-bf16/1.blob", f"compiled/{GRAPH}-bf16"),  # killed before its digests were kept
+        ("weights/xception-random-0.safetensors", "weights/xception-random-0.safetensors"),  # without its digest
+        ("weights/xception-random-0.sha256", "weights/xception-random-0.sha256"),
         (f"locks/features-{STORE}.lock", f"locks/features-{STORE}.lock"),
     ],
 )
@@ -122,7 +124,15 @@ def test_a_marker_of_what_is_there_is_no_left_over() -> None:
     assert found() == {f"features/{STORE}": "features", f"locks/features-{STORE}.lock": "locks"}
 
 
-@pytest.mark.parametrize("file", [file for file in WHOLE if not file.startswith("locks")])
+def test_random_weights_and_their_digest_are_one_entry() -> None:
+    put("weights/xception-random-0.safetensors", "weights/xception-random-0.sha256")
+    (one,) = contents(cache_folder()).entries
+    assert (one.kind, one.path.suffix, one.bytes, one.files) == ("weights", ".safetensors", 10, 2)
+    assert remove(one)
+    assert list((cache_folder() / "weights").iterdir()) == []
+
+
+@pytest.mark.parametrize("file", [file for file in WHOLE if not file.startswith(("locks", "weights"))])
 def test_what_is_held_stays_and_what_is_not_goes_with_its_marker(file: str) -> None:
     put(file)
     one = entry(WHOLE[file][0])

@@ -134,7 +134,7 @@ def test_prune_tells_what_stays_as_it_is_in_use(run: Run, store: Path) -> None:
     code, out, _ = run("cache", "prune", "--max-size", "1KB")
     assert code == 0
     assert f"Stays: {store} (features, 2.2 KB): a running process uses it" in out
-    assert "That is more than 1.0 KB: what stays is in use, or cannot be removed." in out
+    assert "That is more than 1.0 KB: what stays is in use, or cannot be made again." in out
     document = json.loads(run("cache", "prune", "--max-size", "1KB", "--json")[1])
     assert [entry["path"] for entry in document["in_use"]] == [str(store)]
     assert (document["freed_bytes"], document["removed"], document["failed"]) == (0, [], [])

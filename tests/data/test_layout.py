@@ -189,3 +189,14 @@ def test_pictures_below_finds_all_but_hidden_files(tmp_path: Path, put: Put) -> 
     (root / "list.csv").write_text("path")
 
     assert pictures_below(root) == [root / "b.png", root / "a" / "c.webp"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_a_class_folder_that_is_not_utf8_is_refused_and_files_may_be(tmp_path: Path, put: Put) -> None:
+    root = tree(
+        tmp_path, put, "caf\N{LATIN SMALL LETTER E WITH ACUTE}/a.png", "dog/b.png", os.fsdecode(b"dog/\xe9.png")
+    )
+    assert len(find_folders(root, "auto", None).found) == 3
+    put(root / os.fsdecode(b"caf\xe9") / "c.png", 9)
+    with pytest.raises(DataError, match="is not UTF-8, and models keep it: rename it"):
+        find_folders(root, "auto", None)

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import cast
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -75,3 +76,17 @@ def test_pattern_that_fits_nothing_says_so(tmp_path: Path) -> None:
     assert found.error == "no file fits this pattern"
     (found,) = answered([drawn(tmp_path / "[1]*.png", 3)], Counting())
     assert found.error is None
+
+
+@pytest.mark.parametrize(
+    ("label", "answer", "named", "is_none"),
+    [
+        ("cat", "cat", "cat", False),
+        ("cat", "unsure", "unsure (cat?)", False),
+        ("cat", "none of these", "none of these (cat?)", True),
+        ("none of these", "none of these", "none of these", False),
+    ],
+)
+def test_an_answer_that_is_no_class_has_its_name(label: str, answer: str, named: str, is_none: bool) -> None:
+    prediction = Prediction("x.png", label, 0.9, ((label, 0.9),), (0.9, 0.1), None, 0.1, answer)
+    assert (prediction.named, prediction.is_none_of_these) == (named, is_none)

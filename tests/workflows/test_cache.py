@@ -1,12 +1,12 @@
 """What tlcli cache finds, checks and removes."""
 
 import errno
-import hashlib
 import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from io import FileIO
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from tlcli import disk
 from tlcli.backbones.export_ir import GRAPH_FILES, kept
 from tlcli.cache import use
 from tlcli.cache.entries import Entry, digest_beside
-from tlcli.digests import digest_of
+from tlcli.digests import _entry, _look, digest_of
 from tlcli.disk import cache_folder, open_regular, sha256_file, write_text
 from tlcli.errors import ResourceError
 from tlcli.features.store import Store, row_key
@@ -167,21 +167,16 @@ def test_a_damaged_network_is_removed_unless_it_is_in_use(make: Maker, file: str
     assert verify_cache().damaged == ()
 
 
-def test_weights_that_are_not_what_was_remembered_are_removed() -> None:
+def test_weights_of_other_bytes_are_removed_whatever_is_remembered() -> None:
     path = weights()
     time.sleep(2.1)  # what changed a moment ago is not remembered
     digest_of(path)
     use.release()
-    database = sqlite3.connect(cache_folder() / "digests-1.sqlite")
-    (key, entry) = database.execute("SELECT key, entry FROM files").fetchone()
-    status = path.stat()
-    look = repr((status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev)).encode()
-    raw = hashlib.sha256(b"what it was").digest()  # as if the disk had changed the bytes, and nothing else
-    entry = raw + hashlib.blake2b(look + raw, digest_size=8).digest()
-    with database:
-        database.execute("UPDATE files SET entry = ? WHERE key = ?", (entry, key))
-    database.close()
-    path.write_bytes(b"rubbish")
+    flip(path)
+    look = _look(path, settled=False)
+    entry = _entry(look, digest_beside(path).read_text().strip())  # as if the disk had changed the bytes alone
+    with closing(sqlite3.connect(cache_folder() / "digests-1.sqlite")) as database, database:
+        database.execute("UPDATE files SET entry = ?", (entry,))
     assert [(one.path, one.done) for one in verify_cache().damaged] == [(path, REMOVED)]
     assert not path.exists()
     assert not digest_beside(path).exists()
@@ -201,6 +196,49 @@ def test_what_may_not_be_read_is_told_and_left_alone(monkeypatch: pytest.MonkeyP
     assert found.damaged == ()
     assert [(one.path, one.done) for one in found.unread] == [(path, "Permission denied") for path in refused[::-1]]
     assert all(path.exists() for path in refused)
+
+
+def test_a_cache_whose_disk_is_gone_is_not_called_sound(monkeypatch: pytest.MonkeyPatch) -> None:
+    store(STORES[0])
+
+    def opened(path: Path) -> FileIO:
+        raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN), str(path))
+
+    monkeypatch.setattr(disk, "open_regular", opened)
+    with pytest.raises(ResourceError, match="Mend or reconnect its disk"):
+        verify_cache()
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
+def test_weights_that_cannot_be_read_are_not_called_sound(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = weights()
+
+    def opened(path: Path) -> FileIO:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(disk, "open_regular", opened)
+    found = verify_cache()
+    assert [one.path for one in (found.unread if number == errno.EACCES else found.damaged)] == [path]
+
+
+def test_a_store_that_may_not_be_looked_into_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = store(STORES[0])
+    scandir = os.scandir
+
+    def refused(path: Path) -> "Iterator[os.DirEntry[str]]":
+        if path == folder:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    assert [(one.path, one.done) for one in verify_cache().unread] == [(folder, "Permission denied")]
+
+
+def test_random_weights_without_their_digest_are_a_left_over() -> None:
+    path = weights()
+    digest_beside(path).unlink()
+    assert verify_cache().damaged == ()
+    assert removed(prune_cache()) == ["weights/toy-random-0.safetensors"]
 
 
 def test_what_the_disk_cannot_give_back_is_damaged(monkeypatch: pytest.MonkeyPatch) -> None:

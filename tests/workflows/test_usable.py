@@ -41,7 +41,10 @@ def test_a_disk_that_fails_is_no_reason_to_leave_pictures_out(tmp_path: Path) ->
         ResourceError, match=r"2 of 10 pictures could not be read from their disk, for example .*8\.png"
     ):
         usable(index_at(tmp_path), bad, "skip", 0.01)
-    assert len(usable(index_at(tmp_path), {f"{3:064x}": bad[f"{8:064x}"]}, "skip", 0.1).pictures) == 9
+    one = {f"{3:064x}": bad[f"{8:064x}"]}  # a bad place of the disk is no end of it
+    assert len(usable(index_at(tmp_path), one, "skip", 0.1).pictures) == 9
+    with pytest.raises(DataError, match="max_bad_fraction"):
+        usable(index_at(tmp_path), one, "skip", 0.01)
 
 
 def test_few_are_left_out(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from tlcli.cache.entries import digest_beside
 from tlcli.cache.spare import made, place_of, removed_meanwhile
 from tlcli.cache.use import hold
 from tlcli.digests import digest_of, known_digest
-from tlcli.disk import cache_folder, whole_file, write_text
+from tlcli.disk import cache_folder, sha256_file, whole_file, write_text
 from tlcli.errors import DataError, ModelError, NetworkError, ResourceError
 from tlcli.progress import SILENT, Progress
 
@@ -178,7 +178,7 @@ def _random(row: Backbone, progress: Progress) -> Path:
             request = {"job": "random", "name": row.name, "seed": RANDOM_SEED, "out": str(temporary)}
             with removed_meanwhile(path.parent):
                 keras_process.run_job(request, row.name)
-        write_text(digest_beside(path), digest_of(path) + "\n")
+            write_text(digest_beside(path), sha256_file(temporary) + "\n")
 
     path = place_of(place)
     return path if is_as_made(path) else made(place, make, progress)
@@ -186,6 +186,6 @@ def _random(row: Backbone, progress: Progress) -> Path:
 
 def is_as_made(path: Path) -> bool:
     """Whether a random network's weights are those that were written."""
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, ResourceError):  # the last of a disk that is gone
         return digest_of(path) == digest_beside(path).read_text(encoding="ascii").strip()
     return False

@@ -3,6 +3,7 @@
 The folder may be anybody's, if ``$TLCLI_CACHE`` was set wrongly; so what has another name is counted and left alone.
 """
 
+import errno
 import os
 import re
 import shutil
@@ -75,9 +76,11 @@ def contents(folder: Path) -> Contents:
     entries, others = list[Entry](), list[Path]()
     for path in sorted(folder.iterdir()):
         if path.name in _FOLDERS and path.is_dir():
-            _look_into(path, entries, others)
+            with suppress(FileNotFoundError):
+                _look_into(path, entries, others)
         elif path.name == "locks" and path.is_dir():
-            entries += _locks(path)
+            with suppress(FileNotFoundError):
+                entries += _locks(path)
         elif path.name == DATABASE and path.is_file():
             beside = [path, *(path.with_name(DATABASE + end) for end in _BESIDE)]
             entries.append(_entry("digests", path, [file for file in beside if file.is_file()], guard=path))
@@ -106,12 +109,14 @@ def remove(entry: Entry) -> bool:
             remove_database(gone)
         elif not gone.is_dir():
             gone.unlink(missing_ok=True)
-            if entry.kind == "weights":
+            if gone.suffix == ".safetensors":
                 digest_beside(gone).unlink(missing_ok=True)
-    while gone.is_dir():
+    for _ in range(100):
         with suppress(FileNotFoundError):  # another prune removes it, too
+            if not gone.is_dir():
+                return True
             shutil.rmtree(gone)
-    return True
+    raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), str(gone))
 
 
 def remove_database(path: Path) -> None:
@@ -157,11 +162,12 @@ def _look_into(folder: Path, entries: list[Entry], others: list[Path]) -> None:
 
 
 def _weights(path: Path) -> Iterator[Entry]:
-    """A random network and its digest are one entry; a digest whose network is gone is a left-over."""
+    """A random network and its digest are one entry; either without the other is a left-over."""
     if path.name.endswith("-imagenet.sha256"):
         yield _entry("first uses", path, [path], None)
     elif path.suffix != ".sha256":
-        yield _entry("weights", path, [path, digest_beside(path)], path)
+        both = [path, digest_beside(path)]
+        yield _entry("weights" if both[1].is_file() else "left-overs", path, both, path)
     elif not path.with_suffix(".safetensors").exists():
         yield _entry("left-overs", path, [path], path.with_suffix(".safetensors"))
 

@@ -28,7 +28,7 @@ def show(
 ) -> None:
     """Show what is in the cache: kinds, sizes, when each was last used.
 
-    verify checks it, prune makes it smaller. All that is in it can be computed again.
+    verify checks it, prune makes it smaller. All that prune takes can be computed again.
     """
     if context.invoked_subcommand is not None:
         refuse_options(context, f"tlcli cache {context.invoked_subcommand} --json")

@@ -61,7 +61,7 @@ def _show(screen: Screen, pruned: "Pruned", max_size: int | None) -> None:
     freed = "Would be freed" if pruned.dry_run else "Freed"
     screen.line(f"{freed}: {readable(pruned.freed)}; left in {pruned.folder}: {readable(pruned.bytes)}")
     if max_size is not None and pruned.bytes > max_size:
-        screen.line(f"That is more than {readable(max_size)}: what stays is in use, or cannot be removed.")
+        screen.line(f"That is more than {readable(max_size)}: what stays is in use, or cannot be made again.")
 
 
 def _why(reason: str, entry: "Entry") -> str:

@@ -79,8 +79,6 @@ def predict(
 
 def _show(screen: Screen, predicted: "Predicted", top: int) -> None:
     """Probability, class, path: the path comes last, so that a long one breaks nothing."""
-    from tlcli.workflows.answer import NONE_OF_THESE  # noqa: PLC0415 - keeps --help fast
-
     named = [p.named for p in predicted.predictions]
     width = max(len("class"), *(len(label) for label in predicted.labels), *(len(name) for name in named))
     screen.bold(f"probability  {'class':{width}}  picture")
@@ -88,11 +86,11 @@ def _show(screen: Screen, predicted: "Predicted", top: int) -> None:
         if p.error is not None:
             screen.line(f"{'-':>11}  {'-':{width}}  {p.path}: {p.error}")
         ranked = list(p.top[:top])
-        if p.answer == NONE_OF_THESE:  # what the classes share among them says nothing of that
+        if p.is_none_of_these:  # what the classes share among them says nothing of that
             screen.line(f"{'-':>11}  {name:{width}}  {p.path}")
             ranked = ranked if top > 1 else []
         for rank, (label, probability) in enumerate(ranked):
-            first = rank == 0 and p.answer != NONE_OF_THESE
+            first = rank == 0 and not p.is_none_of_these
             shown = f"{_probability(probability):>11}  {name if first else label:{width}}  {p.path if first else ''}"
             screen.line(shown.rstrip())
 

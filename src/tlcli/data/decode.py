@@ -15,7 +15,7 @@ from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
 from tlcli.data.levels import grey_over, note_levels, stretched
 from tlcli.data.sizing import Box, Preparation, scale_of, to_size
-from tlcli.disk import GONE, disk_unreadable, read_regular
+from tlcli.disk import read_regular
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,8 +51,7 @@ def read(path: Path, preparation: Preparation) -> bytes:
     """The bytes of a picture file, its kind and size checked first.
 
     Raises:
-        BadPictureError: no regular file, too large, or not readable.
-        ResourceError: its disk is gone.
+        BadPictureError: no regular file, too large, or not readable (made of the system's error then).
     """
     try:
         status = path.stat()
@@ -63,8 +62,6 @@ def read(path: Path, preparation: Preparation) -> bytes:
         _check_bytes(status.st_size, preparation)
         return read_regular(path, int(preparation.max_file_mb * 2**20))  # it may change meanwhile
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        if isinstance(error, OSError) and error.errno in GONE:
-            raise disk_unreadable(error, path) from error
         raise BadPictureError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 

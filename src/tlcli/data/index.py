@@ -11,6 +11,7 @@ from pathlib import Path
 from tlcli.data.layout import SPLITS, Found, Layout, SplitName, name_below
 from tlcli.data.split import set_aside
 from tlcli.digests import digests_of
+from tlcli.disk import check_disk
 from tlcli.errors import DataError
 
 
@@ -86,12 +87,14 @@ def build_index(
 
     Raises:
         DataError: too few pictures for the splits, or a class that has none in training.
+        ResourceError: their disk fails, or is gone.
     """
     digests = {path: known[name] for item in layout.found if (name := os.fspath(path := item.path)) in known}
     read = digests_of(dict.fromkeys(item.path for item in layout.found if item.path not in digests), anew=verify)
     digests |= read.of
     bad = {name_below(path, layout.root): reason for path, reason in read.errors.items()}
     found = [item for item in layout.found if item.path in digests]
+    check_disk(bad, len(layout.found), layout.root)
     if not found:
         first = "".join(f"; the first, {name}, {reason}" for name, reason in list(bad.items())[:1])
         raise DataError(f"None of the {len(bad)} pictures in {layout.root} can be used{first}.")

@@ -193,6 +193,8 @@ def _class_folders(top: Path, classes: tuple[str, ...] | None) -> list[Path]:
             "put the pictures of each class into a folder of its own, named after the class."
         )
     for folder in folders:
+        if not folder.name.isascii() and os.fsencode(folder.name).decode(errors="replace") != folder.name:
+            raise DataError(f"The name of the class folder {folder} is not UTF-8, and models keep it: rename it.")
         if not any(_is_picture(path) for path in _walk(folder)):
             raise DataError(
                 f"The class folder {folder} holds no picture: "

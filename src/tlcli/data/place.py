@@ -69,7 +69,7 @@ class Place:
     @property
     def filled(self) -> bool:
         """Whether anything is there."""
-        return self.target.exists() and any(self.target.iterdir())
+        return self.target.is_dir() and any(self.target.iterdir())
 
     def install(self, staging: Path, manifest: Manifest, replaces: bool = True) -> bool:
         """Gives a complete folder its name; what fetch had put there before goes only now.
@@ -115,7 +115,7 @@ class Place:
         for old in self.work.glob("old.*"):
             if self.filled:
                 self._remove(old)
-            else:
+            elif not self.problem():
                 with suppress(OSError):  # an empty one; Windows replaces no folder
                     self.target.rmdir()
                 old.replace(self.target)

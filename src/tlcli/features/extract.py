@@ -18,6 +18,7 @@ from tlcli.data.augment import Augmentation
 from tlcli.data.decode import BadPictureError, picture, read
 from tlcli.data.index import Picture
 from tlcli.data.sizing import Preparation
+from tlcli.disk import GONE, disk_unreadable
 from tlcli.errors import DataError
 from tlcli.features.ahead import ahead
 from tlcli.features.engines import Engine
@@ -140,6 +141,8 @@ def _decoded(
         try:
             arrays = future.result()
         except BadPictureError as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno in GONE:
+                raise disk_unreadable(error.__cause__, task.path) from error
             bad[task.sha256] = str(error)
             continue
         yield from zip((row_key(task.sha256, view) for view in task.views), arrays, strict=True)

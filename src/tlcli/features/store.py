@@ -67,7 +67,7 @@ class Store:
                 except OSError as error:
                     if isinstance(error, FileNotFoundError):
                         raise
-                    if error.errno != errno.EIO:
+                    if error.errno != errno.EIO:  # too many open files, a disk that is gone
                         raise disk_unreadable(error, path) from error
                     data = b""  # a part of the disk that cannot be read: as damaged as other bytes
                 keys = self._keys(data) if hashlib.sha256(data).hexdigest() == path.stem else None

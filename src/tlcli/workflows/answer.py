@@ -42,6 +42,11 @@ class Prediction:
         """The answer; with the likeliest class where this is not the answer."""
         return self.label or "" if self.answer == self.label else f"{self.answer} ({self.label}?)"
 
+    @property
+    def is_none_of_these(self) -> bool:
+        """Like no training picture; a class may have that name, too."""
+        return self.answer == NONE_OF_THESE != self.label
+
 
 UNSURE, NONE_OF_THESE = "unsure", "none of these"
 

@@ -1,6 +1,7 @@
 """Reads all of the cache that has a digest, and takes out of use what is damaged: it is then computed again."""
 
 import errno
+import os
 import sqlite3
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -8,10 +9,8 @@ from pathlib import Path
 
 from tlcli.backbones.export_ir import GRAPH_FILES, is_whole
 from tlcli.backbones.quantize import QUANTIZED_FILES
-from tlcli.backbones.weights import is_as_made
-from tlcli.cache.entries import LASTING, Entry, Kind, remove
-from tlcli.digests import digests_of
-from tlcli.disk import cache_folder, sha256_file
+from tlcli.cache.entries import LASTING, Entry, Kind, digest_beside, remove
+from tlcli.disk import GONE, cache_folder, disk_unreadable, sha256_file
 from tlcli.features.engines.compiled import as_written
 from tlcli.features.store import set_aside
 from tlcli.progress import SILENT, Progress
@@ -53,14 +52,14 @@ def verify_cache(progress: Progress = SILENT) -> Verified:
         progress: told of each entry.
 
     Raises:
-        ResourceError: the cache cannot be read.
+        ResourceError: the cache cannot be read, or its disk is gone.
     """
     entries = [entry for entry in read_cache().entries if entry.kind not in ("left-overs", *LASTING)]
     checked, found = 0, list[Finding]()
     with progress.stage("Checking", len(entries), "entries"):
         for entry in entries:
             if entry.kind == "features":
-                shards = sorted(entry.path.glob("*.safetensors"))
+                shards = _shards(entry, found)
                 checked += len(shards)
                 found += filter(None, map(_shard_looked_at, shards))
             else:
@@ -69,6 +68,16 @@ def verify_cache(progress: Progress = SILENT) -> Verified:
             progress.advance()
     damaged, unread = (tuple(one for one in found if one.was_read is kind) for kind in (True, False))
     return Verified(cache_folder(), checked, sum(entry.bytes for entry in entries), damaged, unread)
+
+
+def _shards(entry: Entry, found: list[Finding]) -> list[Path]:
+    try:
+        with os.scandir(entry.path) as inside:
+            return sorted(Path(one.path) for one in inside if one.name.endswith(".safetensors"))
+    except OSError as error:
+        if reason := _not_the_bytes(error, entry.path):
+            found.append(Finding("features", entry.path, reason, was_read=False))
+        return []
 
 
 def _shard_looked_at(path: Path) -> Finding | None:
@@ -81,7 +90,7 @@ def _shard_looked_at(path: Path) -> Finding | None:
             if sha256_file(path) == path.stem:
                 return None
         except OSError as error:
-            if reason := _not_the_bytes(error):
+            if reason := _not_the_bytes(error, path):
                 return Finding("features", path, reason, was_read=False)
         done = SET_ASIDE if set_aside(path) else "left, as the cache cannot be written; no store takes it"
         return Finding("features", path, done)
@@ -91,18 +100,26 @@ def _shard_looked_at(path: Path) -> Finding | None:
 def _looked_at(entry: Entry) -> Finding | None:
     if _is_sound(entry):
         return None
-    for path in [entry.path, *(entry.path.iterdir() if entry.path.is_dir() else ())]:
-        try:
-            if path.is_file():
-                sha256_file(path)
-        except OSError as error:
-            if reason := _not_the_bytes(error):
-                return Finding(entry.kind, path, reason, was_read=False)
-    return Finding(entry.kind, entry.path, _removed(entry))
+    place = entry.path
+    try:
+        files = [place, *(place.iterdir() if place.is_dir() else ())]
+        for place in files:
+            if place.is_file():
+                sha256_file(place)
+    except OSError as error:
+        if reason := _not_the_bytes(error, place):
+            return Finding(entry.kind, place, reason, was_read=False)
+    return Finding(entry.kind, entry.path, _removed(entry)) if os.path.lexists(entry.path) else None
 
 
-def _not_the_bytes(error: OSError) -> str:
-    """Why a file could not be read though its bytes may be good; empty where it is the bytes."""
+def _not_the_bytes(error: OSError, path: Path) -> str:
+    """Why a file could not be read though its bytes may be good; empty where it is the bytes.
+
+    Raises:
+        ResourceError: the cache's disk is gone.
+    """
+    if error.errno in GONE:
+        raise disk_unreadable(error, path) from error
     return "" if error.errno in (errno.EIO, errno.ENOENT) else error.strerror or type(error).__name__
 
 
@@ -113,10 +130,16 @@ def _is_sound(entry: Entry) -> bool:
         case "compiled graphs":
             return as_written(entry.path)
         case "weights":
-            digests_of([entry.path], anew=True)
-            return is_as_made(entry.path)
+            return _weights_are_sound(entry.path)
         case _:
             return _database_is_sound(entry.path)
+
+
+def _weights_are_sound(path: Path) -> bool:
+    try:
+        return sha256_file(path) == digest_beside(path).read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return False
 
 
 def _database_is_sound(path: Path) -> bool:
@@ -132,8 +155,6 @@ def _database_is_sound(path: Path) -> bool:
 
 def _removed(entry: Entry) -> str:
     """What became of a damaged entry."""
-    if not entry.path.exists():
-        return "gone meanwhile"
     try:
         return REMOVED if remove(entry) else IN_USE
     except OSError as error:

@@ -54,7 +54,9 @@ def indexed(dataset: Dataset, options: Sequence[str], verify: bool = False) -> I
             raise DataError(f"{there}: {' '.join(problems)}")
         fetch = f"run: tlcli fetch {shlex.join(options)}"
         if dataset.path is not None and dataset.path.is_file():
-            words = ["--set", f"dataset.path={dataset.path.with_suffix('')}", "--from", str(dataset.path)]
+            stem = dataset.path.name.split(".")[0]
+            folder_of_it = dataset.path.with_name(stem if stem not in ("", dataset.path.name) else f"{stem}-pictures")
+            words = ["--set", f"dataset.path={folder_of_it}", "--from", str(dataset.path)]
             raise DataError(f"{there}; where it is an archive, {fetch} {shlex.join(words)}")
         raise DataError(
             f"{there}; "

@@ -62,8 +62,10 @@ def cache() -> Section:
     there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
     is_made = there == folder and os.path.isdir(folder)  # noqa: PTH112
     within = [path for path in map(folder.joinpath, _WITHIN) if os.path.lexists(path)] if is_made else []
-    reason = next(filter(None, map(_refusal, (there, *within))), "") or _name_refusal(folder)
-    free, kind = free_bytes(there), machine.file_system(there)
+    refusals = ((path, _refusal(path)) for path in (there, *within))
+    where, reason = next((one for one in refusals if one[1]), (folder, _name_refusal(folder)))
+    base = next(path for path in (there, *there.absolute().parents) if os.path.exists(path))  # noqa: PTH110
+    free, kind = free_bytes(base), machine.file_system(base)
     found.facts = {
         "path": str(folder), "exists": is_made, "writable": not reason, "reason": reason or None,
         "free_bytes": free, "file_system": kind,
@@ -74,7 +76,8 @@ def cache() -> Section:
         ("free", f"{readable(free)}{f' on {kind}' if kind else ''}"),
     ]
     if reason:
-        found.warn(f"Nothing can be kept in {folder} ({reason}); set TLCLI_CACHE to a folder that can be written.")
+        where = where if where in within else folder
+        found.warn(f"Nothing can be kept in {where} ({reason}); set TLCLI_CACHE to a folder that can be written.")
     if free < _LEAST_ROOM:
         found.fail(f"{readable(free)} are free for {folder}; free some, or set TLCLI_CACHE.", ResourceError.exit_code)
     elif free < _ROOM:

@@ -22,7 +22,7 @@ from tlcli.features.ahead import ahead
 from tlcli.features.engines import MapEngine
 from tlcli.progress import SILENT, Progress
 from tlcli.report import cards
-from tlcli.workflows.answer import NONE_OF_THESE, Prediction
+from tlcli.workflows.answer import Prediction
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -158,7 +158,7 @@ def _write(
 ) -> None:  # fmt: skip
     label = answer.label or ""
     shown = heat(seen.maps, bundle.head, bundle.manifest.labels.index(label))
-    share = None if answer.answer == NONE_OF_THESE else answer.probability  # it is among the classes known
+    share = None if answer.is_none_of_these else answer.probability  # it is among the classes known
     card = cards.Card(answer.path, answer.named, label, share, seen.pixels, shown, neighbours)
     try:
         cards.draw(path, card)

@@ -1,8 +1,6 @@
 """From the config's image, augment and backbone sections to features in the store."""
 
-import errno
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from tlcli.config.sources import ArchiveSource, FolderSource, Source
 from tlcli.data.augment import Augmentation, view_names
 from tlcli.data.index import Index, without
 from tlcli.data.sizing import Preparation
+from tlcli.disk import check_disk
 from tlcli.errors import DataError, ResourceError
 from tlcli.features.engines import EngineChoice, MapEngine, choose_engine, open_engine, open_quantized
 from tlcli.features.extract import Extraction, Wanted, extract
@@ -147,13 +146,7 @@ def usable(index: Index, bad: dict[str, str], on_bad_image: str, max_bad_fractio
     share = len(left_out) / count
     if on_bad_image == "skip" and share <= max_bad_fraction:
         return without(index, bad)
-    if (failed := sum(os.strerror(errno.EIO) in reason for reason in left_out.values())) > len(left_out) / 2:
-        name = next(name for name, reason in left_out.items() if os.strerror(errno.EIO) in reason)
-        raise ResourceError(
-            f"{failed:,} of {count:,} pictures could not be read from their disk, for example {index.root / name}: "
-            f"{os.strerror(errno.EIO)}. Mend or reconnect it, and run the same command again; what was computed is "
-            "kept."
-        )
+    check_disk(left_out, count, index.root)
     listed = "\n".join(f"  - {name}: {reason}" for name, reason in list(left_out.items())[:10])
     more = f"\n  and {len(left_out) - 10} more" if len(left_out) > 10 else ""
     allowed = "dataset.on_bad_image is fail" if on_bad_image == "fail" else f"{max_bad_fraction:.1%} are allowed"
