@@ -50,7 +50,7 @@ format: install ## put the code into shape
 docs: install ## write the generated references anew
 	$(BIN)/python docs/generate.py
 
-torture: install ## try to break it: all trials of docs/reliability.md, which is written anew (an hour or more)
+torture: install ## try to break it: all trials of docs/reliability.md, which is written anew (half an hour)
 	$(BIN)/python docs/trials.py
 
 bench: install ## measure what README quotes (under 40 minutes); ALIEN_PREDATOR=archive.zip adds these pictures

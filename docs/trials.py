@@ -1,6 +1,6 @@
 """Makes the trials of docs/reliability.md, and writes what came of them.
 
-python docs/trials.py [NAME ...]    (default: all, an hour or more on two cores; a NAME prints its section alone)
+python docs/trials.py [NAME ...]    (default: all, half an hour on two cores; a NAME prints its section alone)
 
 Each trial runs in a process of its own: some start processes by fork, and one that dies must not take the others along.
 """

@@ -8,6 +8,8 @@ from pathlib import Path
 from tests.torture.hostile_bytes import PAYLOADS
 from tests.torture.trained import Done, Trained
 
+from tlcli.cache.entries import digest_beside
+from tlcli.disk import sha256_file
 from tlcli.manifest import sealed
 
 PICTURE = "shapes/dark/1.png"
@@ -88,18 +90,23 @@ def _caches(made: Trained, large: bool) -> Iterator[tuple[str, str]]:
             assert _probabilities(done) == right, f"{name}: other answers"
             shutil.rmtree(cache)
             yield f"predict, in the cache {name}", "made anew: the same answers"
-    cache = made.folder / "changed"
-    shutil.copytree(made.cache, cache)
-    for path in (cache / "weights").iterdir():
-        path.write_bytes(path.read_bytes()[:-1] + b"!")
-    shutil.rmtree(cache / "backbones")
-    shutil.rmtree(cache / "compiled")
-    done = made.tlcli("predict", PICTURE, cache=cache)
-    yield (
-        "predict, in the cache other weights",
-        _one_sentence(done, 5, "weights", "are not those this model was trained with"),
-    )
-    shutil.rmtree(cache)
+    for sealed_too in (False, True):
+        cache = made.folder / "changed"
+        shutil.copytree(made.cache, cache)
+        shutil.rmtree(cache / "backbones")
+        shutil.rmtree(cache / "compiled")
+        for path in (cache / "weights").glob("*.safetensors"):
+            path.write_bytes(path.read_bytes()[:-1] + b"!")
+            if sealed_too:
+                digest_beside(path).write_text(sha256_file(path))
+        done = made.tlcli("predict", PICTURE, "--json", cache=cache)
+        if sealed_too:
+            came = _one_sentence(done, 5, "weights", "are not those this model was trained with")
+            yield "predict, in the cache other weights, and their digest", came
+        else:
+            assert _probabilities(done) == right, "other weights: other answers"
+            yield "predict, in the cache other weights", "made anew: the same answers"
+        shutil.rmtree(cache)
 
 
 def _garbage(folder: Path, name: str) -> None:

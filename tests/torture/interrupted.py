@@ -175,7 +175,7 @@ def run(count: int, seed: int = 0, cache: Path | None = None) -> dict[str, Count
 
 def section(large: bool, seed: int = 0) -> Iterator[str]:
     """The lines of docs/reliability.md."""
-    count = 40 if large else 8
+    count = 100 if large else 8
     outcomes = run(count, seed)
     yield f"## Interrupted ({count})"
     yield ""
