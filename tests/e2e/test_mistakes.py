@@ -154,7 +154,7 @@ def test_evaluate_refuses_data_that_changed_since_training(tlcli: Tlcli, shapes:
     shutil.copy(shapes / "shapes/dark/1.png", shapes / "shapes/dark/new.png")
     done = tlcli("evaluate")
     assert done.code == 3
-    assert "train again: tlcli train --config shapes.yaml --set head.strengths=" in done.err
+    assert "train again: tlcli train --config shapes.yaml --set 'head.strengths=[1]'" in done.err
 
 
 def test_ten_more_pictures_cost_ten_passes(tlcli: Tlcli, shapes: Path) -> None:

@@ -2,10 +2,10 @@
 
 python -m tests.fetching.kills [KILLS] [MEGABYTES] [SEED]    (default: 60 kills, 200 MB)
 
-Half of the kills hit at any moment of the whole command, half while it unpacks. After each, the data folder must be
-absent, and the next fetch must end with the very files of a fetch that was not disturbed. The server counts the bytes
-that it sends, and keeps no more than 256 KiB on the way, so that what is sent again was really lost by the killed
-process.
+A third of the kills hit at any moment of the whole command, a third while it downloads (more slowly then), a third
+while it unpacks. After each, the data folder must be absent, and the next fetch must end with the very files of a fetch
+that was not disturbed. The server counts the bytes that it sends, and keeps no more than 256 KiB on the way, so that
+what is sent again was really lost by the killed process.
 """
 
 import os
@@ -18,7 +18,7 @@ import tempfile
 import threading
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -32,6 +32,9 @@ from tlcli.disk import sha256_file
 
 _ON_THE_WAY = 1 << 18
 _BLOCK = 1 << 16
+_PAUSE = 0.002
+"""Seconds before each block, while a download is to be hit."""
+_KINDS = ("any", "downloading", "unpacking")
 
 
 @dataclass
@@ -163,23 +166,35 @@ class Trials:
         assert process.returncode == 0
         return monotonic() - began, monotonic() - unpacking
 
-    def kill(self, whole: float, unpacking: float, chance: random.Random) -> str:
-        """Starts a fetch and kills it at a random moment; says in what."""
+    def kill(self, kind: str, whole: float, unpacking: float, chance: random.Random) -> str:
+        """Starts a fetch and kills it at a random moment of that kind; says in what."""
+        self.server.pause = _PAUSE if kind == "downloading" else 0.0
         process = self.start()
-        if chance.random() < 0.5:
-            self._wait(process, chance.uniform(0, whole))
-        else:
-            while process.poll() is None and not self._unpacks():
-                sleep(0.002)
+        if kind == "downloading":
+            slowly = _PAUSE * self.server.file.stat().st_size / _BLOCK
+            self._wait_for(process, self._downloads)
+            self._wait(process, chance.uniform(0, slowly / 2))
+        elif kind == "unpacking":
+            self._wait_for(process, self._unpacks)
             self._wait(process, chance.uniform(0, unpacking))
+        else:
+            self._wait(process, chance.uniform(0, whole))
         process.kill()
         process.wait()
+        self.server.pause = 0.0
         return self._moment(process.returncode)
+
+    def _wait_for(self, process: subprocess.Popen[bytes], happens: Callable[[], bool]) -> None:
+        while process.poll() is None and not happens():
+            sleep(0.002)
 
     def _wait(self, process: subprocess.Popen[bytes], seconds: float) -> None:
         end = monotonic() + seconds
         while process.poll() is None and monotonic() < end:
             sleep(0.002)
+
+    def _downloads(self) -> bool:
+        return any(self.work.glob(".*.part"))
 
     def _unpacks(self) -> bool:
         return any(self.work.glob("unpacked.*/*/*"))
@@ -191,7 +206,7 @@ class Trials:
             return "after the data folder had its name"
         if self._unpacks():
             return "unpacking and checking"
-        return "downloading" if any(self.work.glob(".*.part")) else "before the download or right after it"
+        return "downloading" if self._downloads() else "before the download or right after it"
 
 
 def run(kills: int, megabytes: float, seed: int = 0, folder: Path | None = None) -> Outcome:
@@ -205,9 +220,9 @@ def run(kills: int, megabytes: float, seed: int = 0, folder: Path | None = None)
             trials = Trials(Path(name), server)
             whole, unpacking = trials.undisturbed()
             expected = files_of(trials.target)
-            for _ in range(kills):
+            for number in range(kills):
                 trials.clear()
-                outcome.moments[trials.kill(whole, unpacking, chance)] += 1
+                outcome.moments[trials.kill(_KINDS[number % len(_KINDS)], whole, unpacking, chance)] += 1
                 outcome.kills += 1
                 assert not trials.target.exists() or files_of(trials.target) == expected
                 ended = trials.start()
