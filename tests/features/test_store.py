@@ -344,23 +344,6 @@ def test_a_damaged_shard_that_cannot_be_set_aside_is_passed_over(number: int, mo
     assert path.exists()
 
 
-def test_a_shard_that_may_not_be_read_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    path = shards(filled())[0]
-    read_bytes = Path.read_bytes
-
-    def refuse(self: Path) -> bytes:
-        if self == path:
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
-        return read_bytes(self)
-
-    monkeypatch.setattr(Path, "read_bytes", refuse)
-    told = Notes()
-    store = Store(DIGEST, WIDTH, told)
-    assert sum(key in store for key in keys("a", "b", "c")) in (1, 2)
-    assert told.notes == [f"Features that cannot be read are passed over (Permission denied): {path}"]
-    assert path.exists()
-
-
 def failing(monkeypatch: pytest.MonkeyPatch, path: Path, number: int) -> None:
     read_bytes = Path.read_bytes
 
@@ -370,6 +353,16 @@ def failing(monkeypatch: pytest.MonkeyPatch, path: Path, number: int) -> None:
         return read_bytes(self)
 
     monkeypatch.setattr(Path, "read_bytes", fail)
+
+
+def test_a_shard_that_may_not_be_read_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = shards(filled())[0]
+    failing(monkeypatch, path, errno.EACCES)
+    told = Notes()
+    store = Store(DIGEST, WIDTH, told)
+    assert sum(key in store for key in keys("a", "b", "c")) in (1, 2)
+    assert told.notes == [f"Features that cannot be read are passed over (Permission denied): {path}"]
+    assert path.exists()
 
 
 def test_a_shard_on_a_bad_place_of_the_disk_is_as_damaged_as_one_of_other_bytes(
