@@ -18,11 +18,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[demo,dev,int8]'
 	@touch $@
 
-demo: install ## the main job on real pictures: 2,624 solar cells, functional or defective
+demo: install ## the main job on real images: 2,624 solar cells, functional or defective
 	$(BIN)/tlcli fetch --config configs/solar_cells.yaml
 	$(BIN)/tlcli train --config configs/solar_cells.yaml
 	$(BIN)/tlcli evaluate
-	@echo && echo "Three pictures that the model has never seen:"
+	@echo && echo "Three images that the model has never seen:"
 	$(BIN)/tlcli predict $$($(BIN)/python bench/unseen.py 3)
 	@echo && echo "Look at the report: $$(cd runs/latest && pwd -P)/report.html"
 	@echo "For commands of your own: source $(VENV)/bin/activate"
@@ -53,13 +53,13 @@ docs: install ## write the generated references anew
 torture: install ## try to break it: all trials of docs/reliability.md, which is written anew (half an hour)
 	$(BIN)/python docs/trials.py
 
-bench: install ## measure what README quotes (under 40 minutes); ALIEN_PREDATOR=archive.zip adds these pictures
+bench: install ## measure what README quotes (under 40 minutes); ALIEN_PREDATOR=archive.zip adds these images
 	$(BIN)/python bench/cold_start.py --runs 3
 	$(BIN)/python bench/recipe.py --timed-epochs 2 --runs 1 $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 	$(BIN)/python bench/extract.py --runs 2 --seconds 2
-	$(BIN)/python bench/decode.py --pictures 80
+	$(BIN)/python bench/decode.py --images 80
 	$(BIN)/python bench/scale.py --runs 1 --overhead
-	$(BIN)/python bench/unpack.py --pictures 20000
+	$(BIN)/python bench/unpack.py --images 20000
 	$(BIN)/python bench/heads.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 
 honesty: install ## count how often stated 95 % intervals hold; what calibration does, and what the report costs

@@ -2,9 +2,9 @@
 
 python bench/calibration.py [--splits 40] [--out FILE.json]
 
-In each split 65 % of the pictures are fitted on, 15 % watched and 20 % kept for the test, which neither the head nor
-its temperature has seen. The temperature is fitted on the validation pictures alone, and (of the convex fit, which
-cross-validates anyway) on these and on training pictures while they were held out. ECE of finite pictures is never 0:
+In each split 65 % of the images are fitted on, 15 % watched and 20 % kept for the test, which neither the head nor
+its temperature has seen. The temperature is fitted on the validation images alone, and (of the convex fit, which
+cross-validates anyway) on these and on training images while they were held out. ECE of finite images is never 0:
 ``floor`` is what a head that is exactly as sure as it should be would show on as many. ``change``: mean over splits,
 with the standard error of that mean; ``falls``: share of splits in which it falls. ECE cannot change by less than its
 noise; the log loss tells finer. Writes bench/results/calibration.json, or FILE.json.
@@ -21,8 +21,8 @@ from heads import fitted, rows_of
 from measure import introduce, save, table
 from tlcli.config.load import Loaded, find_config, load_config
 from tlcli.evaluation.calibration import expected_calibration_error, fit_temperature, with_temperature
+from tlcli.features.rows import Rows
 from tlcli.heads.convex import fit_convex
-from tlcli.heads.rows import Rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,7 +40,7 @@ def divided(rows: Rows, seed: int) -> tuple[Rows, Rows, Rows]:
 
 
 def convex(train: Rows, validation: Rows, test: Rows, loaded: Loaded) -> tuple[Answers, dict[str, Answers]]:
-    """Answers to the test pictures, and those that a temperature can be fitted on."""
+    """Answers to the test images, and those that a temperature can be fitted on."""
     section = loaded.config.head
     fit = fit_convex(train, section.strengths, section.folds, True, "none", 0)
     held = fit.held_out
@@ -103,7 +103,7 @@ def summary(values: "NDArray[np.float64]") -> dict[str, Any]:
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--splits", type=int, default=40, help="random divisions of the pictures")
+    parser.add_argument("--splits", type=int, default=40, help="random divisions of the images")
     parser.add_argument("--out", type=Path, metavar="FILE.json")
     options = parser.parse_args()
     introduce()

@@ -1,4 +1,4 @@
-"""Whole-process seconds of what a user waits for, beside a Keras script that predicts the same picture.
+"""Whole-process seconds of what a user waits for, beside a Keras script that predicts the same image.
 
 python bench/cold_start.py [--runs 7]
 
@@ -14,11 +14,11 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from images import make_tree
 from measure import empty, in_turn, introduce, keras_program, note, ratio, save, settings, spread, table, tlcli, values
-from pictures import make_tree
 
-SECOND, SCRIPT = "tlcli predict PICTURE, second time", "Keras script, one picture"
-PICTURE = "my_pictures/dark/000000.jpg"
+SECOND, SCRIPT = "tlcli predict IMAGE, second time", "Keras script, one image"
+IMAGE = "my_images/dark/000000.jpg"
 FIRST_RUNS = 3
 """Of what takes long: predict with an empty cache."""
 
@@ -26,13 +26,13 @@ FIRST_RUNS = 3
 def commands(folder: Path) -> dict[str, Callable[[], float]]:
     """What is timed, each giving its seconds."""
     cache = folder / "cache"
-    train = ["train", "--config", "my_pictures", *settings(backbone__name="densenet201", backbone__weights="random")]
+    train = ["train", "--config", "my_images", *settings(backbone__name="densenet201", backbone__weights="random")]
     return {
         "tlcli --help": lambda: tlcli(folder, cache, "--help").seconds,
         "tlcli config check": lambda: tlcli(folder, cache, "config", "check", "alien_predator").seconds,
-        "tlcli train, 40 pictures, features there": lambda: tlcli(folder, cache, *train).seconds,
-        SECOND: lambda: tlcli(folder, cache, "predict", PICTURE).seconds,
-        SCRIPT: lambda: keras_program("predict.py", folder, "model.keras", PICTURE).seconds,
+        "tlcli train, 40 images, features there": lambda: tlcli(folder, cache, *train).seconds,
+        SECOND: lambda: tlcli(folder, cache, "predict", IMAGE).seconds,
+        SCRIPT: lambda: keras_program("predict.py", folder, "model.keras", IMAGE).seconds,
     }
 
 
@@ -40,7 +40,7 @@ def first_predict(folder: Path) -> float:
     """With nothing in the cache but the weights."""
     shutil.copytree(folder / "cache" / "weights", folder / "empty" / "weights", dirs_exist_ok=True)
     empty(folder / "empty")
-    return tlcli(folder, folder / "empty", "predict", PICTURE).seconds
+    return tlcli(folder, folder / "empty", "predict", IMAGE).seconds
 
 
 def main() -> None:
@@ -51,7 +51,7 @@ def main() -> None:
     introduce()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        make_tree(folder / "my_pictures", {"": 40}, ["dark", "light"])
+        make_tree(folder / "my_images", {"": 40}, ["dark", "light"])
         keras_program("predict.py", folder, "model.keras")
         timed = commands(folder)
         note("Every command once, uncounted")
@@ -60,7 +60,7 @@ def main() -> None:
         note(f"{options.runs} turns")
         rows = {title: values(seconds) for title, seconds in in_turn(timed, options.runs).items()}
         first = in_turn({"": lambda: first_predict(folder)}, min(FIRST_RUNS, options.runs))[""]
-        rows["tlcli predict PICTURE, first time"] = values(first)
+        rows["tlcli predict IMAGE, first time"] = values(first)
     print(table(("command", "whole process, s"), [(title, spread(row)) for title, row in rows.items()]))
     print(f"Keras script / tlcli predict, second time: {ratio(rows[SCRIPT], rows[SECOND]):.1f}")
     print(f"Medians of {options.runs} turns (least to most); of the first time, {min(FIRST_RUNS, options.runs)}.")

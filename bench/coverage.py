@@ -1,10 +1,10 @@
-"""How often stated 95 % intervals hold the truth: on simulated pictures, whose truth is known.
+"""How often stated 95 % intervals hold the truth: on simulated images, whose truth is known.
 
 python bench/coverage.py [--repetitions 1000] [--out FILE.json]
 
 Every row draws a data set, states its interval, and asks whether it holds the true value; rows that fit heads are
 drawn a third as often, counts four times as often. Features are two clouds of D dimensions, of which a linear head's
-true accuracy is known in closed form; test pictures of three classes have probabilities that are too sure. ``of``: how
+true accuracy is known in closed form; test images of three classes have probabilities that are too sure. ``of``: how
 many data sets were drawn; ``sure``: the share's own 95 % interval. Writes bench/results/coverage.json, or FILE.json.
 """
 
@@ -25,11 +25,11 @@ from tlcli.evaluation.compare import of_units, paired_difference
 from tlcli.evaluation.intervals import corrected_resampled_t, wilson, wilson_of_units
 from tlcli.evaluation.learning_curve import learning_curve
 from tlcli.evaluation.uncertain import METRICS, metric_intervals, metrics_of
+from tlcli.features.rows import Rows
 from tlcli.heads.convex import fit_convex
 from tlcli.heads.head import Head
 from tlcli.heads.resampling import resample
-from tlcli.heads.rows import Rows
-from tlcli.threads import cores
+from tlcli.system.cpu import cores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,15 +40,15 @@ Covered = dict[str, bool]
 Scored = tuple["NDArray[np.int64]", "NDArray[np.float64]", "NDArray[np.int64]"]
 
 STRENGTHS = (300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
-WIDTH, DISTANCE, PICTURES = 30, 0.45, 200
-"""D, half the distance of the clouds' middles along each of four dimensions, pictures to train on."""
+WIDTH, DISTANCE, IMAGES = 30, 0.45, 200
+"""D, half the distance of the clouds' middles along each of four dimensions, images to train on."""
 
 
-# Test pictures of three classes, alone or in units
+# Test images of three classes, alone or in units
 
 
 def scored(random: np.random.Generator, units: int, most: int) -> Scored:
-    """Labels, probabilities and units of pictures: 1 to ``most`` in a unit, which share class and half their noise."""
+    """Labels, probabilities and units of images: 1 to ``most`` in a unit, which share class and half their noise."""
     unit = np.repeat(np.arange(units), random.integers(1, most + 1, units))
     labels = random.choice(3, units, p=[0.5, 0.3, 0.2])[unit]
     noise = random.normal(size=(units, 3))[unit] * 0.5**0.5 + random.normal(size=(len(unit), 3)) * 0.5**0.5
@@ -57,7 +57,7 @@ def scored(random: np.random.Generator, units: int, most: int) -> Scored:
 
 @cache
 def true_metrics(most: int) -> "NDArray[np.float64]":
-    """Of endless pictures: ``METRICS``."""
+    """Of endless images: ``METRICS``."""
     labels, probabilities, _ = scored(np.random.default_rng(0), 2_000_000 // most, most)
     return np.asarray(metrics_of(labels, probabilities)(np.ones((1, len(labels))))[0])
 
@@ -65,7 +65,7 @@ def true_metrics(most: int) -> "NDArray[np.float64]":
 def metrics_intervals(units: int, most: int, seed: int) -> Covered:
     """Of every metric."""
     labels, probabilities, unit = scored(np.random.default_rng([1, seed]), units, most)
-    what = f"3 classes, {units} pictures" if most == 1 else f"3 classes, {units} units of 1 to {most}"
+    what = f"3 classes, {units} images" if most == 1 else f"3 classes, {units} units of 1 to {most}"
     return _of_metrics(what, true_metrics(most), metric_intervals(labels, probabilities, unit, seed=seed))
 
 
@@ -76,11 +76,11 @@ def _of_metrics(
     return {f"{name}, {what}": inside(truth, interval) for name, truth in named if (interval := found[name])}
 
 
-# Test pictures of two classes that are hardly ever confused, few or of a rare class
+# Test images of two classes that are hardly ever confused, few or of a rare class
 
 
 def easy(random: np.random.Generator, count: int, rare: float) -> Scored:
-    """Two bells, 3.3 deviations apart; the second class has this share of the pictures."""
+    """Two bells, 3.3 deviations apart; the second class has this share of the images."""
     labels = (np.arange(count) < round(rare * count)).astype(np.int64)
     second = 1 / (1 + np.exp(-3 * (random.normal(size=count) + (2 * labels - 1) * 1.645)))
     return labels, np.stack([1 - second, second], axis=1), np.arange(count)
@@ -88,7 +88,7 @@ def easy(random: np.random.Generator, count: int, rare: float) -> Scored:
 
 @cache
 def true_easy(rare: float) -> "NDArray[np.float64]":
-    """Of endless pictures: ``METRICS``."""
+    """Of endless images: ``METRICS``."""
     labels, probabilities, _ = easy(np.random.default_rng(0), 2_000_000, rare)
     return np.asarray(metrics_of(labels, probabilities)(np.ones((1, len(labels))))[0])
 
@@ -97,7 +97,7 @@ def easies(count: int, rare: float, seed: int) -> Covered:
     """Of every metric."""
     labels, probabilities, unit = easy(np.random.default_rng([7, seed]), count, rare)
     found = metric_intervals(labels, probabilities, unit, seed=seed)
-    return _of_metrics(f"2 classes, {count} pictures, {rare:.0%} of the second", true_easy(rare), found)
+    return _of_metrics(f"2 classes, {count} images, {rare:.0%} of the second", true_easy(rare), found)
 
 
 # Counts
@@ -118,13 +118,13 @@ def shares(seed: int) -> Covered:
 
 
 def pairs(seed: int) -> Covered:
-    """The difference of two accuracies, 0.85 and 0.88, that are mostly right on the same pictures."""
+    """The difference of two accuracies, 0.85 and 0.88, that are mostly right on the same images."""
     random = np.random.default_rng([3, seed])
     covered = {}
     for n in (100, 525):
         both, only_a, only_b, neither = random.multinomial(n, [0.80, 0.05, 0.08, 0.07])
         found = paired_difference(int(both), int(only_a), int(only_b), int(neither))
-        covered[f"paired difference, {n} pictures"] = inside(0.03, (found.low, found.high))
+        covered[f"paired difference, {n} images"] = inside(0.03, (found.low, found.high))
     units = np.repeat(np.arange(60), 5)
     a, b = ((random.random(60) < accuracy)[units] for accuracy in (0.85, 0.88))  # right or wrong together
     gained = b.astype(np.int64) - a
@@ -150,7 +150,7 @@ def middle() -> "NDArray[np.float64]":
 
 
 def true_accuracy(head: Head) -> float:
-    """On endless pictures: the share of each cloud on its side of the boundary."""
+    """On endless images: the share of each cloud on its side of the boundary."""
     weights, bias = head.weights[:, 0].astype(np.float64), float(head.bias[0])
     length = float(np.linalg.norm(weights)) or 1.0
     reach = float(weights @ middle())
@@ -164,14 +164,14 @@ def fitted(rows: Rows, seed: int) -> tuple[Head, float]:
 
 
 def accuracy_of(count: int, seed: int) -> float:
-    """True accuracy of a head fitted on ``count`` new pictures."""
+    """True accuracy of a head fitted on ``count`` new images."""
     return true_accuracy(fitted(clouds(np.random.default_rng([4, count, seed]), count), seed)[0])
 
 
 def paths(seed: int) -> Covered:
-    """From training pictures to the test accuracy, its temperature fitted on the way."""
+    """From training images to the test accuracy, its temperature fitted on the way."""
     random = np.random.default_rng([5, seed])
-    train, validation, test = (clouds(random, count) for count in (PICTURES, 60, 100))
+    train, validation, test = (clouds(random, count) for count in (IMAGES, 60, 100))
     head, _ = fitted(train, seed)
     temperature = fit_temperature(validation.labels, head.probabilities(validation.features()))
     head = Head(head.weights, head.bias, temperature)
@@ -180,17 +180,17 @@ def paths(seed: int) -> Covered:
 
 
 def crossvalidated(truths: dict[int, float], seed: int) -> Covered:
-    """Repeated cross-validation at the strength chosen on the same pictures, and the curve of its accuracies."""
-    rows = clouds(np.random.default_rng([6, seed]), PICTURES)
+    """Repeated cross-validation at the strength chosen on the same images, and the curve of its accuracies."""
+    rows = clouds(np.random.default_rng([6, seed]), IMAGES)
     found = resample(rows, fitted(rows, seed)[1], seed=seed)
-    curve = learning_curve(np.array(found.sizes), found.accuracies, found.test_share, PICTURES, seed)
+    curve = learning_curve(np.array(found.sizes), found.accuracies, found.test_share, IMAGES, seed)
     assert curve is not None
-    fold, gain = truths[PICTURES * 4 // 5], truths[2 * PICTURES] - truths[PICTURES]
+    fold, gain = truths[IMAGES * 4 // 5], truths[2 * IMAGES] - truths[IMAGES]
     return {
         "repeated cross-validation, accuracy": inside(
             fold, corrected_resampled_t(found.accuracies[-1], found.test_share)
         ),
-        "learning curve, gain from twice the pictures": inside(gain, curve.doubling_gain_ci95),
+        "learning curve, gain from twice the images": inside(gain, curve.doubling_gain_ci95),
     }
 
 
@@ -214,7 +214,7 @@ def counted(pool: ProcessPoolExecutor, experiment: Callable[[int], Covered], rep
 def coverage(pool: ProcessPoolExecutor, repetitions: int) -> Iterator[dict[str, Any]]:
     """A row for each interval."""
     few = max(1, repetitions // 3)
-    sizes = (PICTURES * 4 // 5, PICTURES, 2 * PICTURES)
+    sizes = (IMAGES * 4 // 5, IMAGES, 2 * IMAGES)
     drawn = {size: list(pool.map(partial(accuracy_of, size), range(few), chunksize=8)) for size in sizes}
     truths = {size: float(np.mean(accuracies)) for size, accuracies in drawn.items()}
     experiments: tuple[tuple[Callable[[int], Covered], int], ...] = (

@@ -1,4 +1,4 @@
-"""The engine alone: pictures a second of the frozen pass with pictures in memory, and what a picture costs it."""
+"""The engine alone: images a second of the frozen pass with images in memory, and what an image costs it."""
 
 import importlib.util
 import math
@@ -10,13 +10,13 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from images import make_tree
 from measure import settings
-from pictures import make_tree
 from tlcli.backbones.catalog import CATALOG
 from tlcli.backbones.weights import find_weights, keras_models_folder
 from tlcli.config.load import find_config, load_config
+from tlcli.engines.interface import Engine, choose_engine, open_engine, open_quantized
 from tlcli.errors import ModelError
-from tlcli.features.engines import Engine, choose_engine, open_engine, open_quantized
 from tlcli.workflows.dataset import indexed
 from tlcli.workflows.int8 import open_pass_for
 
@@ -79,29 +79,29 @@ def _quantized(name: str) -> Engine:
         make_tree(Path(folder), {"": 400}, ["dark", "light"])
         weights = weights_at_hand(name)
         given = [f"dataset.path={folder}", f"backbone.name={name}", f"backbone.weights={weights}"]
-        loaded = load_config(find_config("my_pictures"), [*given, "backbone.precision=int8"])
+        loaded = load_config(find_config("my_images"), [*given, "backbone.precision=int8"])
         frozen = open_pass_for(indexed(loaded.config.dataset, loaded.options), loaded.config)
     if frozen.quantized is None:
         raise SystemExit("nothing was quantised")
     return open_quantized(frozen.quantized.graph)
 
 
-def rate(engine: Engine, pictures: "Sequence[NDArray[np.uint8]]", seconds: float) -> float:
-    """Pictures a second over about so many seconds, after a start that is not counted."""
-    count = 2 * len(pictures)
-    elapsed = _elapsed(engine, islice(cycle(pictures), count))
-    count = max(len(pictures), round(seconds * count / elapsed))
-    return count / _elapsed(engine, islice(cycle(pictures), count))
+def rate(engine: Engine, images: "Sequence[NDArray[np.uint8]]", seconds: float) -> float:
+    """Images a second over about so many seconds, after a start that is not counted."""
+    count = 2 * len(images)
+    elapsed = _elapsed(engine, islice(cycle(images), count))
+    count = max(len(images), round(seconds * count / elapsed))
+    return count / _elapsed(engine, islice(cycle(images), count))
 
 
-def _elapsed(engine: Engine, pictures: "Iterator[NDArray[np.uint8]]") -> float:
+def _elapsed(engine: Engine, images: "Iterator[NDArray[np.uint8]]") -> float:
     started = perf_counter()
-    deque(engine.features(pictures), maxlen=0)
+    deque(engine.features(images), maxlen=0)
     return perf_counter() - started
 
 
 def flop_of_graph(xml: Path) -> int:
-    """Floating point operations of one picture: 2 for each multiplication and addition of convolutions and products."""
+    """Floating point operations of one image: 2 for each multiplication and addition of convolutions and products."""
     import openvino
 
     return 2 * sum(macs(operation) for operation in openvino.Core().read_model(xml).get_ops())

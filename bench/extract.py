@@ -1,8 +1,8 @@
-"""Pictures a second of the frozen pass, by backbone and precision, beside Keras and the peak of the machine.
+"""Images a second of the frozen pass, by backbone and precision, beside Keras and the peak of the machine.
 
 python bench/extract.py [--backbones densenet201 resnet50 ...] [--precisions f32 bf16 int8] [--runs 3] [--seconds 3]
 
-The engine alone: prepared pictures lie in memory. Keras is `predict` in batches of 32 on TensorFlow, the same network
+The engine alone: prepared images lie in memory. Keras is `predict` in batches of 32 on TensorFlow, the same network
 in float32, in a process of its own. The peak is the best matrix product (OpenVINO, same precision) found in the same
 turn; the share is the network's convolutions and products (2 operations a multiply-add, counted in its graph) a second
 over that peak. All take turns, --runs times. Writes bench/results/extract.json.
@@ -17,11 +17,11 @@ from functools import partial
 from typing import Any
 
 from engine import PRECISIONS, flop_of_graph, opened, rate, to_be_had, weights_at_hand
+from images import arrays
 from measure import PLAIN, in_turn, introduce, note, ratio, save, spread, table, values
 from peak import Peak
-from pictures import arrays
 from tlcli.backbones.catalog import CATALOG
-from tlcli.backbones.export_ir import exported
+from tlcli.backbones.conversion import exported
 from tlcli.backbones.weights import find_weights
 
 BACKBONES = ("densenet201", "efficientnet_lite0", "resnet50", "efficientnet_v2_b0", "convnext_tiny")
@@ -37,15 +37,15 @@ class Keras:
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True
         )
-        self._pictures = 64
+        self._images = 64
         self._answer()
 
     def rate(self, seconds: float) -> float:
-        """Pictures a second over about so many seconds."""
-        self._say(str(self._pictures))
-        pictures, elapsed = map(float, self._answer().split())
-        self._pictures = max(32, round(seconds * pictures / elapsed))
-        return pictures / elapsed
+        """Images a second over about so many seconds."""
+        self._say(str(self._images))
+        images, elapsed = map(float, self._answer().split())
+        self._images = max(32, round(seconds * images / elapsed))
+        return images / elapsed
 
     def _say(self, line: str) -> None:
         if self._process.stdin is not None:
@@ -70,17 +70,17 @@ def measured(name: str, precisions: Sequence[str], peaks: dict[str, Peak], runs:
     row = CATALOG[name]
     note(f"{name}: converting, compiling, starting Keras")
     flop = flop_of_graph(exported(row, row.size, "avg", find_weights(row, weights_at_hand(name))).xml)
-    pictures = arrays(32, row.size)
+    images = arrays(32, row.size)
     engines = {precision: opened(name, precision)[0] for precision in precisions}
     keras = Keras(name)
     turns: dict[str, Callable[[], float]] = {"keras f32": lambda: keras.rate(seconds)}
     for precision, engine in engines.items():
-        turns[precision] = partial(rate, engine, pictures, seconds)
+        turns[precision] = partial(rate, engine, images, seconds)
         turns[f"peak {precision}"] = peaks[precision].gflops
-    keras.rate(seconds)  # how many pictures fill the time
+    keras.rate(seconds)  # how many images fill the time
     found = {turn: values(rates) for turn, rates in in_turn(turns, runs).items()}
     keras.close()
-    return {"gflop_a_picture": round(flop / 1e9, 3), "weights": weights_at_hand(name), **found}
+    return {"gflop_a_image": round(flop / 1e9, 3), "weights": weights_at_hand(name), **found}
 
 
 def lines(name: str, found: dict[str, Any], precisions: Sequence[str]) -> list[list[str]]:
@@ -89,7 +89,7 @@ def lines(name: str, found: dict[str, Any], precisions: Sequence[str]) -> list[l
     for precision in precisions:
         median = found[precision]["median"]
         peak = found[f"peak {precision}"]
-        share = median * found["gflop_a_picture"] / peak["median"]
+        share = median * found["gflop_a_image"] / peak["median"]
         times = ratio(found[precision], found["keras f32"])
         rows.append(["", precision, spread(found[precision], 1), f"{times:.1f}", spread(peak, 0), f"{share:.0%}"])
     return rows
@@ -107,10 +107,10 @@ def main() -> None:
     precisions = to_be_had(options.precisions)
     peaks = {precision: Peak(precision) for precision in precisions}
     results = {name: measured(name, precisions, peaks, options.runs, options.seconds) for name in options.backbones}
-    columns = ("backbone", "precision", "pictures/s", "x Keras", "peak, GFLOP/s", "share of peak")
+    columns = ("backbone", "precision", "images/s", "x Keras", "peak, GFLOP/s", "share of peak")
     print(table(columns, [row for name, found in results.items() for row in lines(name, found, precisions)]))
-    counted = ", ".join(f"{name} {found['gflop_a_picture']:.2f}" for name, found in results.items())
-    print(f"GFLOP a picture: {counted}. Medians of {options.runs} turns (least to most).")
+    counted = ", ".join(f"{name} {found['gflop_a_image']:.2f}" for name, found in results.items())
+    print(f"GFLOP an image: {counted}. Medians of {options.runs} turns (least to most).")
     primitives = {precision: peak.primitive for precision, peak in peaks.items()}
     save("extract", settings=vars(options), results=results, products=primitives)
 

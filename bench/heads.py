@@ -2,10 +2,10 @@
 
 python bench/heads.py [--alien-predator ARCHIVE] [--repeats 2]
 
-Repeated stratified 5-fold over all pictures, features of efficientnet_lite0 (ImageNet weights). In each fold 15 % of
-the pictures fitted on are set aside as the validation pictures that the minibatch recipe watches; the convex fit, which
+Repeated stratified 5-fold over all images, features of efficientnet_lite0 (ImageNet weights). In each fold 15 % of
+the images fitted on are set aside as the validation images that the minibatch recipe watches; the convex fit, which
 needs none, is given the same rest. Solar cells come from pip; Alien vs. Predator from its archive, where given.
-With the archive, the minibatch recipe is also fitted with 0 to 3 augmented views of each picture fitted on, as the
+With the archive, the minibatch recipe is also fitted with 0 to 3 augmented views of each image fitted on, as the
 config alien_predator draws them. Writes bench/results/heads.json.
 """
 
@@ -21,10 +21,10 @@ from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from measure import introduce, save, table
 from tlcli.config.load import Loaded, find_config, load_config
+from tlcli.features.rows import Rows
 from tlcli.heads.convex import fit_convex
 from tlcli.heads.head import Head
-from tlcli.heads.rows import Rows
-from tlcli.heavy import start_tensorflow
+from tlcli.system.lazy import start_tensorflow
 from tlcli.workflows.dataset import indexed
 from tlcli.workflows.fetch import fetch
 from tlcli.workflows.frozen_pass import open_pass
@@ -40,11 +40,11 @@ Score = tuple[float, float, float]
 
 
 def rows_of(loaded: Loaded) -> tuple[list[Rows], int]:
-    """Features of all pictures of a config, the plain ones and those of each view, and the number of classes."""
+    """Features of all images of a config, the plain ones and those of each view, and the number of classes."""
     index = indexed(loaded.config.dataset, loaded.options)
     frozen = open_pass(loaded.config)
-    frozen.run([(index.pictures, frozen.views)])
-    return [split_rows(index.pictures, index.labels, [view], frozen) for view in frozen.views], len(index.labels)
+    frozen.run([(index.images, frozen.views)])
+    return [split_rows(index.images, index.labels, [view], frozen) for view in frozen.views], len(index.labels)
 
 
 def fitted(fit: str, train: Rows, watched: Rows, classes: int, loaded: Loaded) -> Head:
@@ -128,7 +128,7 @@ def main() -> None:
     results = {"solar_cells": compare(load_config(find_config("solar_cells")), options.repeats)}
     if options.alien_predator:
         with TemporaryDirectory() as folder:
-            settings = [f"dataset.path={folder}/pictures", "backbone.name=efficientnet_lite0", f"augment.views={VIEWS}"]
+            settings = [f"dataset.path={folder}/images", "backbone.name=efficientnet_lite0", f"augment.views={VIEWS}"]
             loaded = load_config(find_config("alien_predator"), settings)
             fetch(loaded, options.alien_predator)
             results["alien_predator"] = compare(loaded, options.repeats)

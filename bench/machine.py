@@ -4,7 +4,7 @@ import platform
 from importlib import metadata
 from typing import Any
 
-from tlcli.machine import cores_seen, memory, processor
+from tlcli.system.machine import cores_seen, memory, processor
 
 _PACKAGES = ("openvino", "tensorflow", "keras", "pillow", "numpy", "scikit-learn", "nncf")
 

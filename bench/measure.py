@@ -52,7 +52,7 @@ told = [seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss, code]
 open(sys.argv[1], "w").write(json.dumps(told))
 """
 """A small process that starts what is timed: on Linux a process's largest size begins with that of its parent, which
-here holds pictures and libraries."""
+here holds images and libraries."""
 
 
 def process(command: Sequence[str | Path], folder: Path, **environment: str) -> Process:

@@ -4,13 +4,13 @@ python bench/recipe.py [--alien-predator ARCHIVE] [--solar-cells] [--runs 2] [--
 
 Keras (bench/plain/recipe.py): DenseNet201 frozen inside the training graph, augmentation layers, 30 epochs, evaluation.
 `--timed-epochs` epochs are run; the others are counted as the median of all but the first.
-tlcli: configs/alien_predator.yaml as it is shipped, augmented views included; set are the place of the pictures, the
+tlcli: configs/alien_predator.yaml as it is shipped, augmented views included; set are the place of the images, the
 weights, and (see the rows) backbone and precision; the report, which the recipe has not, is not made.
 Cold: an empty cache, so that the network is converted, too (its weights lie on the machine). Warm: the
-features are there, and the head is trained at another learning rate. Both see the same pictures in the same splits, at
+features are there, and the head is trained at another learning rate. Both see the same images in the same splits, at
 224 x 224 pixels. Weights are ImageNet's where they are on this machine, else random, which cost the same time.
 
-Pictures: Alien vs. Predator from its archive, or as many made ones of the same size (694 and 200, 250 x 250). With the
+Images: Alien vs. Predator from its archive, or as many made ones of the same size (694 and 200, 250 x 250). With the
 archive the accuracies are compared as well: `efficientnet_lite0` with its ImageNet weights (from pip), the whole recipe
 in Keras on the identical network beside tlcli. `--solar-cells` does so on every third of the solar cells, which come
 from pip, too. `--runs 0` times nothing. Writes bench/results/recipe.json.
@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Any
 
 from engine import to_be_had, weights_at_hand, without_limits
+from images import make_tree
 from measure import empty, in_turn, introduce, keras_program, note, ratio, save, settings, spread, table, tlcli, values
-from pictures import make_tree
 from tlcli.backbones.catalog import CATALOG
 from tlcli.backbones.weights import find_weights
 from tlcli.config.load import find_config, load_config
@@ -43,11 +43,11 @@ REAL = "efficientnet_lite0"
 
 @dataclass(frozen=True)
 class Work:
-    """A folder with the pictures, in which everything runs."""
+    """A folder with the images, in which everything runs."""
 
     folder: Path
     counts: dict[str, int]
-    """Pictures in each split."""
+    """Images in each split."""
 
     @property
     def cache(self) -> Path:
@@ -57,7 +57,7 @@ class Work:
     def tlcli(self, backbone: str, precision: str, rate: float = 0.001) -> tuple[float, dict[str, float]]:
         """Seconds of train and evaluate, and the accuracies by split."""
         given = settings(
-            dataset__path=self.folder / "pictures",
+            dataset__path=self.folder / "images",
             evaluate__report="false",
             backbone__name=backbone,
             backbone__weights=weights_at_hand(backbone),
@@ -79,38 +79,36 @@ class Work:
 
 
 def prepared(folder: Path, archive: str | None, counts: Sequence[int]) -> Work:
-    """Alien vs. Predator, or made pictures."""
-    pictures = folder / "pictures"
+    """Alien vs. Predator, or made images."""
+    images = folder / "images"
     if archive:
         source = Path(archive).expanduser().absolute()
-        tlcli(
-            folder, folder / "cache", "fetch", "--config", CONFIG, "--from", source, *settings(dataset__path=pictures)
-        )
+        tlcli(folder, folder / "cache", "fetch", "--config", CONFIG, "--from", source, *settings(dataset__path=images))
     else:
         splits = dict(zip(("train", "validation"), counts, strict=True))
-        make_tree(pictures, splits, ["alien", "predator"])
+        make_tree(images, splits, ["alien", "predator"])
     return divided(folder)
 
 
 def solar_cells(folder: Path) -> Work:
     """Every third solar cell: those for training in its config, and all others, which are divided anew."""
     solar = load_config(find_config("solar_cells"), [])
-    for picture in indexed(solar.config.dataset, solar.options).pictures[::3]:
-        split = "train" if picture.split == "train" else "validation"
-        place = folder / "pictures" / split / picture.label / picture.path.name
+    for image in indexed(solar.config.dataset, solar.options).images[::3]:
+        split = "train" if image.split == "train" else "validation"
+        place = folder / "images" / split / image.label / image.path.name
         place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(picture.path, place)
+        shutil.copyfile(image.path, place)
     return divided(folder)
 
 
 def divided(folder: Path) -> Work:
-    """The pictures of the folder, and the same again in folders by split, as Keras takes them."""
-    loaded = load_config(find_config(CONFIG), [f"dataset.path={folder / 'pictures'}"])
+    """The images of the folder, and the same again in folders by split, as Keras takes them."""
+    loaded = load_config(find_config(CONFIG), [f"dataset.path={folder / 'images'}"])
     index = indexed(loaded.config.dataset, loaded.options)
-    for picture in index.pictures:
-        place = folder / "split" / picture.split / picture.label / picture.path.name
+    for image in index.images:
+        place = folder / "split" / image.split / image.label / image.path.name
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.symlink_to(picture.path)
+        place.symlink_to(image.path)
     return Work(folder, {split: sum(by_class.values()) for split, by_class in index.counts().items()})
 
 
@@ -170,7 +168,7 @@ def accuracy(work: Work, precisions: Sequence[str], runs: int) -> dict[str, list
     return found
 
 
-def show_accuracy(pictures: str, found: dict[str, list[dict[str, float]]], counts: dict[str, int]) -> None:
+def show_accuracy(images: str, found: dict[str, list[dict[str, float]]], counts: dict[str, int]) -> None:
     """The table of accuracies."""
     columns = ("accuracy", *(f"{split} (n = {counts[split]})" for split in ("validation", "test")))
     rows = [
@@ -178,7 +176,7 @@ def show_accuracy(pictures: str, found: dict[str, list[dict[str, float]]], count
         for title, runs in found.items()
     ]
     print(
-        f"\n{pictures}: {REAL}, ImageNet weights, {counts['train']} training pictures\n{table(columns, rows)}",
+        f"\n{images}: {REAL}, ImageNet weights, {counts['train']} training images\n{table(columns, rows)}",
         flush=True,
     )
 
@@ -193,16 +191,16 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=2, help="turns of Keras and tlcli; 0: no seconds")
     parser.add_argument("--timed-epochs", type=int, default=3, help="30: nothing is multiplied")
     parser.add_argument("--accuracy-runs", type=int, default=1, help="whole recipes in Keras; 0: no accuracies")
-    parser.add_argument("--pictures", nargs=2, type=int, default=[694, 200], metavar=("TRAIN", "VALIDATION"))
+    parser.add_argument("--images", nargs=2, type=int, default=[694, 200], metavar=("TRAIN", "VALIDATION"))
     options = parser.parse_args()
     introduce()
     precisions = to_be_had(options.precisions)
     with tempfile.TemporaryDirectory() as name:
         os.environ["TLCLI_CACHE"] = str(Path(name) / "cache")
-        work = prepared(Path(name), options.alien_predator, options.pictures)
+        work = prepared(Path(name), options.alien_predator, options.images)
         kind = "Alien vs. Predator" if options.alien_predator else "made"
-        print(f"Pictures ({kind}): {', '.join(f'{count} {split}' for split, count in work.counts.items())}", flush=True)
-        results: dict[str, Any] = {"pictures": {"kind": kind, **work.counts}}
+        print(f"Images ({kind}): {', '.join(f'{count} {split}' for split, count in work.counts.items())}", flush=True)
+        results: dict[str, Any] = {"images": {"kind": kind, **work.counts}}
         if options.runs:
             found = speed(work, options.backbone, precisions, options.runs, options.timed_epochs)
             show_speed(options.backbone, found, options.timed_epochs)

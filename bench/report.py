@@ -3,7 +3,7 @@
 python bench/report.py [--runs 3]
 
 With: intervals, cross-validation, baselines, copies, learning curve, heat maps, the page. Without:
-`--set evaluate.report=false`. Both take turns after one uncounted run; `inspect` is timed as well. The pictures
+`--set evaluate.report=false`. Both take turns after one uncounted run; `inspect` is timed as well. The images
 (2,624) and the weights of efficientnet_lite0 come from pip. Writes bench/results/report.json.
 """
 

@@ -1,14 +1,14 @@
-"""1,000, 10,000, 60,000 pictures: time, memory and disk of `tlcli train`, cold and warm; and what tlcli itself takes.
+"""1,000, 10,000, 60,000 images: time, memory and disk of `tlcli train`, cold and warm; and what tlcli itself takes.
 
 python bench/scale.py [--sizes 1000 10000 60000] [--classes 10] [--overhead densenet201:1000 efficientnet_lite0:10000]
 
-The pictures are small JPEGs that the program makes, no two alike; half of each may come from another class. Cold: no
+The images are small JPEGs that the program makes, no two alike; half of each may come from another class. Cold: no
 features; the network is converted and compiled before, which bench/recipe.py counts. Warm: the features are there, and
 the head is fitted with other settings. Sizes up to 1,000 are run --runs times, larger ones once: they are long enough
-to be their own average. All pictures are for training and validation, so that each passes the network.
+to be their own average. All images are for training and validation, so that each passes the network.
 
 The second table is what tlcli takes beside its engine: a whole cold `tlcli train` on 250-pixel thumbnails, less what
-the engine alone takes for as many pictures in memory, measured before and after. Where fewer than 10,000 are run, a
+the engine alone takes for as many images in memory, measured before and after. Where fewer than 10,000 are run, a
 quarter of them is run as well, and 10,000 are read off the line through the two. Writes bench/results/scale.json.
 """
 
@@ -21,34 +21,34 @@ from pathlib import Path
 from typing import Any
 
 from engine import opened, rate, to_be_had, weights_at_hand, without_limits
+from images import arrays, make_tree
 from measure import Process, introduce, note, ratio, save, settings, spread, table, tlcli, values
-from pictures import arrays, make_tree
 from tlcli.backbones.catalog import CATALOG
 
 BACKBONE = "efficientnet_lite0"
 SMALL = 160
-"""Side in pixels of the many pictures."""
+"""Side in pixels of the many images."""
 FULL = 10_000
 """Thumbnails for which tlcli's own share is told."""
 OTHER_HEAD = settings(head__class_weight="balanced", head__folds=3)
 
 
 class Training:
-    """`tlcli train` on the pictures of a folder, with a cache that has the converted network from the start."""
+    """`tlcli train` on the images of a folder, with a cache that has the converted network from the start."""
 
-    def __init__(self, folder: Path, pictures: Path, backbone: str, precision: str) -> None:
+    def __init__(self, folder: Path, images: Path, backbone: str, precision: str) -> None:
         """Nothing is run yet."""
         self._folder, self._cache = folder, folder / "cache"
         weights = weights_at_hand(backbone)
         given = settings(
-            dataset__path=pictures,
+            dataset__path=images,
             dataset__split="{test: 0}",
             backbone__name=backbone,
             backbone__weights=weights,
             backbone__precision=precision,
         )
         lifted = without_limits(precision, weights)
-        self._given = ["--config", "my_pictures", "--quiet", "--json", *given, *lifted]
+        self._given = ["--config", "my_images", "--quiet", "--json", *given, *lifted]
 
     def cold(self) -> Process:
         """Without features and digests; the network is converted."""
@@ -72,7 +72,7 @@ class Training:
 
 
 def linked(source: Path, target: Path, count: int) -> Path:
-    """A tree of the first so many pictures, without copying them."""
+    """A tree of the first so many images, without copying them."""
     for path in sorted(source.rglob("*.jpg"), key=lambda path: path.name)[:count]:
         place = target / path.parent.name / path.name
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -81,8 +81,8 @@ def linked(source: Path, target: Path, count: int) -> Path:
 
 
 def sizes(folder: Path, counts: Sequence[int], classes: int, precision: str, runs: int) -> dict[str, Any]:
-    """Figures by number of pictures."""
-    note(f"Making {max(counts):,} pictures")
+    """Figures by number of images."""
+    note(f"Making {max(counts):,} images")
     make_tree(folder / "all", {"": max(counts)}, [f"class{number}" for number in range(classes)], SMALL)
     results: dict[str, Any] = {}
     for count in counts:
@@ -91,13 +91,13 @@ def sizes(folder: Path, counts: Sequence[int], classes: int, precision: str, run
             training.cold()  # converts and compiles
         cold, warm = [], []
         for _ in range(runs if count <= 1000 else 1):
-            note(f"{count:,} pictures")
+            note(f"{count:,} images")
             cold.append(training.cold())
             warm.append(training.warm())
         metrics = cold[-1].document()
         computed = metrics["features"]["computed"]
         if computed != count:
-            raise SystemExit(f"{computed} of {count} pictures were computed")
+            raise SystemExit(f"{computed} of {count} images were computed")
         results[str(count)] = {
             "cold_seconds": values(run.seconds for run in cold),
             "cold_memory_mb": values(run.memory_mb for run in cold),
@@ -111,16 +111,16 @@ def sizes(folder: Path, counts: Sequence[int], classes: int, precision: str, run
 
 
 def show_sizes(results: dict[str, Any], precision: str) -> None:
-    """The table by number of pictures, the first as the measure."""
+    """The table by number of images, the first as the measure."""
     least, first = next(iter(results.items()))
     rows = []
     for count, row in results.items():
-        a_picture = row["cold_seconds"]["median"] / int(count)
+        a_image = row["cold_seconds"]["median"] / int(count)
         rows.append([
             f"{int(count):,}",
             spread(row["cold_seconds"], 1),
-            f"{a_picture * 1000:.2f}",
-            f"{a_picture / (first['cold_seconds']['median'] / int(least)):.2f}",
+            f"{a_image * 1000:.2f}",
+            f"{a_image / (first['cold_seconds']['median'] / int(least)):.2f}",
             f"{row['cold_memory_mb']['median']:.0f}",
             f"{ratio(row['cold_memory_mb'], first['cold_memory_mb']):.2f}",
             f"{row['store_mb']:.0f}",
@@ -128,14 +128,14 @@ def show_sizes(results: dict[str, Any], precision: str) -> None:
             f"{row['warm_memory_mb']['median']:.0f}",
         ])  # fmt: skip
     columns = (
-        "pictures", "cold, s", "ms a picture", "ratio", "memory, MB", "ratio", "store, MB", "warm, s", "memory, MB"
+        "images", "cold, s", "ms an image", "ratio", "memory, MB", "ratio", "store, MB", "warm, s", "memory, MB"
     )  # fmt: skip
-    print(f"\ntlcli train, {BACKBONE}, precision {precision}, {SMALL}-pixel JPEGs; ratios to {int(least):,} pictures")
+    print(f"\ntlcli train, {BACKBONE}, precision {precision}, {SMALL}-pixel JPEGs; ratios to {int(least):,} images")
     print(table(columns, rows), flush=True)
 
 
 def overhead(folder: Path, backbone: str, count: int, precision: str, runs: int) -> dict[str, Any]:
-    """Seconds of the whole command by number of pictures, and the engine's own rate, in turn."""
+    """Seconds of the whole command by number of images, and the engine's own rate, in turn."""
     counts = [count] if count >= FULL else [max(20, count // 4), count]
     note(f"Making {count:,} thumbnails")
     place = folder / backbone
@@ -151,11 +151,11 @@ def overhead(folder: Path, backbone: str, count: int, precision: str, runs: int)
             wholes[n].append(training.cold().seconds)
             rates.append(rate(engine, prepared, 5))
     whole = {n: values(seconds) for n, seconds in wholes.items()}
-    return {"precision": chosen, "whole_seconds": whole, "engine_pictures_a_second": values(rates)}
+    return {"precision": chosen, "whole_seconds": whole, "engine_images_a_second": values(rates)}
 
 
 def on_the_line(medians: dict[int, float], count: int) -> float:
-    """Seconds of so many pictures by the line through two numbers of them; measured, where there is one."""
+    """Seconds of so many images by the line through two numbers of them; measured, where there is one."""
     (few, low), (many, high) = next(iter(medians.items())), list(medians.items())[-1]
     return high if count == many else low + (count - few) * (high - low) / (many - few)
 
@@ -165,7 +165,7 @@ def show_overhead(results: dict[str, Any]) -> None:
     rows = []
     for backbone, row in results.items():
         medians = {count: whole["median"] for count, whole in row["whole_seconds"].items()}
-        engine = row["engine_pictures_a_second"]
+        engine = row["engine_images_a_second"]
         for count in sorted({*medians, max(FULL, *medians)}):
             measured = count in medians
             seconds = medians[count] if measured else on_the_line(medians, count)
@@ -177,10 +177,10 @@ def show_overhead(results: dict[str, Any]) -> None:
 
 
 def _job(text: str) -> tuple[str, int]:
-    """``backbone:pictures``."""
+    """``backbone:images``."""
     name, _, count = text.partition(":")
     if name not in CATALOG or not count.isdigit():
-        raise argparse.ArgumentTypeError(f"BACKBONE:PICTURES is required, received: {text}")
+        raise argparse.ArgumentTypeError(f"BACKBONE:IMAGES is required, received: {text}")
     return name, int(count)
 
 
@@ -190,11 +190,11 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="*", type=int, default=[1000, 10_000, 60_000])
     parser.add_argument("--classes", type=int, default=10)
     parser.add_argument(
-        "--overhead", nargs="*", type=_job, metavar="BACKBONE:PICTURES",
+        "--overhead", nargs="*", type=_job, metavar="BACKBONE:IMAGES",
         default=[("densenet201", 1000), (BACKBONE, 10_000)],
     )  # fmt: skip
     parser.add_argument("--precision", default="auto", choices=["auto", "f32", "bf16", "int8"])
-    parser.add_argument("--runs", type=int, default=3, help="of up to 1,000 pictures; larger ones are run once")
+    parser.add_argument("--runs", type=int, default=3, help="of up to 1,000 images; larger ones are run once")
     parser.add_argument("--folder", type=Path, help="where 1 GB can be put; default: the system's temporary folder")
     options = parser.parse_args()
     introduce()

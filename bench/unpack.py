@@ -1,8 +1,8 @@
 """Unpacking and verifying a large archive by `tlcli fetch`, side by side with `unzip`, which verifies nothing but CRCs.
 
-python bench/unpack.py [--pictures 60000] [--runs 3] [--folder FOLDER]    (60,000 of 41 KB are 2.4 GB; needs 8 GB)
+python bench/unpack.py [--images 60000] [--runs 3] [--folder FOLDER]    (60,000 of 41 KB are 2.4 GB; needs 8 GB)
 
-fetch also takes the sha256 of the archive and of every file, looks at every picture, counts classes and splits, and
+fetch also takes the sha256 of the archive and of every file, looks at every image, counts classes and splits, and
 flushes the files to the disk before it gives the folder its name. Writes bench/results/unpack.json.
 """
 
@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
+from images import encoded, grained, numbered, structure
 from measure import Process, in_turn, introduce, process, save, spread, table, tlcli, values
-from pictures import encoded, grained, numbered, structure
 
 _DIFFERENT = 200
-"""Pictures that are drawn; the others differ from them in a comment only, which makes them other files."""
+"""Images that are drawn; the others differ from them in a comment only, which makes them other files."""
 
 
 def jpegs() -> list[bytes]:
@@ -31,11 +31,11 @@ def jpegs() -> list[bytes]:
     return [encoded(image, "JPEG", quality=85) for image in drawn]
 
 
-def make_archive(path: Path, pictures: int) -> int:
+def make_archive(path: Path, images: int) -> int:
     """A zip as Kaggle gives it (deflated), with ten classes in two splits; gives the bytes it unpacks to."""
     drawn, total = jpegs(), 0
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for number in range(pictures):
+        for number in range(images):
             data = numbered(drawn[number % _DIFFERENT], number)
             split = "validation" if number % 7 == 0 else "train"
             archive.writestr(f"data/{split}/class{number % 10}/{number:06d}.jpg", data)
@@ -56,7 +56,7 @@ def commands(folder: Path) -> dict[str, Callable[[], Process]]:
         return tlcli(folder, folder / "cache", "fetch", "--config", "c.yaml", "--quiet")
 
     def unzip() -> Process:
-        return process(["unzip", "-q", "pictures.zip", "-d", "unzipped"], folder)
+        return process(["unzip", "-q", "images.zip", "-d", "unzipped"], folder)
 
     return {"unzip": lambda: afresh(unzip), "tlcli fetch": lambda: afresh(fetch), "tlcli fetch again": fetch}
 
@@ -80,7 +80,7 @@ def show(runs: dict[str, list[Process]]) -> None:
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=60_000)
+    parser.add_argument("--images", type=int, default=60_000)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="where to work; default: the system's temporary folder")
     options = parser.parse_args()
@@ -89,14 +89,14 @@ def main() -> None:
     introduce()
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
-        total = make_archive(folder / "pictures.zip", options.pictures)
-        packed = (folder / "pictures.zip").stat().st_size
-        print(f"{options.pictures:,} JPEGs, {total / 1e9:.3f} GB, in a zip of {packed / 1e9:.3f} GB", flush=True)
-        (folder / "c.yaml").write_text("dataset: {path: fetched, sources: [{archive: pictures.zip, subdir: data}]}\n")
+        total = make_archive(folder / "images.zip", options.images)
+        packed = (folder / "images.zip").stat().st_size
+        print(f"{options.images:,} JPEGs, {total / 1e9:.3f} GB, in a zip of {packed / 1e9:.3f} GB", flush=True)
+        (folder / "c.yaml").write_text("dataset: {path: fetched, sources: [{archive: images.zip, subdir: data}]}\n")
         runs = in_turn(commands(folder), options.runs)
     show(runs)
     kept = {title: [asdict(run) for run in found] for title, found in runs.items()}
-    save("unpack", pictures=options.pictures, runs=kept)
+    save("unpack", images=options.images, runs=kept)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Prints paths of test pictures of the latest run: pictures that its head was not fitted on.
+"""Prints paths of test images of the latest run: images that its head was not fitted on.
 
 python bench/unseen.py COUNT [RUNS_DIR]
 """
@@ -8,12 +8,12 @@ import csv
 from pathlib import Path
 
 from tlcli.config.load import load_config
-from tlcli.runs import find_run
+from tlcli.runs.folders import find_run
 from tlcli.workflows.dataset import located
 
 
 def unseen(runs_dir: Path, count: int) -> list[str]:
-    """Evenly from all test pictures of the latest run."""
+    """Evenly from all test images of the latest run."""
     run = find_run(runs_dir)
     root = located(load_config(run / "config.yaml").config.dataset) or Path()
     with (run / "predictions.csv").open(newline="", encoding="utf-8") as file:

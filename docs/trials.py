@@ -31,7 +31,7 @@ _LONGEST = "killed"
 
 def behaviours() -> Iterator[str]:
     """One row for each way in which a server or a network can misbehave."""
-    from tests.data.faulty_server import BEHAVIOURS, outcome  # noqa: PLC0415
+    from tests.datasets.acquire.faulty_server import BEHAVIOURS, outcome  # noqa: PLC0415
 
     yield f"## Network behaviours ({len(BEHAVIOURS)})"
     yield ""
@@ -46,7 +46,7 @@ def behaviours() -> Iterator[str]:
 
 def archives() -> Iterator[str]:
     """One row for each hostile or damaged archive."""
-    from tests.data.hostile_archives import HOSTILE, refusal  # noqa: PLC0415
+    from tests.datasets.acquire.hostile_archives import HOSTILE, refusal  # noqa: PLC0415
 
     yield f"## Hostile archives ({len(HOSTILE)})"
     yield ""
@@ -61,7 +61,7 @@ def archives() -> Iterator[str]:
 
 def fetch_killed() -> Iterator[str]:
     """What kills of a fetch came to."""
-    from tests.fetching import kills  # noqa: PLC0415
+    from tests.datasets.acquire import kills  # noqa: PLC0415
 
     outcome = kills.run(_KILLS, _MEGABYTES)
     yield f"## Killed while fetching ({_KILLS})"
@@ -69,7 +69,7 @@ def fetch_killed() -> Iterator[str]:
     yield f"A fetch of {_MEGABYTES} MB is killed (kill -9) at {_KILLS} random moments, and the next one ends it: with"
     yield "the very files of one that was not disturbed. A third of the kills hit at any moment, a third while it"
     yield "downloads, a third while it unpacks."
-    yield f"`python -m tests.fetching.kills {_KILLS} {_MEGABYTES}`"
+    yield f"`python -m tests.datasets.acquire.kills {_KILLS} {_MEGABYTES}`"
     yield ""
     yield "| killed while | times | next fetch | bytes sent again, at most |"
     yield "| --- | ---: | --- | ---: |"
@@ -94,10 +94,10 @@ class Trial:
 
 
 TRIALS = {
-    "odd_pictures": Trial(
-        partial(torture, "odd_pictures"),
+    "odd_images": Trial(
+        partial(torture, "odd_images"),
         "120 kinds and 2,000 mutations: no process dies, each ends in a prediction or one reason within 2 s, the files "
-        "stay as they are; no valid picture is dropped; the same pixels in train, evaluate and predict",
+        "stay as they are; no valid image is dropped; the same pixels in train, evaluate and predict",
     ),
     "archives": Trial(archives, "60 hostile archives: all refused, no file outside"),
     "network": Trial(behaviours, "40 behaviours: the right bytes or a clear refusal, never a mixed file"),

@@ -46,5 +46,5 @@ def overflows(page: "Page") -> bool:
 
 
 def broken_images(page: "Page") -> int:
-    """Pictures that are loaded and show nothing."""
+    """Images that are loaded and show nothing."""
     return int(page.evaluate("[...document.images].filter(i => i.complete && i.naturalWidth === 0).length"))

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.image_fixtures import encode, png, put  # noqa: F401 - fixtures
 
-from tlcli.cache import spare, use
+from tlcli.system.cache import fallback as spare
+from tlcli.system.cache import locks as use
 
 SHARED = Path(__file__).parents[2] / "shared" / "datasets"
 
@@ -35,7 +37,7 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def shared_dataset(name: str) -> Path:
-    """A data set that lies beside the repository on machines that test with real pictures; else the test skips."""
+    """A data set that lies beside the repository on machines that test with real images; else the test skips."""
     path = SHARED / name
     if not path.is_file():
         pytest.skip(f"{name} is not there (looked in ../shared/datasets)")
@@ -50,5 +52,5 @@ def alien_predator_zip() -> Path:
 
 @pytest.fixture(scope="session")
 def imagenet_zip() -> Path:
-    """100 ImageNet pictures, named by the index of their class."""
+    """100 ImageNet images, named by the index of their class."""
     return shared_dataset("imagenet-100.zip")

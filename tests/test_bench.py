@@ -14,9 +14,9 @@ from openvino import opset13 as ops
 from PIL import Image
 
 import engine
+import images
 import machine
 import measure
-import pictures
 
 BENCH = Path(__file__).parents[1] / "bench"
 PROGRAMS = (
@@ -36,7 +36,7 @@ def test_every_program_tells_how_it_is_used(name: str) -> None:
 
 
 def test_programs_are_all_there_and_make_bench_runs_those_that_measure() -> None:
-    shared = {"engine", "machine", "measure", "peak", "pictures"}
+    shared = {"engine", "machine", "measure", "peak", "images"}
     assert {path.stem for path in BENCH.glob("*.py")} == {*PROGRAMS, *shared}
     recipe = (BENCH.parent / "Makefile").read_text()
     for name in set(PROGRAMS) - {"unseen"}:
@@ -53,13 +53,13 @@ def test_an_emptied_cache_holds_nothing_but_weights(tmp_path: Path) -> None:
 
 
 def test_operations_of_a_tiny_graph_are_counted() -> None:
-    picture = ops.parameter([1, 4, 8, 8], np.float32)
-    plain = ops.convolution(picture, _weights(6, 4, 3, 3), [1, 1], [1, 1], [1, 1], [1, 1])  # [1, 6, 8, 8]
+    image = ops.parameter([1, 4, 8, 8], np.float32)
+    plain = ops.convolution(image, _weights(6, 4, 3, 3), [1, 1], [1, 1], [1, 1], [1, 1])  # [1, 6, 8, 8]
     grouped = ops.group_convolution(plain, _weights(6, 1, 1, 3, 3), [2, 2], [1, 1], [1, 1], [1, 1])  # [1, 6, 4, 4]
     flat = ops.reshape(grouped, ops.constant(np.array([1, 96])), special_zero=False)
     product = ops.matmul(flat, _weights(10, 96), transpose_a=False, transpose_b=True)  # [1, 10]
     turned = ops.matmul(product, product, transpose_a=True, transpose_b=False)  # [10, 1] x [1, 10]
-    graph = openvino.Model([ops.relu(turned)], [picture], "tiny")
+    graph = openvino.Model([ops.relu(turned)], [image], "tiny")
     counted = sum(engine.macs(operation) for operation in graph.get_ops())
     assert counted == 6 * 64 * 4 * 9 + 6 * 16 * 9 + 10 * 96 + 100
 
@@ -119,8 +119,8 @@ def test_a_process_that_fails_ends_the_program_with_what_it_said(tmp_path: Path)
         measure.process([sys.executable, "-c", "raise SystemExit('such a pity')"], tmp_path)
 
 
-def test_made_pictures_are_all_different(tmp_path: Path) -> None:
-    pictures.make_tree(tmp_path, {"train": 6, "validation": 4}, ["a", "b"], side=32)
+def test_made_images_are_all_different(tmp_path: Path) -> None:
+    images.make_tree(tmp_path, {"train": 6, "validation": 4}, ["a", "b"], side=32)
     files = sorted(tmp_path.rglob("*.jpg"))
     assert len(files) == 10
     assert {path.parent.relative_to(tmp_path).as_posix() for path in files} == {
@@ -130,10 +130,10 @@ def test_made_pictures_are_all_different(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_numbered_pictures_have_other_bytes_and_the_same_pixels(kind: str) -> None:
-    plain = pictures.encoded(pictures.camera_picture(np.random.default_rng(0), 40, 30), kind)
-    other = pictures.numbered(plain, 7)
-    assert other not in {plain, pictures.numbered(plain, 8)}
+def test_numbered_images_have_other_bytes_and_the_same_pixels(kind: str) -> None:
+    plain = images.encoded(images.camera_image(np.random.default_rng(0), 40, 30), kind)
+    other = images.numbered(plain, 7)
+    assert other not in {plain, images.numbered(plain, 8)}
     assert Image.open(io.BytesIO(other)).tobytes() == Image.open(io.BytesIO(plain)).tobytes()
 
 

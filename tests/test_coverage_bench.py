@@ -10,11 +10,11 @@ import coverage
 from tlcli.evaluation.calibration import expected_calibration_error
 from tlcli.evaluation.metrics import measure
 from tlcli.evaluation.uncertain import METRICS
+from tlcli.features.rows import Rows
 from tlcli.heads.head import Head
-from tlcli.heads.rows import Rows
 
 
-def test_the_true_accuracy_of_a_head_is_what_it_gets_of_very_many_pictures() -> None:
+def test_the_true_accuracy_of_a_head_is_what_it_gets_of_very_many_images() -> None:
     random = np.random.default_rng(0)
     weights = (random.normal(size=(coverage.WIDTH, 1)) + 3 * coverage.middle()[:, None]).astype(np.float32)
     head = Head(weights, np.array([0.7], np.float32))
@@ -24,7 +24,7 @@ def test_the_true_accuracy_of_a_head_is_what_it_gets_of_very_many_pictures() -> 
 
 
 @pytest.mark.parametrize("most", [1, 6])
-def test_the_true_metrics_are_those_of_very_many_pictures(most: int) -> None:
+def test_the_true_metrics_are_those_of_very_many_images(most: int) -> None:
     labels, probabilities, unit = coverage.scored(np.random.default_rng(9), 30_000, most)
     assert np.bincount(unit).max() == most
     found = measure(labels, probabilities, ["a", "b", "c"])
@@ -42,7 +42,7 @@ def test_an_interval_holds_its_ends() -> None:
     assert not coverage.inside(0.61, (0.5, 0.6))
 
 
-def test_pictures_are_divided_into_three() -> None:
+def test_images_are_divided_into_three() -> None:
     rows = Rows.of(np.arange(200, dtype=np.float32)[:, None], np.arange(200) % 2)
     parts = calibration.divided(rows, 1)
     assert [len(part) for part in parts] == [130, 30, 40]

@@ -13,23 +13,24 @@ SOURCE = Path(__file__).parents[1] / "src" / "tlcli"
 LAYERS: list[set[str]] = [
     {"__main__"},
     {"cli"},
+    {"api"},
     {"workflows"},
-    {"config", "report"},
-    {"evaluation"},
-    {"bundle"},
-    {"heads", "manifest"},
-    {"features"},
-    {"backbones"},
-    {"data"},
+    {"config", "reports"},
+    {"diagnostics"},
+    {"model"},
     {"runs"},
-    {"digests"},
-    {"cache"},
-    {"disk", "heavy", "machine"},
-    {"threads"},
+    {"evaluation"},
+    {"heads"},
+    {"features"},
+    {"engines"},
+    {"backbones"},
+    {"datasets"},
+    {"images"},
+    {"system"},
     {"progress", "errors"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-CONFIG_MAY_IMPORT = ("tlcli.config", "tlcli.backbones.catalog", "tlcli.errors", "tlcli.disk", "tlcli.progress")
+CONFIG_MAY_IMPORT = ("tlcli.config", "tlcli.backbones.catalog", "tlcli.errors", "tlcli.system.files", "tlcli.progress")
 
 
 class Module(NamedTuple):
@@ -45,7 +46,7 @@ class Module(NamedTuple):
 
 
 def layer_of(name: str) -> str:
-    """tlcli.data.sources.url -> data."""
+    """tlcli.datasets.acquire.sources.url -> data."""
     return name.split(".")[1] if "." in name else ""
 
 
@@ -147,9 +148,9 @@ def test_only_the_command_line_prints_and_exits(module: Module) -> None:
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if m.layer == "cli"], ids=lambda module: module.name)
-def test_within_the_command_line_only_render_prints_and_only_the_entry_exits(module: Module) -> None:
+def test_within_the_command_line_only_console_prints_and_only_the_entry_exits(module: Module) -> None:
     called = set(ways_out(module.tree))
-    if module.name != "tlcli.cli.render":
+    if module.name != "tlcli.cli.console":
         assert not {call for call, _ in called} & PRINTS
     entries = {"_at_once"} if module.name == "tlcli.cli.interrupts" else {"main", "run"}
     assert {function for call, function in called if call not in PRINTS} <= entries
@@ -162,9 +163,9 @@ def test_within_the_command_line_only_render_prints_and_only_the_entry_exits(mod
     ("source", "found"),
     [
         ("import tlcli.cli.app", ["tlcli.cli.app"]),
-        ("import a, tlcli.data as d", ["a", "tlcli.data"]),
-        ("from tlcli import runs, bundle", ["tlcli.runs", "tlcli.bundle"]),
-        ("from tlcli.data.decode import picture", ["tlcli.data.decode.picture"]),
+        ("import a, tlcli.datasets as d", ["a", "tlcli.datasets"]),
+        ("from tlcli import runs, bundle", ["tlcli.runs.folders", "tlcli.model.bundle"]),
+        ("from tlcli.images.decode import image", ["tlcli.images.decode.image"]),
         ("from . import x", ["..x"]),
         ("def f():\n  from tlcli.cli import app", ["tlcli.cli.app"]),
         ("if TYPE_CHECKING:\n  from tlcli.cli import app", ["tlcli.cli.app"]),

@@ -58,7 +58,7 @@ def test_help_of_a_command_imports_no_more_than_typer_does(tmp_path: Path, comma
 
 
 @pytest.mark.parametrize(
-    "arguments", ["config check alien_predator solar_cells my_pictures", "config show", "config schema"]
+    "arguments", ["config check alien_predator solar_cells my_images", "config show", "config schema"]
 )
 def test_config_commands_import_no_library_of_numbers(tmp_path: Path, arguments: str) -> None:
     code, packages = imported(tmp_path, COMMAND, *arguments.split())
@@ -107,7 +107,8 @@ def test_predict_begins_with_nothing_that_takes_long(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["tlcli.bundle", "tlcli.runs", "tlcli.disk", "tlcli.config.load", "tlcli.heads.head"]
+    "module",
+    ["tlcli.model.bundle", "tlcli.runs.folders", "tlcli.system.files", "tlcli.config.load", "tlcli.heads.head"],
 )
 def test_what_every_command_needs_is_light(tmp_path: Path, module: str) -> None:
     _, packages = imported(tmp_path, IMPORT, module)

@@ -1,8 +1,8 @@
-"""Keras `predict` on a frozen network, pictures in memory, batches of 32: what `bench/extract.py` holds tlcli against.
+"""Keras `predict` on a frozen network, images in memory, batches of 32: what `bench/extract.py` holds tlcli against.
 
 python bench/plain/features.py NETWORK [--weights random]
 
-Writes a line when it is ready, then for each number of pictures read from stdin the seconds that `predict` took, so
+Writes a line when it is ready, then for each number of images read from stdin the seconds that `predict` took, so
 that another program can time it and itself in turn, in processes of their own.
 """
 
@@ -32,10 +32,10 @@ def main() -> None:
     model.predict(batch, batch_size=BATCH, verbose=0)  # traces the graph
     print("ready", flush=True)
     for line in sys.stdin:
-        pictures = np.concatenate([batch] * max(1, int(line) // BATCH))
+        images = np.concatenate([batch] * max(1, int(line) // BATCH))
         started = perf_counter()
-        model.predict(pictures, batch_size=BATCH, verbose=0)
-        print(len(pictures), perf_counter() - started, flush=True)
+        model.predict(images, batch_size=BATCH, verbose=0)
+        print(len(images), perf_counter() - started, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The tutorial's recipe with Keras alone: a frozen network inside the training graph, pictures augmented each epoch.
+"""The tutorial's recipe with Keras alone: a frozen network inside the training graph, images augmented each epoch.
 
 python bench/plain/recipe.py FOLDER [--epochs 30] [--network densenet201] [--weights random] [--size 224] [--seed 0]
 
@@ -36,10 +36,10 @@ def dataset(folder: str, split: str, size: int, seed: int) -> Any:
     """Decoded once, kept in memory, read ahead."""
     from tensorflow.data import AUTOTUNE
 
-    pictures = keras.utils.image_dataset_from_directory(
+    images = keras.utils.image_dataset_from_directory(
         f"{folder}/{split}", label_mode="binary", image_size=(size, size), batch_size=32, seed=seed, verbose=False
     )
-    return pictures.cache().prefetch(AUTOTUNE)
+    return images.cache().prefetch(AUTOTUNE)
 
 
 def frozen(name: str, weights: str, size: int, levels: Any) -> Any:

@@ -1,7 +1,8 @@
-"""The errors a user can act on, each with its exit code.
+"""The errors that a user can act on, each with a stable code and an exit code.
 
-A message is one sentence of what is wrong (with the value received), what is allowed, and what to do next.
-Anything else that escapes is a bug and exits with 1.
+An error has a dotted code that never changes its meaning (``data.class_too_small``), a message (what is wrong with
+the value received, and what is allowed), and a hint (what to do next). ``docs/errors.md`` lists all of them; it is generated
+from the places that raise them, so the code is always a literal. Anything else that escapes is a bug and exits with 1.
 """
 
 
@@ -10,21 +11,36 @@ class TlcliError(Exception):
 
     exit_code = 1
 
+    def __init__(self, code: str, message: str = "", hint: str = "") -> None:
+        """Makes an error.
+
+        Args:
+            code: stable and dotted; its first part says the kind: ``usage``, ``config``, ``data``, ``image``,
+                ``network``, ``model``, ``resource``.
+            message: one or more sentences, ending with a full stop.
+            hint: what to do next, a sentence; empty where the message says all.
+        """
+        super().__init__(code, message, hint)
+        self.code, self.message, self.hint = code, message, hint
+
+    def __str__(self) -> str:
+        return f"{self.message or self.code} {self.hint}".rstrip()
+
 
 class UsageError(TlcliError):
-    """A wrong option or config value."""
+    """An option or a config value is wrong."""
 
     exit_code = 2
 
 
 class DataError(TlcliError):
-    """Pictures, labels or folders are missing or wrong."""
+    """Images, labels or directories are missing or wrong."""
 
     exit_code = 3
 
 
 class NetworkError(TlcliError):
-    """Something could not be downloaded, or credentials were refused."""
+    """A download failed, or credentials were refused."""
 
     exit_code = 4
 

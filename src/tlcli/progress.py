@@ -9,7 +9,7 @@ class Progress:
 
     @contextmanager
     def stage(self, title: str, total: int | None = None, unit: str = "") -> Iterator[None]:  # noqa: ARG002
-        """One longer piece of work; ``total`` counts ``unit`` (pictures, bytes), None means unknown."""
+        """One longer piece of work; ``total`` counts ``unit`` (images, bytes), None means unknown."""
         yield
 
     def advance(self, steps: int = 1) -> None:

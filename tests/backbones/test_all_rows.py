@@ -1,4 +1,4 @@
-"""Every row of the catalog on every engine and precision, at a small size: the same pictures, the same features.
+"""Every row of the catalog on every engine and precision, at a small size: the same images, the same features.
 
 This file is also the program that computes them, in processes of one engine (Keras fixes its backend at import), two
 at a time: building and converting keep one core busy.
@@ -22,9 +22,9 @@ from safetensors.numpy import load_file, save_file
 from tlcli.backbones import keras_process
 from tlcli.backbones.catalog import CATALOG, Backbone
 from tlcli.backbones.weights import Weights, find_weights
-from tlcli.disk import cache_folder
-from tlcli.features.engines import EngineChoice, EngineName, Precision, open_engine
-from tlcli.features.engines.openvino import has_bf16
+from tlcli.engines.interface import EngineChoice, EngineName, Precision, open_engine
+from tlcli.engines.openvino import has_bf16
+from tlcli.system.files import cache_folder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,7 +40,7 @@ def size_of(row: Backbone) -> int:
     return max(row.min_size + 32, 64)
 
 
-def pictures(size: int) -> "list[NDArray[np.uint8]]":
+def images(size: int) -> "list[NDArray[np.uint8]]":
     """A sunset, a striped fish and a plant, drawn at 256 x 256."""
     y, x = np.mgrid[:256, :256]
     sky = np.stack([255 - y // 2, 120 - y // 4, 40 + y // 2], axis=-1).astype(np.uint8)
@@ -58,7 +58,7 @@ def pictures(size: int) -> "list[NDArray[np.uint8]]":
     draw = ImageDraw.Draw(plant)
     for leaf in range(9):
         draw.line((128, 240, 20 + 27 * leaf, 30 + 9 * abs(leaf - 4)), fill=(20, 90 + 15 * leaf, 30), width=9)
-    return [np.asarray(picture.resize((size, size))) for picture in (sunset, fish, plant)]
+    return [np.asarray(image.resize((size, size))) for image in (sunset, fish, plant)]
 
 
 def weights_of(row: Backbone) -> Weights:
@@ -78,7 +78,7 @@ def weights_of(row: Backbone) -> Weights:
 
 
 def compute(engine: EngineName, precisions: list[Precision], part: int, out: Path) -> None:
-    """Writes features [3, D] of every row of this half and every precision, and maps [n, h, w, D] of some pictures."""
+    """Writes features [3, D] of every row of this half and every precision, and maps [n, h, w, D] of some images."""
     if engine == "openvino":
         os.environ["KERAS_BACKEND"] = "openvino"
         keras_process.run_job = in_this_process
@@ -92,8 +92,8 @@ def compute(engine: EngineName, precisions: list[Precision], part: int, out: Pat
         weights = weights_of(row)
         for precision in precisions:
             opened = open_engine(EngineChoice(engine, precision, ""), row, size, "avg", weights)
-            found[f"{row.name}-{precision}"] = np.stack(list(opened.features(pictures(size))))
-            found[f"{row.name}-{precision}-maps"] = np.stack(list(opened.maps(pictures(size)[1:2])))
+            found[f"{row.name}-{precision}"] = np.stack(list(opened.features(images(size))))
+            found[f"{row.name}-{precision}-maps"] = np.stack(list(opened.maps(images(size)[1:2])))
         del opened
         gc.collect()
         for folder in ("backbones", "compiled"):  # 100 MB a row
@@ -133,13 +133,13 @@ def cosine(these: "NDArray[np.float32]", those: "NDArray[np.float32]") -> "NDArr
 
 
 def of_differences(features: "NDArray[np.float32]") -> "NDArray[np.float32]":
-    """What tells the pictures apart: in some random networks 0.99999 of every feature is common to all pictures."""
+    """What tells the images apart: in some random networks 0.99999 of every feature is common to all images."""
     differences: NDArray[np.float32] = (features - features.mean(axis=0)).ravel()
     return differences
 
 
 @EACH_ROW
-def test_features_have_the_declared_width_and_tell_pictures_apart(
+def test_features_have_the_declared_width_and_tell_images_apart(
     row: Backbone, computed: "dict[str, dict[str, NDArray[np.float32]]]"
 ) -> None:
     for arrays in computed.values():

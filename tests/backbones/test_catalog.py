@@ -22,7 +22,7 @@ EACH_KERAS_ROW = pytest.mark.parametrize("row", KERAS_ROWS, ids=lambda row: row.
 LEVELS = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.float64)
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 
-# Answers which file and picture size each builder asks for, what the family's own preprocess_input makes of the levels,
+# Answers which file and image size each builder asks for, what the family's own preprocess_input makes of the levels,
 # and what the first layers of an EfficientNet make of them: with the ImageNet file of the levels as they are ("keras"),
 # without it of the levels as the catalog scales them ("catalog").
 ASK_KERAS = """
@@ -61,13 +61,13 @@ for name in request["builders"]:
 file_utils.get_file = lambda *_, **__: ""
 keras.Model.load_weights = lambda *_, **__: None
 first_layers = {}
-for of, weights, picture in (("keras", "imagenet", levels), ("catalog", None, np.array(request["scaled"], np.float32))):
+for of, weights, image in (("keras", "imagenet", levels), ("catalog", None, np.array(request["scaled"], np.float32))):
     network = keras.applications.EfficientNetB0(weights=weights, include_top=False, input_shape=levels.shape)
     kept = [layer for layer in network.layers[:5] if type(layer).__name__ in ("Rescaling", "Normalization")]
     (normalization,) = [layer for layer in kept if type(layer).__name__ == "Normalization"]
     normalization.set_weights([np.array(request["mean"]), np.array(request["std"]), np.array(0)])
     normalization.finalize_state()
-    outputs = keras.Model(network.input, kept[-1].output)(picture[np.newaxis])
+    outputs = keras.Model(network.input, kept[-1].output)(image[np.newaxis])
     first_layers[of] = {"layers": len(kept), "outputs": keras.ops.convert_to_numpy(outputs)[0].tolist()}
 print(json.dumps([answers, first_layers]))
 """

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tlcli.backbones import export_ir
-from tlcli.backbones.export_ir import is_whole, kept
+from tlcli.backbones import conversion as export_ir
+from tlcli.backbones.conversion import is_whole, kept
 from tlcli.errors import ResourceError
 
 

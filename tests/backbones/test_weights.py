@@ -13,9 +13,9 @@ from safetensors.numpy import load_file, save_file
 
 from tlcli.backbones.catalog import CATALOG, Backbone, WeightsFile
 from tlcli.backbones.weights import Weights, find_weights, is_verified, keras_models_folder
-from tlcli.disk import sha256_file
 from tlcli.errors import ModelError, NetworkError
 from tlcli.progress import Progress
+from tlcli.system.files import sha256_file
 
 DENSENET = CATALOG["densenet201"]
 CONTENT = b"the publisher's weights\n" * 1000
@@ -273,7 +273,7 @@ def test_what_is_known_of_a_file_is_told_without_reading_it(keras_home: Path, mo
     row = published_at("http://127.0.0.1:1")
     path = put(keras_home / "models" / "net.h5")
     os.utime(path, (1e9, 1e9))
-    monkeypatch.setattr("tlcli.digests._SETTLED", -(10**18))
+    monkeypatch.setattr("tlcli.datasets.digests._SETTLED", -(10**18))
     assert is_verified(path, row) is None
     find_weights(row, "imagenet")
     monkeypatch.setattr(Path, "open", lambda *_: pytest.fail("it is read"))

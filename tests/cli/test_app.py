@@ -15,7 +15,7 @@ import typer
 
 import tlcli
 from tlcli.cli.app import app, main
-from tlcli.config.mistakes import ConfigError, Mistake
+from tlcli.config.problems import ConfigError, Mistake
 from tlcli.errors import DataError, ModelError, NetworkError, ResourceError, TlcliError, UsageError
 
 Run = Callable[..., tuple[int, str, str]]
@@ -87,7 +87,7 @@ def test_subclass_keeps_the_code_of_its_kind() -> None:
 
 
 def test_message_is_printed_as_it_is(run: Run, raising: Callable[[BaseException], None]) -> None:
-    message = r"C:\pictures\[/bold] [red]x[/red] 'a' 12.5 /a/b c\ " + "long " * 60
+    message = r"C:\images\[/bold] [red]x[/red] 'a' 12.5 /a/b c\ " + "long " * 60
     raising(DataError(message.rstrip()))
     assert run("fail")[2] == f"Error: {message.rstrip()}\n"
 
@@ -201,7 +201,7 @@ def test_warnings_of_libraries_are_shown_with_debug_only(
         ("train --set", "'--set'", "tlcli"),
         ("config nothing", "'nothing'", "tlcli config"),
         ("config check --nothing", "--nothing", "tlcli config check"),
-        ("predict", "'PICTURE...'", "tlcli predict"),
+        ("predict", "'IMAGE...'", "tlcli predict"),
     ],
 )
 def test_wrong_usage_ends_with_2_and_where_the_help_is(run: Run, arguments: str, named: str, help_of: str) -> None:

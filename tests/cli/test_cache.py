@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlcli.cache import entries, use
 from tlcli.cli.app import main
-from tlcli.disk import cache_folder
 from tlcli.features.store import Store, row_key
+from tlcli.system.cache import entries
+from tlcli.system.cache import locks as use
+from tlcli.system.files import cache_folder
 
 Run = Callable[..., tuple[int, str, str]]
 DIGEST = "0123456789abcdef" * 4

@@ -1,4 +1,4 @@
-"""tlcli fetch on pictures that are already there: what it counts, prints and proposes."""
+"""tlcli fetch on images that are already there: what it counts, prints and proposes."""
 
 import json
 import sys
@@ -17,11 +17,11 @@ Run = Callable[..., tuple[int, str, str]]
 def fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs ``tlcli fetch ARGUMENTS`` beside a folder of 20 cats and 20 dogs and a config: exit code, stdout, stderr."""
     for label in ("cat", "dog"):
-        (tmp_path / "pictures" / label).mkdir(parents=True)
+        (tmp_path / "images" / label).mkdir(parents=True)
         for number in range(20):
             level = number * 10 + (label == "dog")
-            Image.new("L", (8, 8), level).save(tmp_path / "pictures" / label / f"{number}.png")
-    (tmp_path / "my config.yaml").write_text("dataset: {path: pictures}\n")
+            Image.new("L", (8, 8), level).save(tmp_path / "images" / label / f"{number}.png")
+    (tmp_path / "my config.yaml").write_text("dataset: {path: images}\n")
     monkeypatch.chdir(tmp_path)
 
     def command(*arguments: str) -> tuple[int, str, str]:
@@ -35,10 +35,10 @@ def fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     return command
 
 
-def test_pictures_that_are_there_are_counted(fetch: Run) -> None:
+def test_images_that_are_there_are_counted(fetch: Run) -> None:
     code, out, err = fetch("--config", "my config.yaml")
     assert (code, err) == (0, "")
-    assert "Pictures: pictures (used in place)\n" in out
+    assert "Images: images (used in place)\n" in out
     assert [line.split()[-1] for line in out.splitlines() if line.startswith(("cat", "dog", "all"))] == [
         "20",
         "20",
@@ -59,13 +59,13 @@ def test_json_is_one_document_on_stdout(fetch: Run) -> None:
     document = json.loads(out)
     assert code == 0
     assert list(document)[:4] == ["root", "reused", "failures", "source"]
-    assert {split: sum(counts.values()) for split, counts in document["pictures"].items()} == {
+    assert {split: sum(counts.values()) for split, counts in document["images"].items()} == {
         "train": 28,
         "validation": 6,
         "test": 6,
     }
-    assert document["root"] == "pictures"
-    assert (document["source"], document["failures"], document["unreadable"]) == ({"folder": "pictures"}, [], {})
+    assert document["root"] == "images"
+    assert (document["source"], document["failures"], document["unreadable"]) == ({"folder": "images"}, [], {})
     assert "Next: tlcli train" in err
 
 
@@ -73,7 +73,7 @@ def test_quiet_prints_nothing(fetch: Run) -> None:
     assert fetch("--config", "my config.yaml", "--quiet") == (0, "", "")
 
 
-def test_pictures_that_are_nowhere_are_an_error_of_the_data(fetch: Run) -> None:
+def test_images_that_are_nowhere_are_an_error_of_the_data(fetch: Run) -> None:
     code, out, err = fetch("--config", "my config.yaml", "--set", "dataset.path=elsewhere")
     assert (code, out) == (3, "")
     assert "elsewhere" in err

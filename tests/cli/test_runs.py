@@ -64,7 +64,7 @@ def test_the_longest_names_fit_100_columns(run: Run, tmp_path: Path) -> None:
     record = json.loads((folder / "run.json").read_text())
     record["backbone"]["name"] = "efficientnet_lite0"
     record["head"]["fit"] = "minibatch"
-    record["pictures"] = {"train": {"cat": 1234567}}
+    record["images"] = {"train": {"cat": 1234567}}
     (folder / "run.json").write_text(json.dumps(record))
     assert max(map(len, run("runs")[1].splitlines())) <= 100
 
@@ -78,7 +78,7 @@ def test_on_a_narrow_screen_every_run_is_a_block(run: Run, two: None, monkeypatc
         "  densenet201 bf16, convex",
         "  validation 0.5000",
         "  test 0.9200 (0.4600 - 0.9600)",
-        "  104 pictures, 1.8 s",
+        "  104 images, 1.8 s",
     ]
     assert max(map(len, lines[:12])) <= 40
 
@@ -99,7 +99,7 @@ def test_list_json_is_one_document_with_everything(run: Run, two: None, tmp_path
         "fit": "convex",
         "validation": {"n": 4, "accuracy": 0.5, "accuracy_ci95": [0.25, 0.75]},
         "test": {"n": 100, "accuracy": 0.92, "accuracy_ci95": [0.46, 0.96]},
-        "pictures": {"validation": 4, "test": 100},
+        "images": {"validation": 4, "test": 100},
         "seconds": 1.75,
     }
     assert [one["run"] for one in found["broken"]] == [FIRST]
@@ -127,7 +127,7 @@ def test_no_runs_are_no_error(run: Run, arguments: list[str], following: str) ->
 
 def test_what_to_run_next_after_the_list(run: Run, tmp_path: Path) -> None:
     made_run(tmp_path / "runs", FIRST, {"validation": rows("a"), "test": rows("b")})
-    assert run("runs")[1].splitlines()[-1] == "Next: tlcli predict PICTURE"
+    assert run("runs")[1].splitlines()[-1] == "Next: tlcli predict IMAGE"
     made_run(tmp_path / "runs", SECOND, {"validation": rows("a")})
     assert run("runs")[1].splitlines()[-1] == f"Next: tlcli evaluate --run {tmp_path / 'runs' / SECOND}"
     assert run("runs", "--config", "dogs")[1].splitlines()[-1] == "Next: tlcli train --config dogs"
@@ -178,7 +178,7 @@ def test_compare_json_has_every_figure(run: Run, two: None, tmp_path: Path) -> N
     code, out, _ = run("runs", "compare", "94e2", "0a1b", "--json")
     found: dict[str, Any] = json.loads(out)
     assert code == 0
-    assert (found["pictures"], found["both_right"], found["both_wrong"], found["better"]) == (100, 80, 8, "b")
+    assert (found["images"], found["both_right"], found["both_wrong"], found["better"]) == (100, 80, 8, "b")
     assert found["a"] == {
         "run": FIRST,
         "path": str(tmp_path / "runs" / FIRST),
@@ -188,31 +188,31 @@ def test_compare_json_has_every_figure(run: Run, two: None, tmp_path: Path) -> N
         "trained_on_by_other": 0,
     }
     assert found["only_a_right"] == []
-    assert [picture["path"] for picture in found["only_b_right"]] == [f"{number:03}" for number in range(80, 92)]
+    assert [image["path"] for image in found["only_b_right"]] == [f"{number:03}" for number in range(80, 92)]
     low, high = found["difference_ci95"]
     assert low < found["difference"] < high
     assert found["p"] == pytest.approx(2 / 2**12)
     assert found["settings"] == {"head.class_weight": {"a": "none", "b": "balanced"}}
-    assert (found["same_data"], found["runs_on_these_test_pictures"]) == (True, 2)
+    assert (found["same_data"], found["runs_on_these_test_images"]) == (True, 2)
 
 
-def test_pictures_that_are_not_common_are_told(run: Run, tmp_path: Path) -> None:
+def test_images_that_are_not_common_are_told(run: Run, tmp_path: Path) -> None:
     made_run(tmp_path / "runs", FIRST, {"train": rows(["b=copy"]), "test": rows("abcde")})
     made_run(tmp_path / "runs", SECOND, {"train": rows("e"), "test": rows("abcd")}, digest="other")
     lines = run("runs", "compare", FIRST, SECOND)[1].splitlines()
-    told = "Left out: 1 of 5 test pictures of A, on which B was not evaluated, 1 of which B was trained on"
+    told = "Left out: 1 of 5 test images of A, on which B was not evaluated, 1 of which B was trained on"
     assert told in lines
-    assert "Left out: 1 test pictures of both that A or B was trained on (copies in other splits)" in lines
-    assert "  Trained on other pictures, labels or splits." in lines
+    assert "Left out: 1 test images of both that A or B was trained on (copies in other splits)" in lines
+    assert "  Trained on other images, labels or splits." in lines
 
 
-def test_many_runs_on_the_same_test_pictures_are_a_warning(run: Run, tmp_path: Path) -> None:
+def test_many_runs_on_the_same_test_images_are_a_warning(run: Run, tmp_path: Path) -> None:
     for number in range(5):
         made_run(tmp_path / "runs", f"cats/2026010{number + 1}T101500Z-aaa{number}", {"test": rows("abcd", "ef")})
         if number == 3:
             assert "partly luck" not in run("runs", "compare", "aaa0", "aaa1")[1]
     out = run("runs", "compare", "aaa0", "aaa1")[1]
-    assert out.splitlines()[-1].startswith("5 runs in runs were evaluated on these test pictures: the best of many")
+    assert out.splitlines()[-1].startswith("5 runs in runs were evaluated on these test images: the best of many")
 
 
 @pytest.mark.parametrize("option", [["--runs-dir", "x"], ["--json"], ["--config", "cats"]])

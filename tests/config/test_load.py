@@ -9,7 +9,7 @@ import yaml
 from tests.torture.bad_config_texts import BAD, BAD_OVERRIDES, GOOD, LABELS, SOURCES, Expected
 
 from tlcli.config.load import Loaded, dump_config, find_config, load_config, shipped_configs
-from tlcli.config.mistakes import ConfigError, Mistake
+from tlcli.config.problems import ConfigError, Mistake
 from tlcli.config.sources import ArchiveSource, FolderSource, KaggleSource, PackageSource, UrlSource
 from tlcli.errors import UsageError
 
@@ -45,7 +45,7 @@ def test_hand_made_mistakes_are_150_at_least() -> None:
 @pytest.mark.parametrize(
     "data",
     [b"\xff\xfe\x00binary", b"dataset:\n  path: caf\xe9\n", bytes(range(256)), b"\x89PNG\r\n\x1a\n"],
-    ids=["utf-16", "latin-1", "all bytes", "picture"],
+    ids=["utf-16", "latin-1", "all bytes", "image"],
 )
 def test_file_that_is_not_utf8_is_refused_by_name(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "c.yaml"
@@ -65,7 +65,7 @@ def test_file_that_is_not_there_or_a_folder_is_refused_by_name(tmp_path: Path) -
 def test_file_that_is_far_too_large_is_refused_before_it_is_read_for_seconds(tmp_path: Path) -> None:
     (mistake,) = mistakes(tmp_path, GOOD + "#" * 1_000_000)
     assert str(mistake) == "c.yaml:1: larger than 1 MB; a config has some lines of settings"
-    assert loaded(tmp_path, GOOD + "#" * 900_000).config.dataset.path == Path("pictures")
+    assert loaded(tmp_path, GOOD + "#" * 900_000).config.dataset.path == Path("images")
 
 
 def test_of_a_thousand_mistakes_a_hundred_are_told(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_of_a_thousand_mistakes_a_hundred_are_told(tmp_path: Path) -> None:
 
 
 def test_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path) -> None:
-    assert loaded(tmp_path, "\ufeff" + GOOD.replace("\n", "\r\n")).config.dataset.path == Path("pictures")
+    assert loaded(tmp_path, "\ufeff" + GOOD.replace("\n", "\r\n")).config.dataset.path == Path("images")
 
 
 def test_control_character_is_found_in_its_line_with_any_line_end(tmp_path: Path) -> None:
@@ -119,8 +119,8 @@ def test_dates_are_texts_as_values_and_as_keys(tmp_path: Path) -> None:
 
 
 def test_anchors_aliases_and_merge_keys_are_read(tmp_path: Path) -> None:
-    config = loaded(tmp_path, "dataset: &place {path: &word pictures}\nbackbone: {weights: *word}\n").config
-    assert config.backbone.weights == "pictures"
+    config = loaded(tmp_path, "dataset: &place {path: &word images}\nbackbone: {weights: *word}\n").config
+    assert config.backbone.weights == "images"
     text = GOOD + "  split: &shares {test: 0.2}\n  classes: [a, b]\naugment:\n  <<: *shares\n"
     (mistake,) = mistakes(tmp_path, text)
     assert (mistake.where, mistake.key) == ("c.yaml:3", "augment.test")
@@ -130,7 +130,7 @@ def test_paths_are_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("HOME", "/home/somebody")
     monkeypatch.setenv("TLCLI_TEST_DATA", "/data/all")
     for written, meant in {
-        "~/pictures": "/home/somebody/pictures",
+        "~/images": "/home/somebody/images",
         "$TLCLI_TEST_DATA/cats": "/data/all/cats",
         "${TLCLI_TEST_DATA}2": "/data/all2",
         "a/../b c": "a/../b c",
@@ -256,7 +256,7 @@ def test_dumped_config_writes_every_default_out(tmp_path: Path) -> None:
     assert list(tree) == ["dataset", "image", "augment", "backbone", "head", "train", "evaluate"]
     assert tree["train"]["reduce_on_plateau"] == {"factor": 0.2, "patience": 3, "min_learning_rate": 1e-6}
     assert tree["image"]["size"] is None
-    assert tree["dataset"]["path"] == "pictures"
+    assert tree["dataset"]["path"] == "images"
 
 
 # find_config
@@ -310,7 +310,7 @@ def test_config_that_is_not_there_gets_a_hint(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text(GOOD)
-    names = "alien_predator, my_pictures, solar_cells"
+    names = "alien_predator, my_images, solar_cells"
     message = f"There is no config '{given}'; give the path of a YAML file or one of {names}{hint}"
     with pytest.raises(UsageError) as caught:
         find_config(given)
@@ -318,9 +318,9 @@ def test_config_that_is_not_there_gets_a_hint(
     assert caught.value.exit_code == 2
 
 
-def test_a_folder_of_pictures_does_not_hide_the_shipped_config_of_its_name(
+def test_a_folder_of_images_does_not_hide_the_shipped_config_of_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "my_pictures").mkdir()
-    assert find_config("my_pictures").name == "my_pictures.yaml"
+    (tmp_path / "my_images").mkdir()
+    assert find_config("my_images").name == "my_images.yaml"

@@ -27,8 +27,8 @@ ALL_SECTIONS = sorted(
 
 
 def config(**sections: object) -> Config:
-    """A config of these sections, and of pictures in a folder unless they say where."""
-    return Config.model_validate({"dataset": {"path": "pictures"}, **sections}, strict=False)
+    """A config of these sections, and of images in a folder unless they say where."""
+    return Config.model_validate({"dataset": {"path": "images"}, **sections}, strict=False)
 
 
 def problems(kind: type[BaseModel], values: dict[str, object]) -> list[str]:
@@ -163,7 +163,7 @@ def test_splits_leave_a_tenth_for_training(validation: float, test: float, good:
         assert problems(Split, dict(shares)) == ["shares"]
 
 
-# Where the pictures are
+# Where the images are
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_folders_and_packages_are_used_where_they_are() -> None:
     assert not source_is_in_place(sources.UrlSource(url="https://host/x"))
 
 
-# Pictures and backbones
+# Images and backbones
 
 
 @pytest.mark.parametrize("row", CATALOG.values(), ids=CATALOG.keys())
@@ -214,7 +214,7 @@ def test_background_is_three_levels() -> None:
 
 
 @pytest.mark.parametrize("field", ["max_megapixels", "max_side", "max_file_mb"])
-def test_limits_of_pictures_are_above_zero_and_finite(field: str) -> None:
+def test_limits_of_images_are_above_zero_and_finite(field: str) -> None:
     for wrong in (0, -1, float("inf"), float("nan"), None):
         with pytest.raises(ValidationError):
             Image.model_validate({field: wrong})

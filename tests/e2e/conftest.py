@@ -74,7 +74,7 @@ def solar(tmp_path_factory: pytest.TempPathFactory, session_cache: Path) -> tupl
 
 @pytest.fixture
 def shapes(tmp_path: Path) -> Path:
-    """Pictures drawn here: 20 each of dark and light noise, and a config for them with a small random backbone."""
+    """Images drawn here: 20 each of dark and light noise, and a config for them with a small random backbone."""
     return draw_shapes(tmp_path)
 
 

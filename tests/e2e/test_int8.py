@@ -16,7 +16,7 @@ pytestmark = [
 ]
 
 INT8 = (
-    "--config", "shapes.yaml", "--set", "backbone.precision=int8", "--set", "backbone.int8.calibration_pictures=8",
+    "--config", "shapes.yaml", "--set", "backbone.precision=int8", "--set", "backbone.int8.calibration_images=8",
 )  # fmt: skip
 
 
@@ -36,7 +36,7 @@ def test_the_life_of_a_quantised_backbone(shapes: Path, tmp_path: Path, session_
     run = Path(result["run_dir"])
     agreement = json.loads((run / "run.json").read_text())["agreement"]
     assert result["agreement"] == agreement
-    assert agreement["pictures"] == result["metrics"]["validation"]["n"]
+    assert agreement["images"] == result["metrics"]["validation"]["n"]
     assert agreement["cosine_least"] <= agreement["cosine_mean"] <= 1
     assert agreement["accuracy"] == pytest.approx(result["metrics"]["validation"]["accuracy"])
     assert result["features"]["reused"] == 0
@@ -45,7 +45,7 @@ def test_the_life_of_a_quantised_backbone(shapes: Path, tmp_path: Path, session_
     assert len(record["quantized"]["calibration"]) == 8
     (graph,) = graphs(cache)
 
-    again = tlcli("train", *INT8)  # one picture more: the graph and all other features stay
+    again = tlcli("train", *INT8)  # one image more: the graph and all other features stay
     assert "int8 against " in again.out
     shutil.copy(shapes / "shapes/dark/0.png", shapes / "shapes/dark/more.png")
     with (shapes / "shapes/dark/more.png").open("ab") as file:
@@ -55,18 +55,18 @@ def test_the_life_of_a_quantised_backbone(shapes: Path, tmp_path: Path, session_
     assert graphs(cache) == [graph]
     (shapes / "shapes/dark/more.png").unlink()
 
-    picture = shapes / "shapes/light/3.png"
+    image = shapes / "shapes/light/3.png"
     assert tlcli("evaluate", "--run", run).code == 0
-    right = tlcli("predict", picture, "--run", run, "--json").json()
+    right = tlcli("predict", image, "--run", run, "--json").json()
     shutil.rmtree(graph)
-    coarse = tlcli("predict", picture, "--run", run, "--json")
+    coarse = tlcli("predict", image, "--run", run, "--json")
     assert "quantised backbone of this run is not in the cache" in coarse.err
     assert coarse.json()[0]["label"] == right[0]["label"]
     assert coarse.json() != right
-    cold = tlcli("evaluate", "--run", run)  # the same pictures give the same graph
+    cold = tlcli("evaluate", "--run", run)  # the same images give the same graph
     assert cold.code == 0
     assert "answers may differ" not in cold.err
-    assert tlcli("predict", picture, "--run", run, "--json").json() == right
+    assert tlcli("predict", image, "--run", run, "--json").json() == right
 
     refused = tlcli("train", *INT8, "--set", "backbone.int8.min_cosine=1")
     assert refused.code == 5

@@ -10,18 +10,18 @@ import pytest
 from PIL import Image
 from tests.e2e.conftest import Tlcli
 
-from tlcli.digests import remember
+from tlcli.datasets.digests import remember
 
 pytestmark = pytest.mark.e2e
 
 SETTINGS = ("--set", "backbone.name=mobilenet_v3_small", "--set", "backbone.weights=random", "--set", "image.size=32")
-TRAIN = ("train", "--config", "my_pictures", *SETTINGS, "--set", "evaluate.figures=false")
+TRAIN = ("train", "--config", "my_images", *SETTINGS, "--set", "evaluate.figures=false")
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
+def images(tmp_path: Path) -> Path:
     random = np.random.default_rng(0)
-    folder = tmp_path / "my_pictures"
+    folder = tmp_path / "my_images"
     for label, level in (("dark", 60), ("light", 190)):
         (folder / label).mkdir(parents=True)
         for number in range(12):
@@ -31,13 +31,13 @@ def pictures(tmp_path: Path) -> Path:
 
 
 def test_a_digest_that_is_no_longer_true_is_told_with_its_remedy_and_verify_is_the_remedy(
-    pictures: Path, tlcli: Tlcli, session_cache: Path, monkeypatch: pytest.MonkeyPatch
+    images: Path, tlcli: Tlcli, session_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing seen from outside tells that the file has changed, as after a disk has lost a bit."""
     time.sleep(2.1)  # files that have changed a moment ago are always read
     with monkeypatch.context() as patch:
         patch.setenv("TLCLI_CACHE", str(session_cache))
-        remember({path: "0" * 63 + f"{number:x}" for number, path in enumerate(sorted(pictures.glob("dark/1*.png")))})
+        remember({path: "0" * 63 + f"{number:x}" for number, path in enumerate(sorted(images.glob("dark/1*.png")))})
     failed = tlcli(*TRAIN)
     assert failed.code == 3
     assert "changed since its digest was taken; run the command again with --verify." in failed.err
@@ -52,10 +52,10 @@ def test_a_digest_that_is_no_longer_true_is_told_with_its_remedy_and_verify_is_t
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells which cores a thread may use")
 def test_with_threads_1_every_thread_of_the_process_is_held_to_one_core(
-    pictures: Path, tlcli: Tlcli, tmp_path: Path
+    images: Path, tlcli: Tlcli, tmp_path: Path
 ) -> None:
     assert tlcli(*TRAIN).code == 0
-    command = [sys.executable, "-m", "tlcli", "predict", str(pictures), "--threads", "1"]
+    command = [sys.executable, "-m", "tlcli", "predict", str(images), "--threads", "1"]
     seen: list[set[str]] = []
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         while process.poll() is None:

@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 from tests.e2e.conftest import Tlcli
 
-from tlcli.manifest import sealed
+from tlcli.model.manifest import sealed
 
 pytestmark = pytest.mark.e2e
 
@@ -47,13 +47,13 @@ def test_archive_instead_of_a_folder(tlcli: Tlcli, shapes: Path) -> None:
     given = ("--config", "shapes.yaml", "--set", "dataset.path=all.zip")
     done = tlcli("train", *given)
     assert done.code == 3
-    assert "all.zip is a file, and pictures are read from a folder; where it is an archive, run: tlcli " in done.err
+    assert "all.zip is a file, and images are read from a folder; where it is an archive, run: tlcli " in done.err
     command = shlex.split(done.err.rpartition("run: tlcli ")[2])
     assert tlcli(*command).code == 0
     assert len(list((shapes / "all").rglob("*.png"))) == 40
 
 
-def test_class_with_one_picture(tlcli: Tlcli, shapes: Path) -> None:
+def test_class_with_one_image(tlcli: Tlcli, shapes: Path) -> None:
     for path in list((shapes / "shapes/dark").iterdir())[1:]:
         path.unlink()
     done = tlcli("train", "--config", "shapes.yaml")
@@ -65,22 +65,22 @@ def test_empty_class(tlcli: Tlcli, shapes: Path) -> None:
     (shapes / "shapes/empty").mkdir()
     done = tlcli("train", "--config", "shapes.yaml")
     assert done.code == 3
-    assert "shapes/empty holds no picture" in done.err
+    assert "shapes/empty holds no image" in done.err
 
 
-def test_one_broken_picture_in_forty_stops_because_one_percent_is_allowed(tlcli: Tlcli, shapes: Path) -> None:
-    (shapes / "shapes/dark/text.jpg").write_text("this is no picture")
+def test_one_broken_image_in_forty_stops_because_one_percent_is_allowed(tlcli: Tlcli, shapes: Path) -> None:
+    (shapes / "shapes/dark/text.jpg").write_text("this is no image")
     done = tlcli("train", "--config", "shapes.yaml")
     assert done.code == 3
-    assert "1 of 41 pictures cannot be read (2.4%)" in done.err
-    assert "dark/text.jpg: not a picture" in done.err
+    assert "1 of 41 images cannot be read (2.4%)" in done.err
+    assert "dark/text.jpg: not an image" in done.err
 
 
-def test_broken_pictures_are_left_out_and_named(tlcli: Tlcli, shapes: Path) -> None:
+def test_broken_images_are_left_out_and_named(tlcli: Tlcli, shapes: Path) -> None:
     whole = shapes / "whole.jpg"
     Image.effect_noise((64, 64), 50).save(whole)
     (shapes / "shapes/dark/cut.jpg").write_bytes(whole.read_bytes()[:700])
-    (shapes / "shapes/light/text.jpg").write_text("this is no picture")
+    (shapes / "shapes/light/text.jpg").write_text("this is no image")
     done = tlcli("train", "--config", "shapes.yaml", "--set", "dataset.max_bad_fraction=0.2", "--json")
     assert done.code == 0, done.err
     record = json.loads((Path(done.json()["run_dir"]) / "run.json").read_text())
@@ -112,7 +112,7 @@ def test_no_run_yet(tlcli: Tlcli) -> None:
 
 def test_predict_answers_the_others_when_one_cannot_be_read(tlcli: Tlcli, shapes: Path) -> None:
     assert tlcli("train", "--config", "shapes.yaml").code == 0
-    (shapes / "text.jpg").write_text("this is no picture")
+    (shapes / "text.jpg").write_text("this is no image")
     done = tlcli(
         "predict", "missing.png", "shapes/light/1.png", "text.jpg", "shapes/da*/1?.png", "--json", "--csv", "t.csv"
     )
@@ -157,7 +157,7 @@ def test_evaluate_refuses_data_that_changed_since_training(tlcli: Tlcli, shapes:
     assert "train again: tlcli train --config shapes.yaml --set 'head.strengths=[1]'" in done.err
 
 
-def test_ten_more_pictures_cost_ten_passes(tlcli: Tlcli, shapes: Path) -> None:
+def test_ten_more_images_cost_ten_passes(tlcli: Tlcli, shapes: Path) -> None:
     train = ("train", "--config", "shapes.yaml", "--json", "--set", "dataset.split.test=0")
     assert tlcli(*train).json()["features"] == {"computed": 40, "reused": 0}
     for number in range(10):
@@ -180,19 +180,19 @@ def test_evaluate_refuses_weights_that_are_not_those_of_training(
     assert "not those this model was trained with" in done.err
 
 
-def test_test_pictures_that_are_all_broken(tlcli: Tlcli, shapes: Path) -> None:
+def test_test_images_that_are_all_broken(tlcli: Tlcli, shapes: Path) -> None:
     for label in ("dark", "light"):
         for split, numbers in (("train", range(14)), ("val", range(14, 20))):
             (shapes / "split" / split / label).mkdir(parents=True)
             for number in numbers:
                 shutil.move(shapes / "shapes" / label / f"{number}.png", shapes / "split" / split / label)
         (shapes / "split/test" / label).mkdir(parents=True)
-        (shapes / "split/test" / label / "text.png").write_text("this is no picture")
+        (shapes / "split/test" / label / "text.png").write_text("this is no image")
     own_splits = ("--set", "dataset.path=split", "--set", "dataset.max_bad_fraction=1")
     assert tlcli("train", "--config", "shapes.yaml", *own_splits).code == 0
     done = tlcli("evaluate")
     assert done.code == 3
-    assert "no test pictures that can be read" in done.err
+    assert "no test images that can be read" in done.err
 
 
 def test_training_that_diverges_says_so(tlcli: Tlcli, shapes: Path) -> None:

@@ -1,4 +1,4 @@
-"""What evaluate says of a run beside its metrics, on drawn pictures; on real ones see test_solar_cells.py."""
+"""What evaluate says of a run beside its metrics, on drawn images; on real ones see test_solar_cells.py."""
 
 import json
 import shutil

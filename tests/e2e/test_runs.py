@@ -36,19 +36,19 @@ def test_runs_are_listed_and_compared(tlcli: Tlcli, trained: list[Path]) -> None
     for run in listed["runs"]:
         metrics = json.loads((Path(run["path"]) / "metrics.json").read_text())
         assert run["test"] == {key: metrics["test"][key] for key in ("n", "accuracy", "accuracy_ci95")}
-        assert run["pictures"] == {"train": 28, "validation": 6, "test": 6}
+        assert run["images"] == {"train": 28, "validation": 6, "test": 6}
 
     older, newer = trained
     found = tlcli("runs", "compare", older.name, newer.name, "--json").json()
     a, b = right(older), right(newer)
     assert a.keys() == b.keys()
-    assert found["pictures"] == len(a) == 6
+    assert found["images"] == len(a) == 6
     assert found["both_right"] == sum(a[sha] and b[sha] for sha in a)
-    assert {picture["sha256"] for picture in found["only_b_right"]} == {sha for sha in a if b[sha] and not a[sha]}
+    assert {image["sha256"] for image in found["only_b_right"]} == {sha for sha in a if b[sha] and not a[sha]}
     assert found["a"]["accuracy"] == pytest.approx(sum(a.values()) / 6)
     assert found["settings"] == {"head.strengths": {"a": [1e9], "b": [1.0]}}
     assert found["same_data"]
-    assert found["runs_on_these_test_pictures"] == 2
+    assert found["runs_on_these_test_images"] == 2
 
 
 def test_other_splits_are_compared_on_what_is_common_and_fair(tlcli: Tlcli, trained: list[Path]) -> None:
@@ -64,7 +64,7 @@ def test_other_splits_are_compared_on_what_is_common_and_fair(tlcli: Tlcli, trai
             assert "0 are the same" in compared.err
             continue
         found = compared.json()
-        assert found["pictures"] == len(common)
+        assert found["images"] == len(common)
         assert found["a"]["not_common"] == found["b"]["not_common"] == 6 - len(common)
         assert not found["same_data"]
 

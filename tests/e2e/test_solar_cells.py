@@ -1,4 +1,4 @@
-"""The main job on real pictures: fetch, train, evaluate with its report, predict on solar cells."""
+"""The main job on real images: fetch, train, evaluate with its report, predict on solar cells."""
 
 import csv
 import json
@@ -63,7 +63,7 @@ def test_second_training_computes_no_feature(solar: tuple[Path, Tlcli], tmp_path
         assert (Path(result["run_dir"]) / "model" / name).read_bytes() == first
 
 
-def test_predictions_table_has_every_picture_once(solar: tuple[Path, Tlcli]) -> None:
+def test_predictions_table_has_every_image_once(solar: tuple[Path, Tlcli]) -> None:
     with (solar[0] / "runs/latest/predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["path", "sha256", "split", "label", "predicted", "group", "functional", "defective"]
@@ -88,7 +88,7 @@ def test_predict_gives_the_probabilities_that_evaluate_wrote(solar: tuple[Path, 
         }
 
 
-def test_figures_are_pictures_of_a_useful_size(solar: tuple[Path, Tlcli]) -> None:
+def test_figures_are_images_of_a_useful_size(solar: tuple[Path, Tlcli]) -> None:
     for path in (solar[0] / "runs/latest/figures").glob("*.png"):
         with Image.open(path) as figure:
             assert figure.width >= 500
@@ -138,7 +138,7 @@ def test_intervals_hold_what_was_measured(solar: tuple[Path, Tlcli], report: dic
     validated = report["cross_validation"]
     low, high = validated["accuracy_ci95"]
     assert low < validated["accuracy"] < high
-    assert validated["pictures"] == 1706 + 393
+    assert validated["images"] == 1706 + 393
 
 
 def test_model_is_better_than_every_simpler_way(solar: tuple[Path, Tlcli], report: dict[str, Any]) -> None:
@@ -151,7 +151,7 @@ def test_model_is_better_than_every_simpler_way(solar: tuple[Path, Tlcli], repor
 
 def test_summary_says_what_was_measured(report: dict[str, Any]) -> None:
     said = report["words"]["summary"]
-    assert re.search(r"Of 525 test pictures .*, 8\d\.\d % are named right", said)
+    assert re.search(r"Of 525 test images .*, 8\d\.\d % are named right", said)
     assert "Always answering 'functional' would give 68.8 %." in said
 
 
@@ -173,16 +173,16 @@ def test_page_is_whole_and_small_and_fits_a_phone(solar: tuple[Path, Tlcli]) -> 
 def test_predict_is_unsure_where_it_is_asked_to_be(solar: tuple[Path, Tlcli]) -> None:
     tlcli = solar[1]
     root = Path(json.loads(tlcli("fetch", "--config", "solar_cells", "--json").out)["root"])
-    pictures = sorted((root / "images").glob("cell00*.png"))[:30]
-    plain = tlcli("predict", *pictures, "--json").json()
-    careful = tlcli("predict", *pictures, "--json", "--min-confidence", 0.9).json()
+    images = sorted((root / "images").glob("cell00*.png"))[:30]
+    plain = tlcli("predict", *images, "--json").json()
+    careful = tlcli("predict", *images, "--json", "--min-confidence", 0.9).json()
     for one, other in zip(plain, careful, strict=True):
         assert (one["label"], one["probability"]) == (other["label"], other["probability"])
         if one["answer"] != "none of these":
             assert one["answer"] == one["label"]
             assert other["answer"] == (one["label"] if one["probability"] >= 0.9 else "unsure")
     assert 0 < sum(answer["answer"] == "unsure" for answer in careful) < 30
-    shown = tlcli("predict", *pictures, "--min-confidence", 0.9).out
+    shown = tlcli("predict", *images, "--min-confidence", 0.9).out
     assert "unsure (functional?)" in shown
 
 

@@ -5,8 +5,8 @@ import pytest
 
 from tlcli.evaluation.baselines import Baseline, baselines, split_fold
 from tlcli.evaluation.intervals import wilson
+from tlcli.features.rows import Rows
 from tlcli.heads.folds import folds_of
-from tlcli.heads.rows import Rows
 from tlcli.progress import Progress
 
 N = 240
@@ -40,20 +40,20 @@ def test_each_baseline_knows_what_its_rows_tell(labels: "np.typing.NDArray[np.in
     assert found[guesses].accuracy < 0.75
 
 
-def test_the_record_is_that_of_the_held_out_pictures(labels: "np.typing.NDArray[np.int64]") -> None:
+def test_the_record_is_that_of_the_held_out_images(labels: "np.typing.NDArray[np.int64]") -> None:
     found = by_name(baselines(rows(labels, True, 0), rows(labels, True, 1), split_fold(160, 80), 0))
     right = int((labels[160:] == 0).sum())
     assert found["majority class"].record() == {
         "accuracy": right / 80,
         "accuracy_ci95": list(wilson(right, 80)),
         "n": 80,
-        "how": "60.0% of the fitted pictures",
+        "how": "60.0% of the fitted images",
     }
     assert found["colour histogram"].record()["how"].startswith("logistic regression on 6 numbers, strength ")
     assert found["nearest neighbours"].record()["how"].endswith(" nearest of 160 by cosine")
 
 
-def test_folds_give_an_answer_for_every_held_out_picture(labels: "np.typing.NDArray[np.int64]") -> None:
+def test_folds_give_an_answer_for_every_held_out_image(labels: "np.typing.NDArray[np.int64]") -> None:
     features, colours = rows(labels, True, 0), rows(labels, False, 1)
     folds = list(folds_of(features, 4, 0))
     for one in baselines(features, colours, folds, 0):
@@ -73,7 +73,7 @@ def test_a_fold_is_as_it_would_be_alone(labels: "np.typing.NDArray[np.int64]") -
 
 
 def test_held_out_labels_are_not_looked_at(labels: "np.typing.NDArray[np.int64]") -> None:
-    """With other labels of the held-out pictures, the same answers: those right before are wrong now."""
+    """With other labels of the held-out images, the same answers: those right before are wrong now."""
     turned = np.where(np.arange(N) < 160, labels, 1 - labels)
     features, colours = rows(labels, True, 0), rows(labels, True, 1)
     other, others = (Rows.of(one.features(), turned) for one in (features, colours))

@@ -41,7 +41,7 @@ def test_a_head_too_sure_or_not_sure_enough_is_mended(distortion: float, classes
     assert log_loss(labels, mended) <= log_loss(labels, distorted)
 
 
-def test_of_many_pictures_it_is_the_temperature_of_the_lowest_loss() -> None:
+def test_of_many_images_it_is_the_temperature_of_the_lowest_loss() -> None:
     labels, probabilities = honest(5000, 3)
     found = fit_temperature(labels, probabilities**3 / (probabilities**3).sum(axis=1, keepdims=True))
     losses = {t: log_loss(labels, with_temperature(probabilities, t / 3)) for t in (found * 0.95, found, found * 1.05)}
@@ -97,7 +97,7 @@ def test_bins_are_counted_by_hand() -> None:
     assert json.loads(json.dumps([asdict(b) for b in found]))[0]["n"] == 1
 
 
-def test_bins_hold_all_pictures_and_their_gaps_are_the_calibration_error() -> None:
+def test_bins_hold_all_images_and_their_gaps_are_the_calibration_error() -> None:
     labels, probabilities = honest(1000, 3)
     bins = reliability(labels, probabilities)
     assert sum(b.n for b in bins) == 1000
@@ -107,14 +107,14 @@ def test_bins_hold_all_pictures_and_their_gaps_are_the_calibration_error() -> No
     assert gaps < 0.05
 
 
-def test_the_most_confident_pictures_come_first() -> None:
+def test_the_most_confident_images_come_first() -> None:
     probabilities = np.array([[0.6, 0.4], [0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.8, 0.2]])
     labels = np.array([0, 0, 1, 0, 1])  # by confidence: right at 0.9, right and wrong at 0.8, wrong at 0.7, right
     found = [(p.share, p.accuracy, p.threshold) for p in coverage_curve(labels, probabilities)]
     assert found == [(0.2, 1, 0.9), (0.6, 2 / 3, 0.8), (0.8, 0.5, 0.7), (1, 0.6, 0.6)]
 
 
-def test_many_pictures_give_at_most_100_points_each_true() -> None:
+def test_many_images_give_at_most_100_points_each_true() -> None:
     labels, probabilities = honest(5000, 3)
     found = coverage_curve(labels, probabilities)
     assert len(found) == 100

@@ -34,7 +34,7 @@ def test_the_test_of_a_published_example() -> None:
 
 
 @pytest.mark.parametrize(("only_a", "only_b"), [(0, 0), (0, 1), (3, 3), (1, 6), (12, 2), (40, 65)])
-def test_p_is_the_binomial_sum_over_pictures_that_one_alone_names_rightly(only_a: int, only_b: int) -> None:
+def test_p_is_the_binomial_sum_over_images_that_one_alone_names_rightly(only_a: int, only_b: int) -> None:
     parted = only_a + only_b
     tail = sum(comb(parted, k) for k in range(min(only_a, only_b) + 1)) / 2**parted
     assert paired_difference(50, only_a, only_b, 10).p == pytest.approx(min(1.0, 2 * tail))
@@ -49,7 +49,7 @@ def test_changing_sides_changes_the_sign_and_nothing_else(counts: tuple[int, int
     assert -1 <= found.low <= found.difference <= found.high <= 1
 
 
-def test_without_a_picture_that_parts_them_there_is_no_evidence_and_still_a_width() -> None:
+def test_without_a_image_that_parts_them_there_is_no_evidence_and_still_a_width() -> None:
     found = paired_difference(480, 0, 0, 45)
     assert (found.difference, found.p, found.evident) == (0.0, 1.0, False)
     assert found.low < 0 < found.high
@@ -72,7 +72,7 @@ def test_evidence_needs_both_the_test_and_the_interval() -> None:
 
 @pytest.mark.parametrize("shares", [(0.7, 0.08, 0.08, 0.14), (0.6, 0.05, 0.15, 0.2), (0.5, 0.15, 0.05, 0.3)])
 def test_the_interval_holds_the_truth_as_often_as_it_says(shares: tuple[float, ...]) -> None:
-    """Exactly: the probability of all tables of 24 pictures whose interval holds the true difference."""
+    """Exactly: the probability of all tables of 24 images whose interval holds the true difference."""
     n = 24
     tables = [
         (both, only_a, only_b, n - both - only_a - only_b)
@@ -88,7 +88,7 @@ def test_the_interval_holds_the_truth_as_often_as_it_says(shares: tuple[float, .
     assert 0.93 < np.average(holds, weights=weights[common]) < 0.99
 
 
-def test_pictures_that_stand_alone_are_no_groups() -> None:
+def test_images_that_stand_alone_are_no_groups() -> None:
     plain = paired_difference(80, 5, 8, 7)
     assert of_units(plain, np.array([1] * 8 + [-1] * 5 + [0] * 87), np.arange(100)) == plain
 

@@ -42,7 +42,7 @@ def test_with_two_classes_it_is_what_the_head_says_to_each_position() -> None:
 
 
 def test_with_more_it_is_the_tangent_of_the_log_odds() -> None:
-    """Moving the picture's feature towards a position's changes its log odds by what the heat says."""
+    """Moving the image's feature towards a position's changes its log odds by what the heat says."""
     maps, classes = drawn(2, 3, 12), 5
     centre = maps.mean(axis=(0, 1), dtype=np.float64)
 
@@ -87,7 +87,7 @@ def test_neighbours_are_those_of_brute_force(
     assert found.similarities.dtype == np.float32
 
 
-def test_pictures_of_the_same_unit_are_no_neighbours() -> None:
+def test_images_of_the_same_unit_are_no_neighbours() -> None:
     features, units = drawn(6, 4), np.array([0, 0, 0, 1, 1, 2])
     found = nearest(features, features, 4, units, units)
     for unit, row, similar in zip(units, found.places, found.similarities, strict=True):
@@ -98,7 +98,7 @@ def test_pictures_of_the_same_unit_are_no_neighbours() -> None:
     assert nearest(features, features, 1).places.ravel().tolist() == list(range(6))
 
 
-def test_of_equal_pictures_the_first_are_taken_and_zeros_are_like_nothing() -> None:
+def test_of_equal_images_the_first_are_taken_and_zeros_are_like_nothing() -> None:
     reference = np.tile(np.array([[1, 0]], np.float32), (50, 1)) * np.arange(1, 51, dtype=np.float32)[:, None]
     features = np.array([[2, 0], [0, 0]], np.float32)
     found = nearest(features, reference, 3)

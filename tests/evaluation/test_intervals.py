@@ -50,7 +50,7 @@ def test_the_interval_contains_the_share_and_stays_between_0_and_1(n: int) -> No
         assert 0 <= low <= successes / n <= high <= 1
 
 
-def test_pictures_that_are_copies_are_worth_one_of_them() -> None:
+def test_images_that_are_copies_are_worth_one_of_them() -> None:
     correct = np.arange(60) % 6 > 0
     alone = wilson_of_units(correct, np.arange(60))
     assert alone == wilson(50, 60)
@@ -59,7 +59,7 @@ def test_pictures_that_are_copies_are_worth_one_of_them() -> None:
     assert copies[1] - copies[0] > alone[1] - alone[0]
 
 
-def test_units_whose_pictures_have_nothing_in_common_change_little() -> None:
+def test_units_whose_images_have_nothing_in_common_change_little() -> None:
     correct = np.random.default_rng(0).random(2000) < 0.8
     apart = wilson_of_units(correct, np.repeat(np.arange(500), 4))
     assert apart == pytest.approx(wilson(int(correct.sum()), 2000), abs=0.004)
@@ -81,7 +81,7 @@ def test_one_unit_alone_tells_nearly_nothing() -> None:
 
 
 @pytest.mark.parametrize("n", [10.5, 200.25])
-def test_parts_of_pictures_lie_between_whole_ones(n: float) -> None:
+def test_parts_of_images_lie_between_whole_ones(n: float) -> None:
     below, found, above = (wilson(0.8 * size, size) for size in (n // 5 * 5, n, n // 5 * 5 + 5))
     assert below[0] < found[0] < above[0]
     assert below[1] > found[1] > above[1]
@@ -165,7 +165,7 @@ def test_the_corrected_interval_is_the_one_of_the_formula() -> None:
     assert (high - low) / 2 == pytest.approx(2.7764451 * (variance * (1 / 5 + 0.2 / 0.8)) ** 0.5)
 
 
-def test_more_repeats_do_not_make_it_narrower_than_the_pictures_allow() -> None:
+def test_more_repeats_do_not_make_it_narrower_than_the_images_allow() -> None:
     scores = np.random.default_rng(0).normal(0.8, 0.03, 5)
     few, many = corrected_resampled_t(scores, 0.2), corrected_resampled_t(np.tile(scores, 1000), 0.2)
     assert many[1] - many[0] < few[1] - few[0]

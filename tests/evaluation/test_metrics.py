@@ -64,7 +64,7 @@ def test_three_classes_agree_with_scikit_learn() -> None:
 
 
 @pytest.mark.parametrize("names", [["a", "b"], ["a", "b", "c"]])
-def test_a_class_without_pictures_leaves_the_area_undefined_and_the_rest_measured(names: list[str]) -> None:
+def test_a_class_without_images_leaves_the_area_undefined_and_the_rest_measured(names: list[str]) -> None:
     classes = len(names)
     probabilities = np.full((4, classes), 0.1)
     probabilities[:, 0] = 1 - 0.1 * (classes - 1)

@@ -6,7 +6,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from tlcli.evaluation import neighbours as module
 from tlcli.evaluation.neighbours import NEIGHBOURS, Neighbours
-from tlcli.heads.rows import Rows
+from tlcli.features.rows import Rows
 
 
 def clouds(n: int, classes: int = 3, noise: float = 1.5, seed: int = 0) -> Rows:

@@ -19,7 +19,7 @@ def scored(n: int = 300, classes: int = 3, seed: int = 5) -> "tuple[NDArray[np.i
 
 
 @pytest.mark.parametrize("classes", [2, 3, 5])
-def test_of_the_pictures_themselves_it_measures_what_metrics_do(classes: int) -> None:
+def test_of_the_images_themselves_it_measures_what_metrics_do(classes: int) -> None:
     labels, probabilities = scored(classes=classes)
     names = [str(number) for number in range(classes)]
     expected = measure(labels, probabilities, names)
@@ -27,7 +27,7 @@ def test_of_the_pictures_themselves_it_measures_what_metrics_do(classes: int) ->
     assert found == pytest.approx([expected[name] for name in METRICS])
 
 
-def test_pictures_drawn_several_times_count_as_often() -> None:
+def test_images_drawn_several_times_count_as_often() -> None:
     labels, probabilities = scored()
     weights = np.random.default_rng(0).integers(0, 4, (5, 300)).astype(float)
     found = metrics_of(labels, probabilities)(weights)
@@ -60,14 +60,14 @@ def test_every_interval_holds_its_metric(classes: int) -> None:
     assert list(found["accuracy"] or ()) == measured["accuracy_ci95"]
 
 
-def test_a_class_without_pictures_leaves_the_area_without_interval() -> None:
+def test_a_class_without_images_leaves_the_area_without_interval() -> None:
     _, probabilities = scored(n=40)
     found = metric_intervals(np.zeros(40, np.int64), probabilities, np.arange(40))
     assert found["roc_auc"] is None
     assert found["balanced_accuracy"] == pytest.approx(found["accuracy"], abs=0.03)
 
 
-def test_a_class_of_one_picture_is_no_trouble() -> None:
+def test_a_class_of_one_image_is_no_trouble() -> None:
     labels, probabilities = scored(n=40)
     labels[:] = labels % 2
     labels[0] = 2

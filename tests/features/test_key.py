@@ -4,12 +4,12 @@ from typing import Any
 import PIL
 import pytest
 
-from tlcli.backbones import export_ir
+from tlcli.backbones import conversion as export_ir
 from tlcli.backbones.catalog import CAFFE, CATALOG
-from tlcli.data.sizing import Preparation
+from tlcli.engines.interface import EngineChoice
 from tlcli.features import key
-from tlcli.features.engines import EngineChoice
 from tlcli.features.key import FeatureKey
+from tlcli.images.resize import Preparation
 
 KEY = FeatureKey(
     preparation=Preparation(224, "crop"),

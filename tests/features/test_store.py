@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from tlcli.cache import use
 from tlcli.errors import ResourceError
 from tlcli.features.store import Store, row_key
 from tlcli.progress import Progress
+from tlcli.system.cache import locks as use
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -115,7 +115,7 @@ def test_a_shard_that_goes_away_while_it_is_in_use_is_told() -> None:
         store.read(keys("a", "b", "c"))
 
 
-def test_views_and_pictures_have_keys_of_their_own() -> None:
+def test_views_and_images_have_keys_of_their_own() -> None:
     made = {row_key(sha, view) for sha in ("a", "b") for view in ("0", "1-abc", "2-abc", "1-def")}
     assert len(made) == 8
     assert all(len(key) == 32 for key in made)
@@ -340,7 +340,7 @@ def test_a_damaged_shard_that_cannot_be_set_aside_is_passed_over(number: int, mo
     told = Notes()
     store = Store(DIGEST, WIDTH, told)
     assert sum(key in store for key in keys("a", "b", "c")) in (1, 2)
-    assert told.notes == [f"A damaged file of features is passed over; its pictures are computed again: {path}"]
+    assert told.notes == [f"A damaged file of features is passed over; its images are computed again: {path}"]
     assert path.exists()
 
 
@@ -372,7 +372,7 @@ def test_a_shard_on_a_bad_place_of_the_disk_is_as_damaged_as_one_of_other_bytes(
     failing(monkeypatch, path, errno.EIO)
     told = Notes()
     Store(DIGEST, WIDTH, told)
-    assert told.notes == [f"A damaged file of features was set aside; its pictures are computed again: {path}"]
+    assert told.notes == [f"A damaged file of features was set aside; its images are computed again: {path}"]
 
 
 def test_a_disk_that_is_gone_is_told_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

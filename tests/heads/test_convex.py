@@ -4,11 +4,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
 from tlcli.errors import DataError
+from tlcli.features.rows import Rows, Standard
 from tlcli.heads import crossvalidation, logistic
 from tlcli.heads.convex import fit_convex
 from tlcli.heads.folds import folds_of
 from tlcli.heads.head import Fit
-from tlcli.heads.rows import Rows, Standard
 from tlcli.progress import Progress
 
 STRENGTHS = (0.01, 0.1, 1.0, 10.0, 1000.0)
@@ -157,7 +157,7 @@ def test_balanced_weights_move_the_boundary_towards_the_common_class() -> None:
 
 def test_a_class_with_one_unit_is_refused() -> None:
     rows = toy(n=20)
-    units = np.where(rows.labels == 1, 1000, rows.units)  # all pictures of class 1 are copies of one
+    units = np.where(rows.labels == 1, 1000, rows.units)  # all images of class 1 are copies of one
     with pytest.raises(DataError, match="at least 2"):
         fit(Rows.of(rows.features(), rows.labels, units))
 
@@ -186,7 +186,7 @@ def test_units_are_never_divided_and_every_row_is_held_out_once(seed: int) -> No
 
 def test_groups_that_hold_several_classes_are_never_divided_either() -> None:
     random = np.random.default_rng(0)
-    units = np.repeat(np.arange(12), 10)  # twelve patients with ten pictures of either class each
+    units = np.repeat(np.arange(12), 10)  # twelve patients with ten images of either class each
     labels = random.integers(0, 2, 120)
     features = (random.normal(0, 1, (120, 8)) + 4 * np.eye(8)[labels]).astype(np.float32)
     rows = Rows.of(features, labels, units)

@@ -52,5 +52,5 @@ def test_a_head_on_densenet201_for_two_classes_has_1921_parameters() -> None:
     assert head(1920, 3).trainable_parameters == 3 * 1921
 
 
-def test_no_pictures_give_no_probabilities() -> None:
+def test_no_images_give_no_probabilities() -> None:
     assert head(5, 1).probabilities(np.empty((0, 5), np.float32)).shape == (0, 2)

@@ -5,8 +5,8 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
+from tlcli.features.rows import BLOCK_ROWS, Rows
 from tlcli.heads.logistic import Axes, Problems, Solution, row_losses, solve
-from tlcli.heads.rows import BLOCK_ROWS, Rows
 
 TIGHT = 1e-6
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tlcli.features.rows import Rows
 from tlcli.heads.head import Fit
 from tlcli.heads.minibatch import Plateau, Recipe, fit_minibatch
-from tlcli.heads.rows import Rows
 from tlcli.progress import Progress
 
 PLAIN = Recipe(

@@ -5,10 +5,10 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from tlcli.errors import DataError
+from tlcli.features.rows import Rows, Standard
 from tlcli.heads import folds
 from tlcli.heads.folds import folds_of
 from tlcli.heads.resampling import SHARES, resample
-from tlcli.heads.rows import Rows, Standard
 
 
 def toy(n: int = 150, classes: int = 2, distance: float = 1.5, units: "np.ndarray | None" = None) -> Rows:

@@ -1,8 +1,8 @@
 """A catalogue of wrong configs and of wrong --set, each with the mistakes that must be named."""
 
-GOOD = "dataset:\n  path: pictures\n"
-LABELS = "dataset:\n  path: pictures\n  labels:\n    file: labels.csv\n    path: path\n    label: label\n"
-SOURCES = "dataset:\n  path: pictures\n  sources:\n"
+GOOD = "dataset:\n  path: images\n"
+LABELS = "dataset:\n  path: images\n  labels:\n    file: labels.csv\n    path: path\n    label: label\n"
+SOURCES = "dataset:\n  path: images\n  sources:\n"
 SECTIONS = "augment, backbone, dataset, evaluate, head, image, train"
 
 Expected = list[tuple[int, str, str]]
@@ -22,7 +22,7 @@ BAD: dict[str, tuple[str, Expected]] = {
     ),
     "number as a section": (GOOD + "3: x\n", [(3, "3", "unknown key; allowed here")]),
     "empty key": (GOOD + "'': x\n", [(3, "", "unknown key; allowed here")]),
-    "typo in dataset": ("dataset:\n  pth: pictures\n", [(2, "dataset.pth", "did you mean 'path'?")]),
+    "typo in dataset": ("dataset:\n  pth: images\n", [(2, "dataset.pth", "did you mean 'path'?")]),
     "typo in labels": (LABELS + "    colums: [a]\n", [(7, "dataset.labels.colums", "did you mean 'columns'?")]),
     "typo in a rule": (
         LABELS + "    classes:\n      good: {belwo: 0.5}\n",
@@ -109,8 +109,8 @@ BAD: dict[str, tuple[str, Expected]] = {
     ),
     "nothing for a section": ("dataset:\n", [(1, "dataset", "a mapping of keys to values (received: None)")]),
     "text for a section": (
-        "dataset: pictures\n",
-        [(1, "dataset", "a mapping of keys to values (received: 'pictures')")],
+        "dataset: images\n",
+        [(1, "dataset", "a mapping of keys to values (received: 'images')")],
     ),
     "list for a section": (
         GOOD + "train:\n  - epochs: 3\n",
@@ -179,7 +179,7 @@ BAD: dict[str, tuple[str, Expected]] = {
     "negative share": (GOOD + "  split:\n    validation: -0.1\n", [(4, "dataset.split.validation", "or equal to 0")]),
     "shares that leave no training": (
         GOOD + "  split:\n    validation: 0.5\n    test: 0.5\n",
-        [(3, "dataset.split", "validation and test together may take at most 0.9 of the pictures")],
+        [(3, "dataset.split", "validation and test together may take at most 0.9 of the images")],
     ),
     "bad fraction above one": (GOOD + "  max_bad_fraction: 2\n", [(3, "dataset.max_bad_fraction", "or equal to 1")]),
     "one class": (GOOD + "  classes: [cat]\n", [(3, "dataset.classes", "2 values or more (received: ['cat'])")]),
@@ -244,10 +244,10 @@ BAD: dict[str, tuple[str, Expected]] = {
     "empty file": ("", [(1, "dataset", "this key is required")]),
     "comments only": ("# dataset:\n#   path: x\n", [(1, "dataset", "this key is required")]),
     "no dataset": ("image:\n  size: 64\n", [(1, "dataset", "this key is required")]),
-    "dataset without a place": ("image: {}\ndataset: {}\n", [(2, "dataset", "set path to the folder of the pictures")]),
+    "dataset without a place": ("image: {}\ndataset: {}\n", [(2, "dataset", "set path to the folder of the images")]),
     "download without a place": (
         "dataset:\n  sources:\n    - kaggle: owner/name\n",
-        [(1, "dataset", "set path to the folder of the pictures (fetch puts them there)")],
+        [(1, "dataset", "set path to the folder of the images (fetch puts them there)")],
     ),
     "labels without columns": (
         GOOD + "  labels:\n    file: labels.csv\n",
@@ -287,12 +287,12 @@ BAD: dict[str, tuple[str, Expected]] = {
         [(5, "dataset.split.group_by.pattern", "not a regular expression: the repetition number is too large")],
     ),
     "variable that is not set": (
-        "dataset:\n  path: $TLCLI_NOT_SET/pictures\n",
+        "dataset:\n  path: $TLCLI_NOT_SET/images\n",
         [
             (
                 2,
                 "dataset.path",
-                "the environment variable $TLCLI_NOT_SET is not set (received: '$TLCLI_NOT_SET/pictures')",
+                "the environment variable $TLCLI_NOT_SET is not set (received: '$TLCLI_NOT_SET/images')",
             )
         ],
     ),
@@ -350,7 +350,7 @@ BAD: dict[str, tuple[str, Expected]] = {
     ),
     "link without a place for it": (
         "dataset:\n  sources:\n    - folder: x\n      link: true\n",
-        [(1, "dataset", "set path to the folder of the pictures")],
+        [(1, "dataset", "set path to the folder of the images")],
     ),
     "limits below nothing": (
         "dataset:\n  path: x\n  limits:\n    max_files: 0\n    max_gb: -1\n    max_ratio: 0.5\n",

@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.torture.bad_config_texts import BAD, BAD_OVERRIDES, GOOD
 
 from tlcli.config.load import dump_config, load_config, shipped_configs
-from tlcli.config.mistakes import ConfigError
+from tlcli.config.problems import ConfigError
 
 BAD_BYTES: dict[str, tuple[bytes, str]] = {
     "UTF-16": (GOOD.encode("utf-16"), "c.yaml:1: not UTF-8 text"),
@@ -26,7 +26,7 @@ BAD_BYTES: dict[str, tuple[bytes, str]] = {
     "character in too many bytes": (b"dataset:\n  path: \xc0\xaf\n", "c.yaml:2: not UTF-8 text"),
     "NUL": (b"dataset:\n  path: a\0b\n", "c.yaml:2: not valid YAML: the character U+0000"),
     "NULs, as after a crash": (bytes(4096), "c.yaml:1: not valid YAML: the character U+0000"),
-    "picture": (b"\x89PNG\r\n\x1a\n" + bytes(99), "c.yaml:1: not UTF-8 text"),
+    "image": (b"\x89PNG\r\n\x1a\n" + bytes(99), "c.yaml:1: not UTF-8 text"),
     "zip": (b"PK\x03\x04" + bytes(99), "c.yaml:1: not valid YAML: the character"),
     "10 MB of comment": (GOOD.encode() + b"#" * 10_000_000, "c.yaml:1: larger than 1 MB"),
     "10 MB of keys": (b"k: {" + b"a: 1, " * 1_700_000 + b"}", "c.yaml:1: larger than 1 MB"),

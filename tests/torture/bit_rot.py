@@ -20,15 +20,15 @@ from tests.reliability import row
 from tests.torture import toy
 from tests.torture.toy import Toy, ending, forked, result_of
 
-from tlcli import runs
-from tlcli.backbones.export_ir import Exported, is_whole, kept
-from tlcli.bundle import load_bundle
-from tlcli.digests import digests_of
-from tlcli.disk import sha256_file
+from tlcli.backbones.conversion import Exported, is_whole, kept
+from tlcli.datasets.digests import digests_of
+from tlcli.engines.compiled import Compiled
 from tlcli.errors import ModelError
-from tlcli.features.engines.compiled import Compiled
 from tlcli.features.store import Store, row_key
+from tlcli.model.bundle import load_bundle
 from tlcli.progress import Progress
+from tlcli.runs import folders as runs
+from tlcli.system.files import sha256_file
 from tlcli.workflows.list_runs import list_runs
 
 _DIGEST = "0123456789abcdef" * 4
@@ -141,7 +141,7 @@ class _settled:  # noqa: N801 - a context manager
     """Files just written count as settled, or their digests would not be remembered for 2 s."""
 
     def __enter__(self) -> None:
-        from tlcli import digests
+        from tlcli.datasets import digests
 
         self._module, self._before = digests, digests._SETTLED
         digests._SETTLED = 0

@@ -73,8 +73,8 @@ def _linked(folder: Path) -> None:
 
 
 def _table(folder: Path) -> None:
-    pictures = sorted((folder / "shapes").rglob("*.png"))
-    lines = ["file,kind", *(f"shapes\\{one.parent.name}\\{one.name},{one.parent.name}" for one in pictures)]
+    images = sorted((folder / "shapes").rglob("*.png"))
+    lines = ["file,kind", *(f"shapes\\{one.parent.name}\\{one.name},{one.parent.name}" for one in images)]
     (folder / "t.csv").write_bytes("\r\n".join(lines).encode("utf-8-sig"))
 
 
@@ -141,7 +141,7 @@ TRAPS = (
     Trap("runs read-only, evaluate", ("evaluate",), shell=unprivileged(LOCKED.format("runs")), code=6,
          says="Permission denied"),
     Trap("runs and cache read-only, predict", shell=unprivileged(LOCKED.format('runs "$TLCLI_CACHE"')), says=DARK),
-    Trap("pictures read-only", TRAIN, shell=unprivileged(LOCKED.format("shapes")), says="Validation accuracy"),
+    Trap("images read-only", TRAIN, shell=unprivileged(LOCKED.format("shapes")), says="Validation accuracy"),
     Trap("times in the future", TRAIN, make=_future, says="Validation accuracy"),
     Trap("latest is a folder", TRAIN, make=_latest, says="Validation accuracy"),
     Trap("data by a linked folder and ..", (*TRAIN, "--set", "dataset.path=link/../shapes"), make=_linked,
@@ -160,7 +160,7 @@ def try_one(trap: Trap, setting: Setting) -> str:
     """Springs a trap; gives the outcome.
 
     Raises:
-        AssertionError: another exit code or other words than expected, or pictures changed.
+        AssertionError: another exit code or other words than expected, or images changed.
     """
     trap.make(setting.folder)
     before = bytes_of(setting.folder / "shapes")
@@ -169,12 +169,12 @@ def try_one(trap: Trap, setting: Setting) -> str:
     done: Done = setting.run(*words, shell=trap.shell, env=env)
     assert done.code == trap.code, f"{trap.name}: {done}"
     assert trap.says in done.out + done.err, f"{trap.name}: {done}"
-    assert bytes_of(setting.folder / "shapes") == before, f"{trap.name}: pictures were changed"
+    assert bytes_of(setting.folder / "shapes") == before, f"{trap.name}: images were changed"
     return trap.outcome
 
 
 def many_files(setting: Setting, count: int) -> int:
-    """A class folder of ``count`` pictures (hard links to a few) is counted and trained on; gives the pictures seen."""
+    """A class folder of ``count`` images (hard links to a few) is counted and trained on; gives the images seen."""
     root = setting.folder / "many"
     originals = {label: sorted((setting.folder / "shapes" / label).iterdir()) for label in ("dark", "light")}
     for label, files in originals.items():
@@ -186,8 +186,8 @@ def many_files(setting: Setting, count: int) -> int:
     assert done.code == 0, done.err
     trained = setting.run("train", *given)
     assert trained.code == 0, trained.err
-    assert json.loads(trained.out)["features"]["computed"] == 0  # all are copies of pictures that were seen before
-    return sum(by_label["dark"] for by_label in json.loads(done.out)["pictures"].values())
+    assert json.loads(trained.out)["features"]["computed"] == 0  # all are copies of images that were seen before
+    return sum(by_label["dark"] for by_label in json.loads(done.out)["images"].values())
 
 
 def in_terminal(setting: Setting, *words: str, columns: int = 40) -> str:
@@ -233,8 +233,8 @@ def section(large: bool) -> Iterator[str]:
     with set_up() as setting:
         yield f"## Surroundings ({len(traps) + len(NAMED) + _NARROW + 1})"
         yield ""
-        yield "Real commands on small pictures: the right exit code, the right answer or one sentence, no traceback,"
-        yield "and pictures that stay as they are. `python -m tests.torture.environment`"
+        yield "Real commands on small images: the right exit code, the right answer or one sentence, no traceback,"
+        yield "and images that stay as they are. `python -m tests.torture.environment`"
         yield ""
         yield "| what | outcome |"
         yield "| --- | --- |"
@@ -245,7 +245,7 @@ def section(large: bool) -> Iterator[str]:
         for name, outcome in narrow(setting):
             yield row(name, outcome)
         assert many_files(setting, count) == count
-        yield row(f"{count:,} pictures in one folder", "all counted, within 4 GB of address space, and trained on")
+        yield row(f"{count:,} images in one folder", "all counted, within 4 GB of address space, and trained on")
 
 
 def main() -> None:

@@ -32,13 +32,13 @@ from tests.torture import toy
 from tests.torture.calls import Calls, failing
 from tests.torture.toy import Toy, command, ending, forked, result_of
 
-from tlcli import runs
-from tlcli.backbones.export_ir import is_whole, kept
-from tlcli.disk import whole_file
+from tlcli.backbones.conversion import is_whole, kept
 from tlcli.errors import ResourceError
+from tlcli.runs import folders as runs
+from tlcli.system.files import whole_file
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.ESTALE)
-_PICTURES = 24
+_IMAGES = 24
 _SIZES = (100, 4_000, 30_000, 45_000, 60_000)
 """Bytes that RLIMIT_FSIZE lets a file have; a shard has 41,000, the reference 66,000."""
 
@@ -111,7 +111,7 @@ def trained(outcome: Outcome, places: Callable[[int], Sequence[int]], seed: int)
     toy.warm_up()
     with tempfile.TemporaryDirectory() as name:
         job = Toy(Path(name))
-        toy.draw(job.folder, _PICTURES)
+        toy.draw(job.folder, _IMAGES)
         job.install()
 
         whole: list[dict[str, str]] = []
@@ -159,12 +159,12 @@ def fetched(outcome: Outcome, places: Callable[[int], Sequence[int]], seed: int)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         toy.draw(folder, 8)
-        with zipfile.ZipFile(folder / "pictures.zip", "w") as archive:
+        with zipfile.ZipFile(folder / "images.zip", "w") as archive:
             for path in sorted((folder / "shapes").glob("*/*")):
                 archive.write(path, path.relative_to(folder / "shapes").as_posix())
         before = {path.parent.name + path.name: path.read_bytes() for path in folder.glob("shapes/*/*")}
         config = folder / "f.yaml"
-        config.write_text(f"dataset: {{path: {folder}/data, sources: [{{archive: {folder}/pictures.zip}}]}}\n")
+        config.write_text(f"dataset: {{path: {folder}/data, sources: [{{archive: {folder}/images.zip}}]}}\n")
         said = folder / "said.txt"
 
         def clear() -> None:
@@ -244,7 +244,7 @@ def on_small_disks(outcome: Outcome) -> bool:
                 return False
             with tempfile.TemporaryDirectory() as name:
                 job = Toy(Path(name))
-                toy.draw(job.folder, _PICTURES)
+                toy.draw(job.folder, _IMAGES)
                 job.install()
                 assert ending(forked(job.both)) == 0
                 expected = result_of(job.folder)

@@ -17,14 +17,14 @@ from tests.torture.hostile_bytes import PAYLOADS, ending
 from tlcli.backbones.catalog import CATALOG
 from tlcli.backbones.torch_file import read_tensors
 from tlcli.backbones.weights import find_weights
-from tlcli.bundle import load_bundle
 from tlcli.errors import ModelError
-from tlcli.manifest import FORMAT_VERSION, sealed
+from tlcli.model.bundle import load_bundle
+from tlcli.model.manifest import FORMAT_VERSION, sealed
+from tlcli.runs.predictions import read_predictions
 from tlcli.workflows.compare import compare
 from tlcli.workflows.evaluate import evaluate
 from tlcli.workflows.list_runs import list_runs
 from tlcli.workflows.predict import predict
-from tlcli.workflows.predictions import read_predictions
 
 ROW = CATALOG["mobilenet_v2"]
 Read = Callable[[Path], object]
@@ -282,7 +282,7 @@ def _manifests() -> Iterator[Hostile]:
     for name, changes in values.items():
         yield Hostile("manifest.json", name, _manifested(changes), _model)
     preparations: dict[str, dict[str, Any]] = {
-        "pictures of 10^9 pixels a side": {"size": 10**9}, "pictures of 4096 pixels a side below nothing": {"size": -4096},
+        "images of 10^9 pixels a side": {"size": 10**9}, "images of 4096 pixels a side below nothing": {"size": -4096},
         "no megapixels": {"max_megapixels": 0}, "endless megapixels": {"max_megapixels": 1e300}, "EPS among the formats": {"formats": ["EPS"]},
         "the decoder of another version": {"decoder_version": 1}, "a decoder of 10^18": {"decoder_version": 10**18},
     }  # fmt: skip
@@ -306,15 +306,15 @@ def _manifests() -> Iterator[Hostile]:
 
 def _records() -> Iterator[Hostile]:
     changes: dict[str, dict[str, Any]] = {
-        "a config that is a number": {"config": 5}, "a config that is a list": {"config": ["a"]}, "skipped pictures that are numbers": {"skipped": [1]},
-        "skipped pictures that are a text": {"skipped": "abc"}, "skipped pictures without a path": {"skipped": [{}]}, "nothing skipped": {"skipped": None},
+        "a config that is a number": {"config": 5}, "a config that is a list": {"config": ["a"]}, "skipped images that are numbers": {"skipped": [1]},
+        "skipped images that are a text": {"skipped": "abc"}, "skipped images without a path": {"skipped": [{}]}, "nothing skipped": {"skipped": None},
         "a head that is a list": {"head": []}, "a strength that is a text": {"head": {"strength": "x", "chosen_step": 1}},
-        "seconds that are texts": {"seconds": {"a": "b"}}, "pictures that are a list": {"pictures": []}, "a digest that is a number": {"data_digest": 7},
+        "seconds that are texts": {"seconds": {"a": "b"}}, "images that are a list": {"images": []}, "a digest that is a number": {"data_digest": 7},
         "another digest": {"data_digest": "0" * 64},
     }  # fmt: skip
     for name, change in changes.items():
         yield Hostile("run.json", name, _recorded(change), evaluate)
-    for key in ("config", "skipped", "head", "seconds", "pictures", "data_digest"):
+    for key in ("config", "skipped", "head", "seconds", "images", "data_digest"):
         yield Hostile("run.json", f"without {key}", _recorded({}, key), evaluate)
     configs = {
         "a path of another data set": "dataset: {path: elsewhere}\n", "nothing": "", "a list": "[]\n", "100 levels": "a: " + "{a: " * 100,

@@ -8,11 +8,11 @@ from pathlib import Path
 from tests.torture.hostile_bytes import PAYLOADS
 from tests.torture.trained import Done, Trained
 
-from tlcli.cache.entries import digest_beside
-from tlcli.disk import sha256_file
-from tlcli.manifest import sealed
+from tlcli.model.manifest import sealed
+from tlcli.system.cache.entries import digest_beside
+from tlcli.system.files import sha256_file
 
-PICTURE = "shapes/dark/1.png"
+IMAGE = "shapes/dark/1.png"
 
 
 def _one_sentence(done: Done, code: int, what: str, *words: str) -> str:
@@ -37,14 +37,14 @@ def commands(made: Trained, large: bool) -> Iterator[tuple[str, str]]:
         data, run = PAYLOADS[name](canary), made.folder / "copy"
         shutil.copytree(made.run, run)
         (run / "model" / "manifest.json").write_bytes(data)
-        done = made.tlcli("predict", "--run", run, PICTURE)
+        done = made.tlcli("predict", "--run", run, IMAGE)
         yield f"predict --run, its manifest a {name}", _one_sentence(done, 5, name, "not a valid manifest")
         shutil.rmtree(run)
         own = made.folder / f"own{Path(name.rstrip(')')).suffix}"
         own.write_bytes(data)
         done = made.tlcli("train", "--config", "shapes.yaml", "--set", f"backbone.weights={own.name}")
         yield f"train, backbone.weights a {name}", _one_sentence(done, 5, name, "can run code when they are read")
-        done = made.tlcli("predict", "--run", own.name, PICTURE)
+        done = made.tlcli("predict", "--run", own.name, IMAGE)
         yield f"predict --run, a {name}", _one_sentence(done, 5, name, "is not a run folder")
         assert not canary.exists(), f"{name}: code of the file ran"
     yield _controls(made)
@@ -58,7 +58,7 @@ def _controls(made: Trained) -> tuple[str, str]:
     path = run / "model" / "manifest.json"
     labels = ["\x1b[2J\x1b]0;a\a", "\x9b2J\r"]
     path.write_text(json.dumps(sealed({**json.loads(path.read_text()), "labels": labels})))
-    done = made.tlcli("predict", "--run", run, PICTURE, "--top", 2)
+    done = made.tlcli("predict", "--run", run, IMAGE, "--top", 2)
     assert done.code == 0, done.err
     assert not set("\x1b\x07\x9b\r") & set(done.out + done.err), done.out
     assert "\\x1b[2J\\x1b]0;a\\x07" in done.out
@@ -68,7 +68,7 @@ def _controls(made: Trained) -> tuple[str, str]:
 
 def _caches(made: Trained, large: bool) -> Iterator[tuple[str, str]]:
     """A cache whose files have other content than was written: made anew, with the same answers."""
-    right = _probabilities(made.tlcli("predict", PICTURE, "--json"))
+    right = _probabilities(made.tlcli("predict", IMAGE, "--json"))
     graph: dict[str, Callable[[Path], object]] = {
         "the converted graph (model.xml) is garbage": lambda folder: _garbage(folder, "model.xml"),
         "its numbers (model.bin) are garbage": lambda folder: _garbage(folder, "model.bin"),
@@ -86,7 +86,7 @@ def _caches(made: Trained, large: bool) -> Iterator[tuple[str, str]]:
             if folder == "backbones":  # or the compiled one would do
                 shutil.rmtree(cache / "compiled")
             change(cache / folder)
-            done = made.tlcli("predict", PICTURE, "--json", cache=cache)
+            done = made.tlcli("predict", IMAGE, "--json", cache=cache)
             assert _probabilities(done) == right, f"{name}: other answers"
             shutil.rmtree(cache)
             yield f"predict, in the cache {name}", "made anew: the same answers"
@@ -99,7 +99,7 @@ def _caches(made: Trained, large: bool) -> Iterator[tuple[str, str]]:
             path.write_bytes(path.read_bytes()[:-1] + b"!")
             if sealed_too:
                 digest_beside(path).write_text(sha256_file(path))
-        done = made.tlcli("predict", PICTURE, "--json", cache=cache)
+        done = made.tlcli("predict", IMAGE, "--json", cache=cache)
         if sealed_too:
             came = _one_sentence(done, 5, "weights", "are not those this model was trained with")
             yield "predict, in the cache other weights, and their digest", came
@@ -121,15 +121,15 @@ def _text(folder: Path, text: str) -> None:
 
 def moved(made: Trained) -> Iterator[tuple[str, str]]:
     """A run in another folder with an empty cache, and one whose weights cannot be had there."""
-    right = _probabilities(made.tlcli("predict", PICTURE, "--json"))
+    right = _probabilities(made.tlcli("predict", IMAGE, "--json"))
     elsewhere, cache = made.folder / "elsewhere" / "a run", made.folder / "empty"
     shutil.copytree(made.run, elsewhere)
-    done = made.tlcli("predict", "--run", elsewhere, PICTURE, "--json", cache=cache)
+    done = made.tlcli("predict", "--run", elsewhere, IMAGE, "--json", cache=cache)
     assert _probabilities(done) == right, "a run that was moved answers otherwise"
     yield "predict with a run that was moved, and an empty cache", "the same answers"
     shutil.rmtree(cache)
     _with_weights(elsewhere, "own.safetensors")
-    done = made.tlcli("predict", "--run", elsewhere, PICTURE, cache=cache)
+    done = made.tlcli("predict", "--run", elsewhere, IMAGE, cache=cache)
     came = _one_sentence(done, 5, "moved", "own.safetensors", "backbone.weights takes")
     yield "predict with a run that was moved without its own weights", came
     _with_weights(elsewhere, "imagenet")
@@ -138,7 +138,7 @@ def moved(made: Trained) -> Iterator[tuple[str, str]]:
         "HTTPS_PROXY": "http://127.0.0.1:9",
         "https_proxy": "http://127.0.0.1:9",
     }
-    done = made.tlcli("predict", "--run", elsewhere, PICTURE, cache=cache, environment=nowhere)
+    done = made.tlcli("predict", "--run", elsewhere, IMAGE, cache=cache, environment=nowhere)
     came = _one_sentence(done, 4, "moved", "Get mobilenet_v2", "put it at")
     yield "predict with a run that was moved, without a network for its ImageNet weights", came
 

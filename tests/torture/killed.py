@@ -24,8 +24,8 @@ from tests.torture import toy
 from tests.torture.calls import Calls, die
 from tests.torture.toy import Toy, ending, forked, result_of
 
-from tlcli import runs
-from tlcli.features.extract import SHARD_ROWS
+from tlcli.features.pipeline import SHARD_ROWS
+from tlcli.runs import folders as runs
 from tlcli.workflows.list_runs import list_runs
 
 _REAL_FROM = 300
@@ -39,7 +39,7 @@ class Outcome:
     moments: Counter[str] = field(default_factory=Counter)
     """How often what was interrupted."""
     again: list[int] = field(default_factory=list)
-    """Pictures computed again after each kill."""
+    """Images computed again after each kill."""
 
 
 def _moment(folder: Path, rows: int) -> str:
@@ -173,7 +173,7 @@ def section(large: bool) -> Iterator[str]:
         yield f"Another {real} kills are of the real train with a real backbone (MobileNetV2, random weights)."
     yield f"`python -m tests.torture.killed {kills}`"
     yield ""
-    yield "| killed while | times | next train and evaluate | pictures computed again, at most |"
+    yield "| killed while | times | next train and evaluate | images computed again, at most |"
     yield "| --- | ---: | --- | ---: |"
     most = max(outcome.again)
     for moment, times in outcome.moments.most_common():
@@ -195,7 +195,7 @@ def main() -> None:
     )
     for moment, count in outcome.moments.most_common():
         print(f"  {count:4} {moment}")
-    print(f"computed again: {max(outcome.again)} pictures at most, of a shard of {toy.SHARD}")
+    print(f"computed again: {max(outcome.again)} images at most, of a shard of {toy.SHARD}")
 
 
 if __name__ == "__main__":

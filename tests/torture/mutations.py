@@ -1,4 +1,4 @@
-"""Mutated pictures: bytes flipped, cut, put in, swapped; decoded in a child process, so that a death is seen and named.
+"""Mutated images: bytes flipped, cut, put in, swapped; decoded in a child process, so that a death is seen and named.
 
 python -m tests.torture.mutations [COUNT] [SEED]    (default: 2000 mutations, seed 0)
 """
@@ -18,17 +18,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 
-from tests.torture.picture_bytes import BACKGROUND, SIDE
-from tests.torture.picture_kinds import ALL_FORMATS, valid
+from tests.torture.image_bytes import BACKGROUND, SIDE
+from tests.torture.image_kinds import ALL_FORMATS, valid
 
-from tlcli.data.decode import BadPictureError, picture
-from tlcli.data.sizing import Preparation
+from tlcli.images.decode import BadImageError, prepare
+from tlcli.images.resize import Preparation
 
 _ROOT = Path(__file__).parents[2]
 _HANGS = 20
 """Seconds for one mutation, after which it counts as hanging."""
 _LONGEST = 20_000
-"""Bytes of a picture that is mutated; of longer ones little but their pixels would be hit."""
+"""Bytes of an image that is mutated; of longer ones little but their pixels would be hit."""
 ALL = Preparation(size=SIDE, resize="squash", background=BACKGROUND, formats=ALL_FORMATS)
 
 
@@ -87,31 +87,31 @@ def samples() -> list[tuple[str, bytes]]:
     return [(kind.name, kind.data) for kind in valid() if len(kind.data) <= _LONGEST]
 
 
-def mutated(number: int, seed: int, pictures: list[tuple[str, bytes]]) -> tuple[str, bytes]:
+def mutated(number: int, seed: int, images: list[tuple[str, bytes]]) -> tuple[str, bytes]:
     """The mutation of this number: what it was, and its bytes."""
     chance = random.Random(f"{seed}:{number}")
-    name, data = pictures[number % len(pictures)]
+    name, data = images[number % len(images)]
     changed = bytearray(data)
     for _ in range(chance.choice((1, 1, 2, 3))):
         if changed:
-            chance.choice(_WAYS)(changed, chance, chance.choice(pictures)[1])
+            chance.choice(_WAYS)(changed, chance, chance.choice(images)[1])
     return name, bytes(changed)
 
 
 def _child(first: int, count: int, seed: int, mark: Path) -> None:
     """Decodes mutations, noting each before it begins; what came of them goes to stdout."""
     warnings.simplefilter("ignore")
-    seen, pictures = Seen(), samples()
+    seen, images = Seen(), samples()
     with mark.open("r+b", buffering=0) as file:
         for number in range(first, first + count):
-            name, data = mutated(number, seed, pictures)
+            name, data = mutated(number, seed, images)
             os.pwrite(file.fileno(), b"%012d" % number, 0)
             faulthandler.dump_traceback_later(_HANGS, exit=True)
             began = perf_counter()
             try:
-                assert picture(data, ALL).shape == (SIDE, SIDE, 3)
-                seen.outcomes["a picture"] += 1
-            except BadPictureError as error:
+                assert prepare(data, ALL).shape == (SIDE, SIDE, 3)
+                seen.outcomes["an image"] += 1
+            except BadImageError as error:
                 reason = str(error)
                 assert "\n" not in reason, f"{name}, {number}: {reason!r}"
                 seen.outcomes[f"refused: {told(reason)}"] += 1
@@ -122,7 +122,7 @@ def _child(first: int, count: int, seed: int, mark: Path) -> None:
 
 
 def told(reason: str) -> str:
-    """The part of a reason that neither hangs on Pillow's version nor on the picture."""
+    """The part of a reason that neither hangs on Pillow's version nor on the image."""
     return re.sub(r"\d+ x \d+", "W x H", reason.split(":", maxsplit=1)[0].split(" (", maxsplit=1)[0])
 
 

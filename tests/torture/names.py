@@ -21,7 +21,7 @@ FILES: dict[str, bytes] = {
     "right to left": "\u202eabc\u202c.png".encode(),
     "leading dash": b"-rf.png",
     "two dots": b"x..png.png",
-    "backslash": b"C:\\pictures\\x.png",
+    "backslash": b"C:\\images\\x.png",
     "quotes and commas": b"a,\"b',c.png",
     "HTML": b"<script>alert(1)<&>.png",
     "markup of the terminal": b"[bold]x[/bold] \x1b[31m.png",
@@ -29,7 +29,7 @@ FILES: dict[str, bytes] = {
     "variable and per cent": b"$HOME %s %(x)s {0}.png",
     "upper case twin": b"TWIN.PNG",
     "lower case twin": b"twin.png",
-    "no ending": b"picture",
+    "no ending": b"image",
     "Windows device": b"con.png",
     "formula": b"=1+1.png",
 }
@@ -49,7 +49,7 @@ LABELS = (
     "é",
 )
 """Class folders, beside the two that hold the files."""
-LINKS = ("link to a picture", "link to nothing", "folder linked to itself", "picture that is a hard link")
+LINKS = ("link to an image", "link to nothing", "folder linked to itself", "image that is a hard link")
 NAMED = (*(f"file name: {name}" for name in FILES), *(f"class: {label!r}" for label in LABELS), *LINKS)
 
 
@@ -77,7 +77,7 @@ def named(setting: Setting) -> dict[str, str]:
     """Takes the data set through fetch, train, evaluate, inspect, predict and runs; gives the outcome of each name.
 
     Raises:
-        AssertionError: a command failed, or a picture or class is missing somewhere.
+        AssertionError: a command failed, or an image or class is missing somewhere.
     """
     root = setting.folder / "odd names"
     made = make(root)

@@ -1,4 +1,4 @@
-"""Odd things in a picture's place: no regular files, links, files that change while they are read."""
+"""Odd things in an image's place: no regular files, links, files that change while they are read."""
 
 import os
 import socket
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
+from tests.torture.image_bytes import SIDE, encode, plain
 from tests.torture.mutations import ALL
-from tests.torture.picture_bytes import SIDE, encode, plain
 
-from tlcli.data.decode import BadPictureError, picture, read
+from tlcli.images.decode import BadImageError, prepare, read
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Odd:
     name: str
     put: Callable[[Path], object]
     reason: str | None
-    """A regular expression; None where it is a good picture."""
+    """A regular expression; None where it is a good image."""
 
 
 def _good(path: Path) -> Path:
@@ -59,7 +59,7 @@ def _socket(path: Path) -> None:
 
 
 ODD = (
-    Odd("a folder", Path.mkdir, "^the folder holds no picture"),
+    Odd("a folder", Path.mkdir, "^the folder holds no image"),
     Odd("a named pipe (FIFO)", os.mkfifo, "^not a regular file"),
     Odd("a link to a named pipe", _link_to_pipe, "^not a regular file"),
     Odd("a socket", _socket, "^not a regular file"),
@@ -67,7 +67,7 @@ ODD = (
     Odd("a link to /dev/null", lambda path: path.symlink_to("/dev/null"), "^not a regular file"),
     Odd("a link to nothing", lambda path: path.symlink_to("nothing"), "^cannot be read"),
     Odd("a link to itself", lambda path: path.symlink_to(path.name), "^cannot be read"),
-    Odd("a link to a picture", _link_to_good, None),
+    Odd("a link to an image", _link_to_good, None),
     Odd("nothing", lambda _path: None, "^cannot be read"),
     Odd("a file of 10 TiB, all of it a hole", _sparse, "MiB, more than 64 MiB"),
     *([] if os.geteuid() == 0 else [Odd("a file that must not be read", _unreadable, "^cannot be read: Permission")]),
@@ -75,16 +75,16 @@ ODD = (
 
 
 def decoded(path: Path) -> str | None:
-    """Why the picture at a path is refused, or None."""
+    """Why the image at a path is refused, or None."""
     try:
-        assert picture(read(path, ALL), ALL).shape == (SIDE, SIDE, 3)
-    except BadPictureError as error:
+        assert prepare(read(path, ALL), ALL).shape == (SIDE, SIDE, 3)
+    except BadImageError as error:
         return str(error)
     return None
 
 
 def while_it_changes(folder: Path, rounds: int) -> int:
-    """Reads a picture while a thread cuts it, lengthens it, replaces it by a pipe, and removes it.
+    """Reads an image while a thread cuts it, lengthens it, replaces it by a pipe, and removes it.
 
     Returns:
         how often it was read: pixels or a reason each time.

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import numpy as np
-from tests.torture.picture_bytes import BACKGROUND
-from tests.torture.picture_kinds import ALL_FORMATS, Kind
+from tests.torture.image_bytes import BACKGROUND
+from tests.torture.image_kinds import ALL_FORMATS, Kind
 
 from tlcli.backbones.catalog import CATALOG
 from tlcli.backbones.weights import Weights
 from tlcli.config.load import load_config
-from tlcli.data.decode import picture
-from tlcli.features import extract
-from tlcli.features.engines import EngineChoice
+from tlcli.engines.interface import EngineChoice
+from tlcli.features import pipeline as extract
+from tlcli.images.decode import prepare
 from tlcli.workflows import answer, bundled_engine, frozen_pass
 from tlcli.workflows.evaluate import evaluate
 from tlcli.workflows.inspect import inspect
@@ -34,7 +34,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.entered: dict[str, NDArray[np.uint8]] = {}
-        """Pixels by the sha256 of the picture's file."""
+        """Pixels by the sha256 of the image's file."""
         self._decoded: dict[bytes, list[str]] = {}
 
     def decoding(self, data: bytes, preparation: Any, decode: Any) -> "NDArray[np.uint8]":
@@ -43,9 +43,9 @@ class Recorder:
         self._decoded.setdefault(pixels.tobytes(), []).append(hashlib.sha256(data).hexdigest())
         return pixels
 
-    def features(self, pictures: "Iterable[NDArray[np.uint8]]") -> "Iterator[NDArray[np.float32]]":
-        """See :class:`tlcli.features.engines.Engine`."""
-        for pixels in pictures:
+    def features(self, images: "Iterable[NDArray[np.uint8]]") -> "Iterator[NDArray[np.float32]]":
+        """See :class:`tlcli.engines.interface.Engine`."""
+        for pixels in images:
             of = self._decoded[pixels.tobytes()]  # what nobody decoded must not come in
             for sha256 in of:
                 self.entered[sha256] = pixels.copy()
@@ -59,12 +59,12 @@ def recording(cache: Path) -> Iterator[Recorder]:
     recorder = Recorder()
 
     def decoding(data: bytes, preparation: Any) -> "NDArray[np.uint8]":
-        return recorder.decoding(data, preparation, picture)
+        return recorder.decoding(data, preparation, prepare)
 
     with ExitStack() as stack:
         for module, name, stand_in in (
-            (extract, "picture", decoding),
-            (answer, "picture", decoding),
+            (extract, "image", decoding),
+            (answer, "image", decoding),
             (frozen_pass, "choose_engine", lambda *_: EngineChoice("openvino", "f32", "recorder")),
             (frozen_pass, "find_weights", lambda *_: Weights(cache / "none", "0" * 64)),
             (frozen_pass, "open_engine", lambda *_: recorder),
@@ -90,10 +90,10 @@ def same_pixels(folder: Path, good: Sequence[Kind], bad: Sequence[Kind]) -> int:
     """Runs train, evaluate, predict and inspect on all kinds.
 
     Returns:
-        how many valid pictures entered the network in each of them, with equal pixels.
+        how many valid images entered the network in each of them, with equal pixels.
 
     Raises:
-        AssertionError: pixels differ, a valid picture did not enter, or a broken one did.
+        AssertionError: pixels differ, a valid image did not enter, or a broken one did.
     """
     paths = {}
     for number, kind in enumerate([*good, *(kind for kind in bad if "opted" not in kind.name)]):

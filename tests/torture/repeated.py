@@ -20,7 +20,7 @@ from time import monotonic
 from tests.reliability import row
 from tests.torture import toy
 
-from tlcli import runs
+from tlcli.runs import folders as runs
 
 _FITS = ("convex", "minibatch")
 

@@ -1,4 +1,4 @@
-"""A folder of small pictures with a run, and real commands in it under odd circumstances."""
+"""A folder of small images with a run, and real commands in it under odd circumstances."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Setting:
-    """Pictures in ``shapes``, ``c.yaml`` for them, and a run of it that was evaluated."""
+    """Images in ``shapes``, ``c.yaml`` for them, and a run of it that was evaluated."""
 
     folder: Path
     cache: Path
@@ -66,7 +66,7 @@ class Setting:
 
 
 def draw(path: Path, level: int, number: int) -> Path:
-    """A picture of noise around a level, another for each number."""
+    """An image of noise around a level, another for each number."""
     random = np.random.default_rng((level, number))
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.clip(random.normal(level, 40, (48, 64, 3)), 0, 255).astype(np.uint8)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from tests.torture import failing_disk
 
-from tlcli.disk import disk_problem, whole_file
 from tlcli.errors import ResourceError
+from tlcli.system.files import disk_problem, whole_file
 
 
 def test_whatever_call_fails_the_exit_code_is_right_and_the_next_run_too(program: Callable[..., str]) -> None:
@@ -30,6 +30,6 @@ def test_a_write_that_fails_names_the_file_though_the_system_does_not(tmp_path: 
 
 
 def test_an_error_of_another_place_is_not_said_of_the_file(tmp_path: Path) -> None:
-    of_data = OSError(errno.ESTALE, "Stale file handle", "/data/pictures/1.jpg")
+    of_data = OSError(errno.ESTALE, "Stale file handle", "/data/images/1.jpg")
     assert disk_problem(of_data, tmp_path / "file") is None
     assert disk_problem(OSError(errno.ENOENT, "not there"), tmp_path / "file") is None

@@ -24,8 +24,8 @@ from tests.reliability import row
 from tests.torture import toy
 from tests.torture.toy import command, ending, forked
 
-from tlcli.backbones.export_ir import Exported, is_whole, kept
-from tlcli.data import place
+from tlcli.backbones.conversion import Exported, is_whole, kept
+from tlcli.datasets.acquire import install as place
 from tlcli.features.store import Store, row_key
 from tlcli.progress import Progress
 
@@ -132,13 +132,13 @@ def fetches(processes: int, rounds: int, with_lock: bool) -> int:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             toy.draw(folder, 8)
-            pictures = sorted((folder / "shapes").glob("*/*"))
-            with zipfile.ZipFile(folder / "pictures.zip", "w") as archive:
-                for path in pictures:
+            images = sorted((folder / "shapes").glob("*/*"))
+            with zipfile.ZipFile(folder / "images.zip", "w") as archive:
+                for path in images:
                     archive.write(path, path.relative_to(folder / "shapes").as_posix())
-            source = f"sources: [{{archive: {folder}/pictures.zip}}]"
+            source = f"sources: [{{archive: {folder}/images.zip}}]"
             (folder / "f.yaml").write_text(f"dataset: {{path: {folder}/data, {source}}}\n")
-            expected = {path.parent.name + path.name: _sha256(path) for path in pictures}
+            expected = {path.parent.name + path.name: _sha256(path) for path in images}
             _at_once(processes, lambda _: _fetch(folder, expected, 1, with_lock))  # noqa: B023
             assert _fetch(folder, expected, 1, with_lock=True) == 0
             assert not (folder / ".data.fetch").exists(), list((folder / ".data.fetch").iterdir())

@@ -1,7 +1,7 @@
-"""A training that takes a quarter of a second: drawn pictures, and a stand-in for the backbone.
+"""A training that takes a quarter of a second: drawn images, and a stand-in for the backbone.
 
 All but the backbone is the real thing: index, decoder, store, head, run folder, evaluate. The stand-in gives each
-picture a feature that follows from its pixels. A shard is :data:`SHARD` rows instead of 512, so that there are many.
+image a feature that follows from its pixels. A shard is :data:`SHARD` rows instead of 512, so that there are many.
 Jobs run in processes that are forked from one that has imported all it needs.
 """
 
@@ -23,41 +23,45 @@ import numpy as np
 import safetensors.numpy
 from PIL import Image
 
-from tlcli import runs
 from tlcli.backbones.weights import Weights
 from tlcli.cli import app
-from tlcli.features import extract
-from tlcli.workflows import evaluate, frozen_pass, train  # noqa: F401 - the commands import them late
+from tlcli.features import pipeline as extract
+from tlcli.runs import folders as runs
+from tlcli.workflows import (
+    evaluate,  # noqa: F401 - the commands import them late
+    frozen_pass,
+    train,  # noqa: F401 - the commands import them late
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SHARD = 8
-PICTURES = 60
+IMAGES = 60
 """With their augmented views about 96 rows: 12 shards."""
 _WIDTH = 1280  # of mobilenet_v2
 
 
 class _Engine:
-    """Row of numbers that follows from the pixels; counts the pictures that it was asked for."""
+    """Row of numbers that follows from the pixels; counts the images that it was asked for."""
 
     def __init__(self, counter: Path) -> None:
         self._counter = counter
 
-    def features(self, pictures: "Iterable[NDArray[np.uint8]]") -> "Iterator[NDArray[np.float32]]":
-        for picture in pictures:
+    def features(self, images: "Iterable[NDArray[np.uint8]]") -> "Iterator[NDArray[np.float32]]":
+        for image in images:
             with suppress(OSError), self._counter.open("ab", buffering=0) as file:  # where files must not grow
                 file.write(b".")
-            digest = hashlib.sha256(picture.tobytes()).digest()
+            digest = hashlib.sha256(image.tobytes()).digest()
             noise = np.random.default_rng(int.from_bytes(digest[:8], "little")).normal(0, 1, _WIDTH)
-            yield (noise + picture.mean() / 256).astype(np.float32)
+            yield (noise + image.mean() / 256).astype(np.float32)
 
-    def maps(self, pictures: "Iterable[NDArray[np.uint8]]") -> "Iterator[NDArray[np.float32]]":
-        for row in self.features(pictures):
+    def maps(self, images: "Iterable[NDArray[np.uint8]]") -> "Iterator[NDArray[np.float32]]":
+        for row in self.features(images):
             yield row.reshape(1, 1, -1)
 
 
-def draw(folder: Path, count: int = PICTURES) -> None:
+def draw(folder: Path, count: int = IMAGES) -> None:
     """Two classes of noise, and a config."""
     random = np.random.default_rng(0)
     for label, level in (("dark", 90), ("light", 140)):
@@ -96,7 +100,7 @@ def command(said: Path, *arguments: str) -> int:
 
 @dataclass(frozen=True)
 class Toy:
-    """One folder with pictures, runs and a cache."""
+    """One folder with images, runs and a cache."""
 
     folder: Path
     """With what :func:`draw` has put there."""
@@ -116,12 +120,12 @@ class Toy:
 
     @property
     def computed(self) -> int:
-        """Pictures that the stand-in was given, in all processes."""
+        """Images that the stand-in was given, in all processes."""
         return self.counter.stat().st_size if self.counter.exists() else 0
 
     @property
     def counter(self) -> Path:
-        """A byte for each picture."""
+        """A byte for each image."""
         return self.folder / "computed"
 
     def clear(self) -> None:
@@ -178,7 +182,12 @@ def warm_up() -> None:
     import scipy.stats  # noqa: F401
     import sklearn.metrics  # noqa: F401
 
-    from tlcli.evaluation import calibration, explain, intervals, metrics  # noqa: F401
+    from tlcli.evaluation import (
+        calibration,  # noqa: F401
+        explain,  # noqa: F401
+        intervals,  # noqa: F401
+        metrics,  # noqa: F401
+    )
     from tlcli.heads import convex  # noqa: F401
 
 

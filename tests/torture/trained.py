@@ -1,4 +1,4 @@
-"""A run to try things on: trained by the real command line on pictures drawn here, with a small random backbone."""
+"""A run to try things on: trained by the real command line on images drawn here, with a small random backbone."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Trained:
-    """A folder with a config, pictures and a run."""
+    """A folder with a config, images and a run."""
 
     folder: Path
     cache: Path
@@ -54,7 +54,7 @@ CONFIG = (
 
 
 def trained(folder: Path, cache: Path) -> Trained:
-    """Draws pictures and trains.
+    """Draws images and trains.
 
     Args:
         folder: an empty one.

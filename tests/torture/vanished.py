@@ -1,4 +1,4 @@
-"""Takes the drive of the pictures, or the cache, away in the middle of a training, and brings it back.
+"""Takes the drive of the images, or the cache, away in the middle of a training, and brings it back.
 
 python -m tests.torture.vanished [SEED]
 
@@ -20,13 +20,13 @@ from tests.reliability import row
 from tests.torture import toy
 from tests.torture.toy import Toy, ending, forked, result_of
 
-from tlcli import digests
-from tlcli.data import decode
-from tlcli.data.decode import read
-from tlcli.data.sizing import Preparation
-from tlcli.disk import read_regular
-from tlcli.features import extract
+from tlcli.datasets import digests
+from tlcli.features import pipeline as extract
 from tlcli.features.store import Store
+from tlcli.images import decode
+from tlcli.images.decode import read
+from tlcli.images.resize import Preparation
+from tlcli.system.files import read_regular
 
 _YEAR = 365 * 86400
 
@@ -57,7 +57,7 @@ def _goes_away(job: Toy, call: int) -> None:
 
 
 def _errors(number: int, call: int) -> None:
-    """Every reading of a picture fails from the n-th on."""
+    """Every reading of an image fails from the n-th on."""
     calls = 0
 
     def reading(path: Path, most: int) -> bytes:
@@ -110,19 +110,19 @@ def _stored(job: Toy) -> int:
 
 def _clock(job: Toy, years: int) -> str:
     """Files whose times lie years away, changed between trainings with size and time kept: the change is seen."""
-    pictures = sorted((job.folder / "shapes").glob("*/*.png"))
-    with_time = partial(os.utime, times=(pictures[0].stat().st_mtime + years * _YEAR,) * 2)
-    for path in pictures:
+    images = sorted((job.folder / "shapes").glob("*/*.png"))
+    with_time = partial(os.utime, times=(images[0].stat().st_mtime + years * _YEAR,) * 2)
+    for path in images:
         with_time(path)
-    before = digests.digests_of(pictures)
-    for path in pictures:
+    before = digests.digests_of(images)
+    for path in images:
         data = bytearray(path.read_bytes())
         data[-20] ^= 1  # size and time stay
         path.write_bytes(data)
         with_time(path)
-    after = digests.digests_of(pictures)
+    after = digests.digests_of(images)
     assert not before.errors
-    assert all(before.of[path] != after.of[path] for path in pictures), "a stale digest was believed"
+    assert all(before.of[path] != after.of[path] for path in images), "a stale digest was believed"
     return "every change is seen"
 
 
@@ -138,20 +138,20 @@ def run(seed: int = 0) -> dict[str, str]:
         code, said = _disturbed(job, partial(_goes_away, job, call))
         assert code == 6, (code, said)
         assert f"{job.folder / 'shapes'} went away" in said, said
-        seen["the folder of the pictures goes away"] = f"exit 6: {said.removeprefix('Error: ')}"
+        seen["the folder of the images goes away"] = f"exit 6: {said.removeprefix('Error: ')}"
         for number in (errno.EIO, errno.ESTALE, errno.ENODEV):
             code, said = _disturbed(job, partial(_errors, number, call))
             assert code == 6, (code, said)
             assert os.strerror(number) in said, said
             assert str(job.folder / "shapes") in said, said
             assert "max_bad_fraction" not in said, said
-            seen[f"every picture gives {errno.errorcode[number]} from some moment on"] = "exit 6, names a picture"
+            seen[f"every image gives {errno.errorcode[number]} from some moment on"] = "exit 6, names an image"
         code, said = _disturbed(job, partial(_cache_goes, job, call))
         assert code in (0, 6), (code, said)
         assert code == 0 or "went away while its features were in use" in said, said
         seen["the cache is deleted"] = f"exit {code}" + (", names the file; run again" if code else "")
         for years in (-30, 30):
-            seen[f"times of pictures {abs(years)} years {'back' if years < 0 else 'ahead'}"] = _clock(job, years)
+            seen[f"times of images {abs(years)} years {'back' if years < 0 else 'ahead'}"] = _clock(job, years)
     return {what: ended.strip().replace(name, "").replace("//", "/") for what, ended in seen.items()}
 
 

@@ -1,23 +1,23 @@
-"""Run folders as train and evaluate leave them, written by hand: no network, no pictures."""
+"""Run folders as train and evaluate leave them, written by hand: no network, no images."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from tlcli.data.layout import SplitName
-from tlcli.runs import write_csv, write_json
+from tlcli.datasets.layout import SplitName
+from tlcli.runs.folders import write_csv, write_json
 
 Row = tuple[str, str, str]
-"""A picture's name (its content is made of it, up to a ``=``), its label, and what the run says."""
+"""An image's name (its content is made of it, up to a ``=``), its label, and what the run says."""
 
 
 def sha(name: str) -> str:
-    """Of a picture: those whose names are alike up to ``=`` are copies."""
+    """Of an image: those whose names are alike up to ``=`` are copies."""
     return hashlib.sha256(name.partition("=")[0].encode()).hexdigest()
 
 
 def rows(right: Iterable[str], wrong: Iterable[str] = (), label: str = "cat", other: str = "dog") -> list[Row]:
-    """Pictures that are named rightly, and wrongly; each letter of a text is one."""
+    """Images that are named rightly, and wrongly; each letter of a text is one."""
     return [(name, label, label) for name in right] + [(name, label, other) for name in wrong]
 
 
@@ -38,7 +38,7 @@ def made_run(
             "status": "complete",
             "config": name.split("/", maxsplit=1)[0],
             "seconds": {"index": 0.5, "features": 1.25},
-            "pictures": {split: {"cat": len(of_split), "dog": 0} for split, of_split in splits.items()},
+            "images": {split: {"cat": len(of_split), "dog": 0} for split, of_split in splits.items()},
             "backbone": {"name": "densenet201", "precision": "bf16", "engine": "openvino"},
             "head": {"fit": "convex", "steps": 3},
             "data_digest": digest,

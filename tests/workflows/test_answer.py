@@ -1,4 +1,4 @@
-"""Answers, picture by picture: copies pass the engine once, and what cannot be read says why."""
+"""Answers, image by image: copies pass the engine once, and what cannot be read says why."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tlcli.bundle import Bundle, Reference
-from tlcli.data.sizing import Preparation
 from tlcli.heads.head import Head
+from tlcli.images.resize import Preparation
+from tlcli.model.bundle import Bundle, Reference
 from tlcli.progress import Progress
 from tlcli.workflows.answer import Prediction, answers
 
@@ -22,9 +22,9 @@ class Counting:
 
     seen = 0
 
-    def features(self, pictures: "Iterable[NDArray[np.uint8]]") -> "Iterator[NDArray[np.float32]]":
+    def features(self, images: "Iterable[NDArray[np.uint8]]") -> "Iterator[NDArray[np.float32]]":
         waiting: list[NDArray[np.float32]] = []
-        for pixels in pictures:  # one picture behind, as engines are that compute while the next is read
+        for pixels in images:  # one image behind, as engines are that compute while the next is read
             self.seen += 1
             waiting.append(pixels.mean(axis=(0, 1), dtype=np.float32))
             if len(waiting) > 1:
@@ -52,7 +52,7 @@ def test_copies_pass_the_engine_once_and_each_has_its_own_row(tmp_path: Path) ->
     copy = tmp_path / "copy.png"
     copy.write_bytes(Path(one).read_bytes())
     bad = tmp_path / "bad.png"
-    bad.write_text("no picture")
+    bad.write_text("no image")
     paths = [one, one, str(bad), two, str(copy), two, str(bad), one]
     engine = Counting()
     found = answered(paths, engine)
@@ -63,9 +63,9 @@ def test_copies_pass_the_engine_once_and_each_has_its_own_row(tmp_path: Path) ->
     assert found == [alone[path] for path in paths]
 
 
-def test_nothing_but_copies_of_broken_pictures(tmp_path: Path) -> None:
+def test_nothing_but_copies_of_broken_images(tmp_path: Path) -> None:
     bad = tmp_path / "bad.png"
-    bad.write_text("no picture")
+    bad.write_text("no image")
     engine = Counting()
     assert [p.error is None for p in answered([str(bad)] * 3, engine)] == [False] * 3
     assert engine.seen == 0

@@ -1,4 +1,4 @@
-"""Baselines from pictures on disk: their colours are counted once, and belong to the right pictures."""
+"""Baselines from images on disk: their colours are counted once, and belong to the right images."""
 
 import hashlib
 from pathlib import Path
@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlcli.data.decode import picture
-from tlcli.data.index import Index, Picture
-from tlcli.data.layout import SplitName
-from tlcli.data.sizing import Preparation
-from tlcli.features import colours
+from tlcli.datasets.index import Index, LabelledImage
+from tlcli.datasets.layout import SplitName
+from tlcli.features import colour_histogram as colours
 from tlcli.features.store import Store, row_key
+from tlcli.images.decode import prepare
+from tlcli.images.resize import Preparation
 from tlcli.progress import Progress
 from tlcli.workflows.baselines import rows_for_baselines, split_baselines
 from tlcli.workflows.frozen_pass import FrozenPass
@@ -26,23 +26,23 @@ LABELS = ("dark", "light")
 @pytest.fixture
 def index(tmp_path: Path) -> Index:
     """Dark and light noise, 20 each; every fourth is for testing."""
-    pictures = []
+    images = []
     for number in range(40):
         level, path = (60, 190)[number % 2], tmp_path / f"{number}.png"
         pixels = np.random.default_rng(number).normal(level, 40, (20, 30, 3)).clip(0, 255).astype(np.uint8)
         Image.fromarray(pixels).save(path)
         sha = hashlib.sha256(path.read_bytes()).hexdigest()
         split: SplitName = "test" if number % 8 < 2 else "train"
-        pictures.append(Picture(path, path.name, sha, LABELS[number % 2], split, sha))
-    return Index(tmp_path, LABELS, tuple(pictures), {}, ())
+        images.append(LabelledImage(path, path.name, sha, LABELS[number % 2], split, sha))
+    return Index(tmp_path, LABELS, tuple(images), {}, ())
 
 
 @pytest.fixture
 def frozen(index: Index) -> FrozenPass:
     """A backbone that tells nothing: its stored features are noise."""
     store = Store("a" * 64, 4)
-    noise = np.random.default_rng(0).normal(size=(len(index.pictures), 4)).astype(np.float32)
-    store.append([row_key(p.sha256, "0") for p in index.pictures], noise)
+    noise = np.random.default_rng(0).normal(size=(len(index.images), 4)).astype(np.float32)
+    store.append([row_key(p.sha256, "0") for p in index.images], noise)
     made = SimpleNamespace(preparation=PREPARATION, store=store, row=SimpleNamespace(features=4))
     return cast("FrozenPass", made)
 
@@ -56,10 +56,10 @@ class Counting(Progress):
         self.steps += steps
 
 
-def test_rows_are_those_of_the_pictures_in_their_order(index: Index, frozen: FrozenPass) -> None:
-    turned = index.pictures[::-1]
+def test_rows_are_those_of_the_images_in_their_order(index: Index, frozen: FrozenPass) -> None:
+    turned = index.images[::-1]
     both = rows_for_baselines(turned, LABELS, frozen)
-    expected = [colours.colours(picture(p.path.read_bytes(), PREPARATION)) for p in turned]
+    expected = [colours.colours(prepare(p.path.read_bytes(), PREPARATION)) for p in turned]
     assert np.array_equal(both.colours.features(), np.stack(expected))
     assert np.array_equal(both.features.features(), frozen.store.read(row_key(p.sha256, "0") for p in turned))
     assert both.colours.labels.tolist() == [LABELS.index(p.label) for p in turned]
@@ -69,7 +69,7 @@ def test_rows_are_those_of_the_pictures_in_their_order(index: Index, frozen: Fro
 def test_colours_are_counted_once(index: Index, frozen: FrozenPass) -> None:
     first, second = Counting(), Counting()
     rows_for_baselines(index.of("train"), LABELS, frozen, first)
-    rows_for_baselines(index.pictures, LABELS, frozen, second)
+    rows_for_baselines(index.images, LABELS, frozen, second)
     assert (first.steps, second.steps) == (30, 10)
 
 

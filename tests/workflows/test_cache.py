@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlcli import disk
-from tlcli.backbones.export_ir import GRAPH_FILES, kept
-from tlcli.cache import use
-from tlcli.cache.entries import Entry, digest_beside
-from tlcli.digests import _entry, _look, digest_of
-from tlcli.disk import cache_folder, open_regular, sha256_file, write_text
+from tlcli.backbones.conversion import GRAPH_FILES, kept
+from tlcli.datasets.digests import _entry, _look, digest_of
 from tlcli.errors import ResourceError
 from tlcli.features.store import Store, row_key
+from tlcli.system import files as disk
+from tlcli.system.cache import locks as use
+from tlcli.system.cache.entries import Entry, digest_beside
+from tlcli.system.files import cache_folder, open_regular, sha256_file, write_text
 from tlcli.workflows.cache import look_over_cache
 from tlcli.workflows.cache_prune import Pruned, prune_cache
 from tlcli.workflows.cache_verify import IN_USE, REMOVED, SET_ASIDE, verify_cache

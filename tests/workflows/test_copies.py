@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from tlcli.data.facts import facts_of
-from tlcli.data.index import Picture
-from tlcli.data.layout import SplitName
-from tlcli.data.sizing import Preparation
-from tlcli.evaluation.twins import SIDE
+from tlcli.datasets.index import LabelledImage
+from tlcli.datasets.layout import SplitName
+from tlcli.evaluation.near_duplicates import SIDE
 from tlcli.features.store import Store, row_key
+from tlcli.images.facts import facts_of
+from tlcli.images.resize import Preparation
 from tlcli.workflows.copies import near_copies
 from tlcli.workflows.frozen_pass import FrozenPass
 
@@ -33,17 +33,17 @@ def scene(seed: int) -> Image.Image:
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> tuple[list[Picture], FrozenPass]:
+def data(tmp_path: Path) -> tuple[list[LabelledImage], FrozenPass]:
     """40 scenes in training; in the test one of them cut, one mirrored, one with other features, and five new ones."""
     random = np.random.default_rng(0)
     features: dict[str, NDArray[np.float32]] = {}
-    pictures: list[Picture] = []
+    images: list[LabelledImage] = []
 
     def add(name: str, split: SplitName, image: Image.Image, feature: "NDArray[np.float32]") -> None:
         image.save(tmp_path / name, quality=90)
-        sha256 = f"{len(pictures):064x}"
+        sha256 = f"{len(images):064x}"
         features[sha256] = feature
-        pictures.append(Picture(tmp_path / name, name, sha256, "a", split, name))
+        images.append(LabelledImage(tmp_path / name, name, sha256, "a", split, name))
 
     of_scene = random.normal(size=(60, WIDTH)).astype(np.float32)
     noise = 0.3 * random.normal(size=(60, WIDTH)).astype(np.float32)
@@ -55,27 +55,27 @@ def data(tmp_path: Path) -> tuple[list[Picture], FrozenPass]:
     for number in range(51, 56):
         add(f"{number}.jpg", "test", scene(number), of_scene[number])
     store = Store("ab" * 32, WIDTH)
-    store.append([row_key(one.sha256, "0") for one in pictures], np.stack([features[one.sha256] for one in pictures]))
+    store.append([row_key(one.sha256, "0") for one in images], np.stack([features[one.sha256] for one in images]))
     made = SimpleNamespace(
         views=("0",), store=store, row=SimpleNamespace(features=WIDTH), preparation=Preparation(224, "crop")
     )
-    return pictures, cast("FrozenPass", made)
+    return images, cast("FrozenPass", made)
 
 
-def test_changed_copies_are_found_across_splits(data: tuple[list[Picture], FrozenPass]) -> None:
-    pictures, frozen = data
-    training, test = ([one for one in pictures if one.split == split] for split in ("train", "test"))
+def test_changed_copies_are_found_across_splits(data: tuple[list[LabelledImage], FrozenPass]) -> None:
+    images, frozen = data
+    training, test = ([one for one in images if one.split == split] for split in ("train", "test"))
     found = near_copies(test, training, ("a",), frozen)
     assert {(one.first.name, one.second.name) for one in found} == {("cut.jpg", "3.jpg"), ("mirrored.jpg", "5.jpg")}
     assert [one.likeness for one in found] == sorted((one.likeness for one in found), reverse=True)
 
 
 def test_a_burst_within_one_split_does_not_hide_its_copies_in_another(
-    data: tuple[list[Picture], FrozenPass], tmp_path: Path
+    data: tuple[list[LabelledImage], FrozenPass], tmp_path: Path
 ) -> None:
-    pictures, frozen = data
+    images, frozen = data
     random = np.random.default_rng(1)
-    burst: list[Picture] = []
+    burst: list[LabelledImage] = []
     rows = []
     middle, apart = random.normal(size=WIDTH), random.normal(size=WIDTH)
     splits: tuple[SplitName, ...] = ("train", "validation")
@@ -83,29 +83,29 @@ def test_a_burst_within_one_split_does_not_hide_its_copies_in_another(
         for number in range(6):
             name = f"burst {split} {number}.jpg"
             scene(3).crop((2 * number, number, 225 + number, 190 + number)).save(tmp_path / name, quality=90)
-            sha256 = f"{len(pictures) + len(burst):064x}"
-            burst.append(Picture(tmp_path / name, name, sha256, "a", split, name))
+            sha256 = f"{len(images) + len(burst):064x}"
+            burst.append(LabelledImage(tmp_path / name, name, sha256, "a", split, name))
             # those of one's own split are the nearest
             rows.append(middle + (0.2 if split == "train" else -0.2) * apart + 0.01 * random.normal(size=WIDTH))
     frozen.store.append([row_key(one.sha256, "0") for one in burst], np.array(rows, np.float32))
-    everything = [*pictures, *burst]
+    everything = [*images, *burst]
     found = near_copies(everything, everything, ["a"], frozen)
     assert any({one.first.split, one.second.split} == {"train", "validation"} for one in found)
 
 
-def test_a_picture_that_went_away_is_left_out(data: tuple[list[Picture], FrozenPass]) -> None:
-    pictures, frozen = data
-    pictures[3].path.unlink()
-    found = near_copies(pictures, pictures, ("a",), frozen)
+def test_a_image_that_went_away_is_left_out(data: tuple[list[LabelledImage], FrozenPass]) -> None:
+    images, frozen = data
+    images[3].path.unlink()
+    found = near_copies(images, images, ("a",), frozen)
     assert [{one.first.name, one.second.name} for one in found] == [{"5.jpg", "mirrored.jpg"}]
 
 
 def test_small_versions_that_are_known_are_not_decoded_again(
-    data: tuple[list[Picture], FrozenPass], monkeypatch: pytest.MonkeyPatch
+    data: tuple[list[LabelledImage], FrozenPass], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tlcli.workflows import copies
 
-    pictures, frozen = data
-    known = {one.sha256: facts_of(one.path, frozen.preparation, SIDE)[1] for one in pictures}
+    images, frozen = data
+    known = {one.sha256: facts_of(one.path, frozen.preparation, SIDE)[1] for one in images}
     monkeypatch.setattr(copies, "facts_of", lambda *_: pytest.fail("decoded"))
-    assert len(near_copies(pictures, pictures, ("a",), frozen, known)) == 2
+    assert len(near_copies(images, images, ("a",), frozen, known)) == 2

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from tlcli import machine
-from tlcli.features import engines
-from tlcli.features.engines import openvino as openvino_engine
+from tlcli.engines import interface as engines
+from tlcli.engines import openvino as openvino_engine
+from tlcli.system import machine
 from tlcli.workflows import doctor as module
 from tlcli.workflows import doctor_checks, doctor_places
 from tlcli.workflows.doctor import Diagnosis, doctor
@@ -201,7 +201,7 @@ def test_with_no_engine_at_all_the_error_is_the_advice(monkeypatch: pytest.Monke
 
 
 def test_an_openvino_that_cannot_be_imported_is_a_problem_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "tlcli.features.engines.openvino")
+    monkeypatch.delitem(sys.modules, "tlcli.engines.openvino")
     monkeypatch.delattr(engines, "openvino")
     monkeypatch.setitem(sys.modules, "openvino", None)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
@@ -460,8 +460,8 @@ def test_a_package_that_cannot_be_imported_breaks_no_other_section(
 
 def test_on_another_system_it_works_all_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(machine, "_PROC", tmp_path / "none")
-    monkeypatch.setattr("tlcli.threads._CGROUP", tmp_path / "none")
-    monkeypatch.setattr("tlcli.threads._OWN_GROUPS", tmp_path / "none")
+    monkeypatch.setattr("tlcli.system.cpu._CGROUP", tmp_path / "none")
+    monkeypatch.setattr("tlcli.system.cpu._OWN_GROUPS", tmp_path / "none")
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(sysname="Other", machine="arm64"), raising=False)
     found = doctor(with_self_test=False)

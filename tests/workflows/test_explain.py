@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 from scipy.special import logit
 
-from tlcli.bundle import Bundle, Reference
-from tlcli.data.decode import picture
-from tlcli.data.sizing import Preparation
 from tlcli.errors import ResourceError
 from tlcli.heads.head import Head
+from tlcli.images.decode import prepare
+from tlcli.images.resize import Preparation
+from tlcli.model.bundle import Bundle, Reference
 from tlcli.progress import Progress
-from tlcli.report import cards
+from tlcli.reports import cards
 from tlcli.workflows.answer import Prediction, answers
 from tlcli.workflows.explain import card_names, explain
 
@@ -30,11 +30,11 @@ COLOURS = {"red": (250, 20, 20), "green": (20, 250, 20), "blue": (20, 20, 250)}
 class Colours:
     """An engine whose feature is the mean colour, 0..1, and whose map has four positions."""
 
-    def features(self, pictures: "Iterable[NDArray[np.uint8]]") -> "Iterator[NDArray[np.float32]]":
-        return (maps.mean(axis=(0, 1)) for maps in self.maps(pictures))
+    def features(self, images: "Iterable[NDArray[np.uint8]]") -> "Iterator[NDArray[np.float32]]":
+        return (maps.mean(axis=(0, 1)) for maps in self.maps(images))
 
-    def maps(self, pictures: "Iterable[NDArray[np.uint8]]") -> "Iterator[NDArray[np.float32]]":
-        for pixels in pictures:
+    def maps(self, images: "Iterable[NDArray[np.uint8]]") -> "Iterator[NDArray[np.float32]]":
+        for pixels in images:
             blocks = pixels.reshape(2, 8, 2, 8, 3).mean(axis=(1, 3)) / 255
             yield blocks.astype(np.float32)
 
@@ -58,7 +58,7 @@ def bundle() -> Bundle:
 
 
 def drawn(path: Path, *names: str) -> str:
-    """A picture of one colour, or of two halves."""
+    """An image of one colour, or of two halves."""
     pixels = np.concatenate([np.full((20, 20, 3), COLOURS[name], np.uint8) for name in names], axis=1)
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)
@@ -84,7 +84,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> dict[str, cards.Card]:
 
 
 def training(folder: Path) -> Path:
-    """The data folder, from which two pictures have gone."""
+    """The data folder, from which two images have gone."""
     for number, name in enumerate(TRAINING):
         drawn(folder / f"{number}.png", name)
     (folder / "0.png").unlink()
@@ -106,7 +106,7 @@ def test_every_answer_gets_a_card_with_its_heat_and_its_like(
             assert image.format == "PNG"
         card = shown[one.card.name]
         assert (card.label, card.probability) == (prediction.label, prediction.probability)
-        assert np.array_equal(card.pixels, picture(Path(one.path).read_bytes(), PREPARATION))
+        assert np.array_equal(card.pixels, prepare(Path(one.path).read_bytes(), PREPARATION))
         assert card.heat.mean() == pytest.approx(logit(prediction.probability), abs=1e-4)
     assert [label for _, label, _ in found[0].neighbours[:2]] == ["red", "red"]
     assert found[0].neighbours[0][0] == "0.png"
@@ -132,7 +132,7 @@ def test_what_cannot_be_read_has_no_card_and_the_others_keep_theirs(
     tmp_path: Path, bundle: Bundle, shown: dict[str, cards.Card]
 ) -> None:
     paths = [drawn(tmp_path / f"{name}.png", name) for name in COLOURS]
-    (tmp_path / "broken.png").write_bytes(b"no picture")
+    (tmp_path / "broken.png").write_bytes(b"no image")
     predictions = answered(bundle, [paths[0], str(tmp_path / "broken.png"), paths[1], paths[2]])
     Path(paths[1]).unlink()  # after it was answered
     found = explain(bundle, Colours(), predictions, tmp_path / "why")
@@ -144,7 +144,7 @@ def test_no_answers_give_no_cards(tmp_path: Path, bundle: Bundle) -> None:
     assert explain(bundle, Colours(), [], tmp_path / "why") == []
 
 
-def test_many_pictures_stay_in_order(tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_images_stay_in_order(tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cards, "draw", lambda path, card: path.write_text(card.label))
     names = [list(COLOURS)[n * n % 3] for n in range(70)]
     paths = [drawn(tmp_path / f"{n}.png", name) for n, name in enumerate(names)]
@@ -157,7 +157,7 @@ def test_many_pictures_stay_in_order(tmp_path: Path, bundle: Bundle, monkeypatch
     assert sum(told) == 70
 
 
-def test_pictures_beside_the_cards_are_left_alone(tmp_path: Path, bundle: Bundle) -> None:
+def test_images_beside_the_cards_are_left_alone(tmp_path: Path, bundle: Bundle) -> None:
     paths = [drawn(tmp_path / f"{name}.png", name) for name in COLOURS]
     before = {path: hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in paths}
     explain(bundle, Colours(), answered(bundle, paths), tmp_path)

@@ -1,4 +1,4 @@
-"""fetch brings the pictures from the first source that works, and says what did not."""
+"""fetch brings the images from the first source that works, and says what did not."""
 
 import shutil
 import threading
@@ -14,19 +14,19 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from tests.fetching.kaggle_server import Dataset, Kaggle, serving
+from tests.datasets.acquire.kaggle_server import Dataset, Kaggle, serving
 
 from tlcli.config.load import Loaded
 from tlcli.config.schema import Config
-from tlcli.data.manifest import NAME, read_manifest
-from tlcli.data.place import held
-from tlcli.disk import sha256_file
+from tlcli.datasets.acquire.install import held
+from tlcli.datasets.acquire.manifest import NAME, read_manifest
 from tlcli.errors import DataError, NetworkError, ResourceError, UsageError
 from tlcli.progress import Progress
+from tlcli.system.files import sha256_file
 from tlcli.workflows.already import describe
 from tlcli.workflows.fetch import fetch
 
-KAGGLE = {"kaggle": "owner/pictures"}
+KAGGLE = {"kaggle": "owner/images"}
 
 
 def config(path: Path | None, *sources: dict[str, Any], **more: Any) -> Loaded:
@@ -36,7 +36,7 @@ def config(path: Path | None, *sources: dict[str, Any], **more: Any) -> Loaded:
 
 
 def draw(root: Path) -> Path:
-    """Eight pictures of two classes."""
+    """Eight images of two classes."""
     for number in range(8):
         folder = root / ("cat" if number % 2 else "dog")
         folder.mkdir(parents=True, exist_ok=True)
@@ -46,14 +46,14 @@ def draw(root: Path) -> Path:
 
 @pytest.fixture
 def zipped(tmp_path: Path) -> Path:
-    """An archive with the pictures in ``top``, and something else beside it."""
+    """An archive with the images in ``top``, and something else beside it."""
     root = draw(tmp_path / "drawn" / "top").parent
-    path = tmp_path / "site" / "pictures.zip"
+    path = tmp_path / "site" / "images.zip"
     path.parent.mkdir()
     with zipfile.ZipFile(path, "w") as opened:
         for file in sorted(root.rglob("*.png")):
             opened.write(file, file.relative_to(root))
-        opened.writestr("other/list.txt", "no picture")
+        opened.writestr("other/list.txt", "no image")
     return path
 
 
@@ -84,18 +84,16 @@ def _alone(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(time, "sleep", lambda _: None)
-    monkeypatch.setattr("tlcli.data.downloads.download.sleep", lambda _: None)
-    monkeypatch.setattr("tlcli.data.sources.kaggle.client.sleep", lambda _: None)
+    monkeypatch.setattr("tlcli.datasets.acquire.downloads.download.sleep", lambda _: None)
+    monkeypatch.setattr("tlcli.datasets.acquire.sources.kaggle.client.sleep", lambda _: None)
 
 
 @pytest.fixture
 def kaggle(zipped: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kaggle]:
-    """Kaggle, with the pictures as the second of three versions of a data set, and as one of its files."""
-    dataset = Dataset(
-        {1: zipped, 2: zipped, 3: zipped}, {"pictures.zip": zipped, "list.csv": zipped.with_suffix(".csv")}
-    )
+    """Kaggle, with the images as the second of three versions of a data set, and as one of its files."""
+    dataset = Dataset({1: zipped, 2: zipped, 3: zipped}, {"images.zip": zipped, "list.csv": zipped.with_suffix(".csv")})
     zipped.with_suffix(".csv").write_text("a,b\n")
-    with serving(Kaggle({"owner/pictures": dataset})) as server:
+    with serving(Kaggle({"owner/images": dataset})) as server:
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
         yield server
@@ -123,19 +121,19 @@ def files_below(root: Path) -> set[str]:
     return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()} - {NAME}
 
 
-PICTURES = {f"{'cat' if number % 2 else 'dog'}/{number}.png" for number in range(8)}
+IMAGES = {f"{'cat' if number % 2 else 'dog'}/{number}.png" for number in range(8)}
 
 SUBDIR = {**KAGGLE, "subdir": "top"}
 
 
-def test_pictures_that_are_there_are_counted_and_nothing_is_done(tmp_path: Path) -> None:
-    root = draw(tmp_path / "pictures")
+def test_images_that_are_there_are_counted_and_nothing_is_done(tmp_path: Path) -> None:
+    root = draw(tmp_path / "images")
     before = files_below(tmp_path)
 
     fetched = fetch(config(root, KAGGLE))
 
     assert (fetched.root, fetched.reused, fetched.failures) == (root, True, ())
-    assert fetched.manifest.pictures == {
+    assert fetched.manifest.images == {
         "train": {"cat": 2, "dog": 2},
         "validation": {"cat": 1, "dog": 1},
         "test": {"cat": 1, "dog": 1},
@@ -145,30 +143,28 @@ def test_pictures_that_are_there_are_counted_and_nothing_is_done(tmp_path: Path)
 
 
 def test_archive_is_unpacked_to_the_datasets_path(tmp_path: Path, zipped: Path) -> None:
-    target = tmp_path / "data" / "pictures"
+    target = tmp_path / "data" / "images"
 
     fetched = fetch(config(target, {"archive": zipped, "subdir": "top"}, licence="CC0", citation="Nobody 2026"))
 
     manifest = fetched.manifest
     assert (fetched.root, fetched.reused) == (target, False)
     assert (manifest.source, manifest.version) == ({"archive": str(zipped), "subdir": "top"}, None)
-    assert manifest.archives == (
-        {"name": "pictures.zip", "sha256": sha256_file(zipped), "bytes": zipped.stat().st_size},
-    )
+    assert manifest.archives == ({"name": "images.zip", "sha256": sha256_file(zipped), "bytes": zipped.stat().st_size},)
     assert (manifest.files, manifest.bytes) == (8, sum(path.stat().st_size for path in target.rglob("*.png")))
     assert (manifest.licence, manifest.citation) == ("CC0", "Nobody 2026")
-    assert files_below(target) == PICTURES
+    assert files_below(target) == IMAGES
     assert read_manifest(target) == manifest
-    assert [path.name for path in target.parent.iterdir()] == ["pictures"]
+    assert [path.name for path in target.parent.iterdir()] == ["images"]
 
 
-def test_second_fetch_asks_nobody_and_reads_no_picture(
+def test_second_fetch_asks_nobody_and_reads_no_image(
     tmp_path: Path, kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = config(tmp_path / "data", SUBDIR)
     first = fetch(target)
     kaggle.asked.clear()
-    monkeypatch.setattr("tlcli.workflows.already.seen_in", lambda *_: pytest.fail("pictures are read"))
+    monkeypatch.setattr("tlcli.workflows.already.seen_in", lambda *_: pytest.fail("images are read"))
 
     second = fetch(target, offline=True)
 
@@ -195,7 +191,7 @@ def test_other_splits_of_the_same_files_are_counted_anew_and_kept(tmp_path: Path
     fetched = fetch(other)
 
     assert fetched.reused
-    assert fetched.manifest.pictures["test"] == {"cat": 0, "dog": 0}
+    assert fetched.manifest.images["test"] == {"cat": 0, "dog": 0}
     assert read_manifest(tmp_path / "data") == fetched.manifest
 
 
@@ -207,7 +203,7 @@ def test_files_that_were_added_are_counted_and_told(tmp_path: Path, zipped: Path
     fetched = fetch(given)
 
     assert fetched.manifest.notes[0] == "Changed since it was fetched: 1 files more."
-    assert sum(counts["cat"] for counts in fetched.manifest.pictures.values()) == 5
+    assert sum(counts["cat"] for counts in fetched.manifest.images.values()) == 5
     with pytest.raises(DataError, match=r"was changed since it was fetched \(1 files more\)"):
         fetch(given, force=True)
     assert (tmp_path / "data" / "cat" / "mine.png").exists()
@@ -234,7 +230,7 @@ def test_version_that_the_config_pins_is_fetched_and_recorded(tmp_path: Path, ka
     draw(tmp_path / "other" / "top")
     (tmp_path / "other" / "top" / "cat" / "9.png").write_bytes((tmp_path / "other/top/cat/1.png").read_bytes())
     shutil.make_archive(str(other.with_suffix("")), "zip", tmp_path / "other")
-    kaggle.datasets["owner/pictures"].versions[2] = other
+    kaggle.datasets["owner/images"].versions[2] = other
     assert fetch(config(tmp_path / "data", SUBDIR)).manifest.version == "3"
     progress = Listening()
 
@@ -243,35 +239,35 @@ def test_version_that_the_config_pins_is_fetched_and_recorded(tmp_path: Path, ka
     assert (fetched.manifest.version, fetched.reused) == ("2", False)
     assert (tmp_path / "data" / "cat" / "9.png").exists()
     assert progress.notes == [
-        f"{tmp_path / 'data'} holds version 3 of kaggle owner/pictures; fetching what the config names."
+        f"{tmp_path / 'data'} holds version 3 of kaggle owner/images; fetching what the config names."
     ]
     assert fetch(config(tmp_path / "data", {**SUBDIR, "version": 2})).reused
     assert fetch(config(tmp_path / "data", SUBDIR)).reused  # no pin: any version will do
 
 
 def test_single_files_are_unpacked_or_taken_as_they_are(tmp_path: Path, kaggle: Kaggle) -> None:
-    fetched = fetch(config(tmp_path / "data", {**SUBDIR, "files": ["pictures.zip", "list.csv"]}))
+    fetched = fetch(config(tmp_path / "data", {**SUBDIR, "files": ["images.zip", "list.csv"]}))
 
-    assert [archive["name"] for archive in fetched.manifest.archives] == ["pictures.zip", "list.csv"]
-    assert files_below(tmp_path / "data") == PICTURES | {"list.csv"}
+    assert [archive["name"] for archive in fetched.manifest.archives] == ["images.zip", "list.csv"]
+    assert files_below(tmp_path / "data") == IMAGES | {"list.csv"}
 
 
 def test_url_is_downloaded_checked_and_unpacked(tmp_path: Path, zipped: Path, site: str) -> None:
-    target = tmp_path / "data" / "pictures"
-    source = {"url": f"{site}/pictures.zip?token=secret", "subdir": "top", "sha256": sha256_file(zipped)}
+    target = tmp_path / "data" / "images"
+    source = {"url": f"{site}/images.zip?token=secret", "subdir": "top", "sha256": sha256_file(zipped)}
     progress = Listening()
 
     fetched = fetch(config(target, source), progress=progress)
 
-    assert [title for title in progress.titles if "pictures.zip" in title] == [
-        "Downloading pictures.zip",
-        "Unpacking pictures.zip",
+    assert [title for title in progress.titles if "images.zip" in title] == [
+        "Downloading images.zip",
+        "Unpacking images.zip",
     ]
 
-    assert fetched.manifest.source == {"url": f"{site}/pictures.zip", "subdir": "top"}
+    assert fetched.manifest.source == {"url": f"{site}/images.zip", "subdir": "top"}
     assert "secret" not in (target / NAME).read_text()
-    assert files_below(target) == PICTURES
-    assert [path.name for path in target.parent.iterdir()] == ["pictures"]
+    assert files_below(target) == IMAGES
+    assert [path.name for path in target.parent.iterdir()] == ["images"]
 
 
 def test_folder_is_used_where_it_is(tmp_path: Path) -> None:
@@ -280,13 +276,13 @@ def test_folder_is_used_where_it_is(tmp_path: Path) -> None:
     fetched = fetch(config(None, {"folder": root}))
 
     assert (fetched.root, fetched.manifest.source) == (root, {"folder": str(root)})
-    assert files_below(root) == PICTURES
+    assert files_below(root) == IMAGES
     assert not (root / NAME).exists()
 
 
 def test_folder_is_linked_where_the_config_says_so(tmp_path: Path) -> None:
     root = draw(tmp_path / "elsewhere")
-    given = config(tmp_path / "data" / "pictures", {"folder": root, "link": True})
+    given = config(tmp_path / "data" / "images", {"folder": root, "link": True})
 
     first, second = fetch(given), fetch(given)
 
@@ -298,7 +294,7 @@ def test_folder_is_linked_where_the_config_says_so(tmp_path: Path) -> None:
 
 def test_package_is_used_in_place_with_its_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = draw(tmp_path / "installed")
-    monkeypatch.setattr("tlcli.data.sources.package.locate", lambda *_: root)
+    monkeypatch.setattr("tlcli.datasets.acquire.sources.package.locate", lambda *_: root)
 
     fetched = fetch(config(None, {"package": "pillow"}))
 
@@ -308,7 +304,7 @@ def test_package_is_used_in_place_with_its_version(tmp_path: Path, monkeypatch: 
 
 def test_first_source_that_works_is_used_and_failures_are_told(tmp_path: Path, zipped: Path, site: str) -> None:
     target = tmp_path / "data"
-    wrong = {"url": f"{site}/pictures.zip", "sha256": "0" * 64}
+    wrong = {"url": f"{site}/images.zip", "sha256": "0" * 64}
     sources: list[dict[str, Any]] = [
         {"url": f"{site}/no.zip"},
         wrong,
@@ -321,7 +317,7 @@ def test_first_source_that_works_is_used_and_failures_are_told(tmp_path: Path, z
     fetched = fetch(config(target, *sources))
 
     assert fetched.manifest.source == {"archive": str(zipped), "subdir": "top"}
-    assert files_below(target) == PICTURES
+    assert files_below(target) == IMAGES
     expected = [
         f"{site}/no.zip answered 404",
         "another file",
@@ -345,33 +341,33 @@ def test_download_whose_content_is_not_what_the_config_expects_is_kept(tmp_path:
 
     fetched = fetch(config(target, SUBDIR))
 
-    assert files_below(fetched.root) == PICTURES
+    assert files_below(fetched.root) == IMAGES
     assert kaggle.asked == ["GetDataset"]  # the download is there
     assert [path.name for path in tmp_path.glob(".data*")] == []
 
 
 def test_complete_download_of_a_process_that_ended_is_unpacked_offline(tmp_path: Path, zipped: Path, site: str) -> None:
-    given = config(tmp_path / "data", {"url": f"{site}/pictures.zip", "subdir": "other"})
+    given = config(tmp_path / "data", {"url": f"{site}/images.zip", "subdir": "other"})
     with pytest.raises(DataError):
         fetch(given)
-    good = config(tmp_path / "data", {"url": f"{site}/pictures.zip", "subdir": "top"})
+    good = config(tmp_path / "data", {"url": f"{site}/images.zip", "subdir": "top"})
     zipped.unlink()
 
-    assert files_below(fetch(good).root) == PICTURES
+    assert files_below(fetch(good).root) == IMAGES
 
 
 def test_damaged_leftover_is_downloaded_anew(tmp_path: Path, zipped: Path, site: str) -> None:
-    good = config(tmp_path / "data", {"url": f"{site}/pictures.zip", "subdir": "top"})
+    good = config(tmp_path / "data", {"url": f"{site}/images.zip", "subdir": "top"})
     with pytest.raises(DataError):
-        fetch(config(tmp_path / "data", {"url": f"{site}/pictures.zip", "subdir": "other"}))
+        fetch(config(tmp_path / "data", {"url": f"{site}/images.zip", "subdir": "other"}))
     [leftover] = (tmp_path / ".data.fetch").glob("*.download")
     data = bytearray(leftover.read_bytes())
     data[60] ^= 255
     leftover.write_bytes(data)
     progress = Listening()
 
-    assert files_below(fetch(good, progress=progress).root) == PICTURES
-    assert progress.notes == ["pictures.zip: what an earlier fetch has left is damaged; downloading it anew."]
+    assert files_below(fetch(good, progress=progress).root) == IMAGES
+    assert progress.notes == ["images.zip: what an earlier fetch has left is damaged; downloading it anew."]
 
 
 def test_damaged_and_hostile_downloads_are_not_kept(tmp_path: Path, zipped: Path, site: str) -> None:
@@ -379,18 +375,18 @@ def test_damaged_and_hostile_downloads_are_not_kept(tmp_path: Path, zipped: Path
     for name, data in {"damaged": whole.replace(b"IHDR", b"IHDX"), "page": b"<!DOCTYPE html><p>Sign in"}.items():
         zipped.write_bytes(data)
         with pytest.raises(DataError) as raised:
-            fetch(config(tmp_path / name, {"url": f"{site}/pictures.zip"}))
-        assert f"'pictures.zip' of {site}/pictures.zip is" in str(raised.value)
+            fetch(config(tmp_path / name, {"url": f"{site}/images.zip"}))
+        assert f"'images.zip' of {site}/images.zip is" in str(raised.value)
         assert [path.name for path in tmp_path.glob(f".{name}*")] == []
     with zipfile.ZipFile(zipped, "w") as opened:
         opened.writestr("../evil.txt", "evil")
-    with pytest.raises(DataError, match=r"'pictures\.zip' of .* is refused, nothing was unpacked: member '\.\./evil"):
-        fetch(config(tmp_path / "hostile", {"url": f"{site}/pictures.zip"}))
+    with pytest.raises(DataError, match=r"'images\.zip' of .* is refused, nothing was unpacked: member '\.\./evil"):
+        fetch(config(tmp_path / "hostile", {"url": f"{site}/images.zip"}))
     assert [path.name for path in tmp_path.glob("*hostile*")] == []
 
 
-def test_unreadable_pictures_are_named_and_nothing_is_dropped(tmp_path: Path) -> None:
-    root = draw(tmp_path / "pictures")
+def test_unreadable_images_are_named_and_nothing_is_dropped(tmp_path: Path) -> None:
+    root = draw(tmp_path / "images")
     (root / "cat" / "empty.png").touch()
     whole = (root / "cat" / "1.png").read_bytes()
     (root / "cat" / "cut.png").write_bytes(whole[:-20])
@@ -402,7 +398,7 @@ def test_unreadable_pictures_are_named_and_nothing_is_dropped(tmp_path: Path) ->
     assert {name: reason.partition(":")[0] for name, reason in fetched.manifest.unreadable.items()} == {
         "cat/empty.png": "the file is empty",
         "cat/cut.png": "broken",
-        "dog/page.jpg": "not a picture in an allowed format (JPEG, PNG, WEBP, GIF, BMP, TIFF)",
+        "dog/page.jpg": "not an image in an allowed format (JPEG, PNG, WEBP, GIF, BMP, TIFF)",
     }
     assert len(files_below(root)) == 12
 
@@ -424,24 +420,24 @@ def test_origin_replaces_the_sources_and_takes_their_subdir(tmp_path: Path, zipp
     fetched = fetch(config(target, SUBDIR), str(zipped))
 
     assert fetched.manifest.source == {"archive": str(zipped)}
-    assert files_below(target) == PICTURES
+    assert files_below(target) == IMAGES
 
 
 def test_origin_may_be_a_folder_or_an_address(tmp_path: Path, site: str) -> None:
     root = draw(tmp_path / "elsewhere")
 
     assert fetch(config(tmp_path / "one", KAGGLE), str(root)).root == root
-    assert fetch(config(tmp_path / "two", SUBDIR), f"{site}/pictures.zip").root == tmp_path / "two"
+    assert fetch(config(tmp_path / "two", SUBDIR), f"{site}/images.zip").root == tmp_path / "two"
 
 
-def test_origin_does_not_overwrite_pictures(tmp_path: Path, zipped: Path) -> None:
-    root = draw(tmp_path / "pictures")
+def test_origin_does_not_overwrite_images(tmp_path: Path, zipped: Path) -> None:
+    root = draw(tmp_path / "images")
 
     with pytest.raises(
         DataError, match="holds files that fetch did not put there, for example 'cat'; it stays as it is"
     ):
         fetch(config(root), str(zipped))
-    assert files_below(root) == PICTURES
+    assert files_below(root) == IMAGES
 
 
 def test_origin_replaces_what_was_fetched_only_by_force(tmp_path: Path, zipped: Path) -> None:
@@ -458,11 +454,11 @@ def test_origin_replaces_what_was_fetched_only_by_force(tmp_path: Path, zipped: 
     assert not fetch(given, str(other), force=True).reused
 
 
-@pytest.mark.parametrize("change", [{"kaggle": "owner/other"}, {"files": ["pictures.zip"]}])
+@pytest.mark.parametrize("change", [{"kaggle": "owner/other"}, {"files": ["images.zip"]}])
 def test_other_data_than_the_config_names_is_fetched_anew(
     tmp_path: Path, kaggle: Kaggle, change: dict[str, Any]
 ) -> None:
-    kaggle.datasets["owner/other"] = kaggle.datasets["owner/pictures"]
+    kaggle.datasets["owner/other"] = kaggle.datasets["owner/images"]
     fetch(config(tmp_path / "data", SUBDIR))
     progress = Listening()
 
@@ -479,7 +475,7 @@ def test_any_source_that_fits_makes_it_a_second_fetch(tmp_path: Path, kaggle: Ka
     assert fetch(given).reused
 
 
-def test_pictures_that_are_none_are_no_data_set(tmp_path: Path, zipped: Path) -> None:
+def test_images_that_are_none_are_no_data_set(tmp_path: Path, zipped: Path) -> None:
     pointers = tmp_path / "pointers.zip"
     with zipfile.ZipFile(pointers, "w") as opened:
         for number in range(8):
@@ -487,8 +483,8 @@ def test_pictures_that_are_none_are_no_data_set(tmp_path: Path, zipped: Path) ->
 
     fetched = fetch(config(tmp_path / "data", {"archive": pointers}, {"archive": zipped, "subdir": "top"}))
 
-    assert "8 of 8 pictures cannot be read, for example cat/1.png: not a picture" in fetched.failures[0]
-    assert files_below(fetched.root) == PICTURES
+    assert "8 of 8 images cannot be read, for example cat/1.png: not an image" in fetched.failures[0]
+    assert files_below(fetched.root) == IMAGES
 
 
 def test_source_that_may_not_be_read_is_one_more_failure(
@@ -498,7 +494,7 @@ def test_source_that_may_not_be_read_is_one_more_failure(
         raise PermissionError(13, "Permission denied", str(archive))
 
     secret = shutil.copy(zipped, tmp_path / "secret.zip")
-    monkeypatch.setattr("tlcli.data.sources.archive.check", refused)
+    monkeypatch.setattr("tlcli.datasets.acquire.sources.archive.check", refused)
     with pytest.raises(ResourceError, match=r"archive .*secret\.zip: Permission denied: .*secret\.zip"):
         fetch(config(tmp_path / "data", {"archive": secret, "sha256": "0" * 64}))
     root = draw(tmp_path / "elsewhere")
@@ -506,7 +502,7 @@ def test_source_that_may_not_be_read_is_one_more_failure(
     assert fetched.root == root
 
 
-def test_link_that_holds_no_pictures_is_not_made(tmp_path: Path, zipped: Path) -> None:
+def test_link_that_holds_no_images_is_not_made(tmp_path: Path, zipped: Path) -> None:
     (tmp_path / "empty").mkdir()
 
     fetched = fetch(
@@ -522,10 +518,10 @@ def test_files_that_several_archives_share_are_there_once(tmp_path: Path, kaggle
     with zipfile.ZipFile(zipped) as old, zipfile.ZipFile(more, "w") as opened:
         opened.writestr("top/cat/1.png", old.read("top/cat/1.png"))
         opened.writestr("top/cat/99.png", old.read("top/cat/1.png"))
-    kaggle.datasets["owner/pictures"].files["more.zip"] = more
-    source = {**SUBDIR, "files": ["pictures.zip", "more.zip"]}
+    kaggle.datasets["owner/images"].files["more.zip"] = more
+    source = {**SUBDIR, "files": ["images.zip", "more.zip"]}
 
-    assert files_below(fetch(config(tmp_path / "data", source)).root) == PICTURES | {"cat/99.png"}
+    assert files_below(fetch(config(tmp_path / "data", source)).root) == IMAGES | {"cat/99.png"}
 
     with zipfile.ZipFile(more, "w") as opened:
         opened.writestr("top/cat/1.png", "another")
@@ -573,11 +569,11 @@ def test_when_nothing_works_every_source_has_its_line(tmp_path: Path, kaggle: Ka
     first, *lines, last = str(raised.value).splitlines()
     assert first == "No source of 'mine' worked; what is on disk was not touched."
     assert [line[:4] for line in lines] == ["  - ", "  - "]
-    assert "owner/pictures" in lines[0]
+    assert "owner/images" in lines[0]
     assert "gone.zip" in lines[1]
     assert last == (
         "By hand: get the archive in a browser, then run: tlcli fetch --config mine.yaml --from PATH/TO/archive.zip "
-        f"(it is at https://www.kaggle.com/datasets/owner/pictures); or put the pictures into {target} yourself."
+        f"(it is at https://www.kaggle.com/datasets/owner/images); or put the images into {target} yourself."
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["drawn", "site"]
 
@@ -590,9 +586,9 @@ def test_without_a_network_source_the_failure_is_about_data(tmp_path: Path) -> N
 def test_disk_without_room_is_told_before_anything_is_written(
     tmp_path: Path, zipped: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tlcli.disk.free_bytes", lambda _: 10)
+    monkeypatch.setattr("tlcli.system.files.free_bytes", lambda _: 10)
 
-    with pytest.raises(ResourceError, match=r"Unpacking pictures\.zip needs .* at .*, and 10 bytes are free there"):
+    with pytest.raises(ResourceError, match=r"Unpacking images\.zip needs .* at .*, and 10 bytes are free there"):
         fetch(config(tmp_path / "data", {"archive": zipped, "subdir": "top"}))
     assert not list(tmp_path.glob("*data*"))
 
@@ -608,7 +604,7 @@ def test_download_beyond_the_limits_is_kept_for_other_limits(tmp_path: Path, kag
             fetch(config(tmp_path / "data", SUBDIR, limits=limits))
     kaggle.asked.clear()
 
-    assert files_below(fetch(config(tmp_path / "data", SUBDIR)).root) == PICTURES
+    assert files_below(fetch(config(tmp_path / "data", SUBDIR)).root) == IMAGES
     assert kaggle.asked == ["GetDataset"]
 
 
@@ -618,7 +614,7 @@ def test_without_sources_the_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_archive_without_a_place_to_go_is_a_usage_error(tmp_path: Path, zipped: Path) -> None:
-    with pytest.raises(UsageError, match=r"Set dataset\.path to the folder where archive .*pictures\.zip is to be put"):
+    with pytest.raises(UsageError, match=r"Set dataset\.path to the folder where archive .*images\.zip is to be put"):
         fetch(config(None, {"folder": tmp_path / "nowhere"}), str(zipped))
 
 
@@ -641,7 +637,7 @@ def test_describe_names_kind_and_value() -> None:
         Path("data"), {**KAGGLE, "version": 2}, {"url": "https://host/a.zip?key=secret", "subdir": "x"}
     ).config.dataset.sources
 
-    assert [describe(source) for source in sources] == ["kaggle owner/pictures", "url https://host/a.zip"]
+    assert [describe(source) for source in sources] == ["kaggle owner/images", "url https://host/a.zip"]
 
 
 def test_address_that_is_none_is_one_more_failure(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tlcli.config.schema import Config
-from tlcli.data.index import Index, Picture
+from tlcli.datasets.index import Index, LabelledImage
 from tlcli.errors import ModelError
-from tlcli.features.extract import Extraction
+from tlcli.features.pipeline import Extraction
 from tlcli.features.store import row_key
 from tlcli.heads.head import Head
 from tlcli.workflows.frozen_pass import FrozenPass
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 COUNT = 40
-PICTURES = tuple(
-    Picture(Path(f"{n}.png"), f"{n}.png", f"{n:064x}", "no" if n % 2 else "yes", "validation", str(n))
+IMAGES = tuple(
+    LabelledImage(Path(f"{n}.png"), f"{n}.png", f"{n:064x}", "no" if n % 2 else "yes", "validation", str(n))
     for n in range(COUNT)
 )
-INDEX = Index(Path(), ("no", "yes"), PICTURES, {}, ())
-EXACT = np.array([[1.0, 0.5 if p.label == "yes" else -0.5] for p in PICTURES], np.float32)
+INDEX = Index(Path(), ("no", "yes"), IMAGES, {}, ())
+EXACT = np.array([[1.0, 0.5 if p.label == "yes" else -0.5] for p in IMAGES], np.float32)
 HEAD = Head(np.array([[0.0], [1.0]], np.float32), np.zeros(1, np.float32))  # the second feature's sign is the class
 
 
@@ -33,7 +33,7 @@ class Features:
     """A store that has them all."""
 
     def __init__(self, rows: "NDArray[np.float32]") -> None:
-        self.rows = {row_key(p.sha256, "0"): row for p, row in zip(PICTURES, rows, strict=True)}
+        self.rows = {row_key(p.sha256, "0"): row for p, row in zip(IMAGES, rows, strict=True)}
 
     def read(self, keys: Any) -> "NDArray[np.float32]":
         return np.stack([self.rows[key] for key in keys])
@@ -42,7 +42,7 @@ class Features:
 def a_pass(rows: "NDArray[np.float32]", exact: Any = None, bad: dict[str, str] | None = None) -> FrozenPass:
     made = SimpleNamespace(
         views=("0",), store=Features(rows), exact=exact, engine=SimpleNamespace(precision="f32"),
-        run=lambda wanted, progress: Extraction(sum(len(pictures) for pictures, _ in wanted), 0, bad or {}),
+        run=lambda wanted, progress: Extraction(sum(len(images) for images, _ in wanted), 0, bad or {}),
     )  # fmt: skip
     return cast("FrozenPass", made)
 
@@ -53,7 +53,7 @@ def config(**limits: float) -> Config:
 
 
 def turned(count: int) -> "NDArray[np.float32]":
-    """As EXACT, but for ``count`` pictures of class yes that now look like no."""
+    """As EXACT, but for ``count`` images of class yes that now look like no."""
     rows = EXACT.copy()
     rows[: 2 * count : 2, 1] *= -1
     return rows
@@ -69,20 +69,20 @@ def test_what_agrees_is_reported() -> None:
     frozen = a_pass(turned(1), a_pass(EXACT))
     sample = check_features(INDEX, frozen, config())
     assert sample is not None
-    assert (len(sample.pictures), sample.computed) == (COUNT, COUNT)
+    assert (len(sample.images), sample.computed) == (COUNT, COUNT)
     found = check_labels(sample, INDEX, frozen, HEAD, config(max_accuracy_drop=0.05))
     assert found is not None
     assert found["cosine_least"] == pytest.approx(0.6)
     assert found["cosine_mean"] == pytest.approx((39 + 0.6) / 40)
     assert found == {
-        **found, "against": "f32", "pictures": 40, "label_agreement": 0.975, "accuracy": 0.975, "float_accuracy": 1.0,
+        **found, "against": "f32", "images": 40, "label_agreement": 0.975, "accuracy": 0.975, "float_accuracy": 1.0,
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("count", "limits", "message"),
     [
-        (10, {}, r"on 40 pictures the features have a mean cosine of 0\.9000, and backbone\.int8\.min_cosine asks for"),
+        (10, {}, r"on 40 images the features have a mean cosine of 0\.9000, and backbone\.int8\.min_cosine asks for"),
         (
             3,
             {},
@@ -96,7 +96,7 @@ def test_what_does_not_is_refused_with_what_to_do(count: int, limits: dict[str, 
     with pytest.raises(ModelError, match=message) as caught:
         check_labels(check_features(INDEX, frozen, config(**limits)), INDEX, frozen, HEAD, config(**limits))
     assert "--set backbone.precision=auto" in str(caught.value)
-    assert "--set backbone.int8.calibration_pictures=128" in str(caught.value)
+    assert "--set backbone.int8.calibration_images=128" in str(caught.value)
 
 
 def test_a_limit_that_is_lowered_lets_it_pass() -> None:
@@ -112,13 +112,13 @@ def test_the_sample_is_no_larger_than_asked_and_always_the_same() -> None:
     first, second = (check_features(INDEX, frozen, config(sample=7)) for _ in range(2))
     assert first is not None
     assert first == second
-    assert len(first.pictures) == 7
+    assert len(first.images) == 7
 
 
-def test_broken_pictures_do_not_count() -> None:
-    bad = {PICTURES[0].sha256: "broken"}
+def test_broken_images_do_not_count() -> None:
+    bad = {IMAGES[0].sha256: "broken"}
     sample = check_features(INDEX, a_pass(EXACT, a_pass(EXACT, bad=bad)), config())
     assert sample is not None
-    assert PICTURES[0] not in sample.pictures
-    everything = {p.sha256: "broken" for p in PICTURES}
+    assert IMAGES[0] not in sample.images
+    everything = {p.sha256: "broken" for p in IMAGES}
     assert check_features(INDEX, a_pass(EXACT, a_pass(EXACT, bad=everything)), config()) is None

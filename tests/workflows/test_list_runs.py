@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.workflows.run_folders import Row, made_run, rows
 
-from tlcli.data.layout import SplitName
+from tlcli.datasets.layout import SplitName
 from tlcli.workflows.list_runs import Measured, list_runs
 
 SPLITS: dict[SplitName, list[Row]] = {"train": rows("abcdef"), "validation": rows("ghi", "j"), "test": rows("k", "l")}
@@ -20,7 +20,7 @@ def test_key_figures_are_those_of_the_runs_files(tmp_path: Path) -> None:
     assert (run.backbone, run.precision, run.fit) == ("densenet201", "bf16", "convex")
     assert run.validation == Measured(n=4, accuracy=0.75, accuracy_ci95=(0.375, 0.875))
     assert run.test == Measured(n=2, accuracy=0.5, accuracy_ci95=(0.25, 0.75))
-    assert run.pictures == {"train": 6, "validation": 4, "test": 2}
+    assert run.images == {"train": 6, "validation": 4, "test": 2}
     assert run.seconds == 1.75
 
 
@@ -56,7 +56,7 @@ def test_a_run_of_another_name_has_no_time(tmp_path: Path) -> None:
         ("metrics.json", None, "metrics.json cannot be read"),
         ("run.json", "{", "run.json cannot be read"),
         ("run.json", "[]", "run.json is not what a run holds"),
-        ("run.json", "{}", "run.json is not what a run holds: pictures: Field required"),
+        ("run.json", "{}", "run.json is not what a run holds: images: Field required"),
         ("metrics.json", '{"validation": {"n": 1, "accuracy": NaN, "accuracy_ci95": [0, 1]}}', "validation.accuracy"),
         ("metrics.json", '{"validation": {"n": 1, "accuracy": 1, "accuracy_ci95": [0]}}', "validation.accuracy_ci95"),
     ],

@@ -1,4 +1,4 @@
-"""The training pictures that a bundle carries: few, of every class; and a limit that holds for others of their kind."""
+"""The training images that a bundle carries: few, of every class; and a limit that holds for others of their kind."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,7 +7,7 @@ from typing import cast
 import numpy as np
 import pytest
 
-from tlcli.data.index import Index, Picture
+from tlcli.datasets.index import Index, LabelledImage
 from tlcli.features.store import Store, row_key
 from tlcli.workflows.frozen_pass import FrozenPass
 from tlcli.workflows.reference import reference_of
@@ -16,22 +16,24 @@ WIDTH = 40
 
 
 def data(counts: dict[str, int], copies: int = 1, seed: int = 0) -> tuple[Index, FrozenPass]:
-    """Clouds of features, one a class; every picture ``copies`` times, in one unit."""
+    """Clouds of features, one a class; every image ``copies`` times, in one unit."""
     random = np.random.default_rng(seed)
     middles = {label: 3 * random.normal(size=WIDTH) for label in counts}
-    pictures: list[Picture] = []
+    images: list[LabelledImage] = []
     features = []
     for label, count in counts.items():
         for number in range(count):
             feature = middles[label] + random.normal(size=WIDTH)
             for copy in range(copies):
                 name = f"{label}/{number}-{copy}.png"
-                pictures.append(Picture(Path(name), name, f"{len(pictures):064x}", label, "train", f"{label}/{number}"))
+                images.append(
+                    LabelledImage(Path(name), name, f"{len(images):064x}", label, "train", f"{label}/{number}")
+                )
                 features.append(feature)
     store = Store(f"{seed:064x}", WIDTH)
-    store.append([row_key(one.sha256, "0") for one in pictures], np.array(features, np.float32))
+    store.append([row_key(one.sha256, "0") for one in images], np.array(features, np.float32))
     frozen = SimpleNamespace(views=("0",), store=store, row=SimpleNamespace(features=WIDTH))
-    return Index(Path(), tuple(counts), tuple(pictures), {}, ()), cast("FrozenPass", frozen)
+    return Index(Path(), tuple(counts), tuple(images), {}, ()), cast("FrozenPass", frozen)
 
 
 def test_small_classes_are_kept_whole() -> None:

@@ -1,4 +1,4 @@
-"""Which pictures a run's page shows, and that they never make it too large."""
+"""Which images a run's page shows, and that they never make it too large."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,13 +8,13 @@ from typing import cast
 import numpy as np
 import pytest
 from PIL import Image
-from tests.report import sample
+from tests.reports import sample
 
-from tlcli.bundle import Bundle
-from tlcli.data.index import Picture
-from tlcli.data.sizing import Preparation
-from tlcli.report.page import Case, Pair, Thumbnail, write_page
-from tlcli.report.thumbnails import data_address
+from tlcli.datasets.index import LabelledImage
+from tlcli.images.resize import Preparation
+from tlcli.model.bundle import Bundle
+from tlcli.reports.page import Case, Pair, Thumbnail, write_page
+from tlcli.reports.thumbnails import data_address
 from tlcli.workflows.shown import Answers, cases, fields, thumbnails
 
 LABELS = tuple(f"class {number}" for number in range(10))
@@ -27,7 +27,7 @@ def bundle(labels: tuple[str, ...] = LABELS) -> Bundle:
 
 
 def answers(folder: Path, count: int, right: float, labels: tuple[str, ...] = LABELS) -> Answers:
-    """Of pictures that are all the same noise; a share of them is named right."""
+    """Of images that are all the same noise; a share of them is named right."""
     random = np.random.default_rng(0)
     Image.fromarray(random.integers(0, 255, (300, 300, 3), dtype=np.uint8)).save(folder / "noise.png")
     truth = random.integers(len(labels), size=count)
@@ -36,21 +36,21 @@ def answers(folder: Path, count: int, right: float, labels: tuple[str, ...] = LA
     probabilities = random.random((count, len(labels)))
     probabilities[np.arange(count), said] += 1
     probabilities /= probabilities.sum(axis=1, keepdims=True)
-    pictures = [
-        Picture(folder / "noise.png", f"{number}.png", f"{number:064x}", labels[label], "test", str(number))
+    images = [
+        LabelledImage(folder / "noise.png", f"{number}.png", f"{number:064x}", labels[label], "test", str(number))
         for number, label in enumerate(truth)
     ]
-    return Answers(pictures, truth, probabilities)
+    return Answers(images, truth, probabilities)
 
 
-def test_ten_thousand_pictures_of_noise_stay_below_8_mb(tmp_path: Path) -> None:
+def test_ten_thousand_images_of_noise_stay_below_8_mb(tmp_path: Path) -> None:
     given = answers(tmp_path, 10_000, 0.8)
     shown = fields(given, bundle())
     assert sum(cell.count for cell in shown) == 10_000
-    assert sum(len(one.address or "") for cell in shown for one in cell.pictures) < 7_000_000
-    assert all(2 < len(cell.pictures) < 8 for cell in shown if cell.true != cell.predicted)
+    assert sum(len(one.address or "") for cell in shown for one in cell.images) < 7_000_000
+    assert all(2 < len(cell.images) < 8 for cell in shown if cell.true != cell.predicted)
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (224, 224, 3), dtype=np.uint8))
-    large, (small, *_) = data_address(noise), thumbnails(given.pictures[:1], bundle())
+    large, (small, *_) = data_address(noise), thumbnails(given.images[:1], bundle())
     case = Case(Thumbnail("noise", large, "a"), "a", 0.9, large, (small,) * 4)
     page = replace(
         sample.run_page(list(LABELS)), cells=shown, errors=[case] * 12, unsure=[case] * 6,
@@ -69,9 +69,9 @@ def test_fields_are_those_of_the_confusion_matrix(tmp_path: Path, right: float) 
         assert cell.count == len(members)
         assert cell.share == pytest.approx(len(members) / np.sum(given.truth == true))
         assert cell.place == f"cell-{true}-{predicted}"
-        assert len(cell.pictures) == min(24, len(members))
-        assert {one.name for one in cell.pictures} <= {f"{place}.png" for place in members}
-        assert all(one.label == cell.true and one.note.startswith(cell.predicted) for one in cell.pictures)
+        assert len(cell.images) == min(24, len(members))
+        assert {one.name for one in cell.images} <= {f"{place}.png" for place in members}
+        assert all(one.label == cell.true and one.note.startswith(cell.predicted) for one in cell.images)
 
 
 def test_worst_errors_are_the_surest_and_least_sure_are_right(tmp_path: Path) -> None:

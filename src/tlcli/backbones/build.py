@@ -32,7 +32,7 @@ def build(row: Backbone, size: int, pooling: str, weights: Path | None) -> keras
     if weights is not None:
         _load(network, weights, row)
     network.trainable = False
-    levels = keras.Input((size, size, 3), name="picture")
+    levels = keras.Input((size, size, 3), name="image")
     features = network(_scaled(levels, row.scaling), training=False)
     return keras.Model(levels, features, name=row.name)
 

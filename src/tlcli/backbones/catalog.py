@@ -1,6 +1,6 @@
 """One row a backbone: all that varies between them, and nothing else. Adding a backbone is adding a row.
 
-Shapes: a picture enters as RGB levels 0..255, [H, W, 3]; ``features`` is D, the width of the pooled output.
+Shapes: an image enters as RGB levels 0..255, [H, W, 3]; ``features`` is D, the width of the pooled output.
 """
 
 from dataclasses import dataclass, field
@@ -59,7 +59,7 @@ class WeightsFile:
 
 @dataclass(frozen=True)
 class Backbone:
-    """A pretrained network, and how pictures must be brought to it."""
+    """A pretrained network, and how images must be brought to it."""
 
     name: str
     builder: str
@@ -72,7 +72,7 @@ class Backbone:
     """Side in pixels at which the published weights were trained."""
     min_size: int = 32
     resize: Resize = "crop"
-    """How a picture is brought to size unless the config says otherwise."""
+    """How an image is brought to size unless the config says otherwise."""
     crop_fraction: float = 0.875
     """``crop`` keeps this share of the shorter side (the published evaluation)."""
     family: Literal["keras.applications", "tlcli"] = field(default="keras.applications")

@@ -44,10 +44,10 @@ def main() -> None:
 
 
 def _write_ir(model: object, out: Path, size: int) -> None:
-    """Bytes in and one picture at a time, fixed in the graph, so that a compiled graph can be cached by its file."""
+    """Bytes in and one image at a time, fixed in the graph, so that a compiled graph can be cached by its file."""
     import openvino
 
-    from tlcli.backbones.straighten import straighten  # noqa: PLC0415 - imports OpenVINO
+    from tlcli.backbones.transposes import straighten  # noqa: PLC0415 - imports OpenVINO
 
     raw = out / "raw.xml"
     model.export(str(raw), format="openvino", verbose=False)  # type: ignore[attr-defined]

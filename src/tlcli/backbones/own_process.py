@@ -7,8 +7,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tlcli.disk import free_bytes, readable
 from tlcli.errors import ModelError, ResourceError
+from tlcli.system.files import free_bytes, readable
 
 
 def run_module(module: str, request: Mapping[str, object], environment: Mapping[str, str], doing: str) -> None:

@@ -11,9 +11,9 @@ import numpy as np
 
 
 def main() -> None:
-    """Does what its argument describes: ``graph`` (path of an IR), ``pictures`` (.npy of uint8 [n, S, S, 3]), ``out``.
+    """Does what its argument describes: ``graph`` (path of an IR), ``images`` (.npy of uint8 [n, S, S, 3]), ``out``.
 
-    Options were chosen on Alien vs. Predator with efficientnet_lite0 (200 pictures, 64 for calibration): cosine with
+    Options were chosen on Alien vs. Predator with efficientnet_lite0 (200 images, 64 for calibration): cosine with
     the float features, mean and least, and share of equal labels.
 
     =========================================  ======  ======  ======
@@ -24,19 +24,19 @@ def main() -> None:
     =========================================  ======  ======  ======
 
     The overflow fix spends half the range of the first layers' weights on processors before VNNI (2019), which add up
-    products in 16 bits; 32, 128 and 300 pictures gave what 64 gave.
+    products in 16 bits; 32, 128 and 300 images gave what 64 gave.
     """
     import nncf
     import openvino
     from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
 
     request = json.loads(sys.argv[1])
-    pictures = np.load(request["pictures"])
+    images = np.load(request["images"])
     graph = nncf.quantize(
         openvino.Core().read_model(request["graph"]),
-        nncf.Dataset(list(pictures[:, np.newaxis])),  # one picture a step: uint8 [1, S, S, 3]
+        nncf.Dataset(list(images[:, np.newaxis])),  # one image a step: uint8 [1, S, S, 3]
         preset=nncf.QuantizationPreset.PERFORMANCE,
-        subset_size=len(pictures),
+        subset_size=len(images),
         fast_bias_correction=False,
         advanced_parameters=AdvancedQuantizationParameters(overflow_fix=OverflowFix.DISABLE),
     )

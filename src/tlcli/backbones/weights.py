@@ -8,13 +8,13 @@ from pathlib import Path
 
 from tlcli.backbones import keras_process
 from tlcli.backbones.catalog import Backbone
-from tlcli.cache.entries import digest_beside
-from tlcli.cache.spare import made, place_of, removed_meanwhile
-from tlcli.cache.use import hold
-from tlcli.digests import digest_of, known_digest
-from tlcli.disk import cache_folder, sha256_file, whole_file, write_text
+from tlcli.datasets.digests import digest_of, known_digest
 from tlcli.errors import DataError, ModelError, NetworkError, ResourceError
 from tlcli.progress import SILENT, Progress
+from tlcli.system.cache.entries import digest_beside
+from tlcli.system.cache.fallback import made, place_of, removed_meanwhile
+from tlcli.system.cache.locks import hold
+from tlcli.system.files import cache_folder, sha256_file, whole_file, write_text
 
 RANDOM_SEED = 0
 """``weights: random`` is always the same random network."""
@@ -88,7 +88,7 @@ def _published(row: Backbone, progress: Progress) -> Path:
         return path
     progress.note(f"The ImageNet weights of {row.name} are not on this machine yet: {row.weights.url}")
     try:
-        from tlcli.data.sources.url import download  # noqa: PLC0415 - 0.02 s of every predict
+        from tlcli.datasets.acquire.sources.url import download  # noqa: PLC0415 - 0.02 s of every predict
 
         download(row.weights.url, path, row.weights.digest, progress)
     except (NetworkError, DataError) as error:

@@ -15,16 +15,17 @@ from typing import Annotated, NoReturn
 import typer
 
 import tlcli
-from tlcli.cache import spare
-from tlcli.cli import cache, config, doctor, evaluate, fetch, inspect, interrupts, predict, render, runs, train
-from tlcli.disk import FAILED, FULL
+from tlcli.cli import cache, config, doctor, evaluate, fetch, inspect, interrupts, predict, runs, train
+from tlcli.cli import console as render
 from tlcli.errors import ResourceError, TlcliError
-from tlcli.threads import use_threads
+from tlcli.system.cache import fallback as spare
+from tlcli.system.cpu import use_threads
+from tlcli.system.files import FAILED, FULL
 
 app = typer.Typer(
     name="tlcli",
-    help="From a folder of labelled pictures to a trained, honestly measured image classifier.\n\n"
-    "Start with: tlcli fetch, tlcli train, tlcli evaluate, tlcli predict PICTURE.",
+    help="From a folder of labelled images to a trained, honestly measured image classifier.\n\n"
+    "Start with: tlcli fetch, tlcli train, tlcli evaluate, tlcli predict IMAGE.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

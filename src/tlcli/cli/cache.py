@@ -6,10 +6,10 @@ import typer
 
 from tlcli.cli import cache_prune
 from tlcli.cli.cache_words import entry_document, iso, when
+from tlcli.cli.console import Screen, plain_table
 from tlcli.cli.options import DebugOption, JsonOption, QuietOption, refuse_options
-from tlcli.cli.render import Screen, plain_table
-from tlcli.disk import readable
 from tlcli.errors import ResourceError
+from tlcli.system.files import readable
 
 if TYPE_CHECKING:
     from tlcli.workflows.cache import Overview

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tlcli.cli.cache_words import entry_document, when
+from tlcli.cli.console import Screen
 from tlcli.cli.options import DebugOption, JsonOption, QuietOption, again
-from tlcli.cli.render import Screen
-from tlcli.disk import readable
 from tlcli.errors import ResourceError, UsageError
+from tlcli.system.files import readable
 
 if TYPE_CHECKING:
-    from tlcli.cache.entries import Entry
+    from tlcli.system.cache.entries import Entry
     from tlcli.workflows.cache_prune import Pruned
 
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tlcli.cache.entries import Entry
+    from tlcli.system.cache.entries import Entry
 
 
 def when(seconds: float | None) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tlcli.cli import render
+from tlcli.cli import console as render
 from tlcli.cli.options import ConfigOption, DebugOption, SetOption
 
 app = typer.Typer(help="Look at configs before anything runs.", no_args_is_help=True)

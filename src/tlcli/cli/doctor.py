@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tlcli.cli.console import Screen
 from tlcli.cli.options import DebugOption, JsonOption, QuietOption, ThreadsOption
-from tlcli.cli.render import Screen
 
 if TYPE_CHECKING:
     from tlcli.workflows.doctor import Diagnosis
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def doctor(
     no_self_test: Annotated[
-        bool, typer.Option("--no-self-test", help="Look only; leave out the test on made pictures (5 seconds).")
+        bool, typer.Option("--no-self-test", help="Look only; leave out the test on made images (5 seconds).")
     ] = False,
     threads: ThreadsOption = None,  # noqa: ARG001 - acts as it is parsed
     as_json: JsonOption = False,
@@ -23,7 +23,7 @@ def doctor(
     """Look over this installation and this machine; for bug reports, too.
 
     Versions, cores, memory, instruction sets, the engine that would be chosen and why, weights, cache, Kaggle token
-    (its place, never its value), and a test on made pictures. Nothing is downloaded or changed. Ends with 0 unless
+    (its place, never its value), and a test on made images. Nothing is downloaded or changed. Ends with 0 unless
     there is a problem.
     """
     from tlcli.workflows.doctor import doctor as run  # noqa: PLC0415 - keeps --help fast

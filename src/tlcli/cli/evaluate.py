@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from tlcli.cli.console import Screen, confusion_table, metrics_table, per_class_table, print_error, reuse
 from tlcli.cli.options import (
     RUNS_DIR,
     ConfigOption,
@@ -16,7 +17,6 @@ from tlcli.cli.options import (
     VerifyOption,
     again,
 )
-from tlcli.cli.render import Screen, confusion_table, metrics_table, per_class_table, print_error, reuse
 from tlcli.errors import DataError
 
 
@@ -34,11 +34,11 @@ def evaluate(
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - read by main()
 ) -> None:
-    """Measure a run on its test pictures: accuracy with its interval, tables, figures.
+    """Measure a run on its test images: accuracy with its interval, tables, figures.
 
-    The latest run is taken, or with --config the latest of that config. No other command measures on the test pictures.
+    The latest run is taken, or with --config the latest of that config. No other command measures on the test images.
     """
-    from tlcli.runs import find_run  # noqa: PLC0415 - keeps --help fast
+    from tlcli.runs.folders import find_run  # noqa: PLC0415 - keeps --help fast
     from tlcli.workflows.evaluate import evaluate as measure  # noqa: PLC0415
 
     screen = Screen(as_json, quiet)
@@ -52,7 +52,7 @@ def evaluate(
         screen.table(confusion_table(test["confusion_matrix"], test["labels"]))
     screen.line()
     low, high = test["accuracy_ci95"]
-    screen.bold(f"Test accuracy {test['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}, {test['n']:,} pictures)")
+    screen.bold(f"Test accuracy {test['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}, {test['n']:,} images)")
     for name, reason in done.bad.items():
         screen.line(f"Left out: {name}: {reason}")
     for name in ("cross_validation", "leaks", "learning_curve", "test_uses"):
@@ -63,7 +63,7 @@ def evaluate(
     if done.words:
         screen.line(f"Report: {done.run_dir / 'report.html'}")
     which = again("--run", run) or [*again("--runs-dir", runs_dir, RUNS_DIR), *again("--config", config)]
-    screen.next_command("tlcli", "predict", "PICTURE", *which)
+    screen.next_command("tlcli", "predict", "IMAGE", *which)
     screen.document(done.metrics)
     limit = done.fail_under if fail_under is None else fail_under
     if limit is not None and test["accuracy"] < limit:

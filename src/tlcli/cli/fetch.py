@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tlcli.cli.console import Screen, counts_table
 from tlcli.cli.options import ConfigOption, DebugOption, JsonOption, QuietOption, SetOption, ThreadsOption, again
-from tlcli.cli.render import Screen, counts_table
 
 if TYPE_CHECKING:
     from tlcli.workflows.fetch import Fetched
 
 _LISTED = 10
-"""Unreadable pictures that are listed; --json has them all."""
+"""Unreadable images that are listed; --json has them all."""
 
 
 def fetch(
@@ -32,7 +32,7 @@ def fetch(
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - read by main()
 ) -> None:
-    """Bring the pictures of a config to their folder, and count them.
+    """Bring the images of a config to their folder, and count them.
 
     Sources are tried in the config's order. A download that breaks off goes on where it was, also after the next
     start; what is there already stays as it is.
@@ -61,12 +61,12 @@ def _show(screen: Screen, fetched: "Fetched") -> None:
         screen.line(f"Unreadable: {name}: {reason}")
     if (more := len(manifest.unreadable) - _LISTED) > 0:
         screen.line(f"Unreadable: {more:,} more (--json lists them all)")
-    screen.table(counts_table(manifest.pictures))
+    screen.table(counts_table(manifest.images))
     kind, value = next(iter(manifest.source.items()))
     version = f", version {manifest.version}" if manifest.version else ""
     came = f"from {kind} {value}{version}" if manifest.archives or manifest.version else "used in place"
     when = f", fetched {manifest.fetched[:10]}; nothing was done" if fetched.reused and manifest.archives else ""
-    screen.line(f"Pictures: {fetched.root} ({came}{when})")
+    screen.line(f"Images: {fetched.root} ({came}{when})")
     if not fetched.reused or not manifest.archives:
         for title, text in (("Licence", manifest.licence), ("Please cite", manifest.citation)):
             if text:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tlcli.cli.console import Screen, counts_table, reuse
 from tlcli.cli.options import (
     RUNS_DIR,
     ConfigOption,
@@ -18,7 +19,6 @@ from tlcli.cli.options import (
     VerifyOption,
     again,
 )
-from tlcli.cli.render import Screen, counts_table, reuse
 
 if TYPE_CHECKING:
     from tlcli.workflows.inspection import Inspection
@@ -41,9 +41,9 @@ def inspect(
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - read by main()
 ) -> None:
-    """Look over the pictures before training: leaks, copies, suspicious labels, outliers, odd files.
+    """Look over the images before training: leaks, copies, suspicious labels, outliers, odd files.
 
-    Nothing is changed or deleted. Every picture passes the frozen backbone once; train finds the features. A page is
+    Nothing is changed or deleted. Every image passes the frozen backbone once; train finds the features. A page is
     written beside the config's runs.
     """
     from tlcli.config.load import find_config, load_config  # noqa: PLC0415 - keeps --help fast
@@ -56,13 +56,13 @@ def inspect(
     given = [*again("--config", config), *(word for one in set_ or () for word in ("--set", one))]
     following = [*given, *(("--set", f"dataset.exclude={write_exclude}") if write_exclude else ())]
     if write_exclude is not None:
-        from tlcli.data.exclusion import write_exclusion  # noqa: PLC0415
+        from tlcli.datasets.exclusion import write_exclusion  # noqa: PLC0415
         from tlcli.workflows.exclude import to_exclude  # noqa: PLC0415
 
         listed = to_exclude(found)
         write_exclusion(write_exclude, f"Data folder: {found.index.root}", listed)
         active = sum(one.active for one in listed)
-        screen.line(f"To leave out: {write_exclude} ({active:,} pictures, and {len(listed) - active:,} to decide on)")
+        screen.line(f"To leave out: {write_exclude} ({active:,} images, and {len(listed) - active:,} to decide on)")
     elif found.copies or found.issues or found.unreadable:
         listing = shlex.join(["tlcli", "inspect", *given, "--write-exclude", "exclude.txt"])
         screen.line(f"To get a list of what is better left out: {listing}")
@@ -98,11 +98,11 @@ def _show(screen: Screen, found: "Inspection") -> None:
         screen.line(f"  by splits: {between}")
     _listed(screen, f"Copies within a split{signs if within and not leaks else ''}", within)
     suspects = [
-        f"{one.picture.name}: {one.picture.label}, perhaps {one.likelier} (probability of its label {one.believed:.2f})"
+        f"{one.image.name}: {one.image.label}, perhaps {one.likelier} (probability of its label {one.believed:.2f})"
         for one in found.issues
     ]
     _listed(screen, "Suspicious labels", suspects)
-    _listed(screen, "Outliers", [f"{one.picture.name}: distance {one.distance:.2f}" for one in found.outliers])
+    _listed(screen, "Outliers", [f"{one.image.name}: distance {one.distance:.2f}" for one in found.outliers])
 
 
 def _listed(screen: Screen, title: str, lines: list[str]) -> None:

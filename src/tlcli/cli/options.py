@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tlcli.errors import UsageError
-from tlcli.threads import use_threads
+from tlcli.system.cpu import use_threads
 
 
 def _home(path: Path | None) -> Path | None:
@@ -44,7 +44,7 @@ ThreadsOption = Annotated[
     ),
 ]
 VerifyOption = Annotated[
-    bool, typer.Option("--verify", help="Read every picture again, also those that look as they did before.")
+    bool, typer.Option("--verify", help="Read every image again, also those that look as they did before.")
 ]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the full traceback of an error.")]
 

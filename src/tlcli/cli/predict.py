@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tlcli.cli.console import Screen, print_error
 from tlcli.cli.options import (
     RUNS_DIR,
     ConfigOption,
@@ -16,7 +17,6 @@ from tlcli.cli.options import (
     RunsDirOption,
     ThreadsOption,
 )
-from tlcli.cli.render import Screen, print_error
 from tlcli.errors import DataError, ResourceError, UsageError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def predict(
-    pictures: Annotated[list[str], typer.Argument(metavar="PICTURE...", help="Picture files, folders or patterns.")],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image files, folders or patterns.")],
     config: ConfigOption = None,
     run: RunOption = None,
     runs_dir: RunsDirOption = RUNS_DIR,
@@ -36,7 +36,7 @@ def predict(
     ] = 0.0,
     explain: Annotated[
         Path | None,
-        typer.Option("--explain", metavar="DIR", help="Also draw, for each picture, what spoke for its answer."),
+        typer.Option("--explain", metavar="DIR", help="Also draw, for each image, what spoke for its answer."),
     ] = None,
     csv_file: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Also write a table, a column a class.")
@@ -46,14 +46,14 @@ def predict(
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - read by main()
 ) -> None:
-    """Name the class of pictures with the latest run (or --run, or the latest of --config).
+    """Name the class of images with the latest run (or --run, or the latest of --config).
 
-    Probabilities are calibrated on the run's validation pictures. A picture whose features are farther from all
-    training pictures than these are from one another is answered "none of these".
+    Probabilities are calibrated on the run's validation images. An image whose features are farther from all
+    training images than these are from one another is answered "none of these".
 
-    A picture that cannot be read gets its own line with the reason; the others are answered, and the exit code is 3.
+    An image that cannot be read gets its own line with the reason; the others are answered, and the exit code is 3.
     """
-    from tlcli.runs import find_run  # noqa: PLC0415 - keeps --help fast
+    from tlcli.runs.folders import find_run  # noqa: PLC0415 - keeps --help fast
     from tlcli.workflows.predict import predict as answer  # noqa: PLC0415
 
     if csv_file is not None and not csv_file.parent.is_dir():  # before the work
@@ -61,7 +61,7 @@ def predict(
     screen = Screen(as_json, quiet)
     found = find_run(runs_dir, config, run)
     screen.progress.note(f"Model: {found}")
-    predicted = answer(found, pictures, top, min_confidence, explain, screen.progress)
+    predicted = answer(found, images, top, min_confidence, explain, screen.progress)
     _show(screen, predicted, top)
     if csv_file is not None:
         _write_csv(csv_file, predicted)
@@ -81,7 +81,7 @@ def _show(screen: Screen, predicted: "Predicted", top: int) -> None:
     """Probability, class, path: the path comes last, so that a long one breaks nothing."""
     named = [p.named for p in predicted.predictions]
     width = max(len("class"), *(len(label) for label in predicted.labels), *(len(name) for name in named))
-    screen.bold(f"probability  {'class':{width}}  picture")
+    screen.bold(f"probability  {'class':{width}}  image")
     for p, name in zip(predicted.predictions, named, strict=True):
         if p.error is not None:
             screen.line(f"{'-':>11}  {'-':{width}}  {p.path}: {p.error}")

@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tlcli.cli import runs_compare
+from tlcli.cli.console import Screen, plain_table
 from tlcli.cli.options import (
     RUNS_DIR,
     ConfigOption,
@@ -17,7 +18,6 @@ from tlcli.cli.options import (
     again,
     refuse_options,
 )
-from tlcli.cli.render import Screen, plain_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,13 +78,13 @@ def _next(listed: "Listed") -> list[str]:
         return ["runs", "compare", alike[1], alike[0]]
     if len(measured) < len(listed.runs):
         return ["evaluate", "--run", next(str(run.path) for run in listed.runs if not run.test)]
-    return ["predict", "PICTURE"]
+    return ["predict", "IMAGE"]
 
 
 def runs_table(listed: "Sequence[RunSummary]") -> Table:
     """Two lines a run, so that it fits 100 columns."""
     table = plain_table(
-        "run\nstarted", "backbone\nprecision, head", "validation", "test\n95 % interval", "pictures\nseconds"
+        "run\nstarted", "backbone\nprecision, head", "validation", "test\n95 % interval", "images\nseconds"
     )
     table.columns[1].justify = "left"
     for run in listed:
@@ -93,7 +93,7 @@ def runs_table(listed: "Sequence[RunSummary]") -> Table:
             f"{run.backbone}\n{run.precision}, {run.fit}",
             f"{run.validation.accuracy:.4f}",
             f"{run.test.accuracy:.4f}\n{_interval(run.test)}" if run.test else "-",
-            f"{sum(run.pictures.values()):,}\n{run.seconds:,.1f}",
+            f"{sum(run.images.values()):,}\n{run.seconds:,.1f}",
         )
     return table
 
@@ -109,7 +109,7 @@ def _blocks(listed: "Sequence[RunSummary]") -> list[str]:
             f"  {run.backbone} {run.precision}, {run.fit}",
             f"  validation {run.validation.accuracy:.4f}",
             f"  {test}",
-            f"  {sum(run.pictures.values()):,} pictures, {run.seconds:,.1f} s",
+            f"  {sum(run.images.values()):,} images, {run.seconds:,.1f} s",
         ]
     return lines
 
@@ -134,7 +134,7 @@ def _listed_document(listed: "Listed") -> dict[str, Any]:
                 "fit": run.fit,
                 "validation": run.validation.model_dump(mode="json"),
                 "test": run.test.model_dump(mode="json") if run.test else None,
-                "pictures": run.pictures,
+                "images": run.images,
                 "seconds": run.seconds,
             }
             for run in listed.runs

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from tlcli.cli.console import Screen, counts_table, metrics_table, reuse
 from tlcli.cli.options import (
     RUNS_DIR,
     ConfigOption,
@@ -14,7 +15,6 @@ from tlcli.cli.options import (
     VerifyOption,
     again,
 )
-from tlcli.cli.render import Screen, counts_table, metrics_table, reuse
 
 if TYPE_CHECKING:
     from tlcli.workflows.train import Trained
@@ -30,10 +30,10 @@ def train(
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - read by main()
 ) -> None:
-    """Train a classifier on the pictures of a config.
+    """Train a classifier on the images of a config.
 
-    Every picture passes the frozen backbone once; its features are kept, and later runs reuse them. Training and
-    validation pictures are measured, the test pictures are left to evaluate.
+    Every image passes the frozen backbone once; its features are kept, and later runs reuse them. Training and
+    validation images are measured, the test images are left to evaluate.
     """
     from tlcli.config.load import find_config, load_config  # noqa: PLC0415 - keeps --help fast
     from tlcli.workflows.train import train as run  # noqa: PLC0415
@@ -80,7 +80,7 @@ def _show(screen: Screen, trained: "Trained") -> None:
 
 def _agreement_line(found: dict[str, Any]) -> str:
     return (
-        f"int8 against {found['against']}, {found['pictures']:,} pictures: cosine {found['cosine_mean']:.4f} (least "
+        f"int8 against {found['against']}, {found['images']:,} images: cosine {found['cosine_mean']:.4f} (least "
         f"{found['cosine_least']:.4f}), {found['label_agreement']:.1%} of labels alike, accuracy "
         f"{found['accuracy']:.4f} and {found['float_accuracy']:.4f}"
     )

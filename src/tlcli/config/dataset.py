@@ -1,4 +1,4 @@
-"""The config's dataset section: where the pictures are and come from, how labels and splits are found."""
+"""The config's dataset section: where the images are and come from, how labels and splits are found."""
 
 import re
 from typing import Annotated, Literal, Self
@@ -42,12 +42,12 @@ class LabelRule(Section):
 
 
 class Labels(Section):
-    """A table with one line a picture."""
+    """A table with one line an image."""
 
     file: str
-    """Path of the table inside the data folder; paths of pictures in it are relative to its own folder."""
+    """Path of the table inside the data folder; paths of images in it are relative to its own folder."""
     path: str
-    """Column with the picture's path."""
+    """Column with the image's path."""
     label: str
     """Column that decides the class."""
     delimiter: Literal["comma", "semicolon", "tab", "whitespace"] = "comma"
@@ -64,12 +64,12 @@ class Labels(Section):
 
 
 class GroupBy(Section):
-    """Pictures that belong together and must never be divided between splits (same patient, same module)."""
+    """Images that belong together and must never be divided between splits (same patient, same module)."""
 
     folder: bool = False
-    """Pictures in one folder are one group."""
+    """Images in one folder are one group."""
     pattern: Annotated[str, AfterValidator(_is_pattern)] | None = None
-    """Regular expression looked for in the picture's path; its first group (or whole match) names the group."""
+    """Regular expression looked for in the image's path; its first group (or whole match) names the group."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -82,9 +82,9 @@ class Split(Section):
     """How splits that the data does not have are cut: by content, stratified, the same on every machine."""
 
     validation: Share = 0.15
-    """Share of the pictures for validation, where the data has none for it."""
+    """Share of the images for validation, where the data has none for it."""
     test: Share = 0.15
-    """Share for test, where the data has none for it: of its validation pictures where it has some, else of all."""
+    """Share for test, where the data has none for it: of its validation images where it has some, else of all."""
     seed: Seed = 0
     """Another seed, another choice."""
     group_by: GroupBy | None = None
@@ -93,7 +93,7 @@ class Split(Section):
     @model_validator(mode="after")
     def _leaves_training(self) -> Self:
         if self.validation + self.test > 0.9:
-            raise PydanticCustomError("shares", "validation and test together may take at most 0.9 of the pictures")
+            raise PydanticCustomError("shares", "validation and test together may take at most 0.9 of the images")
         return self
 
 
@@ -109,14 +109,14 @@ class Limits(Section):
 
 
 class Dataset(Section):
-    """The pictures."""
+    """The images."""
 
     path: ExpandedPath | None = None
     """Folder where the data set lies, or is put by fetch. Not needed for sources that are used where they are."""
     sources: tuple[Source, ...] = ()
     """Where it comes from; the first that works is used."""
     licence: str | None = None
-    """Under what terms the pictures may be used; fetch shows it and keeps it beside them."""
+    """Under what terms the images may be used; fetch shows it and keeps it beside them."""
     citation: str | None = None
     """What to cite; fetch shows it."""
     limits: Limits = Limits()
@@ -131,15 +131,15 @@ class Dataset(Section):
     split: Split = Split()
     """How missing splits are cut."""
     exclude: ExpandedPath | None = None
-    """A text file that names pictures to leave out, one a line, as inspect --write-exclude writes it; lines that begin
+    """A text file that names images to leave out, one a line, as inspect --write-exclude writes it; lines that begin
     with # are comments."""
     on_bad_image: Literal["skip", "fail"] = "skip"
-    """A picture that cannot be read is left out and named in the run, or stops it. It is never changed or deleted."""
+    """An image that cannot be read is left out and named in the run, or stops it. It is never changed or deleted."""
     max_bad_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01
-    """Above this share of unreadable pictures training stops."""
+    """Above this share of unreadable images training stops."""
 
     @model_validator(mode="after")
     def _has_a_place(self) -> Self:
         if self.path is None and not any(source_is_in_place(source) for source in self.sources):
-            raise PydanticCustomError("place", "set path to the folder of the pictures (fetch puts them there)")
+            raise PydanticCustomError("place", "set path to the folder of the images (fetch puts them there)")
         return self

@@ -12,11 +12,11 @@ import yaml
 from pydantic import ValidationError
 from yaml.reader import ReaderError
 
-from tlcli.config.mistakes import SET, ConfigError, Location, Mistake, line_order, mistakes_of
+from tlcli.config.problems import SET, ConfigError, Location, Mistake, line_order, mistakes_of
 from tlcli.config.schema import Config
 from tlcli.config.yaml_core import Dumper, Loader
-from tlcli.disk import open_regular
 from tlcli.errors import UsageError
+from tlcli.system.files import open_regular
 
 DEFAULT_CONFIG = "alien_predator"
 """The shipped config that fetch and train use when none is named."""
@@ -72,7 +72,7 @@ def find_config(given: str | None) -> Path:
         path = path.expanduser()
         if path.is_file():
             return path
-        if given in shipped:  # also where the folder of its pictures has the same name
+        if given in shipped:  # also where the folder of its images has the same name
             return shipped[given]
         if path.exists() and given:
             what = "a folder" if path.is_dir() else "a pipe or a device"

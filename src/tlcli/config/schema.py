@@ -28,7 +28,7 @@ BackboneName = Annotated[str, AfterValidator(_is_backbone), Field(json_schema_ex
 
 
 class Image(Section):
-    """How a picture file becomes the array that the backbone sees; the same in train, evaluate and predict."""
+    """How an image file becomes the array that the backbone sees; the same in train, evaluate and predict."""
 
     size: Annotated[int, Field(ge=32, le=1024)] | None = None
     """Side in pixels. Default: the size the backbone was trained at (224 for DenseNet201)."""
@@ -40,18 +40,18 @@ class Image(Section):
     formats: Annotated[tuple[Format, ...], Field(min_length=1)] = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
     """Formats that are read, decided by content, not by the file's name."""
     max_megapixels: Annotated[float, Field(gt=0, le=1000)] = 100.0
-    """Larger pictures are refused before they are decoded."""
+    """Larger images are refused before they are decoded."""
     max_side: Annotated[int, Field(gt=0)] = 16384
-    """Pixels; larger pictures are refused."""
+    """Pixels; larger images are refused."""
     max_file_mb: Annotated[float, Field(gt=0)] = 64.0
     """MiB; larger files are refused."""
 
 
 class Augment(Section):
-    """Augmented views: fixed random changes of each training picture, computed once and kept."""
+    """Augmented views: fixed random changes of each training image, computed once and kept."""
 
     views: Annotated[int, Field(ge=0, le=64)] = 0
-    """Views of each training picture beside the picture itself; each costs one more pass through the backbone, once."""
+    """Views of each training image beside the image itself; each costs one more pass through the backbone, once."""
     flip: Literal["none", "horizontal", "vertical", "both"] = "none"
     """Directions in which half of the views are mirrored."""
     rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
@@ -71,11 +71,11 @@ class Augment(Section):
 class Int8(Section):
     """precision int8: what the backbone is quantised with, and how close to the float features it must be."""
 
-    calibration_pictures: Annotated[int, Field(ge=8, le=1000)] = 64
-    """Training pictures that NNCF measures the ranges of activations on. More take longer (64: 20 s for
-    efficientnet_lite0) and help little; where pictures are very unlike one another, try 128."""
+    calibration_images: Annotated[int, Field(ge=8, le=1000)] = 64
+    """Training images that NNCF measures the ranges of activations on. More take longer (64: 20 s for
+    efficientnet_lite0) and help little; where images are very unlike one another, try 128."""
     sample: Annotated[int, Field(ge=1, le=10000)] = 200
-    """Validation pictures that pass the backbone in float as well, to measure the agreement. Once: they are kept."""
+    """Validation images that pass the backbone in float as well, to measure the agreement. Once: they are kept."""
     min_cosine: Annotated[float, Field(ge=0, le=1)] = 0.95
     """Mean cosine between int8 and float features of the sample below which train refuses, before the long pass."""
     min_label_agreement: Annotated[float, Field(ge=0, le=1)] = 0.95
@@ -113,14 +113,14 @@ class HeadSection(Section):
     """Fit on features less their mean, divided by their standard deviation or, where it is smaller, by the mean of all
     features' deviations; folded into the weights."""
     class_weight: Literal["none", "balanced"] = "none"
-    """balanced: every class has the same total weight, however many pictures it has."""
+    """balanced: every class has the same total weight, however many images it has."""
     strengths: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (
         3000.0, 1000.0, 300.0, 100.0, 30.0, 10.0, 3.0,
     )  # fmt: skip
     """convex: candidates for the weight of the L2 penalty against the summed loss, tried from the strongest until the
     held-out loss is clearly worse than the best."""
     folds: Annotated[int, Field(ge=2, le=20)] = 5
-    """convex: folds of the cross-validation, within the training pictures."""
+    """convex: folds of the cross-validation, within the training images."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """minibatch: share of features dropped in each step."""
 
@@ -157,13 +157,13 @@ class Train(Section):
 
 
 class CrossValidation(Section):
-    """Repeated cross-validation on training and validation pictures, of the convex fit: how sure the accuracy is, and
-    what more pictures would bring."""
+    """Repeated cross-validation on training and validation images, of the convex fit: how sure the accuracy is, and
+    what more images would bring."""
 
     folds: Annotated[int, Field(ge=2, le=20)] = 5
     """Parts, each held out once."""
     repeats: Annotated[int, Field(ge=1, le=20)] = 3
-    """How often the pictures are divided anew."""
+    """How often the images are divided anew."""
 
 
 class Evaluate(Section):
@@ -184,11 +184,11 @@ class Config(Section):
     $VAR are expanded."""
 
     dataset: Dataset
-    """The pictures."""
+    """The images."""
     image: Image = Image()
-    """How a picture becomes an array."""
+    """How an image becomes an array."""
     augment: Augment = Augment()
-    """Augmented views of the training pictures."""
+    """Augmented views of the training images."""
     backbone: BackboneSection = BackboneSection()
     """The frozen network."""
     head: HeadSection = HeadSection()

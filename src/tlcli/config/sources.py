@@ -94,7 +94,7 @@ class FolderSource(Section):
 
 
 class PackageSource(Section):
-    """An installed Python package that carries pictures, used where it is; nothing of it is imported."""
+    """An installed Python package that carries images, used where it is; nothing of it is imported."""
 
     package: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
     """Name as pip knows it."""

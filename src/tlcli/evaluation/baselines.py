@@ -1,6 +1,7 @@
-"""What needs no network, or no fitting, on the same pictures: a classifier that is no better has learnt nothing.
+"""What needs no network, or no fitting, on the same images: a classifier that is no better has learnt nothing.
 
-Shapes: N pictures; features [N, D] of the backbone, and colours [N, C] (:mod:`tlcli.features.colours`) in their order.
+Shapes: N images; features [N, D] of the backbone, and colour histograms [N, C]
+(:mod:`tlcli.features.colour_histogram`) in their order.
 """
 
 from collections.abc import Callable
@@ -12,9 +13,9 @@ import numpy as np
 from tlcli.errors import DataError
 from tlcli.evaluation.intervals import wilson
 from tlcli.evaluation.neighbours import Neighbours
+from tlcli.features.rows import Rows
 from tlcli.heads.convex import fit_convex
 from tlcli.heads.folds import Folds
-from tlcli.heads.rows import Rows
 from tlcli.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -27,21 +28,21 @@ _FOLDS = 3
 
 @dataclass(frozen=True)
 class Baseline:
-    """How one baseline did on held-out pictures."""
+    """How one baseline did on held-out images."""
 
     name: str
     how: tuple[str, ...]
     """What it came to in each fold, in words."""
     right: "tuple[NDArray[np.bool_], ...]"
-    """Of each fold, for each held-out picture whether it was named rightly: [held] each."""
+    """Of each fold, for each held-out image whether it was named rightly: [held] each."""
 
     @property
     def accuracy(self) -> float:
-        """Share of all held-out pictures."""
+        """Share of all held-out images."""
         return float(np.mean(np.concatenate(self.right)))
 
     def record(self) -> dict[str, Any]:
-        """For JSON, of one fold: a split. The interval (Wilson's) is that of a number of pictures of their own."""
+        """For JSON, of one fold: a split. The interval (Wilson's) is that of a number of images of their own."""
         (right,), (how,) = self.right, self.how
         interval = wilson(int(right.sum()), len(right))
         return {"accuracy": self.accuracy, "accuracy_ci95": list(interval), "n": len(right), "how": how}
@@ -50,11 +51,11 @@ class Baseline:
 def baselines(
     features: Rows, colours: Rows, folds: Folds, seed: int, progress: Progress = SILENT
 ) -> list[Baseline]:  # fmt: skip
-    """Fits every baseline on each fold's fitted pictures, and has it name the held-out ones.
+    """Fits every baseline on each fold's fitted images, and has it name the held-out ones.
 
     Args:
-        features: of the plain pictures [N, D], by the backbone.
-        colours: of the same pictures [N, C], with the same labels and units.
+        features: of the plain images [N, D], by the backbone.
+        colours: of the same images [N, C], with the same labels and units.
         folds: row numbers fitted on and held out: of a cross-validation, or a single pair of training and test rows.
         seed: of what is drawn.
         progress: told of the stage.
@@ -87,7 +88,7 @@ def split_fold(training: int, held: int) -> Folds:
 
 def _majority(fitted: Rows, held: Rows, seed: int) -> "tuple[NDArray[np.int64], str]":  # noqa: ARG001 - as the others
     counts = np.bincount(fitted.labels)
-    return np.full(len(held), counts.argmax(), np.int64), f"{counts.max() / len(fitted):.1%} of the fitted pictures"
+    return np.full(len(held), counts.argmax(), np.int64), f"{counts.max() / len(fitted):.1%} of the fitted images"
 
 
 def _linear(fitted: Rows, held: Rows, seed: int) -> "tuple[NDArray[np.int64], str]":

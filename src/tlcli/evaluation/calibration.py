@@ -1,6 +1,6 @@
 """Whether probabilities mean what they say: reliability, and one temperature that mends them.
 
-Shapes: N pictures, L classes; labels int [N], probabilities [N, L], rows sum to 1.
+Shapes: N images, L classes; labels int [N], probabilities [N, L], rows sum to 1.
 """
 
 from dataclasses import dataclass
@@ -25,14 +25,14 @@ _PRIOR = 10.0
 
 
 def fit_temperature(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]") -> float:
-    """The temperature by which logits are divided, for the lowest log loss on pictures not fitted on (Guo et al. 2017).
+    """The temperature by which logits are divided, for the lowest log loss on images not fitted on (Guo et al. 2017).
 
-    With few pictures, or where all are right, the lowest loss can be at no temperature at all (0: full confidence). So
+    With few images, or where all are right, the lowest loss can be at no temperature at all (0: full confidence). So
     a Gamma prior on b = 1/T adds ``k (b - 1 - log b)`` to the summed loss, ``k`` = 10: least at b = 1, with a standard
     deviation of about 0.3, the spread of what heads need. Both are convex in b, so there is one answer.
 
     Args:
-        labels: the right classes [N], of validation pictures and (of the convex fit) of training pictures held out. The
+        labels: the right classes [N], of validation images and (of the convex fit) of training images held out. The
             more, the better: of a few hundred the temperature is known to 0.14 alone, no better than a good head is.
         probabilities: of each class [N, L], at temperature 1.
 
@@ -62,7 +62,7 @@ def _logits(probabilities: "NDArray[np.float64]") -> "NDArray[np.float64]":
 
 @dataclass(frozen=True)
 class Bin:
-    """Pictures of about the same confidence; a diagram has a bar for each."""
+    """Images of about the same confidence; a diagram has a bar for each."""
 
     low: float
     high: float
@@ -75,7 +75,7 @@ class Bin:
 
 
 def reliability(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]") -> tuple[Bin, ...]:
-    """15 equal bins of confidence, from the lowest, less those without pictures (Guo et al. 2017).
+    """15 equal bins of confidence, from the lowest, less those without images (Guo et al. 2017).
 
     Args:
         labels: the right classes [N].
@@ -103,10 +103,10 @@ def expected_calibration_error(labels: "NDArray[np.int64]", probabilities: "NDAr
 
 @dataclass(frozen=True)
 class Coverage:
-    """What is gained where pictures of low confidence are left to a person: a point of the curve."""
+    """What is gained where images of low confidence are left to a person: a point of the curve."""
 
     share: float
-    """Of the pictures, the most confident"""
+    """Of the images, the most confident"""
     accuracy: float
     """On these"""
     threshold: float
@@ -114,7 +114,7 @@ class Coverage:
 
 
 def coverage_curve(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]") -> tuple[Coverage, ...]:
-    """Accuracy on the most confident pictures against their share, ending with all; at most 100 points.
+    """Accuracy on the most confident images against their share, ending with all; at most 100 points.
 
     Args:
         labels: the right classes [N].
@@ -124,7 +124,7 @@ def coverage_curve(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float
     order = np.argsort(-confidence, kind="stable")
     falling = confidence[order]
     right = np.cumsum((probabilities.argmax(axis=1) == labels)[order])
-    ends = np.flatnonzero(np.append(falling[1:] < falling[:-1], True)) + 1  # pictures of equal confidence go together
+    ends = np.flatnonzero(np.append(falling[1:] < falling[:-1], True)) + 1  # images of equal confidence go together
     at = np.unique(np.linspace(0, len(ends) - 1, _POINTS).round().astype(int))
     return tuple(
         Coverage(int(n) / len(labels), int(right[n - 1]) / int(n), float(falling[n - 1])) for n in ends[at]

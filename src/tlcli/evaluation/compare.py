@@ -1,6 +1,6 @@
-"""Two classifiers on the same pictures: how far apart they are, and whether that may be chance.
+"""Two classifiers on the same images: how far apart they are, and whether that may be chance.
 
-Counted are pictures that both name rightly, only a, only b, neither.
+Counted are images that both name rightly, only a, only b, neither.
 """
 
 from dataclasses import dataclass
@@ -39,13 +39,13 @@ def paired_difference(both: int, only_a: int, only_b: int, neither: int) -> Pair
     continuity where it is positive.
 
     Args:
-        both: pictures that a and b name rightly.
+        both: images that a and b name rightly.
         only_a: that a alone does.
         only_b: that b alone does.
         neither: that none does.
 
     Raises:
-        ValueError: there are no pictures, or a count is negative.
+        ValueError: there are no images, or a count is negative.
     """
     n = both + only_a + only_b + neither
     if n < 1 or min(both, only_a, only_b, neither) < 0:
@@ -65,14 +65,14 @@ def paired_difference(both: int, only_a: int, only_b: int, neither: int) -> Pair
 def of_units(
     plain: PairedDifference, gained: "NDArray[np.int64]", units: "NDArray[np.int64]"
 ) -> PairedDifference:  # fmt: skip
-    """The difference where pictures belong together, and are right or wrong together: never surer than the plain one.
+    """The difference where images belong together, and are right or wrong together: never surer than the plain one.
 
     Student's t of the units' sums (a cluster-robust variance) beside it, and of each end and of p the more cautious.
 
     Args:
-        plain: what :func:`paired_difference` says of the same pictures.
-        gained: of each picture [N]: 1 where b alone is right, -1 where a alone is, else 0.
-        units: which pictures belong together [N].
+        plain: what :func:`paired_difference` says of the same images.
+        gained: of each image [N]: 1 where b alone is right, -1 where a alone is, else 0.
+        units: which images belong together [N].
     """
     _, unit = np.unique(units, return_inverse=True)
     count = int(unit.max()) + 1

@@ -1,6 +1,6 @@
-"""Why a head answers as it does: what each position of a picture says to it, and which pictures lie nearest.
+"""Why a head answers as it does: what each position of an image says to it, and which images lie nearest.
 
-Shapes: N pictures, M reference pictures, D features, h and w positions of the last feature map, U units of the head,
+Shapes: N images, M reference images, D features, h and w positions of the last feature map, U units of the head,
 L labels.
 """
 
@@ -22,14 +22,14 @@ _BLOCK = 1 << 22
 def heat(maps: "NDArray[np.float32]", head: Head, label: int) -> "NDArray[np.float64]":
     """What each position says for the label: class activation mapping (Zhou et al. 2016), less what it says for others.
 
-    A position's value is the log odds ln(p / (1 - p)) of the label that the head would give a picture that looked
+    A position's value is the log odds ln(p / (1 - p)) of the label that the head would give an image that looked
     everywhere as it does there; above 0 it speaks for the label, below 0 against it. The mean over positions is exactly
-    the picture's own log odds of the label.
+    the image's own log odds of the label.
 
     With two classes these are the unit's logit, or its negative. With more they are the label's logit less the log of
     the summed exponentials of the others', which is not linear. Here each other class counts by its share q of the
-    probability that the whole picture leaves to the others: z_label - sum q_j (z_j - ln q_j), the tangent of the log
-    odds at the picture's feature, equal to them there. So a position speaks for a label against its likely rivals, and
+    probability that the whole image leaves to the others: z_label - sum q_j (z_j - ln q_j), the tangent of the log
+    odds at the image's feature, equal to them there. So a position speaks for a label against its likely rivals, and
     not against a thousand classes that nobody would have thought of.
 
     Args:
@@ -50,10 +50,10 @@ def heat(maps: "NDArray[np.float32]", head: Head, label: int) -> "NDArray[np.flo
 
 @dataclass(frozen=True)
 class Neighbours:
-    """The nearest reference pictures of each picture, the nearest first."""
+    """The nearest reference images of each image, the nearest first."""
 
     places: "NDArray[np.int64]"
-    """[N, k], numbers of reference pictures; -1 where there are no more"""
+    """[N, k], numbers of reference images; -1 where there are no more"""
     similarities: "NDArray[np.float32]"
     """[N, k], cosines, -1..1; -inf where there are no more"""
 
@@ -65,18 +65,18 @@ def nearest(
     units: "NDArray[np.int64] | None" = None,
     reference_units: "NDArray[np.int64] | None" = None,
 ) -> Neighbours:
-    """The k reference pictures of the largest cosine; of equal ones the first.
+    """The k reference images of the largest cosine; of equal ones the first.
 
     Args:
-        features: of the pictures, [N, D].
+        features: of the images, [N, D].
         reference: features to search, [M, D].
         k: how many of each; M where there are fewer.
-        units: of the pictures, [N]; with ``reference_units``, pictures of its own unit (itself, its copies, its group)
-            are no neighbours of a picture.
+        units: of the images, [N]; with ``reference_units``, images of its own unit (itself, its copies, its group)
+            are no neighbours of an image.
         reference_units: [M].
 
     Returns:
-        Exact neighbours, by a matrix product a block of pictures; memory does not grow with N.
+        Exact neighbours, by a matrix product a block of images; memory does not grow with N.
     """
     k = min(k, len(reference))
     near, scaled = _scaled(features), _scaled(reference)

@@ -1,6 +1,6 @@
 """How sure a measured number is: intervals that hold the true value in 95 of 100 cases.
 
-``bench/coverage.py`` counts how often they do. Shapes: N pictures, U units (pictures that belong together: a group,
+``bench/coverage.py`` counts how often they do. Shapes: N images, U units (images that belong together: a group,
 copies), B resamples, K numbers measured at once.
 """
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Statistic = Callable[["NDArray[np.float64]"], "NDArray[np.float64]"]
-"""Weights of the pictures in each resample [b, N] -> what is measured in each [b, K]; NaN where it is not defined."""
+"""Weights of the images in each resample [b, N] -> what is measured in each [b, K]; NaN where it is not defined."""
 
 _CELLS = 2_000_000
 """Weights held at once (16 MB)."""
@@ -28,7 +28,7 @@ def wilson(successes: float, n: float, confidence: float = 0.95) -> tuple[float,
     """Wilson's score interval for a proportion (Wilson 1927), which holds for small n and near 0 and 1.
 
     Args:
-        successes: how many of ``n``; no whole number where pictures count less than one, see :func:`wilson_of_units`.
+        successes: how many of ``n``; no whole number where images count less than one, see :func:`wilson_of_units`.
         n: how many there are.
         confidence: how often the interval is to hold the truth.
     """
@@ -44,14 +44,14 @@ def wilson(successes: float, n: float, confidence: float = 0.95) -> tuple[float,
 def wilson_of_units(
     correct: "NDArray[np.bool_]", units: "NDArray[np.int64]", confidence: float = 0.95
 ) -> tuple[float, float]:  # fmt: skip
-    """Wilson's interval of an accuracy where pictures belong together: of as many single pictures as they are worth.
+    """Wilson's interval of an accuracy where images belong together: of as many single images as they are worth.
 
     They are fewer by the design effect (Kish 1965; Dean & Pagano 2015): the variance of the accuracy over units against
-    that of as many single pictures; and by what Student's t is wider of few units (Korn & Graubard 1998). Unlike the
-    bootstrap it holds of few units, and where nearly all or all are right; there, a unit's pictures count as copies.
+    that of as many single images; and by what Student's t is wider of few units (Korn & Graubard 1998). Unlike the
+    bootstrap it holds of few units, and where nearly all or all are right; there, a unit's images count as copies.
 
     Args:
-        correct: which pictures are right [N].
+        correct: which images are right [N].
         units: which belong together [N]; where each is its own, it is :func:`wilson` itself.
         confidence: how often the interval is to hold the truth.
     """
@@ -88,11 +88,11 @@ def mean_of_shares(
 def area_of_counts(area: float, positives: int, negatives: int, confidence: float = 0.95) -> tuple[float, float]:
     """Interval of an area under the ROC curve from nothing but its size and the counts (Newcombe 2006, method 5).
 
-    It holds where the area is 1, of which resampled pictures say nothing.
+    It holds where the area is 1, of which resampled images say nothing.
 
     Args:
         area: as measured.
-        positives: pictures (or units) of the class.
+        positives: images (or units) of the class.
         negatives: the others.
         confidence: how often the interval is to hold the truth.
     """
@@ -130,7 +130,7 @@ def left_out(
     statistic: Statistic, units: "NDArray[np.int64]", seed: int = 0
 ) -> "tuple[NDArray[np.float64], NDArray[np.int64]]":  # fmt: skip
     """What is measured without each unit (or part of the units, where there are many) in turn, [parts, K]; and the part
-    of each picture, [N]."""
+    of each image, [N]."""
     _, unit = np.unique(units, return_inverse=True)
     part = _parts(unit, np.random.default_rng(seed))
     return _without_each(statistic, part, max(1, _CELLS // len(unit))), part
@@ -155,20 +155,20 @@ def bootstrap(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> "NDArray[np.float64]":
-    """Bias-corrected and accelerated bootstrap intervals (BCa, Efron 1987) of anything measured on test pictures.
+    """Bias-corrected and accelerated bootstrap intervals (BCa, Efron 1987) of anything measured on test images.
 
-    Whole units are drawn, with replacement: pictures of one unit are right or wrong together, and an interval that
+    Whole units are drawn, with replacement: images of one unit are right or wrong together, and an interval that
     takes them for independent is too narrow. Classes are not held fixed: their shares are chance, too.
 
     Args:
         statistic: what is measured, of all resamples at once.
-        units: [N], which unit each picture belongs to.
+        units: [N], which unit each image belongs to.
         resamples: how many are drawn.
         confidence: how often an interval is to hold the truth.
         seed: of the draws; equal seeds give equal intervals.
 
     Returns:
-        [K, 2], low and high; NaN for what is not defined on the pictures themselves. Resamples in which it is not
+        [K, 2], low and high; NaN for what is not defined on the images themselves. Resamples in which it is not
         (they lack a class) are passed over.
     """
     _, unit = np.unique(units, return_inverse=True)
@@ -188,7 +188,7 @@ def _drawn(random: np.random.Generator, size: int, count: int) -> "NDArray[np.fl
 
 
 def _parts(unit: "NDArray[np.int64]", random: np.random.Generator) -> "NDArray[np.int64]":
-    """Which part each picture is left out with, [N]: its unit, or several where there are many."""
+    """Which part each image is left out with, [N]: its unit, or several where there are many."""
     count = int(unit.max()) + 1
     return np.asarray((random.permutation(count) % min(count, _LEFT_OUT))[unit])
 
@@ -224,7 +224,7 @@ def bias_corrected(
 
     Args:
         drawn: what was measured on each resample [B].
-        estimate: what was measured on the pictures themselves.
+        estimate: what was measured on the images themselves.
         confidence: how often the interval is to hold the truth.
         skew: Efron's acceleration.
     """

@@ -1,4 +1,4 @@
-"""How accuracy grows with the pictures fitted on, and what twice as many would bring.
+"""How accuracy grows with the images fitted on, and what twice as many would bring.
 
 The curve is a power law, acc(n) = a - b n^-c (Cortes et al. 1994; Hestness et al. 2017), fitted to the accuracies of
 repeated cross-validation. Shapes: S sizes, J draws (folds of all repeats), B simulated curves.
@@ -24,7 +24,7 @@ _POINTS = 30
 
 @dataclass(frozen=True)
 class Point:
-    """Accuracy at a number of training pictures."""
+    """Accuracy at a number of training images."""
 
     n: int
     accuracy: float
@@ -41,7 +41,7 @@ class LearningCurve:
     fitted: tuple[Point, ...]
     """From the smallest size measured to twice ``now``"""
     now: int
-    """Training pictures there are"""
+    """Training images there are"""
     doubling_gain: float
     """Accuracy at twice ``now`` less that at ``now``, expected"""
     doubling_gain_ci95: tuple[float, float]
@@ -60,11 +60,11 @@ def learning_curve(
         sizes: rows fitted on [S], rising.
         accuracies: on held-out rows [S, J].
         test_share: of the rows that a draw holds out.
-        now: training pictures there are; the gain is that from ``now`` to twice as many.
+        now: training images there are; the gain is that from ``now`` to twice as many.
         seed: of the simulation.
 
     Returns:
-        None where fewer than four sizes were measured (under 80 pictures of two classes): of three the curve has no
+        None where fewer than four sizes were measured (under 80 images of two classes): of three the curve has no
         shape, and intervals of the gain held the truth in 75 of 100 simulated cases.
     """
     if len(sizes) < _SIZES:
@@ -93,7 +93,7 @@ def _points(sizes: "NDArray[np.int64]", curves: "NDArray[np.float64]") -> tuple[
 
 
 def _simulated(accuracies: "NDArray[np.float64]", test_share: float, seed: int) -> "NDArray[np.float64]":
-    """[B, S] mean accuracies, as other pictures might have given them."""
+    """[B, S] mean accuracies, as other images might have given them."""
     random = np.random.default_rng(seed)
     draws = accuracies.shape[1]
     centred = accuracies - accuracies.mean(axis=1, keepdims=True)

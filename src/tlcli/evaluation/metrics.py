@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def measure(
     labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]", names: Sequence[str]
 ) -> dict[str, Any]:  # fmt: skip
-    """All metrics of one split, ready for JSON; None where one is not defined (a class without pictures)."""
+    """All metrics of one split, ready for JSON; None where one is not defined (a class without images)."""
     predicted = probabilities.argmax(axis=1)
     correct = int((predicted == labels).sum())
     confusion = metrics.confusion_matrix(labels, predicted, labels=range(len(names)))
@@ -56,7 +56,7 @@ def roc_auc(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]") -
 def per_class(
     labels: "NDArray[np.int64]", predicted: "NDArray[np.int64]", names: Sequence[str]
 ) -> dict[str, dict[str, float | int]]:  # fmt: skip
-    """Precision, recall, F1 and number of pictures of each class; 0 where nothing was predicted or there."""
+    """Precision, recall, F1 and number of images of each class; 0 where nothing was predicted or there."""
     columns = metrics.precision_recall_fscore_support(labels, predicted, labels=range(len(names)), zero_division=0)
     return {
         name: {"precision": float(precision), "recall": float(recall), "f1": float(f1), "n": int(n)}

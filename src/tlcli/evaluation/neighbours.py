@@ -1,4 +1,4 @@
-"""k nearest neighbours on features, by cosine: what a picture's own neighbourhood says, with nothing fitted.
+"""k nearest neighbours on features, by cosine: what an image's own neighbourhood says, with nothing fitted.
 
 Shapes: N fitted rows of D features, n rows that are named, L classes. Products are made block by block.
 """
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlcli.heads.rows import Rows
+from tlcli.features.rows import Rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

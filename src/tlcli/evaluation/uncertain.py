@@ -1,6 +1,6 @@
-"""Intervals of the metrics of one split: how far each may be from what endless pictures of the same kind would give.
+"""Intervals of the metrics of one split: how far each may be from what endless images of the same kind would give.
 
-Shapes: N pictures, L classes, B resamples; labels int [N], probabilities [N, L].
+Shapes: N images, L classes, B resamples; labels int [N], probabilities [N, L].
 """
 
 from typing import TYPE_CHECKING
@@ -33,16 +33,16 @@ def metric_intervals(
     resamples: int = 2000,
     seed: int = 0,
 ) -> dict[str, tuple[float, float] | None]:
-    """95 % interval of each of ``METRICS``; None where the metric is not defined (a class without pictures).
+    """95 % interval of each of ``METRICS``; None where the metric is not defined (a class without images).
 
     Of the accuracy it is Wilson's, of the balanced accuracy it joins Wilson's of the recalls, of the log loss it is the
-    bootstrap's, and of the area under the ROC curve the jackknife's on the logit scale: of 40 pictures, mostly right,
+    bootstrap's, and of the area under the ROC curve the jackknife's on the logit scale: of 40 images, mostly right,
     the bootstrap of the two shares holds the truth in 70 to 85 of 100 cases, and says nothing where all are right.
 
     Args:
         labels: the right classes [N].
         probabilities: of each class [N, L].
-        units: which pictures belong together [N].
+        units: which images belong together [N].
         resamples: how many are drawn.
         seed: of the draws.
     """
@@ -82,11 +82,11 @@ def _area(
 
 
 def metrics_of(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]") -> Statistic:
-    """Weights of pictures [B, N] -> ``METRICS`` of each resample [B, 4], as :mod:`tlcli.evaluation.metrics` has them.
+    """Weights of images [B, N] -> ``METRICS`` of each resample [B, 4], as :mod:`tlcli.evaluation.metrics` has them.
 
-    All are ratios of sums over pictures, so that every resample costs matrix products alone. For the area under the
+    All are ratios of sums over images, so that every resample costs matrix products alone. For the area under the
     ROC curve this holds but for a term of the order 1/N: it is taken by its placements (DeLong et al. 1988), the
-    share of negatives below each positive and of positives above each negative, as they are in all pictures.
+    share of negatives below each positive and of positives above each negative, as they are in all images.
     """
     classes = probabilities.shape[1]
     member = np.eye(classes)[labels]  # [N, L]
@@ -116,7 +116,7 @@ def metrics_of(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]"
 
 
 def _placements(member: "NDArray[np.float64]", probabilities: "NDArray[np.float64]") -> "NDArray[np.float64]":
-    """[N, L]: for a picture of the class the share of others below it, for another the share of the class above it.
+    """[N, L]: for an image of the class the share of others below it, for another the share of the class above it.
 
     A tie counts half."""
     placed = np.zeros_like(probabilities)

@@ -1,1 +1,1 @@
-"""The frozen pass and its store: every picture goes through the backbone once."""
+"""The frozen pass and its store: every image goes through the backbone once."""

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 import PIL
 
 from tlcli.backbones.catalog import Backbone
-from tlcli.backbones.export_ir import conversion_versions
-from tlcli.data.decode import DECODER_VERSION
-from tlcli.data.sizing import Preparation
-from tlcli.features.engines import EngineChoice
+from tlcli.backbones.conversion import conversion_versions
+from tlcli.engines.interface import EngineChoice
+from tlcli.images.decode import DECODER_VERSION
+from tlcli.images.resize import Preparation
 
 # What limits which files are read does not change the pixels of those that are.
 _LIMITS = ("formats", "max_megapixels", "max_side", "max_file_mb")
@@ -18,7 +18,7 @@ _LIMITS = ("formats", "max_megapixels", "max_side", "max_file_mb")
 
 @dataclass(frozen=True)
 class FeatureKey:
-    """All that turns a picture's bytes into its feature."""
+    """All that turns an image's bytes into its feature."""
 
     preparation: Preparation
     backbone: Backbone
@@ -29,7 +29,7 @@ class FeatureKey:
     """Digest of the quantised graph's own files; empty where the graph follows from the fields above."""
 
     def digest(self) -> str:
-        """Hex sha256; equal keys give equal features for equal pictures, and different ones need not."""
+        """Hex sha256; equal keys give equal features for equal images, and different ones need not."""
         depends = {
             "decoder": _decoder(self.preparation),
             "backbone": [self.backbone.name, self.backbone.builder, asdict(self.backbone.scaling)],
@@ -41,7 +41,7 @@ class FeatureKey:
 
 
 def preparation_digest(preparation: Preparation) -> str:
-    """Hex sha256 of all that turns a picture's bytes into the array that the backbone sees."""
+    """Hex sha256 of all that turns an image's bytes into the array that the backbone sees."""
     return hashlib.sha256(json.dumps(_decoder(preparation), sort_keys=True).encode()).hexdigest()
 
 

@@ -1,7 +1,7 @@
 """Features on disk: append-only shards that are whole or not there, named by their content, shared without locks.
 
 A shard is a safetensors file of ``keys`` uint8 [n, 32] and ``features`` float32 [n, D], named by its bytes' sha256.
-It is never changed. Two processes that compute the same picture write it twice, and either copy is right.
+It is never changed. Two processes that compute the same image write it twice, and either copy is right.
 Memory holds keys only; rows are read when they are asked for.
 """
 
@@ -18,11 +18,11 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from tlcli.cache.spare import refused
-from tlcli.cache.use import hold
-from tlcli.disk import cache_folder, disk_unreadable, whole_file
 from tlcli.errors import ResourceError
 from tlcli.progress import SILENT, Progress
+from tlcli.system.cache.fallback import refused
+from tlcli.system.cache.locks import hold
+from tlcli.system.files import cache_folder, disk_unreadable, whole_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,7 +33,7 @@ _ROW_MASK = (1 << _ROW_BITS) - 1
 
 
 def row_key(sha256: str, view: str) -> bytes:
-    """The 32 bytes under which a view of a picture is kept."""
+    """The 32 bytes under which a view of an image is kept."""
     return hashlib.sha256(f"{sha256}:{view}".encode()).digest()
 
 
@@ -75,7 +75,7 @@ class Store:
                     self._take(path, keys, data)
                     continue
                 done = "was set aside" if set_aside(path) else "is passed over"
-                self._progress.note(f"A damaged file of features {done}; its pictures are computed again: {path}")
+                self._progress.note(f"A damaged file of features {done}; its images are computed again: {path}")
 
     def _keys(self, data: bytes) -> "NDArray[np.uint8] | None":
         """The keys of a shard, if it is one of this store."""

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from tlcli.features.rows import Rows, Standard
 from tlcli.heads.crossvalidation import CrossValidation, joined, problems_of
 from tlcli.heads.folds import folds_of, sampled
 from tlcli.heads.head import Fit, HeldOut, Step
 from tlcli.heads.logistic import MAX_PASSES, Solution, solve
-from tlcli.heads.rows import Rows, Standard
 from tlcli.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -39,9 +39,9 @@ def fit_convex(
         strengths: candidates for the weight of the L2 penalty relative to the summed loss (scikit-learn's 1 / C). Those
             weaker than one that is worse than the best so far, by more than a standard error, are not tried.
         folds: of the cross-validation; fewer where the smallest class has fewer units.
-        standardize: fit on features of mean 0, divided by their spread (:func:`~tlcli.heads.rows.floored`); folded into
-            the head's weights.
-        class_weight: ``balanced`` gives every class the same total weight, ``none`` every picture.
+        standardize: fit on features of mean 0, divided by their spread (:func:`~tlcli.features.rows.floored`);
+            folded into the head's weights.
+        class_weight: ``balanced`` gives every class the same total weight, ``none`` every image.
         seed: of the division into folds, and of the sample.
         progress: told of what is being done.
 

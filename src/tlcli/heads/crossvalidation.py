@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tlcli.features.rows import Rows, Standard, floored
 from tlcli.heads.folds import Folds
 from tlcli.heads.head import Head
 from tlcli.heads.logistic import Axes, Problems, Solution, row_losses, solve
-from tlcli.heads.rows import Rows, Standard, floored
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

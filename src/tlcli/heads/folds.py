@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from tlcli.errors import DataError
-from tlcli.heads.rows import Rows
+from tlcli.features.rows import Rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,7 +47,7 @@ def folds_of(rows: Rows, folds: int, seed: int) -> "Iterator[tuple[NDArray[np.in
     holds = np.unique(np.stack([rows.labels, unit]), axis=1)  # [2, pairs]: which class is in which unit
     count = min(folds, int(np.bincount(holds[0]).min()))
     if count < 2:
-        raise DataError("A class has one different picture (or group) for training; cross-validation needs at least 2.")
+        raise DataError("A class has one different image (or group) for training; cross-validation needs at least 2.")
     if holds.shape[1] > len(units):  # groups that hold several classes
         yield from _group_folds(rows, unit, count, seed)
         return

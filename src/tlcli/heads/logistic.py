@@ -16,7 +16,7 @@ from scipy.linalg import eigh
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from tlcli.heads.rows import Rows
+from tlcli.features.rows import Rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

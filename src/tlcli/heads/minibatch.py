@@ -13,8 +13,8 @@ import tensorflow as tf
 from keras import callbacks, layers
 
 from tlcli.errors import UsageError
+from tlcli.features.rows import Rows, Standard
 from tlcli.heads.head import Fit, Step
-from tlcli.heads.rows import Rows, Standard
 from tlcli.progress import SILENT, Progress
 
 if TYPE_CHECKING:

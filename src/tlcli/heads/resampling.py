@@ -1,5 +1,5 @@
-"""Repeated cross-validation of the convex fit: what a head would say of pictures it was not fitted on, and how its
-accuracy grows with the pictures it is fitted on. All folds, repeats and sizes are solved at once.
+"""Repeated cross-validation of the convex fit: what a head would say of images it was not fitted on, and how its
+accuracy grows with the images it is fitted on. All folds, repeats and sizes are solved at once.
 
 Shapes: N rows, D features, L classes, J folds (of all repeats), S sizes.
 """
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from tlcli.features.rows import Rows, Standard
 from tlcli.heads.crossvalidation import CrossValidation
 from tlcli.heads.folds import Folds, folds_of, sampled
 from tlcli.heads.logistic import Solution
-from tlcli.heads.rows import Rows, Standard
 from tlcli.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -59,11 +59,11 @@ def resample(
     """Cross-validates the convex fit at one strength, on whole units, classes spread evenly.
 
     To choose the strength within each fold again would take 15 times as long and tell hardly more: on solar cells the
-    accuracy at the strength chosen once is higher by 0.002 ± 0.002 of 100 pictures, by 0.001 ± 0.001 of 300, where the
-    interval is 0.08 and 0.05 to either side. (60 pictures in 100 simulated dimensions: 0.013 ± 0.003 of 0.13.)
+    accuracy at the strength chosen once is higher by 0.002 ± 0.002 of 100 images, by 0.001 ± 0.001 of 300, where the
+    interval is 0.08 and 0.05 to either side. (60 images in 100 simulated dimensions: 0.013 ± 0.003 of 0.13.)
 
     Args:
-        rows: plain pictures [N, D], no views.
+        rows: plain images [N, D], no views.
         strength: weight of the L2 penalty relative to the summed loss; the one that the head was fitted with.
         folds: parts; fewer where the smallest class has fewer units.
         repeats: how often the rows are divided anew.

@@ -8,9 +8,9 @@ from typing import Any
 
 from tlcli.config.schema import Config
 from tlcli.config.sources import Source, kind_of
-from tlcli.data.downloads.refusals import without_secrets
-from tlcli.data.manifest import Manifest, folders_of, read_manifest, tree_of, write_manifest
-from tlcli.data.place import Place, change_since, held
+from tlcli.datasets.acquire.downloads.refusals import without_secrets
+from tlcli.datasets.acquire.install import Place, change_since, held
+from tlcli.datasets.acquire.manifest import Manifest, folders_of, read_manifest, tree_of, write_manifest
 from tlcli.progress import Progress
 from tlcli.workflows.look import described, read_as, seen_in
 

@@ -1,4 +1,4 @@
-"""The part of predict that reads pictures and answers, one by one."""
+"""The part of predict that reads images and answers, one by one."""
 
 import glob
 import hashlib
@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlcli.bundle import Bundle
-from tlcli.data.decode import BadPictureError, picture, read
-from tlcli.data.sizing import Preparation
-from tlcli.features.ahead import ahead
-from tlcli.features.engines import Engine
+from tlcli.engines.interface import Engine
+from tlcli.images.decode import BadImageError, prepare, read
+from tlcli.images.resize import Preparation
+from tlcli.model.bundle import Bundle
 from tlcli.progress import Progress
+from tlcli.system.prefetch import ahead
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one picture, or why there is none."""
+    """The answer for one image, or why there is none."""
 
     path: str
     label: str | None
@@ -33,7 +33,7 @@ class Prediction:
     """One a label, in the bundle's order; empty where there is an error."""
     error: str | None
     distance: float | None = None
-    """Cosine distance of its feature from that of the nearest of the bundle's training pictures, 0 to 2."""
+    """Cosine distance of its feature from that of the nearest of the bundle's training images, 0 to 2."""
     answer: str | None = None
     """The label, or :data:`UNSURE`, or :data:`NONE_OF_THESE`."""
 
@@ -44,7 +44,7 @@ class Prediction:
 
     @property
     def is_none_of_these(self) -> bool:
-        """Like no training picture; a class may have that name, too."""
+        """Like no training image; a class may have that name, too."""
         return self.answer == NONE_OF_THESE != self.label
 
 
@@ -54,15 +54,15 @@ UNSURE, NONE_OF_THESE = "unsure", "none of these"
 def answers(
     bundle: Bundle, engine: Engine, paths: Sequence[str], top_k: int, min_confidence: float, progress: Progress
 ) -> Iterator[Prediction]:
-    """In order: a broken picture is answered when its turn comes, the others pass through the engine, copies once.
+    """In order: a broken image is answered when its turn comes, the others pass through the engine, copies once.
 
     Args:
         bundle: what answers.
         engine: what the bundle's head sits on.
-        paths: of the pictures.
+        paths: of the images.
         top_k: how many of the likeliest classes are named.
         min_confidence: below this probability the answer is :data:`UNSURE`.
-        progress: told of every picture.
+        progress: told of every image.
     """
     errors: dict[int, str] = {}
     first_of: dict[bytes, int] = {}
@@ -73,7 +73,7 @@ def answers(
         for number, (_, future) in enumerate(ahead(lambda path: _read(path, bundle.preparation), paths)):
             try:
                 digest, prepared = future.result()
-            except BadPictureError as error:
+            except BadImageError as error:
                 errors[number] = str(error)
                 continue
             if (first := first_of.setdefault(digest, number)) != number:
@@ -101,9 +101,9 @@ def answers(
 def _read(path: str, preparation: Preparation) -> "tuple[bytes, NDArray[np.uint8]]":
     """Digest of the bytes, and pixels."""
     if glob.has_magic(path) and not os.path.lexists(path):
-        raise BadPictureError("no file fits this pattern")
+        raise BadImageError("no file fits this pattern")
     data = read(Path(path), preparation)
-    return hashlib.sha256(data).digest(), picture(data, preparation)
+    return hashlib.sha256(data).digest(), prepare(data, preparation)
 
 
 def _failed(path: str, reason: str) -> Prediction:

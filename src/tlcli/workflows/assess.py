@@ -1,7 +1,7 @@
 """What evaluate measures beside the metrics: how sure they are, what simpler ways reach, whether confidence can be
-believed, what copies do, what more pictures would bring. All from stored features.
+believed, what copies do, what more images would bring. All from stored features.
 
-Shapes: N test pictures, L labels.
+Shapes: N test images, L labels.
 """
 
 from dataclasses import asdict, dataclass
@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlcli.bundle import Bundle
 from tlcli.config.schema import Config
-from tlcli.data.index import Index
+from tlcli.datasets.index import Index
 from tlcli.errors import DataError
 from tlcli.evaluation.calibration import (
     Bin,
@@ -24,9 +23,10 @@ from tlcli.evaluation.calibration import (
 from tlcli.evaluation.intervals import corrected_resampled_t, wilson, wilson_of_units
 from tlcli.evaluation.learning_curve import LearningCurve, learning_curve
 from tlcli.evaluation.uncertain import metric_intervals
+from tlcli.features.rows import Rows
 from tlcli.heads.convex import fit_convex
 from tlcli.heads.resampling import Resampled, resample
-from tlcli.heads.rows import Rows
+from tlcli.model.bundle import Bundle
 from tlcli.progress import Progress
 from tlcli.workflows.baselines import split_baselines
 from tlcli.workflows.copies import near_copies
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the temperature, fitted on validation pictures, does on test pictures."""
+    """What the temperature, fitted on validation images, does on test images."""
 
     temperature: float
     ece_before: float
@@ -51,18 +51,18 @@ class Calibration:
 
 @dataclass(frozen=True)
 class CrossValidated:
-    """Accuracy over repeated divisions of the training and validation pictures."""
+    """Accuracy over repeated divisions of the training and validation images."""
 
     accuracy: float
     accuracy_ci95: tuple[float, float]
     folds: int
     repeats: int
-    pictures: int
+    images: int
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """Accuracy of a simpler way, on the same pictures."""
+    """Accuracy of a simpler way, on the same images."""
 
     name: str
     accuracy: float
@@ -71,7 +71,7 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Twin:
-    """A test picture that training has, too."""
+    """A test image that training has, too."""
 
     test: str
     train: str
@@ -81,22 +81,22 @@ class Twin:
 
 @dataclass(frozen=True)
 class Leaks:
-    """What copies of training pictures do to the test accuracy."""
+    """What copies of training images do to the test accuracy."""
 
     twins: tuple[Twin, ...]
     n_without: int
-    """Test pictures that have no twin"""
+    """Test images that have no twin"""
     accuracy_without: float | None
     accuracy_without_ci95: tuple[float, float] | None
 
     def count(self, kind: str) -> int:
-        """Test pictures with a twin of this kind."""
+        """Test images with a twin of this kind."""
         return sum(twin.kind == kind for twin in self.twins)
 
 
 @dataclass(frozen=True)
 class Familiarity:
-    """How often predict would say "none of these" of pictures that are of a class."""
+    """How often predict would say "none of these" of images that are of a class."""
 
     limit: float
     validation: float
@@ -110,11 +110,11 @@ class Assessment:
     intervals: dict[str, tuple[float, float] | None]
     """95 % interval of each metric of the test split"""
     is_grouped: bool
-    """Test pictures of one group are taken together."""
+    """Test images of one group are taken together."""
     recall_intervals: tuple[tuple[float, float] | None, ...]
     """Of each class."""
     baselines: tuple[Baseline, ...]
-    """On the test pictures; the first is the majority class"""
+    """On the test images; the first is the majority class"""
     calibration: Calibration
     leaks: Leaks
     familiarity: Familiarity
@@ -135,12 +135,12 @@ def assess(
     """Measures a run beyond its metrics.
 
     Args:
-        index: the pictures.
+        index: the images.
         frozen: the pass that made their features, all of which are in its store.
         bundle: the run's.
         config: the run's.
         strength: of the penalty, that the run chose; None of the minibatch recipe.
-        probabilities: of the test pictures [N, L].
+        probabilities: of the test images [N, L].
         progress: told of the stages.
     """
     test = split_rows(index.of("test"), index.labels, frozen.views[:1], frozen)
@@ -187,9 +187,9 @@ def _calibration(
 def _leaks(
     index: Index, frozen: FrozenPass, right: "NDArray[np.bool_]", units: "NDArray[np.int64]", progress: Progress
 ) -> Leaks:  # fmt: skip
-    """The test accuracy with and without pictures that training has, too."""
+    """The test accuracy with and without images that training has, too."""
     training, test = index.of("train"), index.of("test")
-    copies = {picture.sha256: picture.name for picture in training}
+    copies = {image.sha256: image.name for image in training}
     twins = {one.name: Twin(one.name, copies[one.sha256], "exact") for one in test if one.sha256 in copies}
     names = {one.name for one in test}
     for near in near_copies(test, training, index.labels, frozen, progress=progress):
@@ -213,7 +213,7 @@ def _familiarity(index: Index, frozen: FrozenPass, bundle: Bundle) -> Familiarit
 
 
 def _resampled(known: Rows, config: Config, strength: float | None, progress: Progress) -> Resampled | None:
-    """Repeated cross-validation of the convex fit; None where the config asks for none, or the pictures cannot be
+    """Repeated cross-validation of the convex fit; None where the config asks for none, or the images cannot be
     divided."""
     asked, head, seed = config.evaluate.cross_validation, config.head, config.train.seed
     if asked is None:
@@ -237,13 +237,13 @@ def _cross_validated(resampled: Resampled | None, config: Config) -> CrossValida
     accuracy, folds = float(scores.mean()), round(len(scores) / asked.repeats)
     if np.ptp(scores) > 0:
         low, high = corrected_resampled_t(scores, resampled.test_share)
-    else:  # such as all right in every fold: nothing varies, but so many pictures do not prove it
+    else:  # such as all right in every fold: nothing varies, but so many images do not prove it
         low, high = wilson(accuracy * resampled.units_used, resampled.units_used)
     ends = (max(0.0, low), min(1.0, high))
     return CrossValidated(accuracy, ends, folds, asked.repeats, resampled.rows_used)
 
 
-def _curve(resampled: Resampled | None, pictures: int) -> LearningCurve | None:
+def _curve(resampled: Resampled | None, images: int) -> LearningCurve | None:
     if resampled is None or len(resampled.sizes) < 3:
         return None
-    return learning_curve(np.array(resampled.sizes), resampled.accuracies, resampled.test_share, pictures)
+    return learning_curve(np.array(resampled.sizes), resampled.accuracies, resampled.test_share, images)

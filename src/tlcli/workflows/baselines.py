@@ -1,16 +1,16 @@
-"""Baselines on the pictures of a data set: their colours computed where they are missing, then measured."""
+"""Baselines on the images of a data set: their colours computed where they are missing, then measured."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tlcli.data.augment import PLAIN, Augmentation
-from tlcli.data.index import Index, Picture
-from tlcli.data.layout import SplitName
+from tlcli.datasets.index import Index, LabelledImage
+from tlcli.datasets.layout import SplitName
 from tlcli.evaluation.baselines import Baseline, baselines, split_fold
-from tlcli.features.colours import WIDTH, Colours, colour_store
-from tlcli.features.extract import extract
+from tlcli.features.colour_histogram import WIDTH, Colours, colour_store
+from tlcli.features.pipeline import extract
+from tlcli.features.rows import Rows
 from tlcli.features.store import row_key
-from tlcli.heads.rows import Rows
+from tlcli.images.augment import PLAIN, Augmentation
 from tlcli.progress import SILENT, Progress
 from tlcli.workflows.frozen_pass import FrozenPass
 from tlcli.workflows.measure import split_rows
@@ -18,32 +18,32 @@ from tlcli.workflows.measure import split_rows
 
 @dataclass(frozen=True)
 class BothRows:
-    """The same pictures in the same order, by the backbone and by their colours."""
+    """The same images in the same order, by the backbone and by their colours."""
 
     features: Rows
     colours: Rows
 
 
 def rows_for_baselines(
-    pictures: Sequence[Picture], labels: Sequence[str], frozen: FrozenPass, progress: Progress = SILENT
+    images: Sequence[LabelledImage], labels: Sequence[str], frozen: FrozenPass, progress: Progress = SILENT
 ) -> BothRows:
-    """Rows of plain pictures that have passed the backbone; colours are counted of those that have none in the store.
+    """Rows of plain images that have passed the backbone; colours are counted of those that have none in the store.
 
     Raises:
         DataError: a file changed since its digest was taken.
         ResourceError: the disk is full.
     """
     store = colour_store(frozen.preparation, progress)
-    extract([(pictures, (PLAIN,))], frozen.preparation, Augmentation(), store, Colours, progress)
-    features = split_rows(pictures, labels, (PLAIN,), frozen)
-    keys = [row_key(picture.sha256, PLAIN) for picture in pictures]
+    extract([(images, (PLAIN,))], frozen.preparation, Augmentation(), store, Colours, progress)
+    features = split_rows(images, labels, (PLAIN,), frozen)
+    keys = [row_key(image.sha256, PLAIN) for image in images]
     return BothRows(features, Rows(features.labels, features.units, WIDTH, store.reader(keys)))
 
 
 def split_baselines(
     index: Index, split: SplitName, frozen: FrozenPass, seed: int, progress: Progress = SILENT
 ) -> list[Baseline]:
-    """Baselines fitted on the training pictures and measured on those of a split."""
+    """Baselines fitted on the training images and measured on those of a split."""
     training, held = index.of("train"), index.of(split)
     both = rows_for_baselines([*training, *held], index.labels, frozen, progress)
     return baselines(both.features, both.colours, split_fold(len(training), len(held)), seed, progress)

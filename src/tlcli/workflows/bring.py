@@ -10,11 +10,11 @@ from typing import Any
 
 from tlcli.config.dataset import Dataset, Limits
 from tlcli.config.sources import ArchiveSource, CompetitionSource, KaggleSource, Source, UrlSource
-from tlcli.data.archives import unpack
-from tlcli.data.downloads.download import Patience, Receipt, Wanted, download
-from tlcli.data.place import Place
-from tlcli.data.sources import archive, url
-from tlcli.data.sources.offer import Offer
+from tlcli.datasets.acquire.archives import unpack
+from tlcli.datasets.acquire.downloads.download import Patience, Receipt, Wanted, download
+from tlcli.datasets.acquire.install import Place
+from tlcli.datasets.acquire.sources import archive, url
+from tlcli.datasets.acquire.sources.offer import Offer
 from tlcli.errors import DataError
 from tlcli.progress import Progress
 
@@ -131,7 +131,7 @@ def _limits(limits: Limits) -> unpack.Limits:
 def _offer(source: Source, patience: Patience, progress: Progress) -> Offer:
     if isinstance(source, UrlSource):
         return Offer((url.wanted(source.url, source.sha256, source.size),))
-    from tlcli.data.sources.kaggle import offers  # noqa: PLC0415 - its client takes 0.3 s
+    from tlcli.datasets.acquire.sources.kaggle import offers  # noqa: PLC0415 - its client takes 0.3 s
 
     if isinstance(source, KaggleSource):
         return offers.dataset(

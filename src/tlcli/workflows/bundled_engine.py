@@ -1,12 +1,12 @@
 """The engine that a bundle's head sits on, from the cache where it is there."""
 
 from tlcli.backbones.catalog import CATALOG
-from tlcli.backbones.export_ir import Exported, cached_export, exported
+from tlcli.backbones.conversion import Exported, cached_export, exported
 from tlcli.backbones.weights import find_weights
-from tlcli.features.engines import MapEngine, Precision
-from tlcli.features.engines.compiled import Compiled
-from tlcli.features.engines.openvino import OpenVINOEngine, has_bf16
-from tlcli.manifest import Manifest
+from tlcli.engines.compiled import Compiled
+from tlcli.engines.interface import MapEngine, Precision
+from tlcli.engines.openvino import OpenVINOEngine, has_bf16
+from tlcli.model.manifest import Manifest
 from tlcli.progress import Progress
 
 
@@ -22,7 +22,7 @@ def opened(manifest: Manifest, ready: Compiled | None, few: bool, progress: Prog
     Args:
         manifest: names the backbone, its weights and the precision.
         ready: what the cache has of it, checked.
-        few: for a few pictures only.
+        few: for a few images only.
         progress: told where other arithmetic than in training must do.
 
     Raises:
@@ -35,7 +35,7 @@ def opened(manifest: Manifest, ready: Compiled | None, few: bool, progress: Prog
         precision = "bf16" if has_bf16() else "f32"
         progress.note(
             f"The quantised backbone of this run is not in the cache of this machine: {precision} is used, answers may "
-            "differ slightly; evaluate makes it again where the training pictures are."
+            "differ slightly; evaluate makes it again where the training images are."
         )
     elif precision == "bf16" and not has_bf16():
         progress.note("This processor has no bfloat16 arithmetic: float32 is used, answers may differ slightly.")

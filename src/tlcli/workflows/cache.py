@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlcli.cache.entries import KINDS, Contents, Entry, Kind, contents
-from tlcli.disk import cache_folder, free_bytes
 from tlcli.errors import ResourceError
+from tlcli.system.cache.entries import KINDS, Contents, Entry, Kind, contents
+from tlcli.system.files import cache_folder, free_bytes
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tlcli.cache.entries import LASTING, Entry, remove
-from tlcli.cache.use import alone
-from tlcli.disk import cache_folder
 from tlcli.progress import SILENT, Progress
+from tlcli.system.cache.entries import LASTING, Entry, remove
+from tlcli.system.cache.locks import alone
+from tlcli.system.files import cache_folder
 from tlcli.workflows.cache import read_cache
 
 Reason = Literal["left over", "not used for long", "the cache is too large"]

@@ -7,13 +7,13 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlcli.backbones.export_ir import GRAPH_FILES, is_whole
-from tlcli.backbones.quantize import QUANTIZED_FILES
-from tlcli.cache.entries import LASTING, Entry, Kind, digest_beside, remove
-from tlcli.disk import GONE, cache_folder, disk_unreadable, sha256_file
-from tlcli.features.engines.compiled import as_written
+from tlcli.backbones.conversion import GRAPH_FILES, is_whole
+from tlcli.backbones.quantization import QUANTIZED_FILES
+from tlcli.engines.compiled import as_written
 from tlcli.features.store import set_aside
 from tlcli.progress import SILENT, Progress
+from tlcli.system.cache.entries import LASTING, Entry, Kind, digest_beside, remove
+from tlcli.system.files import GONE, cache_folder, disk_unreadable, sha256_file
 from tlcli.workflows.cache import read_cache
 
 SET_ASIDE = "set aside, computed again when needed"

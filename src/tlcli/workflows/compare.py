@@ -1,4 +1,4 @@
-"""Two runs on the test pictures that both were evaluated on, and what their configs have apart."""
+"""Two runs on the test images that both were evaluated on, and what their configs have apart."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 from yaml import YAMLError
 
-from tlcli import runs
 from tlcli.config.load import MOST_BYTES
 from tlcli.config.yaml_core import Loader
-from tlcli.data.layout import SplitName
-from tlcli.disk import read_regular
+from tlcli.datasets.layout import SplitName
 from tlcli.errors import DataError, ModelError, UsageError
 from tlcli.evaluation.compare import PairedDifference, of_units, paired_difference
-from tlcli.workflows.predictions import Answer, looks_at_test, read_predictions
+from tlcli.runs import folders as runs
+from tlcli.runs.predictions import Answer, looks_at_test, read_predictions
+from tlcli.system.files import read_regular
 
 Key = tuple[str, int]
-"""sha256 of a picture, and which of its copies."""
+"""sha256 of an image, and which of its copies."""
 
 
 @dataclass(frozen=True)
@@ -30,18 +30,18 @@ class Side:
     """NAME/TIME-xxxx, or the path of a run elsewhere."""
     path: Path
     evaluated: int
-    """Test pictures it was evaluated on."""
+    """Test images it was evaluated on."""
     alone: int
     """Of these, the ones that the other run was not evaluated on."""
     trained_by_other: int
     """Of these, in turn, the ones that the other run was trained on."""
     right: int
-    """Of the pictures compared, those it names rightly."""
+    """Of the images compared, those it names rightly."""
 
 
 @dataclass(frozen=True)
 class Parted:
-    """A picture that one of the two alone names rightly."""
+    """An image that one of the two alone names rightly."""
 
     path: str
     sha256: str
@@ -52,39 +52,39 @@ class Parted:
 
 @dataclass(frozen=True)
 class Compared:
-    """Two runs on the same test pictures."""
+    """Two runs on the same test images."""
 
     a: Side
     b: Side
-    pictures: int
+    images: int
     """That both were evaluated on and neither was trained on."""
     left_out: int
-    """That both were evaluated on, and one was trained on: copies of training pictures."""
+    """That both were evaluated on, and one was trained on: copies of training images."""
     both: int
     neither: int
     only_a: tuple[Parted, ...]
     only_b: tuple[Parted, ...]
     groups: int
-    """Of pictures that belong together; as many as pictures where each stands alone."""
+    """Of images that belong together; as many as images where each stands alone."""
     difference: PairedDifference
     settings: dict[str, tuple[Any, Any]]
     """Of each config key that differs: a's value and b's; None where a config lacks it."""
     same_data: bool
-    """Whether pictures, labels and splits were the same in both trainings."""
+    """Whether images, labels and splits were the same in both trainings."""
     looks: int
-    """Runs in the folder that were evaluated on b's test pictures."""
+    """Runs in the folder that were evaluated on b's test images."""
 
 
 def compare(runs_dir: Path, run_a: Path, run_b: Path) -> Compared:
-    """Compares the answers of two evaluated runs, picture by picture.
+    """Compares the answers of two evaluated runs, image by image.
 
     Args:
-        runs_dir: where runs lie; those in it that share the test pictures are counted.
+        runs_dir: where runs lie; those in it that share the test images are counted.
         run_a: folder of the one.
         run_b: folder of the other.
 
     Raises:
-        DataError: classes, labels or all pictures differ, so that there is nothing to compare.
+        DataError: classes, labels or all images differ, so that there is nothing to compare.
         ModelError: a run is broken or was not evaluated.
         UsageError: they are the same run.
     """
@@ -99,7 +99,7 @@ def compare(runs_dir: Path, run_a: Path, run_b: Path) -> Compared:
     fair = [(test_a[key], test_b[key]) for key in common if key[0] not in trained_a and key[0] not in trained_b]
     if not fair:
         raise DataError(
-            f"Of the {len(test_a):,} and {len(test_b):,} test pictures of these runs {len(common):,} are the same"
+            f"Of the {len(test_a):,} and {len(test_b):,} test images of these runs {len(common):,} are the same"
             + (", and one of the runs was trained on those" if common else "")
             + "; only runs on the same data with the same dataset.split can be compared."
         )
@@ -119,7 +119,7 @@ def compare(runs_dir: Path, run_a: Path, run_b: Path) -> Compared:
     return Compared(
         a=side(run_a, test_a, test_b, trained_b, both + len(only_a)),
         b=side(run_b, test_b, test_a, trained_a, both + len(only_b)),
-        pictures=len(fair),
+        images=len(fair),
         left_out=len(common) - len(fair),
         both=both,
         neither=neither,
@@ -134,9 +134,9 @@ def compare(runs_dir: Path, run_a: Path, run_b: Path) -> Compared:
 
 
 def _test(run: Path, answers: dict[SplitName, list[Answer]]) -> dict[Key, Answer]:
-    """Each test picture, by what it holds: a renamed file stays the same picture, and copies stay apart."""
+    """Each test image, by what it holds: a renamed file stays the same image, and copies stay apart."""
     if "test" not in answers:
-        raise ModelError(f"{run} has not been evaluated on its test pictures; run: tlcli evaluate --run {run}")
+        raise ModelError(f"{run} has not been evaluated on its test images; run: tlcli evaluate --run {run}")
     copies: Counter[str] = Counter()
     found: dict[Key, Answer] = {}
     for answer in sorted(answers["test"], key=lambda answer: answer.path):
@@ -170,7 +170,7 @@ def _check_labels(pairs: Sequence[tuple[Answer, Answer]]) -> None:
     if other:
         a, b = other[0]
         raise DataError(
-            f"{len(other)} test pictures have another label in the one run than in the other (for example {a.path}: "
+            f"{len(other)} test images have another label in the one run than in the other (for example {a.path}: "
             f"{a.label}, then {b.label}), so that being right is not the same in both; train and evaluate again on the "
             "labels that hold now."
         )

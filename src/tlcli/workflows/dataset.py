@@ -1,4 +1,4 @@
-"""From the config's dataset section to an index of pictures."""
+"""From the config's dataset section to an index of images."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -6,16 +6,16 @@ from pathlib import Path
 
 from tlcli.config.dataset import Dataset, LabelRule
 from tlcli.config.sources import FolderSource, PackageSource, Source
-from tlcli.data.exclusion import leave_out, read_exclusion
-from tlcli.data.index import Index, SplitShares, build_index
-from tlcli.data.labels import Rule, Table, find_in_table
-from tlcli.data.layout import find_folders
-from tlcli.data.sources import folder, package
+from tlcli.datasets.acquire.sources import folder, package
+from tlcli.datasets.exclusion import leave_out, read_exclusion
+from tlcli.datasets.index import Index, SplitShares, build_index
+from tlcli.datasets.label_table import Rule, Table, find_in_table
+from tlcli.datasets.layout import find_folders
 from tlcli.errors import DataError
 
 
 def located(dataset: Dataset) -> Path | None:
-    """The folder of the pictures, or None where they have to be fetched first."""
+    """The folder of the images, or None where they have to be fetched first."""
     if dataset.path is not None and dataset.path.is_dir() and any(dataset.path.iterdir()):
         return dataset.path
     for source in dataset.sources:
@@ -55,7 +55,7 @@ def indexed(dataset: Dataset, options: Sequence[str], verify: bool = False) -> I
         fetch = f"run: tlcli fetch {shlex.join(options)}"
         if dataset.path is not None and dataset.path.is_file():
             stem = dataset.path.name.split(".")[0]
-            folder_of_it = dataset.path.with_name(stem if stem not in ("", dataset.path.name) else f"{stem}-pictures")
+            folder_of_it = dataset.path.with_name(stem if stem not in ("", dataset.path.name) else f"{stem}-images")
             words = ["--set", f"dataset.path={folder_of_it}", "--from", str(dataset.path)]
             raise DataError(f"{there}; where it is an archive, {fetch} {shlex.join(words)}")
         raise DataError(
@@ -67,12 +67,12 @@ def indexed(dataset: Dataset, options: Sequence[str], verify: bool = False) -> I
 
 def _lacking(path: Path | None) -> str:
     if path is None:
-        return "The pictures are not there"
+        return "The images are not there"
     if path.is_dir():
         return f"The folder {path} is empty"
     if path.exists():
-        return f"{path} is a file, and pictures are read from a folder"
-    return f"The pictures are not there (looked in {path})"
+        return f"{path} is a file, and images are read from a folder"
+    return f"The images are not there (looked in {path})"
 
 
 def _problem(source: Source) -> str:
@@ -84,7 +84,7 @@ def _problem(source: Source) -> str:
 
 
 def index_at(root: Path, dataset: Dataset, known: Mapping[str, str] = {}, verify: bool = False) -> Index:
-    """The index of the data set at ``root``, read as the config says; see :func:`tlcli.data.index.build_index`."""
+    """The index of the data set at ``root``, read as the config says; see :func:`tlcli.datasets.index.build_index`."""
     if dataset.labels is not None:
         layout = find_in_table(root, _table(dataset), dataset.classes)
         order = dataset.classes or tuple(dataset.labels.classes) or None

@@ -12,7 +12,7 @@ from tlcli.workflows import doctor_checks, doctor_places
 from tlcli.workflows.doctor_section import Section, Verdict
 
 if TYPE_CHECKING:
-    from tlcli.features.engines import EngineChoice
+    from tlcli.engines.interface import EngineChoice
 
 _CHECKS: dict[str, Callable[[], Section]] = {
     "versions": doctor_checks.versions,
@@ -51,12 +51,12 @@ def doctor(with_self_test: bool = True, progress: Progress = SILENT) -> Diagnosi
     """Looks at everything; nothing is downloaded, changed or left behind.
 
     Args:
-        with_self_test: made pictures go through the decoder, the engine and the fit of a head, which takes seconds.
+        with_self_test: made images go through the decoder, the engine and the fit of a head, which takes seconds.
         progress: told of what is being done.
     """
     sections = [_guarded(name, check) for name, check in _CHECKS.items()]
     if with_self_test:
-        with progress.stage("Testing on made pictures"):
+        with progress.stage("Testing on made images"):
             sections.append(_guarded("self-test", _tested))
     return Diagnosis(tuple(sections))
 
@@ -101,7 +101,7 @@ def _tested() -> Section:
 
 def _choice() -> "EngineChoice | None":
     """What auto chooses; None where nothing can be chosen, as the section on the engine says."""
-    from tlcli.features.engines import choose_engine  # noqa: PLC0415
+    from tlcli.engines.interface import choose_engine  # noqa: PLC0415
 
     try:
         return choose_engine("auto", "auto")

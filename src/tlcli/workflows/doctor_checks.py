@@ -10,9 +10,9 @@ from dataclasses import asdict
 from importlib import metadata
 
 import tlcli
-from tlcli import machine
-from tlcli.disk import readable
 from tlcli.errors import ModelError
+from tlcli.system import machine
+from tlcli.system.files import readable
 from tlcli.workflows.doctor_section import Section
 
 _DECISIVE = (
@@ -113,7 +113,7 @@ def _size(count: int | None) -> str:
 
 def engine() -> Section:
     """What runs the backbone where a config says auto, and why."""
-    from tlcli.features.engines import choose_engine, int8_is_fast, why  # noqa: PLC0415 - may be broken
+    from tlcli.engines.interface import choose_engine, int8_is_fast, why  # noqa: PLC0415 - may be broken
 
     found = Section("engine")
     try:

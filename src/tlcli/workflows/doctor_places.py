@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from tlcli import machine
-from tlcli.disk import cache_folder, free_bytes, readable
 from tlcli.errors import ModelError, NetworkError, ResourceError
 from tlcli.progress import Progress
+from tlcli.system import machine
+from tlcli.system.files import cache_folder, free_bytes, readable
 from tlcli.workflows.doctor_section import Section
 
 _ROOM = 2 * 10**9
-"""Bytes that the cache should have free: some backbones, and the features of 100,000 pictures."""
+"""Bytes that the cache should have free: some backbones, and the features of 100,000 images."""
 _LEAST_ROOM = 5 * 10**7
 
 
@@ -127,7 +127,7 @@ _VARIABLES = ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_CONFI
 
 def kaggle() -> Section:
     """Which of the places for a token hold one; Kaggle is not asked whether it takes it."""
-    from tlcli.data.sources.kaggle.account import find_accounts, token_files  # noqa: PLC0415
+    from tlcli.datasets.acquire.sources.kaggle.account import find_accounts, token_files  # noqa: PLC0415
 
     found, told = Section("kaggle"), _Notes()
     accounts: list[dict[str, str]] = []

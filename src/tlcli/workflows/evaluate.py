@@ -1,4 +1,4 @@
-"""Evaluate: the only command that looks at the test pictures; completes the run's metrics, predictions and figures."""
+"""Evaluate: the only command that looks at the test images; completes the run's metrics, predictions and figures."""
 
 import shlex
 from collections.abc import Mapping
@@ -6,20 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlcli import runs
-from tlcli.bundle import Bundle, load_bundle
 from tlcli.config.load import load_config, options_of
 from tlcli.config.schema import Config
-from tlcli.data.index import Index
-from tlcli.data.layout import SPLITS, SplitName
+from tlcli.datasets.index import Index
+from tlcli.datasets.layout import SPLITS, SplitName
 from tlcli.errors import DataError
-from tlcli.features.extract import Extraction
+from tlcli.features.pipeline import Extraction
+from tlcli.model.bundle import Bundle, load_bundle
 from tlcli.progress import SILENT, Progress
+from tlcli.runs import folders as runs
+from tlcli.runs.records import Record, read_part
 from tlcli.workflows.dataset import indexed
 from tlcli.workflows.frozen_pass import FrozenPass, usable
 from tlcli.workflows.int8 import open_pass_for
 from tlcli.workflows.measure import measured, predict_split, write_predictions
-from tlcli.workflows.parts import Record, read_part
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,21 +36,21 @@ class Evaluated:
     """The limit in the run's config."""
     features: Extraction
     bad: Mapping[str, str]
-    """Test pictures that cannot be read: name to reason."""
+    """Test images that cannot be read: name to reason."""
     words: Mapping[str, str]
     """Sentences of the report; empty where none was asked for."""
 
 
 def evaluate(run: Path, verify: bool = False, progress: Progress = SILENT) -> Evaluated:
-    """Measures the test pictures of a run.
+    """Measures the test images of a run.
 
     Args:
         run: the run's folder.
-        verify: read every picture for its digest, also those that look as they did before.
+        verify: read every image for its digest, also those that look as they did before.
         progress: told of the features computed.
 
     Raises:
-        DataError: there are no test pictures, or the data is not what the run was trained on.
+        DataError: there are no test images, or the data is not what the run was trained on.
         ModelError: the run or its bundle is broken.
     """
     record, checked = runs.read_json(run / "run.json"), read_part(Record, run / "run.json")
@@ -74,15 +74,15 @@ def evaluate(run: Path, verify: bool = False, progress: Progress = SILENT) -> Ev
 
 
 def _same_data(config: Config, record: Record, verify: bool) -> Index:
-    """The data set as the run saw it; another division would let training pictures into the test."""
+    """The data set as the run saw it; another division would let training images into the test."""
     options = options_of(record.config, record.overrides)
     index = indexed(config.dataset, options, verify)
     skipped = {item.path for item in record.skipped}
-    seen = Index(index.root, index.labels, tuple(p for p in index.pictures if p.name not in skipped), {}, ())
+    seen = Index(index.root, index.labels, tuple(p for p in index.images if p.name not in skipped), {}, ())
     if seen.digest() != record.data_digest:
         raise DataError(
-            f"The pictures in {index.root} are not those this run was trained on (files were added, removed or "
-            f"changed), so training pictures might be among the test ones; train again: tlcli train "
+            f"The images in {index.root} are not those this run was trained on (files were added, removed or "
+            f"changed), so training images might be among the test ones; train again: tlcli train "
             f"{shlex.join(options)}"
         )
     return seen
@@ -91,13 +91,12 @@ def _same_data(config: Config, record: Record, verify: bool) -> Index:
 def _with_features(
     index: Index, frozen: FrozenPass, config: Config, progress: Progress
 ) -> tuple[Index, Extraction]:  # fmt: skip
-    done = frozen.run([(index.pictures, frozen.views[:1])], progress)
+    done = frozen.run([(index.images, frozen.views[:1])], progress)
     index = usable(index, done.bad, config.dataset.on_bad_image, config.dataset.max_bad_fraction)
     if not index.of("test"):
         unreadable = f" that can be read (all {len(index.bad)} are broken)" if index.bad else ""
         raise DataError(
-            f"This run has no test pictures{unreadable}; "
-            "set dataset.split.test above 0 or add a test folder, and train."
+            f"This run has no test images{unreadable}; set dataset.split.test above 0 or add a test folder, and train."
         )
     return index, done
 
@@ -108,8 +107,8 @@ def _report(
 ) -> dict[str, str]:  # fmt: skip
     import numpy as np  # noqa: PLC0415
 
+    from tlcli.runs.predictions import looks_at_test  # noqa: PLC0415
     from tlcli.workflows.assess import assess  # noqa: PLC0415 - with matplotlib 2 s to import
-    from tlcli.workflows.predictions import looks_at_test  # noqa: PLC0415
     from tlcli.workflows.run_page import Measured, write_report  # noqa: PLC0415
     from tlcli.workflows.shown import Answers  # noqa: PLC0415
 
@@ -118,7 +117,7 @@ def _report(
         index, frozen, bundle, config, record.get("head", {}).get("strength"), probabilities, progress
     )  # fmt: skip
     test = index.of("test")
-    answers = Answers(test, np.array([index.labels.index(picture.label) for picture in test]), probabilities)
+    answers = Answers(test, np.array([index.labels.index(image.label) for image in test]), probabilities)
     uses = looks_at_test(run.parent.parent, run)
     with progress.stage("Writing the report"):
         settings = (run / "config.yaml").read_text(encoding="utf-8")
@@ -129,10 +128,10 @@ def _report(
 def _draw(
     folder: Path, index: Index, test: dict[str, Any], probabilities: "NDArray[np.float64]", progress: Progress
 ) -> None:  # fmt: skip
-    from tlcli.report import figures  # noqa: PLC0415 - matplotlib takes 1 s to import
+    from tlcli.reports import figures  # noqa: PLC0415 - matplotlib takes 1 s to import
 
     split: SplitName = "test"
-    labels = [index.labels.index(picture.label) for picture in index.of(split)]
+    labels = [index.labels.index(image.label) for image in index.of(split)]
     with progress.stage("Drawing figures"):
         figures.confusion_matrix(folder / "confusion_matrix.png", test["confusion_matrix"], index.labels)
         figures.roc(folder / "roc.png", labels, probabilities, index.labels)

@@ -1,17 +1,17 @@
-"""From what inspect found to a list of pictures to leave out."""
+"""From what inspect found to a list of images to leave out."""
 
 from collections.abc import Iterator
 
-from tlcli.data.exclusion import Excluded
-from tlcli.data.index import Picture
+from tlcli.datasets.exclusion import Excluded
+from tlcli.datasets.index import LabelledImage
 from tlcli.workflows.inspection import Inspection
 
 
 def to_exclude(found: Inspection) -> list[Excluded]:
-    """What is better left out, each picture once; beside it, as comments, what people should decide.
+    """What is better left out, each image once; beside it, as comments, what people should decide.
 
-    Left out are unreadable files, further exact copies within a split, pictures whose copy lies in a split that is
-    measured on, and training pictures with wrong labels. Wrong labels of validation pictures are comments: a classifier
+    Left out are unreadable files, further exact copies within a split, images whose copy lies in a split that is
+    measured on, and training images with wrong labels. Wrong labels of validation images are comments: a classifier
     that picks what it is measured on flatters itself. So are near copies within a split, and outliers.
     """
     chosen: dict[str, Excluded] = {}
@@ -36,14 +36,14 @@ def _copies(found: Inspection) -> Iterator[Excluded]:
 
 def _suspects(found: Inspection) -> Iterator[Excluded]:
     for one in found.issues:
-        reason = f"{_is(one.picture)}, and {one.likelier} is likelier (label believed with {one.believed:.2f})"
-        yield Excluded(one.picture.name, reason, active=one.picture.split == "train")
+        reason = f"{_is(one.image)}, and {one.likelier} is likelier (label believed with {one.believed:.2f})"
+        yield Excluded(one.image.name, reason, active=one.image.split == "train")
 
 
 def _outliers(found: Inspection) -> Iterator[Excluded]:
     for one in found.outliers:
-        yield Excluded(one.picture.name, f"{_is(one.picture)}, far from all others ({one.distance:.2f})", active=False)
+        yield Excluded(one.image.name, f"{_is(one.image)}, far from all others ({one.distance:.2f})", active=False)
 
 
-def _is(picture: Picture) -> str:
-    return f"{picture.split} picture labelled {picture.label}"
+def _is(image: LabelledImage) -> str:
+    return f"{image.split} image labelled {image.label}"

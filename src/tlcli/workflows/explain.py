@@ -1,6 +1,6 @@
-"""Explain: for each answer of predict a card that shows what in the picture speaks for it, and what it is like.
+"""Explain: for each answer of predict a card that shows what in the image speaks for it, and what it is like.
 
-Shapes: M training pictures, D features, h and w positions of the last feature map.
+Shapes: M training images, D features, h and w positions of the last feature map.
 """
 
 import os
@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlcli.bundle import Bundle
-from tlcli.data.decode import BadPictureError, picture, read
-from tlcli.data.sizing import Preparation
+from tlcli.engines.interface import MapEngine
 from tlcli.errors import ResourceError
 from tlcli.evaluation.explain import heat, nearest
-from tlcli.features.ahead import ahead
-from tlcli.features.engines import MapEngine
+from tlcli.images.decode import BadImageError, prepare, read
+from tlcli.images.resize import Preparation
+from tlcli.model.bundle import Bundle
 from tlcli.progress import SILENT, Progress
-from tlcli.report import cards
+from tlcli.reports import cards
+from tlcli.system.prefetch import ahead
 from tlcli.workflows.answer import Prediction
 
 if TYPE_CHECKING:
@@ -29,23 +29,23 @@ if TYPE_CHECKING:
 
 _NEIGHBOURS = 5
 _TOGETHER = 32
-"""Pictures whose neighbours are searched at once."""
+"""Images whose neighbours are searched at once."""
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why a picture was answered as it was."""
+    """Why an image was answered as it was."""
 
     path: str
     card: Path | None
-    """The PNG; None where the picture could not be read."""
+    """The PNG; None where the image could not be read."""
     neighbours: tuple[tuple[str, str, float], ...]
-    """Name, label and cosine similarity of the nearest training pictures, the nearest first."""
+    """Name, label and cosine similarity of the nearest training images, the nearest first."""
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """A picture after the backbone."""
+    """An image after the backbone."""
 
     number: int
     """Its place among the predictions."""
@@ -62,15 +62,15 @@ def explain(
     root: Path | None = None,
     progress: Progress = SILENT,
 ) -> list[Explanation]:
-    """Writes a card for every picture that was answered, named after it: ``cat-why.png``.
+    """Writes a card for every image that was answered, named after it: ``cat-why.png``.
 
     Args:
         bundle: what answered.
         engine: the bundle's.
-        predictions: the answers; pictures are read once more.
+        predictions: the answers; images are read once more.
         folder: where cards are written; made where it is not there.
         root: the data folder, where it is there; else neighbours are shown by name alone.
-        progress: told of every picture.
+        progress: told of every image.
 
     Returns:
         One for each prediction, in order.
@@ -82,7 +82,7 @@ def explain(
     explained = [Explanation(p.path, None, ()) for p in predictions]
     answered = [number for number, p in enumerate(predictions) if p.error is None]
     cards_of = dict(zip(answered, card_names([predictions[number].path for number in answered]), strict=True))
-    with progress.stage("Explaining", len(answered), "pictures"):
+    with progress.stage("Explaining", len(answered), "images"):
         seen = _seen(answered, predictions, bundle.preparation, engine)
         while together := list(islice(seen, _TOGETHER)):
             near = _neighbours(np.stack([one.maps.mean(axis=(0, 1)) for one in together]), root, bundle)
@@ -96,7 +96,7 @@ def explain(
 
 
 def card_names(paths: Sequence[str]) -> list[str]:
-    """A file's name for the card of each picture, no two the same, and none that a picture is likely to have."""
+    """A file's name for the card of each image, no two the same, and none that an image is likely to have."""
     taken: set[str] = set()
     names = []
     for path in paths:
@@ -113,7 +113,7 @@ def card_names(paths: Sequence[str]) -> list[str]:
 def _seen(
     numbers: Sequence[int], predictions: Sequence[Prediction], preparation: Preparation, engine: MapEngine
 ) -> Iterator[_Seen]:
-    """In order; a picture that cannot be read any more is left out."""
+    """In order; an image that cannot be read any more is left out."""
     waiting: deque[tuple[int, NDArray[np.uint8]]] = deque()
 
     def pixels() -> "Iterator[NDArray[np.uint8]]":
@@ -128,15 +128,15 @@ def _seen(
 
 def _prepared(path: Path, preparation: Preparation) -> "NDArray[np.uint8] | None":
     try:
-        return picture(read(path, preparation), preparation)
-    except BadPictureError:
+        return prepare(read(path, preparation), preparation)
+    except BadImageError:
         return None
 
 
 def _neighbours(
     features: "NDArray[np.float32]", root: Path | None, bundle: Bundle
 ) -> list[list[cards.Neighbour]]:  # fmt: skip
-    """Of each picture, the nearest first."""
+    """Of each image, the nearest first."""
     reference = bundle.reference
     found = nearest(features, reference.features.astype(np.float32), _NEIGHBOURS)
     return [

@@ -12,14 +12,14 @@ from pydantic import ValidationError
 from tlcli.config.load import Loaded
 from tlcli.config.schema import Config
 from tlcli.config.sources import ArchiveSource, FolderSource, PackageSource, Source, UrlSource
-from tlcli.data.downloads.refusals import without_secrets
-from tlcli.data.manifest import Manifest, read_manifest, tree_of
-from tlcli.data.place import Place, PlaceError, held
-from tlcli.data.sources import folder, package
-from tlcli.digests import remember
-from tlcli.disk import sync_disk
+from tlcli.datasets.acquire.downloads.refusals import without_secrets
+from tlcli.datasets.acquire.install import Place, PlaceError, held
+from tlcli.datasets.acquire.manifest import Manifest, read_manifest, tree_of
+from tlcli.datasets.acquire.sources import folder, package
+from tlcli.datasets.digests import remember
 from tlcli.errors import DataError, NetworkError, ResourceError, TlcliError, UsageError
 from tlcli.progress import SILENT, Progress
+from tlcli.system.files import sync_disk
 from tlcli.workflows.already import already_there, describe, named, tidy
 from tlcli.workflows.bring import KEPT, NETWORKED, Brought, bring, page_of
 from tlcli.workflows.dataset import in_place
@@ -54,7 +54,7 @@ class _Asked:
 def fetch(
     loaded: Loaded, origin: str | None = None, force: bool = False, offline: bool = False, progress: Progress = SILENT
 ) -> Fetched:  # fmt: skip
-    """Makes the pictures of a config be there, and says what is there.
+    """Makes the images of a config be there, and says what is there.
 
     Args:
         loaded: the config.
@@ -95,7 +95,7 @@ def _source_of(origin: str) -> Source:
         try:
             return UrlSource(url=origin)
         except ValidationError as error:
-            why = "write all of it, as in https://host/pictures.zip"
+            why = "write all of it, as in https://host/images.zip"
             if any(problem["type"] == "password" for problem in error.errors()):
                 why = "put user and password into ~/.netrc"
             raise UsageError(f"--from {without_secrets(origin)} is not the address of a file; {why}") from None
@@ -158,7 +158,7 @@ def _checked(
             written = beside.submit(sync_disk, staging)  # while the processor is busy, the disk can be
             seen = seen_in(staging, config, progress, known)
         written.result()
-        _refuse_what_is_no_pictures(seen, config.dataset.max_bad_fraction)
+        _refuse_what_is_no_images(seen, config.dataset.max_bad_fraction)
     except DataError as error:
         kept = KEPT.format(place.work) if brought.downloaded else ""
         raise DataError(f"{describe(source)}: {as_in_place(str(error))}{kept}") from error
@@ -167,23 +167,23 @@ def _checked(
     return made_manifest(config, named(source), tree_of(staging), seen, brought.version, brought.archives, licence)
 
 
-def _refuse_what_is_no_pictures(seen: Mapping[str, Any], allowed: float) -> None:
+def _refuse_what_is_no_images(seen: Mapping[str, Any], allowed: float) -> None:
     """Most files unreadable is no data set with faults, but something else (pointers of Git LFS, pages of errors)."""
-    bad, good = len(seen["unreadable"]), sum(sum(of_split.values()) for of_split in seen["pictures"].values())
+    bad, good = len(seen["unreadable"]), sum(sum(of_split.values()) for of_split in seen["images"].values())
     if bad > max(0.5, allowed) * (bad + good):
         name, reason = next(iter(seen["unreadable"].items()))
-        raise DataError(f"{bad:,} of {bad + good:,} pictures cannot be read, for example {name}: {reason}.")
+        raise DataError(f"{bad:,} of {bad + good:,} images cannot be read, for example {name}: {reason}.")
 
 
 def _nothing_worked(failures: Sequence[TlcliError], loaded: Loaded) -> TlcliError:
     dataset, options = loaded.config.dataset, shlex.join(loaded.options)
     if not failures:
         where = f"{dataset.path} is not there, and " if dataset.path else ""
-        return DataError(f"{where}the config '{loaded.name}' names no source to fetch it from; put the pictures there.")
+        return DataError(f"{where}the config '{loaded.name}' names no source to fetch it from; put the images there.")
     kind = next(kind for kind in (NetworkError, ResourceError, DataError) if any(isinstance(e, kind) for e in failures))
     lines = "\n".join(f"  - {error}" for error in failures)
     hand = f"By hand: get the archive in a browser, then run: tlcli fetch {options} --from PATH/TO/archive.zip"
     page = next(filter(None, map(page_of, dataset.sources)), None)
     at = f" (it is at {page})" if page else ""
-    folders = f"; or put the pictures into {dataset.path} yourself" if dataset.path else ""
+    folders = f"; or put the images into {dataset.path} yourself" if dataset.path else ""
     return kind(f"No source of '{loaded.name}' worked; what is on disk was not touched.\n{lines}\n{hand}{at}{folders}.")

@@ -5,21 +5,21 @@ from dataclasses import replace
 import numpy as np
 
 from tlcli.config.schema import Config
-from tlcli.data.index import Index
+from tlcli.datasets.index import Index
+from tlcli.features.rows import Rows
 from tlcli.heads.head import Fit
-from tlcli.heads.rows import Rows
-from tlcli.heavy import start_tensorflow
 from tlcli.progress import SILENT, Progress
+from tlcli.system.lazy import start_tensorflow
 from tlcli.workflows.frozen_pass import FrozenPass
 from tlcli.workflows.measure import predict_split, split_rows
 
 
 def fitted(index: Index, frozen: FrozenPass, config: Config, progress: Progress = SILENT) -> Fit:
-    """Fits the head on the training pictures, then its temperature on validation pictures and on training pictures
+    """Fits the head on the training images, then its temperature on validation images and on training images
     while cross-validation held them out.
 
     Raises:
-        DataError: the pictures cannot be divided for cross-validation.
+        DataError: the images cannot be divided for cross-validation.
         UsageError: the fit diverged.
     """
     from tlcli.evaluation.calibration import fit_temperature  # noqa: PLC0415 - SciPy; a wrong config is told before
@@ -27,7 +27,7 @@ def fitted(index: Index, frozen: FrozenPass, config: Config, progress: Progress 
     fit = _fitted(index, frozen, config, progress)
     validation = split_rows(index.of("validation"), index.labels, frozen.views[:1], frozen)
     labels, probabilities = [validation.labels], [predict_split(index, "validation", frozen, fit.head)]
-    if fit.held_out is not None:  # validation pictures alone are often too few (bench/calibration.py)
+    if fit.held_out is not None:  # validation images alone are often too few (bench/calibration.py)
         plain = fit.held_out.places < len(index.of("train"))  # the first view
         labels.append(fit.held_out.labels[plain])
         probabilities.append(fit.held_out.probabilities[plain])

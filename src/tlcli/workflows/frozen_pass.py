@@ -5,25 +5,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlcli.backbones.catalog import CATALOG, Backbone
-from tlcli.backbones.quantize import Quantized
+from tlcli.backbones.quantization import Quantized
 from tlcli.backbones.weights import Weights, find_weights
 from tlcli.config.schema import Config
 from tlcli.config.sources import ArchiveSource, FolderSource, Source
-from tlcli.data.augment import Augmentation, view_names
-from tlcli.data.index import Index, without
-from tlcli.data.sizing import Preparation
-from tlcli.disk import check_disk
+from tlcli.datasets.index import Index, without
+from tlcli.engines.interface import EngineChoice, MapEngine, choose_engine, open_engine, open_quantized
 from tlcli.errors import DataError, ResourceError
-from tlcli.features.engines import EngineChoice, MapEngine, choose_engine, open_engine, open_quantized
-from tlcli.features.extract import Extraction, Wanted, extract
 from tlcli.features.key import FeatureKey
+from tlcli.features.pipeline import Extraction, Wanted, extract
 from tlcli.features.store import Store
+from tlcli.images.augment import Augmentation, view_names
+from tlcli.images.resize import Preparation
 from tlcli.progress import SILENT, Progress
+from tlcli.system.files import check_disk
 
 
 @dataclass(frozen=True)
 class FrozenPass:
-    """All that turns pictures into features, chosen and checked, and the store that has them."""
+    """All that turns images into features, chosen and checked, and the store that has them."""
 
     row: Backbone
     weights: Weights
@@ -32,7 +32,7 @@ class FrozenPass:
     preparation: Preparation
     augmentation: Augmentation
     views: tuple[str, ...]
-    """Names of the views of a training picture; the first is the plain picture."""
+    """Names of the views of a training image; the first is the plain image."""
     store: Store
     quantized: Quantized | None = None
     """The graph of precision int8."""
@@ -40,7 +40,7 @@ class FrozenPass:
     """The float pass that int8 is measured against."""
 
     def run(self, wanted: Wanted, progress: Progress = SILENT) -> Extraction:
-        """Makes the store hold these views of these pictures."""
+        """Makes the store hold these views of these images."""
         return extract(wanted, self.preparation, self.augmentation, self.store, lambda: self.opened(progress), progress)
 
     def opened(self, progress: Progress = SILENT) -> MapEngine:
@@ -82,7 +82,7 @@ def open_pass(config: Config, progress: Progress = SILENT) -> FrozenPass:
 
 
 def preparation_of(config: Config) -> Preparation:
-    """The picture preparation: the config's, else the backbone's own."""
+    """The image preparation: the config's, else the backbone's own."""
     row = CATALOG[config.backbone.name]
     image = config.image
     return Preparation(
@@ -122,27 +122,27 @@ def _absolute(source: Source) -> Source:
 
 
 def usable(index: Index, bad: dict[str, str], on_bad_image: str, max_bad_fraction: float) -> Index:
-    """The index without the pictures that cannot be read.
+    """The index without the images that cannot be read.
 
     Args:
-        index: all pictures.
-        bad: sha256 of broken pictures, and the reason.
+        index: all images.
+        bad: sha256 of broken images, and the reason.
         on_bad_image: ``skip`` or ``fail``.
-        max_bad_fraction: share of broken pictures above which nothing goes on.
+        max_bad_fraction: share of broken images above which nothing goes on.
 
     Raises:
-        DataError: there are broken pictures and they are not to be skipped, or there are too many.
-        ResourceError: the folder of the pictures went away.
+        DataError: there are broken images and they are not to be skipped, or there are too many.
+        ResourceError: the folder of the images went away.
     """
-    if bad and not index.root.is_dir():  # a network drive, say: the pictures are not to blame
+    if bad and not index.root.is_dir():  # a network drive, say: the images are not to blame
         raise ResourceError(
-            f"{index.root} went away while its pictures were read; bring it back and run the same command again. What "
+            f"{index.root} went away while its images were read; bring it back and run the same command again. What "
             "was computed is kept."
         )
-    left_out = {**index.bad, **{p.name: bad[p.sha256] for p in index.pictures if p.sha256 in bad}}
+    left_out = {**index.bad, **{p.name: bad[p.sha256] for p in index.images if p.sha256 in bad}}
     if not left_out:
         return index
-    count = len(index.bad) + len(index.pictures)
+    count = len(index.bad) + len(index.images)
     share = len(left_out) / count
     if on_bad_image == "skip" and share <= max_bad_fraction:
         return without(index, bad)
@@ -151,7 +151,7 @@ def usable(index: Index, bad: dict[str, str], on_bad_image: str, max_bad_fractio
     more = f"\n  and {len(left_out) - 10} more" if len(left_out) > 10 else ""
     allowed = "dataset.on_bad_image is fail" if on_bad_image == "fail" else f"{max_bad_fraction:.1%} are allowed"
     raise DataError(
-        f"{len(left_out)} of {count} pictures cannot be read ({share:.1%}), and {allowed} "
+        f"{len(left_out)} of {count} images cannot be read ({share:.1%}), and {allowed} "
         f"by the config. Mend or remove them, or leave them out: --set dataset.on_bad_image=skip "
         f"--set dataset.max_bad_fraction={min(1, math.ceil(share * 100 + 1) / 100):g}\n{listed}{more}"
     )

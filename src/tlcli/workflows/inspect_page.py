@@ -8,15 +8,15 @@ from markupsafe import Markup
 from PIL import Image
 
 from tlcli.config.load import Loaded
-from tlcli.data import augment
-from tlcli.data.decode import BadPictureError, picture, read
-from tlcli.data.index import Picture
-from tlcli.features.ahead import ahead
-from tlcli.report import charts
-from tlcli.report import inspect_words as words
-from tlcli.report.page import InspectPage, Pair, Thumbnail, percent, write_page
-from tlcli.report.svg import svg
-from tlcli.report.thumbnails import data_address, thumbnail
+from tlcli.datasets.index import LabelledImage
+from tlcli.images import augment
+from tlcli.images.decode import BadImageError, prepare, read
+from tlcli.reports import charts
+from tlcli.reports import inspect_text as words
+from tlcli.reports.page import InspectPage, Pair, Thumbnail, percent, write_page
+from tlcli.reports.svg import svg
+from tlcli.reports.thumbnails import data_address, thumbnail
+from tlcli.system.prefetch import ahead
 from tlcli.workflows.inspection import Copies, Inspection, Outlier, Suspect
 
 _SIDE = 112
@@ -37,7 +37,7 @@ def write_inspect_page(path: Path, loaded: Loaded, found: Inspection, commands: 
     page = InspectPage(
         name=loaded.name,
         summary=words.inspected(
-            len(found.index.pictures), len(found.index.labels), len(found.leaks), len(found.issues), len(within)
+            len(found.index.images), len(found.index.labels), len(found.leaks), len(found.issues), len(within)
         ),
         facts=_facts(found),
         counts=found.index.counts(),
@@ -57,10 +57,10 @@ def write_inspect_page(path: Path, loaded: Loaded, found: Inspection, commands: 
 
 
 def _facts(found: Inspection) -> list[tuple[str, str, str]]:
-    known = sum(one.split != "test" for one in found.index.pictures)
+    known = sum(one.split != "test" for one in found.index.images)
     leaks = Counter(one.kind for one in found.leaks)
     return [
-        ("pictures", f"{len(found.index.pictures):,}", f"{len(found.index.labels):,} classes"),
+        ("images", f"{len(found.index.images):,}", f"{len(found.index.labels):,} classes"),
         ("not to be read", f"{len(found.unreadable):,}", f"{len(found.odd):,} odd ones"),
         ("leaks", f"{len(found.leaks):,}", f"{leaks['exact']} exact, {leaks['near']} near"),
         ("suspicious labels", f"{len(found.issues):,}", f"{percent(len(found.issues) / known)} of {known:,}"),
@@ -68,9 +68,9 @@ def _facts(found: Inspection) -> list[tuple[str, str, str]]:
     ]
 
 
-def _thumbnails(found: Inspection, pictures: Sequence[Picture], notes: Sequence[str]) -> list[Thumbnail]:
+def _thumbnails(found: Inspection, images: Sequence[LabelledImage], notes: Sequence[str]) -> list[Thumbnail]:
     preparation = found.frozen.preparation
-    small = ahead(lambda one: thumbnail(one.path, preparation, _SIDE), pictures)
+    small = ahead(lambda one: thumbnail(one.path, preparation, _SIDE), images)
     return [
         Thumbnail(one.name, future.result(), one.label, note)
         for (one, future), note in zip(small, notes, strict=True)
@@ -88,7 +88,7 @@ def _samples(found: Inspection) -> dict[str, list[Thumbnail]]:
 
 
 def _views(found: Inspection) -> list[list[Thumbnail]]:
-    """Some training pictures, each before its augmented views."""
+    """Some training images, each before its augmented views."""
     frozen, training = found.frozen, found.index.of("train")
     if len(frozen.views) < 2:
         return []
@@ -96,8 +96,8 @@ def _views(found: Inspection) -> list[list[Thumbnail]]:
     for number in range(min(_AUGMENTED, len(training))):
         one = training[len(training) * number // _AUGMENTED]
         try:
-            plain = picture(read(one.path, frozen.preparation), frozen.preparation)
-        except BadPictureError:  # it went away since it was looked at
+            plain = prepare(read(one.path, frozen.preparation), frozen.preparation)
+        except BadImageError:  # it went away since it was looked at
             continue
         made = [augment.apply(plain, view, one.sha256, frozen.augmentation) for view in frozen.views[:6]]
         small = [data_address(Image.fromarray(pixels).resize((_SIDE, _SIDE))) for pixels in made]
@@ -107,19 +107,19 @@ def _views(found: Inspection) -> list[list[Thumbnail]]:
 
 
 def _pairs(found: Inspection, copies: Sequence[Copies]) -> list[Pair]:
-    pictures = [one for pair in copies for one in (pair.first, pair.second)]
-    ready = _thumbnails(found, pictures, [one.split for one in pictures])
+    images = [one for pair in copies for one in (pair.first, pair.second)]
+    ready = _thumbnails(found, images, [one.split for one in images])
     return [Pair(a, b, pair.kind) for a, b, pair in zip(ready[::2], ready[1::2], copies, strict=True)]
 
 
 def _suspects(found: Inspection, suspects: Sequence[Suspect]) -> list[Thumbnail]:
     notes = [f"{one.likelier}? believed {percent(one.believed, 0)}" for one in suspects]
-    return _thumbnails(found, [one.picture for one in suspects], notes)
+    return _thumbnails(found, [one.image for one in suspects], notes)
 
 
 def _outliers(found: Inspection, outliers: Sequence[Outlier]) -> list[Thumbnail]:
     return _thumbnails(
-        found, [one.picture for one in outliers], [f"distance {one.distance:.2f}" for one in outliers]
+        found, [one.image for one in outliers], [f"distance {one.distance:.2f}" for one in outliers]
     )  # fmt: skip
 
 
@@ -140,13 +140,13 @@ def _charts(found: Inspection) -> dict[str, Markup]:
     facts = list(found.facts.values())
     formats = dict(Counter(one.format for one in facts).most_common())
     drawn = {
-        "formats": (charts.counts(formats, "pictures"), "Pictures of each format"),
+        "formats": (charts.counts(formats, "images"), "Images of each format"),
         "sizes": (
             charts.histogram([max(one.width, one.height) for one in facts], 30, "pixels of the longer side"),
-            "Sizes of the pictures",
+            "Sizes of the images",
         ),
         "brightness": (
-            charts.histogram([one.brightness for one in facts], 32, "mean level"), "Brightness of the pictures",
+            charts.histogram([one.brightness for one in facts], 32, "mean level"), "Brightness of the images",
         ),
     }  # fmt: skip
     return {name: svg(figure, name, title) for name, (figure, title) in drawn.items()}

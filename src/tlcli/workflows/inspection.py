@@ -4,18 +4,18 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tlcli.data.facts import Facts
-from tlcli.data.index import Index, Picture
-from tlcli.features.extract import Extraction
+from tlcli.datasets.index import Index, LabelledImage
+from tlcli.features.pipeline import Extraction
+from tlcli.images.facts import Facts
 from tlcli.workflows.frozen_pass import FrozenPass
 
 
 @dataclass(frozen=True)
 class Copies:
-    """Two pictures that show the same."""
+    """Two images that show the same."""
 
-    first: Picture
-    second: Picture
+    first: LabelledImage
+    second: LabelledImage
     kind: str
     """exact (the same bytes) or near"""
     likeness: float
@@ -28,9 +28,9 @@ class Copies:
 
 @dataclass(frozen=True)
 class Suspect:
-    """A picture whose label heads that were not fitted on it do not believe."""
+    """An image whose label heads that were not fitted on it do not believe."""
 
-    picture: Picture
+    image: LabelledImage
     likelier: str
     """The class that they would give it"""
     believed: float
@@ -41,11 +41,11 @@ class Suspect:
 
 @dataclass(frozen=True)
 class Outlier:
-    """A picture that is far from all others."""
+    """An image that is far from all others."""
 
-    picture: Picture
+    image: LabelledImage
     distance: float
-    """From the nearest other picture, of features less their mean: cosine distance, 0 to 2"""
+    """From the nearest other image, of features less their mean: cosine distance, 0 to 2"""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Inspection:
     copies: tuple[Copies, ...]
     """The exact ones first; leaks are among them"""
     suspects: tuple[Suspect, ...]
-    """Of training and validation pictures, the most suspicious first: those held for wrong, and a tenth of all"""
+    """Of training and validation images, the most suspicious first: those held for wrong, and a tenth of all"""
     outliers: tuple[Outlier, ...]
     features: Extraction
     frozen: FrozenPass = field(repr=False)
@@ -83,10 +83,10 @@ class Inspection:
         return [one for one in self.suspects if one.is_issue]
 
     def as_json(self) -> dict[str, Any]:
-        """All of it, pictures by their names."""
+        """All of it, images by their names."""
         return {
             "root": str(self.index.root),
-            "pictures": self.index.counts(),
+            "images": self.index.counts(),
             "notes": list(self.index.notes),
             "facts": {name: asdict(facts) for name, facts in self.facts.items()},
             "unreadable": self.unreadable,
@@ -95,16 +95,16 @@ class Inspection:
                 {**_pair(one), "kind": one.kind, "likeness": one.likeness, "leak": one.is_leak} for one in self.copies
             ],
             "suspects": [
-                {**_named(one.picture), "likelier": one.likelier, "believed": one.believed, "issue": one.is_issue}
+                {**_named(one.image), "likelier": one.likelier, "believed": one.believed, "issue": one.is_issue}
                 for one in self.suspects
             ],
-            "outliers": [{**_named(one.picture), "distance": one.distance} for one in self.outliers],
+            "outliers": [{**_named(one.image), "distance": one.distance} for one in self.outliers],
             "features": {"computed": self.features.computed, "reused": self.features.reused},
         }
 
 
-def _named(picture: Picture) -> dict[str, str]:
-    return {"path": picture.name, "split": picture.split, "label": picture.label}
+def _named(image: LabelledImage) -> dict[str, str]:
+    return {"path": image.name, "split": image.split, "label": image.label}
 
 
 def _pair(copies: Copies) -> dict[str, dict[str, str]]:

@@ -8,9 +8,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from tlcli import runs
 from tlcli.errors import ModelError
-from tlcli.workflows.parts import Part, read_part
+from tlcli.runs import folders as runs
+from tlcli.runs.records import Part, read_part
 
 _NAME = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{4}")
 
@@ -35,7 +35,7 @@ class _Head(Part):
 class _Record(Part):
     """run.json"""
 
-    pictures: Annotated[dict[str, dict[str, int]], Field(min_length=1)]
+    images: Annotated[dict[str, dict[str, int]], Field(min_length=1)]
     seconds: dict[str, float]
     backbone: _Backbone
     head: _Head
@@ -63,7 +63,7 @@ class RunSummary:
     validation: Measured
     test: Measured | None
     """None before evaluate."""
-    pictures: dict[str, int]
+    images: dict[str, int]
     """Of each split."""
     seconds: float
     """That training took."""
@@ -114,7 +114,7 @@ def _summary(folder: Path, name: str) -> RunSummary:
         fit=record.head.fit,
         validation=metrics.validation,
         test=metrics.test,
-        pictures={split: sum(by_label.values()) for split, by_label in record.pictures.items()},
+        images={split: sum(by_label.values()) for split, by_label in record.images.items()},
         seconds=round(sum(record.seconds.values()), 3),
     )
 

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import tlcli
 from tlcli.config.schema import Config
-from tlcli.data.exclusion import read_exclusion
-from tlcli.data.index import Index, Picture
-from tlcli.data.manifest import Manifest, Tree, tree_of
+from tlcli.datasets.acquire.manifest import Manifest, Tree, tree_of
+from tlcli.datasets.exclusion import read_exclusion
+from tlcli.datasets.index import Index, LabelledImage
 from tlcli.progress import Progress
-from tlcli.threads import threads
+from tlcli.system.cpu import threads
 from tlcli.workflows.dataset import index_at
 
 if TYPE_CHECKING:
-    from tlcli.data.sizing import Preparation
+    from tlcli.images.resize import Preparation
 
 _BATCH = 100
 
@@ -64,14 +64,14 @@ def made_manifest(
 
 
 def seen_in(root: Path, config: Config, progress: Progress, known: Mapping[str, str] = {}) -> dict[str, Any]:
-    """What looking at every file gives: counts, unreadable pictures, what else is worth a line."""
+    """What looking at every file gives: counts, unreadable images, what else is worth a line."""
     from tlcli.workflows.frozen_pass import preparation_of  # noqa: PLC0415 - a second fetch must not pay for NumPy
 
-    with progress.stage("Counting pictures"):
+    with progress.stage("Counting images"):
         index = index_at(root, config.dataset, known)
     unreadable = {**index.bad, **_unreadable(index, preparation_of(config), progress)}
-    readable = replace(index, pictures=tuple(p for p in index.pictures if p.name not in unreadable))
-    return {"pictures": readable.counts(), "unreadable": unreadable, "notes": index.notes, "read_as": read_as(config)}
+    readable = replace(index, images=tuple(p for p in index.images if p.name not in unreadable))
+    return {"images": readable.counts(), "unreadable": unreadable, "notes": index.notes, "read_as": read_as(config)}
 
 
 def read_as(config: Config) -> str:
@@ -83,27 +83,27 @@ def read_as(config: Config) -> str:
 
 
 def _unreadable(index: Index, preparation: "Preparation", progress: Progress) -> dict[str, str]:
-    """Pictures that cannot be read, each with the reason.
+    """Images that cannot be read, each with the reason.
 
     Args:
         index: what there is.
         preparation: formats that are read, and limits.
-        progress: told of every picture.
+        progress: told of every image.
     """
-    from tlcli.data.decode import BadPictureError, glance  # noqa: PLC0415 - as above
+    from tlcli.images.decode import BadImageError, glance  # noqa: PLC0415 - as above
 
-    def look(pictures: Sequence[Picture]) -> dict[str, str]:
+    def look(images: Sequence[LabelledImage]) -> dict[str, str]:
         bad = {}
-        for picture in pictures:
+        for image in images:
             try:
-                glance(picture.path, preparation)
-            except BadPictureError as error:
-                bad[picture.name] = str(error)
+                glance(image.path, preparation)
+            except BadImageError as error:
+                bad[image.name] = str(error)
         return bad
 
-    pictures, bad = index.pictures, dict[str, str]()
-    batches = [pictures[start : start + _BATCH] for start in range(0, len(pictures), _BATCH)]
-    with progress.stage("Looking at pictures", len(pictures), "pictures"), ThreadPoolExecutor(threads()) as pool:
+    images, bad = index.images, dict[str, str]()
+    batches = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
+    with progress.stage("Looking at images", len(images), "images"), ThreadPoolExecutor(threads()) as pool:
         for batch, found in zip(batches, pool.map(look, batches), strict=True):
             bad |= found
             progress.advance(len(batch))

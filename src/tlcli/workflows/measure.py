@@ -6,33 +6,35 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlcli import runs
-from tlcli.data.index import Index, Picture
-from tlcli.data.layout import SplitName
+from tlcli.datasets.index import Index, LabelledImage
+from tlcli.datasets.layout import SplitName
+from tlcli.features.rows import Rows
 from tlcli.features.store import row_key
 from tlcli.heads.head import Head
-from tlcli.heads.rows import Rows
+from tlcli.runs import folders as runs
 from tlcli.workflows.frozen_pass import FrozenPass
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def split_rows(pictures: Sequence[Picture], labels: Sequence[str], views: Sequence[str], frozen: FrozenPass) -> Rows:
-    """Stored features of these pictures, view after view: N (K + 1) rows."""
+def split_rows(
+    images: Sequence[LabelledImage], labels: Sequence[str], views: Sequence[str], frozen: FrozenPass
+) -> Rows:
+    """Stored features of these images, view after view: N (K + 1) rows."""
     numbers = {label: number for number, label in enumerate(labels)}
-    units = {unit: number for number, unit in enumerate(dict.fromkeys(p.group for p in pictures))}
-    keys = [row_key(picture.sha256, view) for view in views for picture in pictures]
+    units = {unit: number for number, unit in enumerate(dict.fromkeys(p.group for p in images))}
+    keys = [row_key(image.sha256, view) for view in views for image in images]
     return Rows(
-        labels=np.tile(np.array([numbers[p.label] for p in pictures], np.int64), len(views)),
-        units=np.tile(np.array([units[p.group] for p in pictures], np.int64), len(views)),
+        labels=np.tile(np.array([numbers[p.label] for p in images], np.int64), len(views)),
+        units=np.tile(np.array([units[p.group] for p in images], np.int64), len(views)),
         width=frozen.row.features,
         read=frozen.store.reader(keys),
     )
 
 
 def predict_split(index: Index, split: SplitName, frozen: FrozenPass, head: Head) -> "NDArray[np.float64]":
-    """Probabilities [N, L] from the stored features of plain pictures."""
+    """Probabilities [N, L] from the stored features of plain images."""
     rows = split_rows(index.of(split), index.labels, frozen.views[:1], frozen)
     blocks = [head.probabilities(features) for _, features in rows.blocks()]
     return np.concatenate(blocks) if blocks else np.empty((0, len(index.labels)))
@@ -43,18 +45,18 @@ def measured(index: Index, split: SplitName, probabilities: "NDArray[np.float64]
     from tlcli.evaluation.intervals import wilson_of_units  # noqa: PLC0415 - SciPy
     from tlcli.evaluation.metrics import measure  # noqa: PLC0415 - scikit-learn takes 1 s to import
 
-    pictures = index.of(split)
+    images = index.of(split)
     numbers = {label: number for number, label in enumerate(index.labels)}
-    labels = np.array([numbers[p.label] for p in pictures], np.int64)
-    _, units = np.unique([p.group for p in pictures], return_inverse=True)
+    labels = np.array([numbers[p.label] for p in images], np.int64)
+    _, units = np.unique([p.group for p in images], return_inverse=True)
     found = measure(labels, probabilities, index.labels)
-    # Copies, and pictures of one group, are right or wrong together: they count for fewer.
+    # Copies, and images of one group, are right or wrong together: they count for fewer.
     found["accuracy_ci95"] = list(wilson_of_units(probabilities.argmax(axis=1) == labels, units))
     return found
 
 
 def write_predictions(folder: Path, index: Index, predictions: "dict[SplitName, NDArray[np.float64]]") -> None:
-    """predictions.csv: one line a picture of the splits predicted."""
+    """predictions.csv: one line an image of the splits predicted."""
     columns = ("path", "sha256", "split", "label", "predicted", "group")
     header = (*columns, *(f"{label} (class)" if label in columns else label for label in index.labels))
     rows = (

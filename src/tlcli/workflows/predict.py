@@ -1,4 +1,4 @@
-"""Predict: name the class of pictures with a run's bundle. No TensorFlow, no scikit-learn, no store: it starts fast.
+"""Predict: name the class of images with a run's bundle. No TensorFlow, no scikit-learn, no store: it starts fast.
 
 Importing this takes neither NumPy, Pillow nor OpenVINO: a second core checks the network's graph while they are
 imported.
@@ -12,23 +12,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlcli import runs
 from tlcli.backbones.catalog import CATALOG
-from tlcli.backbones.export_ir import Exported, cached_export, export_folder
-from tlcli.data.layout import pictures_below
-from tlcli.disk import cache_folder
-from tlcli.features.engines.compiled import Compiled
-from tlcli.manifest import Manifest, read_manifest
+from tlcli.backbones.conversion import Exported, cached_export, export_folder
+from tlcli.datasets.layout import images_below
+from tlcli.engines.compiled import Compiled
+from tlcli.model.manifest import Manifest, read_manifest
 from tlcli.progress import SILENT, Progress
+from tlcli.runs import folders as runs
+from tlcli.system.files import cache_folder
 
 if TYPE_CHECKING:
-    from tlcli.bundle import Bundle
-    from tlcli.features.engines import MapEngine
+    from tlcli.engines.interface import MapEngine
+    from tlcli.model.bundle import Bundle
     from tlcli.workflows.answer import Prediction
     from tlcli.workflows.explain import Explanation
 
 _FEW = 8
-"""Pictures for which it is worth a graph of their own, which is loaded a tenth of a second sooner."""
+"""Images for which it is worth a graph of their own, which is loaded a tenth of a second sooner."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +49,15 @@ def predict(
     explain: Path | None = None,
     progress: Progress = SILENT,
 ) -> Predicted:
-    """Predicts every picture named, in every folder named (with its sub-folders) and matched by every pattern.
+    """Predicts every image named, in every folder named (with its sub-folders) and matched by every pattern.
 
     Args:
         run: the run's folder.
         inputs: files, folders, patterns.
         top_k: how many of the likeliest classes are named.
         min_confidence: below this probability the answer is "unsure".
-        explain: a folder for cards that show why each picture was answered as it was.
-        progress: told of every picture.
+        explain: a folder for cards that show why each image was answered as it was.
+        progress: told of every image.
 
     Raises:
         ModelError: the bundle is broken, or its backbone is not to be had.
@@ -65,16 +65,16 @@ def predict(
     folder = run / "model"
     manifest, paths = read_manifest(folder / "manifest.json"), list(_paths(inputs))
     few = len(paths) <= _FEW
-    with ThreadPoolExecutor(1) as beside, progress.stage("Predicting", len(paths), "pictures"):
+    with ThreadPoolExecutor(1) as beside, progress.stage("Predicting", len(paths), "images"):
         # Checking 70 MB takes as long as importing NumPy and OpenVINO, and there is a core for it; likewise loading the
-        # network, and importing what reads pictures and the head.
+        # network, and importing what reads images and the head.
         checked = beside.submit(_ready, manifest, few)
         from tlcli.workflows.bundled_engine import at_hand, opened  # noqa: PLC0415
 
         ready = checked.result()
         # What takes longer waits until the bundle is known to be whole.
         loading = beside.submit(opened, manifest, ready, few, progress) if at_hand(manifest, ready) else None
-        from tlcli.bundle import load_bundle  # noqa: PLC0415
+        from tlcli.model.bundle import load_bundle  # noqa: PLC0415
         from tlcli.workflows.answer import answers  # noqa: PLC0415
 
         bundle = load_bundle(folder)
@@ -99,7 +99,7 @@ def _paths(inputs: Sequence[str]) -> Iterator[str]:
     for given in inputs:
         path = Path(given)
         if path.is_dir():
-            found = [str(file) for file in pictures_below(path)]
+            found = [str(file) for file in images_below(path)]
         elif not path.exists() and glob.has_magic(given):
             found = sorted(glob.glob(given, recursive=True))  # noqa: PTH207 - the pattern may be absolute
         else:
@@ -113,7 +113,7 @@ def _ready(manifest: Manifest, few: bool) -> Compiled | None:
     if row is None:  # which loading the bundle tells of
         return None
     if record.quantized:
-        from tlcli.backbones.quantize import find_quantized_graph  # noqa: PLC0415 - NumPy
+        from tlcli.backbones.quantization import find_quantized_graph  # noqa: PLC0415 - NumPy
 
         found = find_quantized_graph(row, record.quantized.graph_sha256)
         return Compiled(found.graph, "f32", few) if found else None

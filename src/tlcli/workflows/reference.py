@@ -1,32 +1,32 @@
-"""The training pictures that a bundle carries: what new pictures are compared with."""
+"""The training images that a bundle carries: what new images are compared with."""
 
 import numpy as np
 
-from tlcli.bundle import Reference
-from tlcli.data.index import Index
+from tlcli.datasets.index import Index
+from tlcli.model.bundle import Reference
 from tlcli.workflows.frozen_pass import FrozenPass
 from tlcli.workflows.measure import split_rows
 
 _MOST = 1000
-"""Pictures: 2.6 MB of efficientnet_lite0's features, 3.8 MB of DenseNet201's."""
+"""Images: 2.6 MB of efficientnet_lite0's features, 3.8 MB of DenseNet201's."""
 _MEASURED = 4000
-"""Pictures that the limit is taken from, at most."""
+"""Images that the limit is taken from, at most."""
 _WITHIN = 0.99
-"""Share of training pictures that lie within the limit of the others."""
+"""Share of training images that lie within the limit of the others."""
 
 
 def reference_of(index: Index, frozen: FrozenPass, seed: int) -> Reference:
-    """Training pictures, evenly of all classes, and the distance that few of them have from the nearest other one.
+    """Training images, evenly of all classes, and the distance that few of them have from the nearest other one.
 
     The distance is the cosine one between features of length 1 (Sun et al. 2022, "Out-of-distribution detection with
-    deep nearest neighbors", with k = 1); pictures of a picture's own unit are left out, as copies would tell nothing.
+    deep nearest neighbors", with k = 1); images of an image's own unit are left out, as copies would tell nothing.
     """
     from tlcli.evaluation.explain import nearest  # noqa: PLC0415 - SciPy; a wrong config is told before
 
     training = index.of("train")
     rows = split_rows(training, index.labels, frozen.views[:1], frozen)
     order = np.random.default_rng(seed).permutation(len(rows))
-    turn = np.empty(len(rows), np.int64)  # of a picture among those of its class
+    turn = np.empty(len(rows), np.int64)  # of an image among those of its class
     for label in range(len(index.labels)):
         members = order[rows.labels[order] == label]
         turn[members] = np.arange(len(members))

@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from tlcli import runs
-from tlcli.bundle import Bundle
-from tlcli.data.index import Index
-from tlcli.data.layout import SplitName
-from tlcli.features.engines import MapEngine
-from tlcli.report import charts, words
-from tlcli.report.page import Pair, RunPage, interval, percent, write_page
-from tlcli.report.svg import svg
+from tlcli.datasets.index import Index
+from tlcli.datasets.layout import SplitName
+from tlcli.engines.interface import MapEngine
+from tlcli.model.bundle import Bundle
+from tlcli.reports import charts
+from tlcli.reports import text as words
+from tlcli.reports.page import Pair, RunPage, interval, percent, write_page
+from tlcli.reports.svg import svg
+from tlcli.runs import folders as runs
 from tlcli.workflows.assess import Assessment
 from tlcli.workflows.shown import Answers, cases, fields, thumbnails
 
@@ -47,7 +48,7 @@ class Measured:
     assessment: Assessment
     answers: Answers
     test_uses: int
-    """Runs evaluated on these test pictures"""
+    """Runs evaluated on these test images"""
 
 
 def write_report(measured: Measured, engine: Callable[[], MapEngine]) -> dict[str, str]:
@@ -117,7 +118,7 @@ def _numbers(measured: Measured) -> dict[str, Any]:
 
 
 def _majority(measured: Measured) -> tuple[str, float]:
-    """The most frequent class of the training pictures, and its share of the test pictures."""
+    """The most frequent class of the training images, and its share of the test images."""
     counts = measured.index.counts()
     label = max(counts["train"], key=lambda name: counts["train"][name])
     return label, counts["test"][label] / sum(counts["test"].values())
@@ -136,9 +137,7 @@ def _facts(measured: Measured) -> list[tuple[str, str, str]]:
         ("calibration error", percent(found.calibration.ece_after), f"{percent(found.calibration.ece_before)} before")
     )
     trained = sum(measured.record["seconds"].values())
-    facts.append(
-        ("training took", f"{trained:.0f} s", f"{sum(measured.record['pictures']['train'].values()):,} pictures")
-    )
+    facts.append(("training took", f"{trained:.0f} s", f"{sum(measured.record['images']['train'].values()):,} images"))
     return facts
 
 
@@ -156,17 +155,17 @@ def _charts(measured: Measured) -> dict[str, Markup]:
         "reliability": (
             charts.reliability(calibration.bins_before, calibration.bins_after), "Accuracy against confidence",
         ),
-        "coverage": (charts.coverage(calibration.coverage), "Accuracy against the share of pictures answered"),
+        "coverage": (charts.coverage(calibration.coverage), "Accuracy against the share of images answered"),
         "history": (charts.history(history, measured.record["head"]["chosen_step"]), "Log loss of the fits tried"),
     }  # fmt: skip
     if found.learning_curve:
-        drawn["learning_curve"] = (charts.learning(found.learning_curve), "Accuracy against training pictures")
+        drawn["learning_curve"] = (charts.learning(found.learning_curve), "Accuracy against training images")
     return {name: svg(figure, name, title) for name, (figure, title) in drawn.items()}
 
 
 def _pairs(measured: Measured) -> list[Pair]:
-    """Test pictures beside their twins in training."""
-    known = {picture.name: picture for picture in measured.index.pictures}
+    """Test images beside their twins in training."""
+    known = {image.name: image for image in measured.index.images}
     twins = measured.assessment.leaks.twins[:_PAIRS]
     shown = [known[name] for twin in twins for name in (twin.test, twin.train)]
     ready = thumbnails(shown, measured.bundle, {number: one.split for number, one in enumerate(shown)})

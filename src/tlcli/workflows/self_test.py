@@ -1,7 +1,7 @@
-"""A test of what every run stands on, on made pictures: the decoder, the engine, the fit of the head. Seconds.
+"""A test of what every run stands on, on made images: the decoder, the engine, the fit of the head. Seconds.
 
 All numbers in it come from integer arithmetic, so that they are the same on every machine and with every NumPy.
-Nothing is read from or left in the user's folders. Shapes: S is the side in pixels, N pictures.
+Nothing is read from or left in the user's folders. Shapes: S is the side in pixels, N images.
 """
 
 import hashlib
@@ -15,29 +15,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlcli.backbones.export_ir import Exported
-from tlcli.data.decode import picture
-from tlcli.data.sizing import Preparation
-from tlcli.disk import free_bytes, readable
+from tlcli.backbones.conversion import Exported
+from tlcli.engines.compiled import Compiled
 from tlcli.errors import ResourceError
-from tlcli.features.engines.compiled import Compiled
+from tlcli.features.rows import Rows
 from tlcli.heads.head import Fit
-from tlcli.heads.rows import Rows
-from tlcli.heavy import start_openvino
+from tlcli.images.decode import prepare
+from tlcli.images.resize import Preparation
+from tlcli.system.files import free_bytes, readable
+from tlcli.system.lazy import start_openvino
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tlcli.features.engines import EngineChoice
+    from tlcli.engines.interface import EngineChoice
 
 SIDE = 64
-_PICTURES = 24
+_IMAGES = 24
 _ROOM = 1_000_000
 """Bytes for the small network's files, more than enough."""
 _PREPARATION = Preparation(size=SIDE, resize="crop", crop_fraction=1.0)
 
 PIXELS_SHA256 = "d56ef551d686f2c6c23dc645d54a244b9018579ea3f03c194dcfe7799d2f2ddb"
-"""Of the pixels of all made pictures, in order."""
+"""Of the pixels of all made images, in order."""
 
 JPEG_TOLERANCE = 5.0
 """Levels: how far the pixels of a JPEG of quality 95 may be off in the mean; 3.2 are what the format itself costs."""
@@ -63,8 +63,8 @@ def self_test(choice: "EngineChoice | None") -> Iterator[Step]:
     Args:
         choice: what runs networks here; without OpenVINO, NumPy takes its part.
     """
-    pixels, labels = made_pictures()
-    yield _pictures_are_decoded(pixels)
+    pixels, labels = made_images()
+    yield _images_are_decoded(pixels)
     expected = network(pixels)
     features = expected
     if choice is not None and choice.engine == "openvino":
@@ -75,17 +75,17 @@ def self_test(choice: "EngineChoice | None") -> Iterator[Step]:
     yield _head_is_fitted(features, labels)
 
 
-def made_pictures() -> "tuple[NDArray[np.uint8], NDArray[np.int64]]":
+def made_images() -> "tuple[NDArray[np.uint8], NDArray[np.int64]]":
     """Noisy stripes, uint8 [N, S, S, 3], that lie (class 0) or stand (class 1) [N]."""
-    labels = np.arange(_PICTURES, dtype=np.int64) % 2
+    labels = np.arange(_IMAGES, dtype=np.int64) % 2
     down, across = np.indices((SIDE, SIDE))
-    pictures = np.empty((_PICTURES, SIDE, SIDE, 3), np.uint8)
+    images = np.empty((_IMAGES, SIDE, SIDE, 3), np.uint8)
     for number, label in enumerate(labels):
         # The raw bits of this generator never change between versions of NumPy; what is made of them may.
         noise = np.random.PCG64(number).random_raw(SIDE * SIDE * 3).reshape(SIDE, SIDE, 3) >> np.uint64(58)  # 0..63
         stripes = ((across if label else down) // (2 + number % 3)) % 2 * 128
-        pictures[number] = stripes[..., np.newaxis] + noise.astype(np.int64) + 16 * np.arange(3)
-    return pictures, labels
+        images[number] = stripes[..., np.newaxis] + noise.astype(np.int64) + 16 * np.arange(3)
+    return images, labels
 
 
 def kernels() -> "tuple[NDArray[np.float32], NDArray[np.float32]]":
@@ -104,13 +104,13 @@ def network(pixels: "NDArray[np.uint8]") -> "NDArray[np.float32]":
     return np.asarray(maps.mean(axis=(2, 3)), np.float32)
 
 
-def _pictures_are_decoded(pixels: "NDArray[np.uint8]") -> Step:
-    lossless = np.stack([picture(_encoded(one, "PNG"), _PREPARATION) for one in pixels])
-    lossy = np.stack([picture(_encoded(one, "JPEG", quality=95, subsampling=0), _PREPARATION) for one in pixels])
+def _images_are_decoded(pixels: "NDArray[np.uint8]") -> Step:
+    lossless = np.stack([prepare(_encoded(one, "PNG"), _PREPARATION) for one in pixels])
+    lossy = np.stack([prepare(_encoded(one, "JPEG", quality=95, subsampling=0), _PREPARATION) for one in pixels])
     same = hashlib.sha256(lossless.tobytes()).hexdigest() == PIXELS_SHA256
     off = float(np.abs(lossy.astype(np.int64) - pixels).mean())
     found = f"{len(pixels)} PNG {'as drawn' if same else 'NOT as drawn'}; JPEG off by {off:.1f} levels"
-    return Step("pictures", same and off <= JPEG_TOLERANCE, f"{found} (at most {JPEG_TOLERANCE:g})")
+    return Step("images", same and off <= JPEG_TOLERANCE, f"{found} (at most {JPEG_TOLERANCE:g})")
 
 
 def _encoded(pixels: "NDArray[np.uint8]", kind: str, **options: Any) -> bytes:
@@ -131,7 +131,7 @@ class _NotKept(Compiled):
 
 
 def _through_engine(pixels: "NDArray[np.uint8]", precision: str) -> "NDArray[np.float32]":
-    from tlcli.features.engines.openvino import OpenVINOEngine  # noqa: PLC0415 - may be broken
+    from tlcli.engines.openvino import OpenVINOEngine  # noqa: PLC0415 - may be broken
 
     place = Path(gettempdir())
     if (free := free_bytes(place)) < _ROOM:

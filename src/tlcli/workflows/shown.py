@@ -1,6 +1,6 @@
-"""The pictures of a run's page: fields of the confusion matrix, the errors that tell most, pairs of copies.
+"""The images of a run's page: fields of the confusion matrix, the errors that tell most, pairs of copies.
 
-Shapes: N test pictures, L labels, D features.
+Shapes: N test images, L labels, D features.
 """
 
 from collections import defaultdict
@@ -13,31 +13,31 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from tlcli.bundle import Bundle
-from tlcli.data.decode import BadPictureError, picture, read
-from tlcli.data.index import Index, Picture
+from tlcli.datasets.index import Index, LabelledImage
+from tlcli.engines.interface import MapEngine
 from tlcli.evaluation.explain import heat, nearest
-from tlcli.features.ahead import ahead
-from tlcli.features.engines import MapEngine
-from tlcli.report.overlays import overlay
-from tlcli.report.page import Case, Cell, Thumbnail, percent
-from tlcli.report.thumbnails import data_address, thumbnail
+from tlcli.images.decode import BadImageError, prepare, read
+from tlcli.model.bundle import Bundle
+from tlcli.reports.overlays import overlay
+from tlcli.reports.page import Case, Cell, Thumbnail, percent
+from tlcli.reports.thumbnails import data_address, thumbnail
+from tlcli.system.prefetch import ahead
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SMALL, LARGE = 112, 224
-"""Pixels of a picture among others, and of one that is explained."""
+"""Pixels of an image among others, and of one that is explained."""
 _IN_A_FIELD, _IN_ALL = 24, 480
-"""Pictures of one field, and of all fields together: 2 MB of the page, 6 MB if all of them were noise."""
+"""Images of one field, and of all fields together: 2 MB of the page, 6 MB if all of them were noise."""
 _ERRORS, _UNSURE, _NEIGHBOURS = 12, 6, 4
 
 
 @dataclass(frozen=True)
 class Answers:
-    """The test pictures, and what the head says to them."""
+    """The test images, and what the head says to them."""
 
-    pictures: Sequence[Picture]
+    images: Sequence[LabelledImage]
     truth: "NDArray[np.int64]"
     """[N]"""
     probabilities: "NDArray[np.float64]"
@@ -64,9 +64,9 @@ class Answers:
         return right[np.argsort(self.confidence[right], kind="stable")][:_UNSURE]
 
 
-def thumbnails(pictures: Sequence[Picture], bundle: Bundle, notes: Mapping[int, str] = {}) -> list[Thumbnail]:
-    """Each picture as the backbone sees it, small; ``notes`` by place."""
-    small = ahead(lambda one: thumbnail(one.path, bundle.preparation, SMALL), pictures)
+def thumbnails(images: Sequence[LabelledImage], bundle: Bundle, notes: Mapping[int, str] = {}) -> list[Thumbnail]:
+    """Each image as the backbone sees it, small; ``notes`` by place."""
+    small = ahead(lambda one: thumbnail(one.path, bundle.preparation, SMALL), images)
     return [
         Thumbnail(one.name, future.result(), one.label, notes.get(place, ""))
         for place, (one, future) in enumerate(small)
@@ -74,7 +74,7 @@ def thumbnails(pictures: Sequence[Picture], bundle: Bundle, notes: Mapping[int, 
 
 
 def fields(answers: Answers, bundle: Bundle) -> list[Cell]:
-    """Every field of the confusion matrix that has pictures; errors are shown before what is right."""
+    """Every field of the confusion matrix that has images; errors are shown before what is right."""
     labels = bundle.manifest.labels
     members: dict[tuple[int, int], list[int]] = defaultdict(list)
     for place in np.argsort(-answers.confidence, kind="stable"):  # the errors that were surest come first
@@ -85,7 +85,7 @@ def fields(answers: Answers, bundle: Bundle) -> list[Cell]:
         number: f"{labels[answers.predicted[place]]} {percent(answers.confidence[place], 0)}"
         for number, place in enumerate(places)
     }
-    ready = thumbnails([answers.pictures[place] for place in places], bundle, notes)
+    ready = thumbnails([answers.images[place] for place in places], bundle, notes)
     ends = np.cumsum([0, *(len(part) for part in shown.values())])
     of_field = {field: tuple(ready[a:b]) for field, (a, b) in zip(shown, pairwise(ends), strict=True)}
     totals = np.bincount(answers.truth, minlength=len(labels))
@@ -99,7 +99,7 @@ def fields(answers: Answers, bundle: Bundle) -> list[Cell]:
 
 
 def _allotted(members: Mapping[tuple[int, int], list[int]]) -> dict[tuple[int, int], list[int]]:
-    """Which pictures of each field are shown: of all errors about as many, then of what is right, the least sure."""
+    """Which images of each field are shown: of all errors about as many, then of what is right, the least sure."""
     order = sorted(members, key=lambda field: (field[0] == field[1], -len(members[field]), field))
     left, shown = _IN_ALL, {}
     for number, field in enumerate(order):
@@ -115,14 +115,14 @@ def cases(
     places: "NDArray[np.int64]", answers: Answers, index: Index, bundle: Bundle,
     engine: Callable[[], MapEngine],
 ) -> list[Case]:  # fmt: skip
-    """Test pictures with what spoke for the answer, and the training pictures nearest to them; pictures that went away
+    """Test images with what spoke for the answer, and the training images nearest to them; images that went away
     since they were measured are left out."""
-    read_anew = [(place, _pixels(answers.pictures[place], bundle)) for place in places]
+    read_anew = [(place, _pixels(answers.images[place], bundle)) for place in places]
     left = [(place, pixels) for place, pixels in read_anew if pixels is not None]
     if not left:
         return []
     places, pixels = np.array([place for place, _ in left]), [one for _, one in left]
-    chosen = [answers.pictures[place] for place in places]
+    chosen = [answers.images[place] for place in places]
     maps = list(engine().maps(pixels))
     near = _neighbours(np.stack([one.mean(axis=(0, 1)) for one in maps]), index, bundle)
     found = []
@@ -135,9 +135,9 @@ def cases(
     return found
 
 
-def _pixels(one: Picture, bundle: Bundle) -> "NDArray[np.uint8] | None":
-    with suppress(BadPictureError):
-        return picture(read(one.path, bundle.preparation), bundle.preparation)
+def _pixels(one: LabelledImage, bundle: Bundle) -> "NDArray[np.uint8] | None":
+    with suppress(BadImageError):
+        return prepare(read(one.path, bundle.preparation), bundle.preparation)
     return None
 
 

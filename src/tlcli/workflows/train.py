@@ -1,4 +1,4 @@
-"""Train: index the pictures, take them through the backbone once, fit the head, measure, write the run."""
+"""Train: index the images, take them through the backbone once, fit the head, measure, write the run."""
 
 import platform
 from collections.abc import Iterator
@@ -10,17 +10,17 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import tlcli
-from tlcli import runs
-from tlcli.bundle import save_bundle
 from tlcli.config.load import Loaded, dump_config
 from tlcli.config.schema import Config
-from tlcli.data.decode import DECODER_VERSION
-from tlcli.data.index import Index
-from tlcli.data.layout import SplitName
-from tlcli.disk import write_text
-from tlcli.features.extract import Extraction
+from tlcli.datasets.index import Index
+from tlcli.datasets.layout import SplitName
+from tlcli.features.pipeline import Extraction
 from tlcli.heads.head import Fit
+from tlcli.images.decode import DECODER_VERSION
+from tlcli.model.bundle import save_bundle
 from tlcli.progress import SILENT, Progress
+from tlcli.runs import folders as runs
+from tlcli.system.files import write_text
 from tlcli.workflows.dataset import indexed
 from tlcli.workflows.fit import fitted
 from tlcli.workflows.frozen_pass import FrozenPass, resolved, usable
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _VERSIONS = ("keras", "numpy", "openvino", "pillow", "scikit-learn", "tensorflow")
 
 _LOOKED_AT: tuple[SplitName, ...] = ("train", "validation")
-"""The splits that train measures; the test pictures are left to evaluate."""
+"""The splits that train measures; the test images are left to evaluate."""
 
 
 @dataclass(frozen=True)
@@ -67,16 +67,16 @@ class _Clock:
 
 
 def train(loaded: Loaded, runs_dir: Path, verify: bool = False, progress: Progress = SILENT) -> Trained:
-    """Trains a head for the config; measures training and validation pictures, never the test ones.
+    """Trains a head for the config; measures training and validation images, never the test ones.
 
     Args:
         loaded: the config.
         runs_dir: where the run's folder is made.
-        verify: read every picture for its digest, also those that look as they did before.
+        verify: read every image for its digest, also those that look as they did before.
         progress: told of the stages.
 
     Raises:
-        DataError: the pictures are missing or unfit.
+        DataError: the images are missing or unfit.
         ModelError, NetworkError: the backbone's weights or the engine are not to be had.
         ResourceError: the disk is full.
     """
@@ -86,7 +86,7 @@ def train(loaded: Loaded, runs_dir: Path, verify: bool = False, progress: Progre
 
 def _train(loaded: Loaded, folder: Path, verify: bool, progress: Progress) -> Trained:
     clock, config = _Clock(), loaded.config
-    with clock.stage("index"), progress.stage("Reading the pictures' digests"):
+    with clock.stage("index"), progress.stage("Reading the images' digests"):
         index = indexed(config.dataset, loaded.options, verify)
     for note in index.notes:
         progress.note(note)
@@ -116,7 +116,7 @@ def _train(loaded: Loaded, folder: Path, verify: bool, progress: Progress) -> Tr
 def _features(
     index: Index, frozen: FrozenPass, config: Config, progress: Progress, computed: int
 ) -> tuple[Index, Extraction]:
-    """Training pictures in all views, validation pictures plain; broken ones leave the index. ``computed``: before."""
+    """Training images in all views, validation images plain; broken ones leave the index. ``computed``: before."""
     done = frozen.run([(index.of("train"), frozen.views), (index.of("validation"), frozen.views[:1])], progress)
     index = usable(index, done.bad, config.dataset.on_bad_image, config.dataset.max_bad_fraction)
     return index, Extraction(computed + done.computed, done.reused - computed, done.bad)
@@ -147,7 +147,7 @@ def _backbone_record(frozen: FrozenPass, config: Config) -> dict[str, Any]:
         "weights_sha256": frozen.weights.sha256,
         "engine": frozen.engine.engine,
         "precision": frozen.engine.precision,
-        **({"quantized": {"graph_sha256": made.sha256, "calibration": made.pictures}} if made else {}),
+        **({"quantized": {"graph_sha256": made.sha256, "calibration": made.images}} if made else {}),
     }
 
 
@@ -156,7 +156,7 @@ def _record(
 ) -> dict[str, Any]:  # fmt: skip
     return {
         "seconds": seconds,
-        "pictures": index.counts(),
+        "images": index.counts(),
         "skipped": runs.reasons(index.bad),
         "features": {"computed": extraction.computed, "reused": extraction.reused, "views": len(frozen.views)},
         "backbone": _backbone_record(frozen, config),
@@ -180,13 +180,14 @@ def _record(
 
 
 def _draw(folder: Path, index: Index, frozen: FrozenPass, fit: Fit, progress: Progress) -> None:
-    from tlcli.report import figures, pictures  # noqa: PLC0415 - matplotlib takes 1 s to import
+    from tlcli.reports import figures  # noqa: PLC0415 - matplotlib takes 1 s to import
+    from tlcli.reports import samples as images  # noqa: PLC0415 - matplotlib takes 1 s to import
 
     with progress.stage("Drawing figures"):
         figures.class_counts(folder / "class_counts.png", index.counts())
-        pictures.samples(folder / "samples.png", index.of("train"), index.labels, frozen.preparation)
+        images.samples(folder / "samples.png", index.of("train"), index.labels, frozen.preparation)
         if len(frozen.views) > 1:
-            pictures.augmented(
+            images.augmented(
                 folder / "augmented.png", index.of("train"), frozen.views, frozen.preparation, frozen.augmentation
             )
         figures.history(folder / "history.png", fit)

@@ -1,1 +1,0 @@
-"""Pictures: where they come from, which there are, and how one becomes an array."""

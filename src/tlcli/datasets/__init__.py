@@ -1,0 +1,1 @@
+"""Images: where they come from, which there are, and how one becomes an array."""

@@ -1,0 +1,1 @@
+"""Bring a data set to its directory: sources, downloads, archives, installation."""

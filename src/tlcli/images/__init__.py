@@ -1,0 +1,1 @@
+"""The one decoder, resizing, augmentation, and facts about image files."""

@@ -1,0 +1,49 @@
+"""A heat map over its image: orange where a place speaks for the label, faint blue where it speaks against.
+
+Shapes: S is the image's side in pixels; h and w are positions of the heat map.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Of middle lightness, seen on black and on white; colour-blind people tell them apart (Okabe & Ito 2008).
+_FOR, _AGAINST = np.array((255, 106, 0), np.float64), np.array((0, 120, 230), np.float64)
+_FOR_COVER, _AGAINST_COVER = 0.78, 0.4
+"""How much of the image the strongest heat covers."""
+_GREY = 0.75
+"""How far the image's own colours are taken back, so that colour means heat."""
+_RELIEF = (0.7, 1.1)
+"""A colour's lightness over black and over white, so that the image is seen through the strongest heat."""
+
+
+def overlay(pixels: "NDArray[np.uint8]", heat: "NDArray[np.floating]") -> Image.Image:
+    """The image with its heat: full colour is the image's own largest value, for or against; 0 is uncoloured.
+
+    Args:
+        pixels: the prepared image, uint8 [S, S, 3].
+        heat: what each position says for the label, [h, w]; made smooth between their centres (bicubic).
+
+    Returns:
+        An RGB image of S x S pixels.
+    """
+    side = pixels.shape[0]
+    largest = np.abs(heat).max() or 1.0
+    coarse = Image.fromarray((heat / largest).astype(np.float32))
+    strength = np.asarray(coarse.resize((side, side), Image.Resampling.BICUBIC), np.float64)
+    return Image.fromarray(coloured(pixels, np.clip(strength, -1, 1)))
+
+
+def coloured(pixels: "NDArray[np.uint8]", strength: "NDArray[np.floating]") -> "NDArray[np.uint8]":
+    """Colours every pixel, uint8 [H, W, 3], by its strength [H, W], 1 (for) to -1 (against)."""
+    grey = np.asarray(Image.fromarray(pixels).convert("L"), np.float64)[..., np.newaxis]  # [H, W, 1]
+    pale = pixels + (grey - pixels) * _GREY
+    amount = np.abs(strength)[..., np.newaxis]
+    speaks_for = strength[..., np.newaxis] > 0
+    colour = np.where(speaks_for, _FOR, _AGAINST) * (_RELIEF[0] + (_RELIEF[1] - _RELIEF[0]) * grey / 255)
+    blended = pale + (colour - pale) * amount * np.where(speaks_for, _FOR_COVER, _AGAINST_COVER)
+    return np.asarray(np.rint(np.clip(blended, 0, 255)), np.uint8)

@@ -1,0 +1,1 @@
+"""What everything stands on: files, processors, the cache, lazily imported libraries."""

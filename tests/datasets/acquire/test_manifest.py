@@ -1,0 +1,125 @@
+"""What fetch remembers of a folder: read back as written, or not believed."""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tlcli.datasets.acquire.manifest import NAME, Manifest, folders_of, read_manifest, tree_of, write_manifest
+
+MANIFEST = Manifest(
+    source={"kaggle": "a/b"},
+    version="3",
+    archives=({"name": "b.zip", "sha256": "0" * 64, "bytes": 9},),
+    files=2,
+    bytes=5,
+    tree="t",
+    folders="f",
+    licence="CC0",
+    citation=None,
+    fetched="2026-01-02T03:04:05+00:00",
+    tlcli="0",
+    read_as="r",
+    images={"train": {"cat": 1}},
+    unreadable={"x.png": "broken"},
+    notes=("one", "two"),
+)
+
+
+def test_manifest_is_read_as_it_was_written(tmp_path: Path) -> None:
+    write_manifest(tmp_path, MANIFEST)
+
+    assert read_manifest(tmp_path) == MANIFEST
+
+
+def test_names_that_are_no_utf8_can_be_written(tmp_path: Path) -> None:
+    write_manifest(tmp_path, replace(MANIFEST, unreadable={os.fsdecode(b"\xff.png"): "broken"}))
+
+    manifest = read_manifest(tmp_path)
+    assert manifest is not None
+    assert list(manifest.unreadable) == ["\udcff.png"]
+
+
+@pytest.mark.parametrize("change", [{"format": 2}, {"source": "kaggle"}, {"images": []}, {"more": 1}, {"notes": None}])
+def test_manifest_of_another_shape_is_none(tmp_path: Path, change: dict[str, Any]) -> None:
+    write_manifest(tmp_path, MANIFEST)
+    value = json.loads((tmp_path / NAME).read_text())
+    (tmp_path / NAME).write_text(json.dumps({**value, **change}))
+
+    assert read_manifest(tmp_path) is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "[" * 100_000, "\xff"])
+def test_what_is_no_manifest_is_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / NAME).write_bytes(text.encode("latin-1"))
+
+    assert read_manifest(tmp_path) is None
+    assert read_manifest(tmp_path / "nowhere") is None
+
+
+def test_tree_counts_every_file_but_the_manifest(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "one").write_bytes(b"123")
+    (tmp_path / "a" / "b" / "two").write_bytes(b"45")
+    before = tree_of(tmp_path)
+
+    write_manifest(tmp_path, MANIFEST)
+
+    assert tree_of(tmp_path) == before
+    assert (before.files, before.bytes) == (2, 5)
+
+
+def added(folder: Path) -> None:
+    (folder / "new").touch()
+
+
+def removed(folder: Path) -> None:
+    (folder / "one").unlink()
+
+
+def renamed(folder: Path) -> None:
+    (folder / "one").rename(folder / "uno")
+
+
+def longer(folder: Path) -> None:
+    (folder / "one").write_bytes(b"1234")
+
+
+def touched(folder: Path) -> None:
+    os.utime(folder / "one", ns=(1, 1))
+
+
+@pytest.mark.parametrize("change", [added, removed, renamed, longer, touched])
+def test_tree_differs_after_any_change(tmp_path: Path, change: Any) -> None:
+    (tmp_path / "one").write_bytes(b"123")
+    before = tree_of(tmp_path)
+
+    change(tmp_path)
+
+    assert tree_of(tmp_path).digest != before.digest
+
+
+@pytest.mark.parametrize("change", [added, removed, renamed])
+@pytest.mark.parametrize("below", ["", "a/b"])
+def test_folders_differ_after_a_file_came_or_went(tmp_path: Path, change: Any, below: str) -> None:
+    inner = tmp_path / below
+    inner.mkdir(parents=True, exist_ok=True)
+    (inner / "one").write_bytes(b"123")
+    os.utime(inner, ns=(1, 1))
+    before = folders_of(tmp_path)
+    write_manifest(tmp_path, MANIFEST)
+    assert folders_of(tmp_path) == before
+
+    change(inner)
+
+    assert folders_of(tmp_path) != before
+
+
+def test_tree_does_not_follow_links(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "dead").symlink_to("nowhere")
+
+    assert tree_of(tmp_path).files == 2

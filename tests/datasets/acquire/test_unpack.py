@@ -1,0 +1,384 @@
+"""Good archives come out whole, whoever made them, within the limits."""
+
+import bz2
+import gzip
+import hashlib
+import io
+import lzma
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import zstandard
+from tests.datasets.acquire.hostile_archives import (
+    DEFLATE,
+    LARGE,
+    LZMA,
+    NOISE,
+    TAR_END,
+    Entry,
+    Said,
+    deflated,
+    header,
+    lzma_in_zip,
+    member,
+    pax,
+    record,
+    tar_of,
+    zip64_end,
+    zip64_extra,
+    zip_of,
+)
+
+from tlcli.datasets.acquire.archives.unpack import DamagedError, Limits, RefusedError, unpack
+from tlcli.errors import DataError
+
+FILES = {"train/cat/1.txt": b"one", "train/dog/2.txt": b"two" * 1000, "README": b"", "über/ß.txt": b"three"}
+Make = Callable[..., Path]
+METHODS = {
+    "stored": zipfile.ZIP_STORED, "deflate": zipfile.ZIP_DEFLATED, "bzip2": zipfile.ZIP_BZIP2, "LZMA": zipfile.ZIP_LZMA
+}  # fmt: skip
+FORMATS = {"PAX": tarfile.PAX_FORMAT, "GNU": tarfile.GNU_FORMAT, "ustar": tarfile.USTAR_FORMAT}
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "none": bytes,
+    "gz": gzip.compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+    "lzma": lambda data: lzma.compress(data, lzma.FORMAT_ALONE),
+    "zst": zstandard.compress,
+}
+
+
+class Stream(io.BytesIO):
+    """What zipfile takes for a pipe: sizes and check sums follow the contents."""
+
+    def seekable(self) -> bool:
+        return False
+
+    def tell(self) -> int:
+        raise OSError
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        raise OSError
+
+
+def make_zip(path: Path, files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:
+    with zipfile.ZipFile(path, "w", method) as opened:
+        for name, data in files.items():
+            opened.writestr(name, data)
+    return path
+
+
+def tar_bytes(files: dict[str, bytes], tar_format: int = tarfile.PAX_FORMAT) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tar_format) as opened:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            info.type = tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE
+            opened.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def make_tar(path: Path, files: dict[str, bytes]) -> Path:
+    path.write_bytes(tar_bytes(files))
+    return path
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder to unpack into."""
+    target = tmp_path / "target"
+    target.mkdir()
+    return target
+
+
+@pytest.fixture
+def unpacked(tmp_path: Path, place: Path) -> Callable[[bytes], dict[str, bytes]]:
+    """``unpacked(archive)``: the files that come out."""
+
+    def unpack_bytes(archive: bytes) -> dict[str, bytes]:
+        (tmp_path / "archive").write_bytes(archive)
+        unpack(tmp_path / "archive", place)
+        return files_below(place)
+
+    return unpack_bytes
+
+
+Unpacked = Callable[[bytes], dict[str, bytes]]
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+@pytest.mark.parametrize("stream", [False, True], ids=["file", "stream"])
+def test_zip_comes_out_whole(unpacked: Unpacked, method: int, stream: bool) -> None:
+    buffer = Stream() if stream else io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as opened:
+        for name, data in {**FILES, "empty folder/": b""}.items():
+            opened.writestr(name, data)
+
+    assert unpacked(buffer.getvalue()) == FILES
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["file", "stream"])
+def test_zip_with_large_numbers_comes_out_whole(unpacked: Unpacked, stream: bool) -> None:
+    buffer = Stream() if stream else io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as opened, opened.open("a", "w", force_zip64=True) as file:
+        file.write(b"content")
+
+    assert unpacked(buffer.getvalue()) == {"a": b"content"}
+
+
+def test_zip_with_all_numbers_in_the_large_fields_comes_out_whole(unpacked: Unpacked) -> None:
+    own = Said(size=LARGE, packed=LARGE, extra=b"\x55\x54\5\0\3abcd" + zip64_extra(7, 7))
+    listed = Said(size=LARGE, packed=LARGE, offset=LARGE, extra=zip64_extra(7, 7, 0))
+    entry = Entry(own=own, listed=listed)
+    data, line = len(entry.data()), len(entry.line(0))
+    end = {"here": 2**16 - 1, "all": 2**16 - 1, "size": LARGE, "offset": LARGE}
+
+    assert unpacked(zip_of(entry, before_end=zip64_end(1, line, data), end=end)) == {"a.txt": b"content"}
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_zip_with_files_as_large_as_what_is_read_at_once_comes_out_whole(
+    tmp_path: Path, place: Path, method: int
+) -> None:
+    files = {f"{extra}.bin": bytes(2**20 + extra) for extra in (-1, 0, 1, 5, 64, 65)} | {"noise.bin": NOISE * 4}
+
+    unpack(make_zip(tmp_path / "archive", files, method), place)
+
+    assert files_below(place) == files
+
+
+@pytest.mark.parametrize(
+    ("raw", "flags", "name"),
+    [
+        ("für.txt".encode(), 0x800, "für.txt"),
+        ("für.txt".encode("cp437"), 0, "für.txt"),
+        ("für.txt".encode(), 0, "für.txt"),  # as Linux' zip and macOS write it
+        (b"ab:c*?.txt", 0, "ab:c*?.txt"),
+    ],
+)
+@pytest.mark.skipif(sys.platform == "win32", reason="no such names there")
+def test_zip_names_come_out_as_they_were(unpacked: Unpacked, raw: bytes, flags: int, name: str) -> None:
+    assert unpacked(zip_of(Entry(raw, flags=flags))) == {name: b"content"}
+
+
+def test_zip_behind_a_program_comes_out_whole(unpacked: Unpacked) -> None:
+    assert unpacked(b"#!/bin/sh\nexit 1\n" + zip_of(Entry(), comment=b"a comment")) == {"a.txt": b"content"}
+
+
+def test_zip_that_holds_a_zip_comes_out_whole(unpacked: Unpacked) -> None:
+    inner = zip_of(Entry())
+
+    assert unpacked(zip_of(Entry(b"inner.zip", inner), comment=b"a comment")) == {"inner.zip": inner}
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        Entry(own=Said(extra=b"\x75\x70\5\0\1abcd"), listed=Said(extra=b"UT\5\0\1abcd")),
+        Entry(method=DEFLATE, flags=8, own=Said(crc=0, size=0, packed=0)),
+        Entry(method=LZMA, packed=lzma_in_zip(b"content")[:-5]),  # as 7-Zip writes it: without a mark at the end
+        Entry(method=DEFLATE, packed=b"\x00\x07\x00\xf8\xffcontent" + deflated(b"")),
+        Entry(mode=0o100644),
+    ],
+    ids=["extra fields", "sizes that follow", "LZMA without an end", "deflate in two blocks", "mode"],
+)
+def test_zip_of_other_makers_comes_out_whole(unpacked: Unpacked, entry: Entry) -> None:
+    assert unpacked(zip_of(Entry(b"a/", b"", mode=0o40755), entry)) == {"a.txt": b"content"}
+
+
+@pytest.mark.skipif(not shutil.which("zip"), reason="Info-ZIP's zip is not there")
+@pytest.mark.parametrize("options", ["-qr", "-qr -0", "-qr -Z bzip2", "-qr -fz", "-qrD", "-qr -"])
+def test_zip_by_info_zip_comes_out_whole(tmp_path: Path, unpacked: Unpacked, options: str) -> None:
+    for name, data in FILES.items():
+        (tmp_path / "source" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "source" / name).write_bytes(data)
+    arguments = options.split() if options.endswith(" -") else [*options.split(), str(tmp_path / "made.zip")]
+    done = subprocess.run(["zip", *arguments, "."], cwd=tmp_path / "source", capture_output=True, check=True)
+
+    assert unpacked(done.stdout or (tmp_path / "made.zip").read_bytes()) == FILES
+
+
+@pytest.mark.parametrize("tar_format", FORMATS.values(), ids=FORMATS)
+@pytest.mark.parametrize("pack", PACKERS.values(), ids=PACKERS)
+def test_tar_comes_out_whole(unpacked: Unpacked, pack: Callable[[bytes], bytes], tar_format: int) -> None:
+    files = {**FILES, "./" + "long/" * 40 + "name.txt": b"four", "large.bin": NOISE}
+    if tar_format == tarfile.USTAR_FORMAT:
+        files = {name.replace("long/" * 40, "long/" * 20): data for name, data in files.items()}
+
+    archive = pack(tar_bytes({"./": b"", "empty folder/": b"", **files}, tar_format))
+
+    assert unpacked(archive) == {name.removeprefix("./"): data for name, data in files.items()}
+
+
+@pytest.mark.skipif(not shutil.which("tar"), reason="tar is not there")
+@pytest.mark.parametrize("options", ["-c", "-cz", "-c --format=ustar", "-c --format=pax", "-c --format=v7"])
+def test_tar_by_tar_comes_out_whole(tmp_path: Path, unpacked: Unpacked, options: str) -> None:
+    for name, data in FILES.items():
+        (tmp_path / "source" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "source" / name).write_bytes(data)
+    done = subprocess.run(["tar", *options.split(), "."], cwd=tmp_path / "source", capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip(f"this tar cannot: {done.stderr.decode()}")
+
+    assert unpacked(done.stdout) == FILES
+
+
+CONTENT = {"a.txt": b"content"}
+LONG = "folder/" * 30 + "a.txt"
+
+
+@pytest.mark.parametrize(
+    ("archive", "files"),
+    [
+        (tar_of(pax({"comment": "a commit"}, b"g"), member()), CONTENT),
+        (tar_of(record(b"L", LONG.encode() + b"\0"), member()), {LONG: b"content"}),
+        (tar_of(record(b"K", b"x" * 200 + b"\0"), record(b"L", LONG.encode() + b"\0"), member()), {LONG: b"content"}),
+        (tar_of(pax({"path": LONG, "mtime": "1", "SCHILY.xattr.x": "=\n ="}, b"X"), member()), {LONG: b"content"}),
+        (tar_of(pax({"size": "7"}), member()), CONTENT),
+        (tar_of(pax({"size": "7"}), header() + b"content".ljust(512, b"\0")), CONTENT),
+        (tar_of(pax({"mtime": "1.5"}) * 3000, member()), CONTENT),
+        (tar_of(header("a/", b"\0"), member("a/b.txt", kind=b"\0")), {"a/b.txt": b"content"}),
+        (tar_of(member(kind=tarfile.CONTTYPE)), CONTENT),
+        (member() + TAR_END[:512], CONTENT),
+        (tar_of(member()) + bytes(2**20), CONTENT),
+        (tar_of(member("BZh9.txt", b""), member()), {"BZh9.txt": b"", **CONTENT}),
+        (gzip.compress(tar_of(member())[:700]) + gzip.compress(tar_of(member())[700:]) + bytes(100), CONTENT),
+        (bz2.compress(tar_of(member())[:700]) + bz2.compress(tar_of(member())[700:]), CONTENT),
+        (lzma.compress(tar_of(member())[:700]) + lzma.compress(tar_of(member())[700:]), CONTENT),
+        (zstandard.compress(tar_of(member())[:700]) + zstandard.compress(tar_of(member())[700:]), CONTENT),
+    ],
+    ids=[
+        "git's global comment", "long name (GNU)", "long name and target (GNU)", "long name (Solaris)", "size twice",
+        "size in attributes only", "3,000 records", "old files and folders", "contiguous file", "one block at the end",
+        "a MiB of padding", "name like a mark of bzip2", "gz in two parts", "bz2 in two parts", "xz in two parts",
+        "zst in two parts",
+    ],
+)  # fmt: skip
+def test_tar_of_other_makers_comes_out_whole(unpacked: Unpacked, archive: bytes, files: dict[str, bytes]) -> None:
+    assert unpacked(archive) == files
+
+
+def test_tar_that_ends_in_a_zip_is_a_tar(unpacked: Unpacked) -> None:
+    files = {"a.txt": b"a", "z.zip": zip_of(Entry(b"inner.txt"))}
+
+    assert unpacked(tar_bytes(files)) == files
+
+
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+def test_digests_of_all_files_are_given(tmp_path: Path, place: Path, make: Make) -> None:
+    digests = unpack(make(tmp_path / "archive", FILES), place)
+
+    assert digests == {name: hashlib.sha256(data).hexdigest() for name, data in FILES.items()}
+    assert list(digests) == list(FILES)
+
+
+def test_digests_of_many_files_are_given(tmp_path: Path, place: Path) -> None:
+    files = {f"{number % 7}/{number}.txt": b"%d" % number for number in range(1000)}
+
+    digests = unpack(make_zip(tmp_path / "archive", files), place, ("3",))
+
+    assert digests == {
+        f"{number}.txt": hashlib.sha256(b"%d" % number).hexdigest() for number in range(1000) if number % 7 == 3
+    }
+
+
+@pytest.mark.parametrize(
+    ("subdirs", "expected"),
+    [
+        (("train",), {"cat/1.txt", "dog/2.txt"}),
+        (("not/there", "train/cat/"), {"1.txt"}),
+        (("not/there", ""), set(FILES)),
+        (("README", ""), set(FILES)),  # a file is no folder
+    ],
+)
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+def test_subdirs_take_the_first_folder_that_is_there(
+    tmp_path: Path, place: Path, make: Make, subdirs: tuple[str, ...], expected: set[str]
+) -> None:
+    digests = unpack(make(tmp_path / "archive", FILES), place, subdirs)
+
+    assert set(files_below(place)) == set(digests) == expected
+
+
+def test_subdir_that_is_not_there_is_told_with_the_folders_that_are(tmp_path: Path, place: Path) -> None:
+    archive = make_zip(tmp_path / "archive", FILES)
+
+    with pytest.raises(DataError) as caught:
+        unpack(archive, place, ("images", "images"))
+    assert str(caught.value) == (
+        f"The archive {archive} has no folder 'images' (subdir of the source); "
+        "folders there: train, über, train/cat, train/dog."
+    )
+    assert files_below(place) == {}
+
+
+@pytest.mark.parametrize(("limits", "reason"), [
+    (Limits(members=3), "has more than 3 members or folders"),
+    (Limits(total_bytes=3007), r"expands beyond the limits \(3,008 bytes; see dataset\.limits\)"),
+])  # fmt: skip
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+def test_limits_are_kept(tmp_path: Path, place: Path, make: Make, limits: Limits, reason: str) -> None:
+    archive = make(tmp_path / "archive", FILES)
+
+    with pytest.raises(DataError, match=reason):
+        unpack(archive, place, limits=limits)
+    assert files_below(place) == {}
+    unpack(archive, place, limits=Limits(members=4, total_bytes=3008))
+    assert files_below(place) == FILES
+
+
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+def test_two_archives_fit_into_one_folder(tmp_path: Path, place: Path, make: Make) -> None:
+    unpack(make(tmp_path / "one", {"train/1.txt": b"one"}), place)
+    unpack(make(tmp_path / "two", {"train/2.txt": b"two", "test/1.txt": b"three"}), place)
+
+    assert files_below(place) == {"train/1.txt": b"one", "train/2.txt": b"two", "test/1.txt": b"three"}
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("a/b.txt", "member 'a/b.txt': a file of that name is there already"),
+        ("a/b.txt/c.txt", "member 'a/b.txt': a file of that name is there already"),
+        ("a/b.txt/c/d.txt", "member 'a/b.txt.*': a file is there where a folder is needed"),
+        ("a", "member 'a': a file of that name is there already"),
+    ],
+)
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+def test_file_of_another_archive_stays_as_it_is(
+    tmp_path: Path, place: Path, make: Make, name: str, reason: str
+) -> None:
+    unpack(make(tmp_path / "one", {"a/b.txt": b"one"}), place)
+
+    with pytest.raises(RefusedError, match=reason):
+        unpack(make(tmp_path / "two", {name: b"two"}), place)
+    assert files_below(place) == {"a/b.txt": b"one"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other disks count characters, not bytes")
+def test_name_that_is_too_long_for_the_disk_is_refused(tmp_path: Path, place: Path) -> None:
+    with pytest.raises(RefusedError, match=r"member 'a/ééé.*é': its name is too long for this disk"):
+        unpack(make_zip(tmp_path / "archive", {"a/" + "é" * 150: b"a"}), place)
+
+
+def test_damage_and_hostility_are_told_apart(tmp_path: Path, place: Path) -> None:
+    with pytest.raises(DamagedError, match="Fetch it again"):
+        unpack(make_archive(tmp_path, tar_of(member())[:700]), place)
+    with pytest.raises(RefusedError, match="nothing was unpacked"):
+        unpack(make_archive(tmp_path, tar_of(member("../a.txt"))), place)
+
+
+def make_archive(folder: Path, data: bytes) -> Path:
+    (folder / "archive").write_bytes(data)
+    return folder / "archive"

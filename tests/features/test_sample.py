@@ -1,0 +1,51 @@
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tlcli.datasets.index import LabelledImage
+from tlcli.features.sample import decoded, drawn, spread
+from tlcli.images.resize import Preparation
+
+
+def one(number: int, label: str, folder: Path = Path()) -> LabelledImage:
+    return LabelledImage(folder / f"{number}.png", f"{number}.png", f"{number:064x}", label, "train", str(number))
+
+
+IMAGES = [one(number, "rare" if number < 5 else "common") for number in range(100)]
+
+
+def test_classes_take_turns_while_they_last() -> None:
+    labels = [p.label for p in spread(IMAGES, "calibration")]
+    assert all(set(labels[turn : turn + 2]) == {"rare", "common"} for turn in range(0, 10, 2))
+    assert labels[10:] == ["common"] * 90
+
+
+def test_the_order_is_that_of_the_digests_and_the_purpose() -> None:
+    for order in (spread, drawn):
+        assert order(IMAGES[::-1], "calibration") == order(IMAGES, "calibration")
+        assert order(IMAGES, "agreement") != order(IMAGES, "calibration")
+        assert sorted(p.sha256 for p in order(IMAGES, "calibration")) == sorted(p.sha256 for p in IMAGES)
+
+
+def test_copies_are_taken_once() -> None:
+    copy = LabelledImage(Path("copy.png"), "copy.png", IMAGES[0].sha256, "rare", "train", "0")
+    assert len(spread([*IMAGES, copy], "calibration")) == len(drawn([*IMAGES, copy], "x")) == 100
+
+
+def test_images_added_move_few_of_those_taken() -> None:
+    before = {p.sha256 for p in spread(IMAGES, "calibration")[:40]}
+    more = [*IMAGES, *(one(number, "common") for number in range(100, 110))]
+    assert len(before & {p.sha256 for p in spread(more, "calibration")[:40]}) >= 32
+
+
+def test_broken_images_give_way_to_the_next(tmp_path: Path) -> None:
+    images = [one(number, "a", tmp_path) for number in range(6)]
+    for number, image in enumerate(images):
+        Image.fromarray(np.full((9, 9, 3), number, np.uint8)).save(image.path)
+    images[1].path.write_bytes(b"no image")
+    images[2].path.unlink()
+    found = decoded(images, 3, Preparation(8, "squash"))
+    assert list(found) == [images[number].sha256 for number in (0, 3, 4)]
+    assert [int(array[0, 0, 0]) for array in found.values()] == [0, 3, 4]
+    assert len(decoded(images, 100, Preparation(8, "squash"))) == 4

@@ -1,0 +1,128 @@
+"""Large JPEGs are shrunk while they are decoded: faster, and hardly another image."""
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from tlcli.images import decode
+from tlcli.images.decode import BadImageError, prepare
+from tlcli.images.resize import Preparation, scale_of
+
+SIZES = {"crop": (1600, 1200), "pad": (1600, 900), "squash": (1300, 1700)}
+
+
+def scene(width: int, height: int) -> Image.Image:
+    """Smooth patches, edges and noise: a mean level that varies over the image and detail at every scale."""
+    random = np.random.default_rng(width * height)
+    pixels = np.zeros((height, width, 3))
+    for cell, strength in ((211, 60), (41, 30), (11, 15), (1, 5)):
+        patches = random.normal(0, strength, (height // cell + 1, width // cell + 1, 3)).astype(np.float32)
+        bands = [np.asarray(Image.fromarray(patches[..., c]).resize((width, height))) for c in range(3)]
+        pixels += np.stack(bands, axis=-1)
+    return Image.fromarray(np.clip(pixels + 128, 0, 255).astype(np.uint8))
+
+
+def saved(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def whole(data: bytes, preparation: Preparation, monkeypatch: pytest.MonkeyPatch) -> "NDArray[np.uint8]":
+    with monkeypatch.context() as patch:
+        patch.setattr(decode, "scale_of", lambda _size, _preparation: 1)
+        return prepare(data, preparation)
+
+
+@pytest.mark.parametrize("resize", ["crop", "pad", "squash"])
+@pytest.mark.parametrize("side", [64, 112, 224])
+def test_a_large_jpeg_becomes_nearly_the_image_that_it_is_when_decoded_whole(
+    resize: Any, side: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = saved(scene(*SIZES[resize]), quality=92)
+    preparation = Preparation(side, resize)
+    ours, theirs = prepare(data, preparation), whole(data, preparation, monkeypatch)
+    assert ours.shape == (side, side, 3)
+    assert not np.array_equal(ours, theirs)  # it was shrunk
+    difference = ours.astype(int) - theirs.astype(int)
+    assert np.abs(difference).mean() < 2.5
+    assert abs(difference.mean()) < 0.3
+
+
+@pytest.mark.parametrize(
+    ("size", "side", "resize", "expected"),
+    [
+        ((4000, 3000), 224, "crop", 8),
+        ((3264, 2448), 224, "crop", 4),
+        ((640, 480), 224, "crop", 1),
+        ((641, 640), 224, "crop", 2),
+        ((250, 250), 224, "crop", 1),
+        ((6000, 400), 224, "squash", 1),
+        ((6000, 400), 224, "pad", 8),
+        ((16000, 3), 224, "crop", 1),
+    ],
+)
+def test_it_stays_a_quarter_larger_than_needed(size: tuple[int, int], side: int, resize: Any, expected: int) -> None:
+    assert scale_of(size, Preparation(side, resize)) == expected
+
+
+def test_the_thinnest_image_is_no_trouble() -> None:
+    for size in ((4000, 1), (1, 4000), (4000, 3)):
+        assert prepare(saved(Image.new("RGB", size, (200, 30, 90))), Preparation(64, "pad")).shape == (64, 64, 3)
+
+
+def middles(pixels: "NDArray[np.uint8]") -> tuple[float, float]:
+    """Where the light's centre of mass lies, in pixels from the middle."""
+    levels = pixels.astype(float).sum(axis=2)
+    across = np.arange(len(levels)) - (len(levels) - 1) / 2
+    return float(levels.sum(0) @ across / levels.sum()), float(levels.sum(1) @ across / levels.sum())
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("resize", ["crop", "pad", "squash"])
+def test_it_stays_where_it_was_though_the_last_block_is_not_full(
+    resize: Any, orientation: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A width of 8 n + 1 has a last block of one column; taken for a whole one, all would move."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    gradient = np.linspace(0, 255, 1041)[None, :, None] + np.linspace(0, 255, 809)[:, None, None]
+    image = Image.fromarray((gradient / 2).repeat(3, axis=2).astype(np.uint8))
+    data = saved(image, quality=95, exif=exif)
+    preparation = Preparation(64, resize)
+    ours, theirs = prepare(data, preparation), whole(data, preparation, monkeypatch)
+    assert middles(ours) == pytest.approx(middles(theirs), abs=0.05)
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"exif": "rotated"}])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_every_kind_of_jpeg_is_shrunk_alike(
+    mode: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = scene(1200, 900).convert(mode)
+    if options.get("exif"):
+        rotated = Image.Exif()
+        rotated[0x0112] = 6
+        options = {"exif": rotated}
+    data = saved(image, quality=92, **options)
+    preparation = Preparation(96, "crop")
+    difference = prepare(data, preparation).astype(int) - whole(data, preparation, monkeypatch).astype(int)
+    assert 0 < np.abs(difference).mean() < 2.5
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
+def test_other_formats_are_decoded_whole(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = saved(scene(1200, 900), kind)
+    preparation = Preparation(64, "crop")
+    assert np.array_equal(prepare(data, preparation), whole(data, preparation, monkeypatch))
+
+
+def test_a_large_jpeg_cut_short_is_still_found_broken() -> None:
+    data = saved(scene(2000, 1500))
+    for share in (0.3, 0.9, 0.995):
+        with pytest.raises(BadImageError, match=r"truncated|broken"):
+            prepare(data[: int(len(data) * share)], Preparation(64, "crop"))

@@ -1,0 +1,170 @@
+import logging
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.font_manager import fontManager
+from PIL import Image
+
+from tlcli.reports import cards, fonts
+from tlcli.reports.cards import Card, Neighbour, draw
+from tlcli.reports.figures import save
+from tlcli.reports.fonts import families
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+NAMES = {
+    "short": "alien",
+    "sentence": "a class whose name somebody wrote as a whole sentence, with <signs> & $dollars_and^more$",
+    "endless": "x" * 3000,
+    "Japanese": "日本語の名前はとても長いことがあります",
+    "Arabic": "مرحبا بالعالم",
+    "Hindi": "हिन्दी",
+    "undecodable": "caf\udce9 \x00\x1b[1m\nline",
+    "empty": "",
+}
+
+
+def pixels(seed: int, side: int = 64) -> "NDArray[np.uint8]":
+    return np.random.default_rng(seed).integers(0, 256, (side, side, 3)).astype(np.uint8)
+
+
+def card(name: str, neighbours: int, missing: bool = False) -> Card:
+    near = [
+        Neighbour(f"train/{name}/{number}.jpg", name, 0.9, None if missing else pixels(number))
+        for number in range(neighbours)
+    ]
+    heat = np.random.default_rng(0).normal(0, 2, (7, 7))
+    return Card(f"/images/{name}.jpg", name, name, 0.97, pixels(9, 224), heat, near)
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> "list[Figure]":
+    figures: list[Figure] = []
+
+    def keeping(figure: "Figure", path: Path) -> None:
+        figures.append(figure)
+        save(figure, path)
+
+    monkeypatch.setattr(cards, "save", keeping)
+    return figures
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")  # of the measuring here
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES.keys())
+@pytest.mark.parametrize("neighbours", [0, 2, 5])
+def test_names_of_any_length_and_script_stay_in_their_place(
+    tmp_path: Path, drawn: "list[Figure]", caplog: pytest.LogCaptureFixture, name: str, neighbours: int
+) -> None:
+    path = tmp_path / "folder" / "card.png"
+    with caplog.at_level(logging.WARNING), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        draw(path, card(name, neighbours))
+    assert not caplog.records
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        assert image.width > 900
+        assert (image.height > image.width * 0.85) == bool(neighbours)
+    (figure,) = drawn
+    canvas: Any = FigureCanvasAgg(figure)
+    renderer = canvas.get_renderer()  # that of the file has more dots an inch
+    boxes = [text.get_window_extent(renderer) for text in figure.axes[0].texts if text.get_text()]
+    for box in boxes:
+        assert 0 < box.x0 < box.x1 < figure.bbox.width
+        assert 0 < box.y0 < box.y1 < figure.bbox.height
+    for number, one in enumerate(boxes):
+        for other in boxes[:number]:
+            assert not one.padded(-1).overlaps(other.padded(-1))
+
+
+def texts(figure: "Figure") -> list[str]:
+    return [text.get_text() for text in figure.axes[0].texts]
+
+
+def test_a_long_name_keeps_its_start_and_a_long_path_its_end(tmp_path: Path, drawn: "list[Figure]") -> None:
+    draw(tmp_path / "card.png", card("start " + 100 * "middle " + "end", 0))
+    label, path = (text for text in texts(drawn[0]) if "…" in text)
+    assert label.startswith("start middle")
+    assert label.endswith("…")
+    assert path.startswith("…")
+    assert path.endswith("end.jpg")
+
+
+@pytest.mark.parametrize(
+    ("probability", "shown"), [(0.5, "50.0 %"), (0.97349, "97.3 %"), (0.9994, "99.9 %"), (0.99999, "> 99.9 %")]
+)
+def test_a_probability_is_never_rounded_to_certainty(
+    tmp_path: Path, drawn: "list[Figure]", probability: float, shown: str
+) -> None:
+    draw(tmp_path / "card.png", Card("a.jpg", "alien", "alien", probability, pixels(0), np.ones((2, 2))))
+    assert shown in texts(drawn[0])
+
+
+def test_a_image_that_is_not_there_is_named_without_it(tmp_path: Path, drawn: "list[Figure]") -> None:
+    draw(tmp_path / "card.png", card("alien", 3, missing=True))
+    assert texts(drawn[0]).count("image not there") == 3
+    assert texts(drawn[0]).count("train/alien/1.jpg") == 1
+    assert texts(drawn[0]).count("alien") == 4
+
+
+def test_neighbours_of_another_class_are_seen_at_a_glance(tmp_path: Path, drawn: "list[Figure]") -> None:
+    near = [Neighbour("a", "alien", 0.9, pixels(1)), Neighbour("b", "predator", 0.8, pixels(2))]
+    draw(tmp_path / "card.png", Card("x.jpg", "alien", "alien", 0.8, pixels(0), np.ones((2, 2)), near))
+    colours = {text.get_text(): text.get_color() for text in drawn[0].axes[0].texts}
+    assert colours["predator"] != colours["alien"]
+
+
+def test_more_neighbours_than_there_is_room_for_are_left_out(tmp_path: Path, drawn: "list[Figure]") -> None:
+    draw(tmp_path / "card.png", card("alien", 9))
+    assert sum(text.startswith("similarity") for text in texts(drawn[0])) == 5
+
+
+def test_equal_cards_are_equal_bytes_and_the_style_of_others_is_left_alone(tmp_path: Path) -> None:
+    before = dict(mpl.rcParams)
+    for name in ("a.png", "b.png"):
+        draw(tmp_path / name, card("alien", 2))
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert dict(mpl.rcParams) == before
+
+
+def test_other_fonts_are_taken_for_what_matplotlibs_own_lacks() -> None:
+    assert families("alien Здравствуй \n") == ["DejaVu Sans"]
+    lacking = fonts._characters(fonts._regular()["STIXGeneral"]) - fonts._characters(fonts._regular()["DejaVu Sans"])
+    assert lacking  # STIX comes with matplotlib, too
+    first, *others = families(f"alien {min(lacking)}")
+    assert first == "DejaVu Sans"
+    assert len(others) == 1
+    assert min(lacking) in fonts._characters(fonts._regular()[others[0]])
+
+
+def test_a_font_that_cannot_be_read_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken.ttf").write_bytes(b"no font")
+    for name in ("broken.ttf", "gone.ttf"):
+        assert fonts._characters(str(tmp_path / name)) == frozenset()
+
+
+def test_what_no_font_has_leaves_the_font_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    listed: list[Any] = [f for f in fontManager.ttflist if f.name == "DejaVu Sans"]
+    monkeypatch.setattr(fontManager, "ttflist", listed)
+    fonts._regular.cache_clear()
+    assert families("日本") == ["DejaVu Sans"]
+    fonts._regular.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("answer", "probability", "shares"), [("unsure (alien?)", 0.6, ["60.0 %"]), ("none of these (alien?)", None, [])]
+)
+def test_an_answer_that_is_no_class_is_named_so_and_the_heat_is_of_the_likeliest(
+    tmp_path: Path, drawn: "list[Figure]", answer: str, probability: float | None, shares: list[str]
+) -> None:
+    draw(tmp_path / "card.png", Card("x.jpg", answer, "alien", probability, pixels(0), np.ones((2, 2))))
+    shown = texts(drawn[0])
+    assert answer in shown
+    assert "what speaks for alien" in shown
+    assert [text for text in shown if "%" in text] == shares

@@ -1,0 +1,185 @@
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from tlcli.datasets.index import LabelledImage
+from tlcli.heads.head import Fit, Head, Step
+from tlcli.images.augment import Augmentation, view_names
+from tlcli.images.decode import prepare
+from tlcli.images.resize import Preparation
+from tlcli.reports import figures
+from tlcli.reports import samples as grids
+
+PREPARATION = Preparation(64, "crop")
+AUGMENTATION = Augmentation("horizontal", rotation=20, zoom=0.1, shift=0.1, brightness=0.2, contrast=0.2)
+LONG = "a class whose name somebody wrote as a whole sentence, with <signs> & $dollars_and^more"
+CLASSES = {
+    "2": ["alien", "predator"],
+    "3": ["cat", "dog", "hare"],
+    "25": [f"species {number}" for number in range(25)],
+    "long": [LONG, f"{LONG} 2", "x" * 300],
+    "odd": ["日本語", "_hidden", "$x_$", "two\nlines"],
+    "1000": [f"n{number:08d}" for number in range(1000)],
+}
+FULL = Head(np.zeros((4, 1), np.float32), np.zeros(1, np.float32))
+DRAWN = pytest.mark.parametrize("labels", CLASSES.values(), ids=CLASSES.keys())
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "figures" / "one.png"
+
+
+def check(path: Path) -> Image.Image:
+    """Opens the figure: whole, of a size that a screen shows, not empty, and the only thing in its folder."""
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+    with Image.open(path) as image:
+        image.load()
+        assert image.format == "PNG"
+        assert 400 <= image.width <= 4000
+        assert 300 <= image.height <= 6000
+        assert len(image.convert("RGB").getcolors(2**24) or []) > 20
+        return image
+
+
+def images(folder: Path, labels: Sequence[str], each: int) -> list[LabelledImage]:
+    """Drawn images: a disc and a bar, another place and colour in each."""
+    drawn = []
+    folder.mkdir()
+    for number, label in enumerate(labels):
+        for copy in range(each):
+            random = np.random.default_rng([number, copy])
+            image = Image.new("RGB", (90, 70), tuple(random.integers(120, 256, 3)))
+            draw = ImageDraw.Draw(image)
+            x, y = random.integers(5, 50, 2)
+            draw.ellipse((x, y, x + 25, y + 25), fill=tuple(random.integers(0, 120, 3)))
+            draw.rectangle((2, 2, 20 + 3 * number, 12), fill=(20, 20, 20))
+            path = folder / f"{number}-{copy}.png"
+            image.save(path)
+            sha = hashlib.sha256(path.read_bytes()).hexdigest()
+            drawn.append(LabelledImage(path, path.name, sha, label, "train", sha))
+    return drawn
+
+
+def scores(classes: int, n: int = 300) -> tuple[list[int], "np.ndarray[tuple[int, int], np.dtype[np.float64]]"]:
+    random = np.random.default_rng(classes)
+    labels = random.integers(0, classes, n)
+    odds = np.exp(random.normal(0, 1, (n, classes)) + 2 * np.eye(classes)[labels])
+    return labels.tolist(), odds / odds.sum(axis=1, keepdims=True)
+
+
+def steps(count: int, strengths: Sequence[float] = ()) -> tuple[Step, ...]:
+    return tuple(
+        Step(
+            step=number + 1,
+            loss=0.9 / (number + 1),
+            accuracy=1 - 0.4 / (number + 1),
+            val_loss=0.3 + 0.7 / (number + 1),
+            val_accuracy=0.9 - 0.3 / (number + 1),
+            learning_rate=None if strengths else 0.01 * 0.5 ** (number // 8),
+            strength=strengths[number] if strengths else None,
+        )
+        for number in range(count)
+    )
+
+
+@DRAWN
+def test_class_counts_is_one_readable_png(out: Path, labels: list[str]) -> None:
+    counts = {
+        split: {label: share * (100 + 7 * (number % 50)) for number, label in enumerate(labels)}
+        for split, share in (("train", 8), ("validation", 1), ("test", 0))
+    }
+    figures.class_counts(out, counts)
+    check(out)
+
+
+@DRAWN
+@pytest.mark.parametrize("each", [1, 7])
+def test_samples_is_one_readable_png(out: Path, tmp_path: Path, labels: list[str], each: int) -> None:
+    grids.samples(out, images(tmp_path / "data", labels[:25], each), labels, PREPARATION)
+    check(out)
+
+
+def test_samples_are_picked_evenly_over_a_class(out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[bytes] = []
+
+    def noting(data: bytes, preparation: Preparation) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
+        shown.append(data)
+        return prepare(data, preparation)
+
+    monkeypatch.setattr(grids, "image", noting)
+    all_of_class = images(tmp_path / "data", ["one"], 11)
+    grids.samples(out, all_of_class, ["one"], PREPARATION)
+    files = [one.path.read_bytes() for one in all_of_class]
+    assert [files.index(data) for data in shown] == [0, 1, 3, 5, 7, 9]
+
+
+@pytest.mark.parametrize(("count", "views"), [(1, 1), (2, 3), (40, 8)])
+def test_augmented_is_one_readable_png(out: Path, tmp_path: Path, count: int, views: int) -> None:
+    shown = images(tmp_path / "data", ["one"], count)
+    grids.augmented(out, shown, view_names(views, AUGMENTATION), PREPARATION, AUGMENTATION)
+    check(out)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 30, 500])
+def test_history_of_epochs_is_one_readable_png(out: Path, epochs: int) -> None:
+    figures.history(out, Fit(FULL, steps(epochs), epochs))
+    check(out)
+
+
+@pytest.mark.parametrize("strengths", [(1.0,), (1e4, 100.0, 1.0, 0.01)])
+def test_history_of_strengths_is_one_readable_png(out: Path, strengths: tuple[float, ...]) -> None:
+    figures.history(out, Fit(FULL, steps(len(strengths), strengths), len(strengths)))
+    check(out)
+
+
+@DRAWN
+def test_confusion_matrix_is_one_readable_png(out: Path, labels: list[str]) -> None:
+    truth, probabilities = scores(len(labels))
+    matrix = np.zeros((len(labels), len(labels)), np.int64)
+    np.add.at(matrix, (truth, probabilities.argmax(axis=1)), 1)
+    matrix[-1] = 0  # a class without test images
+    figures.confusion_matrix(out, matrix.tolist(), labels)
+    check(out)
+
+
+@DRAWN
+def test_roc_is_one_readable_png(out: Path, labels: list[str]) -> None:
+    truth, probabilities = scores(len(labels))
+    figures.roc(out, truth, probabilities, labels)
+    check(out)
+
+
+def test_roc_leaves_out_classes_that_have_no_images_or_all(out: Path) -> None:
+    _, probabilities = scores(3)
+    figures.roc(out, [0] * 300, probabilities, CLASSES["3"])
+    check(out)
+
+
+def test_a_class_whose_name_starts_with_an_underscore_is_in_the_legend(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+    monkeypatch.setattr(figures, "save", lambda figure, path: drawn.append(figure))
+    figures.roc(out, *scores(4), CLASSES["odd"])
+    texts = [text.get_text() for text in drawn[0].axes[0].get_legend().get_texts()]
+    assert [text.split(" (")[0].strip() for text in texts[1:]] == ["日本語", "_hidden", r"\$x_\$", "two lines"]
+
+
+def test_equal_results_give_equal_bytes(tmp_path: Path) -> None:
+    first, second = tmp_path / "a" / "roc.png", tmp_path / "b" / "roc.png"
+    for path in (first, second):
+        figures.roc(path, *scores(3), CLASSES["3"])
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_figures_leave_the_style_of_others_alone(out: Path) -> None:
+    import matplotlib as mpl
+
+    before = dict(mpl.rcParams)
+    figures.roc(out, *scores(2), CLASSES["2"])
+    assert dict(mpl.rcParams) == before

@@ -1,0 +1,341 @@
+"""Run folders: complete or not there, found again, and what is written into them."""
+
+import csv
+import json
+import os
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tlcli.errors import ModelError, ResourceError, UsageError
+from tlcli.runs.folders import final_name, find_run, named_run, new_run, read_json, run_name, write_csv, write_json
+
+
+def finished(runs_dir: Path, config_name: str = "cats") -> Path:
+    """A complete run, made as train makes it."""
+    with new_run(runs_dir, config_name) as partial:
+        write_json(partial / "run.json", {"config": config_name})
+    return final_name(partial)
+
+
+def made(runs_dir: Path, name: str, modified: int = 0) -> Path:
+    """A complete run of this name (config/time-hex), last changed ``modified`` seconds after 1970."""
+    folder = runs_dir / name
+    folder.mkdir(parents=True)
+    write_json(folder / "run.json", {})
+    os.utime(folder / "run.json", (modified, modified))
+    return folder
+
+
+# new_run
+
+
+def test_run_gets_its_name_when_it_is_complete(tmp_path: Path) -> None:
+    before = datetime.now(UTC).replace(microsecond=0)
+    with new_run(tmp_path / "runs", "cats") as partial:
+        assert partial.parent == tmp_path / "runs/cats"
+        assert re.fullmatch(r"\d{8}T\d{6}Z-[0-9a-f]{4}\.partial", partial.name)
+        assert list(partial.iterdir()) == []
+        (partial / "model").mkdir()
+        (partial / "model/x").write_text("x")
+        assert not final_name(partial).exists()
+    assert not partial.exists()
+    assert (final_name(partial) / "model/x").read_text() == "x"
+    started = datetime.strptime(partial.name.split("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    assert before <= started <= datetime.now(UTC)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="symbolic links need rights on Windows")
+def test_latest_points_to_the_newest_run_of_all_and_of_its_config(tmp_path: Path) -> None:
+    cats, dogs = finished(tmp_path, "cats"), finished(tmp_path, "dogs")
+    assert (tmp_path / "latest").resolve() == dogs
+    assert (tmp_path / "cats/latest").resolve() == cats
+    again = finished(tmp_path, "cats")
+    assert (tmp_path / "latest").resolve() == again
+    assert (tmp_path / "cats/latest").resolve() == again
+    assert (tmp_path / "dogs/latest").resolve() == dogs
+
+
+@pytest.mark.skipif(os.name == "nt", reason="symbolic links need rights on Windows")
+def test_a_pointer_that_a_killed_process_of_the_same_number_left_is_in_nobodys_way(tmp_path: Path) -> None:
+    finished(tmp_path, "cats")
+    for folder in (tmp_path, tmp_path / "cats"):  # in a container each process has the number of the one before
+        (folder / f".latest.{os.getpid()}").symlink_to("nowhere")
+    again = finished(tmp_path, "cats")
+    assert (tmp_path / "latest").resolve() == again
+    assert (tmp_path / "cats/latest").resolve() == again
+
+
+@pytest.mark.skipif(os.name == "nt", reason="symbolic links need rights on Windows")
+def test_links_hold_when_the_runs_are_moved(tmp_path: Path) -> None:
+    run = finished(tmp_path / "runs")
+    (tmp_path / "runs").rename(tmp_path / "moved")
+    assert (tmp_path / "moved/latest").resolve() == tmp_path / "moved/cats" / run.name
+    assert not os.path.isabs(os.readlink(tmp_path / "moved/latest"))  # noqa: PTH115, PTH117 - the text is meant
+
+
+def test_nothing_but_runs_and_links_is_left(tmp_path: Path) -> None:
+    runs = {finished(tmp_path).name for _ in range(3)}
+    assert {path.name for path in (tmp_path / "cats").iterdir()} - {"latest"} == runs
+    assert {path.name for path in tmp_path.iterdir()} - {"latest"} == {"cats"}
+
+
+FAILURES = [ValueError("x"), KeyboardInterrupt(), SystemExit(3), OSError(13, "x"), ModelError("x")]
+
+
+@pytest.mark.parametrize("error", FAILURES, ids=lambda error: type(error).__name__)
+def test_run_that_fails_leaves_nothing_and_latest_stays(tmp_path: Path, error: BaseException) -> None:
+    def half_a_run() -> None:
+        with new_run(tmp_path, "cats") as partial:
+            (partial / "half").write_text("x")
+            raise error
+
+    run = finished(tmp_path)
+    with pytest.raises(type(error)) as caught:
+        half_a_run()
+    assert caught.value is error
+    assert {path.name for path in (tmp_path / "cats").iterdir()} - {"latest"} == {run.name}
+    assert find_run(tmp_path) == run
+
+
+def test_disk_without_links_does_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    run = finished(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"cats"}
+    assert find_run(tmp_path) == run
+
+
+def test_folder_called_latest_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "latest").mkdir()
+    (tmp_path / "latest/mine.txt").write_text("mine")
+    run = finished(tmp_path)
+    assert (tmp_path / "latest/mine.txt").read_text() == "mine"
+    assert find_run(tmp_path) == run
+
+
+def test_config_cannot_have_the_name_of_the_pointer(tmp_path: Path) -> None:
+    finished(tmp_path)
+    with pytest.raises(UsageError, match="A config cannot be called 'latest'"), new_run(tmp_path, "latest"):
+        pytest.fail("a run was begun")
+
+
+def test_place_that_cannot_be_made_is_told_with_the_option(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file")
+    message = r"The run folder .*/runs/cats/.*\.partial cannot be made: .*; choose --runs-dir\."
+    with pytest.raises(ResourceError, match=message), new_run(tmp_path / "runs", "cats"):
+        pytest.fail("a run was begun")
+
+
+# find_run
+
+
+def test_newest_run_is_found_of_all_or_of_a_config(tmp_path: Path) -> None:
+    older = made(tmp_path, "cats/20250101T000000Z-ffff", modified=900)
+    newer = made(tmp_path, "cats/20250101T000001Z-0000", modified=100)
+    dogs = made(tmp_path, "dogs/20240101T000000Z-aaaa", modified=999)
+    assert find_run(tmp_path) == newer
+    assert find_run(tmp_path, "cats") == newer
+    assert find_run(tmp_path, "dogs") == dogs
+    assert find_run(tmp_path, "dogs", older) == older
+
+
+def test_of_two_runs_of_one_second_the_one_that_ended_last_is_found(tmp_path: Path) -> None:
+    last = made(tmp_path, "cats/20250101T000000Z-0000", modified=200)
+    made(tmp_path, "cats/20250101T000000Z-ffff", modified=100)
+    assert find_run(tmp_path) == last
+
+
+def test_run_after_a_clock_was_set_back_is_the_latest_all_the_same(tmp_path: Path) -> None:
+    ahead = made(tmp_path, "cats/29990101T000000Z-aaaa")
+    first, second = finished(tmp_path), finished(tmp_path, "dogs")
+    assert [run.name.split("-")[0] for run in (first, second)] == ["29990101T000001Z", "29990101T000002Z"]
+    assert find_run(tmp_path) == second
+    assert find_run(tmp_path, "cats") == first
+    assert ahead.is_dir()
+
+
+def test_runs_that_never_ended_are_passed_over(tmp_path: Path) -> None:
+    done = made(tmp_path, "cats/20240101T000000Z-0000")
+    made(tmp_path, "cats/20250101T000000Z-0000.partial")
+    (tmp_path / "cats/20260101T000000Z-0000").mkdir()
+    assert find_run(tmp_path) == done
+
+
+def test_what_a_kill_leaves_right_before_the_last_step_is_no_run(tmp_path: Path) -> None:
+    killed = tmp_path / "birds" / "20260101T000000Z-0000.partial"
+    killed.mkdir(parents=True)
+    (killed / "run.json").write_text("{}")
+
+    with pytest.raises(ModelError, match="ended before its end"):
+        find_run(tmp_path, run=killed)
+    with pytest.raises(ModelError, match="There is no run"):
+        named_run(tmp_path, str(killed))
+
+
+def test_run_is_told_by_its_real_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = finished(tmp_path / "runs")
+    monkeypatch.chdir(tmp_path)
+    assert find_run(Path("runs")) == run
+    assert find_run(Path("runs"), run=Path("runs/cats") / run.name) == run
+    if os.name != "nt":
+        assert find_run(Path("runs"), run=Path("runs/latest")) == run
+
+
+@pytest.mark.parametrize("name", ["cats[1]", "a*b", "[!x]", "?"])
+def test_name_of_a_config_is_no_pattern(tmp_path: Path, name: str) -> None:
+    run = finished(tmp_path, name)
+    finished(tmp_path, "x")
+    assert find_run(tmp_path, name) == run
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_no_run_is_told_with_the_next_command(tmp_path: Path, there: bool) -> None:
+    runs_dir = tmp_path / "runs"
+    if there:
+        made(runs_dir, "dogs/20250101T000000Z-0000.partial")
+    with pytest.raises(ModelError) as caught:
+        find_run(runs_dir)
+    assert str(caught.value) == f"There is no finished run in {runs_dir} yet; run: tlcli train"
+    with pytest.raises(ModelError) as caught:
+        find_run(runs_dir, "cats")
+    assert str(caught.value) == f"There is no finished run of 'cats' in {runs_dir} yet; run: tlcli train --config cats"
+
+
+def test_folder_that_is_no_run_is_told(tmp_path: Path) -> None:
+    finished(tmp_path)
+    for wrong in (tmp_path, tmp_path / "none", tmp_path / "cats"):
+        with pytest.raises(ModelError, match=re.escape(f"{wrong} is not a run folder (it has no run.json)")):
+            find_run(tmp_path, run=wrong)
+
+
+# What is written
+
+
+def test_json_is_read_as_it_was_written(tmp_path: Path) -> None:
+    value = {"a": [1, 2.5, None, True], "größe": {"b": "甲虫\n"}, "tiny": 1e-300}
+    write_json(tmp_path / "x.json", value)
+    assert read_json(tmp_path / "x.json") == value
+    text = (tmp_path / "x.json").read_text(encoding="utf-8")
+    assert text.startswith('{\n  "a": [\n')
+    assert "größe" in text
+    assert text.endswith("}\n")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), object()])
+def test_what_json_lacks_is_refused_and_the_old_file_stays(tmp_path: Path, value: object) -> None:
+    write_json(tmp_path / "x.json", {"old": 1})
+    with pytest.raises((ValueError, TypeError)):
+        write_json(tmp_path / "x.json", {"new": value})
+    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
+    assert read_json(tmp_path / "x.json") == {"old": 1}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{", b"not json", b"\xff\xfe{}", b'{"a": 1} {}', b"[" * 100_000, b'{"a":' * 100_000],
+    ids=["empty", "cut", "text", "not utf-8", "two", "deep list", "deep object"],
+)
+def test_broken_json_is_told_with_its_path(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "run.json").write_bytes(data)
+    with pytest.raises(ModelError, match=r"/run\.json cannot be read \(.*\); train again\."):
+        read_json(tmp_path / "run.json")
+
+
+def test_missing_json_is_told_with_its_path(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"/run\.json cannot be read \(.*No such file.*\); train again\."):
+        read_json(tmp_path / "run.json")
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "null", '"x"'])
+def test_json_that_is_no_object_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(ModelError, match="is not what a run holds; train again"):
+        read_json(tmp_path / "run.json")
+
+
+def test_table_is_read_as_it_was_written(tmp_path: Path) -> None:
+    rows = [["a,b.png", 0.1, 'say "x"'], ["line\nend", 1e-17, ""], ["甲虫.jpg", 3, " "]]
+    write_csv(tmp_path / "t.csv", ["path", "p", "label"], rows)
+    with (tmp_path / "t.csv").open(newline="", encoding="utf-8") as file:
+        assert list(csv.reader(file)) == [["path", "p", "label"], *([str(cell) for cell in row] for row in rows)]
+    assert b"\r" not in (tmp_path / "t.csv").read_bytes()
+
+
+def test_cells_with_line_ends_of_any_kind_are_read_as_they_were_written(tmp_path: Path) -> None:
+    rows = [["a\rb", "1"], ["a\nb", "2"], ["a\r\nb", "3"], ["\r", '"'], ["x", "y\r\n"]]
+    write_csv(tmp_path / "t.csv", ["path", "n"], rows)
+    with (tmp_path / "t.csv").open(newline="", encoding="utf-8") as file:
+        assert list(csv.reader(file, strict=True)) == [["path", "n"], *rows]
+    assert (tmp_path / "t.csv").read_bytes().startswith(b'path,n\n"a\rb",1\n')
+
+
+def test_table_without_rows_has_its_header(tmp_path: Path) -> None:
+    write_csv(tmp_path / "t.csv", ["a", "b"], [])
+    assert (tmp_path / "t.csv").read_bytes() == b"a,b\n"
+
+
+def test_file_names_that_are_no_utf8_are_written_with_their_bytes_escaped(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    write_csv(tmp_path / "t.csv", ["path"], [[name]])
+    write_json(tmp_path / "t.json", {"path": name})
+    if name != "café.png":  # where names of files are bytes
+        assert (tmp_path / "t.csv").read_text(encoding="utf-8") == "path\ncaf\\udce9.png\n"
+        assert json.loads((tmp_path / "t.json").read_text(encoding="utf-8"))["path"] == name
+    assert read_json(tmp_path / "t.json") == {"path": name}
+
+
+# named_run
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> list[Path]:
+    """Runs, the newest first."""
+    names = ["dogs/20260103T000000Z-94e2", "cats/20260102T000000Z-94e2", "cats/20260101T000000Z-0a1b"]
+    return [made(tmp_path / "runs", name) for name in names]
+
+
+def test_runs_are_found_by_folder_name_end_and_age(tmp_path: Path, three: list[Path]) -> None:
+    dogs, cats, oldest = three
+    runs_dir = tmp_path / "runs"
+    for given, expected in (
+        (str(cats), cats),
+        ("cats/20260102T000000Z-94e2", cats),
+        ("0a1b", oldest),
+        ("20260102T000000Z-94e2", cats),
+        ("latest", dogs),
+        ("latest~0", dogs),
+        ("latest~2", oldest),
+        ("cats/latest", cats),
+        ("cats/latest~1", oldest),
+    ):
+        assert named_run(runs_dir, given) == expected, given
+
+
+def test_a_name_that_is_the_end_of_another_means_itself(tmp_path: Path) -> None:
+    made(tmp_path, "cats/20260101T000000Z-ffff")
+    short = made(tmp_path, "ts/20260101T000000Z-ffff")
+    made(tmp_path, "nots/20260101T000000Z-ffff")
+    assert named_run(tmp_path, "ts/20260101T000000Z-ffff") == short
+
+
+def test_an_end_that_several_runs_have_is_refused_with_their_names(tmp_path: Path, three: list[Path]) -> None:
+    message = "'94e2' fits 2 runs: dogs/20260103T000000Z-94e2, cats/20260102T000000Z-94e2; give more of it"
+    with pytest.raises(UsageError, match=message):
+        named_run(tmp_path / "runs", "94e2")
+
+
+@pytest.mark.parametrize("given", ["ffff", "", "latest~3", "birds/latest", "a\0b", "x" * 5000, "~nobody-here/x"])
+def test_a_run_that_is_not_there_is_told(tmp_path: Path, three: list[Path], given: str) -> None:
+    with pytest.raises(ModelError, match="see: tlcli runs"):
+        named_run(tmp_path / "runs", given)
+
+
+def test_run_name_is_what_named_run_takes(tmp_path: Path, three: list[Path]) -> None:
+    for run in three:
+        assert named_run(tmp_path / "runs", run_name(tmp_path / "runs", run)) == run
+    assert run_name(tmp_path / "runs", tmp_path) == str(tmp_path)

@@ -1,0 +1,183 @@
+"""What lies in the cache is known by its names, and what has other names is nobody's to remove."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tlcli.system.cache import locks as use
+from tlcli.system.cache.entries import DATABASE, Entry, contents, remove, staging_of
+from tlcli.system.files import cache_folder, whole_file, write_text
+
+STORE, GRAPH = "0123456789abcdef" * 2, "mobilenet_v2-0123456789abcdef"
+SHARD = "a" * 64
+
+
+def put(*names: str) -> None:
+    for name in names:
+        path = cache_folder() / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"12345")
+
+
+def found() -> dict[str, str]:
+    """Kind of everything, by its place in the cache."""
+    seen = contents(cache_folder())
+    others = {str(path.relative_to(cache_folder())): "other" for path in seen.others}
+    return {str(entry.path.relative_to(cache_folder())): entry.kind for entry in seen.entries} | others
+
+
+def entry(name: str) -> Entry:
+    return next(one for one in contents(cache_folder()).entries if one.path == cache_folder() / name)
+
+
+WHOLE = {
+    f"features/{STORE}/{SHARD}.safetensors": (f"features/{STORE}", "features"),
+    f"backbones/{GRAPH}/digests.json": (f"backbones/{GRAPH}", "converted backbones"),
+    "backbones/densenet201-int8-0123456789abcdef/digests.json": (
+        "backbones/densenet201-int8-0123456789abcdef", "converted backbones",
+    ),
+    f"compiled/{GRAPH}-bf16/digests.json": (f"compiled/{GRAPH}-bf16", "compiled graphs"),
+    f"compiled/{GRAPH}-f32-few/digests.json": (f"compiled/{GRAPH}-f32-few", "compiled graphs"),
+    "weights/mobilenet-imagenet.sha256": ("weights/mobilenet-imagenet.sha256", "first uses"),
+    DATABASE: (DATABASE, "digests"),
+    f"locks/{STORE}.lock": (f"locks/{STORE}.lock", "locks"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("file", WHOLE)
+def test_kinds(file: str) -> None:
+    put(file)
+    name, kind = WHOLE[file]
+    assert found() == {name: kind}
+    assert entry(name).bytes == 5
+    assert entry(name).files == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        (f"backbones/.{GRAPH}.77/model.bin", f"backbones/.{GRAPH}.77"),
+        (f"backbones/.{GRAPH}.77.0123abcd/model.bin", f"backbones/.{GRAPH}.77.0123abcd"),
+        (
+            "weights/.xception-random-0.safetensors.77.abcdef.tmp",
+            "weights/.xception-random-0.safetensors.77.abcdef.tmp",
+        ),
+        (f"compiled/{GRAPH}-bf16/1.blob", f"compiled/{GRAPH}-bf16"),  # killed before its digests were kept
+        ("weights/xception-random-0.safetensors", "weights/xception-random-0.safetensors"),  # without its digest
+        ("weights/xception-random-0.sha256", "weights/xception-random-0.sha256"),
+        (f"locks/features-{STORE}.lock", f"locks/features-{STORE}.lock"),
+    ],
+)
+def test_left_overs(file: str, name: str) -> None:
+    put(file)
+    assert found() == {name: "left-overs"}
+    assert remove(entry(name))
+    assert found() == {}
+    assert not list(cache_folder().rglob("*.*"))
+
+
+@pytest.mark.parametrize("name", [f".{SHARD}.safetensors.77.abcdef.tmp", f"{SHARD}.damaged"])
+def test_left_overs_in_a_store_are_no_part_of_it(name: str) -> None:
+    put(f"features/{STORE}/{SHARD}.safetensors", f"features/{STORE}/{name}")
+    assert found() == {f"features/{STORE}": "features", f"features/{STORE}/{name}": "left-overs"}
+    assert entry(f"features/{STORE}").bytes == 5
+    assert remove(entry(f"features/{STORE}/{name}"))
+    assert found() == {f"features/{STORE}": "features"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "notes.txt", "photos/a.jpg", "features/cats/a.jpg", f"features/{STORE}.zip", "features/.hidden.5.tmp",
+        "backbones/mine/model.bin", "compiled/mine/x.blob", "weights/mine.safetensors", f"{STORE}/x", ".ssh/key",
+        f"weights/{GRAPH}/x", "backbones/.git/config",
+    ],
+)  # fmt: skip
+def test_what_has_another_name_is_not_ours(name: str) -> None:
+    put(name)
+    assert set(found().values()) == {"other"}
+
+
+def test_links_are_not_ours(tmp_path: Path) -> None:
+    put(f"features/{STORE}/{SHARD}.safetensors")
+    (tmp_path / "mine").mkdir()
+    (cache_folder() / "features" / ("f" * 32)).symlink_to(tmp_path / "mine")
+    assert found()[f"features/{'f' * 32}"] == "other"
+
+
+def test_the_names_that_are_written_are_known() -> None:
+    put(f"backbones/{GRAPH}/digests.json")
+    staging_of(cache_folder() / "backbones" / GRAPH).mkdir()
+    with whole_file(cache_folder() / "features" / STORE / f"{SHARD}.safetensors") as temporary:
+        temporary.write_bytes(b"1")
+        assert found()[str(temporary.relative_to(cache_folder()))] == "left-overs"
+    write_text(cache_folder() / "compiled" / f"{GRAPH}-f32" / "digests.json", "{}")
+    assert sorted(found().values()) == ["compiled graphs", "converted backbones", "features", "left-overs"]
+
+
+def test_a_marker_of_what_is_there_is_no_left_over() -> None:
+    put(f"features/{STORE}/{SHARD}.safetensors")
+    use.hold(cache_folder() / "features" / STORE)
+    assert found() == {f"features/{STORE}": "features", f"locks/features-{STORE}.lock": "locks"}
+
+
+def test_random_weights_and_their_digest_are_one_entry() -> None:
+    put("weights/xception-random-0.safetensors", "weights/xception-random-0.sha256")
+    (one,) = contents(cache_folder()).entries
+    assert (one.kind, one.path.suffix, one.bytes, one.files) == ("weights", ".safetensors", 10, 2)
+    assert remove(one)
+    assert list((cache_folder() / "weights").iterdir()) == []
+
+
+@pytest.mark.parametrize("file", [file for file in WHOLE if not file.startswith(("locks", "weights"))])
+def test_what_is_held_stays_and_what_is_not_goes_with_its_marker(file: str) -> None:
+    put(file)
+    one = entry(WHOLE[file][0])
+    use.hold(one.path)
+    assert not remove(one)
+    assert (cache_folder() / file).exists()
+    use.release()
+    assert remove(one)
+    assert found() == {}
+    assert list((cache_folder() / "locks").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        f"backbones/.{GRAPH}.77.0123abcd/model.bin", f"features/{STORE}/.{SHARD}.safetensors.77.abcdef.tmp",
+        f"compiled/{GRAPH}-bf16/1.blob",
+    ],
+)  # fmt: skip
+def test_a_temporary_file_whose_maker_lives_stays(left: str) -> None:
+    put(left)
+    one = next(one for one in contents(cache_folder()).entries if one.kind == "left-overs")
+    assert one.guard
+    use.hold(one.guard)
+    assert not remove(one)
+    assert (cache_folder() / left).exists()
+
+
+def test_a_killed_removal_leaves_no_half_entry() -> None:
+    put(f"features/{STORE}/{SHARD}.safetensors", f"features/{STORE}/{'b' * 64}.safetensors")
+    program = (
+        "import os, shutil\nfrom tlcli.system.cache.entries import contents, remove\n"
+        "from tlcli.system.files import cache_folder\n"
+        "shutil.rmtree = lambda *_: os._exit(9)\n"
+        "remove(next(one for one in contents(cache_folder()).entries if one.kind == 'features'))\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False, env={**os.environ}).returncode == 9
+    assert set(found().values()) == {"left-overs"}
+    for one in contents(cache_folder()).entries:
+        assert remove(one)
+    assert found() == {}
+
+
+def test_the_files_beside_the_database_go_with_it() -> None:
+    put(DATABASE, f"{DATABASE}-journal")
+    assert entry(DATABASE).bytes == 10
+    assert remove(entry(DATABASE))
+    assert list(cache_folder().glob("digests*")) == []
