@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Self
 from unittest import mock
 
-from tlcli.datasets.acquire.downloads.download import Patience, download
-from tlcli.datasets.acquire.sources.url import wanted
+from tlcli.datasets.acquire.downloads.download import download
+from tlcli.datasets.acquire.downloads.retries import RetryPolicy
+from tlcli.datasets.acquire.sources.url import remote_file
 from tlcli.errors import TlcliError
 
 CONTENT = random.Random(1).randbytes(1_000_000)
@@ -27,9 +28,9 @@ OLDER = random.Random(2).randbytes(1_000_000)
 LARGE = random.Random(3).randbytes(8_000_000)
 PAGE = b"<!doctype html><title>Please sign in</title>"
 IN_PLACE = b"what lay at the target before"
-QUICK = Patience(connect=10, read=10, answer=10, silence=10, backoff=0.002, crawl=10)
+QUICK = RetryPolicy(connect=10, read=10, response=10, silence=10, backoff=0.002, slow=10)
 """For answers that come at once: no test machine is so busy that one of these times runs out."""
-SHORT = Patience(connect=0.4, read=0.4, answer=0.5, silence=0.4, tries=2, backoff=0.002, crawl=0.2)
+SHORT = RetryPolicy(connect=0.4, read=0.4, response=0.5, silence=0.4, tries=2, backoff=0.002, slow=0.2)
 """For answers that do not come."""
 LONG = 30.0
 """Seconds a server waits that will not go on; the end of the test ends it."""
@@ -352,7 +353,7 @@ class Behaviour:
     address: str = "{server}/file.zip"
     digest: str | None = None
     size: int | None = None
-    patience: Patience = QUICK
+    policy: RetryPolicy = QUICK
     earlier: Answer | None = None
     """How the server answered a process before, which was killed."""
     earlier_address: str = ""
@@ -392,10 +393,14 @@ def _downloaded(case: Behaviour, target: Path, server: FaultyServer) -> str:
     address = case.address.format_map(server.places)
     server.answer = case.answer
     try:
-        download(wanted(address, case.digest, case.size), target, case.patience)
+        download(remote_file(address, case.digest, case.size), target, case.policy)
     except TlcliError as error:
         assert target.read_bytes() == IN_PLACE, f"{case.name}: refused, but another file is in place"
-        return str(error)
+        assert not re.search(r"SECRET|, at \d|\.\.|\?\.|\{", f"{error} {error.hint}"), error
+        count = len(server.requests)
+        part = target.with_name(".file.zip.part")
+        kept = f", {part.stat().st_size:,} bytes kept" if part.exists() else ""
+        return f"{error.code}; {count} request{'' if count == 1 else 's'}{kept}"
     except Exception as error:
         raise AssertionError(f"{case.name}: {error!r} is no error for people") from error
     assert target.read_bytes() == case.content, f"{case.name}: a mixed or wrong file is in place"
@@ -414,7 +419,7 @@ def _before(case: Behaviour, target: Path, server: FaultyServer) -> None:
     server.answer = case.earlier
     with suppress(TlcliError):
         address = (case.earlier_address or case.address).format_map(server.places)
-        download(wanted(address), target, Patience(tries=1))
+        download(remote_file(address), target, RetryPolicy(tries=1))
     part = target.with_name(".file.zip.part")
     assert part.exists(), f"{case.name}: the earlier process left nothing"
     if case.meddled:
@@ -425,7 +430,7 @@ def _before(case: Behaviour, target: Path, server: FaultyServer) -> None:
 def _mended(case: Behaviour, target: Path, server: FaultyServer) -> None:
     """What a refusal left behind must not spoil the next download, from a server without faults."""
     server.answer = serves(case.content)
-    download(wanted(case.address.format_map(server.places)), target, QUICK)
+    download(remote_file(case.address.format_map(server.places)), target, QUICK)
     assert target.read_bytes() == case.content, f"{case.name}: the part it left spoils the next download"
 
 
@@ -469,7 +474,7 @@ _FINE = (
     Behaviour("no fault at all", serves(), ONE),
     Behaviour("an empty file", serves(b""), ONE, b""),
     Behaviour("a page in HTML (its content is looked at when it is unpacked)", serves(PAGE), ONE, PAGE),
-    Behaviour("slow, but steady", dripping(head("200 OK", *TAGGED) + CONTENT, 0.02, 50_000), ONE, patience=SHORT),
+    Behaviour("slow, but steady", dripping(head("200 OK", *TAGGED) + CONTENT, 0.02, 50_000), ONE, policy=SHORT),
     Behaviour("an address with a query", serves(), ONE, address="{server}/file.zip?token=SECRET"),
 )
 _REDIRECTS = (
@@ -577,37 +582,37 @@ _SLOW = (
         "silent before its headers",
         sends(LONG),
         r"^SERVER/file.zip (went silent|did not answer in time) \(tried once\).$",
-        patience=SHORT,
+        policy=SHORT,
     ),
     Behaviour(
         "headers that drip byte by byte",
         dripping(head("200 OK", "Content-Length: 1000000"), 0.05, 1),
         r"^SERVER/file.zip (did not answer in time|went silent) \(tried once\).$",
-        patience=SHORT,
+        policy=SHORT,
     ),
     Behaviour(
         "silent after 500,000 bytes, then continued",
         turns(sends(head("200 OK", "Content-Length: 1000000", *TAGGED) + CONTENT[:500_000], LONG), serves()),
         TWO,
-        patience=SHORT,
+        policy=SHORT,
     ),
     Behaviour(
         "silent after 500,000 bytes, each time",
         lambda request: [*serves(until=500_000)(request), LONG],
         r"^SERVER/file.zip went silent \(tried 2 times\); the 500.0 KB that arrived are kept",
-        patience=SHORT,
+        policy=SHORT,
     ),
     Behaviour(
         "crawls at 500 bytes a second, then fine",
         turns(dripping(head("200 OK", "Content-Length: 1000000") + CONTENT, 0.02, 10), serves()),
         "^right bytes; 2 requests, from byte 0 then 0$",
-        patience=replace(SHORT, silence=5),
+        policy=replace(SHORT, silence=5),
     ),
     Behaviour(
         "crawls at 500 bytes a second, each time",
         dripping(head("200 OK", "Content-Length: 1000000") + CONTENT, 0.02, 10),
         r"^SERVER/file.zip crawls at less than 1 KB/s \(tried 2 times\).$",
-        patience=replace(SHORT, silence=5),
+        policy=replace(SHORT, silence=5),
     ),
 )
 _LENGTHS = (
@@ -1019,7 +1024,7 @@ _NAMES = (
         r"^http://files.invalid/file.zip did not answer in time \(tried once\).$",
         address="http://files.invalid/file.zip",
         lookup=_hanging,
-        patience=SHORT,
+        policy=SHORT,
     ),
     Behaviour(
         "an address that is none",
