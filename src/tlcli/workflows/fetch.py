@@ -67,13 +67,12 @@ def fetch(
     """
     dataset, reader = loaded.config.dataset, _reader(loaded.config, progress)
     configured = tuple(map(_dataset_source, dataset.sources))
+    if origin is None and not force and (reused := _reuse(dataset.path, configured, reader, progress)):
+        return reused
     sources = configured if origin is None else (_dataset_source(_section_of(origin)),)
-    if origin is None and not force and dataset.path:
-        if manifest := installed_dataset(dataset.path, configured, reader, progress):
-            remove_leftovers(dataset.path)
-            return Fetched(dataset.path, manifest, reused=True)
-    acquisition = _acquisition(dataset, configured, sources, reader, progress)
-    acquisition = acquisition and replace(acquisition, by_hand=origin is not None, force=force)
+    acquisition = _acquisition(dataset, sources, reader, progress)
+    if acquisition:
+        acquisition = replace(acquisition, configured=configured, by_hand=origin is not None, force=force)
     failures: list[TlcliError] = []
     for source in sources:
         try:
@@ -113,7 +112,7 @@ def _dataset_source(section: Source) -> DatasetSource:
     kind, values = kind_of(section) or "", dict(section)
     name = without_secrets(values[kind]) if kind == "url" else str(values[kind])
     record = SourceRecord(kind=kind, name=name, subdir=section.subdir, files=values.get("files", ()))
-    wanted = {field: values.get(field) for field in ("sha256", "size", "version")}
+    wanted: dict[str, Any] = {field: values.get(field) for field in ("sha256", "size", "version")}
     return DatasetSource(record, **_SOURCES[kind](section), **wanted)
 
 
@@ -145,7 +144,8 @@ def _reader(config: Config, progress: Progress) -> DatasetReader:
 
         with progress.stage("Counting images"):
             index = index_at(root, dataset, known)
-        return scan_images(index, preparation_of(config), dataset.labels and dataset.labels.file, progress)
+        table = dataset.labels.file if dataset.labels else None
+        return scan_images(index, preparation_of(config), table, progress)
 
     elsewhere = {"path", "sources", "licence", "citation", "limits"}
     excluded = read_exclusion(dataset.exclude) if dataset.exclude else ()
@@ -154,20 +154,27 @@ def _reader(config: Config, progress: Progress) -> DatasetReader:
     return DatasetReader(scan, read_as, dataset.licence, dataset.citation)
 
 
+def _reuse(
+    root: Path | None, configured: Sequence[DatasetSource], reader: DatasetReader, progress: Progress
+) -> Fetched | None:  # fmt: skip
+    """What is installed at dataset.path already; None if that is nothing, or not what the config names."""
+    manifest = root and installed_dataset(root, configured, reader, progress)
+    if not root or not manifest:
+        return None
+    remove_leftovers(root)
+    return Fetched(root, manifest, reused=True)
+
+
 def _acquisition(
-    dataset: Dataset,
-    configured: Sequence[DatasetSource],
-    sources: Sequence[DatasetSource],
-    reader: DatasetReader,
-    progress: Progress,
-) -> Acquisition | None:
+    dataset: Dataset, sources: Sequence[DatasetSource], reader: DatasetReader, progress: Progress
+) -> Acquisition | None:  # fmt: skip
     """How sources are installed at dataset.path, if it is set; they share the time that they may be silent."""
     if dataset.path is None:
         return None
     silence = min(20.0, _SILENCE / max(1, sum(source.hosts for source in sources)))
     policy = RetryPolicy(response=silence, silence=silence)
     limits = unpack.Limits(dataset.limits.max_files, round(dataset.limits.max_gb * 1e9), dataset.limits.max_ratio)
-    return Acquisition(dataset.path, reader, configured, limits, dataset.max_bad_fraction, policy, progress)
+    return Acquisition(dataset.path, reader, limits, dataset.max_bad_fraction, policy, progress)
 
 
 def _fetch_from(

@@ -16,7 +16,7 @@ T = TypeVar("T")
 _TEMPORARY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses that may be gone at the next try (RFC 9110, RFC 6585)."""
 _LONGEST_WAIT = 7 * 86400
-"""Seconds; a Retry-After beyond that is ignored."""
+"""Seconds; a longer Retry-After is shortened to this."""
 
 
 class RetryableError(NetworkError):
@@ -81,10 +81,9 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     from urllib3.util import Retry
 
     try:
-        seconds = float(Retry().parse_retry_after(headers.get("Retry-After", "")))
+        return min(float(Retry().parse_retry_after(headers.get("Retry-After", ""))), _LONGEST_WAIT)
     except (InvalidHeader, ValueError, OverflowError):
         return None
-    return seconds if seconds <= _LONGEST_WAIT else None
 
 
 def without_secrets(url: str) -> str:
