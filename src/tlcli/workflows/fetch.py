@@ -80,9 +80,9 @@ def fetch(
         except InstallError:
             raise
         except (NetworkError, DataError, ResourceError) as error:
-            failures.append(error)
+            failures.append(_named(source, error))
         except OSError as error:
-            message = f"{source.record}: {error.strerror}: {error.filename}."
+            message = f"{source.record} is unreadable: {error.strerror}: {error.filename}."
             failures.append(ResourceError("resource.source_unreadable", message))
     raise _no_source_works(failures, sources, loaded)
 
@@ -196,6 +196,13 @@ def _fetch_from(
         folder.link(directory, acquisition.target)
         return Fetched(acquisition.target, manifest, reused=False)
     return Fetched(acquisition.target, *acquisition.install(source))
+
+
+def _named(source: DatasetSource, error: TlcliError) -> TlcliError:
+    """The error with the name of its source."""
+    if source.record.name in str(error):
+        return error
+    return type(error)(error.code, f"{source.record}: {error.message or error.code}", error.hint)
 
 
 def _no_source_works(

@@ -92,8 +92,7 @@ class Acquisition:
             synced.result()
             check_mostly_readable(manifest, self.max_unreadable)
         except DataError as error:
-            error = _relocated(error, staging, str(self.target), acquired.kept_in)
-            raise type(error)(error.code, f"{source.record}: {error.message}", error.hint) from None
+            raise _relocated(error, staging, str(self.target), acquired.kept_in) from None
         notes = tuple(note.replace(str(staging), str(self.target)) for note in manifest.notes)
         changes = {"archives": acquired.archives, "version": acquired.version, "by_hand": self.by_hand, "notes": notes}
         return manifest.model_copy(update={**changes, "licence": manifest.licence or acquired.licence})
@@ -183,10 +182,10 @@ class _Download:
 
 def _relocated(error: DataError, path: Path, shown: str, kept_in: Path | None) -> DataError:
     """The same error about a temporary path, with the name that people know, and where the download is kept."""
-    message, hint = (text.replace(str(path), shown) for text in (error.message, error.hint))
+    code, message, hint = (text.replace(str(path), shown) for text in error.args)
     if kept_in:
         hint += f" The download is kept in {kept_in}: correct the config, then run the same command again."
-    return type(error)(error.code, message, hint.strip())
+    return type(error)(code, message, hint.strip())
 
 
 def _merge(own: Path, files: Mapping[str, str], staging: Path, digests: dict[str, str], name: str) -> None:
