@@ -31,6 +31,7 @@ class InstallDirectory:
         self.path = path
         self.target = path.resolve()  # a link to a folder on another disk stays a link
         self.work = self.target.with_name(f".{self.target.name}.fetch")
+        self.lock = self.target.with_name(f".{self.target.name}.fetch.lock")
 
     def check_replaceable(self) -> None:
         """Checks that the directory is empty, or holds just what fetch installed.
@@ -173,7 +174,7 @@ def _lock(directory: InstallDirectory, waiting: Progress | None) -> Iterator[boo
     """
     from filelock import FileLock, Timeout  # noqa: PLC0415 - only fetch needs it
 
-    path = directory.work.with_name(f"{directory.work.name}.lock")
+    path = directory.lock
     lock, created = FileLock(path), [folder for folder in path.parents if not folder.exists()]
     for timeout in (0, -1, -1):
         try:

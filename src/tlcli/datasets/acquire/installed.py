@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tlcli.datasets.acquire.install import locked_directory
+from tlcli.datasets.acquire.install import InstallDirectory, locked_directory
 from tlcli.datasets.acquire.manifest import (
     DatasetManifest,
     SourceRecord,
@@ -64,7 +64,8 @@ def _gives(source: DatasetSource, manifest: DatasetManifest) -> bool:
 
 
 def remove_leftovers(root: Path) -> None:
-    """Removes the downloads of a process that was killed right after it had installed the data directory."""
-    if root.resolve().with_name(f".{root.resolve().name}.fetch").exists():
+    """Removes what a process has left that was killed right after it had installed the data directory."""
+    directory = InstallDirectory(root)
+    if directory.work.exists() or directory.lock.exists():
         with suppress(OSError), locked_directory(root, wait=False) as directory:
             directory.remove_downloads()
