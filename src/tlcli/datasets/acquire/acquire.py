@@ -101,56 +101,55 @@ class Acquisition:
         """Fills ``staging``, an empty directory, with the files of a source that is copied."""
         if source.offer is None:
             raise TypeError(source)
-        offer, others = source.offer(self.policy, self.progress), (other.record.subdir for other in self.configured)
-        subdirs = (*dict.fromkeys(filter(None, others)), "") if self.by_hand else (source.record.subdir,)
+        offer = source.offer(self.policy, self.progress)
         if offer.archive is not None:
             with ThreadPoolExecutor(1) as pool:
                 checked = pool.submit(check_archive, offer.archive, source.size, source.sha256)
-                files = self._unpack(offer.archive, staging, subdirs)
+                files = self._unpack(offer.archive, staging, source)
             return _Acquired(files, (_record(offer.archive.name, checked.result()),))
         digests, records = dict[str, str](), list[ArchiveRecord]()
         for file in offer.files:
+            # the same name in every process
+            path = directory.work / f"{hashlib.sha256(file.identity.encode()).hexdigest()[:16]}.download"
+            if self.force:
+                path.unlink(missing_ok=True)
             with directory.staging() as own:
-                work = _Download(file, directory.work, own, subdirs, bool(source.record.files))
-                digest, files = self._download_and_unpack(work)
+                digest, files = self._download_and_unpack(file, path, own, source)
                 _merge(own, files, staging, digests, file.name)
             records.append(_record(file.name, digest))
         return _Acquired(digests, tuple(records), offer.version, offer.licence, kept_in=directory.work)
 
-    def _unpack(self, archive: Path, staging: Path, subdirs: Sequence[str], name: str = "") -> dict[str, str]:
+    def _unpack(self, archive: Path, staging: Path, source: DatasetSource, name: str = "") -> dict[str, str]:
+        """Unpacks the source's folder of an archive; of one that was named by hand, that of any source."""
+        others = dict.fromkeys(other.record.subdir for other in self.configured if other.record.subdir)
+        subdirs = (*others, "") if self.by_hand else (source.record.subdir,)
         return unpack.unpack(archive, staging, subdirs, self.limits, self.progress, name)
 
-    def _download_and_unpack(self, work: "_Download") -> tuple[FileDigest, dict[str, str]]:
+    def _download_and_unpack(
+        self, file: RemoteFile, path: Path, staging: Path, source: DatasetSource
+    ) -> tuple[FileDigest, dict[str, str]]:  # fmt: skip
         """Downloads what is missing and unpacks it; a damaged file that an earlier fetch began is downloaded again."""
-        if self.force:
-            work.path.unlink(missing_ok=True)
-        left_over = work.path.exists() or work.path.with_name(f".{work.path.name}.part").exists()
-        try:
-            return self._try(work)
-        except unpack.DamagedError:
-            if not left_over:
-                raise
-        self.progress.note(f"{work.file.name}: the download of an earlier fetch is damaged; downloading it again.")
-        for entry in work.staging.iterdir():
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-        return self._try(work)
-
-    def _try(self, work: "_Download") -> tuple[FileDigest, dict[str, str]]:
-        file, path = work.file, work.path
+        left_over = path.exists() or path.with_name(f".{path.name}.part").exists()
         digest = self._downloaded(file, path)
-        if work.loose and not unpack.is_archive(path):
-            target = work.staging / file.name
+        if source.record.files and not unpack.is_archive(path):  # a single file, which is copied as it is
+            target = staging / file.name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
             return digest, {file.name: digest.sha256}
         try:
-            return digest, self._unpack(path, work.staging, work.subdirs, file.name)
+            return digest, self._unpack(path, staging, source, file.name)
         except DataError as error:
-            useless = isinstance(error, (unpack.DamagedError, unpack.RefusedError)) or not unpack.is_archive(path)
+            damaged = isinstance(error, unpack.DamagedError)
+            useless = damaged or isinstance(error, unpack.RefusedError) or not unpack.is_archive(path)
             if useless:  # whatever the config says
                 path.unlink()
-            shown = f"'{file.name}' of {file.source}"
-            raise _relocated(error, path, shown, None if useless else path.parent) from error
+            if not (damaged and left_over):
+                shown = f"'{file.name}' of {file.source}"
+                raise _relocated(error, path, shown, None if useless else path.parent) from error
+        self.progress.note(f"{file.name}: the download of an earlier fetch is damaged; downloading it again.")
+        for entry in staging.iterdir():
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        return self._download_and_unpack(file, path, staging, source)
 
     def _downloaded(self, file: RemoteFile, path: Path) -> FileDigest:
         if path.exists():  # complete, and not unpacked: the process ended in between
@@ -159,25 +158,6 @@ class Acquisition:
             except DataError:
                 path.unlink()
         return download(file, path, self.policy, self.progress, unpacked=True)
-
-
-@dataclass(frozen=True)
-class _Download:
-    """One file of a source."""
-
-    file: RemoteFile
-    work: Path
-    staging: Path
-    """An empty directory."""
-    subdirs: Sequence[str]
-    """The first of these folders that an archive has is unpacked; "" is all of it."""
-    loose: bool
-    """Whether a file that is not an archive is copied as it is."""
-
-    @property
-    def path(self) -> Path:
-        """Where it is downloaded to; the same in every process."""
-        return self.work / f"{hashlib.sha256(self.file.identity.encode()).hexdigest()[:16]}.download"
 
 
 def _relocated(error: DataError, path: Path, shown: str, kept_in: Path | None) -> DataError:

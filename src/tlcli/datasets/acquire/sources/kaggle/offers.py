@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from tlcli.datasets.acquire.downloads.download import RemoteFile
@@ -22,8 +21,11 @@ def _call(kind: str, method: str, **fields: object) -> Callable[[Any], Any]:
     """A call of Kaggle's client: ``list_datasets`` of kind ``dataset`` takes an ``ApiListDatasetsRequest``."""
 
     def ask(client: Any) -> Any:
-        module = import_module(f"kagglesdk.{kind}s.types.{kind}_api_service")
-        request = getattr(module, f"Api{method.title().replace('_', '')}Request")()
+        from kagglesdk.competitions.types import competition_api_service
+        from kagglesdk.datasets.types import dataset_api_service
+
+        requests = {"competition": competition_api_service, "dataset": dataset_api_service}[kind]
+        request = getattr(requests, f"Api{method.title().replace('_', '')}Request")()
         for name, value in fields.items():
             setattr(request, name, value)
         return getattr(getattr(getattr(client, f"{kind}s"), f"{kind}_api_client"), method)(request)
