@@ -195,7 +195,7 @@ def test_download_that_a_killed_process_has_left_goes_with_the_next_fetch(tmp_pa
     assert not list(tmp_path.glob(".data*"))
 
 
-def test_other_splits_of_the_same_files_are_counted_anew_and_kept(tmp_path: Path, zipped: Path) -> None:
+def test_other_splits_of_the_same_files_are_counted_again_and_kept(tmp_path: Path, zipped: Path) -> None:
     archive = {"archive": zipped, "subdir": "top"}
     fetch(config(tmp_path / "data", archive))
     other = config(tmp_path / "data", archive, split={"validation": 0.25, "test": 0})
@@ -207,7 +207,7 @@ def test_other_splits_of_the_same_files_are_counted_anew_and_kept(tmp_path: Path
     assert read_manifest(tmp_path / "data") == fetched.manifest
 
 
-def test_files_that_were_added_are_counted_and_told(tmp_path: Path, zipped: Path) -> None:
+def test_files_that_were_added_are_counted_and_reported(tmp_path: Path, zipped: Path) -> None:
     given = config(tmp_path / "data", {"archive": zipped, "subdir": "top"})
     fetch(given)
     Image.new("L", (4, 4), 99).save(tmp_path / "data" / "cat" / "mine.png")
@@ -311,7 +311,7 @@ def test_package_is_used_in_place_with_its_version(tmp_path: Path, monkeypatch: 
     assert fetched.manifest.version
 
 
-def test_first_source_that_works_is_used_and_failures_are_told(tmp_path: Path, zipped: Path, site: str) -> None:
+def test_first_source_that_works_is_used_and_failures_are_reported(tmp_path: Path, zipped: Path, site: str) -> None:
     target = tmp_path / "data"
     wrong = {"url": f"{site}/images.zip", "sha256": "0" * 64}
     sources: list[dict[str, Any]] = [
@@ -361,7 +361,7 @@ def test_complete_download_of_a_process_that_ended_is_unpacked_offline(tmp_path:
     assert files_below(fetch(good).root) == IMAGES
 
 
-def test_damaged_leftover_is_downloaded_anew(tmp_path: Path, zipped: Path, site: str) -> None:
+def test_damaged_leftover_is_downloaded_again(tmp_path: Path, zipped: Path, site: str) -> None:
     good = config(tmp_path / "data", {"url": f"{site}/images.zip", "subdir": "top"})
     with pytest.raises(DataError):
         fetch(config(tmp_path / "data", {"url": f"{site}/images.zip", "subdir": "other"}))

@@ -21,7 +21,7 @@ def fetch(
     origin: Annotated[
         str | None,
         typer.Option(
-            "--from", metavar="PLACE", help="Use this archive, folder or address instead of the config's sources."
+            "--from", metavar="SOURCE", help="Use this archive, folder or address instead of the config's sources."
         ),
     ] = None,
     force: Annotated[

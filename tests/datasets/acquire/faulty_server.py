@@ -298,7 +298,7 @@ def stingy(request: Request) -> Iterable[Step]:
 
 # What lies on disk, and what the rest of the machine does
 
-Meddle = Callable[[Path, Path], object]
+Tamper = Callable[[Path, Path], object]
 """Changes the part and its note."""
 
 
@@ -308,11 +308,11 @@ def _flip_a_byte(part: Path, _: Path) -> None:
     part.write_bytes(data)
 
 
-def _add(data: bytes) -> Meddle:
+def _add(data: bytes) -> Tamper:
     return lambda part, _: part.write_bytes(part.read_bytes() + data)
 
 
-def _write_note(text: str) -> Meddle:
+def _write_note(text: str) -> Tamper:
     return lambda _, note: note.write_text(text, encoding="utf-8")
 
 
@@ -352,7 +352,7 @@ class Behaviour:
     """How the server answered a process before, which was killed."""
     earlier_address: str = ""
     """What that process downloaded to the same place; default: the same."""
-    meddled: Meddle | None = None
+    tampered: Tamper | None = None
     """What happened to its part since then."""
     environment: Mapping[str, str] = field(default_factory=dict)
     netrc: str = ""
@@ -417,8 +417,8 @@ def _before(case: Behaviour, target: Path, server: FaultyServer) -> None:
         download(remote_file(address), target, RetryPolicy(tries=1))
     part = target.with_name(".file.zip.part")
     assert part.exists(), f"{case.name}: the earlier process left nothing"
-    if case.meddled:
-        case.meddled(part, target.with_name(".file.zip.part.json"))
+    if case.tampered:
+        case.tampered(part, target.with_name(".file.zip.part.json"))
     server.requests.clear()
 
 
@@ -475,13 +475,13 @@ RIGHT_MD5 = b64encode(md5(CONTENT).digest()).decode()
 _FINE = (
     Behaviour("no fault at all", serves(), ONE),
     Behaviour("an empty file", serves(b""), ONE, b""),
-    Behaviour("a page in HTML (its content is looked at when it is unpacked)", serves(PAGE), ONE, PAGE),
+    Behaviour("a page in HTML (its content is checked when it is unpacked)", serves(PAGE), ONE, PAGE),
     Behaviour("slow, but steady", dripping(head("200 OK", *TAGGED) + CONTENT, 0.02, 50_000), ONE, policy=SHORT),
     Behaviour("an address with a query", serves(), ONE, address="{server}/file.zip?token=SECRET"),
 )
 _REDIRECTS = (
     *(
-        Behaviour(f"sends on ({status})", sends_on(status, "/other.zip"), "^right bytes; 2 requests, ")
+        Behaviour(f"redirects ({status})", sends_on(status, "/other.zip"), "^right bytes; 2 requests, ")
         for status in (
             "301 Moved Permanently",
             "302 Found",
@@ -491,43 +491,43 @@ _REDIRECTS = (
         )
     ),
     Behaviour(
-        "sends on, is cut after 500,000 bytes there, sends on again",
+        "redirects, is cut after 500,000 bytes there, redirects again",
         sends_on("302 Found", "/other.zip", lambda request: serves(until=None if request.start else 500_000)(request)),
         "^right bytes; 4 requests, from byte 0 then 0 then 500,000 then 500,000$",
     ),
     Behaviour(
-        "sends on to itself without end",
+        "redirects to itself without end",
         sends_on("302 Found", "{server}/file.zip"),
         refused("network.redirect_loop", 31),
     ),
     Behaviour(
-        "sends on without an address",
+        "redirects without an address",
         refuses("302 Found"),
         refused("network.http_error"),
     ),
     Behaviour(
-        "sends on to another host, which gets no password from ~/.netrc",
+        "redirects to another host, which gets no password from ~/.netrc",
         doorkeeper,
         "^right bytes; 2 requests, ",
         netrc="machine 127.0.0.1 login me password SECRET",
     ),
     Behaviour(
-        "sends on to ftp",
+        "redirects to ftp",
         sends_on("302 Found", "ftp://127.0.0.1/file.zip"),
         refused("network.invalid_url"),
     ),
     Behaviour(
-        "sends on to an address that is none",
+        "redirects to a malformed address",
         sends_on("302 Found", "http://[::bad/x"),
         refused("network.invalid_url"),
     ),
     Behaviour(
-        "sends on to an address that is no text",
+        "redirects to an address that is not text",
         sends_on("302 Found", "/\xff\xfe.zip"),
         refused("network.invalid_url"),
     ),
     Behaviour(
-        "sends on to a server that refuses connections",
+        "redirects to a server that refuses connections",
         sends_on("302 Found", "{closed}/file.zip"),
         refused("network.unreachable", 5),
     ),
@@ -604,13 +604,13 @@ _SLOW = (
         policy=SHORT,
     ),
     Behaviour(
-        "crawls at 500 bytes a second, then fine",
+        "slow: 500 bytes a second, then fine",
         turns(dripping(head("200 OK", "Content-Length: 1000000") + CONTENT, 0.02, 10), serves()),
         "^right bytes; 2 requests, from byte 0 then 0$",
         policy=replace(SHORT, silence=5),
     ),
     Behaviour(
-        "crawls at 500 bytes a second, each time",
+        "slow: 500 bytes a second, each time",
         dripping(head("200 OK", "Content-Length: 1000000") + CONTENT, 0.02, 10),
         refused("network.too_slow", 2),
         policy=replace(SHORT, silence=5),
@@ -618,7 +618,7 @@ _SLOW = (
 )
 _LENGTHS = (
     Behaviour(
-        "cut each time at the same byte, and begins again each time (no ranges)",
+        "cut each time at the same byte, and starts again each time (no ranges)",
         serves(until=500_000, ranges=False),
         refused("network.connection_lost", 5, 500_000),
     ),
@@ -641,7 +641,7 @@ _LENGTHS = (
     ),
     *(
         Behaviour(
-            f"announces a senseless length ({length})",
+            f"announces a malformed length ({length})",
             whole(f"Content-Length: {length}"),
             refused("network.wrong_length", 5),
         )
@@ -710,7 +710,7 @@ _CHUNKED = (
             r"^network\.(connection_lost|not_http); 5 requests$",
         )
         for what, size in (
-            ("one with a size that is no number", b"xyz"),
+            ("one with a size that is not a number", b"xyz"),
             ("one with a negative size", b"-5"),
             ("one that is longer than it says", b"927bf"),
             ("one that is shorter than it says", b"927c5"),
@@ -725,7 +725,7 @@ _CHUNKED = (
         "^right bytes; 2 requests, from byte 0 then 0$",
     ),
     Behaviour(
-        "packed on the wire (Transfer-Encoding)",
+        "compressed on the wire (Transfer-Encoding)",
         whole("Transfer-Encoding: gzip, chunked"),
         refused("network.compressed_response"),
     ),
@@ -733,24 +733,24 @@ _CHUNKED = (
 _PACKED = (
     *(
         Behaviour(
-            f"packed on its way ({coding}) though asked not to",
+            f"compressed on its way ({coding}) though asked not to",
             whole(f"Content-Encoding: {coding}", "Content-Length: 1000000"),
             refused("network.compressed_response"),
         )
         for coding in ("gzip", "br")
     ),
     Behaviour(
-        "a .tar.gz that is called packed (x-gzip), as it is",
+        "a .tar.gz that is called compressed (x-gzip), as it is",
         serves(more=("Content-Encoding: x-gzip",)),
         ONE,
         address="{server}/file.tar.gz",
     ),
-    Behaviour("says that the file is not packed (identity)", serves(more=("Content-Encoding: identity",)), ONE),
+    Behaviour("says that the file is not compressed (identity)", serves(more=("Content-Encoding: identity",)), ONE),
 )
 _RANGES = (
     Behaviour("cut, and sends all of it again (no ranges)", turns(serves(until=500_000), serves(ranges=False)), TWO),
     Behaviour(
-        "cut later each time, and begins again each time (no ranges)",
+        "cut later each time, and starts again each time (no ranges)",
         lambda request: serves(LARGE, until=request.number * 1_200_000, ranges=False)(request),
         "^right bytes; 7 requests, from byte 0 then 1,200,000 then 2,400,000 then .* then 7,200,000$",
         LARGE,
@@ -766,7 +766,7 @@ _RANGES = (
             ("another place", "bytes 400000-999999/1000000"),
             ("another size of the file", "bytes 500000-1000000/1000001"),
             ("no place at all", ""),
-            ("a place that is no number", "bytes all/1000000"),
+            ("a place that is not a number", "bytes all/1000000"),
             ("a place in another unit", "lines 500000-999999/1000000"),
             ("a place beyond the end of the file", "bytes 500000-1000000/1000000"),
             ("an end before its beginning", "bytes 500000-499999/1000000"),
@@ -809,7 +809,7 @@ _RANGES = (
         refused("network.connection_lost", 5, 504_000),
     ),
     Behaviour(
-        "has no such part any more (416), then fine",
+        "range not satisfiable (416), then fine",
         turns(serves(until=500_000), refuses("416 Range Not Satisfiable"), serves()),
         ANEW,
     ),
@@ -819,7 +819,7 @@ _OLDER_CUT = serves(OLDER, TAGGED_OLDER, until=500_000)
 _VERSIONS = (
     Behaviour("cut, and the file changes", turns(_OLDER_CUT, serves()), TWO),
     Behaviour(
-        "cut, and the file changes; a part of the new one comes (If-Range not looked at)",
+        "cut, and the file changes; a part of the new one comes (If-Range ignored)",
         turns(_OLDER_CUT, serves(heeds=False), serves()),
         ANEW,
     ),
@@ -845,7 +845,7 @@ _VERSIONS = (
     ),
     *(
         Behaviour(
-            f"cut; {what}, which proves nothing: begun anew",
+            f"cut; {what}, which proves nothing: starts again",
             turns(serves(marks=marks, until=500_000), serves(marks=marks)),
             "^right bytes; 2 requests, from byte 0 then 0$",
         )
@@ -946,7 +946,7 @@ _STATUSES = (
         "^right bytes; 2 ",
     ),
     Behaviour(
-        "429 with a senseless Retry-After, then fine",
+        "429 with a malformed Retry-After, then fine",
         turns(refuses("429 Too Many Requests", "Retry-After: soon"), serves()),
         "^right bytes; 2 ",
     ),
@@ -961,11 +961,11 @@ _STATUSES = (
         refused("network.server_error"),
     ),
     Behaviour(
-        "a status with signs that steer a terminal",
+        "a status with terminal control characters",
         refuses("403 \x1b[2JGo away"),
         refused("network.access_denied"),
     ),
-    Behaviour("a status that nobody knows", refuses("799 Perhaps"), refused("network.server_error")),
+    Behaviour("an unknown status", refuses("799 Perhaps"), refused("network.server_error")),
 )
 _NO_WEB_SERVER = (
     *(
@@ -975,7 +975,7 @@ _NO_WEB_SERVER = (
             ("it sends noise", bytes(range(128, 256)) * 8 + b"\r\n"),
             ("it sends an alert of TLS", b"\x15\x03\x01\x00\x02\x02\x28"),
             ("it sends a page without headers", PAGE),
-            ("it sends a status that is no number", b"HTTP/1.1 fine\r\n\r\n"),
+            ("it sends a status that is not a number", b"HTTP/1.1 fine\r\n\r\n"),
             ("it sends an endless header", head("200 OK")[:-2] + b"X: " + b"x" * 100_000),
             ("it sends 200 headers", head("200 OK", *(f"X-{number}: 1" for number in range(200)))),
         )
@@ -994,7 +994,7 @@ _NO_WEB_SERVER = (
         address="{secure}/file.zip",
     ),
     Behaviour(
-        "a file of certificates that is not there (REQUESTS_CA_BUNDLE)",
+        "a missing file of certificates (REQUESTS_CA_BUNDLE)",
         serves(),
         refused("network.request_failed", 0),
         address="{secure}/file.zip",
@@ -1003,14 +1003,14 @@ _NO_WEB_SERVER = (
 )
 _NAMES = (
     Behaviour(
-        "a name that nobody knows",
+        "an unknown host name",
         serves(),
         refused("network.host_not_found", 0),
         address="http://files.invalid/file.zip",
         lookup=_unknown,
     ),
     Behaviour(
-        "a look-up of its name that hangs",
+        "a name lookup that hangs",
         serves(),
         refused("network.timeout", 0),
         address="http://files.invalid/file.zip",
@@ -1018,7 +1018,7 @@ _NAMES = (
         policy=SHORT,
     ),
     Behaviour(
-        "an address that is none",
+        "a malformed address",
         serves(),
         refused("network.invalid_url", 0),
         address="http://[::bad/file.zip",
@@ -1061,7 +1061,7 @@ _PROXIES = (
         environment={"https_proxy": "{server}"},
     ),
     Behaviour(
-        "a proxy whose address is none",
+        "a proxy with a malformed address",
         serves(),
         refused("network.invalid_proxy", 0),
         address="http://files.invalid/file.zip",
@@ -1088,9 +1088,9 @@ _DIGESTS = (
     ),
     Behaviour("its server announces the right md5 (x-goog-hash)", serves(more=(GOOGLE.format(RIGHT_MD5),)), ONE),
     Behaviour("its server announces the right md5 (Content-MD5)", serves(more=(f"Content-MD5: {RIGHT_MD5}",)), ONE),
-    Behaviour("its server announces an md5 that is none", serves(more=("Content-MD5: abc",)), ONE),
+    Behaviour("its server announces a malformed md5", serves(more=("Content-MD5: abc",)), ONE),
     Behaviour(
-        "its server announces the md5 of the packed file, and sends it unpacked",
+        "its server announces the md5 of the compressed file, and sends it uncompressed",
         serves(more=(GOOGLE.format(WRONG_MD5), "x-goog-stored-content-encoding: gzip")),
         ONE,
     ),
@@ -1111,7 +1111,7 @@ _EARLIER = (
         refuses("404 Not Found"),
         "^right bytes; no request$",
         earlier=serves(until=999_999),
-        meddled=_add(CONTENT[-1:]),
+        tampered=_add(CONTENT[-1:]),
     ),
     Behaviour("a killed process left half of an older version", serves(), _REST, earlier=_OLDER_CUT),
     Behaviour(
@@ -1125,7 +1125,7 @@ _EARLIER = (
         serves(),
         ONE,
         earlier=serves(until=999_999),
-        meddled=_add(b"too much"),
+        tampered=_add(b"too much"),
     ),
     Behaviour(
         "a killed process left half of it, one byte is wrong since, sha256 given",
@@ -1133,14 +1133,14 @@ _EARLIER = (
         "^right bytes; 2 requests, from byte 500,000 then 0$",
         digest=SHA256,
         earlier=_HALF,
-        meddled=_flip_a_byte,
+        tampered=_flip_a_byte,
     ),
     Behaviour(
         "a killed process left half of it, one byte is wrong since, the server announces the md5",
         serves(),
         "^right bytes; 2 requests, from byte 500,000 then 0$",
         earlier=serves(until=500_000, more=(GOOGLE.format(RIGHT_MD5),)),
-        meddled=_flip_a_byte,
+        tampered=_flip_a_byte,
     ),
     Behaviour(
         "a killed process left half of it; the file is gone since",
@@ -1154,9 +1154,9 @@ _EARLIER = (
             serves(),
             ONE,
             earlier=_HALF,
-            meddled=meddled,
+            tampered=tampered,
         )
-        for what, meddled in (
+        for what, tampered in (
             ("is garbled", _write_note('{"identity": "')),
             ("is empty", _write_note("")),
             ("is of another kind", _write_note("[1, 2]")),
@@ -1170,7 +1170,7 @@ _EARLIER = (
         serves(),
         ONE,
         earlier=_HALF,
-        meddled=lambda part, _: part.unlink(),
+        tampered=lambda part, _: part.unlink(),
     ),
     Behaviour(
         "a killed process left half of a file from another address",

@@ -60,7 +60,7 @@ from tlcli.system.files import free_bytes
 # Sockets that these libraries themselves leave to the garbage collector
 LEFT_OPEN = {
     "announces two lengths": "urllib3, where headers contradict each other",
-    "sends on to an address that is no text": "requests, where it cannot read a redirect",
+    "redirects to an address that is not text": "requests, where it cannot read a redirect",
 }
 
 
@@ -72,8 +72,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyServer]:
         yield running
 
 
-class Told(Progress):
-    """Writes down what it is told."""
+class Recorder(Progress):
+    """Records what it receives."""
 
     def __init__(self) -> None:
         self.stages: list[list[str | int | None]] = []
@@ -135,7 +135,7 @@ def test_behaviours_are_many_and_each_has_its_name_and_its_row() -> None:
     assert documented_names("Network behaviours") == [case.name for case in BEHAVIOURS]
 
 
-def test_a_catalogue_that_finds_nothing_wrong_would_be_told(tmp_path: Path) -> None:
+def test_a_catalogue_that_finds_nothing_wrong_would_be_noticed(tmp_path: Path) -> None:
     mixed = Behaviour("mixed", serves(faulty_server.OLDER), "", CONTENT)
 
     with pytest.raises(AssertionError, match="mixed or wrong file"):
@@ -146,37 +146,37 @@ def test_a_catalogue_that_finds_nothing_wrong_would_be_told(tmp_path: Path) -> N
 
 
 def test_receipt_and_progress_tell_every_byte(server: FaultyServer, tmp_path: Path) -> None:
-    told = Told()
+    recorder = Recorder()
 
-    receipt = fetch(server, tmp_path / "new" / "file", progress=told)
+    receipt = fetch(server, tmp_path / "new" / "file", progress=recorder)
 
     assert receipt == FileDigest(SHA256, len(CONTENT))
-    assert [stage[:2] for stage in told.stages] == [
+    assert [stage[:2] for stage in recorder.stages] == [
         ["Downloading file.zip", len(CONTENT)],
         ["Checking the download", len(CONTENT)],
     ]
-    assert told.count(0) == told.count(1) == len(CONTENT)
-    assert told.notes == []
+    assert recorder.count(0) == recorder.count(1) == len(CONTENT)
+    assert recorder.notes == []
     assert names(tmp_path / "new") == {"file"}
 
 
 def test_progress_of_a_continued_download_begins_where_it_goes_on(server: FaultyServer, tmp_path: Path) -> None:
-    told = Told()
+    recorder = Recorder()
 
-    fetch(server, tmp_path / "file", cut_at(300_000, 700_000), told)
+    fetch(server, tmp_path / "file", cut_at(300_000, 700_000), recorder)
 
-    assert [stage[2] for stage in told.stages[:3]] == [0, 300_000, 700_000]
-    assert [told.count(stage) for stage in range(3)] == [300_000, 700_000, len(CONTENT)]
-    assert len(told.notes) == 2
+    assert [stage[2] for stage in recorder.stages[:3]] == [0, 300_000, 700_000]
+    assert [recorder.count(stage) for stage in range(3)] == [300_000, 700_000, len(CONTENT)]
+    assert len(recorder.notes) == 2
 
 
 def test_damage_is_reported_before_the_download_begins_again(server: FaultyServer, tmp_path: Path) -> None:
-    told = Told()
+    recorder = Recorder()
     changing = turns(serves(faulty_server.OLDER, ("",), until=500_000), serves(marks=("",)))
 
-    fetch(server, tmp_path / "file", changing, told, digest=SHA256)
+    fetch(server, tmp_path / "file", changing, recorder, digest=SHA256)
 
-    assert len(told.notes) == 2
+    assert len(recorder.notes) == 2
     assert [request.start for request in server.requests] == [0, 500_000, 0]
 
 
@@ -229,7 +229,7 @@ class FullFile(io.FileIO):
         return super().write(data)
 
 
-def test_full_disk_is_told_and_what_was_written_is_kept(server: FaultyServer, tmp_path: Path) -> None:
+def test_full_disk_is_an_error_and_what_was_written_is_kept(server: FaultyServer, tmp_path: Path) -> None:
     really = Path.open
 
     def opened(path: Path, mode: str = "r", **options: Any) -> Any:
@@ -243,7 +243,7 @@ def test_full_disk_is_told_and_what_was_written_is_kept(server: FaultyServer, tm
     assert (tmp_path / "file").read_bytes() == CONTENT
 
 
-def test_folder_that_cannot_be_made_on_a_full_disk_is_told(
+def test_folder_that_cannot_be_made_on_a_full_disk(
     server: FaultyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:
@@ -323,15 +323,15 @@ def test_redirect_from_https_to_http_needs_a_digest(
 # Secrets
 
 
-def told_and_kept(server: FaultyServer, folder: Path, answer: Answer, address: str) -> str:
+def output_and_leftovers(server: FaultyServer, folder: Path, answer: Answer, address: str) -> str:
     """All that a failed download says and leaves behind."""
-    told = Told()
+    recorder = Recorder()
     server.answer = answer
     with pytest.raises(TlcliError) as raised:
-        download(url.remote_file(address.format_map(server.places)), folder / "file", SHORT, told)
+        download(url.remote_file(address.format_map(server.places)), folder / "file", SHORT, recorder)
     left = [path.read_text(encoding="utf-8", errors="replace") for path in folder.glob(".file*")]
     return "\n".join(
-        [*traceback.format_exception(raised.value), repr(raised.value), *told.notes, *left, str(told.stages)]
+        [*traceback.format_exception(raised.value), repr(raised.value), *recorder.notes, *left, str(recorder.stages)]
     )
 
 
@@ -359,14 +359,14 @@ def told_and_kept(server: FaultyServer, folder: Path, answer: Answer, address: s
     ],
 )
 def test_secrets_appear_nowhere(server: FaultyServer, tmp_path: Path, answer: Answer, address: str) -> None:
-    text = told_and_kept(server, tmp_path, answer, address)
+    text = output_and_leftovers(server, tmp_path, answer, address)
 
     assert "CRET" not in text
     assert re.search(r"NetworkError|RetryableError", text)
 
 
 def test_note_holds_no_address(server: FaultyServer, tmp_path: Path) -> None:
-    told_and_kept(server, tmp_path, serves(until=500_000), "{server}/x.zip?token=SECRET")
+    output_and_leftovers(server, tmp_path, serves(until=500_000), "{server}/x.zip?token=SECRET")
 
     text = (tmp_path / ".file.part.json").read_text(encoding="utf-8")
     assert set(json.loads(text)) == {"identity", "validator", "md5", "size"}

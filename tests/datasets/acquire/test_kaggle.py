@@ -387,7 +387,9 @@ def test_folder_in_place_of_a_file_is_named_and_ignored(
 
 @pytest.mark.parametrize("name", ["access_token", "access_token.txt", "kaggle.json", "credentials.json", "my token"])
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o604, 0o644])
-def test_files_that_others_can_read_are_told(name: str, mode: int, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_others_can_read_are_named(
+    name: str, mode: int, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = home / ".kaggle" / name
     write(path, {"kaggle.json": PAIR, "credentials.json": signed_in(1)}.get(name, TOKEN), mode)
     if name == "my token":
@@ -404,7 +406,7 @@ def test_repr_of_an_account_shows_no_secret() -> None:
     assert repr(Account("here", TOKEN, "someone", KEY, REFRESH)) == "Account(origin='here', username='someone')"
 
 
-def test_refused_token_is_told_and_public_data_comes_without(
+def test_refused_token_is_named_and_public_data_comes_without(
     kaggle: Kaggle, fetch: Fetching, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KAGGLE_API_TOKEN", "KGAT_revoked")
@@ -775,7 +777,7 @@ NO_KAGGLE: dict[str, Answer] = {
 
 @pytest.mark.parametrize("method", ["GetDataset", "DownloadDataset"])
 @pytest.mark.parametrize("name", NO_KAGGLE)
-def test_what_is_not_kaggle_is_told(name: str, method: str, kaggle: Kaggle, fetch: Fetching) -> None:
+def test_what_is_not_kaggle_is_an_error(name: str, method: str, kaggle: Kaggle, fetch: Fetching) -> None:
     kaggle.errors[method] = NO_KAGGLE[name]
 
     assert code(fetch.dataset) == "network.not_kaggle"

@@ -102,7 +102,7 @@ def scan_images(index: Index, preparation: "Preparation", label_table: str | Non
             unreadable |= bad
             progress.advance(len(batch))
     readable = replace(index, images=tuple(image for image in images if image.name not in unreadable))
-    counts: dict[str, dict[str, int]] = {**readable.counts()}
+    counts: dict[str, dict[str, int]] = dict(readable.counts().items())
     return DirectoryScan(counts, unreadable, (_layout_note(index, label_table), *index.notes))
 
 
@@ -117,4 +117,4 @@ def _layout_note(index: Index, label_table: str | None) -> str:
         )
     else:
         layout = "class folders"
-    return f"Read as {layout}: {len(index.labels):,} classes, {len(index.images):,} images."
+    return f"Read as {layout}; {len(index.labels):,} classes."

@@ -113,32 +113,26 @@ class PartialFile:
         return 0
 
     def _continue(self, headers: Mapping[str, str], requested_rest: bool, length: int | None) -> int:
+        """The offset of a 206, which must be the next part of the same file; not all servers heed If-Range."""
         found, note = _RANGE.fullmatch(headers.get("Content-Range", "")), self._note
-        if not requested_rest or note is None or found is None or not self._continues(note, found, headers, length):
-            self.discard()
-            message = f"{self._source} sent another part than the one requested."
-            raise RetryableError("network.wrong_range", message)
-        changes = {} if found[3] == "*" else {"size": int(found[3])}
-        validator = None if "Transfer-Encoding" in headers else note.validator
-        self._write_note(note.model_copy(update={"validator": validator, **changes}))
-        self.resumed = True
-        return self.size
-
-    def _continues(
-        self, note: _Note, found: re.Match[str], headers: Mapping[str, str], length: int | None
-    ) -> bool:  # fmt: skip
-        """Whether a response is the next part of the same file; not all servers heed If-Range."""
-        first, last = int(found[1]), int(found[2])
-        total = note.size if found[3] == "*" else int(found[3])
-        # A 206 to If-Range need not repeat Last-Modified, other than an ETag (RFC 9110 section 15.3.7).
-        omits_date = not (note.validator or "").startswith('"') and not {"ETag", "Last-Modified"} & set(headers)
-        return (
-            first == self.size <= last
+        first, last = (int(found[1]), int(found[2])) if found else (0, 0)
+        total = int(found[3]) if found and found[3] != "*" else self.total
+        if not (
+            requested_rest
+            and note
+            and found
+            and first == self.size <= last
             and length in (None, last - first + 1)
             and (total is None or last < total)
             and note.size in (None, total)
-            and (note.validator in (None, _validator(headers)) or omits_date)
-        )
+            and _may_be_same(note.validator, headers)
+        ):
+            self.discard()
+            raise RetryableError("network.wrong_range", f"{self._source} sent another part than the one requested.")
+        validator = None if "Transfer-Encoding" in headers else note.validator
+        self._write_note(note.model_copy(update={"validator": validator, "size": total}))
+        self.resumed = True
+        return self.size
 
     def write(self, chunks: Iterable[bytes], offset: int) -> Iterator[int]:
         """Writes each chunk and hands it to the system at once, so that a kill costs one; yields their lengths.
@@ -170,22 +164,20 @@ class PartialFile:
         Raises:
             DataError: it is another file than expected; it is removed.
         """
-        announced, count = self._note and self._note.md5, self.size
+        announced, count, shown = self._note and self._note.md5, self.size, self._source
         digests = self._digests(progress, with_md5=bool(announced) or len(digest or "") == 32)
-        error = None
-        if size is not None and count != size:
-            message = f"{self._source} sent {count:,} bytes, expected {size:,}."
-            error = DataError("data.size_mismatch", message)
-        elif digest is not None and digest not in digests:
-            found = next(one for one in digests if len(one) == len(digest))
-            message = f"{self._source} sent a file with digest {found}, expected {digest}."
-            error = DataError("data.digest_mismatch", message)
-        elif announced and announced not in digests:
-            message = f"{self._source} arrived damaged: its md5 is not the one that its server announces."
-            error = DataError("data.damaged_download", message, "Run the same command again.")
-        if error is not None:
+        try:
+            if size not in (None, count):
+                raise DataError("data.size_mismatch", f"{shown} sent {count:,} bytes, expected {size:,}.")
+            if digest and digest not in digests:
+                found = next(one for one in digests if len(one) == len(digest))
+                raise DataError("data.digest_mismatch", f"{shown} sent a file with digest {found}, expected {digest}.")
+            if announced and announced not in digests:
+                message = f"{shown} arrived damaged: its md5 is not the one that its server announces."
+                raise DataError("data.damaged_download", message, "Run the same command again.")
+        except DataError:
             self.discard()
-            raise error
+            raise
         with self.path.open("rb") as file:
             os.fsync(file.fileno())
         self.path.replace(self.target)
@@ -193,7 +185,7 @@ class PartialFile:
         self._note_path.unlink(missing_ok=True)
         return digests[0], count
 
-    def _digests(self, progress: Progress, with_md5: bool) -> tuple[str, ...]:
+    def _digests(self, progress: Progress, with_md5: bool) -> list[str]:
         """sha256 and, if wanted, md5, in hexadecimal."""
         hashes = [hashlib.sha256(), *([hashlib.md5(usedforsecurity=False)] if with_md5 else [])]
         with progress.stage("Checking the download", self.size, "bytes"), self.path.open("rb") as file:
@@ -201,7 +193,7 @@ class PartialFile:
                 for one in hashes:
                     one.update(block)
                 progress.advance(len(block))
-        return tuple(one.hexdigest() for one in hashes)
+        return [one.hexdigest() for one in hashes]
 
     def discard(self) -> None:
         """Removes what has arrived, as it is no part of the file (any more)."""
@@ -241,6 +233,12 @@ def _validator(headers: Mapping[str, str]) -> str | None:
     except (TypeError, ValueError):
         return None
     return modified if age >= timedelta(seconds=1) and modified.isascii() and modified.isprintable() else None
+
+
+def _may_be_same(validator: str | None, headers: Mapping[str, str]) -> bool:
+    """A 206 to If-Range need not repeat Last-Modified, other than an ETag (RFC 9110 section 15.3.7)."""
+    omits_date = not (validator or "").startswith('"') and not ("ETag" in headers or "Last-Modified" in headers)
+    return omits_date or validator in (None, _validator(headers))
 
 
 def _md5(headers: Mapping[str, str]) -> str | None:

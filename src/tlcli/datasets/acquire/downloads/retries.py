@@ -52,7 +52,7 @@ class Retries:
         Args:
             failed: the try that failed.
             progressed: whether it brought enough data to begin counting again.
-            hint: what to do next, for the final error.
+            hint: what to do next, added to that of the final error.
 
         Raises:
             NetworkError: it was the last try.
@@ -63,6 +63,6 @@ class Retries:
         silent = not self.heard and monotonic() - self._began + pause > self._policy.silence
         if silent or self._failures >= self._policy.tries:
             tries = f" ({self._failures} {'try' if self._failures == 1 else 'tries'})."
-            raise type(failed)(failed.code, failed.message.removesuffix(".") + tries, hint or failed.hint) from None
+            raise type(failed)(failed.code, failed.message.removesuffix(".") + tries, f"{failed.hint} {hint}".strip()) from None
         self._progress.note(f"{failed.message} Trying again in {pause:.0f} s.")
         sleep(pause)
