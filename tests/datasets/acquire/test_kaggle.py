@@ -331,6 +331,8 @@ def test_token_may_be_longer_than_a_file_name(
         ("KAGGLE_API_TOKEN", f"{TOKEN}\n{TOKEN}"),
         ("KAGGLE_API_TOKEN", f"token {TOKEN}"),
         ("KAGGLE_API_TOKEN", f"\u201c{TOKEN}\u201d"),
+        ("KAGGLE_API_TOKEN", f"/nowhere/{TOKEN}"),
+        ("KAGGLE_API_TOKEN", f"~/{TOKEN}"),
         ("KAGGLE_KEY", f"{KEY}\r\nX-Header: {KEY}"),
         ("KAGGLE_USERNAME", "\u0416"),
     ],

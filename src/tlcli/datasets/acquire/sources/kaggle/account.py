@@ -44,11 +44,12 @@ def find_accounts(progress: Progress) -> Iterator[Account]:
         _warn_if_readable_by_others(path, progress)
     for find in (_access_token, _user_and_key, _signed_in):
         if account := find(progress):
-            for secret in (account.token, account.username, account.key):
-                if secret and not (secret.isascii() and secret.isprintable() and " " not in secret):
-                    message = f"{account.origin} holds no Kaggle token: no token has spaces or such characters."
-                    hint = "Copy the token again, with nothing around it."
-                    raise NetworkError("network.kaggle_token_malformed", message, hint)
+            is_path = account.token is not None and account.token[0] in "/\\~."
+            secrets = filter(None, (account.token, account.username, account.key))
+            if is_path or not all(one.isascii() and one.isprintable() and " " not in one for one in secrets):
+                message = f"{account.origin} holds no Kaggle token, or the path of a file that does not exist."
+                hint = "Copy the token again, with nothing around it, or the whole path of a file that holds it."
+                raise NetworkError("network.kaggle_token_malformed", message, hint)
             yield account
 
 
