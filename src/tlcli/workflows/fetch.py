@@ -210,8 +210,8 @@ def _no_source_works(
 ) -> TlcliError:  # fmt: skip
     path, lines = loaded.config.dataset.path, "".join(f"\n  - {error}" for error in failures)
     if not failures:
-        message = f"{path or 'The data set'} does not exist, and the config '{loaded.name}' names no source of it."
-        return DataError("data.no_source", message, "Put the images there.")
+        missing = f"{path or 'The data set'} does not exist, and the config '{loaded.name}' names no source of it."
+        return DataError("data.no_source", missing, "Put the images there.")
     message = f"No source of '{loaded.name}' works; nothing on disk was changed.{lines}"
     page = next((f" from {source.page}" for source in sources if source.page), "")
     command = f"tlcli fetch {shlex.join(loaded.options)} --from PATH/TO/archive.zip"

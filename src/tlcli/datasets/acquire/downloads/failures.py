@@ -59,20 +59,20 @@ E = TypeVar("E", bound=NetworkError)
 
 def http_error(source: str, refused: HttpStatusError, kind: type[E]) -> E:
     """The error for a source that answered with a status that holds no file."""
-    message = f"{source} answered {refused}."
     match refused.status:
         case 401 | 403:
-            return kind("network.access_denied", message, "If it needs user and password, put them into ~/.netrc.")
+            hint = "If it needs user and password, put them into ~/.netrc."
+            return kind("network.access_denied", f"{source} answered {refused}.", hint)
         case 404 | 410:
-            return kind("network.not_found", message, "Check the address in a browser.")
+            return kind("network.not_found", f"{source} answered {refused}.", "Check the address in a browser.")
         case 407:
             hint = "Put user and password into https_proxy or http_proxy: http://USER:PASSWORD@HOST:PORT."
-            return kind("network.proxy_failed", message, hint)
+            return kind("network.proxy_failed", f"{source} answered {refused}.", hint)
         case 429:
-            return kind("network.rate_limited", message, refused.later)
+            return kind("network.rate_limited", f"{source} answered {refused}.", refused.later)
         case status if status >= 500:
-            return kind("network.server_error", message, refused.later)
-    return kind("network.http_error", message, "Check the address in a browser.")
+            return kind("network.server_error", f"{source} answered {refused}.", refused.later)
+    return kind("network.http_error", f"{source} answered {refused}.", "Check the address in a browser.")
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -83,21 +83,21 @@ def _forbidden(kaggle: KaggleClient, item: Item, refused: HttpStatusError) -> Ne
     similar = "" if item.newest else _similar(kaggle, item)
     if kaggle.refused:
         origins = " and ".join(account.origin for account in kaggle.refused)
-        message = f"Kaggle refuses the token from {origins}, and gives the {item.title} only with a token."
-        return NetworkError("network.kaggle_token_refused", message, f"{similar} {_SIGN_IN}".strip())
+        refusal = f"Kaggle refuses the token from {origins}, and gives the {item.title} only with a token."
+        return NetworkError("network.kaggle_token_refused", refusal, f"{similar} {_SIGN_IN}".strip())
     if item.rules:
         says = f" It says: {refused.explanation}" if refused.explanation else ""
-        message = f"Kaggle gives the {item.title} to those who have accepted its rules.{says}"
-        hint = f"Open {item.rules} as the token's owner, accept them, then run the same command again. {similar}"
-        return NetworkError("network.kaggle_rules_not_accepted", message, hint.strip())
+        condition = f"Kaggle gives the {item.title} to those who have accepted its rules.{says}"
+        accept = f"Open {item.rules} as the token's owner, accept them, then run the same command again. {similar}"
+        return NetworkError("network.kaggle_rules_not_accepted", condition, accept.strip())
     if kaggle.account is None and item.newest:
         return token_needed(item)
     if kaggle.account is None:
-        hint = f"{similar} If {item.page} shows it, it is private or wants your consent. {_SIGN_IN}".strip()
+        hint = f"{similar} If {item.page} exists, it is private or wants your consent. {_SIGN_IN}".strip()
         return NetworkError("network.kaggle_not_public", f"Kaggle has no public {item.title}.", hint)
     message = f"Kaggle does not give the {item.title} to the owner of the token from {kaggle.account.origin}."
-    hint = f"{similar} Look at {item.page} as that user: it is private, wants your consent, or does not exist."
-    return NetworkError("network.kaggle_access_denied", message, hint.strip())
+    look = f"{similar} Look at {item.page} as that user: it is private, wants your consent, or does not exist."
+    return NetworkError("network.kaggle_access_denied", message, look.strip())
 
 
 def _similar(kaggle: KaggleClient, item: Item) -> str:
