@@ -1,8 +1,8 @@
 """The errors that a user can act on, each with a stable code and an exit code.
 
 An error has a dotted code that never changes its meaning (``data.class_too_small``), a message (what is wrong with
-the value received, and what is allowed), and a hint (what to do next). ``docs/errors.md`` lists all of them; it is generated
-from the places that raise them, so the code is always a literal. Anything else that escapes is a bug and exits with 1.
+the value received, and what is allowed), and a hint (what to do next). ``docs/errors.md`` lists all of them; it is
+generated from the places that raise them, so the code is always a literal. Anything else that escapes is a bug and exits with 1.
 """
 
 

@@ -6,7 +6,7 @@ from tlcli.backbones.weights import find_weights
 from tlcli.engines.compiled import Compiled
 from tlcli.engines.interface import MapEngine, Precision
 from tlcli.engines.openvino import OpenVINOEngine, has_bf16
-from tlcli.model.manifest import Manifest
+from tlcli.model.manifest import BundleManifest as Manifest
 from tlcli.progress import Progress
 
 
