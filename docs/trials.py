@@ -66,8 +66,8 @@ def fetch_killed() -> Iterator[str]:
     outcome = kills.run(_KILLS, _MEGABYTES)
     yield f"## Killed while fetching ({_KILLS})"
     yield ""
-    yield f"A fetch of {_MEGABYTES} MB is killed (kill -9) at {_KILLS} random moments, and the next fetch completes it, with"
-    yield "the same files as an undisturbed one. A third of the kills hit at any moment, a third during the download, a"
+    yield f"A fetch of {_MEGABYTES} MB is killed (kill -9) at {_KILLS} random moments, and the next fetch completes it,"
+    yield "with the same files as an undisturbed one. A third of the kills hit at any moment, a third during the download, a"
     yield "third while unpacking."
     yield f"`python -m tests.datasets.acquire.kills {_KILLS} {_MEGABYTES}`"
     yield ""
