@@ -30,7 +30,14 @@ LAYERS: list[set[str]] = [
     {"progress", "errors"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-CONFIG_MAY_IMPORT = ("tlcli.config", "tlcli.backbones.catalog", "tlcli.errors", "tlcli.system.files", "tlcli.progress")
+CONFIG_MAY_IMPORT = (
+    "tlcli.config",
+    "tlcli.backbones.catalog",
+    "tlcli.images.formats",
+    "tlcli.errors",
+    "tlcli.system.files",
+    "tlcli.progress",
+)
 
 
 class Module(NamedTuple):

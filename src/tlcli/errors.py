@@ -2,7 +2,8 @@
 
 An error has a dotted code that never changes its meaning (``data.class_too_small``), a message (what is wrong with
 the value received, and what is allowed), and a hint (what to do next). ``docs/errors.md`` lists all of them; it is
-generated from the places that raise them, so the code is always a literal. Anything else that escapes is a bug and exits with 1.
+generated from the places that raise them, so the code is always a literal. Anything else that escapes is a bug and
+exits with 1.
 """
 
 

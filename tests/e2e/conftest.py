@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from tests.commands import Tlcli, in_process
 
-
+__all__ = ["Tlcli"]
 runner = in_process
 
 

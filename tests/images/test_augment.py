@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tlcli.images.augment import PLAIN, Augmentation, apply, view_names
+from tlcli.images.augmentation import PLAIN, Augmentation, apply, view_names
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (24, 24, 3), np.uint8)
 STRONG = Augmentation("both", rotation=30, zoom=0.3, shift=0.2, brightness=0.3, contrast=0.3)

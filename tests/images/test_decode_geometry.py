@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tlcli.images.resize import Preparation, to_size
+from tlcli.images.preparation import Preparation, resize
 
 
 def noise(width: int, height: int) -> NDArray[np.uint8]:
@@ -13,7 +13,7 @@ def noise(width: int, height: int) -> NDArray[np.uint8]:
 
 
 def sized(pixels: NDArray[np.uint8], preparation: Preparation) -> NDArray[np.uint8]:
-    return np.asarray(to_size(Image.fromarray(pixels), (0, 0, pixels.shape[1], pixels.shape[0]), preparation))
+    return np.asarray(resize(Image.fromarray(pixels), (0, 0, pixels.shape[1], pixels.shape[0]), preparation))
 
 
 @pytest.mark.parametrize("resize", ["crop", "pad", "squash"])

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tlcli.images import decode
 from tlcli.images.decode import BadImageError, prepare
-from tlcli.images.resize import Preparation, scale_of
+from tlcli.images.preparation import Preparation, jpeg_scale
 
 SIZES = {"crop": (1600, 1200), "pad": (1600, 900), "squash": (1300, 1700)}
 
@@ -34,7 +34,7 @@ def saved(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
 
 def whole(data: bytes, preparation: Preparation, monkeypatch: pytest.MonkeyPatch) -> "NDArray[np.uint8]":
     with monkeypatch.context() as patch:
-        patch.setattr(decode, "scale_of", lambda _size, _preparation: 1)
+        patch.setattr(decode, "jpeg_scale", lambda _size, _preparation: 1)
         return prepare(data, preparation)
 
 
@@ -67,7 +67,7 @@ def test_a_large_jpeg_becomes_nearly_the_image_that_it_is_when_decoded_whole(
     ],
 )
 def test_it_stays_a_quarter_larger_than_needed(size: tuple[int, int], side: int, resize: Any, expected: int) -> None:
-    assert scale_of(size, Preparation(side, resize)) == expected
+    assert jpeg_scale(size, Preparation(side, resize)) == expected
 
 
 def test_the_thinnest_image_is_no_trouble() -> None:

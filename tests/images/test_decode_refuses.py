@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from tlcli.images.decode import BadImageError, decode, prepare
-from tlcli.images.resize import FORMATS, Preparation
+from tlcli.images.formats import DEFAULT_FORMATS as FORMATS
+from tlcli.images.preparation import Preparation
 
 Encode = Callable[..., bytes]
 Png = Callable[..., bytes]

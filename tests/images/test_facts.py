@@ -6,18 +6,18 @@ from PIL import Image
 from tests.torture.image_bytes import COLOUR, SIDE, tiff, tiff_tags
 
 from tlcli.images.decode import BadImageError
-from tlcli.images.facts import Facts, facts_of, oddities
-from tlcli.images.resize import Preparation
+from tlcli.images.preparation import Preparation
+from tlcli.images.statistics import ImageStatistics, image_statistics, oddities
 
 PREPARATION = Preparation(224, "crop")
-ORDINARY = Facts(300, 200, "JPEG", "RGB", 1, 5000, 120.0, 40.0)
+ORDINARY = ImageStatistics(300, 200, "JPEG", "RGB", 1, 5000, 120.0, 40.0)
 
 
 def test_facts_of_a_image(tmp_path: Path) -> None:
     levels = np.zeros((100, 200, 3), np.uint8)
     levels[:, 100:] = 200
     Image.fromarray(levels).save(tmp_path / "a.png")
-    facts, small = facts_of(tmp_path / "a.png", PREPARATION, 64)
+    facts, small = image_statistics(tmp_path / "a.png", PREPARATION, 64)
     assert (facts.width, facts.height, facts.format, facts.mode, facts.frames) == (200, 100, "PNG", "RGB", 1)
     assert facts.bytes == (tmp_path / "a.png").stat().st_size
     assert facts.brightness == pytest.approx(100, abs=1)
@@ -31,11 +31,11 @@ def test_facts_of_a_image(tmp_path: Path) -> None:
 def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("text")
     with pytest.raises(BadImageError, match="not an image"):
-        facts_of(tmp_path / "a.png", PREPARATION, 64)
+        image_statistics(tmp_path / "a.png", PREPARATION, 64)
 
 
-def change(**changes: object) -> Facts:
-    return Facts(**{**vars(ORDINARY), **changes})
+def change(**changes: object) -> ImageStatistics:
+    return ImageStatistics(**{**vars(ORDINARY), **changes})
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def change(**changes: object) -> Facts:
         ("a.jpg", change(brightness=250.0), ["very bright: mean level 250 of 255"]),
     ],
 )
-def test_what_is_odd_is_named(name: str, facts: Facts, said: list[str]) -> None:
+def test_what_is_odd_is_named(name: str, facts: ImageStatistics, said: list[str]) -> None:
     assert list(oddities(Path(name), facts, 224)) == said
 
 
@@ -64,5 +64,5 @@ def test_a_image_whose_later_frames_are_broken_has_one(tmp_path: Path) -> None:
     data = bytes(COLOUR) * SIDE * SIDE
     path = tmp_path / "a.tif"
     path.write_bytes(tiff(tiff_tags([8, 8, 8], 2, data), data, following=10**6))
-    facts, _ = facts_of(path, PREPARATION, 8)
+    facts, _ = image_statistics(path, PREPARATION, 8)
     assert (facts.frames, facts.width, facts.format) == (1, SIDE, "TIFF")

@@ -8,7 +8,7 @@ import pytest
 from tests.torture.image_bytes import BACKGROUND, IEND, SIDE, ihdr, png, png_of, tiff, tiff_plain, tiff_tags
 
 from tlcli.images.decode import prepare
-from tlcli.images.resize import Preparation
+from tlcli.images.preparation import Preparation
 
 SAME = Preparation(size=SIDE, resize="squash", background=BACKGROUND)
 

@@ -8,9 +8,9 @@ from PIL import Image, ImageDraw
 
 from tlcli.datasets.index import LabelledImage
 from tlcli.heads.head import Fit, Head, Step
-from tlcli.images.augment import Augmentation, view_names
+from tlcli.images.augmentation import Augmentation, view_names
 from tlcli.images.decode import prepare
-from tlcli.images.resize import Preparation
+from tlcli.images.preparation import Preparation
 from tlcli.reports import figures
 from tlcli.reports import samples as grids
 

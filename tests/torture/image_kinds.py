@@ -30,7 +30,7 @@ from tests.torture.image_bytes import (
     with_segments,
 )
 
-from tlcli.images.resize import FORMATS
+from tlcli.images.formats import DEFAULT_FORMATS as FORMATS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -22,7 +22,7 @@ from tests.torture.image_bytes import BACKGROUND, SIDE
 from tests.torture.image_kinds import ALL_FORMATS, valid
 
 from tlcli.images.decode import BadImageError, prepare
-from tlcli.images.resize import Preparation
+from tlcli.images.preparation import Preparation
 
 _ROOT = Path(__file__).parents[2]
 _HANGS = 20

@@ -26,7 +26,7 @@ from tests.torture.odd_workflows import same_pixels
 from tests.torture.trained import Trained, trained
 
 from tlcli.images.decode import BadImageError, prepare
-from tlcli.images.resize import Preparation
+from tlcli.images.preparation import Preparation
 from tlcli.system.files import sha256_file
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from PIL import Image
 from tests.reports import sample
 
 from tlcli.datasets.index import LabelledImage
-from tlcli.images.resize import Preparation
+from tlcli.images.preparation import Preparation
 from tlcli.model.bundle import Bundle
 from tlcli.reports.page import Case, Pair, Thumbnail, write_page
 from tlcli.reports.thumbnails import data_address

@@ -19,7 +19,7 @@ from scipy.ndimage import gaussian_filter
 
 from tlcli.evaluation.explain import nearest
 from tlcli.features.rows import Rows
-from tlcli.images.alignment import FINE, aligned, zoomed
+from tlcli.images.alignment import FINE, align, scaling
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -110,10 +110,10 @@ def likeness(
     """
     result = np.zeros(len(first))
     for is_mirrored, chosen, begin in _roughly_placed(_halved(first), _halved(second)):
-        placed = aligned(first[chosen], _turned(second[chosen], is_mirrored), begin, FINE)
+        placed = align(first[chosen], _turned(second[chosen], is_mirrored), begin, FINE)
         for start in range(0, len(chosen), _AT_ONCE):
             part = slice(start, start + _AT_ONCE)
-            details = _of_details(first[chosen[part]], placed.moved[part], placed.inside[part], common.axes)
+            details = _of_details(first[chosen[part]], placed.warped[part], placed.overlap[part], common.axes)
             result[chosen[part]] = np.where(placed.correlation[part] >= _CORRELATION, details, 0)
     return result
 
@@ -125,9 +125,9 @@ def _roughly_placed(
     to begin at the whole size, [p, 4]."""
     left = np.arange(len(first))
     for is_mirrored, zoom in _WAYS:
-        tried = aligned(first[left], _turned(second[left], is_mirrored), zoomed(len(left), zoom))
+        tried = align(first[left], _turned(second[left], is_mirrored), scaling(len(left), zoom))
         found = tried.correlation >= _CORRELATION
-        yield is_mirrored, left[found], tried.placement[found] * (1, 1, 2, 2)
+        yield is_mirrored, left[found], tried.transform[found] * (1, 1, 2, 2)
         left = left[~found]
 
 

@@ -20,7 +20,7 @@ from tlcli.backbones.catalog import CATALOG
 from tlcli.errors import ModelError
 from tlcli.heads.head import Head
 from tlcli.images.decode import DECODER_VERSION
-from tlcli.images.resize import Preparation
+from tlcli.images.preparation import Preparation
 from tlcli.model.manifest import FORMAT_VERSION, BundleManifest, read_manifest, sealed, train_again
 from tlcli.system.files import read_regular, whole_file, write_text
 

@@ -10,10 +10,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from tlcli.datasets.index import LabelledImage
-from tlcli.images import augment
-from tlcli.images.augment import Augmentation
+from tlcli.images.augmentation import Augmentation, augment
 from tlcli.images.decode import prepare
-from tlcli.images.resize import Preparation
+from tlcli.images.preparation import Preparation
 from tlcli.reports.figures import MAX_CLASSES, STYLE, save, shortened, titled
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def augmented(
     rows, shown = [], views[:6]
     for one in _evenly(images, 4):
         plain = prepare(one.path.read_bytes(), preparation)
-        rows.append([augment.apply(plain, view, one.sha256, augmentation) for view in shown])
+        rows.append([augment(plain, view, one.sha256, augmentation) for view in shown])
     titles = ["original" if number == 0 else f"view {number}" for number in range(len(shown))]
     _grid(path, rows, len(shown), preparation.size, "", [], titles)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from tlcli.images.decode import BadImageError, prepare, read
-from tlcli.images.resize import Preparation
+from tlcli.images.preparation import Preparation
 
 _QUALITY = 76
 """At 112 pixels an image then takes 3 to 4 KB."""

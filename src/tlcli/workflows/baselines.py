@@ -10,7 +10,7 @@ from tlcli.features.colour_histogram import WIDTH, Colours, colour_store
 from tlcli.features.pipeline import extract
 from tlcli.features.rows import Rows
 from tlcli.features.store import row_key
-from tlcli.images.augment import PLAIN, Augmentation
+from tlcli.images.augmentation import PLAIN, Augmentation
 from tlcli.progress import SILENT, Progress
 from tlcli.workflows.frozen_pass import FrozenPass
 from tlcli.workflows.measure import split_rows

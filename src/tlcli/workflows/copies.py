@@ -13,7 +13,7 @@ from tlcli.datasets.index import LabelledImage
 from tlcli.datasets.layout import SPLITS
 from tlcli.evaluation.near_duplicates import LIKENESS, SIDE, Common, candidates, likeness, sketch
 from tlcli.images.decode import BadImageError
-from tlcli.images.facts import facts_of
+from tlcli.images.statistics import image_statistics
 from tlcli.progress import SILENT, Progress
 from tlcli.system.prefetch import ahead
 from tlcli.workflows.frozen_pass import FrozenPass
@@ -79,7 +79,7 @@ def _small(
     """By sha256; an image that cannot be read any more is left out."""
     small = {one.sha256: known[one.sha256] for one in images if one.sha256 in known}
     missing = list({one.sha256: one for one in images if one.sha256 not in small}.values())
-    for one, future in ahead(lambda one: facts_of(one.path, frozen.preparation, SIDE)[1], missing):
+    for one, future in ahead(lambda one: image_statistics(one.path, frozen.preparation, SIDE)[1], missing):
         try:
             small[one.sha256] = future.result()
         except BadImageError:

@@ -17,7 +17,7 @@ from tlcli.engines.interface import MapEngine
 from tlcli.errors import ResourceError
 from tlcli.evaluation.explain import heat, nearest
 from tlcli.images.decode import BadImageError, prepare, read
-from tlcli.images.resize import Preparation
+from tlcli.images.preparation import Preparation
 from tlcli.model.bundle import Bundle
 from tlcli.progress import SILENT, Progress
 from tlcli.reports import cards

@@ -14,7 +14,7 @@ from tlcli.datasets.index import Index, LabelledImage, without
 from tlcli.datasets.layout import SPLITS
 from tlcli.errors import DataError
 from tlcli.images.decode import BadImageError
-from tlcli.images.facts import Facts, facts_of, oddities
+from tlcli.images.statistics import ImageStatistics, image_statistics, oddities
 from tlcli.progress import SILENT, Progress
 from tlcli.system.prefetch import ahead
 from tlcli.workflows.dataset import indexed
@@ -63,16 +63,16 @@ def inspect(loaded: Loaded, verify: bool = False, progress: Progress = SILENT) -
 
 def _looked_at(
     index: Index, config: Config, progress: Progress
-) -> "tuple[dict[str, Facts], dict[str, NDArray[np.uint8]], dict[str, str]]":
-    """Facts by name, small grey versions by sha256, and what cannot be read, by name."""
+) -> "tuple[dict[str, ImageStatistics], dict[str, NDArray[np.uint8]], dict[str, str]]":
+    """ImageStatistics by name, small grey versions by sha256, and what cannot be read, by name."""
     from tlcli.evaluation.near_duplicates import SIDE  # noqa: PLC0415 - SciPy; a wrong config is told before
 
     preparation = preparation_of(config)
-    facts: dict[str, Facts] = {}
+    facts: dict[str, ImageStatistics] = {}
     small: dict[str, NDArray[np.uint8]] = {}
     bad: dict[str, str] = {}
     with progress.stage("Looking at images", len(index.images), "images"):
-        for one, future in ahead(lambda one: facts_of(one.path, preparation, SIDE), index.images):
+        for one, future in ahead(lambda one: image_statistics(one.path, preparation, SIDE), index.images):
             try:
                 facts[one.name], small[one.sha256] = future.result()
             except BadImageError as error:
@@ -81,7 +81,7 @@ def _looked_at(
     return facts, small, bad
 
 
-def _odd(index: Index, facts: dict[str, Facts], size: int) -> dict[str, tuple[str, ...]]:
+def _odd(index: Index, facts: dict[str, ImageStatistics], size: int) -> dict[str, tuple[str, ...]]:
     found = {one.name: tuple(oddities(one.path, facts[one.name], size)) for one in index.images}
     return {name: what for name, what in found.items() if what}
 

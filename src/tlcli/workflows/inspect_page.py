@@ -9,7 +9,7 @@ from PIL import Image
 
 from tlcli.config.load import Loaded
 from tlcli.datasets.index import LabelledImage
-from tlcli.images import augment
+from tlcli.images.augmentation import augment
 from tlcli.images.decode import BadImageError, prepare, read
 from tlcli.reports import charts
 from tlcli.reports import inspect_text as words
@@ -99,7 +99,7 @@ def _views(found: Inspection) -> list[list[Thumbnail]]:
             plain = prepare(read(one.path, frozen.preparation), frozen.preparation)
         except BadImageError:  # it went away since it was looked at
             continue
-        made = [augment.apply(plain, view, one.sha256, frozen.augmentation) for view in frozen.views[:6]]
+        made = [augment(plain, view, one.sha256, frozen.augmentation) for view in frozen.views[:6]]
         small = [data_address(Image.fromarray(pixels).resize((_SIDE, _SIDE))) for pixels in made]
         names = [one.name, *(f"view {number}" for number in range(1, len(small)))]
         rows.append([Thumbnail(name, address) for name, address in zip(names, small, strict=True)])

@@ -6,7 +6,7 @@ from typing import Any
 
 from tlcli.datasets.index import Index, LabelledImage
 from tlcli.features.pipeline import Extraction
-from tlcli.images.facts import Facts
+from tlcli.images.statistics import ImageStatistics
 from tlcli.workflows.frozen_pass import FrozenPass
 
 
@@ -53,7 +53,7 @@ class Inspection:
     """All that was found."""
 
     index: Index
-    facts: dict[str, Facts]
+    facts: dict[str, ImageStatistics]
     """By name."""
     unreadable: dict[str, str]
     """Name to reason."""

@@ -19,7 +19,7 @@ from tlcli.system.cpu import threads
 from tlcli.workflows.dataset import index_at
 
 if TYPE_CHECKING:
-    from tlcli.images.resize import Preparation
+    from tlcli.images.preparation import Preparation
 
 _BATCH = 100
 
@@ -90,13 +90,13 @@ def _unreadable(index: Index, preparation: "Preparation", progress: Progress) ->
         preparation: formats that are read, and limits.
         progress: told of every image.
     """
-    from tlcli.images.decode import BadImageError, glance  # noqa: PLC0415 - as above
+    from tlcli.images.decode import BadImageError, quick_check  # noqa: PLC0415 - as above
 
     def look(images: Sequence[LabelledImage]) -> dict[str, str]:
         bad = {}
         for image in images:
             try:
-                glance(image.path, preparation)
+                quick_check(image.path, preparation)
             except BadImageError as error:
                 bad[image.name] = str(error)
         return bad

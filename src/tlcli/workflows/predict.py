@@ -16,7 +16,8 @@ from tlcli.backbones.catalog import CATALOG
 from tlcli.backbones.conversion import Exported, cached_export, export_folder
 from tlcli.datasets.layout import images_below
 from tlcli.engines.compiled import Compiled
-from tlcli.model.manifest import BundleManifest as Manifest, read_manifest
+from tlcli.model.manifest import BundleManifest as Manifest
+from tlcli.model.manifest import read_manifest
 from tlcli.progress import SILENT, Progress
 from tlcli.runs import folders as runs
 from tlcli.system.files import cache_folder
