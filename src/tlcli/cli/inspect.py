@@ -56,10 +56,14 @@ def inspect(
     given = [*again("--config", config), *(word for one in set_ or () for word in ("--set", one))]
     following = [*given, *(("--set", f"dataset.exclude={write_exclude}") if write_exclude else ())]
     if write_exclude is not None:
-        from tlcli.datasets.exclusion import write_exclusion  # noqa: PLC0415
-        from tlcli.workflows.exclude import to_exclude  # noqa: PLC0415
+        from tlcli.datasets.exclusion import propose_exclusions, write_exclusion  # noqa: PLC0415
 
-        listed = to_exclude(found)
+        listed = propose_exclusions(
+            found.unreadable,
+            [(one.first, one.second, None if one.kind == "exact" else one.likeness) for one in found.copies],
+            [(one.image, one.likelier, one.believed) for one in found.issues],
+            [(one.image, one.distance) for one in found.outliers],
+        )
         write_exclusion(write_exclude, f"Data folder: {found.index.root}", listed)
         active = sum(one.active for one in listed)
         screen.line(f"To leave out: {write_exclude} ({active:,} images, and {len(listed) - active:,} to decide on)")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tlcli.config.build_dataset import dataset_index
 from tlcli.config.load import load_config, options_of
 from tlcli.config.schema import Config
 from tlcli.datasets.index import Index
@@ -16,7 +17,6 @@ from tlcli.model.bundle import Bundle, load_bundle
 from tlcli.progress import SILENT, Progress
 from tlcli.runs import folders as runs
 from tlcli.runs.records import Record, read_part
-from tlcli.workflows.dataset import indexed
 from tlcli.workflows.frozen_pass import FrozenPass, usable
 from tlcli.workflows.int8 import open_pass_for
 from tlcli.workflows.measure import measured, predict_split, write_predictions
@@ -76,7 +76,7 @@ def evaluate(run: Path, verify: bool = False, progress: Progress = SILENT) -> Ev
 def _same_data(config: Config, record: Record, verify: bool) -> Index:
     """The data set as the run saw it; another division would let training images into the test."""
     options = options_of(record.config, record.overrides)
-    index = indexed(config.dataset, options, verify)
+    index = dataset_index(config.dataset, options, verify)
     skipped = {item.path for item in record.skipped}
     seen = Index(index.root, index.labels, tuple(p for p in index.images if p.name not in skipped), {}, ())
     if seen.digest() != record.data_digest:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tlcli.config.build_dataset import dataset_index
 from tlcli.config.load import Loaded
 from tlcli.config.schema import Config
 from tlcli.datasets.index import Index, LabelledImage, without
@@ -17,7 +18,6 @@ from tlcli.images.decode import BadImageError
 from tlcli.images.statistics import ImageStatistics, image_statistics, oddities
 from tlcli.progress import SILENT, Progress
 from tlcli.system.prefetch import ahead
-from tlcli.workflows.dataset import indexed
 from tlcli.workflows.frozen_pass import FrozenPass, preparation_of
 from tlcli.workflows.inspection import Copies, Inspection, Outlier, Suspect
 from tlcli.workflows.int8 import open_pass_for
@@ -42,7 +42,7 @@ def inspect(loaded: Loaded, verify: bool = False, progress: Progress = SILENT) -
     """
     config = loaded.config
     with progress.stage("Reading the images' digests"):
-        index = indexed(config.dataset, loaded.options, verify)
+        index = dataset_index(config.dataset, loaded.options, verify)
     facts, small, unreadable = _looked_at(index, config, progress)
     index = without(index, {p.sha256: unreadable[p.name] for p in index.images if p.name in unreadable})
     frozen = open_pass_for(index, config, progress)
