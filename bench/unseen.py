@@ -7,9 +7,9 @@ import argparse
 import csv
 from pathlib import Path
 
+from tlcli.config.build_dataset import dataset_folder
 from tlcli.config.load import load_config
 from tlcli.runs.folders import find_run
-from tlcli.config.build_dataset import dataset_folder
 
 
 def unseen(runs_dir: Path, count: int) -> list[str]:
