@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-
 @dataclass(frozen=True)
 class Task:
     """Single-label classification. Two classes share one sigmoid unit, which gives the probability of the second; more
