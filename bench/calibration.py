@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.metrics import log_loss
+from tlcli.heads.convex import fit_convex
 
 from heads import fitted, rows_of
 from measure import introduce, save, table
 from tlcli.config.load import Loaded, find_config, load_config
 from tlcli.evaluation.calibration import expected_calibration_error, fit_temperature, with_temperature
 from tlcli.features.rows import Rows
-from tlcli.heads.convex import fit_convex
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

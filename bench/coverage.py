@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import ndtr, softmax
 from threadpoolctl import threadpool_limits
+from tlcli.evaluation.uncertain import METRICS, metric_intervals, metrics_of
+from tlcli.heads.convex import fit_convex
+from tlcli.heads.resampling import resample
 
 from measure import introduce, save, table
 from tlcli.evaluation.calibration import fit_temperature
 from tlcli.evaluation.compare import of_units, paired_difference
 from tlcli.evaluation.intervals import corrected_resampled_t, wilson, wilson_of_units
 from tlcli.evaluation.learning_curve import learning_curve
-from tlcli.evaluation.uncertain import METRICS, metric_intervals, metrics_of
 from tlcli.features.rows import Rows
-from tlcli.heads.convex import fit_convex
 from tlcli.heads.head import Head
-from tlcli.heads.resampling import resample
 from tlcli.system.cpu import cores
 
 if TYPE_CHECKING:

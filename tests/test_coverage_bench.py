@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from tlcli.evaluation.uncertain import METRICS
 
 import calibration
 import coverage
 from tlcli.evaluation.calibration import expected_calibration_error
 from tlcli.evaluation.metrics import measure
-from tlcli.evaluation.uncertain import METRICS
 from tlcli.features.rows import Rows
 from tlcli.heads.head import Head
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 from tests.e2e.conftest import Tlcli, needs
+from tlcli.evaluation.explain import heat
+from tlcli.heads.convex import fit_convex
 
 from tlcli.backbones.catalog import CATALOG
 from tlcli.backbones.weights import find_weights
 from tlcli.engines.interface import EngineChoice, MapEngine, open_engine
-from tlcli.evaluation.explain import heat
 from tlcli.features.rows import Rows
-from tlcli.heads.convex import fit_convex
 from tlcli.heads.head import Head
 from tlcli.images.decode import prepare
 from tlcli.model.bundle import load_bundle

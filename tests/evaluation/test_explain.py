@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 from scipy.special import logit
+from tlcli.evaluation.explain import heat, nearest
 
 from tlcli.evaluation import explain
-from tlcli.evaluation.explain import heat, nearest
 from tlcli.heads.head import Head
 
 if TYPE_CHECKING:

@@ -1,5 +1,4 @@
 import numpy as np
-
 from tlcli.evaluation.label_errors import suspects
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
+from tlcli.evaluation.neighbours import NEIGHBOURS, Neighbours
 
 from tlcli.evaluation import neighbours as module
-from tlcli.evaluation.neighbours import NEIGHBOURS, Neighbours
 from tlcli.features.rows import Rows
 
 

@@ -3,9 +3,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from sklearn import metrics as reference
+from tlcli.evaluation.uncertain import METRICS, metric_intervals, metrics_of
 
 from tlcli.evaluation.metrics import measure
-from tlcli.evaluation.uncertain import METRICS, metric_intervals, metrics_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

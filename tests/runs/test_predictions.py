@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.workflows.run_folders import made_run, rows, sha
+from tlcli.workflows.measure import write_predictions
 
 from tlcli.datasets.index import Index, LabelledImage
 from tlcli.errors import ModelError
 from tlcli.runs.predictions import Answer, looks_at_test, read_predictions
-from tlcli.workflows.measure import write_predictions
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:

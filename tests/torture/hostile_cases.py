@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 from tests.torture.hostile_bytes import PAYLOADS, ending
+from tlcli.workflows.compare import compare
+from tlcli.workflows.list_runs import list_runs
 
 from tlcli.backbones.catalog import CATALOG
 from tlcli.backbones.torch_file import read_tensors
@@ -21,9 +23,7 @@ from tlcli.errors import ModelError
 from tlcli.model.bundle import load_bundle
 from tlcli.model.manifest import FORMAT_VERSION, sealed
 from tlcli.runs.predictions import read_predictions
-from tlcli.workflows.compare import compare
 from tlcli.workflows.evaluate import evaluate
-from tlcli.workflows.list_runs import list_runs
 from tlcli.workflows.predict import predict
 
 ROW = CATALOG["mobilenet_v2"]

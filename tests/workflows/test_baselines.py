@@ -8,6 +8,7 @@ from typing import cast
 import numpy as np
 import pytest
 from PIL import Image
+from tlcli.workflows.baselines import rows_for_baselines, split_baselines
 
 from tlcli.datasets.index import Index, LabelledImage
 from tlcli.datasets.layout import SplitName
@@ -16,7 +17,6 @@ from tlcli.features.store import Store, row_key
 from tlcli.images.decode import prepare
 from tlcli.images.preparation import Preparation
 from tlcli.progress import Progress
-from tlcli.workflows.baselines import rows_for_baselines, split_baselines
 from tlcli.workflows.frozen_pass import FrozenPass
 
 PREPARATION = Preparation(16, "squash")

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 from tests.workflows.run_folders import Row, made_run, rows, sha
+from tlcli.workflows.compare import Compared, Parted, compare
 
 from tlcli.datasets.layout import SplitName
 from tlcli.errors import DataError, ModelError, UsageError
 from tlcli.evaluation.compare import paired_difference
-from tlcli.workflows.compare import Compared, Parted, compare
 
 Splits = dict[SplitName, list[Row]]
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
+from tlcli.workflows.copies import near_copies
 
 from tlcli.datasets.index import LabelledImage
 from tlcli.datasets.layout import SplitName
@@ -15,7 +16,6 @@ from tlcli.evaluation.near_duplicates import SIDE
 from tlcli.features.store import Store, row_key
 from tlcli.images.preparation import Preparation
 from tlcli.images.statistics import image_statistics
-from tlcli.workflows.copies import near_copies
 from tlcli.workflows.frozen_pass import FrozenPass
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from tests.workflows.run_folders import Row, made_run, rows
+from tlcli.workflows.list_runs import Measured, list_runs
 
 from tlcli.datasets.layout import SplitName
-from tlcli.workflows.list_runs import Measured, list_runs
 
 SPLITS: dict[SplitName, list[Row]] = {"train": rows("abcdef"), "validation": rows("ghi", "j"), "test": rows("k", "l")}
 

@@ -6,11 +6,11 @@ from typing import cast
 
 import numpy as np
 import pytest
+from tlcli.workflows.reference import reference_of
 
 from tlcli.datasets.index import Index, LabelledImage
 from tlcli.features.store import Store, row_key
 from tlcli.workflows.frozen_pass import FrozenPass
-from tlcli.workflows.reference import reference_of
 
 WIDTH = 40
 

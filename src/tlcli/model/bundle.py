@@ -8,7 +8,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +18,11 @@ import safetensors.numpy
 from tlcli.backbones.catalog import CATALOG
 from tlcli.errors import ModelError
 from tlcli.heads.head import Head
+from tlcli.heads.task import Task
 from tlcli.images.decode import DECODER_VERSION
 from tlcli.images.preparation import Preparation
 from tlcli.model.manifest import FORMAT_VERSION, BundleManifest, read_manifest, sealed, train_again
+from tlcli.model.reference import Reference
 from tlcli.system.files import read_regular, whole_file, write_text
 
 if TYPE_CHECKING:
@@ -29,30 +30,6 @@ if TYPE_CHECKING:
 
 _MAX_BYTES = 1 << 30
 """Of a file of arrays: a head of 100,000 classes has 0.8 GB."""
-
-
-@dataclass(frozen=True)
-class Reference:
-    """Training images that new images are compared with."""
-
-    features: "NDArray[np.float16]"
-    """[M, D], each of Euclidean length 1"""
-    labels: "NDArray[np.int64]"
-    """[M], class numbers"""
-    names: tuple[str, ...]
-    """[M], as in the index"""
-    limit: float
-    """Cosine distance to the nearest of them above which an image is out of distribution ("none of these")."""
-
-    def similarities(self, features: "NDArray[np.float32]") -> "NDArray[np.float32]":
-        """Returns the cosine similarities [N, M] of features [N, D] and the reference images; 0 for a zero vector."""
-        lengths = np.linalg.norm(features, axis=1, keepdims=True)
-        return np.asarray(features / np.where(lengths > 0, lengths, 1) @ self.rows.T)
-
-    @cached_property
-    def rows(self) -> "NDArray[np.float32]":
-        """The features as float32 [M, D]."""
-        return self.features.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -142,7 +119,7 @@ def load_bundle(folder: Path) -> Bundle:
             f"{row.min_size} or more) or names a class twice.",
             train_again(),
         )
-    units = 1 if len(manifest.labels) == 2 else len(manifest.labels)
+    units = Task(manifest.labels).units
     head = _head(folder / "head.safetensors", manifest, (row.features, units))
     return Bundle(manifest, head, _reference(folder / "reference.safetensors", manifest, row.features))
 

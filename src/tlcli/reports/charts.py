@@ -135,8 +135,8 @@ def history(steps: Sequence[Mapping[str, float | None]], chosen: int) -> Figure:
         steps: lines of the run's history.csv.
         chosen: number of the step whose weights were kept, from 1.
     """
-    by_strength = steps[0].get("strength") is not None
-    x = [float((step["strength"] if by_strength else step["step"]) or 0) for step in steps]
+    by_strength = steps[0].get("C") is not None
+    x = [float((step["C"] if by_strength else step["step"]) or 0) for step in steps]
     names = ("fitted folds", "held-out folds") if by_strength else ("training", "validation")
     with mpl.rc_context(PAGE_STYLE):
         figure, axes = _chart(2.8)
@@ -144,7 +144,7 @@ def history(steps: Sequence[Mapping[str, float | None]], chosen: int) -> Figure:
             axes.plot(x, [step[key] or 0 for step in steps], "o-", markersize=3, color=colour, label=name)
         axes.axvline(x[chosen - 1], color=COLOURS[2], linewidth=1.2, zorder=1, label="chosen")
         axes.set_ylabel("log loss")
-        axes.set_xlabel("strength of the L2 penalty" if by_strength else "epoch")
+        axes.set_xlabel("C" if by_strength else "epoch")
         if by_strength:
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from tlcli.heads.head import Fit
+from tlcli.heads.task import Task
 from tlcli.system.files import whole_file
 
 if TYPE_CHECKING:
@@ -95,8 +96,8 @@ def class_counts(path: Path, counts: Mapping[Any, Mapping[str, int]]) -> None:
 def history(path: Path, fit: Fit) -> None:
     """Loss and accuracy against epochs, with the epochs at which the learning rate fell; or against strengths tried."""
     steps = fit.history
-    by_strength = steps[0].strength is not None
-    x = [step.strength if by_strength else step.step for step in steps]
+    by_strength = fit.kind == "logistic_regression"
+    x = [step.C if by_strength else step.step for step in steps]
     names = ("fitted folds", "held-out folds") if by_strength else ("training", "validation")
     with mpl.rc_context(STYLE):
         figure, axes = _figure(9, 3.6, 1, 2)
@@ -111,13 +112,13 @@ def history(path: Path, fit: Fit) -> None:
             axis.set_title({"loss": "Log loss", "accuracy": "Accuracy"}[quantity])
             if by_strength:
                 axis.set_xscale("log")
-                axis.set_xlabel("strength of the L2 penalty")
+                axis.set_xlabel("C")
             else:
                 axis.set_xlabel("epoch")
                 axis.set_xlim(0.5, len(steps) + 0.5)
                 axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
                 _mark_lower_rates(axis, fit)
-            axis.axvline(x[fit.chosen - 1], color=COLOURS[2], linewidth=1.2, zorder=1, label="chosen")
+            axis.axvline(x[fit.best.step - 1], color=COLOURS[2], linewidth=1.2, zorder=1, label="chosen")
         handles, texts = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, texts, loc="outside lower center", ncols=4)
         save(figure, path)
@@ -164,7 +165,7 @@ def roc(path: Path, labels: Sequence[int], probabilities: "NDArray[np.float64]",
     from sklearn import metrics  # noqa: PLC0415 - 1 s that no other figure needs
 
     truth = np.array(labels)
-    drawn = [1] if len(names) == 2 else range(min(len(names), MAX_CLASSES))
+    drawn = Task(tuple(names)).roc_classes[:MAX_CLASSES]
     outside = len(drawn) > 8  # a legend of more lines covers the curves
     with mpl.rc_context(STYLE):
         figure, axes = _figure(8.2 if outside else 5.4, 4.6)

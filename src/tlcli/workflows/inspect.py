@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tlcli.config.build_dataset import dataset_index
+from tlcli.config.build_head import fit_regression
 from tlcli.config.load import Loaded
 from tlcli.config.schema import Config
 from tlcli.datasets.index import Index, LabelledImage, without
@@ -21,7 +22,6 @@ from tlcli.system.prefetch import ahead
 from tlcli.workflows.frozen_pass import FrozenPass, preparation_of
 from tlcli.workflows.inspection import Copies, Inspection, Outlier, Suspect
 from tlcli.workflows.int8 import open_pass_for
-from tlcli.workflows.measure import split_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,7 +65,7 @@ def _looked_at(
     index: Index, config: Config, progress: Progress
 ) -> "tuple[dict[str, ImageStatistics], dict[str, NDArray[np.uint8]], dict[str, str]]":
     """ImageStatistics by name, small grey versions by sha256, and what cannot be read, by name."""
-    from tlcli.evaluation.near_duplicates import SIDE  # noqa: PLC0415 - SciPy; a wrong config is told before
+    from tlcli.evaluation.image_similarity import SIDE  # noqa: PLC0415 - SciPy; a wrong config is told before
 
     preparation = preparation_of(config)
     facts: dict[str, ImageStatistics] = {}
@@ -96,14 +96,15 @@ def _exact(index: Index) -> list[Copies]:
 def _near(
     index: Index, frozen: FrozenPass, small: "dict[str, NDArray[np.uint8]]", progress: Progress
 ) -> list[Copies]:  # fmt: skip
-    from tlcli.workflows.copies import near_copies  # noqa: PLC0415 - SciPy
+    from tlcli.evaluation.near_duplicates import find_near_duplicates  # noqa: PLC0415 - SciPy
 
     of_bytes: dict[str, LabelledImage] = {}
     for one in sorted(index.images, key=_from_the_test):
         of_bytes.setdefault(one.sha256, one)
     different = list(of_bytes.values())
-    found = near_copies(different, different, index.labels, frozen, small, progress)
-    ordered = [(sorted((one.first, one.second), key=_from_the_test), one.likeness) for one in found]
+    rows = frozen.rows(different, index.labels)
+    found = find_near_duplicates(different, rows, frozen.preparation, known=small, progress=progress)
+    ordered = [(sorted((one.first, one.second), key=_from_the_test), one.similarity) for one in found]
     return [Copies(first, second, "near", likeness) for (first, second), likeness in ordered]
 
 
@@ -118,38 +119,36 @@ def _known(index: Index) -> list[LabelledImage]:
 
 
 def _suspects(index: Index, frozen: FrozenPass, config: Config, progress: Progress) -> tuple[Suspect, ...]:
-    from tlcli.evaluation.label_errors import suspects  # noqa: PLC0415 - scikit-learn and more
-    from tlcli.heads.convex import fit_convex  # noqa: PLC0415
-    from tlcli.heads.resampling import resample  # noqa: PLC0415
+    from tlcli.evaluation.label_issues import find_label_issues  # noqa: PLC0415 - scikit-learn and more
+    from tlcli.heads.cross_validation import cross_validate  # noqa: PLC0415
 
     images, head, seed = _known(index), config.head, config.train.seed
-    rows = split_rows(images, index.labels, frozen.views[:1], frozen)
+    rows = frozen.rows(images, index.labels)
     try:
-        fit = fit_convex(rows, head.strengths, head.folds, head.standardize, "none", seed, progress)
-        strength = fit.history[fit.chosen - 1].strength or 1.0
-        said = resample(rows, strength, head.folds, 3, head.standardize, "none", seed, (1.0,), progress).probabilities
+        C = fit_regression(config, rows, "none", progress).best.C or 1.0
+        said = cross_validate(rows, C, head.folds, 3, head.standardize, "none", seed, (1.0,), progress).probabilities
     except DataError as error:  # all else that was found is worth showing
         progress.note(f"Labels were not weighed: {error}")
         return ()
     with progress.stage("Weighing labels"):
-        found = suspects(rows.labels, said)
-    shown = max(found.issues, len(images) // 10)
+        found = find_label_issues(rows.labels, said)
+    shown = max(found.count, len(images) // 10)
     return tuple(
-        Suspect(images[place], index.labels[int(said[place].argmax())], float(score), number < found.issues)
-        for number, (place, score) in enumerate(zip(found.places[:shown], found.scores[:shown], strict=True))
+        Suspect(images[place], index.labels[int(said[place].argmax())], float(score), number < found.count)
+        for number, (place, score) in enumerate(zip(found.numbers[:shown], found.scores[:shown], strict=True))
     )
 
 
 def _outliers(index: Index, frozen: FrozenPass, progress: Progress) -> tuple[Outlier, ...]:
     """Images whose nearest other one lies more than three interquartile ranges above the upper quartile (Tukey 1977,
     far out)."""
-    from tlcli.evaluation.explain import nearest  # noqa: PLC0415 - SciPy
-    from tlcli.evaluation.near_duplicates import sketch  # noqa: PLC0415
+    from tlcli.evaluation.image_similarity import projected  # noqa: PLC0415 - SciPy
+    from tlcli.evaluation.nearest import nearest  # noqa: PLC0415
 
     images = _known(index)
-    rows = split_rows(images, index.labels, frozen.views[:1], frozen)
+    rows = frozen.rows(images, index.labels)
     with progress.stage("Looking for outliers"):
-        sketches = sketch(rows)
+        sketches = projected(rows)
         found = nearest(sketches, sketches, 1, rows.units, rows.units)
     distances = 1 - found.similarities[:, 0]
     distances = np.where(np.isfinite(distances), distances, 0)

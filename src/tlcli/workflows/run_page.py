@@ -1,6 +1,5 @@
 """Report: from what evaluate measured to report.json and the page that shows it."""
 
-import csv
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,23 +12,18 @@ from markupsafe import Markup
 from tlcli.datasets.index import Index
 from tlcli.datasets.layout import SplitName
 from tlcli.engines.interface import MapEngine
+from tlcli.evaluation.assessment import Assessment
 from tlcli.model.bundle import Bundle
 from tlcli.reports import charts
 from tlcli.reports import text as words
 from tlcli.reports.page import Pair, RunPage, interval, percent, write_page
 from tlcli.reports.svg import svg
-from tlcli.runs import folders as runs
-from tlcli.workflows.assess import Assessment
+from tlcli.runs.files import write_json
+from tlcli.runs.history import read_history
 from tlcli.workflows.shown import Answers, cases, fields, thumbnails
 
 _PAIRS = 24
 """Pairs of copies that are shown."""
-
-
-def read_history(path: Path) -> list[dict[str, float | None]]:
-    """The lines of a run's history.csv; None where a cell is empty."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return [{name: float(cell) if cell else None for name, cell in row.items()} for row in csv.DictReader(file)]
 
 
 @dataclass(frozen=True)
@@ -62,7 +56,7 @@ def write_report(measured: Measured, engine: Callable[[], MapEngine]) -> dict[st
         The sentences of the page.
     """
     report = _numbers(measured)
-    runs.write_json(measured.run / "report.json", report)
+    write_json(measured.run / "report.json", report)
     errors, unsure = measured.answers.worst(), measured.answers.least_sure()
     explained = cases(np.concatenate([errors, unsure]), measured.answers, measured.index, measured.bundle, engine)
     page = RunPage(
@@ -92,27 +86,29 @@ def _numbers(measured: Measured) -> dict[str, Any]:
     found, test = measured.assessment, measured.metrics["test"]
     validated, curve = found.cross_validation, found.learning_curve
     without = None
-    if found.leaks.accuracy_without is not None:
-        without = {"accuracy": found.leaks.accuracy_without, "n": found.leaks.n_without}
+    if found.near_duplicates.accuracy_without is not None:
+        without = {"accuracy": found.near_duplicates.accuracy_without, "n": found.near_duplicates.n_without}
     said = {
-        "summary": words.summary(test, *_majority(measured), len(found.leaks.twins)),
+        "summary": words.summary(test, *_majority(measured), len(found.near_duplicates.pairs)),
         "intervals": words.intervals(test["n"], found.is_grouped),
-        "estimates": words.estimates(validated is not None, found.is_convex),
+        "estimates": words.estimates(validated is not None, found.is_logistic_regression),
         "test_use": words.test_use(test["n"]),
         "test_uses": words.test_uses(measured.test_uses) if measured.test_uses > 1 else "",
-        "cross_validation": words.cross_validation(**asdict(validated), is_convex=found.is_convex) if validated else "",
+        "cross_validation": words.cross_validation(**asdict(validated), is_convex=found.is_logistic_regression)
+        if validated
+        else "",
         "calibration": words.calibration(
             found.calibration.temperature, found.calibration.ece_before, found.calibration.ece_after, test["n"]
         ),
         "coverage": words.coverage([asdict(point) for point in found.calibration.coverage], test["accuracy"]),
         "heat": words.heat(),
         "learning_curve": words.learning_curve(
-            curve.doubling_gain, *curve.doubling_gain_ci95, curve.now, found.is_convex
+            curve.doubling_gain, *curve.doubling_gain_ci95, curve.now, found.is_logistic_regression
         )
         if curve
         else words.no_learning_curve(),
-        "leaks": words.leaks(found.leaks.count("exact"), found.leaks.count("near"), test, without),
-        "familiarity": words.familiarity(**asdict(found.familiarity)),
+        "leaks": words.leaks(found.near_duplicates.count("exact"), found.near_duplicates.count("near"), test, without),
+        "familiarity": words.familiarity(*asdict(found.out_of_distribution).values()),
     }
     return {"test_uses": measured.test_uses, **found.as_json(), "words": said}
 
@@ -146,10 +142,10 @@ def _charts(measured: Measured) -> dict[str, Markup]:
     rows = [charts.Estimate("this model, test", test["accuracy"], *(found.intervals["accuracy"] or (0.0, 1.0)))]
     if found.cross_validation:
         validated = found.cross_validation
-        what = "the same" if found.is_convex else "logistic regression"
+        what = "the same" if found.is_logistic_regression else "logistic regression"
         rows.append(charts.Estimate(f"{what}, cross-validation", validated.accuracy, *validated.accuracy_ci95))
     rows += [charts.Estimate(b.name, b.accuracy, *b.accuracy_ci95, is_ours=False) for b in found.baselines]
-    calibration, history = found.calibration, read_history(measured.run / "history.csv")
+    calibration, history = found.calibration, [asdict(step) for step in read_history(measured.run / "history.csv")]
     drawn = {
         "estimates": (charts.estimates(rows), "Accuracy of the model and of simpler ways, with 95 % intervals"),
         "reliability": (
@@ -166,7 +162,7 @@ def _charts(measured: Measured) -> dict[str, Markup]:
 def _pairs(measured: Measured) -> list[Pair]:
     """Test images beside their twins in training."""
     known = {image.name: image for image in measured.index.images}
-    twins = measured.assessment.leaks.twins[:_PAIRS]
+    twins = measured.assessment.near_duplicates.pairs[:_PAIRS]
     shown = [known[name] for twin in twins for name in (twin.test, twin.train)]
     ready = thumbnails(shown, measured.bundle, {number: one.split for number, one in enumerate(shown)})
     return [Pair(a, b, twin.kind) for a, b, twin in zip(ready[::2], ready[1::2], twins, strict=True)]

@@ -15,7 +15,8 @@ from PIL import Image
 
 from tlcli.datasets.index import Index, LabelledImage
 from tlcli.engines.interface import MapEngine
-from tlcli.evaluation.explain import heat, nearest
+from tlcli.evaluation.activation_map import activation_map
+from tlcli.evaluation.nearest import nearest
 from tlcli.images.decode import BadImageError, prepare, read
 from tlcli.model.bundle import Bundle
 from tlcli.reports.overlays import overlay
@@ -128,7 +129,7 @@ def cases(
     found = []
     for place, one, seen, last, neighbours in zip(places, chosen, pixels, maps, near, strict=True):
         predicted = int(answers.predicted[place])
-        covered = overlay(seen, heat(last, bundle.head, predicted))
+        covered = overlay(seen, activation_map(last, bundle.head, predicted))
         shown = Thumbnail(one.name, data_address(_large(Image.fromarray(seen))), one.label)
         label, confidence = bundle.manifest.labels[predicted], float(answers.confidence[place])
         found.append(Case(shown, label, confidence, data_address(_large(covered)), neighbours))
@@ -150,7 +151,7 @@ def _neighbours(
 ) -> Iterator[tuple[Thumbnail, ...]]:  # fmt: skip
     reference = bundle.reference
     found = nearest(features, reference.features.astype(np.float32), _NEIGHBOURS)
-    for places, similarities in zip(found.places, found.similarities, strict=True):
+    for places, similarities in zip(found.numbers, found.similarities, strict=True):
         yield tuple(
             Thumbnail(
                 reference.names[place],
