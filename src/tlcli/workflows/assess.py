@@ -220,7 +220,9 @@ def _resampled(known: Rows, config: Config, strength: float | None, progress: Pr
         return None
     try:
         if strength is None:  # the minibatch recipe has none, and to repeat it would take minutes
-            fit = fit_convex(known, head.strengths, head.folds, head.standardize, head.class_weight, seed)
+            fit = fit_convex(
+                known, tuple(1 / c for c in head.Cs), head.folds, head.standardize, head.class_weight, seed
+            )
             strength = fit.history[fit.chosen - 1].strength or 1.0
         return resample(
             known, strength, asked.folds, asked.repeats, head.standardize, head.class_weight, seed, progress=progress

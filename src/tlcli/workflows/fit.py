@@ -37,12 +37,18 @@ def fitted(index: Index, frozen: FrozenPass, config: Config, progress: Progress 
 
 def _fitted(index: Index, frozen: FrozenPass, config: Config, progress: Progress) -> Fit:
     training = split_rows(index.of("train"), index.labels, frozen.views, frozen)
-    if config.head.fit == "convex":
+    if config.head.fit == "logistic_regression":
         from tlcli.heads.convex import fit_convex  # noqa: PLC0415 - scikit-learn takes 1 s to import
 
         head = config.head
         return fit_convex(
-            training, head.strengths, head.folds, head.standardize, head.class_weight, config.train.seed, progress
+            training,
+            tuple(1 / c for c in head.Cs),
+            head.folds,
+            head.standardize,
+            head.class_weight,
+            config.train.seed,
+            progress,
         )
     validation = split_rows(index.of("validation"), index.labels, frozen.views[:1], frozen)
     return _minibatch(training, validation, len(index.labels), config, progress)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlcli.config.load import Loaded
+from tlcli.config.load import LoadedConfig
 from tlcli.config.schema import Config
 from tlcli.datasets.index import Index, LabelledImage, without
 from tlcli.datasets.layout import SPLITS
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def inspect(loaded: Loaded, verify: bool = False, progress: Progress = SILENT) -> Inspection:
+def inspect(loaded: LoadedConfig, verify: bool = False, progress: Progress = SILENT) -> Inspection:
     """Looks over the images of a config. Their features are kept: train finds them.
 
     Args:
@@ -125,7 +125,7 @@ def _suspects(index: Index, frozen: FrozenPass, config: Config, progress: Progre
     images, head, seed = _known(index), config.head, config.train.seed
     rows = split_rows(images, index.labels, frozen.views[:1], frozen)
     try:
-        fit = fit_convex(rows, head.strengths, head.folds, head.standardize, "none", seed, progress)
+        fit = fit_convex(rows, tuple(1 / c for c in head.Cs), head.folds, head.standardize, "none", seed, progress)
         strength = fit.history[fit.chosen - 1].strength or 1.0
         said = resample(rows, strength, head.folds, 3, head.standardize, "none", seed, (1.0,), progress).probabilities
     except DataError as error:  # all else that was found is worth showing

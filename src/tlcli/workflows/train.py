@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import tlcli
-from tlcli.config.load import Loaded, dump_config
+from tlcli.config.load import LoadedConfig, dump_config
 from tlcli.config.schema import Config
 from tlcli.datasets.index import Index
 from tlcli.datasets.layout import SplitName
@@ -66,7 +66,7 @@ class _Clock:
         self.seconds[name] = round(perf_counter() - started, 3)
 
 
-def train(loaded: Loaded, runs_dir: Path, verify: bool = False, progress: Progress = SILENT) -> Trained:
+def train(loaded: LoadedConfig, runs_dir: Path, verify: bool = False, progress: Progress = SILENT) -> Trained:
     """Trains a head for the config; measures training and validation images, never the test ones.
 
     Args:
@@ -84,7 +84,7 @@ def train(loaded: Loaded, runs_dir: Path, verify: bool = False, progress: Progre
         return _train(loaded, folder, verify, progress)
 
 
-def _train(loaded: Loaded, folder: Path, verify: bool, progress: Progress) -> Trained:
+def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress) -> Trained:
     clock, config = _Clock(), loaded.config
     with clock.stage("index"), progress.stage("Reading the images' digests"):
         index = indexed(config.dataset, loaded.options, verify)
@@ -107,7 +107,7 @@ def _train(loaded: Loaded, folder: Path, verify: bool, progress: Progress) -> Tr
     record = _record(index, frozen, fit, extraction, config, clock.seconds)
     if agreement:
         record["agreement"] = agreement
-    given = {"config": loaded.given, "overrides": loaded.overrides}
+    given = {"config": loaded.argument, "overrides": loaded.overrides}
     runs.write_json(folder / "run.json", {"status": "complete", **given, **record})
     run_dir = runs.final_name(folder)
     return Trained(run_dir, metrics, clock.seconds, fit.head.trainable_parameters, extraction, index, fit, agreement)
