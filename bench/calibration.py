@@ -20,7 +20,7 @@ from tlcli.heads.convex import fit_convex
 
 from heads import fitted, rows_of
 from measure import introduce, save, table
-from tlcli.config.load import Loaded, find_config, load_config
+from tlcli.config.load import LoadedConfig, find_config, load_config
 from tlcli.evaluation.calibration import expected_calibration_error, fit_temperature, with_temperature
 from tlcli.features.rows import Rows
 
@@ -39,10 +39,10 @@ def divided(rows: Rows, seed: int) -> tuple[Rows, Rows, Rows]:
     return rows.take(order[validation:]), rows.take(order[test:validation]), rows.take(order[:test])
 
 
-def convex(train: Rows, validation: Rows, test: Rows, loaded: Loaded) -> tuple[Answers, dict[str, Answers]]:
+def convex(train: Rows, validation: Rows, test: Rows, loaded: LoadedConfig) -> tuple[Answers, dict[str, Answers]]:
     """Answers to the test images, and those that a temperature can be fitted on."""
     section = loaded.config.head
-    fit = fit_convex(train, section.strengths, section.folds, True, "none", 0)
+    fit = fit_convex(train, tuple(1 / c for c in section.Cs), section.folds, True, "none", 0)
     held = fit.held_out
     assert held is not None
     watched = validation.labels, fit.head.probabilities(validation.features())
@@ -50,7 +50,7 @@ def convex(train: Rows, validation: Rows, test: Rows, loaded: Loaded) -> tuple[A
     return (test.labels, fit.head.probabilities(test.features())), {"validation": watched, "held out": both}
 
 
-def minibatch(train: Rows, validation: Rows, test: Rows, loaded: Loaded) -> tuple[Answers, dict[str, Answers]]:
+def minibatch(train: Rows, validation: Rows, test: Rows, loaded: LoadedConfig) -> tuple[Answers, dict[str, Answers]]:
     """The same, of the other fit."""
     head = fitted("minibatch", train, validation, int(train.labels.max()) + 1, loaded)
     watched = validation.labels, head.probabilities(validation.features())
@@ -68,7 +68,7 @@ def floor(probabilities: "NDArray[np.float64]", random: np.random.Generator) -> 
     return float(np.mean([expected_calibration_error(labels, probabilities) for labels in drawn]))
 
 
-def compare(loaded: Loaded, splits: int) -> list[dict[str, Any]]:
+def compare(loaded: LoadedConfig, splits: int) -> list[dict[str, Any]]:
     """A row for each fit and each way to find a temperature."""
     (rows, *_), _ = rows_of(loaded)
     found: dict[tuple[str, str], list[tuple[float, ...]]] = {}

@@ -23,7 +23,7 @@ from tlcli.workflows.measure import split_rows
 
 from measure import introduce, save, table
 from tlcli.config.build_dataset import dataset_index
-from tlcli.config.load import Loaded, find_config, load_config
+from tlcli.config.load import LoadedConfig, find_config, load_config
 from tlcli.features.rows import Rows
 from tlcli.heads.head import Head
 from tlcli.system.lazy import start_tensorflow
@@ -39,7 +39,7 @@ Score = tuple[float, float, float]
 """Accuracy and log loss on the fold held out, seconds of the fit."""
 
 
-def rows_of(loaded: Loaded) -> tuple[list[Rows], int]:
+def rows_of(loaded: LoadedConfig) -> tuple[list[Rows], int]:
     """Features of all images of a config, the plain ones and those of each view, and the number of classes."""
     index = dataset_index(loaded.config.dataset, loaded.options)
     frozen = open_pass(loaded.config)
@@ -47,7 +47,7 @@ def rows_of(loaded: Loaded) -> tuple[list[Rows], int]:
     return [split_rows(index.images, index.labels, [view], frozen) for view in frozen.views], len(index.labels)
 
 
-def fitted(fit: str, train: Rows, watched: Rows, classes: int, loaded: Loaded) -> Head:
+def fitted(fit: str, train: Rows, watched: Rows, classes: int, loaded: LoadedConfig) -> Head:
     """A head, by the defaults of the config."""
     start_tensorflow()
     from tlcli.heads.minibatch import Plateau, Recipe, fit_minibatch
@@ -79,7 +79,7 @@ def folds(labels: "NDArray[np.int64]", repeats: int) -> "Iterator[tuple[NDArray[
             yield train, watched, held
 
 
-def scored(fit: str, train: Rows, watched: Rows, held: Rows, classes: int, loaded: Loaded) -> Score:
+def scored(fit: str, train: Rows, watched: Rows, held: Rows, classes: int, loaded: LoadedConfig) -> Score:
     """Of one head."""
     started = perf_counter()
     head = fitted(fit, train, watched, classes, loaded)
@@ -100,7 +100,7 @@ def means(scores: dict[str, list[Score]]) -> dict[str, dict[str, float]]:
     return found
 
 
-def compare(loaded: Loaded, repeats: int) -> dict[str, dict[str, float]]:
+def compare(loaded: LoadedConfig, repeats: int) -> dict[str, dict[str, float]]:
     """Every fit on plain features, and the recipe with more and more views, where the config has views."""
     views, classes = rows_of(loaded)
     plain, scores = views[0], dict[str, list[Score]]()

@@ -14,8 +14,8 @@ pytestmark = pytest.mark.e2e
 def trained(tlcli: Tlcli, shapes: Path) -> list[Path]:
     """Two runs of different heads on the same data, both evaluated; the older one first."""
     folders = []
-    for strengths in ("[1e9]", "[1]"):
-        done = tlcli("train", "--config", "shapes.yaml", "--json", "--set", f"head.strengths={strengths}")
+    for candidates in ("[1e-9]", "[1]"):
+        done = tlcli("train", "--config", "shapes.yaml", "--json", "--set", f"head.Cs={candidates}")
         assert done.code == 0, done.err
         folders.append(Path(done.json()["run_dir"]))
         assert tlcli("evaluate").code == 0
@@ -46,7 +46,7 @@ def test_runs_are_listed_and_compared(tlcli: Tlcli, trained: list[Path]) -> None
     assert found["both_right"] == sum(a[sha] and b[sha] for sha in a)
     assert {image["sha256"] for image in found["only_b_right"]} == {sha for sha in a if b[sha] and not a[sha]}
     assert found["a"]["accuracy"] == pytest.approx(sum(a.values()) / 6)
-    assert found["settings"] == {"head.strengths": {"a": [1e9], "b": [1.0]}}
+    assert found["settings"] == {"head.Cs": {"a": [1e-9], "b": [1.0]}}
     assert found["same_data"]
     assert found["runs_on_these_test_images"] == 2
 

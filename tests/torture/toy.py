@@ -74,7 +74,7 @@ def draw(folder: Path, count: int = IMAGES) -> None:
         "image:\n  size: 32\n"
         "augment:\n  views: 1\n  flip: horizontal\n"
         "backbone:\n  name: mobilenet_v2\n  weights: random\n  engine: keras\n"
-        "head:\n  strengths: [10, 1]\n  folds: 2\n"
+        "head:\n  Cs: [0.1, 1]\n  folds: 2\n"
         "evaluate:\n  figures: false\n  report: false\n"
     )
     (folder / "weights").write_bytes(b"stand-in")

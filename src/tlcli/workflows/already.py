@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tlcli.config.schema import Config
-from tlcli.config.sources import Source, kind_of
+from tlcli.config.sources import Source, source_kind
 from tlcli.datasets.acquire.downloads.refusals import without_secrets
 from tlcli.datasets.acquire.install import Place, change_since, held
 from tlcli.datasets.acquire.manifest import Manifest, folders_of, read_manifest, tree_of, write_manifest
@@ -64,7 +64,7 @@ def _fits(manifest: Manifest, source: Source) -> bool:
 
 def named(source: Source) -> dict[str, Any]:
     """The source as a manifest names it: what is taken from where, without what may be secret in it."""
-    kind = kind_of(source) or ""
+    kind = source_kind(source) or ""
     value = str(getattr(source, kind))
     what: dict[str, Any] = {kind: without_secrets(value) if kind == "url" else value}
     if source.subdir:

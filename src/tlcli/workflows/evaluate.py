@@ -10,7 +10,7 @@ import numpy as np
 
 from tlcli.config.build_dataset import dataset_index
 from tlcli.config.build_head import cross_validate_head
-from tlcli.config.load import load_config, options_of
+from tlcli.config.load import config_options, load_config
 from tlcli.config.schema import Config
 from tlcli.datasets.index import Index
 from tlcli.datasets.layout import SPLITS, SplitName
@@ -87,7 +87,7 @@ def evaluate(run: Path, verify: bool = False, progress: Progress = SILENT) -> Ev
 
 def _same_data(config: Config, record: RunRecord, verify: bool) -> Index:
     """The data set as the run saw it; another division would let training images into the test."""
-    options = options_of(record.config, record.overrides)
+    options = config_options(record.config, record.overrides)
     index = dataset_index(config.dataset, options, verify)
     skipped = {item.path for item in record.skipped}
     seen = Index(index.root, index.labels, tuple(p for p in index.images if p.name not in skipped), {}, ())

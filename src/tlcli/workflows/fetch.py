@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tlcli.config.build_dataset import source_folder
-from tlcli.config.load import Loaded
+from tlcli.config.load import LoadedConfig
 from tlcli.config.schema import Config
 from tlcli.config.sources import ArchiveSource, FolderSource, PackageSource, Source, UrlSource
 from tlcli.datasets.acquire.downloads.refusals import without_secrets
@@ -52,7 +52,8 @@ class _Asked:
 
 
 def fetch(
-    loaded: Loaded, origin: str | None = None, force: bool = False, offline: bool = False, progress: Progress = SILENT
+    loaded: LoadedConfig, origin: str | None = None, force: bool = False, offline: bool = False,
+    progress: Progress = SILENT,
 ) -> Fetched:  # fmt: skip
     """Makes the images of a config be there, and says what is there.
 
@@ -175,7 +176,7 @@ def _refuse_what_is_no_images(seen: Mapping[str, Any], allowed: float) -> None:
         raise DataError(f"{bad:,} of {bad + good:,} images cannot be read, for example {name}: {reason}.")
 
 
-def _nothing_worked(failures: Sequence[TlcliError], loaded: Loaded) -> TlcliError:
+def _nothing_worked(failures: Sequence[TlcliError], loaded: LoadedConfig) -> TlcliError:
     dataset, options = loaded.config.dataset, shlex.join(loaded.options)
     if not failures:
         where = f"{dataset.path} is not there, and " if dataset.path else ""

@@ -10,7 +10,7 @@ import numpy as np
 
 from tlcli.config.build_dataset import dataset_index
 from tlcli.config.build_head import fit_regression
-from tlcli.config.load import Loaded
+from tlcli.config.load import LoadedConfig
 from tlcli.config.schema import Config
 from tlcli.datasets.index import Index, LabelledImage, without
 from tlcli.datasets.layout import SPLITS
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def inspect(loaded: Loaded, verify: bool = False, progress: Progress = SILENT) -> Inspection:
+def inspect(loaded: LoadedConfig, verify: bool = False, progress: Progress = SILENT) -> Inspection:
     """Looks over the images of a config. Their features are kept: train finds them.
 
     Args:

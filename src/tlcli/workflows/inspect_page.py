@@ -7,7 +7,7 @@ from pathlib import Path
 from markupsafe import Markup
 from PIL import Image
 
-from tlcli.config.load import Loaded
+from tlcli.config.load import LoadedConfig
 from tlcli.datasets.index import LabelledImage
 from tlcli.images.augmentation import augment
 from tlcli.images.decode import BadImageError, prepare, read
@@ -24,7 +24,7 @@ _SAMPLES, _CLASSES, _PAIRS, _WITHIN, _SUSPECTS, _OUTLIERS, _AUGMENTED = 6, 40, 3
 """Of each kind, as many are shown at most; --json has all."""
 
 
-def write_inspect_page(path: Path, loaded: Loaded, found: Inspection, commands: Sequence[str]) -> None:
+def write_inspect_page(path: Path, loaded: LoadedConfig, found: Inspection, commands: Sequence[str]) -> None:
     """Writes the page.
 
     Args:

@@ -7,7 +7,7 @@ from typing import Any
 
 from yaml import YAMLError
 
-from tlcli.config.load import MOST_BYTES
+from tlcli.config.load import MAX_BYTES
 from tlcli.config.yaml_core import Loader
 from tlcli.errors import ModelError
 from tlcli.runs.comparison import Comparison, compare_runs
@@ -68,7 +68,7 @@ def _config(run: Path) -> dict[str, Any]:
     """The config as it was written, not validated."""
     path = run / "config.yaml"
     try:
-        value = Loader(read_regular(path, MOST_BYTES).decode()).get_single_data()
+        value = Loader(read_regular(path, MAX_BYTES).decode()).get_single_data()
     except (OSError, UnicodeDecodeError, YAMLError, RecursionError) as error:
         raise ModelError("model.run_unreadable", f"{path} cannot be read ({error}).", "Train again.") from error
     return value if isinstance(value, dict) else {}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import tlcli
 from tlcli.config.build_dataset import dataset_index
 from tlcli.config.build_head import fit_head
-from tlcli.config.load import Loaded, dump_config
+from tlcli.config.load import LoadedConfig, dump_config
 from tlcli.config.schema import Config
 from tlcli.datasets.index import Index
 from tlcli.datasets.layout import SplitName
@@ -80,7 +80,7 @@ class _Clock:
         self.seconds[name] = round(perf_counter() - started, 3)
 
 
-def train(loaded: Loaded, runs_dir: Path, verify: bool = False, progress: Progress = SILENT) -> Trained:
+def train(loaded: LoadedConfig, runs_dir: Path, verify: bool = False, progress: Progress = SILENT) -> Trained:
     """Trains a head for the config; measures training and validation images, never the test ones.
 
     Args:
@@ -98,7 +98,7 @@ def train(loaded: Loaded, runs_dir: Path, verify: bool = False, progress: Progre
         return _train(loaded, folder, verify, progress)
 
 
-def _train(loaded: Loaded, folder: Path, verify: bool, progress: Progress) -> Trained:
+def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress) -> Trained:
     clock, config = _Clock(), loaded.config
     with clock.stage("index"), progress.stage("Reading the images' digests"):
         index = dataset_index(config.dataset, loaded.options, verify)
@@ -169,13 +169,13 @@ def _backbone_record(frozen: FrozenPass, config: Config) -> RunBackbone:
 
 
 def _record(
-    loaded: Loaded, index: Index, frozen: FrozenPass, fit: Fit, extraction: Extraction, agreement: Agreement | None,
+    loaded: LoadedConfig, index: Index, frozen: FrozenPass, fit: Fit, extraction: Extraction, agreement: Agreement | None,
     seconds: dict[str, float],
 ) -> RunRecord:  # fmt: skip
     config = loaded.config
     versions = {name: metadata.version(name) for name in _VERSIONS}
     return RunRecord(
-        config=loaded.given,
+        config=loaded.argument,
         overrides=loaded.overrides,
         seconds=seconds,
         images=index.counts(),
