@@ -14,10 +14,10 @@ from images import make_tree
 from measure import settings
 from tlcli.backbones.catalog import CATALOG
 from tlcli.backbones.weights import find_weights, keras_models_folder
+from tlcli.config.build_dataset import dataset_index
 from tlcli.config.load import find_config, load_config
 from tlcli.engines.interface import Engine, choose_engine, open_engine, open_quantized
 from tlcli.errors import ModelError
-from tlcli.config.build_dataset import dataset_index
 from tlcli.workflows.int8 import open_pass_for
 
 if TYPE_CHECKING:

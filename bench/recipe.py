@@ -32,8 +32,8 @@ from images import make_tree
 from measure import empty, in_turn, introduce, keras_program, note, ratio, save, settings, spread, table, tlcli, values
 from tlcli.backbones.catalog import CATALOG
 from tlcli.backbones.weights import find_weights
-from tlcli.config.load import find_config, load_config
 from tlcli.config.build_dataset import dataset_index
+from tlcli.config.load import find_config, load_config
 
 EPOCHS = 30
 CONFIG = "alien_predator"
