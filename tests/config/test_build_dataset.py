@@ -1,5 +1,6 @@
 """From the dataset section to the index: where the images are, and how labels, groups and splits are read."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ OPTIONS = ("--config", "c.yaml")
 
 
 def section(**values: Any) -> Dataset:
-    return Dataset.model_validate({key: str(v) if isinstance(v, Path) else v for key, v in values.items()})
+    return Dataset.model_validate_json(json.dumps(values, default=str))
 
 
 def class_folders(root: Path, put: Put, count: int = 10) -> Path:

@@ -106,7 +106,6 @@ def _how_to_get_images(dataset: Dataset, options: Sequence[str]) -> str:
     if path is not None and path.is_file():
         stem = path.name.split(".")[0]
         target = path.with_name(stem if stem not in ("", path.name) else f"{stem}-images")
-        return (
-            f"If it is an archive, run: {fetch} {shlex.join(['--set', f'dataset.path={target}', '--from', str(path)])}"
-        )
+        words = ["--set", f"dataset.path={target}", "--from", str(path)]
+        return f"If it is an archive, run: {fetch} {shlex.join(words)}"
     return f"Run: {fetch}" if dataset.sources else "Put them there, or set dataset.path to their folder."
