@@ -28,9 +28,9 @@ def dataset_index(dataset: Dataset, options: Sequence[str], verify: bool = False
     Raises:
         DataError: the data set is missing, or does not hold what the config says.
     """
-    root = dataset_folder(dataset)
+    root, problems = dataset_folder(dataset)
     if root is None:
-        _raise_missing(dataset, options)
+        _raise_missing(dataset.path, problems or _how_to_get_images(dataset, options))
     return read_index(root, dataset, verify=verify)
 
 
@@ -47,17 +47,19 @@ def read_index(root: Path, dataset: Dataset, known: Mapping[str, str] = {}, veri
     return build_index(scan, _split_shares(dataset.split), order, known, verify)
 
 
-def dataset_folder(dataset: Dataset) -> Path | None:
-    """The folder of the images, or None if they must be fetched first."""
+def dataset_folder(dataset: Dataset) -> tuple[Path | None, str]:
+    """The folder of the images, or None if they must be fetched first; and why sources that are used without copying
+    are unavailable."""
     if dataset.path is not None and dataset.path.is_dir() and any(dataset.path.iterdir()):
-        return dataset.path
+        return dataset.path, ""
+    problems = []
     for source in dataset.sources:
         try:
             if root := source_folder(source):
-                return root
-        except DataError:
-            continue
-    return None
+                return root, ""
+        except DataError as error:
+            problems.append(str(error))
+    return None, " ".join(problems)
 
 
 def source_folder(source: Source) -> Path | None:
@@ -88,9 +90,7 @@ def _group_of(group_by: GroupBy | None) -> Callable[[str], str] | None:
     return group_by_folder if group_by.pattern is None else partial(group_by_pattern, group_by.pattern)
 
 
-def _raise_missing(dataset: Dataset, options: Sequence[str]) -> NoReturn:
-    path = dataset.path
-    hint = _how_to_get_images(dataset, options)
+def _raise_missing(path: Path | None, hint: str) -> NoReturn:
     if path is None:
         raise DataError("data.images_missing", "The images are missing.", hint)
     if path.is_dir():
@@ -101,23 +101,11 @@ def _raise_missing(dataset: Dataset, options: Sequence[str]) -> NoReturn:
 
 
 def _how_to_get_images(dataset: Dataset, options: Sequence[str]) -> str:
-    problems = [problem for source in dataset.sources if (problem := _problem(source))]
-    if problems:
-        return " ".join(problems)
     fetch = f"tlcli fetch {shlex.join(options)}".rstrip()
-    if dataset.path is not None and dataset.path.is_file():
-        stem = dataset.path.name.split(".")[0]
-        target = dataset.path.with_name(stem if stem not in ("", dataset.path.name) else f"{stem}-images")
-        words = ["--set", f"dataset.path={target}", "--from", str(dataset.path)]
+    path = dataset.path
+    if path is not None and path.is_file():
+        stem = path.name.split(".")[0]
+        target = path.with_name(stem if stem not in ("", path.name) else f"{stem}-images")
+        words = ["--set", f"dataset.path={target}", "--from", str(path)]
         return f"If it is an archive, run: {fetch} {shlex.join(words)}"
-    if dataset.sources:
-        return f"Run: {fetch}"
-    return "Put them there, or set dataset.path to their folder."
-
-
-def _problem(source: Source) -> str:
-    try:
-        source_folder(source)
-    except DataError as error:
-        return str(error)
-    return ""
+    return f"Run: {fetch}" if dataset.sources else "Put them there, or set dataset.path to their folder."

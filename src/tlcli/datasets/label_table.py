@@ -1,6 +1,7 @@
 """Label tables: one row an image, its class in a column or given by a rule on a column."""
 
 import csv
+import operator
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from tlcli.datasets.layout import SPLIT_ALIASES, SPLITS, LabelledFile, Scan, Spl
 from tlcli.errors import DataError
 
 _DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t"}
+_LIMITS = {"below": operator.lt, "at_most": operator.le, "above": operator.gt, "at_least": operator.ge}
 
 
 @dataclass(frozen=True)
@@ -31,31 +33,20 @@ class LabelTable:
     group: str | None = None
 
 
-def matches(
-    cell: str,
-    *,
-    below: float | None = None,
-    at_most: float | None = None,
-    above: float | None = None,
-    at_least: float | None = None,
-    values: Sequence[str] | None = None,
-) -> bool:
+def matches(cell: str, values: Sequence[str] | None = None, **limits: float | None) -> bool:
     """Whether a cell is one of ``values`` and a number within all limits, each as far as it is given.
+
+    Args:
+        cell: of the label column.
+        values: allowed texts.
+        limits: any of ``below``, ``at_most``, ``above`` and ``at_least``.
 
     Raises:
         ValueError: a limit is given and the cell is not a number.
     """
     if values is not None and cell not in values:
         return False
-    if below is at_most is above is at_least is None:
-        return True
-    number = float(cell)
-    return (
-        (below is None or number < below)
-        and (at_most is None or number <= at_most)
-        and (above is None or number > above)
-        and (at_least is None or number >= at_least)
-    )
+    return all(_LIMITS[name](float(cell), limit) for name, limit in limits.items() if limit is not None)
 
 
 def scan_label_table(root: Path, table: LabelTable, classes: Sequence[str] | None) -> Scan:
