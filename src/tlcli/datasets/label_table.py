@@ -112,14 +112,16 @@ def _rows(path: Path, table: LabelTable) -> Iterator[tuple[int, dict[str, str]]]
             f"The label table {path} is not UTF-8 text ({error.reason} at byte {error.start}).",
             "Save it as UTF-8.",
         ) from error
-    names = table.columns
-    if names is not None:
-        _check_columns(path, table, names)
-    for line, row in _cells(path, lines, table.delimiter):
-        if names is None:
-            names = tuple(row)
-            _check_columns(path, table, names)
-            continue
+    rows = _cells(path, lines, table.delimiter)
+    names = table.columns if table.columns is not None else next((row for _, row in rows), [])
+    for column in (table.path, table.label, table.split, table.group):
+        if column is not None and names and column not in names:
+            raise DataError(
+                "data.label_table_column_missing",
+                f"The label table {path} has no column '{column}'; its columns are: {', '.join(names)}.",
+                "Correct dataset.labels.",
+            )
+    for line, row in rows:
         if len(row) != len(names):
             raise DataError(
                 "data.label_table_malformed",
@@ -140,16 +142,6 @@ def _cells(path: Path, lines: Sequence[str], delimiter: str) -> Iterator[tuple[i
                 yield reader.line_num, [cell.strip() for cell in row]
     except csv.Error as error:  # without strict, an unclosed quote would swallow the lines after it
         raise DataError("data.label_table_malformed", f"{path}:{reader.line_num}: malformed row: {error}.") from error
-
-
-def _check_columns(path: Path, table: LabelTable, names: Sequence[str]) -> None:
-    for column in (table.path, table.label, table.split, table.group):
-        if column is not None and column not in names:
-            raise DataError(
-                "data.label_table_column_missing",
-                f"The label table {path} has no column '{column}'; its columns are: {', '.join(names)}.",
-                "Correct dataset.labels.",
-            )
 
 
 def _label(cell: str, classes: Mapping[str, Callable[[str], bool]], where: str) -> str | None:
