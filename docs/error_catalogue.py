@@ -122,8 +122,9 @@ def _entry(
         prefix = "config."
     code = _literal(arguments[0] if arguments else keywords.get("code"))
     is_code = CODE.fullmatch(prefix + code) is not None
-    if name not in roots and name != "BadImageError" and not prefix and not is_code:
-        return None
+    is_known = name in roots or name in ("BadImageError", "Problem") or prefix
+    if not is_known and not (is_code and len(arguments) > 1 and _is_text(arguments[1])):
+        return None  # else a class that is held in a variable, or a record that an error is made of later
     if name == "Problem":  # code, place, key, message
         arguments = [arguments[0], arguments[3]]
     message, hint = (

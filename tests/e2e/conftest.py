@@ -18,7 +18,7 @@ from PIL import Image
 
 @dataclass(frozen=True)
 class Done:
-    """What a command left behind."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -27,6 +27,10 @@ class Done:
     def json(self) -> Any:
         """The one document on stdout."""
         return json.loads(self.out)
+
+    def problems(self) -> list[tuple[str, str, str]]:
+        """Place, key and code of what is wrong in a config."""
+        return [(one["place"], one["key"], one["code"]) for one in self.json()["error"]["problems"]]
 
 
 Tlcli = Callable[..., Done]
