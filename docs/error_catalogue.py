@@ -28,7 +28,7 @@ CLASSES: dict[str, type[errors.TlcliError]] = {
     "interrupted": errors.InterruptError,
 }
 """The class that the first part of a code stands for."""
-_ROOTS = {kind.__name__: kind for kind in {errors.TlcliError, *CLASSES.values()}}
+_ROOTS = {kind.__name__: kind for kind in CLASSES.values()}
 _PYDANTIC_MESSAGES = {
     "config.wrong_type": "Input should be {type}. Received: {received}.",
     "config.out_of_range": "Input should be {limit}. Received: {received}.",
@@ -122,7 +122,7 @@ def _entry(
         prefix = "config."
     code = _literal(arguments[0] if arguments else keywords.get("code"))
     is_code = CODE.fullmatch(prefix + code) is not None
-    is_known = name in roots or name in ("BadImageError", "Problem") or prefix
+    is_known = name in roots or name == "BadImageError" or prefix or (name == "Problem" and is_code)
     if not is_known and not (is_code and len(arguments) > 1 and _is_text(arguments[1])):
         return None  # else a class that is held in a variable, or a record that an error is made of later
     if name == "Problem":  # code, place, key, message

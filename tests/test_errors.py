@@ -53,13 +53,13 @@ def test_one_code_has_one_class() -> None:
 
 
 def test_every_class_of_errors_has_its_exit_code() -> None:
-    kinds = {kind.__name__: kind.exit_code for kind in (errors.TlcliError, *errors.TlcliError.__subclasses__())}
-    assert kinds == {
+    kinds: list[type[errors.TlcliError]] = [errors.TlcliError, *errors.TlcliError.__subclasses__()]
+    assert {kind.__name__: kind.exit_code for kind in kinds} == {
         "TlcliError": 1, "UsageError": 2, "DataError": 3, "NetworkError": 4, "ModelError": 5, "ResourceError": 6,
         "InterruptError": 1,
     }  # fmt: skip
     assert [errors.InterruptError(number).exit_code for number in (2, 15)] == [130, 143]
-    assert {errors.TlcliError, *errors.TlcliError.__subclasses__()} == set(CLASSES.values())
+    assert set(kinds) == set(CLASSES.values())
 
 
 def test_codes_of_wrong_configs_are_in_the_catalogue() -> None:

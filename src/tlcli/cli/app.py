@@ -90,6 +90,7 @@ def main() -> None:
     render.Screen.has_printed_document = False
     if "--debug" not in options:
         warnings.simplefilter("ignore")  # those of libraries; what a user must know is a note
+    error: TlcliError | None
     try:
         with interrupts.working():
             code = app(standalone_mode=False, prog_name="tlcli") or 0

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from yaml import YAMLError
 
-from tlcli.config.load import MOST_BYTES
+from tlcli.config.load import MAX_BYTES
 from tlcli.config.yaml_core import Loader
 from tlcli.datasets.layout import SplitName
 from tlcli.errors import DataError, ModelError, UsageError
@@ -190,7 +190,7 @@ def _config(run: Path) -> dict[str, Any]:
     """As it stands: a config of an older version may have keys that this one refuses."""
     path = run / "config.yaml"
     try:
-        value = Loader(read_regular(path, MOST_BYTES).decode()).get_single_data()
+        value = Loader(read_regular(path, MAX_BYTES).decode()).get_single_data()
     except (OSError, UnicodeDecodeError, YAMLError, RecursionError) as error:
         raise ModelError(f"{path} cannot be read ({error}); train again.") from error
     return value if isinstance(value, dict) else {}
