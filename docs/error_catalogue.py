@@ -186,7 +186,10 @@ def _assigned(name: str, line: int, scope: Scope) -> ast.expr | None:
     return value
 
 
-def _described(node: ast.AST) -> str:
+_CLEANING = {"strip", "rstrip", "lstrip", "removesuffix", "removeprefix", "splitlines", "split", "lower"}
+
+
+def _described(node: ast.AST) -> str:  # noqa: PLR0911 - one for each kind of node
     """A readable name for a value: ``", ".join(allowed)`` and ``sorted(allowed)`` are "allowed"."""
     if isinstance(node, ast.Name):
         return node.id.strip("_").replace("_", " ").lower()
@@ -194,6 +197,8 @@ def _described(node: ast.AST) -> str:
         return node.attr.strip("_").replace("_", " ").lower()
     if isinstance(node, ast.Constant):
         return str(node.value)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _CLEANING:
+        return _described(node.func.value)
     if isinstance(node, ast.Call):
         is_method = isinstance(node.func, ast.Attribute) and not isinstance(node.func.value, ast.Constant)
         return _described(node.func if is_method or not node.args else node.args[0])

@@ -156,7 +156,7 @@ def _wrong_usage(error: BaseException) -> UsageError | None:
         return None
     command = getattr(getattr(error, "ctx", None), "command_path", "tlcli")
     problem = error.format_message().rstrip(".")
-    message, hint = f"{problem}.", f"Run: {command} --help."
+    message, hint = f"{problem}.", f"Run: {command} --help"
     match type(error).__name__:
         case "NoSuchOption":
             return UsageError("usage.unknown_option", message, hint)
