@@ -43,9 +43,7 @@ def test_messages_and_hints_are_sentences(module: str) -> None:
             continue
         assert re.search(r"[.?}\]]$", entry.message), where
         assert not entry.hint or re.match(r"[A-Z{\[]", entry.hint), where
-        assert re.search(r"^$|[.?}\]]$|: (tlcli|pip|\{)[^.]*$", entry.hint), (
-            f"{where}: a full stop, or a command"
-        )
+        assert re.search(r"^$|[.?}\]]$|: (tlcli|pip|\{)[^.]*$", entry.hint), f"{where}: a full stop, or a command"
 
 
 def test_one_code_has_one_class() -> None:
