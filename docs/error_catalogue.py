@@ -28,7 +28,7 @@ CLASSES: dict[str, type[errors.TlcliError]] = {
     "interrupted": errors.InterruptError,
 }
 """The class that the first part of a code stands for."""
-_ROOTS = {kind.__name__: kind for kind in {errors.TlcliError, *CLASSES.values()}}
+_ROOTS = {kind.__name__: kind for kind in CLASSES.values()}
 _PYDANTIC_MESSAGES = {
     "config.wrong_type": "Input should be {type}. Received: {received}.",
     "config.out_of_range": "Input should be {limit}. Received: {received}.",
@@ -122,8 +122,9 @@ def _entry(
         prefix = "config."
     code = _literal(arguments[0] if arguments else keywords.get("code"))
     is_code = CODE.fullmatch(prefix + code) is not None
-    if name not in roots and name != "BadImageError" and not prefix and not is_code:
-        return None
+    is_known = name in roots or name == "BadImageError" or prefix or (name == "Problem" and is_code)
+    if not is_known and not (is_code and len(arguments) > 1 and _is_text(arguments[1])):
+        return None  # else a class that is held in a variable, or a record that an error is made of later
     if name == "Problem":  # code, place, key, message
         arguments = [arguments[0], arguments[3]]
     message, hint = (
@@ -185,7 +186,10 @@ def _assigned(name: str, line: int, scope: Scope) -> ast.expr | None:
     return value
 
 
-def _described(node: ast.AST) -> str:
+_CLEANING = {"strip", "rstrip", "lstrip", "removesuffix", "removeprefix", "splitlines", "split", "lower"}
+
+
+def _described(node: ast.AST) -> str:  # noqa: PLR0911 - one for each kind of node
     """A readable name for a value: ``", ".join(allowed)`` and ``sorted(allowed)`` are "allowed"."""
     if isinstance(node, ast.Name):
         return node.id.strip("_").replace("_", " ").lower()
@@ -193,6 +197,8 @@ def _described(node: ast.AST) -> str:
         return node.attr.strip("_").replace("_", " ").lower()
     if isinstance(node, ast.Constant):
         return str(node.value)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _CLEANING:
+        return _described(node.func.value)
     if isinstance(node, ast.Call):
         is_method = isinstance(node.func, ast.Attribute) and not isinstance(node.func.value, ast.Constant)
         return _described(node.func if is_method or not node.args else node.args[0])
@@ -207,7 +213,7 @@ def table(entries: list[Entry]) -> str:
     lines = [
         "# Errors",
         "",
-        "Every error has a stable code. It is printed on stderr as `Error:` and `Hint:`, with `--json` on stdout also as",
+        "Every error has a stable code. It is printed on stderr as `Error:` and `Hint:`; `--json` adds to stdout",
         '`{"error": {"code", "message", "hint", "exit_code"}}`. An invalid config is one error, `config.invalid`, with',
         "a list `problems` of `{place, key, code, message}`. Codes `image.*` are the reasons why an image is skipped.",
         "Text in {braces} stands for values, text in [brackets] is not always there.",

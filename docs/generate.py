@@ -31,8 +31,8 @@ def config() -> str:
         "# Config reference",
         "",
         "A config is a YAML file with seven sections; only `dataset` is required. Paths are relative to the working",
-        "directory; `~` and `$VAR` are expanded. `tlcli config show` prints a config with all defaults, `tlcli config",
-        "check` validates it, and `--set section.key=value` sets one value for one command.",
+        "directory; `~` and `$VAR` are expanded. `tlcli config show` prints a config with all defaults,",
+        "`tlcli config check` validates it, and `--set section.key=value` sets one value for one command.",
         "",
     ]
     for name, section in schema["properties"].items():
@@ -102,8 +102,8 @@ def _value(node: dict[str, Any], schema: dict[str, Any]) -> str:
         return "a mapping of names, see below"
     limits = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
     bounds = ", ".join(f"{sign} {node[name]:.10g}" for name, sign in limits.items() if name in node)
-    names = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true, false", "null": "null"}
-    kind = "path" if node.get("format") == "path" else names.get(node.get("type", ""), "text")
+    names = {"integer": "integer", "number": "number", "string": "string", "boolean": "true, false", "null": "null"}
+    kind = "path" if node.get("format") == "path" else names.get(node.get("type", ""), "string")
     return f"{kind} {bounds}".strip()
 
 

@@ -28,6 +28,10 @@ class Done:
         """The one document on stdout."""
         return json.loads(self.out)
 
+    def problems(self) -> list[tuple[str, str, str]]:
+        """Place, key and code of each mistake in a config, of a command that failed with ``--json``."""
+        return [(one["place"], one["key"], one["code"]) for one in self.json()["error"]["problems"]]
+
     @property
     def error(self) -> str:
         """The code of the error, as ``--json`` gives it."""

@@ -42,7 +42,8 @@ def test_messages_and_hints_are_sentences(module: str) -> None:
             assert not entry.message.endswith("."), where
             continue
         assert re.search(r"[.?}\]]$", entry.message), where
-        assert not entry.hint or (re.match(r"[A-Z{\[]", entry.hint) and re.search(r"[.?}\]]$", entry.hint)), where
+        assert not entry.hint or re.match(r"[A-Z{\[]", entry.hint), where
+        assert re.search(r"^$|[.?}\]]$|: (tlcli|pip|\{)[^.]*$", entry.hint), f"{where}: a full stop, or a command"
 
 
 def test_one_code_has_one_class() -> None:
@@ -53,13 +54,13 @@ def test_one_code_has_one_class() -> None:
 
 
 def test_every_class_of_errors_has_its_exit_code() -> None:
-    kinds = {kind.__name__: kind.exit_code for kind in (errors.TlcliError, *errors.TlcliError.__subclasses__())}
-    assert kinds == {
+    kinds: list[type[errors.TlcliError]] = [errors.TlcliError, *errors.TlcliError.__subclasses__()]
+    assert {kind.__name__: kind.exit_code for kind in kinds} == {
         "TlcliError": 1, "UsageError": 2, "DataError": 3, "NetworkError": 4, "ModelError": 5, "ResourceError": 6,
         "InterruptError": 1,
     }  # fmt: skip
     assert [errors.InterruptError(number).exit_code for number in (2, 15)] == [130, 143]
-    assert {errors.TlcliError, *errors.TlcliError.__subclasses__()} == set(CLASSES.values())
+    assert set(kinds) == set(CLASSES.values())
 
 
 def test_codes_of_wrong_configs_are_in_the_catalogue() -> None:

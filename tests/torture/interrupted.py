@@ -38,7 +38,7 @@ REUSED = "features kept and reused"
 CLEAN = ("130, one line", "143, one line")
 MOMENTS = 10
 """How many moments are tried until one hits the command at work."""
-SAID = re.compile(r"Error: (Interrupted|Terminated \(SIGTERM\))\. What was computed is kept; the same command goes on")
+SAID = re.compile(r"Error: Interrupted by (Ctrl-C|SIGTERM)\. .*\nHint: ")
 _OURS = re.compile(r'File "[^"]*/tlcli/(?!__main__|__init__|cli/__init__|cli/interrupts)')
 
 
@@ -127,7 +127,7 @@ class Trials:
             return STARTING
         assert ended == code, f"{ended}: {err}"
         assert "Traceback" not in err, err
-        assert SAID.search(err.splitlines()[-1]), err
+        assert SAID.search(err), err
         return CLEAN[code == 143]
 
     def again(self, name: str) -> int:

@@ -54,7 +54,7 @@ def test_whatever_becomes_of_the_exception_the_end_is_the_same(tmp_path: Path, n
     )
     assert done.returncode == 128 + number, done
     assert interrupted.SAID.match(done.stderr), done
-    assert len(done.stderr.splitlines()) == 1
+    assert len(done.stderr.splitlines()) == 2
 
 
 def test_signal_while_nothing_is_at_work_ends_at_once(tmp_path: Path) -> None:

@@ -90,6 +90,7 @@ def main() -> None:
     render.Screen.has_printed_document = False
     if "--debug" not in options:
         warnings.simplefilter("ignore")  # those of libraries; what a user must know is a note
+    error: TlcliError | None
     try:
         with interrupts.working():
             code = app(standalone_mode=False, prog_name="tlcli") or 0
@@ -155,7 +156,7 @@ def _wrong_usage(error: BaseException) -> UsageError | None:
         return None
     command = getattr(getattr(error, "ctx", None), "command_path", "tlcli")
     problem = error.format_message().rstrip(".")
-    message, hint = f"{problem}.", f"Run: {command} --help."
+    message, hint = f"{problem}.", f"Run: {command} --help"
     match type(error).__name__:
         case "NoSuchOption":
             return UsageError("usage.unknown_option", message, hint)

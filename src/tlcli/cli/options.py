@@ -70,5 +70,5 @@ def refuse_options(context: typer.Context, example: str) -> None:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
             raise UsageError(
-                "usage.option_before_command", f"Options of {context.invoked_subcommand} follow it.", f"Run: {example}."
+                "usage.option_before_command", f"Options of {context.invoked_subcommand} follow it.", f"Run: {example}"
             )

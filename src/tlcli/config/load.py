@@ -157,6 +157,7 @@ def _parse(text: str, file: str) -> tuple[dict[str, Any], dict[Location, Place],
 
 def _lines(node: yaml.Node | None, above: Location = ()) -> Iterator[tuple[Location, int]]:
     """Every key and list item below a node, with its line."""
+    children: list[tuple[str | int, yaml.Node, yaml.Node]]
     if isinstance(node, yaml.MappingNode):
         children = [(str(key.value), key, value) for key, value in node.value]
     else:
