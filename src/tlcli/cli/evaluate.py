@@ -55,7 +55,7 @@ def evaluate(
     screen.bold(f"Test accuracy {test['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}, {test['n']:,} images)")
     for name, reason in done.bad.items():
         screen.line(f"Left out: {name}: {reason}")
-    for name in ("cross_validation", "leaks", "learning_curve", "test_uses"):
+    for name in ("cross_validation", "near_duplicates", "learning_curve", "repeated_test_use"):
         if said := done.words.get(name):
             screen.line(said)
     screen.line(reuse(done.features))

@@ -83,10 +83,7 @@ def write_exclusion(path: Path, head: str, excluded: Sequence[Excluded]) -> None
         UsageError: there is a file that somebody else wrote.
         DataError: the older list is broken.
     """
-    if path.exists() and not (path.is_file() and path.read_bytes().startswith(_MARK.encode())):
-        raise UsageError(
-            f"{path} is there already, and inspect has not written it; name another file for --write-exclude."
-        )
+    check_replaceable(path)
     left_out = read_exclusion(path) if path.exists() else ()
     named = {one.name: one for one in excluded}
     kept = [Excluded(name, "left out before") for name in left_out if name not in named]
@@ -100,6 +97,20 @@ def write_exclusion(path: Path, head: str, excluded: Sequence[Excluded]) -> None
     for one in excluded:
         lines += [_comment(one.reason), ("" if one.active else "# ") + _written(one.name)]
     write_text(path, "\n".join(lines) + "\n")
+
+
+def check_replaceable(path: Path) -> None:
+    """Refuses to replace a file that inspect has not written.
+
+    Raises:
+        UsageError: it is such a file.
+    """
+    if path.exists() and not (path.is_file() and path.read_bytes().startswith(_MARK.encode())):
+        raise UsageError(
+            "usage.file_exists",
+            f"{path} exists and was not written by inspect.",
+            "Choose another file for --write-exclude.",
+        )
 
 
 def _comment(text: str) -> str:

@@ -3,7 +3,8 @@
 Shapes: labels int [N], probabilities [N, L], rows sum to 1.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,43 @@ from tlcli.evaluation.intervals import wilson
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class ClassMetrics:
+    """Of one class."""
+
+    precision: float
+    recall: float
+    f1: float
+    support: int
+    """Images of the class."""
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """All metrics of one split; None where one is not defined."""
+
+    n: int
+    accuracy: float
+    accuracy_ci95: tuple[float, float]
+    balanced_accuracy: float
+    log_loss: float
+    roc_auc: float | None
+    ece: float
+    per_class: dict[str, ClassMetrics]
+    confusion_matrix: list[list[int]]
+    labels: list[str]
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> "Metrics":
+        """Of one split of metrics.json."""
+        classes = {
+            name: ClassMetrics(of_class["precision"], of_class["recall"], of_class["f1"], of_class["n"])
+            for name, of_class in document["per_class"].items()
+        }
+        low, high = document["accuracy_ci95"]
+        return cls(**{**document, "per_class": classes, "accuracy_ci95": (low, high)})
 
 
 def measure(

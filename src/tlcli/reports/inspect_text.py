@@ -1,80 +1,117 @@
 """Numbers -> the sentences of inspect's page."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tlcli.evaluation.inspection import Inspection
+
+_IMBALANCED = 3
+"""Largest class by smallest above which class weights are suggested."""
 
 
-def inspected(images: int, classes: int, leaks: int, issues: int, copies: int) -> str:
+@dataclass(frozen=True)
+class InspectText:
+    """The sentences."""
+
+    summary: str
+    leaks: str
+    label_issues: str
+    duplicates: str
+    outliers: str
+    classes: str
+    next: str
+
+
+def inspect_text(
+    found: Inspection, most_leaks: int, most_duplicates: int, most_issues: int, most_outliers: int
+) -> InspectText:
+    """All sentences of a page; ``most`` of each finding are shown on it."""
+    issues, within = len(found.label_issues), len(found.within_splits)
+    return InspectText(
+        summary=summary(len(found.index.images), len(found.index.labels), len(found.leaks), issues, within),
+        leaks=leaks(found.leaks_by_splits, most_leaks),
+        label_issues=label_issues(issues, most_issues),
+        duplicates=duplicates(within, most_duplicates),
+        outliers=outliers(len(found.outliers), most_outliers),
+        classes=classes(found.index.counts()["train"]),
+        next=next_steps(),
+    )
+
+
+def summary(images: int, classes: int, leaks: int, issues: int, duplicates: int) -> str:
     """The first sentence."""
-    found = [
-        _count(leaks, "leak between splits", "leaks between splits"),
-        _count(issues, "suspicious label", "suspicious labels"),
-        _count(copies, "copy within a split", "copies within a split"),
-    ]
-    return f"{images:,} images of {classes:,} classes: {', '.join(found[:2])} and {found[2]}."
+    return (
+        f"{images:,} images of {classes:,} classes: {_count(leaks, 'leak')} between splits, "
+        f"{_count(issues, 'label issue')} and {_count(duplicates, 'duplicate')} within a split."
+    )
 
 
-def _count(count: int, one: str, many: str) -> str:
-    return f"{count:,} {one if count == 1 else many}" if count else f"no {one}"
+def _count(count: int, what: str) -> str:
+    return f"{count or 'no'} {what}{'' if count == 1 else 's'}" if count < 1000 else f"{count:,} {what}s"
 
 
 def _shown(count: int, most: int) -> str:
     return f" The first {most} are shown." if count > most else ""
 
 
-def found_leaks(between: Mapping[str, int], most: int) -> str:
-    """Copies across splits, counted by these."""
-    count = sum(between.values())
+def leaks(by_splits: Mapping[str, int], most: int) -> str:
+    """Duplicates across splits, counted by these."""
+    count = sum(by_splits.values())
     if not count:
-        return "No image of one split has a copy, or a near copy, in another."
-    by_splits = ", ".join(f"{splits} {of_them:,}" for splits, of_them in between.items())
+        return "No image has an exact or near duplicate in another split."
+    counted = ", ".join(f"{splits} {of_them:,}" for splits, of_them in by_splits.items())
     return (
-        f"{_count(count, 'pair', 'pairs')} of images that show the same lie in two splits ({by_splits}): what is "
-        f"measured on an image whose like was trained on was learnt by heart.{_shown(count, most)}"
+        f"{_count(count, 'pair')} of duplicates across splits ({counted}). A model that was trained on one image of a "
+        f"pair has memorised the other, so metrics that include it are too good.{_shown(count, most)}"
     )
 
 
-def found_suspects(count: int, most: int) -> str:
-    """Labels that are not believed."""
+def label_issues(count: int, most: int) -> str:
+    """Labels that are probably wrong."""
+    scope = "Labels of test images are not checked."
     if not count:
-        return "No label of a training or validation image is suspicious. Labels of test images are not looked at."
+        return f"No label of a training or validation image looks wrong. {scope}"
     return (
-        f"{_count(count, 'label is', 'labels are')} not believed by classifiers that had not seen the image "
-        "(confident learning, Northcutt et al. 2021). Some are wrong, some are just hard: look. Labels of test "
-        f"images are not looked at.{_shown(count, most)}"
+        f"{_count(count, 'label')} contradicted by models that were trained without the image (confident learning, "
+        "Northcutt et al. 2021). Some of these labels are wrong and some images are hard: check them. "
+        f"{scope}{_shown(count, most)}"
     )
 
 
-def found_copies(count: int, most: int) -> str:
-    """Copies within a split."""
+def duplicates(count: int, most: int) -> str:
+    """Duplicates within a split."""
     if not count:
         return "There are none."
     return (
-        f"{_count(count, 'pair', 'pairs')}. They do no harm to the measurement, but count twice.{_shown(count, most)}"
+        f"{_count(count, 'pair')}. They do not bias the metrics, but the same image counts twice.{_shown(count, most)}"
     )  # fmt: skip
 
 
-def found_outliers(count: int, most: int) -> str:
-    """Images far from all others."""
+def outliers(count: int, most: int) -> str:
+    """Images that are far from all others."""
     if not count:
         return "No image is far from all others."
     return (
-        f"{_count(count, 'image is', 'images are')} far from all others: of another kind, or the only one of its "
-        f"kind.{_shown(count, most)}"
-    )
+        f"{_count(count, 'image')} far from all others: perhaps of another kind, or the only one of its kind."
+        f"{_shown(count, most)}"
+    )  # fmt: skip
 
 
-def found_classes(training: Mapping[str, int]) -> str:
-    """The smallest and the largest."""
+def classes(training: Mapping[str, int]) -> str:
+    """The smallest and the largest class."""
     least, most = (choose(training, key=lambda name: training[name]) for choose in (min, max))
+    advice = (
+        " Consider head.class_weight: balanced." if training[most] > _IMBALANCED * training[least] else ""
+    )  # fmt: skip
     return (
-        f"The smallest class has {training[least]:,} training images ({least}), the largest {training[most]:,} "
-        f"({most})." + (" Think of head.class_weight: balanced." if training[most] > 3 * training[least] else "")
+        f"The smallest class is {least} with {training[least]:,} training images, the largest is {most} with "
+        f"{training[most]:,}.{advice}"
     )
 
 
-def after_inspect() -> str:
-    """What can be done about it."""
+def next_steps() -> str:
+    """What can be done about the findings."""
     return (
-        "Nothing was changed or deleted. --write-exclude writes the names of what is better left out, with the "
-        "reasons; read it, and give it to dataset.exclude."
+        "Nothing was changed or deleted. --write-exclude writes a list of images to leave out, each with its reason; "
+        "read it, edit it, and set dataset.exclude to it."
     )

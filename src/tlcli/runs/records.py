@@ -55,3 +55,21 @@ class Record(Part):
     images: dict[str, dict[str, int]]
     head: _Head
     data_digest: str
+
+
+class _Backbone(Part):
+    name: str
+    weights: str
+    weights_sha256: str
+    engine: str
+    precision: str
+
+
+class RunRecord(Record):
+    """What the report shows of run.json."""
+
+    skipped_test: tuple[Skipped, ...] = ()
+    backbone: _Backbone
+    trainable_parameters: int
+    seeds: dict[str, int]
+    versions: dict[str, str]

@@ -4,17 +4,23 @@ believed, what copies do, what more images would bring. All from stored features
 Shapes: N test images, L labels.
 """
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tlcli.config.schema import Config
 from tlcli.datasets.index import Index
 from tlcli.errors import DataError
+from tlcli.evaluation.assessment import (
+    Assessment,
+    BaselineAccuracy,
+    Calibration,
+    CrossValidated,
+    DuplicatePair,
+    OutOfDistribution,
+    TrainTestDuplicates,
+)
 from tlcli.evaluation.calibration import (
-    Bin,
-    Coverage,
     coverage_curve,
     expected_calibration_error,
     reliability,
@@ -35,97 +41,6 @@ from tlcli.workflows.measure import split_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """What the temperature, fitted on validation images, does on test images."""
-
-    temperature: float
-    ece_before: float
-    ece_after: float
-    bins_before: tuple[Bin, ...]
-    bins_after: tuple[Bin, ...]
-    coverage: tuple[Coverage, ...]
-
-
-@dataclass(frozen=True)
-class CrossValidated:
-    """Accuracy over repeated divisions of the training and validation images."""
-
-    accuracy: float
-    accuracy_ci95: tuple[float, float]
-    folds: int
-    repeats: int
-    images: int
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """Accuracy of a simpler way, on the same images."""
-
-    name: str
-    accuracy: float
-    accuracy_ci95: tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Twin:
-    """A test image that training has, too."""
-
-    test: str
-    train: str
-    kind: str
-    """exact (the same bytes) or near"""
-
-
-@dataclass(frozen=True)
-class Leaks:
-    """What copies of training images do to the test accuracy."""
-
-    twins: tuple[Twin, ...]
-    n_without: int
-    """Test images that have no twin"""
-    accuracy_without: float | None
-    accuracy_without_ci95: tuple[float, float] | None
-
-    def count(self, kind: str) -> int:
-        """Test images with a twin of this kind."""
-        return sum(twin.kind == kind for twin in self.twins)
-
-
-@dataclass(frozen=True)
-class Familiarity:
-    """How often predict would say "none of these" of images that are of a class."""
-
-    limit: float
-    validation: float
-    test: float
-
-
-@dataclass(frozen=True)
-class Assessment:
-    """All of it."""
-
-    intervals: dict[str, tuple[float, float] | None]
-    """95 % interval of each metric of the test split"""
-    is_grouped: bool
-    """Test images of one group are taken together."""
-    recall_intervals: tuple[tuple[float, float] | None, ...]
-    """Of each class."""
-    baselines: tuple[Baseline, ...]
-    """On the test images; the first is the majority class"""
-    calibration: Calibration
-    leaks: Leaks
-    familiarity: Familiarity
-    cross_validation: CrossValidated | None
-    learning_curve: LearningCurve | None
-    is_convex: bool
-    """The run's head was fitted the way that was cross-validated."""
-
-    def as_json(self) -> dict[str, Any]:
-        """For report.json."""
-        return asdict(self)
 
 
 def assess(
@@ -158,15 +73,15 @@ def assess(
             for member in (test.labels == number for number in range(len(index.labels)))
         ),
         baselines=tuple(
-            Baseline(one.name, one.accuracy, wilson_of_units(one.right[0], test.units))
+            BaselineAccuracy(one.name, one.accuracy, wilson_of_units(one.right[0], test.units))
             for one in split_baselines(index, "test", frozen, config.train.seed, progress)
         ),
-        leaks=_leaks(index, frozen, right, test.units, progress),
-        familiarity=_familiarity(index, frozen, bundle),
+        near_duplicates=_duplicates(index, frozen, right, test.units, progress),
+        out_of_distribution=_out_of_distribution(index, frozen, bundle),
         calibration=_calibration(test.labels, probabilities, bundle.head.temperature),
         cross_validation=_cross_validated(resampled, config),
         learning_curve=_curve(resampled, len(index.of("train"))),
-        is_convex=strength is not None,
+        is_logistic_regression=strength is not None,
     )
 
 
@@ -184,32 +99,32 @@ def _calibration(
     )
 
 
-def _leaks(
+def _duplicates(
     index: Index, frozen: FrozenPass, right: "NDArray[np.bool_]", units: "NDArray[np.int64]", progress: Progress
-) -> Leaks:  # fmt: skip
+) -> TrainTestDuplicates:  # fmt: skip
     """The test accuracy with and without images that training has, too."""
     training, test = index.of("train"), index.of("test")
     copies = {image.sha256: image.name for image in training}
-    twins = {one.name: Twin(one.name, copies[one.sha256], "exact") for one in test if one.sha256 in copies}
+    twins = {one.name: DuplicatePair(one.name, copies[one.sha256], "exact") for one in test if one.sha256 in copies}
     names = {one.name for one in test}
     for near in near_copies(test, training, index.labels, frozen, progress=progress):
         tested, trained = sorted((near.first.name, near.second.name), key=lambda name: name not in names)
-        twins.setdefault(tested, Twin(tested, trained, "near"))
+        twins.setdefault(tested, DuplicatePair(tested, trained, "near"))
     alone = np.array([one.name not in twins for one in test])
     n, found = int(alone.sum()), tuple(sorted(twins.values(), key=lambda twin: twin.kind))
     if not n:
-        return Leaks(found, 0, None, None)
-    return Leaks(found, n, float(right[alone].mean()), wilson_of_units(right[alone], units[alone]))
+        return TrainTestDuplicates(found, 0, None, None)
+    return TrainTestDuplicates(found, n, float(right[alone].mean()), wilson_of_units(right[alone], units[alone]))
 
 
-def _familiarity(index: Index, frozen: FrozenPass, bundle: Bundle) -> Familiarity:
+def _out_of_distribution(index: Index, frozen: FrozenPass, bundle: Bundle) -> OutOfDistribution:
     limit = bundle.reference.limit
     shares = []
     for split in ("validation", "test"):
         rows = split_rows(index.of(split), index.labels, frozen.views[:1], frozen)
         far = [bundle.reference.similarities(block).max(axis=1) < 1 - limit for _, block in rows.blocks()]
         shares.append(float(np.concatenate(far).mean()))
-    return Familiarity(limit, *shares)
+    return OutOfDistribution(limit, *shares)
 
 
 def _resampled(known: Rows, config: Config, strength: float | None, progress: Progress) -> Resampled | None:

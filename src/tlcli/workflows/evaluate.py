@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from tlcli.features.pipeline import Extraction
 from tlcli.model.bundle import Bundle, load_bundle
 from tlcli.progress import SILENT, Progress
 from tlcli.runs import folders as runs
-from tlcli.runs.records import Record, read_part
+from tlcli.runs.records import Record, RunRecord, read_part
 from tlcli.workflows.dataset import indexed
 from tlcli.workflows.frozen_pass import FrozenPass, usable
 from tlcli.workflows.int8 import open_pass_for
@@ -107,31 +107,39 @@ def _report(
 ) -> dict[str, str]:  # fmt: skip
     import numpy as np  # noqa: PLC0415
 
+    from tlcli.evaluation.metrics import Metrics  # noqa: PLC0415
+    from tlcli.reports.gallery import Predictions  # noqa: PLC0415
+    from tlcli.reports.run_page import RunReport, write_report  # noqa: PLC0415
+    from tlcli.runs.history import read_history  # noqa: PLC0415
     from tlcli.runs.predictions import looks_at_test  # noqa: PLC0415
     from tlcli.workflows.assess import assess  # noqa: PLC0415 - with matplotlib 2 s to import
-    from tlcli.workflows.run_page import Measured, write_report  # noqa: PLC0415
-    from tlcli.workflows.shown import Answers  # noqa: PLC0415
 
-    record = runs.read_json(run / "run.json")
-    found = assess(
-        index, frozen, bundle, config, record.get("head", {}).get("strength"), probabilities, progress
-    )  # fmt: skip
-    test = index.of("test")
-    answers = Answers(test, np.array([index.labels.index(image.label) for image in test]), probabilities)
-    uses = looks_at_test(run.parent.parent, run)
+    record, test = read_part(RunRecord, run / "run.json"), index.of("test")
+    found = assess(index, frozen, bundle, config, record.head.strength, probabilities, progress)
+    truth = np.array([index.labels.index(image.label) for image in test])
+    history = read_history(run / "history.csv")
     with progress.stage("Writing the report"):
-        settings = (run / "config.yaml").read_text(encoding="utf-8")
-        measured = Measured(run, record, settings, metrics, index, bundle, found, answers, uses)
-        return write_report(measured, lambda: frozen.opened(progress))
+        report = RunReport(
+            run=run,
+            record=record,
+            config=(run / "config.yaml").read_text(encoding="utf-8"),
+            metrics=Metrics.of(metrics["test"]),
+            history=history,
+            best=history[record.head.chosen_step - 1],
+            index=index,
+            bundle=bundle,
+            assessment=found,
+            predictions=Predictions(test, truth, probabilities),
+            evaluated_runs=looks_at_test(run.parent.parent, run),
+        )
+        return asdict(write_report(report, lambda: frozen.opened(progress)))
 
 
 def _draw(
     folder: Path, index: Index, test: dict[str, Any], probabilities: "NDArray[np.float64]", progress: Progress
 ) -> None:  # fmt: skip
-    from tlcli.reports import figures  # noqa: PLC0415 - matplotlib takes 1 s to import
+    from tlcli.reports.run_figures import draw_test  # noqa: PLC0415 - matplotlib takes 1 s to import
 
-    split: SplitName = "test"
-    labels = [index.labels.index(image.label) for image in index.of(split)]
+    truth = [index.labels.index(image.label) for image in index.of("test")]
     with progress.stage("Drawing figures"):
-        figures.confusion_matrix(folder / "confusion_matrix.png", test["confusion_matrix"], index.labels)
-        figures.roc(folder / "roc.png", labels, probabilities, index.labels)
+        draw_test(folder, index.labels, test["confusion_matrix"], truth, probabilities)

@@ -20,6 +20,7 @@ from tlcli.images.decode import DECODER_VERSION
 from tlcli.model.bundle import save_bundle
 from tlcli.progress import SILENT, Progress
 from tlcli.runs import folders as runs
+from tlcli.runs.history import write_history
 from tlcli.system.files import write_text
 from tlcli.workflows.dataset import indexed
 from tlcli.workflows.fit import fitted
@@ -129,9 +130,7 @@ def _write(
     write_text(folder / "config.yaml", dump_config(config))
     runs.write_json(folder / "metrics.json", metrics)
     write_predictions(folder, index, predictions)
-    columns = ("step", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "strength")
-    rows = [["" if (v := getattr(step, c)) is None else v for c in columns] for step in fit.history]
-    runs.write_csv(folder / "history.csv", columns, rows)
+    write_history(folder / "history.csv", fit.history)
     preparation = {**vars(frozen.preparation), "decoder_version": DECODER_VERSION}
     backbone = {**_backbone_record(frozen, config), "pooling": frozen.pooling}
     fields = {"tlcli_version": tlcli.__version__, "labels": index.labels}
@@ -180,14 +179,8 @@ def _record(
 
 
 def _draw(folder: Path, index: Index, frozen: FrozenPass, fit: Fit, progress: Progress) -> None:
-    from tlcli.reports import figures  # noqa: PLC0415 - matplotlib takes 1 s to import
-    from tlcli.reports import samples as images  # noqa: PLC0415 - matplotlib takes 1 s to import
+    from tlcli.reports.run_figures import draw_training  # noqa: PLC0415 - matplotlib takes 1 s to import
 
     with progress.stage("Drawing figures"):
-        figures.class_counts(folder / "class_counts.png", index.counts())
-        images.samples(folder / "samples.png", index.of("train"), index.labels, frozen.preparation)
-        if len(frozen.views) > 1:
-            images.augmented(
-                folder / "augmented.png", index.of("train"), frozen.views, frozen.preparation, frozen.augmentation
-            )
-        figures.history(folder / "history.png", fit)
+        best = fit.history[fit.chosen - 1]
+        draw_training(folder, index, fit.history, best, frozen.views, frozen.preparation, frozen.augmentation)
