@@ -82,7 +82,7 @@ def _show(screen: Screen, found: "Inspection") -> None:
         screen.line(f"  By splits: {', '.join(f'{splits} {count:,}' for splits, count in by_splits.items())}")
     _list(screen, "Duplicates within a split", [_pair(one) for one in found.within_splits])
     issues = [
-        f"{one.image.name}: {one.image.label} (probability {one.label_probability:.2f}), probably {one.suggested}"
+        f"{one.image.name}: labelled {one.image.label} ({one.label_probability:.2f}), probably {one.suggested}"
         for one in found.label_issues
     ]
     _list(screen, "Label issues", issues)

@@ -65,7 +65,7 @@ def write_inspect_page(
     """
     leaks, within = found.leaks[:_LEAKS], found.within_splits[:_WITHIN]
     issues, outliers = found.label_issues[:_LABEL_ISSUES], found.outliers[:_OUTLIERS]
-    notes = [f"{one.suggested}? Label {percent(one.label_probability, 0)}" for one in issues]
+    notes = [f"probably {one.suggested} (label {percent(one.label_probability, 0)})" for one in issues]
     distances = [f"distance {one.distance:.2f}" for one in outliers]
     page = InspectPage(
         name=name,

@@ -41,13 +41,14 @@ def inspect_text(
 def summary(images: int, classes: int, leaks: int, issues: int, duplicates: int) -> str:
     """The first sentence."""
     return (
-        f"{images:,} images of {classes:,} classes: {_count(leaks, 'leak')} between splits, "
-        f"{_count(issues, 'label issue')} and {_count(duplicates, 'duplicate')} within a split."
+        f"{images:,} images of {classes:,} classes: {_count(leaks, 'leak', 'leaks')} between splits, "
+        f"{_count(issues, 'label issue', 'label issues')} and {_count(duplicates, 'duplicate', 'duplicates')} "
+        "within a split."
     )
 
 
-def _count(count: int, what: str) -> str:
-    return f"{count or 'no'} {what}{'' if count == 1 else 's'}" if count < 1000 else f"{count:,} {what}s"
+def _count(count: int, one: str, many: str) -> str:
+    return f"{count:,} {one if count == 1 else many}" if count else f"no {many}"
 
 
 def _shown(count: int, most: int) -> str:
@@ -61,8 +62,8 @@ def leaks(by_splits: Mapping[str, int], most: int) -> str:
         return "No image has an exact or near duplicate in another split."
     counted = ", ".join(f"{splits} {of_them:,}" for splits, of_them in by_splits.items())
     return (
-        f"{_count(count, 'pair')} of duplicates across splits ({counted}). A model that was trained on one image of a "
-        f"pair has memorised the other, so metrics that include it are too good.{_shown(count, most)}"
+        f"{_count(count, 'pair', 'pairs')} of duplicates across splits ({counted}). A model trained on one image of a "
+        f"pair has in effect seen the other, so metrics that include it are too optimistic.{_shown(count, most)}"
     )
 
 
@@ -72,9 +73,9 @@ def label_issues(count: int, most: int) -> str:
     if not count:
         return f"No label of a training or validation image looks wrong. {scope}"
     return (
-        f"{_count(count, 'label')} contradicted by models that were trained without the image (confident learning, "
-        "Northcutt et al. 2021). Some of these labels are wrong and some images are hard: check them. "
-        f"{scope}{_shown(count, most)}"
+        f"{_count(count, 'label is', 'labels are')} contradicted by models trained without the image (confident "
+        "learning, Northcutt et al. 2021). Some of these labels are wrong, some of the images are just hard to "
+        f"classify: check them. {scope}{_shown(count, most)}"
     )
 
 
@@ -82,19 +83,16 @@ def duplicates(count: int, most: int) -> str:
     """Duplicates within a split."""
     if not count:
         return "There are none."
-    return (
-        f"{_count(count, 'pair')}. They do not bias the metrics, but the same image counts twice.{_shown(count, most)}"
-    )  # fmt: skip
+    counted = _count(count, "pair", "pairs")
+    return f"{counted}. They do not bias the metrics, but the same image counts twice.{_shown(count, most)}"
 
 
 def outliers(count: int, most: int) -> str:
     """Images that are far from all others."""
     if not count:
         return "No image is far from all others."
-    return (
-        f"{_count(count, 'image')} far from all others: perhaps of another kind, or the only one of its kind."
-        f"{_shown(count, most)}"
-    )  # fmt: skip
+    counted = _count(count, "image is", "images are")
+    return f"{counted} far from all others: of another kind, or the only one of its kind.{_shown(count, most)}"
 
 
 def classes(training: Mapping[str, int]) -> str:

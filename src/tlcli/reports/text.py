@@ -149,12 +149,12 @@ def coverage(found: Calibration, accuracy: float) -> str:
     aim = min(0.99, 1 - (1 - accuracy) / 2)
     reached = [p for p in found.coverage if p.accuracy >= aim and p.share >= 0.05]
     if not reached:
-        return "predict --min-confidence P answers 'unsure' where the confidence is below P."
+        return "tlcli predict --min-confidence P answers 'unsure' where the confidence is below P."
     best = max(reached, key=lambda p: p.share)
     digits = 2 if best.threshold < 0.985 else 4
     threshold = f"{floor(best.threshold * 10**digits) / 10**digits:.{digits}f}"  # rounded up, fewer would be answered
     return (
-        f"Example: predict --min-confidence {threshold} answers 'unsure' for about {percent(1 - best.share, 0)} of the "
+        f"Example: tlcli predict --min-confidence {threshold} answers 'unsure' for about {percent(1 - best.share, 0)} of the "
         f"test images, and classifies about {percent(best.accuracy, 0)} of the others correctly. (This threshold was "
         "chosen on the test images themselves.)"
     )
@@ -191,7 +191,7 @@ def near_duplicates(found: TrainTestDuplicates, test: Metrics) -> str:
 def out_of_distribution(found: OutOfDistribution) -> str:
     """How often predict answers "none of these" for images that belong to a class."""
     return (
-        "predict answers 'none of these' for an image whose nearest training image is farther than a cosine distance "
+        "tlcli predict answers 'none of these' for an image whose nearest training image is farther than a cosine distance "
         f"of {found.threshold:.3f}. That would reject {percent(found.validation)} of the validation images and "
         f"{percent(found.test)} of the test images, although all of them belong to one of the classes."
     )
