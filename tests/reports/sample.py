@@ -1,12 +1,13 @@
 """A run's page with made-up numbers and drawn images, of any size."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from PIL import Image
 
-from tlcli.datasets.layout import SPLITS
+from tlcli.datasets.index import Index
 from tlcli.evaluation.assessment import (
     Assessment,
     BaselineAccuracy,
@@ -27,15 +28,17 @@ from tlcli.evaluation.metrics import Metrics, measure
 from tlcli.heads.head import Step
 from tlcli.reports import charts
 from tlcli.reports.figures import svg
-from tlcli.reports.gallery import Case, Cell
+from tlcli.reports.gallery import Case, Cell, Predictions
 from tlcli.reports.page import Fact, Pair
-from tlcli.reports.run_page import RunPage
-from tlcli.reports.text import run_text
+from tlcli.reports.run_page import RunPage, RunReport
+from tlcli.reports.text import RunText
 from tlcli.reports.thumbnails import Thumbnail, data_address
 from tlcli.runs.records import RunRecord
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from tlcli.model.bundle import Bundle
 
 CHARTS = ("estimates", "reliability", "coverage", "learning_curve", "history")
 STEPS = tuple(Step(k, 1 / k, 1 - 1 / (k + 2), 1.1 / k, 1 - 1.1 / (k + 2), strength=3000.0 / 3**k) for k in range(1, 6))
@@ -139,15 +142,23 @@ def run_page(labels: Sequence[str], images: int = 400, seed: int = 0) -> RunPage
         "learning_curve": charts.learning_curve(found.learning_curve),
         "history": charts.history(STEPS, STEPS[2]),
     }
-    return RunPage(
-        name="solar_cells / 20261123T210523Z-94e2",
+    report = RunReport(
+        run=Path("runs/solar_cells/20261123T210523Z-94e2"),
         record=record(),
         config="dataset:\n  path: <data>\n",
-        test=test,
+        metrics=test,
+        history=STEPS,
+        best=STEPS[2],
+        index=Index(Path("data"), tuple(labels), (), {}, ()),
+        bundle=cast("Bundle", None),  # the page has no need of it, nor of the predictions
         assessment=found,
-        text=run_text(test, found, labels[0], 0.688, 3),
+        predictions=Predictions((), truth, probabilities),
+        evaluated_runs=3,
+    )
+    return RunPage(
+        report=report,
+        text=RunText(test, found, labels[0], 0.688, 3),
         facts=[Fact("Test accuracy", "86.1 %", "82.9 to 88.8 %")] * 4,
-        counts={split: dict.fromkeys(labels, 7) for split in SPLITS},
         charts={name: svg(figure, name, name) for name, figure in drawn_charts.items()},
         cells=cells,
         errors=[case] * 3,

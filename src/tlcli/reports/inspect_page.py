@@ -10,20 +10,17 @@ from markupsafe import Markup
 from PIL import Image
 
 from tlcli.datasets.index import LabelledImage
-from tlcli.datasets.layout import SplitName
 from tlcli.evaluation.inspection import Duplicate, Inspection
 from tlcli.images.augment import Augmentation
 from tlcli.images.resize import Preparation
-from tlcli.reports import data_charts, inspect_text
+from tlcli.reports import data_charts
 from tlcli.reports.figures import svg
-from tlcli.reports.inspect_text import InspectText
+from tlcli.reports.inspect_text import DUPLICATES, LABEL_ISSUES, LEAKS, OUTLIERS, InspectText
 from tlcli.reports.page import Fact, Pair, paired, percent, write_page
 from tlcli.reports.thumbnails import SMALL, Thumbnail, data_address, decoded_views, evenly, thumbnails
 
 _SAMPLES, _CLASSES, _AUGMENTED, _VIEWS = 6, 40, 4, 6
 """Images shown of each class, classes, augmented images, and views of each of those, the original included."""
-_LEAKS, _WITHIN, _LABEL_ISSUES, _OUTLIERS = 36, 24, 48, 24
-"""Findings of each kind that are shown at most; --json has all."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,6 @@ class InspectPage:
     found: Inspection
     text: InspectText
     facts: Sequence[Fact]
-    counts: Mapping[SplitName, Mapping[str, int]]
     charts: Mapping[str, Markup]
     leaks: Sequence[Pair]
     duplicates: Sequence[Pair]
@@ -63,16 +59,15 @@ def write_inspect_page(
         augmentation: what augmented views are made with.
         views: names of a training image's views, the plain one first.
     """
-    leaks, within = found.leaks[:_LEAKS], found.within_splits[:_WITHIN]
-    issues, outliers = found.label_issues[:_LABEL_ISSUES], found.outliers[:_OUTLIERS]
+    leaks, within = found.leaks[:LEAKS], found.within_splits[:DUPLICATES]
+    issues, outliers = found.label_issues[:LABEL_ISSUES], found.outliers[:OUTLIERS]
     notes = [f"probably {one.suggested} (label {percent(one.label_probability, 0)})" for one in issues]
     distances = [f"distance {one.distance:.2f}" for one in outliers]
     page = InspectPage(
         name=name,
         found=found,
-        text=inspect_text.inspect_text(found, _LEAKS, _WITHIN, _LABEL_ISSUES, _OUTLIERS),
+        text=InspectText(found),
         facts=_facts(found),
-        counts=found.index.counts(),
         charts=_charts(found),
         leaks=_pairs(leaks, preparation),
         duplicates=_pairs(within, preparation),

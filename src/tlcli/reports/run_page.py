@@ -9,7 +9,6 @@ import numpy as np
 from markupsafe import Markup
 
 from tlcli.datasets.index import Index
-from tlcli.datasets.layout import SplitName
 from tlcli.engines.interface import MapEngine
 from tlcli.evaluation.assessment import Assessment
 from tlcli.evaluation.metrics import Metrics
@@ -19,7 +18,7 @@ from tlcli.reports import charts
 from tlcli.reports.figures import svg
 from tlcli.reports.gallery import Case, Cell, Predictions, confusion_cells, explained
 from tlcli.reports.page import Fact, Pair, interval, paired, percent, write_page
-from tlcli.reports.text import RunText, run_text
+from tlcli.reports.text import RunText
 from tlcli.reports.thumbnails import thumbnails
 from tlcli.runs import folders as runs
 from tlcli.runs.records import RunRecord, Skipped
@@ -56,15 +55,9 @@ class RunReport:
 class RunPage:
     """What the template of the page shows."""
 
-    name: str
-    record: RunRecord
-    config: str
-    test: Metrics
-    assessment: Assessment
+    report: RunReport
     text: RunText
     facts: Sequence[Fact]
-    counts: Mapping[SplitName, Mapping[str, int]]
-    """Split -> class -> images."""
     charts: Mapping[str, Markup]
     cells: Sequence[Cell]
     errors: Sequence[Case]
@@ -76,13 +69,13 @@ class RunPage:
     def matrix(self) -> list[tuple[str, list[Cell | None]]]:
         """Rows of the confusion matrix: the true class, and a cell (or None) for each predicted one."""
         cells = {(cell.true, cell.predicted): cell for cell in self.cells}
-        labels = self.test.labels
+        labels = self.report.metrics.labels
         return [(true, [cells.get((true, predicted)) for predicted in labels]) for true in labels]
 
     @property
     def is_matrix_shown(self) -> bool:
         """Else there are too many classes, and the most frequent confusions are listed."""
-        return len(self.test.labels) <= _MATRIX
+        return len(self.report.metrics.labels) <= _MATRIX
 
     @property
     def linked(self) -> Sequence[Cell]:
@@ -97,7 +90,7 @@ class RunPage:
     @property
     def skipped(self) -> Sequence[Skipped]:
         """Images left out by train and by evaluate."""
-        return [*self.record.skipped, *self.record.skipped_test]
+        return [*self.report.record.skipped, *self.report.record.skipped_test]
 
 
 def write_report(report: RunReport, open_engine: Callable[[], MapEngine]) -> RunText:
@@ -111,20 +104,14 @@ def write_report(report: RunReport, open_engine: Callable[[], MapEngine]) -> Run
         The sentences of the page.
     """
     found, predictions, bundle = report.assessment, report.predictions, report.bundle
-    text = run_text(report.metrics, found, *_majority(report.index), report.evaluated_runs)
-    document = {"evaluated_runs": report.evaluated_runs, **asdict(found), "text": asdict(text)}
-    runs.write_json(report.run / "report.json", document)
+    text = RunText(report.metrics, found, *_majority(report.index), report.evaluated_runs)
+    runs.write_json(report.run / "report.json", {"evaluated_runs": report.evaluated_runs, **asdict(found)})
     numbers = np.concatenate([predictions.worst_errors(), predictions.least_confident()])
     cases = explained(numbers, predictions, report.index.root, bundle, open_engine)
     page = RunPage(
-        name=f"{report.run.parent.name} / {report.run.name}",
-        record=report.record,
-        config=report.config,
-        test=report.metrics,
-        assessment=found,
+        report=report,
         text=text,
         facts=_facts(report),
-        counts=report.index.counts(),
         charts=_charts(report),
         cells=confusion_cells(predictions, bundle),
         errors=[case for case in cases if not case.is_correct],

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from tlcli.reports.text import RunText
+
 
 @dataclass(frozen=True)
 class Evaluated:
@@ -37,8 +39,8 @@ class Evaluated:
     features: Extraction
     bad: Mapping[str, str]
     """Test images that cannot be read: name to reason."""
-    words: Mapping[str, str]
-    """Sentences of the report; empty where none was asked for."""
+    text: "RunText | None"
+    """Sentences of the report; None where none was requested."""
 
 
 def evaluate(run: Path, verify: bool = False, progress: Progress = SILENT) -> Evaluated:
@@ -67,10 +69,10 @@ def evaluate(run: Path, verify: bool = False, progress: Progress = SILENT) -> Ev
     write_predictions(run, index, predictions)
     if config.evaluate.figures:
         _draw(run / "figures", index, metrics["test"], predictions["test"], progress)
-    words = dict[str, str]()
+    text = None
     if config.evaluate.report:
-        words = _report(run, config, index, frozen, bundle, metrics, predictions["test"], progress)
-    return Evaluated(run, metrics, config.evaluate.fail_under, extraction, index.bad, words)
+        text = _report(run, config, index, frozen, bundle, metrics, predictions["test"], progress)
+    return Evaluated(run, metrics, config.evaluate.fail_under, extraction, index.bad, text)
 
 
 def _same_data(config: Config, record: Record, verify: bool) -> Index:
@@ -104,7 +106,7 @@ def _with_features(
 def _report(
     run: Path, config: Config, index: Index, frozen: FrozenPass, bundle: Bundle,
     metrics: dict[SplitName, dict[str, Any]], probabilities: "NDArray[np.float64]", progress: Progress,
-) -> dict[str, str]:  # fmt: skip
+) -> "RunText":  # fmt: skip
     import numpy as np  # noqa: PLC0415
 
     from tlcli.evaluation.metrics import Metrics  # noqa: PLC0415
@@ -132,7 +134,7 @@ def _report(
             predictions=Predictions(test, truth, probabilities),
             evaluated_runs=looks_at_test(run.parent.parent, run),
         )
-        return asdict(write_report(report, lambda: frozen.opened(progress)))
+        return write_report(report, lambda: frozen.opened(progress))
 
 
 def _draw(
