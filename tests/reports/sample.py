@@ -12,7 +12,7 @@ from tlcli.evaluation.assessment import (
     Assessment,
     BaselineAccuracy,
     Calibration,
-    CrossValidated,
+    CrossValidationAccuracy,
     DuplicatePair,
     OutOfDistribution,
     TrainTestDuplicates,
@@ -21,11 +21,12 @@ from tlcli.evaluation.calibration import (
     coverage_curve,
     expected_calibration_error,
     reliability,
-    with_temperature,
 )
 from tlcli.evaluation.learning_curve import learning_curve
-from tlcli.evaluation.metrics import Metrics, measure
+from tlcli.evaluation.metrics import measure
+from tlcli.heads.calibration import with_temperature
 from tlcli.heads.head import Step
+from tlcli.heads.task import Task
 from tlcli.reports import charts
 from tlcli.reports.figures import svg
 from tlcli.reports.gallery import Case, Cell, Predictions
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from tlcli.model.bundle import Bundle
 
 CHARTS = ("estimates", "reliability", "coverage", "learning_curve", "history")
-STEPS = tuple(Step(k, 1 / k, 1 - 1 / (k + 2), 1.1 / k, 1 - 1.1 / (k + 2), strength=3000.0 / 3**k) for k in range(1, 6))
+STEPS = tuple(Step(k, 1 / k, 1 - 1 / (k + 2), 1.1 / k, 1 - 1.1 / (k + 2), C=3**k / 3000) for k in range(1, 6))
 
 
 def drawn(seed: int, side: int = 112) -> str:
@@ -87,7 +88,7 @@ def assessment(labels: Sequence[str], images: int = 400, seed: int = 0) -> Asses
         ),
         near_duplicates=TrainTestDuplicates((DuplicatePair("a", "b", "near"),), images - 1, 0.8, (0.7, 0.9)),
         out_of_distribution=OutOfDistribution(0.31, 0.012, 0.019),
-        cross_validation=CrossValidated(0.852, (0.83, 0.87), 5, 3, 2099),
+        cross_validation=CrossValidationAccuracy(0.852, (0.83, 0.87), 5, 3, 2099),
         learning_curve=learning_curve(sizes, random.normal(accuracies, 0.01, (5, 15)), 0.2, 1600),
         is_logistic_regression=True,
     )
@@ -101,7 +102,9 @@ def record() -> RunRecord:
             "skipped": [{"path": "a <b>.jpg", "reason": "broken: truncated"}],
             "seconds": {"features": 17.2},
             "images": {"train": {"a": 7}},
-            "head": {"chosen_step": 3, "strength": 30.0},
+            "head": {"fit": "logistic_regression", "steps": 5, "chosen_step": 3, "C": 0.03, "temperature": 1.1},
+            "features": {"computed": 7, "reused": 0, "views": 1},
+            "data_root": "/data",
             "backbone": {
                 "name": "densenet201", "weights": "imagenet", "engine": "openvino", "precision": "f32",
                 "weights_sha256": "ab" * 32,
@@ -117,7 +120,7 @@ def record() -> RunRecord:
 def run_page(labels: Sequence[str], images: int = 400, seed: int = 0) -> RunPage:
     """The page of a run with that many test images."""
     truth, probabilities = scores(labels, images, seed)
-    test = Metrics.of(measure(truth, probabilities, labels))
+    test = measure(truth, probabilities, Task(tuple(labels)))
     counts = np.array(test.confusion_matrix)
     cells = [
         Cell(

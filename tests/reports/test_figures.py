@@ -74,7 +74,7 @@ def scores(classes: int, n: int = 300) -> tuple[list[int], "np.ndarray[tuple[int
     return labels.tolist(), odds / odds.sum(axis=1, keepdims=True)
 
 
-def steps(count: int, strengths: Sequence[float] = ()) -> tuple[Step, ...]:
+def steps(count: int, Cs: Sequence[float] = ()) -> tuple[Step, ...]:
     return tuple(
         Step(
             step=number + 1,
@@ -82,8 +82,8 @@ def steps(count: int, strengths: Sequence[float] = ()) -> tuple[Step, ...]:
             accuracy=1 - 0.4 / (number + 1),
             val_loss=0.3 + 0.7 / (number + 1),
             val_accuracy=0.9 - 0.3 / (number + 1),
-            learning_rate=None if strengths else 0.01 * 0.5 ** (number // 8),
-            strength=strengths[number] if strengths else None,
+            learning_rate=None if Cs else 0.01 * 0.5 ** (number // 8),
+            C=Cs[number] if Cs else None,
         )
         for number in range(count)
     )
@@ -127,7 +127,7 @@ def test_history_of_epochs_is_one_readable_png(out: Path, epochs: int) -> None:
     check(out, charts.history(history, history[-1]))
 
 
-@pytest.mark.parametrize("values", [(1.0,), (1e4, 100.0, 1.0, 0.01)])
+@pytest.mark.parametrize("values", [(1.0,), (1e-4, 0.01, 1.0, 100.0)])
 def test_history_of_a_search_is_one_readable_png(out: Path, values: tuple[float, ...]) -> None:
     history = steps(len(values), values)
     check(out, charts.history(history, history[-1]))
@@ -167,7 +167,7 @@ def test_equal_results_give_equal_bytes(tmp_path: Path) -> None:
 
 
 def test_a_figure_is_saved_in_both_forms(out: Path) -> None:
-    history = steps(4, (1e4, 100.0, 1.0, 0.01))
+    history = steps(4, (1e-4, 0.01, 1.0, 100.0))
     element, again = (svg(charts.history(history, history[2]), "history", "<title>") for _ in range(2))
     assert element == again
     check(out, charts.history(history, history[2]))

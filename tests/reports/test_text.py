@@ -3,12 +3,12 @@
 import re
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pytest
 from tests.reports import sample
 
-from tlcli.evaluation.assessment import Calibration, CrossValidated, DuplicatePair, TrainTestDuplicates
+from tlcli.evaluation.assessment import Calibration, CrossValidationAccuracy, DuplicatePair, TrainTestDuplicates
 from tlcli.evaluation.calibration import Coverage
 from tlcli.evaluation.learning_curve import LearningCurve
 from tlcli.evaluation.metrics import Metrics
@@ -18,8 +18,8 @@ from tlcli.reports.text import RunText
 if TYPE_CHECKING:
     from tlcli.evaluation.inspection import Inspection
 
-TEST = Metrics(525, 0.861, (0.829, 0.888), 0.8, 0.3, 0.9, 0.02, {}, [[1]], ["a"])
-CROSS_VALIDATED = CrossValidated(0.85, (0.83, 0.87), 5, 3, 2099)
+TEST = Metrics(525, 0.861, (0.829, 0.888), 0.8, 0.3, 0.9, 0.02, {}, ((1,),), ("a",))
+CROSS_VALIDATED = CrossValidationAccuracy(0.85, (0.83, 0.87), 5, 3, 2099)
 
 
 def has(said: str, *numbers: str) -> bool:
@@ -40,9 +40,9 @@ def calibration(temperature: float, *points: Coverage) -> Calibration:
     return Calibration(temperature, 0.05, 0.02, (), (), points)
 
 
-def duplicates(*kinds: str, accuracy: float | None = 0.85) -> TrainTestDuplicates:
+def duplicates(*kinds: Literal["exact", "near"], accuracy: float | None = 0.85) -> TrainTestDuplicates:
     pairs = tuple(DuplicatePair(f"{number}", "train", kind) for number, kind in enumerate(kinds))
-    return TrainTestDuplicates(pairs, 525 - len(kinds), accuracy, accuracy and (0.8, 0.9))
+    return TrainTestDuplicates(pairs, 525 - len(kinds), accuracy, (0.8, 0.9) if accuracy else None)
 
 
 def text(accuracy: float = 0.861, runs: int = 1, **found: object) -> RunText:
@@ -64,7 +64,7 @@ def inspected(leaks: dict[str, int], issues: int = 0, within: int = 0, outliers:
 
 def test_summary_has_the_accuracy_its_interval_and_that_of_the_majority() -> None:
     assert has(text().summary, "525", "86.1 %", "82.9 to 88.8 %", "'functional'", "68.8 %")
-    assert has(text(near_duplicates=duplicates(*["near"] * 38)).summary, "525", "38", "86.1 %")
+    assert has(text(near_duplicates=duplicates(*("near",) * 38)).summary, "525", "38", "86.1 %")
 
 
 def test_the_cross_validated_method_is_named_where_the_head_is_another() -> None:
@@ -91,7 +91,7 @@ def test_a_gain_that_may_be_0_is_called_so() -> None:
 
 
 @pytest.mark.parametrize("kinds", [("exact",), ("exact", "exact", "near")])
-def test_duplicates_are_counted_by_kind(kinds: tuple[str, ...]) -> None:
+def test_duplicates_are_counted_by_kind(kinds: tuple[Literal["exact", "near"], ...]) -> None:
     said = text(near_duplicates=duplicates(*kinds)).near_duplicates
     counted = (f"{kinds.count('exact')} exact", f"{kinds.count('near')} near")
     assert has(said, *counted, "85.0 %", f"{525 - len(kinds)}", "86.1 %")

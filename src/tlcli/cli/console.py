@@ -204,7 +204,9 @@ def per_class_table(per_class: Mapping[str, Mapping[str, float]]) -> Table:
     """One line a class."""
     table = plain_table("class", "precision", "recall", "F1", "images", title="Test images by class")
     for name, m in per_class.items():
-        table.add_row(escape(name), f"{m['precision']:.4f}", f"{m['recall']:.4f}", f"{m['f1']:.4f}", f"{m['n']:,}")
+        table.add_row(
+            escape(name), f"{m['precision']:.4f}", f"{m['recall']:.4f}", f"{m['f1']:.4f}", f"{m['support']:,}"
+        )
     return table
 
 

@@ -38,13 +38,15 @@ def evaluate(
 
     The latest run is taken, or with --config the latest of that config. No other command measures on the test images.
     """
-    from tlcli.runs.folders import find_run  # noqa: PLC0415 - keeps --help fast
+    from tlcli.evaluation.metrics import metrics_document  # noqa: PLC0415 - keeps --help fast
+    from tlcli.runs.folders import find_run  # noqa: PLC0415
     from tlcli.workflows.evaluate import evaluate as measure  # noqa: PLC0415
 
     screen = Screen(as_json, quiet)
     done = measure(find_run(runs_dir, config, run), verify, screen.progress)
-    test = done.metrics["test"]
-    screen.table(metrics_table(done.metrics))
+    document = metrics_document(done.metrics)
+    test = document["test"]
+    screen.table(metrics_table(document))
     screen.line()
     screen.table(per_class_table(test["per_class"]))
     if len(test["labels"]) <= 12:
@@ -65,7 +67,7 @@ def evaluate(
         screen.line(f"Report: {done.run_dir / 'report.html'}")
     which = again("--run", run) or [*again("--runs-dir", runs_dir, RUNS_DIR), *again("--config", config)]
     screen.next_command("tlcli", "predict", "IMAGE", *which)
-    screen.document(done.metrics)
+    screen.document(document)
     limit = done.fail_under if fail_under is None else fail_under
     if limit is not None and test["accuracy"] < limit:
         print_error(f"The test accuracy {test['accuracy']:.4f} is below {limit:g} (--fail-under).")

@@ -105,22 +105,22 @@ class BackboneSection(Section):
 class HeadSection(Section):
     """The classifier on the features, and how it is fitted."""
 
-    fit: Literal["convex", "minibatch"] = "convex"
-    """convex: logistic regression by L-BFGS, strength by cross-validation. minibatch: epochs in Keras, see train.
-    convex is the default because it is as accurate and has no rate to choose
+    fit: Literal["logistic_regression", "minibatch"] = "logistic_regression"
+    """logistic_regression: by L-BFGS, C by cross-validation. minibatch: epochs in Keras, see train.
+    logistic_regression is the default because it is as accurate and has no rate to choose
     (bench/heads.py: solar cells 0.852 and 0.850, Alien vs. Predator 0.968 and 0.964)."""
     standardize: bool = True
     """Fit on features less their mean, divided by their standard deviation or, where it is smaller, by the mean of all
     features' deviations; folded into the weights."""
     class_weight: Literal["none", "balanced"] = "none"
     """balanced: every class has the same total weight, however many images it has."""
-    strengths: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (
-        3000.0, 1000.0, 300.0, 100.0, 30.0, 10.0, 3.0,
+    Cs: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (
+        1 / 3000, 1 / 1000, 1 / 300, 1 / 100, 1 / 30, 1 / 10, 1 / 3,
     )  # fmt: skip
-    """convex: candidates for the weight of the L2 penalty against the summed loss, tried from the strongest until the
-    held-out loss is clearly worse than the best."""
+    """logistic_regression: candidates for the inverse regularisation strength, as in scikit-learn, tried from the
+    smallest until the held-out loss is clearly worse than the best."""
     folds: Annotated[int, Field(ge=2, le=20)] = 5
-    """convex: folds of the cross-validation, within the training images."""
+    """logistic_regression: folds of the cross-validation, within the training images."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """minibatch: share of features dropped in each step."""
 
@@ -137,7 +137,7 @@ class ReduceOnPlateau(Section):
 
 
 class Train(Section):
-    """How the minibatch recipe trains; seed also divides the folds of the convex fit."""
+    """How the minibatch recipe trains; seed also divides the folds of logistic regression."""
 
     epochs: Annotated[int, Field(ge=1, le=10000)] = 30
     """Passes over the training features."""
@@ -157,7 +157,7 @@ class Train(Section):
 
 
 class CrossValidation(Section):
-    """Repeated cross-validation on training and validation images, of the convex fit: how sure the accuracy is, and
+    """Repeated cross-validation on training and validation images, of logistic regression: how sure the accuracy is, and
     what more images would bring."""
 
     folds: Annotated[int, Field(ge=2, le=20)] = 5

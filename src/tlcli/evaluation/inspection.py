@@ -147,7 +147,7 @@ def exact_duplicates(images: Sequence[LabelledImage]) -> Iterator[Duplicate]:
 
 
 def rank_labels(
-    images: Sequence[LabelledImage], labels: Sequence[str], rows: "Rows", strengths: Sequence[float],
+    images: Sequence[LabelledImage], labels: Sequence[str], rows: "Rows", Cs: Sequence[float],
     folds: int, standardize: bool, seed: int, progress: "Progress",
 ) -> tuple[LabelIssue, ...]:  # fmt: skip
     """Ranks labels by how suspicious they are, from 3 times repeated cross-validation (Northcutt et al. 2021).
@@ -156,7 +156,7 @@ def rank_labels(
         images: whose labels are ranked; the test images are not among them.
         labels: all classes.
         rows: features of the images.
-        strengths: of the penalty, to choose from by cross-validation.
+        Cs: inverse regularisation strengths to choose from by cross-validation.
         folds: of the cross-validation.
         standardize: scale every feature to variance 1.
         seed: of the folds.
@@ -165,19 +165,18 @@ def rank_labels(
     Raises:
         DataError: there are too few images of a class.
     """
-    from tlcli.evaluation.label_errors import suspects  # noqa: PLC0415 - only here: pandas, scikit-learn
-    from tlcli.heads.convex import fit_convex  # noqa: PLC0415
-    from tlcli.heads.resampling import resample  # noqa: PLC0415
+    from tlcli.evaluation.label_issues import find_label_issues  # noqa: PLC0415 - only here: pandas, scikit-learn
+    from tlcli.heads.cross_validation import cross_validate  # noqa: PLC0415
+    from tlcli.heads.logistic_regression import fit_logistic_regression  # noqa: PLC0415
 
-    fit = fit_convex(rows, strengths, folds, standardize, "none", seed, progress)
-    strength = fit.history[fit.chosen - 1].strength or 1.0
-    predicted = resample(rows, strength, folds, 3, standardize, "none", seed, (1.0,), progress).probabilities
+    C = fit_logistic_regression(rows, Cs, folds, standardize, "none", seed, progress).best.C or 1.0
+    predicted = cross_validate(rows, C, folds, 3, standardize, "none", seed, (1.0,), progress).probabilities
     with progress.stage("Ranking labels"):
-        found = suspects(rows.labels, predicted)
-    shown = max(found.issues, len(images) // 10)
+        found = find_label_issues(rows.labels, predicted)
+    shown = max(found.count, len(images) // 10)
     return tuple(
-        LabelIssue(images[number], labels[int(predicted[number].argmax())], float(score), rank < found.issues)
-        for rank, (number, score) in enumerate(zip(found.places[:shown], found.scores[:shown], strict=True))
+        LabelIssue(images[number], labels[int(predicted[number].argmax())], float(score), rank < found.count)
+        for rank, (number, score) in enumerate(zip(found.numbers[:shown], found.scores[:shown], strict=True))
     )
 
 
@@ -189,11 +188,11 @@ def find_outliers(images: Sequence[LabelledImage], rows: "Rows") -> tuple[Outlie
         images: to compare with one another.
         rows: their features; rows of one unit (a group, copies) are not compared.
     """
-    from tlcli.evaluation.explain import nearest  # noqa: PLC0415 - SciPy
-    from tlcli.evaluation.near_duplicates import sketch  # noqa: PLC0415
+    from tlcli.evaluation.image_similarity import projected  # noqa: PLC0415 - SciPy
+    from tlcli.evaluation.nearest import nearest  # noqa: PLC0415
 
-    sketches = sketch(rows)
-    found = nearest(sketches, sketches, 1, rows.units, rows.units)
+    features = projected(rows)
+    found = nearest(features, features, 1, rows.units, rows.units)
     distances = 1 - found.similarities[:, 0]
     distances = np.where(np.isfinite(distances), distances, 0)
     low, high = np.quantile(distances, (0.25, 0.75))

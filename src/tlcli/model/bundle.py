@@ -7,7 +7,6 @@ Shapes: D features, U units, M reference images.
 import hashlib
 import json
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +17,11 @@ import safetensors.numpy
 from tlcli.backbones.catalog import CATALOG
 from tlcli.errors import ModelError
 from tlcli.heads.head import Head
+from tlcli.heads.task import Task
 from tlcli.images.decode import DECODER_VERSION
 from tlcli.images.resize import Preparation
 from tlcli.model.manifest import FORMAT_VERSION, Manifest, or_with, read_manifest, sealed
+from tlcli.model.reference import Reference
 from tlcli.system.files import read_regular, whole_file, write_text
 
 if TYPE_CHECKING:
@@ -28,29 +29,6 @@ if TYPE_CHECKING:
 
 _MOST = 1 << 30
 """Bytes of a file of arrays: a head of 100,000 classes has 0.8 GB."""
-
-
-@dataclass(frozen=True)
-class Reference:
-    """Training images that new ones are compared with."""
-
-    features: "NDArray[np.float16]"
-    """[M, D], of length 1 each"""
-    labels: "NDArray[np.int64]"
-    """[M], the class's number"""
-    names: tuple[str, ...]
-    """[M], as in the index"""
-    limit: float
-    """Cosine distance from the nearest of them above which an image is like none of the training images."""
-
-    def similarities(self, features: "NDArray[np.float32]") -> "NDArray[np.float32]":
-        """Cosines of the angles between features [N, D] and these images', [N, M]; of a feature of zeros 0."""
-        lengths = np.linalg.norm(features, axis=1, keepdims=True)
-        return np.asarray(features / np.where(lengths > 0, lengths, 1) @ self._rows.T)
-
-    @cached_property
-    def _rows(self) -> "NDArray[np.float32]":
-        return self.features.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -119,7 +97,7 @@ def load_bundle(folder: Path) -> Bundle:
         )
     if len(set(manifest.labels)) < len(manifest.labels):
         raise ModelError(f"The bundle {folder} names a class twice: it is damaged. Train again.")
-    units = 1 if len(manifest.labels) == 2 else len(manifest.labels)
+    units = Task(manifest.labels).units
     head = _head(folder / "head.safetensors", manifest, (row.features, units))
     return Bundle(manifest, head, _reference(folder / "reference.safetensors", manifest, row.features))
 

@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from tlcli.evaluation.calibration import Bin, Coverage
 from tlcli.evaluation.learning_curve import LearningCurve
 from tlcli.heads.head import Step
+from tlcli.heads.task import Task
 from tlcli.reports.figures import COLOURS, FAINT, MAX_CLASSES, WIDTH, name_rows, shortened, styled, subplots, titled
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def history(steps: Sequence[Step], best: Step) -> Figure:
         steps: of the fit.
         best: the one whose weights were kept.
     """
-    is_search = best.strength is not None
+    is_search = best.C is not None
     names = ("fitted folds", "held-out folds") if is_search else ("training", "validation")
     marker = "o" if len(steps) < 40 else None
     with styled():
@@ -56,14 +57,14 @@ def history(steps: Sequence[Step], best: Step) -> Figure:
 
 
 def _x(step: Step) -> float:
-    return step.step if step.strength is None else step.strength
+    return step.step if step.C is None else step.C
 
 
 def _label_steps(axis: "Axes", count: int, is_search: bool) -> None:
     if is_search:
         axis.set_xscale("log")
         axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:g}"))
-        axis.set_xlabel("strength of the L2 penalty")
+        axis.set_xlabel("C (inverse regularisation strength)")
     else:
         axis.set_xlim(0.5, count + 0.5)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -120,7 +121,7 @@ def roc(truth: Sequence[int], probabilities: "NDArray[np.float64]", names: Seque
     """
     from sklearn import metrics  # noqa: PLC0415 - takes 1 s, and no other chart needs it
 
-    drawn = [1] if len(names) == 2 else range(min(len(names), MAX_CLASSES))
+    drawn = Task(tuple(names)).roc_classes[:MAX_CLASSES]
     outside = len(drawn) > 8  # a legend of more lines covers the curves
     with styled():
         figure, (axis,) = subplots(8.2 if outside else 5.4, 4.6)

@@ -16,7 +16,8 @@ from PIL import Image
 
 from tlcli.datasets.index import LabelledImage
 from tlcli.engines.interface import MapEngine
-from tlcli.evaluation.explain import heat, nearest
+from tlcli.evaluation.activation_map import activation_map
+from tlcli.evaluation.nearest import nearest
 from tlcli.model.bundle import Bundle
 from tlcli.reports.overlays import overlay
 from tlcli.reports.page import percent
@@ -159,7 +160,7 @@ def explained(
     for (number, pixels), features, neighbours in zip(left, maps, near, strict=True):
         image, predicted = predictions.images[number], int(predictions.predicted[number])
         shown = Thumbnail(image.name, _large(Image.fromarray(pixels)), image.label)
-        heat_map = _large(overlay(pixels, heat(features, bundle.head, predicted)))
+        heat_map = _large(overlay(pixels, activation_map(features, bundle.head, predicted)))
         label, confidence = bundle.manifest.labels[predicted], float(predictions.confidence[number])
         cases.append(Case(shown, label, confidence, heat_map, neighbours))
     return cases
@@ -174,7 +175,7 @@ def _neighbours(features: "NDArray[np.float32]", root: Path, bundle: Bundle) -> 
     """Of each row of features [., D], the nearest reference images, the nearest first."""
     reference = bundle.reference
     found = nearest(features, reference.features.astype(np.float32), _NEIGHBOURS)
-    for numbers, similarities in zip(found.places, found.similarities, strict=True):
+    for numbers, similarities in zip(found.numbers, found.similarities, strict=True):
         yield tuple(
             Thumbnail(
                 reference.names[number],

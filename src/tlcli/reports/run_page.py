@@ -20,7 +20,7 @@ from tlcli.reports.gallery import Case, Cell, Predictions, confusion_cells, expl
 from tlcli.reports.page import Fact, Pair, interval, paired, percent, write_page
 from tlcli.reports.text import RunText
 from tlcli.reports.thumbnails import thumbnails
-from tlcli.runs import folders as runs
+from tlcli.runs.files import write_json
 from tlcli.runs.records import RunRecord, Skipped
 
 _PAIRS = 24
@@ -105,7 +105,7 @@ def write_report(report: RunReport, open_engine: Callable[[], MapEngine]) -> Run
     """
     found, predictions, bundle = report.assessment, report.predictions, report.bundle
     text = RunText(report.metrics, found, *_majority(report.index), report.evaluated_runs)
-    runs.write_json(report.run / "report.json", {"evaluated_runs": report.evaluated_runs, **asdict(found)})
+    write_json(report.run / "report.json", {"evaluated_runs": report.evaluated_runs, **asdict(found)})
     numbers = np.concatenate([predictions.worst_errors(), predictions.least_confident()])
     cases = explained(numbers, predictions, report.index.root, bundle, open_engine)
     page = RunPage(

@@ -1,24 +1,37 @@
-"""history.csv: the steps of a fit."""
+"""history.csv: the steps of a fit (epochs, or values of C), one a line."""
 
 import csv
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
+from tlcli.errors import ModelError
 from tlcli.heads.head import Step
-from tlcli.runs import folders as runs
+from tlcli.runs.files import write_csv
 
-_COLUMNS = [field.name for field in fields(Step)]
+_COLUMNS = tuple(field.name for field in fields(Step))
 
 
 def write_history(path: Path, steps: Sequence[Step]) -> None:
-    """Writes one line per step; what a step does not have is an empty cell."""
+    """Writes one line a step; a value that a step lacks is an empty cell."""
     rows = [["" if (value := getattr(step, name)) is None else value for name in _COLUMNS] for step in steps]
-    runs.write_csv(path, _COLUMNS, rows)
+    write_csv(path, _COLUMNS, rows)
 
 
 def read_history(path: Path) -> tuple[Step, ...]:
-    """The steps that :func:`write_history` has written."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [{name: float(cell) if cell else None for name, cell in row.items()} for row in csv.DictReader(file)]
-    return tuple(Step(**{**row, "step": int(row["step"] or 0)}) for row in rows)  # type: ignore[arg-type]
+    """The steps, as :func:`write_history` wrote them.
+
+    Raises:
+        ModelError: the file is missing or malformed.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return tuple(_step(row) for row in csv.DictReader(file))
+    except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
+        raise ModelError("model.run_malformed", f"{path} cannot be read ({error}).", "Train again.") from error
+
+
+def _step(row: dict[str, str]) -> Step:
+    rate, C = (float(row[name]) if row[name] else None for name in ("learning_rate", "C"))
+    measured = (float(row[name]) for name in ("loss", "accuracy", "val_loss", "val_accuracy"))
+    return Step(int(row["step"]), *measured, learning_rate=rate, C=C)

@@ -2,27 +2,31 @@
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import numpy as np
+
+from tlcli.config.build_head import cross_validate_head
 from tlcli.config.load import load_config, options_of
 from tlcli.config.schema import Config
 from tlcli.datasets.index import Index
 from tlcli.datasets.layout import SPLITS, SplitName
 from tlcli.errors import DataError
+from tlcli.evaluation.metrics import Metrics, measure
 from tlcli.features.pipeline import Extraction
+from tlcli.features.rows import Rows
+from tlcli.heads.task import Task
 from tlcli.model.bundle import Bundle, load_bundle
 from tlcli.progress import SILENT, Progress
-from tlcli.runs import folders as runs
-from tlcli.runs.records import Record, RunRecord, read_part
+from tlcli.runs.predictions import write_predictions
+from tlcli.runs.records import RunRecord, read_record, skipped_images, write_metrics, write_record
 from tlcli.workflows.dataset import indexed
 from tlcli.workflows.frozen_pass import FrozenPass, usable
 from tlcli.workflows.int8 import open_pass_for
-from tlcli.workflows.measure import measured, predict_split, write_predictions
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from tlcli.reports.text import RunText
@@ -33,7 +37,7 @@ class Evaluated:
     """What evaluate measured."""
 
     run_dir: Path
-    metrics: dict[SplitName, dict[str, Any]]
+    metrics: dict[SplitName, Metrics]
     fail_under: float | None
     """The limit in the run's config."""
     features: Extraction
@@ -55,27 +59,35 @@ def evaluate(run: Path, verify: bool = False, progress: Progress = SILENT) -> Ev
         DataError: there are no test images, or the data is not what the run was trained on.
         ModelError: the run or its bundle is broken.
     """
-    record, checked = runs.read_json(run / "run.json"), read_part(Record, run / "run.json")
+    record = read_record(run)
     bundle = load_bundle(run / "model")
     config = load_config(run / "config.yaml").config
-    index = _same_data(config, checked, verify)
+    index = _same_data(config, record, verify)
     frozen = open_pass_for(index, config, progress, bundle.manifest.backbone.quantized)
     bundle.manifest.check_weights(frozen.weights)
     index, extraction = _with_features(index, frozen, config, progress)
-    predictions = {split: predict_split(index, split, frozen, bundle.head) for split in SPLITS}
-    metrics = {split: measured(index, split, rows) for split, rows in predictions.items()}
-    runs.write_json(run / "run.json", {**record, "skipped_test": runs.reasons(index.bad)})
-    runs.write_json(run / "metrics.json", metrics)
+    images = [image for split in SPLITS for image in index.of(split)]
+    rows, task = frozen.rows(images, index.labels), Task(index.labels)
+    predictions: dict[SplitName, NDArray[np.float64]] = {}
+    metrics: dict[SplitName, Metrics] = {}
+    for split in SPLITS:
+        of_split = rows.part(np.flatnonzero([image.split == split for image in images]))
+        predictions[split] = bundle.head.predict(of_split)
+        metrics[split] = measure(of_split.labels, predictions[split], task, of_split.units)
+    record = record.model_copy(update={"skipped_test": skipped_images(index.bad)})
+    write_record(run, record)
+    write_metrics(run, metrics)
     write_predictions(run, index, predictions)
     if config.evaluate.figures:
         _draw(run / "figures", index, metrics["test"], predictions["test"], progress)
     text = None
     if config.evaluate.report:
-        text = _report(run, config, index, frozen, bundle, metrics, predictions["test"], progress)
+        index = replace(index, images=tuple(images))
+        text = _report(run, record, config, index, rows, frozen, bundle, metrics, predictions["test"], progress)
     return Evaluated(run, metrics, config.evaluate.fail_under, extraction, index.bad, text)
 
 
-def _same_data(config: Config, record: Record, verify: bool) -> Index:
+def _same_data(config: Config, record: RunRecord, verify: bool) -> Index:
     """The data set as the run saw it; another division would let training images into the test."""
     options = options_of(record.config, record.overrides)
     index = indexed(config.dataset, options, verify)
@@ -104,44 +116,52 @@ def _with_features(
 
 
 def _report(
-    run: Path, config: Config, index: Index, frozen: FrozenPass, bundle: Bundle,
-    metrics: dict[SplitName, dict[str, Any]], probabilities: "NDArray[np.float64]", progress: Progress,
+    run: Path, record: RunRecord, config: Config, index: Index, rows: Rows, frozen: FrozenPass, bundle: Bundle,
+    metrics: dict[SplitName, Metrics], probabilities: "NDArray[np.float64]", progress: Progress,
 ) -> "RunText":  # fmt: skip
-    import numpy as np  # noqa: PLC0415
-
-    from tlcli.evaluation.metrics import Metrics  # noqa: PLC0415
+    from tlcli.evaluation.assessment import OutOfDistribution, assess  # noqa: PLC0415 - with matplotlib 2 s to import
     from tlcli.reports.gallery import Predictions  # noqa: PLC0415
     from tlcli.reports.run_page import RunReport, write_report  # noqa: PLC0415
     from tlcli.runs.history import read_history  # noqa: PLC0415
-    from tlcli.runs.predictions import looks_at_test  # noqa: PLC0415
-    from tlcli.workflows.assess import assess  # noqa: PLC0415 - with matplotlib 2 s to import
+    from tlcli.runs.predictions import count_test_evaluations  # noqa: PLC0415
 
-    record, test = read_part(RunRecord, run / "run.json"), index.of("test")
-    found = assess(index, frozen, bundle, config, record.head.strength, probabilities, progress)
-    truth = np.array([index.labels.index(image.label) for image in test])
+    training, validation, test = (
+        rows.part(np.flatnonzero([image.split == split for image in index.images])) for split in SPLITS
+    )
+    reference = bundle.reference
+    known = rows.part(np.arange(len(training) + len(validation)))
+    found = assess(
+        index.images, rows, Task(index.labels), probabilities,
+        kind=record.head.fit, temperature=bundle.head.temperature, preparation=frozen.preparation,
+        out_of_distribution=OutOfDistribution(
+            reference.limit, reference.out_of_distribution(validation), reference.out_of_distribution(test)
+        ),
+        cross_validated=cross_validate_head(config, known, record.head.C, progress),
+        seed=config.train.seed, progress=progress,
+    )  # fmt: skip
     history = read_history(run / "history.csv")
     with progress.stage("Writing the report"):
         report = RunReport(
             run=run,
             record=record,
             config=(run / "config.yaml").read_text(encoding="utf-8"),
-            metrics=Metrics.of(metrics["test"]),
+            metrics=metrics["test"],
             history=history,
             best=history[record.head.chosen_step - 1],
             index=index,
             bundle=bundle,
             assessment=found,
-            predictions=Predictions(test, truth, probabilities),
-            evaluated_runs=looks_at_test(run.parent.parent, run),
+            predictions=Predictions(index.of("test"), test.labels, probabilities),
+            evaluated_runs=count_test_evaluations(run.parent.parent, run),
         )
         return write_report(report, lambda: frozen.opened(progress))
 
 
 def _draw(
-    folder: Path, index: Index, test: dict[str, Any], probabilities: "NDArray[np.float64]", progress: Progress
+    folder: Path, index: Index, test: Metrics, probabilities: "NDArray[np.float64]", progress: Progress
 ) -> None:  # fmt: skip
     from tlcli.reports.run_figures import draw_test  # noqa: PLC0415 - matplotlib takes 1 s to import
 
     truth = [index.labels.index(image.label) for image in index.of("test")]
     with progress.stage("Drawing figures"):
-        draw_test(folder, index.labels, test["confusion_matrix"], truth, probabilities)
+        draw_test(folder, index.labels, test.confusion_matrix, truth, probabilities)

@@ -15,7 +15,8 @@ import numpy as np
 
 from tlcli.engines.interface import MapEngine
 from tlcli.errors import ResourceError
-from tlcli.evaluation.explain import heat, nearest
+from tlcli.evaluation.activation_map import activation_map
+from tlcli.evaluation.nearest import nearest
 from tlcli.images.decode import BadImageError, prepare, read
 from tlcli.images.resize import Preparation
 from tlcli.model.bundle import Bundle
@@ -149,7 +150,7 @@ def _neighbours(
             )
             for place, similarity in zip(places, similarities, strict=True)
         ]
-        for places, similarities in zip(found.places, found.similarities, strict=True)
+        for places, similarities in zip(found.numbers, found.similarities, strict=True)
     ]
 
 
@@ -157,7 +158,7 @@ def _write(
     path: Path, answer: Prediction, seen: _Seen, neighbours: Sequence[cards.Neighbour], bundle: Bundle
 ) -> None:  # fmt: skip
     label = answer.label or ""
-    shown = heat(seen.maps, bundle.head, bundle.manifest.labels.index(label))
+    shown = activation_map(seen.maps, bundle.head, bundle.manifest.labels.index(label))
     share = None if answer.is_none_of_these else answer.probability  # it is among the classes known
     card = cards.Card(answer.path, answer.named, label, share, seen.pixels, shown, neighbours)
     try:

@@ -1,20 +1,24 @@
 """From the config's image, augment and backbone sections to features in the store."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from tlcli.backbones.catalog import CATALOG, Backbone
 from tlcli.backbones.quantization import Quantized
 from tlcli.backbones.weights import Weights, find_weights
 from tlcli.config.schema import Config
 from tlcli.config.sources import ArchiveSource, FolderSource, Source
-from tlcli.datasets.index import Index, without
+from tlcli.datasets.index import Index, LabelledImage, without
 from tlcli.engines.interface import EngineChoice, MapEngine, choose_engine, open_engine, open_quantized
 from tlcli.errors import DataError, ResourceError
 from tlcli.features.key import FeatureKey
 from tlcli.features.pipeline import Extraction, Wanted, extract
-from tlcli.features.store import Store
+from tlcli.features.rows import Rows
+from tlcli.features.store import Store, row_key
 from tlcli.images.augment import Augmentation, view_names
 from tlcli.images.resize import Preparation
 from tlcli.progress import SILENT, Progress
@@ -42,6 +46,21 @@ class FrozenPass:
     def run(self, wanted: Wanted, progress: Progress = SILENT) -> Extraction:
         """Makes the store hold these views of these images."""
         return extract(wanted, self.preparation, self.augmentation, self.store, lambda: self.opened(progress), progress)
+
+    def rows(
+        self, images: Sequence[LabelledImage], labels: Sequence[str], views: Sequence[str] | None = None
+    ) -> Rows:  # fmt: skip
+        """Stored features of these images, view after view: N V rows. Without ``views``, the plain images."""
+        views = self.views[:1] if views is None else views
+        numbers = {label: number for number, label in enumerate(labels)}
+        units = {unit: number for number, unit in enumerate(dict.fromkeys(p.group for p in images))}
+        keys = [row_key(image.sha256, view) for view in views for image in images]
+        return Rows(
+            labels=np.tile(np.array([numbers[p.label] for p in images], np.int64), len(views)),
+            units=np.tile(np.array([units[p.group] for p in images], np.int64), len(views)),
+            width=self.row.features,
+            read=self.store.reader(keys),
+        )
 
     def opened(self, progress: Progress = SILENT) -> MapEngine:
         """The engine, loaded."""

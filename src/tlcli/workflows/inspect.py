@@ -34,7 +34,6 @@ from tlcli.system.prefetch import ahead
 from tlcli.workflows.dataset import indexed
 from tlcli.workflows.frozen_pass import FrozenPass, preparation_of
 from tlcli.workflows.int8 import open_pass_for
-from tlcli.workflows.measure import split_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -100,7 +99,7 @@ def _scan(
     index: Index, preparation: Preparation, progress: Progress
 ) -> "tuple[Index, dict[str, Facts], dict[str, NDArray[np.uint8]]]":
     """The readable images, their facts by name, and small grey versions [S, S] by sha256."""
-    from tlcli.evaluation.near_duplicates import SIDE  # noqa: PLC0415 - SciPy; config errors are reported before
+    from tlcli.evaluation.image_similarity import SIDE  # noqa: PLC0415 - SciPy; config errors are reported before
 
     facts: dict[str, Facts] = {}
     small: dict[str, NDArray[np.uint8]] = {}
@@ -123,21 +122,22 @@ def _unusual(index: Index, facts: dict[str, Facts], size: int) -> dict[str, tupl
 def _near_duplicates(
     index: Index, extractor: FrozenPass, small: "dict[str, NDArray[np.uint8]]", progress: Progress
 ) -> list[Duplicate]:  # fmt: skip
-    from tlcli.workflows.copies import near_copies  # noqa: PLC0415 - SciPy
+    from tlcli.evaluation.near_duplicates import find_near_duplicates  # noqa: PLC0415 - SciPy
 
     of_bytes: dict[str, LabelledImage] = {}
     for one in in_order_of_splits(index.images):
         of_bytes.setdefault(one.sha256, one)
     distinct = list(of_bytes.values())
-    found = near_copies(distinct, distinct, index.labels, extractor, small, progress)
-    ordered = [(in_order_of_splits((one.first, one.second)), one.likeness) for one in found]
+    rows = extractor.rows(distinct, index.labels)
+    found = find_near_duplicates(distinct, rows, extractor.preparation, known=small, progress=progress)
+    ordered = [(in_order_of_splits((one.first, one.second)), one.similarity) for one in found]
     return [Duplicate(first, second, "near", similarity) for (first, second), similarity in ordered]
 
 
 def _labelled(index: Index, extractor: FrozenPass) -> tuple[list[LabelledImage], Rows]:
     """Training and validation images, whose labels may be used before training, and their features."""
     images = [*index.of("train"), *index.of("validation")]
-    return images, split_rows(images, index.labels, extractor.views[:1], extractor)
+    return images, extractor.rows(images, index.labels)
 
 
 def _ranked_labels(
@@ -147,10 +147,10 @@ def _ranked_labels(
     head = config.head
     try:
         return rank_labels(
-            images, index.labels, rows, head.strengths, head.folds, head.standardize, config.train.seed, progress
+            images, index.labels, rows, head.Cs, head.folds, head.standardize, config.train.seed, progress
         )
     except DataError as error:  # the other findings are worth showing
-        progress.note(f"Labels were not checked: {error}")
+        progress.note(f"Labels were not checked: {error.message}")
         return ()
 
 

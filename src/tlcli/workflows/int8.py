@@ -12,7 +12,7 @@ from tlcli.config.schema import Config
 from tlcli.datasets.index import Index, LabelledImage
 from tlcli.engines.interface import choose_engine, int8_is_fast
 from tlcli.errors import DataError, ModelError
-from tlcli.evaluation.agreement import cosines, label_agreement
+from tlcli.evaluation.agreement import Agreement, cosines, label_agreement
 from tlcli.features.key import FeatureKey, preparation_digest
 from tlcli.features.sample import decoded, drawn, spread
 from tlcli.features.store import Store, row_key
@@ -111,7 +111,7 @@ def check_features(index: Index, frozen: FrozenPass, config: Config, progress: P
 
 def check_labels(
     sample: Sample | None, index: Index, frozen: FrozenPass, head: Head, config: Config
-) -> dict[str, Any] | None:  # fmt: skip
+) -> Agreement | None:  # fmt: skip
     """Compares what the fitted head makes of both features; what run.json says of it, None without a sample.
 
     Raises:
@@ -133,15 +133,15 @@ def check_labels(
     if drop > limits.max_accuracy_drop + 1e-9:
         measured = f"the accuracy is {accuracy:.4f} instead of {float_accuracy:.4f}, lower by {drop:.4f}"
         _refuse(frozen, sample, measured, "max_accuracy_drop", limits.max_accuracy_drop, "at most", config)
-    return {
-        "against": frozen.exact.engine.precision,
-        "images": len(sample.images),
-        "cosine_mean": round(sample.cosine_mean, 6),
-        "cosine_least": round(sample.cosine_least, 6),
-        "label_agreement": alike,
-        "accuracy": accuracy,
-        "float_accuracy": float_accuracy,
-    }
+    return Agreement(
+        against=frozen.exact.engine.precision,
+        images=len(sample.images),
+        cosine_mean=round(sample.cosine_mean, 6),
+        cosine_least=round(sample.cosine_least, 6),
+        label_agreement=alike,
+        accuracy=accuracy,
+        float_accuracy=float_accuracy,
+    )
 
 
 def _features(images: Sequence[LabelledImage], frozen: FrozenPass) -> "np.ndarray[Any, np.dtype[np.float32]]":

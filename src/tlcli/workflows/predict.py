@@ -18,7 +18,6 @@ from tlcli.datasets.layout import images_below
 from tlcli.engines.compiled import Compiled
 from tlcli.model.manifest import Manifest, read_manifest
 from tlcli.progress import SILENT, Progress
-from tlcli.runs import folders as runs
 from tlcli.system.files import cache_folder
 
 if TYPE_CHECKING:
@@ -88,10 +87,10 @@ def predict(
 def _explained(
     run: Path, bundle: "Bundle", engine: "MapEngine", found: "Sequence[Prediction]", folder: Path, progress: Progress
 ) -> "tuple[Explanation, ...]":
+    from tlcli.runs.records import read_record  # noqa: PLC0415 - as below
     from tlcli.workflows.explain import explain  # noqa: PLC0415 - not for those who ask for no explanation
 
-    root = runs.read_json(run / "run.json").get("data_root")
-    return tuple(explain(bundle, engine, found, folder, Path(root) if isinstance(root, str) else None, progress))
+    return tuple(explain(bundle, engine, found, folder, Path(read_record(run).data_root), progress))
 
 
 def _paths(inputs: Sequence[str]) -> Iterator[str]:

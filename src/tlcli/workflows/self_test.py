@@ -178,7 +178,7 @@ def _head_is_fitted(features: "NDArray[np.float32]", labels: "NDArray[np.int64]"
 
 
 def _fit(features: "NDArray[np.float32]", labels: "NDArray[np.int64]") -> Fit:
-    from tlcli.heads.convex import fit_convex  # noqa: PLC0415 - scikit-learn takes 1 s
+    from tlcli.heads.logistic_regression import fit_logistic_regression  # noqa: PLC0415 - scikit-learn takes 1 s
 
     rows = Rows.of(features, labels)
-    return fit_convex(rows, strengths=(1.0, 0.1), folds=3, standardize=True, class_weight="none", seed=0)
+    return fit_logistic_regression(rows, Cs=(1.0, 10.0), folds=3, standardize=True, class_weight="none", seed=0)

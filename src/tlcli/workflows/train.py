@@ -7,27 +7,40 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import tlcli
+from tlcli.config.build_head import fit_head
 from tlcli.config.load import Loaded, dump_config
 from tlcli.config.schema import Config
 from tlcli.datasets.index import Index
 from tlcli.datasets.layout import SplitName
+from tlcli.evaluation.agreement import Agreement
+from tlcli.evaluation.metrics import Metrics, measure
 from tlcli.features.pipeline import Extraction
 from tlcli.heads.head import Fit
+from tlcli.heads.task import Task
 from tlcli.images.decode import DECODER_VERSION
 from tlcli.model.bundle import save_bundle
+from tlcli.model.reference import build_reference
 from tlcli.progress import SILENT, Progress
-from tlcli.runs import folders as runs
+from tlcli.runs.folders import final_name, new_run
 from tlcli.runs.history import write_history
+from tlcli.runs.predictions import write_predictions
+from tlcli.runs.records import (
+    FeatureCounts,
+    QuantizedBackbone,
+    RunBackbone,
+    RunHead,
+    RunRecord,
+    skipped_images,
+    write_metrics,
+    write_record,
+)
 from tlcli.system.files import write_text
 from tlcli.workflows.dataset import indexed
-from tlcli.workflows.fit import fitted
 from tlcli.workflows.frozen_pass import FrozenPass, resolved, usable
 from tlcli.workflows.int8 import check_features, check_labels, open_pass_for
-from tlcli.workflows.measure import measured, predict_split, write_predictions
-from tlcli.workflows.reference import reference_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,7 +48,7 @@ if TYPE_CHECKING:
 
 _VERSIONS = ("keras", "numpy", "openvino", "pillow", "scikit-learn", "tensorflow")
 
-_LOOKED_AT: tuple[SplitName, ...] = ("train", "validation")
+_MEASURED: tuple[SplitName, ...] = ("train", "validation")
 """The splits that train measures; the test images are left to evaluate."""
 
 
@@ -44,13 +57,13 @@ class Trained:
     """What train made."""
 
     run_dir: Path
-    metrics: dict[SplitName, dict[str, Any]]
+    metrics: dict[SplitName, Metrics]
     seconds: dict[str, float]
     trainable_parameters: int
     features: Extraction
     index: Index
     fit: Fit
-    agreement: dict[str, Any] | None
+    agreement: Agreement | None
     """Of int8 with the float precision, on a sample; None of other precisions."""
 
 
@@ -81,7 +94,7 @@ def train(loaded: Loaded, runs_dir: Path, verify: bool = False, progress: Progre
         ModelError, NetworkError: the backbone's weights or the engine are not to be had.
         ResourceError: the disk is full.
     """
-    with runs.new_run(runs_dir.absolute(), loaded.name) as folder:  # first, since it may not be writable
+    with new_run(runs_dir.absolute(), loaded.name) as folder:  # first, since it may not be writable
         return _train(loaded, folder, verify, progress)
 
 
@@ -96,21 +109,24 @@ def _train(loaded: Loaded, folder: Path, verify: bool, progress: Progress) -> Tr
         sample = check_features(index, frozen, config, progress)
         index, extraction = _features(index, frozen, config, progress, sample.computed if sample else 0)
     with clock.stage("head"):
-        fit = fitted(index, frozen, config, progress)
+        training = index.of("train")
+        rows = {split: frozen.rows(index.of(split), index.labels) for split in _MEASURED}
+        views = frozen.rows(training, index.labels, frozen.views)
+        fit = fit_head(config, views, rows["validation"], len(training), progress)
         agreement = check_labels(sample, index, frozen, fit.head, config)
     with clock.stage("measure"):
-        predictions = {split: predict_split(index, split, frozen, fit.head) for split in _LOOKED_AT}
-        metrics = {split: measured(index, split, rows) for split, rows in predictions.items()}
+        task = Task(index.labels)
+        predictions = {split: fit.head.predict(of_split) for split, of_split in rows.items()}
+        metrics = {
+            split: measure(of_split.labels, predictions[split], task, of_split.units)
+            for split, of_split in rows.items()
+        }
     with clock.stage("write"):
         _write(folder, resolved(config, frozen), index, frozen, fit, metrics, predictions)
         if config.evaluate.figures:
             _draw(folder / "figures", index, frozen, fit, progress)
-    record = _record(index, frozen, fit, extraction, config, clock.seconds)
-    if agreement:
-        record["agreement"] = agreement
-    given = {"config": loaded.given, "overrides": loaded.overrides}
-    runs.write_json(folder / "run.json", {"status": "complete", **given, **record})
-    run_dir = runs.final_name(folder)
+    write_record(folder, _record(loaded, index, frozen, fit, extraction, agreement, clock.seconds))
+    run_dir = final_name(folder)
     return Trained(run_dir, metrics, clock.seconds, fit.head.trainable_parameters, extraction, index, fit, agreement)
 
 
@@ -125,62 +141,65 @@ def _features(
 
 def _write(
     folder: Path, config: Config, index: Index, frozen: FrozenPass, fit: Fit,
-    metrics: dict[SplitName, dict[str, Any]], predictions: "dict[SplitName, NDArray[np.float64]]",
+    metrics: dict[SplitName, Metrics], predictions: "dict[SplitName, NDArray[np.float64]]",
 ) -> None:  # fmt: skip
     write_text(folder / "config.yaml", dump_config(config))
-    runs.write_json(folder / "metrics.json", metrics)
+    write_metrics(folder, metrics)
     write_predictions(folder, index, predictions)
     write_history(folder / "history.csv", fit.history)
     preparation = {**vars(frozen.preparation), "decoder_version": DECODER_VERSION}
-    backbone = {**_backbone_record(frozen, config), "pooling": frozen.pooling}
+    backbone = {**_backbone_record(frozen, config).model_dump(exclude_none=True), "pooling": frozen.pooling}
     fields = {"tlcli_version": tlcli.__version__, "labels": index.labels}
     given = {**fields, "backbone": backbone, "preparation": preparation}
-    save_bundle(folder / "model", given, fit.head, reference_of(index, frozen, config.train.seed))
+    training = index.of("train")
+    rows, names = frozen.rows(training, index.labels), [image.name for image in training]
+    save_bundle(folder / "model", given, fit.head, build_reference(rows, names, config.train.seed))
 
 
-def _backbone_record(frozen: FrozenPass, config: Config) -> dict[str, Any]:
+def _backbone_record(frozen: FrozenPass, config: Config) -> RunBackbone:
     made = frozen.quantized
-    return {
-        "name": frozen.row.name,
-        "weights": config.backbone.weights,
-        "weights_sha256": frozen.weights.sha256,
-        "engine": frozen.engine.engine,
-        "precision": frozen.engine.precision,
-        **({"quantized": {"graph_sha256": made.sha256, "calibration": made.images}} if made else {}),
-    }
+    return RunBackbone(
+        name=frozen.row.name,
+        weights=config.backbone.weights,
+        weights_sha256=frozen.weights.sha256,
+        engine=frozen.engine.engine,
+        precision=frozen.engine.precision,
+        quantized=QuantizedBackbone(graph_sha256=made.sha256, calibration=made.images) if made else None,
+    )
 
 
 def _record(
-    index: Index, frozen: FrozenPass, fit: Fit, extraction: Extraction, config: Config, seconds: dict[str, float]
-) -> dict[str, Any]:  # fmt: skip
-    return {
-        "seconds": seconds,
-        "images": index.counts(),
-        "skipped": runs.reasons(index.bad),
-        "features": {"computed": extraction.computed, "reused": extraction.reused, "views": len(frozen.views)},
-        "backbone": _backbone_record(frozen, config),
-        "head": {
-            "fit": config.head.fit,
-            "steps": len(fit.history),
-            "chosen_step": fit.chosen,
-            "strength": fit.history[fit.chosen - 1].strength,
-            "temperature": fit.head.temperature,
-        },
-        "trainable_parameters": fit.head.trainable_parameters,
-        "seeds": {"split": config.dataset.split.seed, "augment": config.augment.seed, "train": config.train.seed},
-        "versions": {
-            "tlcli": tlcli.__version__,
-            "python": platform.python_version(),
-            **{name: metadata.version(name) for name in _VERSIONS},
-        },
-        "data_digest": index.digest(),
-        "data_root": str(index.root.absolute()),
-    }
+    loaded: Loaded, index: Index, frozen: FrozenPass, fit: Fit, extraction: Extraction, agreement: Agreement | None,
+    seconds: dict[str, float],
+) -> RunRecord:  # fmt: skip
+    config = loaded.config
+    versions = {name: metadata.version(name) for name in _VERSIONS}
+    return RunRecord(
+        config=loaded.given,
+        overrides=loaded.overrides,
+        seconds=seconds,
+        images=index.counts(),
+        skipped=skipped_images(index.bad),
+        features=FeatureCounts(computed=extraction.computed, reused=extraction.reused, views=len(frozen.views)),
+        backbone=_backbone_record(frozen, config),
+        head=RunHead(
+            fit=fit.kind,
+            steps=len(fit.history),
+            chosen_step=fit.best.step,
+            C=fit.best.C,
+            temperature=fit.head.temperature,
+        ),
+        agreement=agreement,
+        trainable_parameters=fit.head.trainable_parameters,
+        seeds={"split": config.dataset.split.seed, "augment": config.augment.seed, "train": config.train.seed},
+        versions={"tlcli": tlcli.__version__, "python": platform.python_version(), **versions},
+        data_digest=index.digest(),
+        data_root=str(index.root.absolute()),
+    )
 
 
 def _draw(folder: Path, index: Index, frozen: FrozenPass, fit: Fit, progress: Progress) -> None:
     from tlcli.reports.run_figures import draw_training  # noqa: PLC0415 - matplotlib takes 1 s to import
 
     with progress.stage("Drawing figures"):
-        best = fit.history[fit.chosen - 1]
-        draw_training(folder, index, fit.history, best, frozen.views, frozen.preparation, frozen.augmentation)
+        draw_training(folder, index, fit.history, fit.best, frozen.views, frozen.preparation, frozen.augmentation)

@@ -4,14 +4,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
 from tlcli.errors import DataError
-from tlcli.features.rows import Rows, Standard
-from tlcli.heads import crossvalidation, logistic
-from tlcli.heads.convex import fit_convex
+from tlcli.features.rows import Rows
+from tlcli.heads import fold_fits, solver
 from tlcli.heads.folds import folds_of
 from tlcli.heads.head import Fit
+from tlcli.heads.logistic_regression import fit_logistic_regression
+from tlcli.heads.standardize import Standardizer
 from tlcli.progress import Progress
 
-STRENGTHS = (0.01, 0.1, 1.0, 10.0, 1000.0)
+CS = (0.001, 0.1, 1.0, 10.0, 100.0)
 
 
 def toy(n: int = 120, classes: int = 2, distance: float = 6.0, noise: float = 1.0, seed: int = 3) -> Rows:
@@ -23,12 +24,12 @@ def toy(n: int = 120, classes: int = 2, distance: float = 6.0, noise: float = 1.
 
 
 def fit(rows: Rows, folds: int = 4, standardize: bool = True, class_weight: str = "none", seed: int = 0) -> Fit:
-    return fit_convex(rows, STRENGTHS, folds, standardize, class_weight, seed)
+    return fit_logistic_regression(rows, CS, folds, standardize, class_weight, seed)
 
 
 @pytest.mark.parametrize("standardize", [True, False])
 @pytest.mark.parametrize("classes", [2, 3])
-def test_clouds_that_lie_apart_are_told_apart(classes: int, standardize: bool) -> None:
+def test_separable_classes_are_classified_correctly(classes: int, standardize: bool) -> None:
     fitted = fit(toy(classes=classes), standardize=standardize)
     unseen = toy(classes=classes, seed=99)
     probabilities = fitted.head.probabilities(unseen.features())
@@ -37,56 +38,54 @@ def test_clouds_that_lie_apart_are_told_apart(classes: int, standardize: bool) -
     assert fitted.head.weights.shape == (8, 1 if classes == 2 else classes)
 
 
-def test_the_history_has_a_line_a_strength_from_the_strongest_and_the_best_is_chosen() -> None:
+def test_history_has_a_line_for_each_c_in_ascending_order_and_the_best_is_chosen() -> None:
     fitted = fit(toy())
     assert [step.step for step in fitted.history] == [1, 2, 3, 4, 5]
-    assert [step.strength for step in fitted.history] == sorted(STRENGTHS, reverse=True)
+    assert [step.C for step in fitted.history] == sorted(CS)
     assert all(step.learning_rate is None for step in fitted.history)
     losses = [step.val_loss for step in fitted.history]
-    assert fitted.chosen == losses.index(min(losses)) + 1
+    assert fitted.best == fitted.history[losses.index(min(losses))]
+    assert fitted.kind == "logistic_regression"
 
 
-def test_pure_noise_is_given_the_strongest_penalty_and_clean_clouds_a_weak_one() -> None:
-    noise = toy(n=60, distance=0.0)
-    assert fit(noise).history[fit(noise).chosen - 1].strength == 1000
-    clean = fit(toy())
-    assert (clean.history[clean.chosen - 1].strength or 0) < 10
+def test_noise_gets_the_smallest_c_and_separable_classes_a_large_one() -> None:
+    assert fit(toy(n=60, distance=0.0)).best.C == 0.001
+    assert (fit(toy()).best.C or 0) > 0.1
 
 
-def test_weaker_strengths_are_not_tried_once_it_is_clearly_worse() -> None:
+def test_larger_cs_are_not_tried_once_the_loss_is_clearly_rising() -> None:
     tried = fit(toy(n=60, distance=0.0)).history
-    assert len(tried) < len(STRENGTHS)
+    assert len(tried) < len(CS)
     losses = np.array([step.val_loss for step in tried])
     assert losses[-1] > losses[:-1].min()
 
 
-def test_a_fit_that_the_passes_do_not_suffice_for_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fit_that_does_not_converge_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     class Notes(Progress):
         def note(self, message: str) -> None:
             notes.append(message)
 
     notes: list[str] = []
-    fit_convex(toy(), STRENGTHS, 4, True, "none", 0, Notes())
+    fit_logistic_regression(toy(), CS, 4, True, "none", 0, Notes())
     assert notes == []
-    monkeypatch.setattr(logistic, "MAX_PASSES", 1)
-    fit_convex(toy(), STRENGTHS, 4, True, "none", 0, Notes())
+    monkeypatch.setattr(solver, "MAX_PASSES", 1)
+    fit_logistic_regression(toy(), CS, 4, True, "none", 0, Notes())
     assert len(notes) == 1
-    assert "still changing" in notes[0]
 
 
-def test_a_strength_has_the_same_loss_whatever_was_tried_before_it() -> None:
+def test_a_c_has_the_same_loss_whatever_was_tried_before_it() -> None:
     random, labels = np.random.default_rng(1), np.arange(1000) % 50
     means = random.normal(size=(50, 60))
     wide = Rows.of((means[labels] + random.normal(size=(1000, 60))).astype(np.float32), labels)
-    after = fit_convex(wide, [3000.0, 1000.0, 300.0, 100.0], 3, True, "none", 0).history
+    after = fit_logistic_regression(wide, [1 / 3000, 1 / 1000, 1 / 300, 1 / 100], 3, True, "none", 0).history
     for step in after:
-        alone = fit_convex(wide, [step.strength or 0], 3, True, "none", 0).history[0]
+        alone = fit_logistic_regression(wide, [step.C or 0], 3, True, "none", 0).history[0]
         assert step.val_loss == pytest.approx(alone.val_loss, rel=5e-3)
 
 
-def test_a_strength_named_twice_is_tried_once() -> None:
-    tried = fit_convex(toy(), [10.0, 10.0, 1.0], 4, True, "none", 0).history
-    assert [step.strength for step in tried] == [10, 1]
+def test_a_repeated_c_is_tried_once() -> None:
+    tried = fit_logistic_regression(toy(), [1.0, 0.1, 0.1], 4, True, "none", 0).history
+    assert [step.C for step in tried] == [0.1, 1]
 
 
 @pytest.mark.parametrize("variables", [1, 2 * 8 * 3])
@@ -95,7 +94,7 @@ def test_many_classes_are_fitted_some_folds_at_once_with_the_same_losses(
 ) -> None:
     rows = toy(classes=3, distance=2.0)
     at_once = fit(rows)
-    monkeypatch.setattr(crossvalidation, "_VARIABLES", variables)
+    monkeypatch.setattr(fold_fits, "_VARIABLES", variables)
     apart = fit(rows)
     assert [step.val_loss for step in apart.history] == pytest.approx([s.val_loss for s in at_once.history], rel=5e-3)
 
@@ -103,21 +102,20 @@ def test_many_classes_are_fitted_some_folds_at_once_with_the_same_losses(
 def test_the_head_is_the_regularised_optimum_on_all_rows() -> None:
     rows = toy(distance=2.0)
     fitted = fit(rows, standardize=False)
-    strength = fitted.history[fitted.chosen - 1].strength
-    assert strength is not None
-    optimum = LogisticRegression(C=1 / strength, tol=1e-10, max_iter=10_000).fit(
+    assert fitted.best.C is not None
+    optimum = LogisticRegression(C=fitted.best.C, tol=1e-10, max_iter=10_000).fit(
         rows.features().astype(np.float64), rows.labels
     )
     assert fitted.head.weights == pytest.approx(optimum.coef_.T, abs=2e-3)
 
 
-def test_the_losses_of_a_strength_are_means_over_folds_standardised_by_their_fitted_part() -> None:
+def test_the_losses_of_a_c_are_means_over_folds_standardised_by_their_fitted_part() -> None:
     rows = toy(distance=2.0)
-    fitted = fit_convex(rows, [1.0], 3, standardize=True, class_weight="none", seed=5)
+    fitted = fit_logistic_regression(rows, [1.0], 3, standardize=True, class_weight="none", seed=5)
     inside, outside, right = [], [], []
     for used, held in folds_of(rows, 3, 5):
-        standard = Standard.of(rows.take(used), standardize=True)
-        x, y = (standard.apply(rows.read(part)).astype(np.float64) for part in (used, held))
+        standardizer = Standardizer.of(rows.take(used), standardize=True)
+        x, y = (standardizer.apply(rows.read(part)).astype(np.float64) for part in (used, held))
         model = LogisticRegression(C=1.0, tol=1e-8, max_iter=10_000).fit(x, rows.labels[used])
         inside.append(log_loss(rows.labels[used], model.predict_proba(x)))
         outside.append(log_loss(rows.labels[held], model.predict_proba(y)))
@@ -158,8 +156,9 @@ def test_balanced_weights_move_the_boundary_towards_the_common_class() -> None:
 def test_a_class_with_one_unit_is_refused() -> None:
     rows = toy(n=20)
     units = np.where(rows.labels == 1, 1000, rows.units)  # all images of class 1 are copies of one
-    with pytest.raises(DataError, match="at least 2"):
+    with pytest.raises(DataError) as error:
         fit(Rows.of(rows.features(), rows.labels, units))
+    assert error.value.code == "data.class_too_small"
 
 
 def test_the_smallest_class_bounds_the_number_of_folds() -> None:
@@ -208,8 +207,9 @@ def test_groups_that_hold_several_classes_are_never_divided_either() -> None:
 def test_a_class_that_lies_in_one_group_is_refused(units: list[int], labels: list[int]) -> None:
     random = np.random.default_rng(0)
     rows = Rows.of(random.normal(0, 1, (len(units), 4)).astype(np.float32), np.array(labels), np.array(units))
-    with pytest.raises(DataError, match="at least 2"):
+    with pytest.raises(DataError) as error:
         fit(rows, folds=5)
+    assert error.value.code == "data.class_too_small"
 
 
 def test_a_class_in_two_groups_is_in_every_fitted_part() -> None:
@@ -220,11 +220,11 @@ def test_a_class_in_two_groups_is_in_every_fitted_part() -> None:
     rows = Rows.of(features, labels, units)
     for fitted, _held in folds_of(rows, 5, 0):
         assert set(labels[fitted]) == {0, 1}
-    assert len(fit(rows, folds=5).history) == len(STRENGTHS)
+    assert len(fit(rows, folds=5).history) == len(CS)
 
 
-def test_folds_that_hold_out_every_group_of_a_class_are_passed_over() -> None:
-    passed_over = 0
+def test_folds_that_hold_out_every_group_of_a_class_are_skipped() -> None:
+    skipped = 0
     for seed in range(300):
         random = np.random.default_rng(seed)
         units, labels = random.integers(0, 4, 16), random.integers(0, 3, 16)
@@ -233,18 +233,18 @@ def test_folds_that_hold_out_every_group_of_a_class_are_passed_over() -> None:
             continue
         folds = list(folds_of(Rows.of(np.zeros((16, 1), np.float32), labels, units), 5, 0))
         assert all(set(labels[fitted]) == {0, 1, 2} for fitted, _ in folds)
-        passed_over += min(groups) - len(folds)
-    assert passed_over > 0
+        skipped += min(groups) - len(folds)
+    assert skipped > 0
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_the_held_out_probabilities_are_those_of_the_strength_chosen(classes: int) -> None:
+def test_the_held_out_probabilities_are_those_of_the_best_c(classes: int) -> None:
     rows = toy(distance=2.0, classes=classes)
     fitted = fit(rows)
     held = fitted.held_out
     assert held is not None
-    assert sorted(held.places) == list(range(120))
-    assert (held.labels == rows.labels[held.places]).all()
-    chosen = fitted.history[fitted.chosen - 1]
+    assert sorted(held.rows) == list(range(120))
+    assert (held.labels == rows.labels[held.rows]).all()
+    chosen = fitted.best
     assert log_loss(held.labels, held.probabilities) == pytest.approx(chosen.val_loss, rel=1e-4)
     assert (held.probabilities.argmax(axis=1) == held.labels).mean() == pytest.approx(chosen.val_accuracy)
