@@ -20,12 +20,12 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from measure import introduce, save, table
+from tlcli.config.build_dataset import dataset_index
 from tlcli.config.load import Loaded, find_config, load_config
 from tlcli.features.rows import Rows
 from tlcli.heads.convex import fit_convex
 from tlcli.heads.head import Head
 from tlcli.system.lazy import start_tensorflow
-from tlcli.workflows.dataset import indexed
 from tlcli.workflows.fetch import fetch
 from tlcli.workflows.frozen_pass import open_pass
 from tlcli.workflows.measure import split_rows
@@ -41,7 +41,7 @@ Score = tuple[float, float, float]
 
 def rows_of(loaded: Loaded) -> tuple[list[Rows], int]:
     """Features of all images of a config, the plain ones and those of each view, and the number of classes."""
-    index = indexed(loaded.config.dataset, loaded.options)
+    index = dataset_index(loaded.config.dataset, loaded.options)
     frozen = open_pass(loaded.config)
     frozen.run([(index.images, frozen.views)])
     return [split_rows(index.images, index.labels, [view], frozen) for view in frozen.views], len(index.labels)

@@ -13,7 +13,7 @@ from tlcli.backbones.weights import find_weights
 from tlcli.engines.interface import EngineChoice, choose_engine, open_engine
 from tlcli.heads.head import Head
 from tlcli.images.decode import prepare
-from tlcli.images.resize import Preparation
+from tlcli.images.preparation import Preparation
 
 pytestmark = [pytest.mark.e2e, pytest.mark.data]
 

@@ -43,7 +43,7 @@ def test_deliberate_mistakes_are_found(tlcli: Tlcli, shapes: Path) -> None:
     assert set(found["unreadable"]) == {"dark/broken.jpg"}
     assert "PNG" in found["unusual"]["light/named.jpg"][0]
     assert frozenset(("dark/3.png", "dark/again.png")) in pairs_of(found, "exact", is_leak=False)
-    assert found["facts"]["dark/3.png"]["format"] == "PNG"
+    assert found["statistics"]["dark/3.png"]["format"] == "PNG"
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     assert Path(shapes / found["page"]).is_file()
 
@@ -110,10 +110,12 @@ def test_duplicates_and_leaks_of_alien_vs_predator(tlcli: Tlcli, aliens: Path) -
     for one, other in (("alien/149", "alien/58"), ("alien/289", "alien/16"), ("predator/169", "predator/39")):
         assert frozenset((f"train/{one}.jpg", f"validation/{other}.jpg")) in near
     assert len(near) <= 35  # 29 were found when this was written; each was checked by eye and is a true duplicate
-    mislabelled = {name for name, facts in found["facts"].items() if name.endswith(".jpg") and facts["format"] == "PNG"}
+    mislabelled = {
+        name for name, facts in found["statistics"].items() if name.endswith(".jpg") and facts["format"] == "PNG"
+    }
     assert mislabelled
     assert mislabelled <= set(found["unusual"])
-    assert sum(facts["mode"] == "P" and name in found["unusual"] for name, facts in found["facts"].items()) == 5
+    assert sum(facts["mode"] == "P" and name in found["unusual"] for name, facts in found["statistics"].items()) == 5
 
 
 @pytest.mark.data

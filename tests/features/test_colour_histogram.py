@@ -13,9 +13,9 @@ from tlcli.features import colour_histogram as module
 from tlcli.features.colour_histogram import WIDTH, Colours, colour_store, colours
 from tlcli.features.pipeline import Extraction, extract
 from tlcli.features.store import row_key
-from tlcli.images.augment import Augmentation
+from tlcli.images.augmentation import Augmentation
 from tlcli.images.decode import prepare
-from tlcli.images.resize import Preparation
+from tlcli.images.preparation import Preparation
 
 PREPARATION = Preparation(16, "squash")
 

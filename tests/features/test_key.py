@@ -9,7 +9,7 @@ from tlcli.backbones.catalog import CAFFE, CATALOG
 from tlcli.engines.interface import EngineChoice
 from tlcli.features import key
 from tlcli.features.key import FeatureKey
-from tlcli.images.resize import Preparation
+from tlcli.images.preparation import Preparation
 
 KEY = FeatureKey(
     preparation=Preparation(224, "crop"),

@@ -13,10 +13,9 @@ from tlcli.errors import DataError, ResourceError
 from tlcli.features import pipeline as module
 from tlcli.features.pipeline import Extraction, extract
 from tlcli.features.store import Store, row_key
-from tlcli.images import augment
-from tlcli.images.augment import Augmentation, view_names
+from tlcli.images.augmentation import Augmentation, augment, view_names
 from tlcli.images.decode import prepare
-from tlcli.images.resize import Preparation
+from tlcli.images.preparation import Preparation
 from tlcli.progress import Progress
 
 if TYPE_CHECKING:
@@ -99,7 +98,7 @@ def run(
 
 
 def expected(one: LabelledImage, view: str = "0", augmentation: Augmentation = NO_CHANGE) -> "NDArray[np.float32]":
-    pixels = augment.apply(prepare(one.path.read_bytes(), PREPARATION), view, one.sha256, augmentation)
+    pixels = augment(prepare(one.path.read_bytes(), PREPARATION), view, one.sha256, augmentation)
     mean: NDArray[np.float32] = pixels.mean(axis=(0, 1), dtype=np.float64).astype(np.float32)
     return mean
 

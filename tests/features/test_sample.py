@@ -5,7 +5,7 @@ from PIL import Image
 
 from tlcli.datasets.index import LabelledImage
 from tlcli.features.sample import decoded, drawn, spread
-from tlcli.images.resize import Preparation
+from tlcli.images.preparation import Preparation
 
 
 def one(number: int, label: str, folder: Path = Path()) -> LabelledImage:

@@ -20,7 +20,7 @@ from tlcli.config.schema import Format
 from tlcli.errors import ModelError
 from tlcli.heads.head import Head
 from tlcli.images.decode import DECODER_VERSION
-from tlcli.images.resize import Preparation
+from tlcli.images.preparation import Preparation
 from tlcli.model.bundle import Bundle, Reference, load_bundle, save_bundle
 from tlcli.model.manifest import FORMAT_VERSION, sealed
 

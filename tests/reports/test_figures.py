@@ -9,8 +9,8 @@ from PIL import Image, ImageDraw
 
 from tlcli.datasets.index import LabelledImage
 from tlcli.heads.head import Step
-from tlcli.images.augment import Augmentation, view_names
-from tlcli.images.resize import Preparation
+from tlcli.images.augmentation import Augmentation, view_names
+from tlcli.images.preparation import Preparation
 from tlcli.reports import charts, data_charts
 from tlcli.reports import samples as grids
 from tlcli.reports.figures import save_png, svg

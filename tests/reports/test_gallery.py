@@ -11,7 +11,7 @@ from PIL import Image
 from tests.reports import sample
 
 from tlcli.datasets.index import LabelledImage
-from tlcli.images.resize import Preparation
+from tlcli.images.preparation import Preparation
 from tlcli.model.bundle import Bundle
 from tlcli.reports.gallery import Case, Predictions, confusion_cells, explained
 from tlcli.reports.page import Pair, write_page

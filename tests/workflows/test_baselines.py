@@ -14,7 +14,7 @@ from tlcli.datasets.layout import SplitName
 from tlcli.features import colour_histogram as colours
 from tlcli.features.store import Store, row_key
 from tlcli.images.decode import prepare
-from tlcli.images.resize import Preparation
+from tlcli.images.preparation import Preparation
 from tlcli.progress import Progress
 from tlcli.workflows.baselines import rows_for_baselines, split_baselines
 from tlcli.workflows.frozen_pass import FrozenPass

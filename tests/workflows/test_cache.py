@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tlcli.backbones.conversion import GRAPH_FILES, kept
-from tlcli.datasets.digests import _entry, _look, digest_of
+from tlcli.datasets.digests import _entry, _state, digest_of
 from tlcli.errors import ResourceError
 from tlcli.features.store import Store, row_key
 from tlcli.system import files as disk
@@ -173,8 +173,8 @@ def test_weights_of_other_bytes_are_removed_whatever_is_remembered() -> None:
     digest_of(path)
     use.release()
     flip(path)
-    look = _look(path, settled=False)
-    entry = _entry(look, digest_beside(path).read_text().strip())  # as if the disk had changed the bytes alone
+    state = _state(path, settled=False)
+    entry = _entry(state, digest_beside(path).read_text().strip())  # as if the disk had changed the bytes alone
     with closing(sqlite3.connect(cache_folder() / "digests-1.sqlite")) as database, database:
         database.execute("UPDATE files SET entry = ?", (entry,))
     assert [(one.path, one.done) for one in verify_cache().damaged] == [(path, REMOVED)]

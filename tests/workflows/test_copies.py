@@ -13,8 +13,8 @@ from tlcli.datasets.index import LabelledImage
 from tlcli.datasets.layout import SplitName
 from tlcli.evaluation.near_duplicates import SIDE
 from tlcli.features.store import Store, row_key
-from tlcli.images.facts import facts_of
-from tlcli.images.resize import Preparation
+from tlcli.images.preparation import Preparation
+from tlcli.images.statistics import image_statistics
 from tlcli.workflows.copies import near_copies
 from tlcli.workflows.frozen_pass import FrozenPass
 
@@ -106,6 +106,6 @@ def test_small_versions_that_are_known_are_not_decoded_again(
     from tlcli.workflows import copies
 
     images, frozen = data
-    known = {one.sha256: facts_of(one.path, frozen.preparation, SIDE)[1] for one in images}
-    monkeypatch.setattr(copies, "facts_of", lambda *_: pytest.fail("decoded"))
+    known = {one.sha256: image_statistics(one.path, frozen.preparation, SIDE)[1] for one in images}
+    monkeypatch.setattr(copies, "image_statistics", lambda *_: pytest.fail("decoded"))
     assert len(near_copies(images, images, ("a",), frozen, known)) == 2

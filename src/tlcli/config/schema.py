@@ -8,10 +8,9 @@ from pydantic_core import PydanticCustomError
 from tlcli.backbones.catalog import CATALOG
 from tlcli.config.dataset import Dataset
 from tlcli.config.section import Section, Seed, expand
+from tlcli.images.formats import DEFAULT_FORMATS, Format
 
 Level = Annotated[int, Field(ge=0, le=255)]
-Format = Literal["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "ICO", "JPEG2000", "PPM", "TGA"]
-"""As Pillow names them."""
 
 
 def _is_backbone(value: str) -> str:
@@ -37,7 +36,7 @@ class Image(Section):
     backbone's own (see docs/backbones.md)."""
     background: tuple[Level, Level, Level] = (255, 255, 255)
     """Red, green, blue (0 to 255) behind transparent pixels and in pad's borders."""
-    formats: Annotated[tuple[Format, ...], Field(min_length=1)] = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+    formats: Annotated[tuple[Format, ...], Field(min_length=1)] = DEFAULT_FORMATS
     """Formats that are read, decided by content, not by the file's name."""
     max_megapixels: Annotated[float, Field(gt=0, le=1000)] = 100.0
     """Larger images are refused before they are decoded."""

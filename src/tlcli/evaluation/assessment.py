@@ -23,7 +23,7 @@ from tlcli.heads.calibration import with_temperature
 from tlcli.heads.cross_validation import CrossValidated
 from tlcli.heads.head import FitKind
 from tlcli.heads.task import Task
-from tlcli.images.resize import Preparation
+from tlcli.images.preparation import Preparation
 from tlcli.progress import SILENT, Progress
 
 if TYPE_CHECKING:

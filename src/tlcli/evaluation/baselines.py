@@ -18,8 +18,8 @@ from tlcli.features.pipeline import extract
 from tlcli.features.rows import Rows
 from tlcli.features.store import row_key
 from tlcli.heads.logistic_regression import fit_logistic_regression
-from tlcli.images.augment import PLAIN, Augmentation
-from tlcli.images.resize import Preparation
+from tlcli.images.augmentation import PLAIN, Augmentation
+from tlcli.images.preparation import Preparation
 from tlcli.progress import SILENT, Progress
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from scipy.ndimage import gaussian_filter
 
 from tlcli.evaluation.nearest import nearest
 from tlcli.features.rows import Rows
-from tlcli.images.alignment import FINE, aligned, zoomed
+from tlcli.images.alignment import FINE, align, scaling
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -111,10 +111,12 @@ def similarity(
     """
     result = np.zeros(len(first))
     for is_mirrored, chosen, begin in _roughly_aligned(_halved(first), _halved(second)):
-        placed = aligned(first[chosen], _turned(second[chosen], is_mirrored), begin, FINE)
+        placed = align(first[chosen], _turned(second[chosen], is_mirrored), begin, FINE)
         for start in range(0, len(chosen), _AT_ONCE):
             part = slice(start, start + _AT_ONCE)
-            details = _correlation_of_details(first[chosen[part]], placed.moved[part], placed.inside[part], shared.axes)
+            details = _correlation_of_details(
+                first[chosen[part]], placed.warped[part], placed.overlap[part], shared.axes
+            )
             result[chosen[part]] = np.where(placed.correlation[part] >= _CORRELATION, details, 0)
     return result
 
@@ -126,9 +128,9 @@ def _roughly_aligned(
     that correlate, and the initial alignment at full size, [p, 4]."""
     left = np.arange(len(first))
     for is_mirrored, zoom in _WAYS:
-        tried = aligned(first[left], _turned(second[left], is_mirrored), zoomed(len(left), zoom))
+        tried = align(first[left], _turned(second[left], is_mirrored), scaling(len(left), zoom))
         found = tried.correlation >= _CORRELATION
-        yield is_mirrored, left[found], tried.placement[found] * (1, 1, 2, 2)
+        yield is_mirrored, left[found], tried.transform[found] * (1, 1, 2, 2)
         left = left[~found]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from tlcli.datasets.index import Index, LabelledImage
 from tlcli.datasets.layout import SPLITS
 from tlcli.features.pipeline import Extraction
-from tlcli.images.facts import Facts
+from tlcli.images.statistics import ImageStatistics
 
 if TYPE_CHECKING:
     from tlcli.features.rows import Rows
@@ -62,7 +62,7 @@ class Inspection:
     """Everything that was found."""
 
     index: Index
-    facts: dict[str, Facts]
+    statistics: dict[str, ImageStatistics]
     """By name."""
     unreadable: dict[str, str]
     """Name -> reason."""
@@ -102,7 +102,7 @@ class Inspection:
             "root": str(self.index.root),
             "images": self.index.counts(),
             "notes": list(self.index.notes),
-            "facts": {name: asdict(facts) for name, facts in self.facts.items()},
+            "statistics": {name: asdict(one) for name, one in self.statistics.items()},
             "unreadable": self.unreadable,
             "unusual": self.unusual,
             "duplicates": [

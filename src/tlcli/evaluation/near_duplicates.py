@@ -15,8 +15,8 @@ from tlcli.datasets.layout import SPLITS, SplitName
 from tlcli.evaluation.image_similarity import SIDE, SIMILARITY, SharedComponents, candidates, projected, similarity
 from tlcli.features.rows import Rows
 from tlcli.images.decode import BadImageError
-from tlcli.images.facts import facts_of
-from tlcli.images.resize import Preparation
+from tlcli.images.preparation import Preparation
+from tlcli.images.statistics import image_statistics
 from tlcli.progress import SILENT, Progress
 from tlcli.system.prefetch import ahead
 
@@ -87,7 +87,7 @@ def _small(
     """Small grey versions by sha256; images that are no longer readable are left out."""
     small = {one.sha256: known[one.sha256] for one in images if one.sha256 in known}
     missing = list({one.sha256: one for one in images if one.sha256 not in small}.values())
-    for one, future in ahead(lambda one: facts_of(one.path, preparation, SIDE)[1], missing):
+    for one, future in ahead(lambda one: image_statistics(one.path, preparation, SIDE)[1], missing):
         try:
             small[one.sha256] = future.result()
         except BadImageError:

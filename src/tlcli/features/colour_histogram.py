@@ -15,7 +15,7 @@ import numpy as np
 
 from tlcli.features.key import preparation_digest
 from tlcli.features.store import Store
-from tlcli.images.resize import Preparation
+from tlcli.images.preparation import Preparation
 from tlcli.progress import SILENT, Progress
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from tlcli.backbones.catalog import Backbone
 from tlcli.backbones.conversion import conversion_versions
 from tlcli.engines.interface import EngineChoice
 from tlcli.images.decode import DECODER_VERSION
-from tlcli.images.resize import Preparation
+from tlcli.images.preparation import Preparation
 
 # What limits which files are read does not change the pixels of those that are.
 _LIMITS = ("formats", "max_megapixels", "max_side", "max_file_mb")

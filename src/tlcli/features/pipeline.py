@@ -17,10 +17,9 @@ from tlcli.datasets.index import LabelledImage
 from tlcli.engines.interface import Engine
 from tlcli.errors import DataError
 from tlcli.features.store import Store, row_key
-from tlcli.images import augment
-from tlcli.images.augment import Augmentation
+from tlcli.images.augmentation import Augmentation, augment
 from tlcli.images.decode import BadImageError, prepare, read
-from tlcli.images.resize import Preparation
+from tlcli.images.preparation import Preparation
 from tlcli.progress import SILENT, Progress
 from tlcli.system.files import GONE, disk_unreadable
 from tlcli.system.prefetch import ahead
@@ -52,7 +51,7 @@ class _Task:
 
 
 Wanted = Sequence[tuple[Sequence[LabelledImage], Sequence[str]]]
-"""Images, and the names of the views that are wanted of each (see :func:`tlcli.images.augment.view_names`)."""
+"""Images, and the names of the views that are wanted of each (see :func:`tlcli.images.augmentation.view_names`)."""
 
 
 def extract(
@@ -153,4 +152,4 @@ def _views(task: _Task, preparation: Preparation, augmentation: Augmentation) ->
     if hashlib.sha256(data).hexdigest() != task.sha256:
         raise DataError(f"{task.path} changed since its digest was taken; run the command again with --verify.")
     plain = prepare(data, preparation)
-    return [augment.apply(plain, view, task.sha256, augmentation) for view in task.views]
+    return [augment(plain, view, task.sha256, augmentation) for view in task.views]

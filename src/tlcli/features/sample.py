@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tlcli.datasets.index import LabelledImage
 from tlcli.images.decode import BadImageError, prepare, read
-from tlcli.images.resize import Preparation
+from tlcli.images.preparation import Preparation
 from tlcli.system.prefetch import ahead
 
 if TYPE_CHECKING:

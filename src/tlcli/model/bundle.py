@@ -19,7 +19,7 @@ from tlcli.errors import ModelError
 from tlcli.heads.head import Head
 from tlcli.heads.task import Task
 from tlcli.images.decode import DECODER_VERSION
-from tlcli.images.resize import Preparation
+from tlcli.images.preparation import Preparation
 from tlcli.model.manifest import FORMAT_VERSION, Manifest, or_with, read_manifest, sealed
 from tlcli.model.reference import Reference
 from tlcli.system.files import read_regular, whole_file, write_text

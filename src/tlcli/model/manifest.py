@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 import tlcli
 from tlcli.backbones.weights import Weights
 from tlcli.errors import ModelError
+from tlcli.images.formats import Format
 from tlcli.system.files import read_regular
 
 FORMAT_VERSION = 3
@@ -20,8 +21,6 @@ _MOST = 1 << 26
 """Bytes: a million classes with names of 60 letters."""
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Level = Annotated[int, Field(ge=0, le=255)]
-# Those of the config, and no other: Pillow hands EPS to an external program.
-_Format = Literal["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "ICO", "JPEG2000", "PPM", "TGA"]
 
 
 class _Strict(BaseModel):
@@ -64,7 +63,7 @@ class PreparationRecord(_Strict):
     resize: Literal["crop", "pad", "squash"]
     crop_fraction: Annotated[float, Field(gt=0, le=1)]
     background: tuple[_Level, _Level, _Level]
-    formats: Annotated[tuple[_Format, ...], Field(min_length=1)]
+    formats: Annotated[tuple[Format, ...], Field(min_length=1)]
     max_megapixels: Annotated[float, Field(gt=0, le=1000)]
     max_side: Annotated[int, Field(gt=0)]
     max_file_mb: Annotated[float, Field(gt=0)]

@@ -11,8 +11,8 @@ from PIL import Image
 
 from tlcli.datasets.index import LabelledImage
 from tlcli.evaluation.inspection import Duplicate, Inspection
-from tlcli.images.augment import Augmentation
-from tlcli.images.resize import Preparation
+from tlcli.images.augmentation import Augmentation
+from tlcli.images.preparation import Preparation
 from tlcli.reports import data_charts
 from tlcli.reports.figures import svg
 from tlcli.reports.inspect_text import DUPLICATES, LABEL_ISSUES, LEAKS, OUTLIERS, InspectText
@@ -122,14 +122,14 @@ def _views(
 
 
 def _charts(found: Inspection) -> dict[str, Markup]:
-    facts = list(found.facts.values())
-    formats = dict(Counter(one.format for one in facts).most_common())
-    sides = [max(one.width, one.height) for one in facts]
+    statistics = list(found.statistics.values())
+    formats = dict(Counter(one.format for one in statistics).most_common())
+    sides = [max(one.width, one.height) for one in statistics]
     drawn = {
         "formats": (data_charts.counts(formats, "images"), "Images of each format"),
         "sizes": (data_charts.histogram(sides, 30, "longer side in pixels"), "Sizes of the images"),
         "brightness": (
-            data_charts.histogram([one.brightness for one in facts], 32, "mean level"), "Brightness of the images",
+            data_charts.histogram([one.brightness for one in statistics], 32, "mean level"), "Brightness of the images",
         ),
     }  # fmt: skip
     return {name: svg(figure, name, title) for name, (figure, title) in drawn.items()}

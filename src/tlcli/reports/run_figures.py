@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from tlcli.datasets.index import Index
 from tlcli.heads.head import Step
-from tlcli.images.augment import Augmentation
-from tlcli.images.resize import Preparation
+from tlcli.images.augmentation import Augmentation
+from tlcli.images.preparation import Preparation
 from tlcli.reports import charts, data_charts, samples
 from tlcli.reports.figures import save_png
 

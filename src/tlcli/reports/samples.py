@@ -8,8 +8,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from tlcli.datasets.index import LabelledImage
-from tlcli.images.augment import Augmentation
-from tlcli.images.resize import Preparation
+from tlcli.images.augmentation import Augmentation
+from tlcli.images.preparation import Preparation
 from tlcli.reports.figures import MAX_CLASSES, shortened, styled, titled
 from tlcli.reports.thumbnails import decoded, decoded_views, evenly
 

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, TypeVar
 from PIL import Image
 
 from tlcli.datasets.index import LabelledImage
-from tlcli.images import augment
-from tlcli.images.augment import Augmentation
+from tlcli.images.augmentation import Augmentation, augment
 from tlcli.images.decode import BadImageError, prepare, read
-from tlcli.images.resize import Preparation
+from tlcli.images.preparation import Preparation
 from tlcli.system.prefetch import ahead
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def decoded_views(
 ) -> "list[NDArray[np.uint8]]":
     """These augmented views of an image, uint8 [S, S, 3] each; empty where it cannot be decoded."""
     plain = decoded(image.path, preparation)
-    return [] if plain is None else [augment.apply(plain, view, image.sha256, augmentation) for view in views]
+    return [] if plain is None else [augment(plain, view, image.sha256, augmentation) for view in views]
 
 
 def data_address(image: Image.Image) -> str:

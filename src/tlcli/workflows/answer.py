@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tlcli.engines.interface import Engine
 from tlcli.images.decode import BadImageError, prepare, read
-from tlcli.images.resize import Preparation
+from tlcli.images.preparation import Preparation
 from tlcli.model.bundle import Bundle
 from tlcli.progress import Progress
 from tlcli.system.prefetch import ahead
@@ -101,7 +101,7 @@ def answers(
 def _read(path: str, preparation: Preparation) -> "tuple[bytes, NDArray[np.uint8]]":
     """Digest of the bytes, and pixels."""
     if glob.has_magic(path) and not os.path.lexists(path):
-        raise BadImageError("no file fits this pattern")
+        raise BadImageError("image.not_found", "no file fits this pattern")
     data = read(Path(path), preparation)
     return hashlib.sha256(data).digest(), prepare(data, preparation)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tlcli.config.build_dataset import dataset_index
 from tlcli.config.build_head import cross_validate_head
 from tlcli.config.load import load_config, options_of
 from tlcli.config.schema import Config
@@ -22,7 +23,6 @@ from tlcli.model.bundle import Bundle, load_bundle
 from tlcli.progress import SILENT, Progress
 from tlcli.runs.predictions import write_predictions
 from tlcli.runs.records import RunRecord, read_record, skipped_images, write_metrics, write_record
-from tlcli.workflows.dataset import indexed
 from tlcli.workflows.frozen_pass import FrozenPass, usable
 from tlcli.workflows.int8 import open_pass_for
 
@@ -90,7 +90,7 @@ def evaluate(run: Path, verify: bool = False, progress: Progress = SILENT) -> Ev
 def _same_data(config: Config, record: RunRecord, verify: bool) -> Index:
     """The data set as the run saw it; another division would let training images into the test."""
     options = options_of(record.config, record.overrides)
-    index = indexed(config.dataset, options, verify)
+    index = dataset_index(config.dataset, options, verify)
     skipped = {item.path for item in record.skipped}
     seen = Index(index.root, index.labels, tuple(p for p in index.images if p.name not in skipped), {}, ())
     if seen.digest() != record.data_digest:

@@ -18,7 +18,7 @@ from tlcli.errors import ResourceError
 from tlcli.evaluation.activation_map import activation_map
 from tlcli.evaluation.nearest import nearest
 from tlcli.images.decode import BadImageError, prepare, read
-from tlcli.images.resize import Preparation
+from tlcli.images.preparation import Preparation
 from tlcli.model.bundle import Bundle
 from tlcli.progress import SILENT, Progress
 from tlcli.reports import cards

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from tlcli.config.build_dataset import source_folder
 from tlcli.config.load import Loaded
 from tlcli.config.schema import Config
 from tlcli.config.sources import ArchiveSource, FolderSource, PackageSource, Source, UrlSource
@@ -22,7 +23,6 @@ from tlcli.progress import SILENT, Progress
 from tlcli.system.files import sync_disk
 from tlcli.workflows.already import already_there, describe, named, tidy
 from tlcli.workflows.bring import KEPT, NETWORKED, Brought, bring, page_of
-from tlcli.workflows.dataset import in_place
 from tlcli.workflows.look import described, made_manifest, seen_in
 
 _SILENCE = 50.0
@@ -107,7 +107,7 @@ def _source_of(origin: str) -> Source:
 
 
 def _fetched(source: Source, config: Config, asked: _Asked, silence: float, progress: Progress) -> Fetched:
-    if root := in_place(source):
+    if root := source_folder(source):
         version = package.version(source.package) if isinstance(source, PackageSource) else None
         return Fetched(root, described(root, config, named(source), progress, version), reused=True)
     if asked.offline and isinstance(source, NETWORKED):

@@ -19,8 +19,8 @@ from tlcli.features.key import FeatureKey
 from tlcli.features.pipeline import Extraction, Wanted, extract
 from tlcli.features.rows import Rows
 from tlcli.features.store import Store, row_key
-from tlcli.images.augment import Augmentation, view_names
-from tlcli.images.resize import Preparation
+from tlcli.images.augmentation import Augmentation, view_names
+from tlcli.images.preparation import Preparation
 from tlcli.progress import SILENT, Progress
 from tlcli.system.files import check_disk
 

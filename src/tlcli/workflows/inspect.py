@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tlcli.config.build_dataset import dataset_index
 from tlcli.config.load import Loaded
 from tlcli.config.schema import Config
-from tlcli.datasets.exclusion import check_replaceable, write_exclusion
+from tlcli.datasets.exclusion import check_replaceable, propose_exclusions, write_exclusion
 from tlcli.datasets.index import Index, LabelledImage, without
 from tlcli.errors import DataError
-from tlcli.evaluation.exclusion import to_exclude
 from tlcli.evaluation.inspection import (
     Duplicate,
     Inspection,
@@ -27,11 +27,10 @@ from tlcli.evaluation.inspection import (
 )
 from tlcli.features.rows import Rows
 from tlcli.images.decode import BadImageError
-from tlcli.images.facts import Facts, facts_of, oddities
-from tlcli.images.resize import Preparation
+from tlcli.images.preparation import Preparation
+from tlcli.images.statistics import ImageStatistics, image_statistics, oddities
 from tlcli.progress import SILENT, Progress
 from tlcli.system.prefetch import ahead
-from tlcli.workflows.dataset import indexed
 from tlcli.workflows.frozen_pass import FrozenPass, preparation_of
 from tlcli.workflows.int8 import open_pass_for
 
@@ -74,16 +73,16 @@ def inspect(
     if write_exclude:
         check_replaceable(write_exclude)
     with progress.stage("Indexing images"):
-        index = indexed(config.dataset, loaded.options, verify)
-    index, facts, small = _scan(index, preparation_of(config), progress)
+        index = dataset_index(config.dataset, loaded.options, verify)
+    index, statistics, small = _scan(index, preparation_of(config), progress)
     extractor = open_pass_for(index, config, progress)
     extraction = extractor.run([(index.images, extractor.views[:1])], progress)
     index = without(index, extraction.bad)
     found = Inspection(
         index=index,
-        facts={name: one for name, one in facts.items() if name not in index.bad},
+        statistics={name: one for name, one in statistics.items() if name not in index.bad},
         unreadable=dict(index.bad),
-        unusual=_unusual(index, facts, extractor.preparation.size),
+        unusual=_unusual(index, statistics, extractor.preparation.size),
         duplicates=(*exact_duplicates(index.images), *_near_duplicates(index, extractor, small, progress)),
         ranked_labels=_ranked_labels(index, extractor, config, progress),
         outliers=_outliers(index, extractor, progress),
@@ -97,25 +96,25 @@ def inspect(
 
 def _scan(
     index: Index, preparation: Preparation, progress: Progress
-) -> "tuple[Index, dict[str, Facts], dict[str, NDArray[np.uint8]]]":
-    """The readable images, their facts by name, and small grey versions [S, S] by sha256."""
+) -> "tuple[Index, dict[str, ImageStatistics], dict[str, NDArray[np.uint8]]]":
+    """The readable images, their statistics by name, and small grey versions [S, S] by sha256."""
     from tlcli.evaluation.image_similarity import SIDE  # noqa: PLC0415 - SciPy; config errors are reported before
 
-    facts: dict[str, Facts] = {}
+    statistics: dict[str, ImageStatistics] = {}
     small: dict[str, NDArray[np.uint8]] = {}
     bad: dict[str, str] = {}
     with progress.stage("Scanning images", len(index.images), "images"):
-        for one, future in ahead(lambda one: facts_of(one.path, preparation, SIDE), index.images):
+        for one, future in ahead(lambda one: image_statistics(one.path, preparation, SIDE), index.images):
             try:
-                facts[one.name], small[one.sha256] = future.result()
+                statistics[one.name], small[one.sha256] = future.result()
             except BadImageError as error:
                 bad[one.sha256] = str(error)
             progress.advance()
-    return without(index, bad), facts, small
+    return without(index, bad), statistics, small
 
 
-def _unusual(index: Index, facts: dict[str, Facts], size: int) -> dict[str, tuple[str, ...]]:
-    found = {one.name: tuple(oddities(one.path, facts[one.name], size)) for one in index.images}
+def _unusual(index: Index, statistics: dict[str, ImageStatistics], size: int) -> dict[str, tuple[str, ...]]:
+    found = {one.name: tuple(oddities(one.path, statistics[one.name], size)) for one in index.images}
     return {name: what for name, what in found.items() if what}
 
 
@@ -160,7 +159,12 @@ def _outliers(index: Index, extractor: FrozenPass, progress: Progress) -> tuple[
 
 
 def _write_exclusion(path: Path, found: Inspection) -> tuple[int, int]:
-    listed = to_exclude(found)
+    listed = propose_exclusions(
+        found.unreadable,
+        [(one.first, one.second, None if one.kind == "exact" else one.similarity) for one in found.duplicates],
+        [(one.image, one.suggested, one.label_probability) for one in found.label_issues],
+        [(one.image, one.distance) for one in found.outliers],
+    )
     write_exclusion(path, f"Data folder: {found.index.root}", listed)
     active = sum(one.active for one in listed)
     return active, len(listed) - active

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tlcli
+from tlcli.config.build_dataset import read_index
 from tlcli.config.schema import Config
 from tlcli.datasets.acquire.manifest import Manifest, Tree, tree_of
 from tlcli.datasets.exclusion import read_exclusion
 from tlcli.datasets.index import Index, LabelledImage
 from tlcli.progress import Progress
 from tlcli.system.cpu import threads
-from tlcli.workflows.dataset import index_at
 
 if TYPE_CHECKING:
-    from tlcli.images.resize import Preparation
+    from tlcli.images.preparation import Preparation
 
 _BATCH = 100
 
@@ -68,7 +68,7 @@ def seen_in(root: Path, config: Config, progress: Progress, known: Mapping[str, 
     from tlcli.workflows.frozen_pass import preparation_of  # noqa: PLC0415 - a second fetch must not pay for NumPy
 
     with progress.stage("Counting images"):
-        index = index_at(root, config.dataset, known)
+        index = read_index(root, config.dataset, known)
     unreadable = {**index.bad, **_unreadable(index, preparation_of(config), progress)}
     readable = replace(index, images=tuple(p for p in index.images if p.name not in unreadable))
     return {"images": readable.counts(), "unreadable": unreadable, "notes": index.notes, "read_as": read_as(config)}
@@ -90,13 +90,13 @@ def _unreadable(index: Index, preparation: "Preparation", progress: Progress) ->
         preparation: formats that are read, and limits.
         progress: told of every image.
     """
-    from tlcli.images.decode import BadImageError, glance  # noqa: PLC0415 - as above
+    from tlcli.images.decode import BadImageError, quick_check  # noqa: PLC0415 - as above
 
     def look(images: Sequence[LabelledImage]) -> dict[str, str]:
         bad = {}
         for image in images:
             try:
-                glance(image.path, preparation)
+                quick_check(image.path, preparation)
             except BadImageError as error:
                 bad[image.name] = str(error)
         return bad

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from tlcli.backbones.catalog import CATALOG
 from tlcli.backbones.conversion import Exported, cached_export, export_folder
-from tlcli.datasets.layout import images_below
+from tlcli.datasets.layout import find_images
 from tlcli.engines.compiled import Compiled
 from tlcli.model.manifest import Manifest, read_manifest
 from tlcli.progress import SILENT, Progress
@@ -98,7 +98,7 @@ def _paths(inputs: Sequence[str]) -> Iterator[str]:
     for given in inputs:
         path = Path(given)
         if path.is_dir():
-            found = [str(file) for file in images_below(path)]
+            found = [str(file) for file in find_images(path)]
         elif not path.exists() and glob.has_magic(given):
             found = sorted(glob.glob(given, recursive=True))  # noqa: PTH207 - the pattern may be absolute
         else:

@@ -21,7 +21,7 @@ from tlcli.errors import ResourceError
 from tlcli.features.rows import Rows
 from tlcli.heads.head import Fit
 from tlcli.images.decode import prepare
-from tlcli.images.resize import Preparation
+from tlcli.images.preparation import Preparation
 from tlcli.system.files import free_bytes, readable
 from tlcli.system.lazy import start_openvino
 

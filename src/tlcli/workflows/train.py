@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 import tlcli
+from tlcli.config.build_dataset import dataset_index
 from tlcli.config.build_head import fit_head
 from tlcli.config.load import Loaded, dump_config
 from tlcli.config.schema import Config
@@ -38,7 +39,6 @@ from tlcli.runs.records import (
     write_record,
 )
 from tlcli.system.files import write_text
-from tlcli.workflows.dataset import indexed
 from tlcli.workflows.frozen_pass import FrozenPass, resolved, usable
 from tlcli.workflows.int8 import check_features, check_labels, open_pass_for
 
@@ -101,7 +101,7 @@ def train(loaded: Loaded, runs_dir: Path, verify: bool = False, progress: Progre
 def _train(loaded: Loaded, folder: Path, verify: bool, progress: Progress) -> Trained:
     clock, config = _Clock(), loaded.config
     with clock.stage("index"), progress.stage("Reading the images' digests"):
-        index = indexed(config.dataset, loaded.options, verify)
+        index = dataset_index(config.dataset, loaded.options, verify)
     for note in index.notes:
         progress.note(note)
     with clock.stage("features"):

@@ -1,4 +1,4 @@
-"""How an image is brought to the size that a backbone takes.
+"""Preparation: how a decoded image is resized to the square that a backbone takes.
 
 Shapes: S is the side in pixels.
 """
@@ -8,49 +8,52 @@ from typing import Literal
 
 from PIL import Image
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+from tlcli.images.formats import DEFAULT_FORMATS
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom, in pixels."""
+_MARGIN = 1.25
+"""How many times larger than needed a reduced JPEG is at least. Its pixels then differ by 1.8 levels on average from
+those decoded at full size, as much as bilinear resizing differs from bicubic; with 1 it is 2.8, with 2 it is 0.8."""
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """How an image becomes an array: everything the pixels depend on beside the file itself."""
+    """Everything that the pixels depend on besides the file itself."""
 
     size: int
     """Side in pixels."""
     resize: Literal["crop", "pad", "squash"]
     crop_fraction: float = 0.875
-    """``crop`` only: share of the shorter side that is kept."""
+    """For ``crop``: the share of the shorter side that is kept."""
     background: tuple[int, int, int] = (255, 255, 255)
-    """What shows through transparent pixels, and the colour of ``pad``'s borders."""
-    formats: tuple[str, ...] = FORMATS
+    """RGB behind transparent pixels and in the borders of ``pad``."""
+    formats: tuple[str, ...] = DEFAULT_FORMATS
+    """Allowed formats, by Pillow's names."""
     max_megapixels: float = 100.0
     max_side: int = 16384
+    """Pixels."""
     max_file_mb: float = 64.0
+    """MiB."""
 
 
-def scale_of(size: tuple[int, int], preparation: Preparation) -> int:
-    """By how much a JPEG may be shrunk while its blocks of 8 x 8 pixels are decoded, in half the time."""
+def jpeg_scale(size: tuple[int, int], preparation: Preparation) -> int:
+    """The factor (1, 2, 4 or 8) by which a JPEG of this width and height is reduced while its 8 x 8 blocks are decoded,
+    which halves the time."""
     used = {
         "crop": min(size) * preparation.crop_fraction,
         "pad": max(size),
         "squash": min(size),
     }[preparation.resize]
-    return next((scale for scale in (8, 4, 2) if used / scale >= _SPARE * preparation.size), 1)
+    return next((scale for scale in (8, 4, 2) if used / scale >= _MARGIN * preparation.size), 1)
 
 
-_SPARE = 1.25
-"""How much larger than needed a shrunken JPEG stays, at least. Pixels then differ from those of one decoded whole by
-1.8 levels in the mean, as much as bilinear resizing does from bicubic; with 1 it would be 2.8, with 2 it is 0.8."""
+def resize(image: Image.Image, box: Box, preparation: Preparation) -> Image.Image:
+    """Resizes the part of an RGB image within ``box`` to S x S pixels.
 
-
-def to_size(image: Image.Image, box: Box, preparation: Preparation) -> Image.Image:
-    """What lies in the box of an RGB image, as one of ``size`` x ``size`` pixels, by the preparation's ``resize``.
-
-    ``crop`` keeps the aspect and cuts the centre square of ``crop_fraction`` times the shorter side; ``pad`` keeps the
-    aspect and fills the borders; ``squash`` distorts. Bicubic with antialiasing, as the published evaluations use it.
+    ``crop`` keeps the aspect ratio and cuts the centre square of ``crop_fraction`` times the shorter side; ``pad``
+    keeps the aspect ratio and fills the borders; ``squash`` distorts. Bicubic with antialiasing, as in the published
+    evaluations of the backbones.
     """
     left, top, right, bottom = box
     width, height = right - left, bottom - top

@@ -1,4 +1,4 @@
-"""Views are deterministic, differ from each other, and change exactly what the settings name."""
+"""Augmented views are deterministic, differ from each other, and change only what the settings name."""
 
 import hashlib
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tlcli.images.augment import PLAIN, Augmentation, apply, view_names
+from tlcli.images.augmentation import PLAIN, Augmentation, augment, view_names
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (24, 24, 3), np.uint8)
 STRONG = Augmentation("both", rotation=30, zoom=0.3, shift=0.2, brightness=0.3, contrast=0.3)
@@ -19,10 +19,10 @@ def sha(number: int) -> str:
 def views(augmentation: Augmentation, count: int = 40, pixels: NDArray[np.uint8] = PIXELS) -> list[NDArray[np.uint8]]:
     """View 1 of ``count`` images with equal pixels."""
     name = view_names(1, augmentation)[1]
-    return [apply(pixels, name, sha(number), augmentation) for number in range(count)]
+    return [augment(pixels, name, sha(number), augmentation) for number in range(count)]
 
 
-def test_view_names_number_the_views_and_carry_one_digest_of_the_settings() -> None:
+def test_view_names_number_the_views_and_share_one_digest_of_the_settings() -> None:
     names = view_names(3, STRONG)
 
     digest = names[1].partition("-")[2]
@@ -48,21 +48,21 @@ def test_every_setting_changes_the_view_names(other: Augmentation) -> None:
     assert view_names(1, other)[1] != view_names(1, Augmentation())[1]
 
 
-def test_view_0_is_the_image() -> None:
-    assert (apply(PIXELS, PLAIN, sha(0), STRONG) == PIXELS).all()
+def test_view_0_is_not_augmented() -> None:
+    assert (augment(PIXELS, PLAIN, sha(0), STRONG) == PIXELS).all()
 
 
 def test_same_image_view_and_settings_give_the_same_pixels() -> None:
     name = view_names(1, STRONG)[1]
 
-    first, second = (apply(PIXELS.copy(), name, sha(5), STRONG) for _ in range(2))
+    first, second = (augment(PIXELS.copy(), name, sha(5), STRONG) for _ in range(2))
 
     assert first.tobytes() == second.tobytes()
     assert first.shape == PIXELS.shape
     assert first.dtype == np.uint8
 
 
-def test_source_pixels_are_not_written_to() -> None:
+def test_input_pixels_are_not_modified() -> None:
     before = PIXELS.copy()
 
     views(STRONG, 4)
@@ -73,7 +73,7 @@ def test_source_pixels_are_not_written_to() -> None:
 def test_views_images_and_seeds_differ() -> None:
     other_seed = Augmentation("both", rotation=30, zoom=0.3, shift=0.2, brightness=0.3, contrast=0.3, seed=1)
     all_views = [
-        apply(PIXELS, name, sha(image), settings).tobytes()
+        augment(PIXELS, name, sha(image), settings).tobytes()
         for settings in (STRONG, other_seed)
         for name in view_names(3, settings)[1:]
         for image in range(3)
@@ -94,7 +94,7 @@ def test_zero_settings_leave_pixels_unchanged() -> None:
         ("both", [PIXELS, PIXELS[:, ::-1], PIXELS[::-1], PIXELS[::-1, ::-1]]),
     ],
 )
-def test_flip_is_exact_and_happens_to_a_share_of_the_views(flip: str, expected: list[NDArray[np.uint8]]) -> None:
+def test_flips_are_exact_and_equally_frequent(flip: str, expected: list[NDArray[np.uint8]]) -> None:
     counts = dict.fromkeys((kind.tobytes() for kind in expected), 0)
 
     for view in views(Augmentation(flip=flip), 200):  # type: ignore[arg-type]
@@ -103,10 +103,10 @@ def test_flip_is_exact_and_happens_to_a_share_of_the_views(flip: str, expected: 
     assert all(abs(count - 200 / len(expected)) < 35 for count in counts.values())
 
 
-def test_one_setting_does_not_change_what_another_draws() -> None:
+def test_one_setting_does_not_change_the_random_draws_of_another() -> None:
     name = "1-fixed"
-    flipped = [apply(PIXELS, name, sha(n), Augmentation("horizontal")) for n in range(40)]
-    darker = [apply(PIXELS, name, sha(n), Augmentation("horizontal", brightness=0.01)) for n in range(40)]
+    flipped = [augment(PIXELS, name, sha(n), Augmentation("horizontal")) for n in range(40)]
+    darker = [augment(PIXELS, name, sha(n), Augmentation("horizontal", brightness=0.01)) for n in range(40)]
 
     for plain, changed in zip(flipped, darker, strict=True):
         assert np.abs(plain.astype(int) - changed).max() <= 3
@@ -116,15 +116,15 @@ def test_one_setting_does_not_change_what_another_draws() -> None:
 def test_rotation_and_zoom_keep_the_centre(augmentation: Augmentation) -> None:
     spot = np.zeros((31, 31, 3), np.uint8)
     spot[13:18, 13:18] = 255
-    place = np.arange(31)
+    position = np.arange(31)
 
     changed = views(augmentation, pixels=spot)
 
     assert len({view.tobytes() for view in changed}) > 30
     for view in changed:
-        light = view[8:23, 8:23, 0].astype(float)  # away from the mirrored neighbours
+        light = view[8:23, 8:23, 0].astype(float)  # away from the mirrored copies
         for axis in (0, 1):
-            assert light.sum(axis=axis) @ place[8:23] / light.sum() == pytest.approx(15, abs=0.4)
+            assert light.sum(axis=axis) @ position[8:23] / light.sum() == pytest.approx(15, abs=0.4)
 
 
 def test_zoom_scales_a_spot_within_its_range() -> None:
@@ -140,10 +140,10 @@ def test_zoom_scales_a_spot_within_its_range() -> None:
 def test_shift_moves_within_its_range() -> None:
     spot = np.zeros((41, 41, 3), np.uint8)
     spot[20, 20] = 255
-    place = np.arange(41)
+    position = np.arange(41)
 
     greys = [view[..., 0].astype(float) for view in views(Augmentation(shift=0.2), pixels=spot)]
-    moved = np.array([[grey.sum(axis=axis) @ place / grey.sum() for axis in (0, 1)] for grey in greys])
+    moved = np.array([[grey.sum(axis=axis) @ position / grey.sum() for axis in (0, 1)] for grey in greys])
 
     assert np.abs(moved - 20).max() <= 0.2 * 41 + 0.1
     assert (np.abs(moved - 20).max(axis=0) > 5).all()
@@ -154,7 +154,7 @@ def test_shift_moves_within_its_range() -> None:
     [Augmentation(zoom=0.9), Augmentation(rotation=180, zoom=0.6, shift=0.5), Augmentation(shift=0.5)],
     ids=str,
 )
-def test_what_comes_in_from_outside_is_the_image_mirrored(augmentation: Augmentation) -> None:
+def test_the_outside_is_filled_with_the_mirrored_image(augmentation: Augmentation) -> None:
     white = np.full((24, 24, 3), 255, np.uint8)
 
     assert all((view == 255).all() for view in views(augmentation, pixels=white))
