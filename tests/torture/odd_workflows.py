@@ -110,7 +110,7 @@ def same_pixels(folder: Path, good: Sequence[Kind], bad: Sequence[Kind]) -> int:
     with recording(folder / "predict") as predicting:
         found = predict(made.run_dir, [str(path) for path in paths], 1)
     with recording(folder / "inspect") as inspecting:
-        inspect(loaded)
+        inspect(loaded, folder / "inspect.html")
     for kind, one in zip(paths.values(), found.predictions, strict=True):
         assert (one.error is None) == kind.valid, f"{kind.name}: {one.error}"
     test = {one.sha256 for one in made.index.of("test")}

@@ -57,12 +57,13 @@ def evaluate(
     screen.bold(f"Test accuracy {test['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}, {test['n']:,} images)")
     for name, reason in done.bad.items():
         screen.line(f"Left out: {name}: {reason}")
-    for name in ("cross_validation", "leaks", "learning_curve", "test_uses"):
-        if said := done.words.get(name):
-            screen.line(said)
+    if text := done.text:
+        for sentence in (text.cross_validation, text.near_duplicates, text.learning_curve, text.repeated_test_use):
+            if sentence:
+                screen.line(sentence)
     screen.line(reuse(done.features))
     screen.line(f"Results: {done.run_dir}")
-    if done.words:
+    if done.text:
         screen.line(f"Report: {done.run_dir / 'report.html'}")
     which = again("--run", run) or [*again("--runs-dir", runs_dir, RUNS_DIR), *again("--config", config)]
     screen.next_command("tlcli", "predict", "IMAGE", *which)

@@ -127,12 +127,7 @@ def write_exclusion(path: Path, description: str, exclusions: Sequence[Exclusion
         UsageError: the path is taken by something else.
         DataError: the older list is malformed.
     """
-    if path.exists() and not (path.is_file() and path.read_bytes().startswith(_HEADER.encode())):
-        raise UsageError(
-            "usage.file_exists",
-            f"{path} exists and was not written by tlcli inspect.",
-            "Give another file to --write-exclude.",
-        )
+    check_replaceable(path)
     older = read_exclusion(path) if path.exists() else ()
     names = {one.name for one in exclusions}
     entries = [Exclusion(name, "excluded before") for name in older if name not in names]
@@ -141,6 +136,20 @@ def write_exclusion(path: Path, description: str, exclusions: Sequence[Exclusion
     for one in entries:
         lines += [_comment(one.reason), ("" if one.active else "# ") + _format(one.name)]
     write_text(path, "\n".join(lines) + "\n")
+
+
+def check_replaceable(path: Path) -> None:
+    """Refuses to replace a file that :func:`write_exclusion` has not written.
+
+    Raises:
+        UsageError: it is such a file.
+    """
+    if path.exists() and not (path.is_file() and path.read_bytes().startswith(_HEADER.encode())):
+        raise UsageError(
+            "usage.file_exists",
+            f"{path} exists and was not written by tlcli inspect.",
+            "Give another file to --write-exclude.",
+        )
 
 
 def _comment(text: str) -> str:

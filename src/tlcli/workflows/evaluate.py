@@ -15,7 +15,7 @@ from tlcli.config.schema import Config
 from tlcli.datasets.index import Index
 from tlcli.datasets.layout import SPLITS, SplitName
 from tlcli.errors import DataError
-from tlcli.evaluation.metrics import Metrics, measure, metrics_document
+from tlcli.evaluation.metrics import Metrics, measure
 from tlcli.features.pipeline import Extraction
 from tlcli.features.rows import Rows
 from tlcli.heads.task import Task
@@ -29,6 +29,8 @@ from tlcli.workflows.int8 import open_pass_for
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from tlcli.reports.text import RunText
+
 
 @dataclass(frozen=True)
 class Evaluated:
@@ -41,8 +43,8 @@ class Evaluated:
     features: Extraction
     bad: Mapping[str, str]
     """Test images that cannot be read: name to reason."""
-    words: Mapping[str, str]
-    """Sentences of the report; empty where none was asked for."""
+    text: "RunText | None"
+    """Sentences of the report; None where none was requested."""
 
 
 def evaluate(run: Path, verify: bool = False, progress: Progress = SILENT) -> Evaluated:
@@ -78,11 +80,11 @@ def evaluate(run: Path, verify: bool = False, progress: Progress = SILENT) -> Ev
     write_predictions(run, index, predictions)
     if config.evaluate.figures:
         _draw(run / "figures", index, metrics["test"], predictions["test"], progress)
-    words = dict[str, str]()
+    text = None
     if config.evaluate.report:
         index = replace(index, images=tuple(images))
-        words = _report(run, record, config, index, rows, frozen, bundle, metrics, predictions["test"], progress)
-    return Evaluated(run, metrics, config.evaluate.fail_under, extraction, index.bad, words)
+        text = _report(run, record, config, index, rows, frozen, bundle, metrics, predictions["test"], progress)
+    return Evaluated(run, metrics, config.evaluate.fail_under, extraction, index.bad, text)
 
 
 def _same_data(config: Config, record: RunRecord, verify: bool) -> Index:
@@ -116,11 +118,12 @@ def _with_features(
 def _report(
     run: Path, record: RunRecord, config: Config, index: Index, rows: Rows, frozen: FrozenPass, bundle: Bundle,
     metrics: dict[SplitName, Metrics], probabilities: "NDArray[np.float64]", progress: Progress,
-) -> dict[str, str]:  # fmt: skip
+) -> "RunText":  # fmt: skip
     from tlcli.evaluation.assessment import OutOfDistribution, assess  # noqa: PLC0415 - with matplotlib 2 s to import
+    from tlcli.reports.gallery import Predictions  # noqa: PLC0415
+    from tlcli.reports.run_page import RunReport, write_report  # noqa: PLC0415
+    from tlcli.runs.history import read_history  # noqa: PLC0415
     from tlcli.runs.predictions import count_test_evaluations  # noqa: PLC0415
-    from tlcli.workflows.run_page import Measured, write_report  # noqa: PLC0415
-    from tlcli.workflows.shown import Answers  # noqa: PLC0415
 
     training, validation, test = (
         rows.part(np.flatnonzero([image.split == split for image in index.images])) for split in SPLITS
@@ -136,22 +139,29 @@ def _report(
         cross_validated=cross_validate_head(config, known, record.head.C, progress),
         seed=config.train.seed, progress=progress,
     )  # fmt: skip
-    answers = Answers(index.of("test"), test.labels, probabilities)
-    uses = count_test_evaluations(run.parent.parent, run)
+    history = read_history(run / "history.csv")
     with progress.stage("Writing the report"):
-        settings = (run / "config.yaml").read_text(encoding="utf-8")
-        shown = metrics_document(metrics)
-        measured = Measured(run, record.model_dump(), settings, shown, index, bundle, found, answers, uses)
-        return write_report(measured, lambda: frozen.opened(progress))
+        report = RunReport(
+            run=run,
+            record=record,
+            config=(run / "config.yaml").read_text(encoding="utf-8"),
+            metrics=metrics["test"],
+            history=history,
+            best=history[record.head.chosen_step - 1],
+            index=index,
+            bundle=bundle,
+            assessment=found,
+            predictions=Predictions(index.of("test"), test.labels, probabilities),
+            evaluated_runs=count_test_evaluations(run.parent.parent, run),
+        )
+        return write_report(report, lambda: frozen.opened(progress))
 
 
 def _draw(
     folder: Path, index: Index, test: Metrics, probabilities: "NDArray[np.float64]", progress: Progress
 ) -> None:  # fmt: skip
-    from tlcli.reports import figures  # noqa: PLC0415 - matplotlib takes 1 s to import
+    from tlcli.reports.run_figures import draw_test  # noqa: PLC0415 - matplotlib takes 1 s to import
 
-    split: SplitName = "test"
-    labels = [index.labels.index(image.label) for image in index.of(split)]
+    truth = [index.labels.index(image.label) for image in index.of("test")]
     with progress.stage("Drawing figures"):
-        figures.confusion_matrix(folder / "confusion_matrix.png", test.confusion_matrix, index.labels)
-        figures.roc(folder / "roc.png", labels, probabilities, index.labels)
+        draw_test(folder, index.labels, test.confusion_matrix, truth, probabilities)

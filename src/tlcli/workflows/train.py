@@ -199,14 +199,7 @@ def _record(
 
 
 def _draw(folder: Path, index: Index, frozen: FrozenPass, fit: Fit, progress: Progress) -> None:
-    from tlcli.reports import figures  # noqa: PLC0415 - matplotlib takes 1 s to import
-    from tlcli.reports import samples as images  # noqa: PLC0415 - matplotlib takes 1 s to import
+    from tlcli.reports.run_figures import draw_training  # noqa: PLC0415 - matplotlib takes 1 s to import
 
     with progress.stage("Drawing figures"):
-        figures.class_counts(folder / "class_counts.png", index.counts())
-        images.samples(folder / "samples.png", index.of("train"), index.labels, frozen.preparation)
-        if len(frozen.views) > 1:
-            images.augmented(
-                folder / "augmented.png", index.of("train"), frozen.views, frozen.preparation, frozen.augmentation
-            )
-        figures.history(folder / "history.png", fit)
+        draw_training(folder, index, fit.history, fit.best, frozen.views, frozen.preparation, frozen.augmentation)
