@@ -1,19 +1,19 @@
 """The part of predict that reads images and answers, one by one."""
 
 import glob
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlcli.engines.interface import Engine
-from tlcli.images.decode import BadImageError, prepare, read
-from tlcli.images.preparation import Preparation
+from tlcli.images.decode import BadImageError
+from tlcli.images.decoder import Item
 from tlcli.model.bundle import Bundle
 from tlcli.progress import Progress
-from tlcli.system.prefetch import ahead
+from tlcli.system.prefetch import in_order
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,46 +64,24 @@ def answers(
         min_confidence: below this probability the answer is :data:`UNSURE`.
         progress: told of every image.
     """
-    errors: dict[int, str] = {}
-    first_of: dict[bytes, int] = {}
-    copy_of: dict[int, int] = {}
-    given: list[Prediction] = []
-
-    def pixels() -> "Iterator[NDArray[np.uint8]]":
-        for number, (_, future) in enumerate(ahead(lambda path: _read(path, bundle.preparation), paths)):
+    first_of: dict[str, Prediction] = {}
+    for path, future in in_order(lambda path: _submitted(engine, path), paths, engine.window):
+        if (known := first_of.get(path)) is None:
             try:
-                digest, prepared = future.result()
+                known = _answer(bundle, path, future.result()[0], top_k, min_confidence)
             except BadImageError as error:
-                errors[number] = str(error)
-                continue
-            if (first := first_of.setdefault(digest, number)) != number:
-                copy_of[number] = first
-            else:
-                yield prepared
-
-    def told(prediction: Prediction) -> Prediction:
-        given.append(prediction)
+                known = _failed(path, error.reason)
+            first_of[path] = known
         progress.advance()
-        return prediction
-
-    def without_engine() -> Iterator[Prediction]:
-        while (number := len(given)) in errors or number in copy_of:
-            path = paths[number]
-            failed = number in errors
-            yield told(_failed(path, errors[number]) if failed else replace(given[copy_of[number]], path=path))
-
-    for feature in engine.features(pixels()):
-        yield from without_engine()
-        yield told(_answer(bundle, paths[len(given)], feature, top_k, min_confidence))
-    yield from without_engine()
+        yield known
 
 
-def _read(path: str, preparation: Preparation) -> "tuple[bytes, NDArray[np.uint8]]":
-    """Digest of the bytes, and pixels."""
+def _submitted(engine: Engine, path: str) -> "Future[NDArray[np.float32]]":
     if glob.has_magic(path) and not os.path.lexists(path):
-        raise BadImageError("image.not_found", "no file fits this pattern")
-    data = read(Path(path), preparation)
-    return hashlib.sha256(data).digest(), prepare(data, preparation)
+        failed: Future[NDArray[np.float32]] = Future()
+        failed.set_exception(BadImageError("image.not_found", "no file matches this pattern"))
+        return failed
+    return engine.submit(Item(Path(path)))
 
 
 def _failed(path: str, reason: str) -> Prediction:

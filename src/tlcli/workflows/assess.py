@@ -23,6 +23,7 @@ from tlcli.evaluation.calibration import (
 from tlcli.evaluation.intervals import corrected_resampled_t, wilson, wilson_of_units
 from tlcli.evaluation.learning_curve import LearningCurve, learning_curve
 from tlcli.evaluation.uncertain import metric_intervals
+from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.rows import Rows
 from tlcli.heads.convex import fit_convex
 from tlcli.heads.resampling import Resampled, resample
@@ -30,7 +31,6 @@ from tlcli.model.bundle import Bundle
 from tlcli.progress import Progress
 from tlcli.workflows.baselines import split_baselines
 from tlcli.workflows.copies import near_copies
-from tlcli.workflows.frozen_pass import FrozenPass
 from tlcli.workflows.measure import split_rows
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class Assessment:
 
 
 def assess(
-    index: Index, frozen: FrozenPass, bundle: Bundle, config: Config, strength: float | None,
+    index: Index, frozen: FeatureExtractor, bundle: Bundle, config: Config, strength: float | None,
     probabilities: "NDArray[np.float64]", progress: Progress,
 ) -> Assessment:  # fmt: skip
     """Measures a run beyond its metrics.
@@ -185,7 +185,7 @@ def _calibration(
 
 
 def _leaks(
-    index: Index, frozen: FrozenPass, right: "NDArray[np.bool_]", units: "NDArray[np.int64]", progress: Progress
+    index: Index, frozen: FeatureExtractor, right: "NDArray[np.bool_]", units: "NDArray[np.int64]", progress: Progress
 ) -> Leaks:  # fmt: skip
     """The test accuracy with and without images that training has, too."""
     training, test = index.of("train"), index.of("test")
@@ -202,7 +202,7 @@ def _leaks(
     return Leaks(found, n, float(right[alone].mean()), wilson_of_units(right[alone], units[alone]))
 
 
-def _familiarity(index: Index, frozen: FrozenPass, bundle: Bundle) -> Familiarity:
+def _familiarity(index: Index, frozen: FeatureExtractor, bundle: Bundle) -> Familiarity:
     limit = bundle.reference.limit
     shares = []
     for split in ("validation", "test"):

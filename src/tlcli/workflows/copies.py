@@ -12,11 +12,11 @@ import numpy as np
 from tlcli.datasets.index import LabelledImage
 from tlcli.datasets.layout import SPLITS
 from tlcli.evaluation.near_duplicates import LIKENESS, SIDE, Common, candidates, likeness, sketch
+from tlcli.features.extractor import FeatureExtractor
 from tlcli.images.decode import BadImageError
 from tlcli.images.statistics import image_statistics
 from tlcli.progress import SILENT, Progress
 from tlcli.system.prefetch import ahead
-from tlcli.workflows.frozen_pass import FrozenPass
 from tlcli.workflows.measure import split_rows
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class NearCopy:
 
 
 def near_copies(
-    of: Sequence[LabelledImage], among: Sequence[LabelledImage], labels: Sequence[str], frozen: FrozenPass,
+    of: Sequence[LabelledImage], among: Sequence[LabelledImage], labels: Sequence[str], frozen: FeatureExtractor,
     known: "Mapping[str, NDArray[np.uint8]] | None" = None, progress: Progress = SILENT,
 ) -> list[NearCopy]:  # fmt: skip
     """Pairs of an image of ``of`` and one of ``among``, the likest first.
@@ -74,12 +74,12 @@ def near_copies(
 
 
 def _small(
-    images: Sequence[LabelledImage], known: "Mapping[str, NDArray[np.uint8]]", frozen: FrozenPass
+    images: Sequence[LabelledImage], known: "Mapping[str, NDArray[np.uint8]]", frozen: FeatureExtractor
 ) -> "dict[str, NDArray[np.uint8]]":
     """By sha256; an image that cannot be read any more is left out."""
     small = {one.sha256: known[one.sha256] for one in images if one.sha256 in known}
     missing = list({one.sha256: one for one in images if one.sha256 not in small}.values())
-    for one, future in ahead(lambda one: image_statistics(one.path, frozen.preparation, SIDE)[1], missing):
+    for one, future in ahead(lambda one: image_statistics(one.path, frozen.decoder.preparation, SIDE)[1], missing):
         try:
             small[one.sha256] = future.result()
         except BadImageError:

@@ -6,19 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tlcli.config.build_features import feature_extractor
 from tlcli.config.load import load_config, options_of
 from tlcli.config.schema import Config
 from tlcli.datasets.index import Index
 from tlcli.datasets.layout import SPLITS, SplitName
+from tlcli.datasets.unreadable import drop_unreadable
 from tlcli.errors import DataError
+from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.pipeline import Extraction
 from tlcli.model.bundle import Bundle, load_bundle
 from tlcli.progress import SILENT, Progress
 from tlcli.runs import folders as runs
 from tlcli.runs.records import Record, read_part
 from tlcli.workflows.dataset import indexed
-from tlcli.workflows.frozen_pass import FrozenPass, usable
-from tlcli.workflows.int8 import open_pass_for
 from tlcli.workflows.measure import measured, predict_split, write_predictions
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ def evaluate(run: Path, verify: bool = False, progress: Progress = SILENT) -> Ev
     bundle = load_bundle(run / "model")
     config = load_config(run / "config.yaml").config
     index = _same_data(config, checked, verify)
-    frozen = open_pass_for(index, config, progress, bundle.manifest.backbone.quantized)
-    bundle.manifest.check_weights(frozen.weights)
+    frozen = feature_extractor(index, config, progress, bundle.manifest.backbone.quantized)
+    bundle.manifest.check_weights(frozen.spec.weights)
     index, extraction = _with_features(index, frozen, config, progress)
     predictions = {split: predict_split(index, split, frozen, bundle.head) for split in SPLITS}
     metrics = {split: measured(index, split, rows) for split, rows in predictions.items()}
@@ -89,10 +90,10 @@ def _same_data(config: Config, record: Record, verify: bool) -> Index:
 
 
 def _with_features(
-    index: Index, frozen: FrozenPass, config: Config, progress: Progress
+    index: Index, frozen: FeatureExtractor, config: Config, progress: Progress
 ) -> tuple[Index, Extraction]:  # fmt: skip
-    done = frozen.run([(index.images, frozen.views[:1])], progress)
-    index = usable(index, done.bad, config.dataset.on_bad_image, config.dataset.max_bad_fraction)
+    done = frozen.extract([(index.images, frozen.views[:1])], progress)
+    index = drop_unreadable(index, done.bad, config.dataset.on_bad_image, config.dataset.max_bad_fraction)
     if not index.of("test"):
         unreadable = f" that can be read (all {len(index.bad)} are broken)" if index.bad else ""
         raise DataError(
@@ -102,7 +103,7 @@ def _with_features(
 
 
 def _report(
-    run: Path, config: Config, index: Index, frozen: FrozenPass, bundle: Bundle,
+    run: Path, config: Config, index: Index, frozen: FeatureExtractor, bundle: Bundle,
     metrics: dict[SplitName, dict[str, Any]], probabilities: "NDArray[np.float64]", progress: Progress,
 ) -> dict[str, str]:  # fmt: skip
     import numpy as np  # noqa: PLC0415
@@ -122,7 +123,7 @@ def _report(
     with progress.stage("Writing the report"):
         settings = (run / "config.yaml").read_text(encoding="utf-8")
         measured = Measured(run, record, settings, metrics, index, bundle, found, answers, uses)
-        return write_report(measured, lambda: frozen.opened(progress))
+        return write_report(measured, lambda: frozen.open_engine(progress))
 
 
 def _draw(

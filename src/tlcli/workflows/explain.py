@@ -4,8 +4,8 @@ Shapes: M training images, D features, h and w positions of the last feature map
 """
 
 import os
-from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlcli.engines.interface import MapEngine
+from tlcli.engines.interface import Engine
 from tlcli.errors import ResourceError
 from tlcli.evaluation.explain import heat, nearest
 from tlcli.images.decode import BadImageError, prepare, read
+from tlcli.images.decoder import Item
 from tlcli.images.preparation import Preparation
 from tlcli.model.bundle import Bundle
 from tlcli.progress import SILENT, Progress
 from tlcli.reports import cards
-from tlcli.system.prefetch import ahead
+from tlcli.system.prefetch import in_order
 from tlcli.workflows.answer import Prediction
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class _Seen:
 
 def explain(
     bundle: Bundle,
-    engine: MapEngine,
+    engine: Engine,
     predictions: Sequence[Prediction],
     folder: Path,
     root: Path | None = None,
@@ -111,19 +112,17 @@ def card_names(paths: Sequence[str]) -> list[str]:
 
 
 def _seen(
-    numbers: Sequence[int], predictions: Sequence[Prediction], preparation: Preparation, engine: MapEngine
+    numbers: Sequence[int], predictions: Sequence[Prediction], preparation: Preparation, engine: Engine
 ) -> Iterator[_Seen]:
     """In order; an image that cannot be read any more is left out."""
-    waiting: deque[tuple[int, NDArray[np.uint8]]] = deque()
-
-    def pixels() -> "Iterator[NDArray[np.uint8]]":
-        for number, future in ahead(lambda number: _prepared(Path(predictions[number].path), preparation), numbers):
-            if (prepared := future.result()) is not None:
-                waiting.append((number, prepared))
-                yield prepared
-
-    for maps in engine.maps(pixels()):
-        yield _Seen(*waiting.popleft(), maps)
+    with closing(engine.maps()) as last:
+        paths = ((number, Path(predictions[number].path)) for number in numbers)
+        for (number, path), future in in_order(lambda one: last.submit(Item(one[1])), paths, last.window):
+            pixels = _prepared(path, preparation)
+            with suppress(BadImageError):
+                maps = future.result()[0]
+                if pixels is not None:
+                    yield _Seen(number, pixels, maps)
 
 
 def _prepared(path: Path, preparation: Preparation) -> "NDArray[np.uint8] | None":

@@ -6,15 +6,15 @@ import numpy as np
 
 from tlcli.config.schema import Config
 from tlcli.datasets.index import Index
+from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.rows import Rows
 from tlcli.heads.head import Fit
 from tlcli.progress import SILENT, Progress
 from tlcli.system.lazy import start_tensorflow
-from tlcli.workflows.frozen_pass import FrozenPass
 from tlcli.workflows.measure import predict_split, split_rows
 
 
-def fitted(index: Index, frozen: FrozenPass, config: Config, progress: Progress = SILENT) -> Fit:
+def fitted(index: Index, frozen: FeatureExtractor, config: Config, progress: Progress = SILENT) -> Fit:
     """Fits the head on the training images, then its temperature on validation images and on training images
     while cross-validation held them out.
 
@@ -35,7 +35,7 @@ def fitted(index: Index, frozen: FrozenPass, config: Config, progress: Progress 
     return replace(fit, head=replace(fit.head, temperature=temperature))
 
 
-def _fitted(index: Index, frozen: FrozenPass, config: Config, progress: Progress) -> Fit:
+def _fitted(index: Index, frozen: FeatureExtractor, config: Config, progress: Progress) -> Fit:
     training = split_rows(index.of("train"), index.labels, frozen.views, frozen)
     if config.head.fit == "convex":
         from tlcli.heads.convex import fit_convex  # noqa: PLC0415 - scikit-learn takes 1 s to import

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tlcli.config.build_features import feature_extractor, preparation_of
 from tlcli.config.load import Loaded
 from tlcli.config.schema import Config
 from tlcli.datasets.index import Index, LabelledImage, without
 from tlcli.datasets.layout import SPLITS
 from tlcli.errors import DataError
+from tlcli.features.extractor import FeatureExtractor
 from tlcli.images.decode import BadImageError
 from tlcli.images.statistics import ImageStatistics, image_statistics, oddities
 from tlcli.progress import SILENT, Progress
 from tlcli.system.prefetch import ahead
 from tlcli.workflows.dataset import indexed
-from tlcli.workflows.frozen_pass import FrozenPass, preparation_of
 from tlcli.workflows.inspection import Copies, Inspection, Outlier, Suspect
-from tlcli.workflows.int8 import open_pass_for
 from tlcli.workflows.measure import split_rows
 
 if TYPE_CHECKING:
@@ -45,14 +45,14 @@ def inspect(loaded: Loaded, verify: bool = False, progress: Progress = SILENT) -
         index = indexed(config.dataset, loaded.options, verify)
     facts, small, unreadable = _looked_at(index, config, progress)
     index = without(index, {p.sha256: unreadable[p.name] for p in index.images if p.name in unreadable})
-    frozen = open_pass_for(index, config, progress)
-    done = frozen.run([(index.images, frozen.views[:1])], progress)
+    frozen = feature_extractor(index, config, progress)
+    done = frozen.extract([(index.images, frozen.views[:1])], progress)
     index = without(index, done.bad)
     return Inspection(
         index=index,
         facts={name: one for name, one in facts.items() if name not in index.bad},
         unreadable=dict(index.bad),
-        odd=_odd(index, facts, frozen.preparation.size),
+        odd=_odd(index, facts, frozen.decoder.preparation.size),
         copies=(*_exact(index), *_near(index, frozen, small, progress)),
         suspects=_suspects(index, frozen, config, progress),
         outliers=_outliers(index, frozen, progress),
@@ -94,7 +94,7 @@ def _exact(index: Index) -> list[Copies]:
 
 
 def _near(
-    index: Index, frozen: FrozenPass, small: "dict[str, NDArray[np.uint8]]", progress: Progress
+    index: Index, frozen: FeatureExtractor, small: "dict[str, NDArray[np.uint8]]", progress: Progress
 ) -> list[Copies]:  # fmt: skip
     from tlcli.workflows.copies import near_copies  # noqa: PLC0415 - SciPy
 
@@ -117,7 +117,7 @@ def _known(index: Index) -> list[LabelledImage]:
     return [*index.of("train"), *index.of("validation")]
 
 
-def _suspects(index: Index, frozen: FrozenPass, config: Config, progress: Progress) -> tuple[Suspect, ...]:
+def _suspects(index: Index, frozen: FeatureExtractor, config: Config, progress: Progress) -> tuple[Suspect, ...]:
     from tlcli.evaluation.label_errors import suspects  # noqa: PLC0415 - scikit-learn and more
     from tlcli.heads.convex import fit_convex  # noqa: PLC0415
     from tlcli.heads.resampling import resample  # noqa: PLC0415
@@ -140,7 +140,7 @@ def _suspects(index: Index, frozen: FrozenPass, config: Config, progress: Progre
     )
 
 
-def _outliers(index: Index, frozen: FrozenPass, progress: Progress) -> tuple[Outlier, ...]:
+def _outliers(index: Index, frozen: FeatureExtractor, progress: Progress) -> tuple[Outlier, ...]:
     """Images whose nearest other one lies more than three interquartile ranges above the upper quartile (Tukey 1977,
     far out)."""
     from tlcli.evaluation.explain import nearest  # noqa: PLC0415 - SciPy

@@ -69,7 +69,7 @@ def _facts(found: Inspection) -> list[tuple[str, str, str]]:
 
 
 def _thumbnails(found: Inspection, images: Sequence[LabelledImage], notes: Sequence[str]) -> list[Thumbnail]:
-    preparation = found.frozen.preparation
+    preparation = found.frozen.decoder.preparation
     small = ahead(lambda one: thumbnail(one.path, preparation, _SIDE), images)
     return [
         Thumbnail(one.name, future.result(), one.label, note)
@@ -96,10 +96,10 @@ def _views(found: Inspection) -> list[list[Thumbnail]]:
     for number in range(min(_AUGMENTED, len(training))):
         one = training[len(training) * number // _AUGMENTED]
         try:
-            plain = prepare(read(one.path, frozen.preparation), frozen.preparation)
+            plain = prepare(read(one.path, frozen.decoder.preparation), frozen.preparation)
         except BadImageError:  # it went away since it was looked at
             continue
-        made = [augment(plain, view, one.sha256, frozen.augmentation) for view in frozen.views[:6]]
+        made = [augment(plain, view, one.sha256, frozen.decoder.augmentation) for view in frozen.views[:6]]
         small = [data_address(Image.fromarray(pixels).resize((_SIDE, _SIDE))) for pixels in made]
         names = [one.name, *(f"view {number}" for number in range(1, len(small)))]
         rows.append([Thumbnail(name, address) for name, address in zip(names, small, strict=True)])

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tlcli.datasets.index import Index, LabelledImage
+from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.pipeline import Extraction
 from tlcli.images.statistics import ImageStatistics
-from tlcli.workflows.frozen_pass import FrozenPass
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Inspection:
     """Of training and validation images, the most suspicious first: those held for wrong, and a tenth of all"""
     outliers: tuple[Outlier, ...]
     features: Extraction
-    frozen: FrozenPass = field(repr=False)
+    frozen: FeatureExtractor = field(repr=False)
 
     @property
     def leaks(self) -> list[Copies]:

@@ -8,32 +8,23 @@ import numpy as np
 
 from tlcli.datasets.index import Index, LabelledImage
 from tlcli.datasets.layout import SplitName
+from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.rows import Rows
-from tlcli.features.store import row_key
 from tlcli.heads.head import Head
 from tlcli.runs import folders as runs
-from tlcli.workflows.frozen_pass import FrozenPass
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
 def split_rows(
-    images: Sequence[LabelledImage], labels: Sequence[str], views: Sequence[str], frozen: FrozenPass
+    images: Sequence[LabelledImage], labels: Sequence[str], views: Sequence[str], frozen: FeatureExtractor
 ) -> Rows:
     """Stored features of these images, view after view: N (K + 1) rows."""
-    numbers = {label: number for number, label in enumerate(labels)}
-    units = {unit: number for number, unit in enumerate(dict.fromkeys(p.group for p in images))}
-    keys = [row_key(image.sha256, view) for view in views for image in images]
-    return Rows(
-        labels=np.tile(np.array([numbers[p.label] for p in images], np.int64), len(views)),
-        units=np.tile(np.array([units[p.group] for p in images], np.int64), len(views)),
-        width=frozen.row.features,
-        read=frozen.store.reader(keys),
-    )
+    return frozen.rows(images, labels, views)
 
 
-def predict_split(index: Index, split: SplitName, frozen: FrozenPass, head: Head) -> "NDArray[np.float64]":
+def predict_split(index: Index, split: SplitName, frozen: FeatureExtractor, head: Head) -> "NDArray[np.float64]":
     """Probabilities [N, L] from the stored features of plain images."""
     rows = split_rows(index.of(split), index.labels, frozen.views[:1], frozen)
     blocks = [head.probabilities(features) for _, features in rows.blocks()]

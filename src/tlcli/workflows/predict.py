@@ -13,16 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlcli.backbones.catalog import CATALOG
-from tlcli.backbones.conversion import Exported, cached_export, export_folder
+from tlcli.backbones.conversion import ConvertedGraph, cached_graph, graph_folder
+from tlcli.backbones.spec import BackboneSpec, EngineChoice
+from tlcli.backbones.weights import Weights
 from tlcli.datasets.layout import images_below
-from tlcli.engines.compiled import Compiled
+from tlcli.engines.compiled import CompiledGraph
 from tlcli.model.manifest import Manifest, read_manifest
 from tlcli.progress import SILENT, Progress
 from tlcli.runs import folders as runs
 from tlcli.system.files import cache_folder
 
 if TYPE_CHECKING:
-    from tlcli.engines.interface import MapEngine
+    from tlcli.engines.interface import Engine
     from tlcli.model.bundle import Bundle
     from tlcli.workflows.answer import Prediction
     from tlcli.workflows.explain import Explanation
@@ -69,16 +71,16 @@ def predict(
         # Checking 70 MB takes as long as importing NumPy and OpenVINO, and there is a core for it; likewise loading the
         # network, and importing what reads images and the head.
         checked = beside.submit(_ready, manifest, few)
-        from tlcli.workflows.bundled_engine import at_hand, opened  # noqa: PLC0415
+        from tlcli.workflows.bundled_engine import at_hand, loaded, opened  # noqa: PLC0415
 
         ready = checked.result()
         # What takes longer waits until the bundle is known to be whole.
-        loading = beside.submit(opened, manifest, ready, few, progress) if at_hand(manifest, ready) else None
+        loading = beside.submit(loaded, manifest, ready, few, progress) if at_hand(manifest, ready) else None
         from tlcli.model.bundle import load_bundle  # noqa: PLC0415
         from tlcli.workflows.answer import answers  # noqa: PLC0415
 
         bundle = load_bundle(folder)
-        engine = loading.result() if loading else opened(manifest, ready, few, progress)
+        engine = opened(manifest, loading.result() if loading else loaded(manifest, ready, few, progress))
         known = len(bundle.manifest.labels)
         found = tuple(answers(bundle, engine, paths, min(top_k, known), min_confidence, progress))
     explained = _explained(run, bundle, engine, found, explain, progress) if explain else ()
@@ -86,7 +88,7 @@ def predict(
 
 
 def _explained(
-    run: Path, bundle: "Bundle", engine: "MapEngine", found: "Sequence[Prediction]", folder: Path, progress: Progress
+    run: Path, bundle: "Bundle", engine: "Engine", found: "Sequence[Prediction]", folder: Path, progress: Progress
 ) -> "tuple[Explanation, ...]":
     from tlcli.workflows.explain import explain  # noqa: PLC0415 - not for those who ask for no explanation
 
@@ -107,7 +109,7 @@ def _paths(inputs: Sequence[str]) -> Iterator[str]:
         yield from found or [given]
 
 
-def _ready(manifest: Manifest, few: bool) -> Compiled | None:
+def _ready(manifest: Manifest, few: bool) -> CompiledGraph | None:
     """The compiled graph, or one that can be compiled, if the cache has it whole."""
     row, record, size = CATALOG.get(manifest.backbone.name), manifest.backbone, manifest.preparation.size
     if row is None:  # which loading the bundle tells of
@@ -116,13 +118,15 @@ def _ready(manifest: Manifest, few: bool) -> Compiled | None:
         from tlcli.backbones.quantization import find_quantized_graph  # noqa: PLC0415 - NumPy
 
         found = find_quantized_graph(row, record.quantized.graph_sha256)
-        return Compiled(found.graph, "f32", few) if found else None
-    folder = export_folder(row, size, record.pooling, record.weights_sha256)
+        return CompiledGraph(found.graph, "f32", few) if found else None
+    weights = Weights(None, record.weights_sha256)
+    spec = BackboneSpec(row, size, record.pooling, weights, EngineChoice("openvino", record.precision, ""))
+    folder = graph_folder(spec)
     # A cache that cannot be written (an image of a container) has what train left there.
     ways = [few] if os.access(cache_folder(), os.W_OK) else [few, False]
     for way in ways:
-        compiled = Compiled(Exported(folder), record.precision, way)
-        if compiled.is_as_written and compiled.graph.xml.is_file():
+        compiled = CompiledGraph(ConvertedGraph(folder), record.precision, way)
+        if compiled.is_cached and compiled.graph.xml.is_file():
             return compiled
-    found_graph = cached_export(row, size, record.pooling, record.weights_sha256)
-    return Compiled(found_graph, record.precision, few) if found_graph else None
+    found_graph = cached_graph(spec)
+    return CompiledGraph(found_graph, record.precision, few) if found_graph else None

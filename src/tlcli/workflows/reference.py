@@ -3,8 +3,8 @@
 import numpy as np
 
 from tlcli.datasets.index import Index
+from tlcli.features.extractor import FeatureExtractor
 from tlcli.model.bundle import Reference
-from tlcli.workflows.frozen_pass import FrozenPass
 from tlcli.workflows.measure import split_rows
 
 _MOST = 1000
@@ -15,7 +15,7 @@ _WITHIN = 0.99
 """Share of training images that lie within the limit of the others."""
 
 
-def reference_of(index: Index, frozen: FrozenPass, seed: int) -> Reference:
+def reference_of(index: Index, frozen: FeatureExtractor, seed: int) -> Reference:
     """Training images, evenly of all classes, and the distance that few of them have from the nearest other one.
 
     The distance is the cosine one between features of length 1 (Sun et al. 2022, "Out-of-distribution detection with

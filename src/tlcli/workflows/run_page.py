@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from tlcli.datasets.index import Index
 from tlcli.datasets.layout import SplitName
-from tlcli.engines.interface import MapEngine
+from tlcli.engines.interface import Engine
 from tlcli.model.bundle import Bundle
 from tlcli.reports import charts
 from tlcli.reports import text as words
@@ -51,7 +51,7 @@ class Measured:
     """Runs evaluated on these test images"""
 
 
-def write_report(measured: Measured, engine: Callable[[], MapEngine]) -> dict[str, str]:
+def write_report(measured: Measured, engine: Callable[[], Engine]) -> dict[str, str]:
     """Writes report.json and report.html into the run's folder.
 
     Args:

@@ -5,7 +5,7 @@ Shapes: N test images, L labels, D features.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -14,9 +14,10 @@ import numpy as np
 from PIL import Image
 
 from tlcli.datasets.index import Index, LabelledImage
-from tlcli.engines.interface import MapEngine
+from tlcli.engines.interface import Engine
 from tlcli.evaluation.explain import heat, nearest
 from tlcli.images.decode import BadImageError, prepare, read
+from tlcli.images.decoder import Item
 from tlcli.model.bundle import Bundle
 from tlcli.reports.overlays import overlay
 from tlcli.reports.page import Case, Cell, Thumbnail, percent
@@ -113,7 +114,7 @@ def _allotted(members: Mapping[tuple[int, int], list[int]]) -> dict[tuple[int, i
 
 def cases(
     places: "NDArray[np.int64]", answers: Answers, index: Index, bundle: Bundle,
-    engine: Callable[[], MapEngine],
+    engine: Callable[[], Engine],
 ) -> list[Case]:  # fmt: skip
     """Test images with what spoke for the answer, and the training images nearest to them; images that went away
     since they were measured are left out."""
@@ -123,7 +124,8 @@ def cases(
         return []
     places, pixels = np.array([place for place, _ in left]), [one for _, one in left]
     chosen = [answers.images[place] for place in places]
-    maps = list(engine().maps(pixels))
+    with closing(engine()) as opened, closing(opened.maps()) as last:
+        maps = [one.result()[0] for one in [last.submit(Item(image.path)) for image in chosen]]
     near = _neighbours(np.stack([one.mean(axis=(0, 1)) for one in maps]), index, bundle)
     found = []
     for place, one, seen, last, neighbours in zip(places, chosen, pixels, maps, near, strict=True):

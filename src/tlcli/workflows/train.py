@@ -3,17 +3,21 @@
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import tlcli
+from tlcli.config.build_features import feature_extractor, int8_limits, resolved
 from tlcli.config.load import Loaded, dump_config
 from tlcli.config.schema import Config
 from tlcli.datasets.index import Index
 from tlcli.datasets.layout import SplitName
+from tlcli.datasets.unreadable import drop_unreadable
+from tlcli.features.extractor import FeatureExtractor
+from tlcli.features.int8 import check_features, check_labels
 from tlcli.features.pipeline import Extraction
 from tlcli.heads.head import Fit
 from tlcli.images.decode import DECODER_VERSION
@@ -23,8 +27,6 @@ from tlcli.runs import folders as runs
 from tlcli.system.files import write_text
 from tlcli.workflows.dataset import indexed
 from tlcli.workflows.fit import fitted
-from tlcli.workflows.frozen_pass import FrozenPass, resolved, usable
-from tlcli.workflows.int8 import check_features, check_labels, open_pass_for
 from tlcli.workflows.measure import measured, predict_split, write_predictions
 from tlcli.workflows.reference import reference_of
 
@@ -91,12 +93,14 @@ def _train(loaded: Loaded, folder: Path, verify: bool, progress: Progress) -> Tr
     for note in index.notes:
         progress.note(note)
     with clock.stage("features"):
-        frozen = open_pass_for(index, config, progress)
-        sample = check_features(index, frozen, config, progress)
+        frozen = feature_extractor(index, config, progress)
+        held_out = index.of("validation") or index.of("train")
+        sample = check_features(held_out, frozen, int8_limits(config), progress)
         index, extraction = _features(index, frozen, config, progress, sample.computed if sample else 0)
     with clock.stage("head"):
         fit = fitted(index, frozen, config, progress)
-        agreement = check_labels(sample, index, frozen, fit.head, config)
+        found = check_labels(sample, index.labels, frozen, fit.head.probabilities, int8_limits(config))
+        agreement = asdict(found) if found else None
     with clock.stage("measure"):
         predictions = {split: predict_split(index, split, frozen, fit.head) for split in _LOOKED_AT}
         metrics = {split: measured(index, split, rows) for split, rows in predictions.items()}
@@ -114,16 +118,16 @@ def _train(loaded: Loaded, folder: Path, verify: bool, progress: Progress) -> Tr
 
 
 def _features(
-    index: Index, frozen: FrozenPass, config: Config, progress: Progress, computed: int
+    index: Index, frozen: FeatureExtractor, config: Config, progress: Progress, computed: int
 ) -> tuple[Index, Extraction]:
     """Training images in all views, validation images plain; broken ones leave the index. ``computed``: before."""
-    done = frozen.run([(index.of("train"), frozen.views), (index.of("validation"), frozen.views[:1])], progress)
-    index = usable(index, done.bad, config.dataset.on_bad_image, config.dataset.max_bad_fraction)
+    done = frozen.extract([(index.of("train"), frozen.views), (index.of("validation"), frozen.views[:1])], progress)
+    index = drop_unreadable(index, done.bad, config.dataset.on_bad_image, config.dataset.max_bad_fraction)
     return index, Extraction(computed + done.computed, done.reused - computed, done.bad)
 
 
 def _write(
-    folder: Path, config: Config, index: Index, frozen: FrozenPass, fit: Fit,
+    folder: Path, config: Config, index: Index, frozen: FeatureExtractor, fit: Fit,
     metrics: dict[SplitName, dict[str, Any]], predictions: "dict[SplitName, NDArray[np.float64]]",
 ) -> None:  # fmt: skip
     write_text(folder / "config.yaml", dump_config(config))
@@ -132,27 +136,27 @@ def _write(
     columns = ("step", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "strength")
     rows = [["" if (v := getattr(step, c)) is None else v for c in columns] for step in fit.history]
     runs.write_csv(folder / "history.csv", columns, rows)
-    preparation = {**vars(frozen.preparation), "decoder_version": DECODER_VERSION}
-    backbone = {**_backbone_record(frozen, config), "pooling": frozen.pooling}
+    preparation = {**vars(frozen.decoder.preparation), "decoder_version": DECODER_VERSION}
+    backbone = {**_backbone_record(frozen, config), "pooling": frozen.spec.pooling}
     fields = {"tlcli_version": tlcli.__version__, "labels": index.labels}
     given = {**fields, "backbone": backbone, "preparation": preparation}
     save_bundle(folder / "model", given, fit.head, reference_of(index, frozen, config.train.seed))
 
 
-def _backbone_record(frozen: FrozenPass, config: Config) -> dict[str, Any]:
-    made = frozen.quantized
+def _backbone_record(frozen: FeatureExtractor, config: Config) -> dict[str, Any]:
+    made = frozen.spec.quantized
     return {
-        "name": frozen.row.name,
+        "name": frozen.spec.row.name,
         "weights": config.backbone.weights,
-        "weights_sha256": frozen.weights.sha256,
-        "engine": frozen.engine.engine,
-        "precision": frozen.engine.precision,
+        "weights_sha256": frozen.spec.weights.sha256,
+        "engine": frozen.spec.engine.name,
+        "precision": frozen.spec.engine.precision,
         **({"quantized": {"graph_sha256": made.sha256, "calibration": made.images}} if made else {}),
     }
 
 
 def _record(
-    index: Index, frozen: FrozenPass, fit: Fit, extraction: Extraction, config: Config, seconds: dict[str, float]
+    index: Index, frozen: FeatureExtractor, fit: Fit, extraction: Extraction, config: Config, seconds: dict[str, float]
 ) -> dict[str, Any]:  # fmt: skip
     return {
         "seconds": seconds,
@@ -179,15 +183,19 @@ def _record(
     }
 
 
-def _draw(folder: Path, index: Index, frozen: FrozenPass, fit: Fit, progress: Progress) -> None:
+def _draw(folder: Path, index: Index, frozen: FeatureExtractor, fit: Fit, progress: Progress) -> None:
     from tlcli.reports import figures  # noqa: PLC0415 - matplotlib takes 1 s to import
     from tlcli.reports import samples as images  # noqa: PLC0415 - matplotlib takes 1 s to import
 
     with progress.stage("Drawing figures"):
         figures.class_counts(folder / "class_counts.png", index.counts())
-        images.samples(folder / "samples.png", index.of("train"), index.labels, frozen.preparation)
+        images.samples(folder / "samples.png", index.of("train"), index.labels, frozen.decoder.preparation)
         if len(frozen.views) > 1:
             images.augmented(
-                folder / "augmented.png", index.of("train"), frozen.views, frozen.preparation, frozen.augmentation
+                folder / "augmented.png",
+                index.of("train"),
+                frozen.views,
+                frozen.decoder.preparation,
+                frozen.decoder.augmentation,
             )
         figures.history(folder / "history.png", fit)
