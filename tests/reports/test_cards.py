@@ -11,7 +11,7 @@ from matplotlib.font_manager import fontManager
 from PIL import Image
 
 from tlcli.reports import fonts
-from tlcli.reports.cards import Card, Neighbour, draw, figure_of
+from tlcli.reports.cards import Card, NeighbourImage, draw, figure_of
 from tlcli.reports.figures import save_png
 from tlcli.reports.fonts import families
 
@@ -36,7 +36,7 @@ def pixels(seed: int, side: int = 64) -> "NDArray[np.uint8]":
 
 def card(name: str, neighbours: int, missing: bool = False) -> Card:
     near = [
-        Neighbour(f"train/{name}/{number}.jpg", name, 0.9, None if missing else pixels(number))
+        NeighbourImage(f"train/{name}/{number}.jpg", name, 0.9, None if missing else pixels(number))
         for number in range(neighbours)
     ]
     heat = np.random.default_rng(0).normal(0, 2, (7, 7))
@@ -100,7 +100,7 @@ def test_a_neighbour_whose_file_is_missing_is_named_without_its_image() -> None:
 
 
 def test_neighbours_of_another_class_are_seen_at_a_glance() -> None:
-    near = [Neighbour("a", "alien", 0.9, pixels(1)), Neighbour("b", "predator", 0.8, pixels(2))]
+    near = [NeighbourImage("a", "alien", 0.9, pixels(1)), NeighbourImage("b", "predator", 0.8, pixels(2))]
     figure = figure_of(Card("x.jpg", "alien", "alien", 0.8, pixels(0), np.ones((2, 2)), near))
     colours = {text.get_text(): text.get_color() for text in figure.axes[0].texts}
     assert colours["predator"] != colours["alien"]

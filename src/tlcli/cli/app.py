@@ -109,7 +109,7 @@ def main() -> None:
 
 def _print_failure(error: TlcliError, as_json: bool) -> None:
     with suppress(OSError):  # stderr may be what is not writable
-        render.print_error(error.message or error.code, error.hint)
+        render.print_error(error.message or error.code, error.hint, error.code)
     with suppress(OSError):
         render.Screen(as_json).document({"error": error.document()})
 

@@ -18,6 +18,8 @@ from rich.text import Text
 from tlcli.progress import Progress
 
 if TYPE_CHECKING:
+    from tlcli.datasets.layout import SplitName
+    from tlcli.evaluation.metrics import ClassMetrics, Metrics
     from tlcli.features.pipeline import Extraction
 
 
@@ -138,10 +140,11 @@ def printable(text: str) -> str:
     return text.translate(_CONTROLS)
 
 
-def print_error(message: str, hint: str = "") -> None:
-    """Prints an error on stderr, and what to do next in a line of its own."""
+def print_error(message: str, hint: str = "", code: str = "") -> None:
+    """Prints an error on stderr with its code, and what to do next in a line of its own."""
     console = _console(stderr=True)
-    console.print(f"[bold red]Error:[/] {escape(printable(message))}", soft_wrap=True)
+    name = f"Error [{code}]:" if code else "Error:"
+    console.print(f"[bold red]{escape(name)}[/] {escape(printable(message))}", soft_wrap=True)
     if hint:
         console.print(f"[bold]Hint:[/] {escape(printable(hint))}", soft_wrap=True)
 
@@ -176,36 +179,29 @@ def counts_table(counts: Mapping[Any, Mapping[str, int]]) -> Table:
     return table
 
 
-def metrics_table(metrics: Mapping[Any, Mapping[str, Any]]) -> Table:
+def metrics_table(metrics: "Mapping[SplitName, Metrics]") -> Table:
     """Metrics in rows, splits in columns."""
-    table = plain_table("", *metrics, title="Metrics")
-    table.add_row("images", *(f"{m['n']:,}" for m in metrics.values()))
-    table.add_row("accuracy", *(f"{m['accuracy']:.4f}" for m in metrics.values()))
-    table.add_row("95 % interval", *("{:.4f} - {:.4f}".format(*m["accuracy_ci95"]) for m in metrics.values()))
-    for name, key in _OTHER_METRICS.items():
-        table.add_row(name, *("-" if m[key] is None else f"{m[key]:.4f}" for m in metrics.values()))
+    from tlcli.evaluation.scores import SCORES  # noqa: PLC0415 - NumPy
+
+    table, splits = plain_table("", *metrics, title="Metrics"), metrics.values()
+    table.add_row("images", *(f"{m.n:,}" for m in splits))
+    table.add_row("accuracy", *(f"{m.accuracy:.4f}" for m in splits))
+    table.add_row("95 % interval", *("{:.4f} - {:.4f}".format(*m.accuracy_ci95) for m in splits))
+    for score in SCORES:
+        values = [m.scores[score.name] for m in splits]
+        table.add_row(score.title, *("-" if value is None else f"{value:.4f}" for value in values))
     return table
 
 
-_OTHER_METRICS = {
-    "balanced accuracy": "balanced_accuracy",
-    "ROC-AUC": "roc_auc",
-    "log loss": "log_loss",
-    "calibration error": "ece",
-}
-
-
-def per_class_table(per_class: Mapping[str, Mapping[str, float]]) -> Table:
+def per_class_table(per_class: "Mapping[str, ClassMetrics]") -> Table:
     """Classes in rows, metrics in columns."""
     table = plain_table("class", "precision", "recall", "F1", "support", title="Per-class metrics, test images")
     for name, m in per_class.items():
-        table.add_row(
-            escape(name), f"{m['precision']:.4f}", f"{m['recall']:.4f}", f"{m['f1']:.4f}", f"{m['support']:,}"
-        )
+        table.add_row(escape(name), f"{m.precision:.4f}", f"{m.recall:.4f}", f"{m.f1:.4f}", f"{m.support:,}")
     return table
 
 
-def confusion_table(matrix: list[list[int]], labels: list[str]) -> Table:
+def confusion_table(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> Table:
     """True classes in rows, predicted classes in columns."""
     names = [escape(label) for label in labels]
     table = plain_table("true \\ predicted", *names, title="Confusion matrix, test images")

@@ -17,7 +17,7 @@ from tlcli.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from tlcli.evaluation.agreement import Agreement
+    from tlcli.features.int8 import Agreement
     from tlcli.workflows.train import Trained
 
 
@@ -33,8 +33,8 @@ def train(
 ) -> None:
     """Train a classifier on the images of a config.
 
-    Every image passes the frozen backbone once; its features are kept, and later runs reuse them. Training and
-    validation images are measured, the test images are left to evaluate.
+    Every image passes the frozen backbone once; its features are stored, and later runs reuse them. Training and
+    validation images are measured; the test images are left to evaluate.
     """
     from tlcli.config.load import find_config, load_config  # noqa: PLC0415 - keeps --help fast
     from tlcli.evaluation.metrics import metrics_document  # noqa: PLC0415
@@ -50,7 +50,7 @@ def train(
             "run_dir": str(trained.run_dir),
             "metrics": metrics_document(trained.metrics),
             "seconds": trained.seconds,
-            "trainable_parameters": trained.trainable_parameters,
+            "trainable_parameters": trained.fit.head.trainable_parameters,
             "features": {"computed": trained.features.computed, "reused": trained.features.reused},
             **({"agreement": vars(trained.agreement)} if trained.agreement else {}),
         }
@@ -58,20 +58,18 @@ def train(
 
 
 def _show(screen: Screen, trained: "Trained") -> None:
-    from tlcli.evaluation.metrics import metrics_document  # noqa: PLC0415 - NumPy
-
     screen.table(counts_table(trained.index.counts()))
     for name, reason in trained.index.bad.items():
         screen.line(f"Left out: {name}: {reason}")
     screen.line()
-    screen.table(metrics_table(metrics_document(trained.metrics)))
+    screen.table(metrics_table(trained.metrics))
     screen.line()
     best, steps = trained.fit.best, len(trained.fit.history)
     if trained.fit.kind == "logistic_regression":
         how = f"logistic regression, C {best.C:g} chosen from {steps} by cross-validation"
     else:
         how = f"mini-batch training, weights of epoch {best.step} of {steps}"
-    screen.line(f"Head: {trained.trainable_parameters:,} trainable parameters; {how}")
+    screen.line(f"Head: {trained.fit.head.trainable_parameters:,} trainable parameters; {how}")
     seconds = ", ".join(f"{stage} {value:.1f}" for stage, value in trained.seconds.items())
     screen.line(reuse(trained.features))
     if trained.agreement:

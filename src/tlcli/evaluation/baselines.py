@@ -13,12 +13,11 @@ import numpy as np
 from tlcli.datasets.index import LabelledImage
 from tlcli.errors import DataError
 from tlcli.evaluation.knn import NearestNeighbours
-from tlcli.features.colour_histogram import WIDTH, Colours, colour_store
-from tlcli.features.pipeline import extract
+from tlcli.features.colour_histogram import WIDTH, extract_histograms, histogram_store
 from tlcli.features.rows import Rows
 from tlcli.features.store import row_key
 from tlcli.heads.logistic_regression import fit_logistic_regression
-from tlcli.images.augmentation import PLAIN, Augmentation
+from tlcli.images.augmentation import PLAIN
 from tlcli.images.preparation import Preparation
 from tlcli.progress import SILENT, Progress
 
@@ -86,8 +85,8 @@ def colour_rows(
         DataError: a file changed since its digest was taken.
         ResourceError: the disk is full.
     """
-    store = colour_store(preparation, progress)
-    extract([(images, (PLAIN,))], preparation, Augmentation(), store, Colours, progress)
+    store = histogram_store(preparation, progress)
+    extract_histograms(images, preparation, store, progress)
     reader = store.reader([row_key(image.sha256, PLAIN) for image in images])
     return Rows(features.labels, features.units, WIDTH, reader)
 

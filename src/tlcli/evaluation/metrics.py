@@ -1,4 +1,4 @@
-"""The metrics of one split. To add one: a function, a field of :class:`Metrics`, and a line in :func:`measure`.
+"""The metrics of one split; those that are one number are rows of :mod:`tlcli.evaluation.scores`.
 
 Importing this imports neither SciPy nor scikit-learn: what only reads metrics starts fast.
 Shapes: N images, L classes; labels int [N], probabilities [N, L], rows sum to 1.
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from tlcli.evaluation.scores import SCORES
 from tlcli.heads.task import Task
 
 if TYPE_CHECKING:
@@ -40,21 +41,28 @@ class Metrics:
     accuracy: float
     accuracy_ci95: tuple[float, float]
     """95 % confidence interval: Wilson's, of whole groups (:func:`~tlcli.evaluation.intervals.wilson_of_units`)."""
-    balanced_accuracy: float
-    log_loss: float
-    """In nats."""
-    roc_auc: float | None
-    """Mean over the classes that have a ROC curve; None where a class has no images."""
-    ece: float
-    """Expected calibration error."""
+    scores: dict[str, float | None]
+    """By name, see :data:`tlcli.evaluation.scores.SCORES`; None where one is not defined."""
     per_class: dict[str, ClassMetrics]
     confusion_matrix: tuple[tuple[int, ...], ...]
     """[L, L], rows: ground truth, columns: predicted."""
     labels: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """The fields as JSON takes them."""
-        return asdict(self)
+        """The fields as metrics.json has them: the scores stand beside the others."""
+        fields = asdict(self)
+        scores = fields.pop("scores")
+        first = {name: fields.pop(name) for name in ("n", "accuracy", "accuracy_ci95")}
+        return {**first, **scores, **fields}
+
+
+def from_json(fields: object) -> object:
+    """Turns the form of :meth:`Metrics.as_json` into that of :class:`Metrics`, for pydantic to validate."""
+    if not isinstance(fields, dict):
+        return fields
+    names = [score.name for score in SCORES]
+    others = {name: value for name, value in fields.items() if name not in names}
+    return {**others, "scores": {name: fields[name] for name in names if name in fields}}
 
 
 def measure(
@@ -72,22 +80,18 @@ def measure(
         units: which images belong together [N] (a group, copies); they are right or wrong together, which widens the
             interval of the accuracy. None: each is on its own.
     """
-    from sklearn import metrics
+    from sklearn.metrics import confusion_matrix  # noqa: PLC0415 - see the module
 
-    from tlcli.evaluation.calibration import expected_calibration_error
-    from tlcli.evaluation.intervals import wilson_of_units
+    from tlcli.evaluation.intervals import wilson_of_units  # noqa: PLC0415 - SciPy
 
     predicted = probabilities.argmax(axis=1)
     correct = predicted == labels
-    confusion = metrics.confusion_matrix(labels, predicted, labels=range(task.count))
+    confusion = confusion_matrix(labels, predicted, labels=range(task.count))
     return Metrics(
         n=len(labels),
         accuracy=int(correct.sum()) / len(labels),
         accuracy_ci95=wilson_of_units(correct, np.arange(len(labels)) if units is None else units),
-        balanced_accuracy=balanced_accuracy(confusion),
-        log_loss=float(metrics.log_loss(labels, probabilities, labels=range(task.count))),
-        roc_auc=roc_auc(labels, probabilities, task),
-        ece=expected_calibration_error(labels, probabilities),
+        scores={score.name: score.compute(labels, probabilities, task) for score in SCORES},
         per_class=per_class(labels, predicted, task),
         confusion_matrix=tuple(tuple(row) for row in confusion.tolist()),
         labels=task.labels,
@@ -99,24 +103,9 @@ def metrics_document(metrics: Mapping[Split, Metrics]) -> dict[Split, dict[str, 
     return {split: of_split.as_json() for split, of_split in metrics.items()}
 
 
-def balanced_accuracy(confusion: "NDArray[np.int64]") -> float:
-    """Mean recall of the classes that occur; ``confusion`` [L, L]."""
-    totals = confusion.sum(axis=1)
-    return float((confusion.diagonal()[totals > 0] / totals[totals > 0]).mean())
-
-
-def roc_auc(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]", task: Task) -> float | None:
-    """Area under the ROC curve, mean over the task's curves; None where a class has no images."""
-    from sklearn.metrics import roc_auc_score
-
-    if len(np.unique(labels)) < task.count:
-        return None
-    return float(np.mean([roc_auc_score(labels == number, probabilities[:, number]) for number in task.roc_classes]))
-
-
 def per_class(labels: "NDArray[np.int64]", predicted: "NDArray[np.int64]", task: Task) -> dict[str, ClassMetrics]:
     """Metrics of each class, from the ground truth [N] and the predicted classes [N]."""
-    from sklearn.metrics import precision_recall_fscore_support
+    from sklearn.metrics import precision_recall_fscore_support  # noqa: PLC0415 - see the module
 
     columns = precision_recall_fscore_support(labels, predicted, labels=range(task.count), zero_division=0)
     return {

@@ -12,8 +12,8 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from tlcli.model.backbone import find_compiled, open_backbone
-from tlcli.model.manifest import read_manifest
+from tlcli.model.backbone import find_compiled, load_backbone
+from tlcli.model.manifest import BundleManifest, read_manifest
 from tlcli.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tlcli.engines.interface import Engine
+    from tlcli.engines.openvino import LoadedGraph
     from tlcli.images.decoder import Item
     from tlcli.model.bundle import Bundle
 
@@ -83,8 +84,8 @@ class Explanation:
 
     pixels: "NDArray[np.uint8]"
     """uint8 [S, S, 3], as the backbone sees the image"""
-    evidence: "NDArray[np.float32]"
-    """[h, w], the contribution of each position of the last feature map to the logit of the label"""
+    evidence: "NDArray[np.float64]"
+    """[h, w], the contribution of each position of the last feature map to the log odds of the label"""
     neighbours: tuple[Neighbour, ...]
     """The nearest reference images, the nearest first"""
 
@@ -123,13 +124,16 @@ class Predictor:
         folder = run / "model"
         manifest, few = read_manifest(folder / "manifest.json"), expected_images <= _FEW
         with ThreadPoolExecutor(1) as beside:
-            # Checking 70 MB of compiled graph takes as long as importing NumPy; loading it as long as reading the rest.
-            compiled = beside.submit(find_compiled, manifest, few)
-            from tlcli.model.bundle import load_bundle  # noqa: PLC0415 - NumPy
+            # Checking 70 MB of compiled graph and loading it takes as long as importing what reads images and the head.
+            loading = beside.submit(_load_if_cached, manifest, few, progress)
+            from tlcli.images.decoder import Decoder  # noqa: PLC0415 - NumPy, Pillow
+            from tlcli.model.bundle import load_bundle  # noqa: PLC0415
 
             bundle = load_bundle(folder)
-            engine = open_backbone(manifest, compiled.result(), few, progress)
-        return cls(bundle, engine, few, progress)
+            # What takes longer waits until the bundle is known to be intact.
+            graph = loading.result() or load_backbone(manifest, find_compiled(manifest, few), few, progress)
+            from tlcli.engines.openvino import OpenVINOEngine  # noqa: PLC0415
+        return cls(bundle, OpenVINOEngine(graph, Decoder(bundle.preparation)), few, progress)
 
     def predict(
         self,
@@ -163,11 +167,11 @@ class Predictor:
         """Like :meth:`predict`, for any number of images: yields each prediction as soon as it and those before it are
         there, with a bounded number of images in memory."""
         from tlcli.images.decode import BadImageError  # noqa: PLC0415 - see the module
-        from tlcli.system.prefetch import ahead  # noqa: PLC0415
+        from tlcli.system.prefetch import in_order  # noqa: PLC0415
 
         engine = self._engine(few)
         items = ((_name(image, number), _item(image)) for number, image in enumerate(images, 1))
-        for (name, _), feature in ahead(lambda pair: engine.submit(pair[1]), items, engine.window):
+        for (name, _), feature in in_order(lambda pair: engine.submit(pair[1]), items, engine.window):
             try:
                 yield self._answer(name, feature.result()[0], top_k, min_confidence)
             except BadImageError as error:
@@ -176,40 +180,47 @@ class Predictor:
 
     def explain(self, images: "Sequence[Image]") -> "Iterator[Explanation | None]":
         """Explains the answer to each image by its feature map and its neighbours; None for an unreadable image."""
+        from tlcli.images.decode import BadImageError  # noqa: PLC0415 - see the module
+        from tlcli.images.decoder import Decoder  # noqa: PLC0415
+        from tlcli.system.prefetch import in_order  # noqa: PLC0415
+
+        decoder, engine = Decoder(self.bundle.preparation), self._engine(few=False).maps()
+        try:
+            for image, maps in in_order(lambda one: engine.submit(_item(one)), images, engine.window):
+                try:
+                    yield self._explanation(decoder.views(_item(image))[0], maps.result()[0])
+                except BadImageError:
+                    yield None
+        finally:
+            engine.close()
+
+    def _explanation(self, pixels: "NDArray[np.uint8]", maps: "NDArray[np.float32]") -> Explanation:
+        """Of pixels uint8 [S, S, 3] and their feature map [h, w, D]."""
         import numpy as np  # noqa: PLC0415 - see the module
 
-        from tlcli.evaluation.explain import heat, nearest  # noqa: PLC0415
-        from tlcli.images.decode import BadImageError  # noqa: PLC0415
-        from tlcli.images.decoder import Decoder  # noqa: PLC0415
-        from tlcli.system.prefetch import ahead  # noqa: PLC0415
+        from tlcli.evaluation.activation_map import activation_map  # noqa: PLC0415
+        from tlcli.evaluation.nearest import nearest  # noqa: PLC0415
 
-        decoder, reference = Decoder(self.bundle.preparation), self.bundle.reference
-        engine = self._engine(few=False).maps()
-        for image, maps in ahead(lambda one: engine.submit(_item(one)), images, engine.window):
-            try:
-                last = maps.result()[0]  # [h, w, D]
-                pixels = decoder.views(_item(image))[0]
-            except BadImageError:
-                yield None
-                continue
-            feature = last.mean(axis=(0, 1))[np.newaxis]
-            label = int(self.bundle.head.probabilities(feature)[0].argmax())
-            found = nearest(feature, reference.rows, _NEIGHBOURS)
-            yield Explanation(
-                pixels,
-                heat(last, self.bundle.head, label),
-                tuple(
-                    Neighbour(reference.names[index], self.labels[reference.labels[index]], float(similarity))
-                    for index, similarity in zip(found.places[0], found.similarities[0], strict=True)
-                ),
-            )
+        head, reference = self.bundle.head, self.bundle.reference
+        feature = maps.mean(axis=(0, 1))[np.newaxis]
+        label = int(head.probabilities(feature)[0].argmax())
+        found = nearest(feature, reference.features.astype(np.float32), _NEIGHBOURS)
+        neighbours = (
+            Neighbour(reference.names[index], self.labels[reference.labels[index]], float(similarity))
+            for index, similarity in zip(found.numbers[0], found.similarities[0], strict=True)
+        )
+        return Explanation(pixels, activation_map(maps, head, label), tuple(neighbours))
 
     def _engine(self, few: bool) -> "Engine":
         """An engine for few or many images; one for many does for few as well."""
         with self._opening:
             if not (few or False in self._engines):
-                compiled = find_compiled(self.bundle.manifest, few=False)
-                self._engines[False] = open_backbone(self.bundle.manifest, compiled, False, self._progress)
+                from tlcli.engines.openvino import OpenVINOEngine  # noqa: PLC0415 - see the module
+                from tlcli.images.decoder import Decoder  # noqa: PLC0415
+
+                manifest = self.bundle.manifest
+                graph = load_backbone(manifest, find_compiled(manifest, few=False), False, self._progress)
+                self._engines[False] = OpenVINOEngine(graph, Decoder(self.bundle.preparation))
             return self._engines.get(few) or self._engines[not few]
 
     def _answer(self, name: str, feature: "NDArray[np.float32]", top_k: int, min_confidence: float) -> Prediction:
@@ -222,6 +233,18 @@ class Predictor:
         if distance > reference.limit:
             answer = NONE_OF_THESE
         return Prediction(name, label, probability, tuple(ranked[:top_k]), probabilities, answer, distance)
+
+
+def _load_if_cached(manifest: BundleManifest, few: bool, progress: Progress) -> "LoadedGraph | None":
+    """The graph where the cache has it compiled, so that nothing is downloaded, converted or compiled."""
+    compiled = find_compiled(manifest, few)
+    if compiled is None or not compiled.is_cached:
+        return None
+    from tlcli.engines.openvino import has_bf16  # noqa: PLC0415 - see the module
+
+    if compiled.precision == "bf16" and not has_bf16():
+        return None
+    return load_backbone(manifest, compiled, few, progress)
 
 
 def _name(image: "Image", number: int) -> str:

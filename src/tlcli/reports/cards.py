@@ -34,7 +34,7 @@ _SMALL = (_WIDTH - 2 * _MARGIN - (_ACROSS - 1) * 12) // _ACROSS
 
 
 @dataclass(frozen=True)
-class Neighbour:
+class NeighbourImage:
     """A training image that is similar to the one explained."""
 
     name: str
@@ -59,7 +59,7 @@ class Card:
     """The prepared image, uint8 [S, S, 3]."""
     heat: "NDArray[np.float64]"
     """[h, w], log odds of the label at each position."""
-    neighbours: Sequence[Neighbour] = ()
+    neighbours: Sequence[NeighbourImage] = ()
     """The nearest first; five are shown."""
 
 
@@ -114,7 +114,7 @@ def _legend(axis: "Axes", largest: float) -> None:
     axis.text(_MARGIN, _LEGEND + 20, "that position; their mean is the image's log odds.", **small)
 
 
-def _neighbour(axis: "Axes", one: Neighbour, left: int, agrees: bool) -> None:
+def _neighbour(axis: "Axes", one: NeighbourImage, left: int, agrees: bool) -> None:
     if one.pixels is None:
         axis.fill([left, left + _SMALL, left + _SMALL, left], [_ROW, _ROW, _ROW + _SMALL, _ROW + _SMALL], "#EEEEEE")
         middle: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8, "color": _QUIET}

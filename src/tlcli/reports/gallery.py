@@ -5,7 +5,7 @@ feature map.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -15,17 +15,16 @@ import numpy as np
 from PIL import Image
 
 from tlcli.datasets.index import LabelledImage
-from tlcli.engines.interface import MapEngine
-from tlcli.evaluation.activation_map import activation_map
-from tlcli.evaluation.nearest import nearest
 from tlcli.model.bundle import Bundle
+from tlcli.model.predictor import Explanation
 from tlcli.reports.overlays import overlay
 from tlcli.reports.page import percent
-from tlcli.reports.thumbnails import Thumbnail, data_address, decoded, thumbnail, thumbnails
+from tlcli.reports.thumbnails import Thumbnail, data_address, thumbnail, thumbnails
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+Explain = Callable[[Sequence[Path]], "Iterable[Explanation | None]"]
 _LARGE = 224
 """Pixels of an image that is explained."""
 _IN_A_CELL, _IN_ALL = 24, 480
@@ -138,9 +137,8 @@ class Case:
 
 
 def explained(
-    numbers: "NDArray[np.int64]", predictions: Predictions, root: Path, bundle: Bundle,
-    open_engine: Callable[[], MapEngine],
-) -> list[Case]:  # fmt: skip
+    numbers: "NDArray[np.int64]", predictions: Predictions, root: Path, bundle: Bundle, explain: Explain
+) -> list[Case]:
     """Test images with their heat maps and nearest training images; images that can no longer be read are left out.
 
     Args:
@@ -148,40 +146,31 @@ def explained(
         predictions: of the test images.
         root: the data folder, in which the training images are.
         bundle: the model.
-        open_engine: opens the backbone; called only where there is something to explain.
+        explain: :meth:`tlcli.model.predictor.Predictor.explain`; called only where there is something to explain.
     """
-    read = [(number, decoded(predictions.images[number].path, bundle.preparation)) for number in numbers]
-    left = [(number, pixels) for number, pixels in read if pixels is not None]
-    if not left:
+    if not len(numbers):
         return []
-    maps = list(open_engine().maps([pixels for _, pixels in left]))  # [h, w, D] each
-    near = _neighbours(np.stack([one.mean(axis=(0, 1)) for one in maps]), root, bundle)
-    cases = []
-    for (number, pixels), features, neighbours in zip(left, maps, near, strict=True):
-        image, predicted = predictions.images[number], int(predictions.predicted[number])
-        shown = Thumbnail(image.name, _large(Image.fromarray(pixels)), image.label)
-        heat_map = _large(overlay(pixels, activation_map(features, bundle.head, predicted)))
-        label, confidence = bundle.manifest.labels[predicted], float(predictions.confidence[number])
-        cases.append(Case(shown, label, confidence, heat_map, neighbours))
-    return cases
+    found = explain([predictions.images[number].path for number in numbers])
+    pairs = zip(numbers, found, strict=True)
+    return [_case(number, one, predictions, root, bundle) for number, one in pairs if one is not None]
+
+
+def _case(number: int, explanation: Explanation, predictions: Predictions, root: Path, bundle: Bundle) -> Case:
+    image, predicted = predictions.images[number], int(predictions.predicted[number])
+    return Case(
+        Thumbnail(image.name, _large(Image.fromarray(explanation.pixels)), image.label),
+        bundle.labels[predicted],
+        float(predictions.confidence[number]),
+        _large(overlay(explanation.pixels, explanation.evidence)),
+        tuple(
+            Thumbnail(
+                near.name, thumbnail(root / near.name, bundle.preparation), near.label, f"cosine {near.similarity:.2f}"
+            )
+            for near in explanation.neighbours[:_NEIGHBOURS]
+        ),
+    )
 
 
 def _large(image: Image.Image) -> str:
     shrunk = image.resize((_LARGE, _LARGE), Image.Resampling.BICUBIC) if image.width > _LARGE else image
     return data_address(shrunk)
-
-
-def _neighbours(features: "NDArray[np.float32]", root: Path, bundle: Bundle) -> Iterator[tuple[Thumbnail, ...]]:
-    """Of each row of features [., D], the nearest reference images, the nearest first."""
-    reference = bundle.reference
-    found = nearest(features, reference.features.astype(np.float32), _NEIGHBOURS)
-    for numbers, similarities in zip(found.numbers, found.similarities, strict=True):
-        yield tuple(
-            Thumbnail(
-                reference.names[number],
-                thumbnail(root / reference.names[number], bundle.preparation),
-                bundle.manifest.labels[reference.labels[number]],
-                f"cosine {similarity:.2f}",
-            )
-            for number, similarity in zip(numbers, similarities, strict=True)
-        )

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import tlcli
+from tlcli.evaluation.scores import SCORES
 from tlcli.reports.thumbnails import Thumbnail
 from tlcli.system.files import write_text
 
@@ -68,5 +69,6 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["scores"] = SCORES
     environment.filters |= {"percent": percent, "interval": interval, "thousands": lambda n: f"{n:,}"}
     return environment

@@ -1,7 +1,7 @@
 """The report of a run: what evaluate measured -> report.json and the page report.html."""
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -9,14 +9,13 @@ import numpy as np
 from markupsafe import Markup
 
 from tlcli.datasets.index import Index
-from tlcli.engines.interface import MapEngine
 from tlcli.evaluation.assessment import Assessment
 from tlcli.evaluation.metrics import Metrics
 from tlcli.heads.head import Step
 from tlcli.model.bundle import Bundle
 from tlcli.reports import charts
 from tlcli.reports.figures import svg
-from tlcli.reports.gallery import Case, Cell, Predictions, confusion_cells, explained
+from tlcli.reports.gallery import Case, Cell, Explain, Predictions, confusion_cells, explained
 from tlcli.reports.page import Fact, Pair, interval, paired, percent, write_page
 from tlcli.reports.text import RunText
 from tlcli.reports.thumbnails import thumbnails
@@ -93,12 +92,12 @@ class RunPage:
         return [*self.report.record.skipped, *self.report.record.skipped_test]
 
 
-def write_report(report: RunReport, open_engine: Callable[[], MapEngine]) -> RunText:
+def write_report(report: RunReport, explain: Explain) -> RunText:
     """Writes report.json and report.html into the run's folder.
 
     Args:
         report: what evaluate has found.
-        open_engine: opens the backbone; called only where there is something to explain.
+        explain: explains images; called only where there is something to explain.
 
     Returns:
         The sentences of the page.
@@ -107,7 +106,7 @@ def write_report(report: RunReport, open_engine: Callable[[], MapEngine]) -> Run
     text = RunText(report.metrics, found, *_majority(report.index), report.evaluated_runs)
     write_json(report.run / "report.json", {"evaluated_runs": report.evaluated_runs, **asdict(found)})
     numbers = np.concatenate([predictions.worst_errors(), predictions.least_confident()])
-    cases = explained(numbers, predictions, report.index.root, bundle, open_engine)
+    cases = explained(numbers, predictions, report.index.root, bundle, explain)
     page = RunPage(
         report=report,
         text=text,

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 from tlcli.datasets.layout import SplitName
-from tlcli.evaluation.agreement import Agreement
-from tlcli.evaluation.metrics import Metrics, metrics_document
+from tlcli.evaluation.metrics import Metrics, from_json, metrics_document
+from tlcli.features.int8 import Agreement
 from tlcli.heads.head import FitKind
 from tlcli.runs.files import read_json, write_json
 
@@ -101,7 +101,8 @@ class RunRecord(_Record):
     """Images that evaluate left out."""
 
 
-_RUN, _METRICS = TypeAdapter(RunRecord), TypeAdapter(dict[SplitName, Metrics])
+_RUN = TypeAdapter(RunRecord)
+_METRICS = TypeAdapter(dict[SplitName, Annotated[Metrics, BeforeValidator(from_json)]])
 
 
 def skipped_images(bad: Mapping[str, str]) -> tuple[Skipped, ...]:

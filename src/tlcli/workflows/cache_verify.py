@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tlcli.backbones.conversion import GRAPH_FILES, is_whole
 from tlcli.backbones.quantization import QUANTIZED_FILES
-from tlcli.engines.compiled import as_written
+from tlcli.engines.compiled import is_intact
 from tlcli.features.store import set_aside
 from tlcli.progress import SILENT, Progress
 from tlcli.system.cache.entries import LASTING, Entry, Kind, digest_beside, remove
@@ -128,7 +128,7 @@ def _is_sound(entry: Entry) -> bool:
         case "converted backbones":
             return is_whole(entry.path, QUANTIZED_FILES if "-int8-" in entry.path.name else GRAPH_FILES)
         case "compiled graphs":
-            return as_written(entry.path)
+            return is_intact(entry.path)
         case "weights":
             return _weights_are_sound(entry.path)
         case _:

@@ -12,7 +12,7 @@ from tlcli.workflows import doctor_checks, doctor_places
 from tlcli.workflows.doctor_section import Section, Verdict
 
 if TYPE_CHECKING:
-    from tlcli.engines.interface import EngineChoice
+    from tlcli.backbones.spec import EngineChoice
 
 _CHECKS: dict[str, Callable[[], Section]] = {
     "versions": doctor_checks.versions,

@@ -113,20 +113,20 @@ def _size(count: int | None) -> str:
 
 def engine() -> Section:
     """What runs the backbone where a config says auto, and why."""
-    from tlcli.engines.interface import choose_engine, int8_is_fast, why  # noqa: PLC0415 - may be broken
+    from tlcli.engines.interface import choose_engine, explain_choice, int8_is_fast  # noqa: PLC0415 - may be broken
 
     found = Section("engine")
     try:
         choice = choose_engine("auto", "auto")
-        reason = why(choice)
+        reason = explain_choice(choice)
     except ModelError as error:
         found.rows = [("auto", "none can be chosen")]
         found.facts = {"chosen": None, "reason": str(error)}
         found.fail(str(error), error.exit_code)
         return found
     found.facts = {"chosen": asdict(choice), "reason": reason}
-    found.rows = [("auto", f"{choice.engine} {choice.version}, {choice.precision}"), ("because", reason)]
-    if choice.engine == "keras":
+    found.rows = [("auto", f"{choice.name} {choice.version}, {choice.precision}"), ("because", reason)]
+    if choice.name == "keras":
         found.fail("predict needs OpenVINO; run: pip install openvino", ModelError.exit_code)
         return found
     fast = int8_is_fast()

@@ -25,13 +25,13 @@ _LEAST_ROOM = 5 * 10**7
 def weights() -> Section:
     """Which backbones have their ImageNet weights here; no file is read, and nothing is downloaded."""
     from tlcli.backbones.catalog import CATALOG  # noqa: PLC0415
-    from tlcli.backbones.weights import is_verified, keras_models_folder, weights_place  # noqa: PLC0415
+    from tlcli.backbones.weights import imagenet_path, is_verified, keras_models_folder  # noqa: PLC0415
 
     found = Section("weights")
     here: dict[str, dict[str, Any]] = {}
     refused = set[Path]()
     for name, row in CATALOG.items():
-        path = weights_place(row)
+        path = imagenet_path(row)
         if path is None:
             continue
         try:

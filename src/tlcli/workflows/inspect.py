@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlcli.config.build_dataset import dataset_index
+from tlcli.config.build_features import feature_extractor, preparation_of
 from tlcli.config.load import LoadedConfig
 from tlcli.config.schema import Config
 from tlcli.datasets.exclusion import check_replaceable, propose_exclusions, write_exclusion
@@ -25,14 +26,13 @@ from tlcli.evaluation.inspection import (
     in_order_of_splits,
     rank_labels,
 )
+from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.rows import Rows
 from tlcli.images.decode import BadImageError
 from tlcli.images.preparation import Preparation
 from tlcli.images.statistics import ImageStatistics, image_statistics, oddities
 from tlcli.progress import SILENT, Progress
 from tlcli.system.prefetch import ahead
-from tlcli.workflows.frozen_pass import FrozenPass, preparation_of
-from tlcli.workflows.int8 import open_pass_for
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,14 +75,14 @@ def inspect(
     with progress.stage("Indexing images"):
         index = dataset_index(config.dataset, loaded.options, verify)
     index, statistics, small = _scan(index, preparation_of(config), progress)
-    extractor = open_pass_for(index, config, progress)
-    extraction = extractor.run([(index.images, extractor.views[:1])], progress)
+    extractor = feature_extractor(index, config, progress)
+    extraction = extractor.extract([(index.images, extractor.views[:1])], progress)
     index = without(index, extraction.bad)
     found = Inspection(
         index=index,
         statistics={name: one for name, one in statistics.items() if name not in index.bad},
         unreadable=dict(index.bad),
-        unusual=_unusual(index, statistics, extractor.preparation.size),
+        unusual=_unusual(index, statistics, extractor.decoder.preparation.size),
         duplicates=(*exact_duplicates(index.images), *_near_duplicates(index, extractor, small, progress)),
         ranked_labels=_ranked_labels(index, extractor, config, progress),
         outliers=_outliers(index, extractor, progress),
@@ -108,7 +108,7 @@ def _scan(
             try:
                 statistics[one.name], small[one.sha256] = future.result()
             except BadImageError as error:
-                bad[one.sha256] = str(error)
+                bad[one.sha256] = error.reason
             progress.advance()
     return without(index, bad), statistics, small
 
@@ -119,7 +119,7 @@ def _unusual(index: Index, statistics: dict[str, ImageStatistics], size: int) ->
 
 
 def _near_duplicates(
-    index: Index, extractor: FrozenPass, small: "dict[str, NDArray[np.uint8]]", progress: Progress
+    index: Index, extractor: FeatureExtractor, small: "dict[str, NDArray[np.uint8]]", progress: Progress
 ) -> list[Duplicate]:  # fmt: skip
     from tlcli.evaluation.near_duplicates import find_near_duplicates  # noqa: PLC0415 - SciPy
 
@@ -128,19 +128,19 @@ def _near_duplicates(
         of_bytes.setdefault(one.sha256, one)
     distinct = list(of_bytes.values())
     rows = extractor.rows(distinct, index.labels)
-    found = find_near_duplicates(distinct, rows, extractor.preparation, known=small, progress=progress)
+    found = find_near_duplicates(distinct, rows, extractor.decoder.preparation, known=small, progress=progress)
     ordered = [(in_order_of_splits((one.first, one.second)), one.similarity) for one in found]
     return [Duplicate(first, second, "near", similarity) for (first, second), similarity in ordered]
 
 
-def _labelled(index: Index, extractor: FrozenPass) -> tuple[list[LabelledImage], Rows]:
+def _labelled(index: Index, extractor: FeatureExtractor) -> tuple[list[LabelledImage], Rows]:
     """Training and validation images, whose labels may be used before training, and their features."""
     images = [*index.of("train"), *index.of("validation")]
     return images, extractor.rows(images, index.labels)
 
 
 def _ranked_labels(
-    index: Index, extractor: FrozenPass, config: Config, progress: Progress
+    index: Index, extractor: FeatureExtractor, config: Config, progress: Progress
 ) -> tuple[LabelIssue, ...]:  # fmt: skip
     images, rows = _labelled(index, extractor)
     head = config.head
@@ -153,7 +153,7 @@ def _ranked_labels(
         return ()
 
 
-def _outliers(index: Index, extractor: FrozenPass, progress: Progress) -> tuple[Outlier, ...]:
+def _outliers(index: Index, extractor: FeatureExtractor, progress: Progress) -> tuple[Outlier, ...]:
     with progress.stage("Searching for outliers"):
         return find_outliers(*_labelled(index, extractor))
 
@@ -171,10 +171,10 @@ def _write_exclusion(path: Path, found: Inspection) -> tuple[int, int]:
 
 
 def _write_page(
-    path: Path, name: str, found: Inspection, commands: Sequence[str], extractor: FrozenPass
+    path: Path, name: str, found: Inspection, commands: Sequence[str], extractor: FeatureExtractor
 ) -> None:  # fmt: skip
     from tlcli.reports.inspect_page import write_inspect_page  # noqa: PLC0415 - matplotlib takes 1 s to import
 
     write_inspect_page(
-        path, name, found, commands, extractor.preparation, extractor.augmentation, extractor.views
+        path, name, found, commands, extractor.decoder.preparation, extractor.decoder.augmentation, extractor.views
     )  # fmt: skip

@@ -65,7 +65,7 @@ def made_manifest(
 
 def seen_in(root: Path, config: Config, progress: Progress, known: Mapping[str, str] = {}) -> dict[str, Any]:
     """What looking at every file gives: counts, unreadable images, what else is worth a line."""
-    from tlcli.workflows.frozen_pass import preparation_of  # noqa: PLC0415 - a second fetch must not pay for NumPy
+    from tlcli.config.build_features import preparation_of  # noqa: PLC0415 - a second fetch must not pay for NumPy
 
     with progress.stage("Counting images"):
         index = read_index(root, config.dataset, known)

@@ -7,7 +7,7 @@ Nothing is read from or left in the user's folders. Shapes: S is the side in pix
 import hashlib
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlcli.backbones.conversion import Exported
-from tlcli.engines.compiled import Compiled
+from tlcli.backbones.conversion import ConvertedGraph
+from tlcli.engines.compiled import CompiledGraph
 from tlcli.errors import ResourceError
 from tlcli.features.rows import Rows
 from tlcli.heads.head import Fit
 from tlcli.images.decode import prepare
+from tlcli.images.decoder import Decoder, Item
 from tlcli.images.preparation import Preparation
 from tlcli.system.files import free_bytes, readable
 from tlcli.system.lazy import start_openvino
@@ -28,7 +29,7 @@ from tlcli.system.lazy import start_openvino
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tlcli.engines.interface import EngineChoice
+    from tlcli.backbones.spec import EngineChoice
 
 SIDE = 64
 _IMAGES = 24
@@ -67,7 +68,7 @@ def self_test(choice: "EngineChoice | None") -> Iterator[Step]:
     yield _images_are_decoded(pixels)
     expected = network(pixels)
     features = expected
-    if choice is not None and choice.engine == "openvino":
+    if choice is not None and choice.name == "openvino":
         features = _through_engine(pixels, choice.precision)
         yield _features_are_right(features, expected, choice.precision)
     else:
@@ -121,26 +122,19 @@ def _encoded(pixels: "NDArray[np.uint8]", kind: str, **options: Any) -> bytes:
     return file.getvalue()
 
 
-@dataclass(frozen=True)
-class _NotKept(Compiled):
-    """A graph of which nothing is kept in the user's cache."""
-
-    @contextmanager
-    def kept(self) -> Iterator[Path | None]:
-        yield None
-
-
 def _through_engine(pixels: "NDArray[np.uint8]", precision: str) -> "NDArray[np.float32]":
-    from tlcli.engines.openvino import OpenVINOEngine  # noqa: PLC0415 - may be broken
+    from tlcli.engines.openvino import OpenVINOEngine, load  # noqa: PLC0415 - may be broken
 
     place = Path(gettempdir())
     if (free := free_bytes(place)) < _ROOM:
         raise ResourceError(f"{readable(free)} are free in {place}; free some, or set TMPDIR to another folder.")
     with TemporaryDirectory(prefix="tlcli-self-test-") as folder:
-        graph = Exported(Path(folder))
+        graph = ConvertedGraph(Path(folder))
         _write_graph(graph.xml)
-        engine = OpenVINOEngine(_NotKept(graph, precision, few=False))
-        features = np.stack(list(engine.features(pixels)))
+        decoder = Decoder(_PREPARATION)
+        with closing(OpenVINOEngine(load(CompiledGraph(graph, precision, cached=False)), decoder)) as engine:
+            rows = [engine.submit(Item(one)) for one in pixels]
+            features = np.concatenate([row.result() for row in rows])
         del engine  # it holds the graph's file open, which Windows does not remove then
     return features
 

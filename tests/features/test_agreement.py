@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-
 from tlcli.evaluation.agreement import cosines, label_agreement
 
 
