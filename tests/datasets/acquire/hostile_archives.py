@@ -695,6 +695,8 @@ def tar_records() -> Iterator[Hostile]:
     yield case("tar: attributes (PAX) of a MiB of digits that are well-formed", tar_of(hours, member()), DAMAGED)
     nested = record(b"x", b"2 " * 2**18 + b"=")
     yield case("tar: attributes (PAX) whose names would take 30 GB", tar_of(nested, member()), DAMAGED)
+    for_all = tar_of(pax({f"comment{number}": "" for number in range(5000)}, b"g"), member())
+    yield case("tar: 5,000 attributes for all (PAX)", for_all, DAMAGED)
     yield case("tar: 3,000 records before a member", tar_of(pax({"mtime": "1.5"}) * 3000, member()), MALICIOUS)
     long = pax({"comment": "x" * 1_000_000})
     many = [part for number in range(20) for part in (long, member(f"{number}.txt"))]

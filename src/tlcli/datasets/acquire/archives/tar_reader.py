@@ -41,6 +41,8 @@ class Tar:
             while info := tar.next():
                 tar.members.clear()  # type: ignore[attr-defined] # it would keep every one
                 headers.budget += _BUDGET_OF_MEMBER
+                if len(tar.pax_headers) > _MAX_GLOBAL:
+                    raise DamageError("it has too many attributes of all members")
                 if not (info.isreg() or info.isdir()):
                     raise MemberError(info.name, "it is a link, a device or of an unknown type")
                 if info.size < 0:
@@ -69,6 +71,8 @@ class Tar:
 
 
 _PADDING = 2**26
+_MAX_GLOBAL = 100
+"""Attributes of all members, which ``tarfile`` copies for each; git writes one."""
 _BUDGET, _BUDGET_OF_MEMBER = 2**24, 2**13
 """Bytes of headers and records, at the beginning and for each member; they count in no other limit."""
 
