@@ -96,7 +96,7 @@ def _views(found: Inspection) -> list[list[Thumbnail]]:
     for number in range(min(_AUGMENTED, len(training))):
         one = training[len(training) * number // _AUGMENTED]
         try:
-            plain = prepare(read(one.path, frozen.decoder.preparation), frozen.preparation)
+            plain = prepare(read(one.path, frozen.decoder.preparation), frozen.decoder.preparation)
         except BadImageError:  # it went away since it was looked at
             continue
         made = [augment(plain, view, one.sha256, frozen.decoder.augmentation) for view in frozen.views[:6]]
