@@ -342,7 +342,7 @@ def test_a_damaged_shard_that_cannot_be_renamed_is_skipped(number: int, monkeypa
     progress = Notes()
     store = Store(DIGEST, WIDTH, progress)
     assert sum(key in store for key in keys("a", "b", "c")) in (1, 2)
-    assert progress.notes == [f"A damaged file of features is passed over; its images are computed again: {path}"]
+    assert [str(path) in note for note in progress.notes] == [True]
     assert path.exists()
 
 
@@ -363,7 +363,7 @@ def test_a_shard_that_may_not_be_read_is_skipped(monkeypatch: pytest.MonkeyPatch
     progress = Notes()
     store = Store(DIGEST, WIDTH, progress)
     assert sum(key in store for key in keys("a", "b", "c")) in (1, 2)
-    assert progress.notes == [f"Features that cannot be read are passed over (Permission denied): {path}"]
+    assert [str(path) in note for note in progress.notes] == [True]
     assert path.exists()
 
 
