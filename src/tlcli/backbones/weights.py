@@ -28,6 +28,17 @@ class Weights:
     """The checked file; None if only the digest is known, as from a bundle."""
     sha256: str
 
+    @property
+    def file(self) -> Path:
+        """The checked file.
+
+        Raises:
+            ModelError: only the digest is known.
+        """
+        if self.path is None:
+            raise ModelError("model.weights_not_found", f"The file of the weights {self.sha256} is unknown.")
+        return self.path
+
 
 def find_weights(row: Backbone, choice: str | Path, progress: Progress = SILENT) -> Weights:
     """The checked weights file for ``choice``.

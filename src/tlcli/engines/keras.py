@@ -36,7 +36,7 @@ def open_engine(spec: BackboneSpec, decoder: Decoder, progress: Progress) -> "Ke
         before = keras.config.dtype_policy()
         keras.config.set_dtype_policy("mixed_bfloat16" if spec.engine.precision == "bf16" else "float32")
         try:
-            return KerasEngine(build(spec.row, spec.size, spec.pooling, spec.weights.path), decoder)
+            return KerasEngine(build(spec.row, spec.size, spec.pooling, spec.weights.file), decoder)
         finally:
             keras.config.set_dtype_policy(before)
 
