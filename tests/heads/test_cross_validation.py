@@ -78,7 +78,9 @@ def test_balanced_weights_find_the_rare_class_more_often() -> None:
     random = np.random.default_rng(8)
     labels = (np.arange(300) % 10 == 0).astype(np.int64)
     rows = Rows.of((random.normal(size=(300, 6)) + np.eye(6)[labels]).astype(np.float32), labels)
-    plain, balanced = (cross_validate(rows, 1.0, class_weight=mode, repeats=1).probabilities for mode in ("none", "balanced"))
+    plain, balanced = (
+        cross_validate(rows, 1.0, class_weight=mode, repeats=1).probabilities for mode in ("none", "balanced")
+    )
     assert plain[:, 1].mean() == pytest.approx(0.1, abs=0.02)
     assert balanced[:, 1].mean() > 0.3
 

@@ -157,8 +157,8 @@ class Train(Section):
 
 
 class CrossValidation(Section):
-    """Repeated cross-validation on training and validation images, of logistic regression: how sure the accuracy is, and
-    what more images would bring."""
+    """Repeated cross-validation on training and validation images, of logistic regression: how sure the accuracy is,
+    and what more images would bring."""
 
     folds: Annotated[int, Field(ge=2, le=20)] = 5
     """Parts, each held out once."""

@@ -1,4 +1,7 @@
-"""Agreement of quantised with float features, and its effect on the classifier. Shapes: N images, D features, L classes."""
+"""Agreement of quantised with float features, and its effect on the classifier.
+
+Shapes: N images, D features, L classes.
+"""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING

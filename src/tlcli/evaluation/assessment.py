@@ -1,5 +1,5 @@
-"""The assessment of a run beyond its metrics: confidence intervals, baselines, calibration, leakage, out-of-distribution
-test images, cross-validation and learning curve. All from stored features.
+"""The assessment of a run beyond its metrics: confidence intervals, baselines, calibration, leaks, out-of-distribution
+images, cross-validation and learning curve. All from stored features.
 
 Shapes: N images of all splits, n test images, L classes.
 """

@@ -72,10 +72,10 @@ def measure(
         units: which images belong together [N] (a group, copies); they are right or wrong together, which widens the
             interval of the accuracy. None: each is on its own.
     """
-    from sklearn import metrics
+    from sklearn import metrics  # noqa: PLC0415 - 1 s
 
-    from tlcli.evaluation.calibration import expected_calibration_error
-    from tlcli.evaluation.intervals import wilson_of_units
+    from tlcli.evaluation.calibration import expected_calibration_error  # noqa: PLC0415 - SciPy
+    from tlcli.evaluation.intervals import wilson_of_units  # noqa: PLC0415 - SciPy
 
     predicted = probabilities.argmax(axis=1)
     correct = predicted == labels
@@ -107,7 +107,7 @@ def balanced_accuracy(confusion: "NDArray[np.int64]") -> float:
 
 def roc_auc(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]", task: Task) -> float | None:
     """Area under the ROC curve, mean over the task's curves; None where a class has no images."""
-    from sklearn.metrics import roc_auc_score
+    from sklearn.metrics import roc_auc_score  # noqa: PLC0415 - as above
 
     if len(np.unique(labels)) < task.count:
         return None
@@ -116,7 +116,7 @@ def roc_auc(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]", t
 
 def per_class(labels: "NDArray[np.int64]", predicted: "NDArray[np.int64]", task: Task) -> dict[str, ClassMetrics]:
     """Metrics of each class, from the ground truth [N] and the predicted classes [N]."""
-    from sklearn.metrics import precision_recall_fscore_support
+    from sklearn.metrics import precision_recall_fscore_support  # noqa: PLC0415 - as above
 
     columns = precision_recall_fscore_support(labels, predicted, labels=range(task.count), zero_division=0)
     return {

@@ -25,7 +25,7 @@ _PRIOR = 10.0
 
 
 def calibrated(fit: Fit, validation: Rows, images: int) -> Fit:
-    """The fit with a temperature, fitted on validation rows and on the training rows that its cross-validation held out.
+    """The fit with a temperature, fitted on validation rows and on training rows that its cross-validation held out.
 
     Args:
         fit: an uncalibrated fit (temperature 1).
