@@ -91,6 +91,6 @@ def draw_shapes(tmp_path: Path) -> Path:
         "dataset:\n  path: shapes\n"
         "image:\n  size: 64\n"
         "backbone:\n  name: mobilenet_v2\n  weights: random\n"
-        "head:\n  strengths: [10, 1]\n"
+        "head:\n  Cs: [0.1, 1]\n"
     )
     return tmp_path
