@@ -150,11 +150,11 @@ def test_predict_refuses_a_damaged_model_though_its_network_is_in_the_cache(tlcl
 
 
 def test_evaluate_refuses_data_that_changed_since_training(tlcli: Tlcli, shapes: Path) -> None:
-    assert tlcli("train", "--config", "shapes.yaml", "--set", "head.strengths=[1]").code == 0
+    assert tlcli("train", "--config", "shapes.yaml", "--set", "head.Cs=[1]").code == 0
     shutil.copy(shapes / "shapes/dark/1.png", shapes / "shapes/dark/new.png")
     done = tlcli("evaluate")
     assert done.code == 3
-    assert "train again: tlcli train --config shapes.yaml --set 'head.strengths=[1]'" in done.err
+    assert "train again: tlcli train --config shapes.yaml --set 'head.Cs=[1]'" in done.err
 
 
 def test_ten_more_images_cost_ten_passes(tlcli: Tlcli, shapes: Path) -> None:

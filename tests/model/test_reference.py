@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tlcli.features.rows import Rows
 from tlcli.model.reference import Reference, build_reference
@@ -13,7 +14,8 @@ def data(counts: dict[str, int], copies: int = 1, seed: int = 0) -> tuple[Rows, 
     """Clouds of features, one a class; every image ``copies`` times, in one unit."""
     random = np.random.default_rng(seed)
     middles = {label: 3 * random.normal(size=WIDTH) for label in counts}
-    features, labels, units, names = [], [], [], []
+    features: list[NDArray[np.float64]] = []
+    labels, units, names = [], [], []
     for number, (label, count) in enumerate(counts.items()):
         for image in range(count):
             feature = middles[label] + random.normal(size=WIDTH)

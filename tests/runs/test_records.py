@@ -10,7 +10,7 @@ from tests.runs.run_folders import made_run, rows
 
 from tlcli.errors import ModelError
 from tlcli.evaluation.agreement import Agreement
-from tlcli.heads.head import Step
+from tlcli.heads.fit import Step
 from tlcli.runs.history import read_history, write_history
 from tlcli.runs.records import (
     QuantizedBackbone,

@@ -29,7 +29,7 @@ from tlcli.model.bundle import load_bundle
 from tlcli.progress import Progress
 from tlcli.runs import folders as runs
 from tlcli.system.files import sha256_file
-from tlcli.workflows.list_runs import list_runs
+from tlcli.workflows.runs import list_runs
 
 _DIGEST = "0123456789abcdef" * 4
 _WIDTH, _ROWS = 16, 3

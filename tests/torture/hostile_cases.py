@@ -20,11 +20,11 @@ from tlcli.backbones.weights import find_weights
 from tlcli.errors import ModelError
 from tlcli.model.bundle import load_bundle
 from tlcli.model.manifest import FORMAT_VERSION, sealed
+from tlcli.runs.comparison import compare_runs
 from tlcli.runs.predictions import read_predictions
-from tlcli.workflows.compare import compare
 from tlcli.workflows.evaluate import evaluate
-from tlcli.workflows.list_runs import list_runs
 from tlcli.workflows.predict import predict
+from tlcli.workflows.runs import list_runs
 
 ROW = CATALOG["mobilenet_v2"]
 Read = Callable[[Path], object]
@@ -66,7 +66,7 @@ def _listed(run: Path) -> object:
 
 
 def _compared(run: Path) -> object:
-    return compare(run.parent.parent, run, run.parent / "other")
+    return compare_runs(run.parent.parent, run, run.parent / "other")
 
 
 def _signed(run: Path, name: str, data: bytes) -> None:
@@ -308,7 +308,7 @@ def _records() -> Iterator[Hostile]:
     changes: dict[str, dict[str, Any]] = {
         "a config that is a number": {"config": 5}, "a config that is a list": {"config": ["a"]}, "skipped images that are numbers": {"skipped": [1]},
         "skipped images that are a text": {"skipped": "abc"}, "skipped images without a path": {"skipped": [{}]}, "nothing skipped": {"skipped": None},
-        "a head that is a list": {"head": []}, "a strength that is a text": {"head": {"strength": "x", "chosen_step": 1}},
+        "a head that is a list": {"head": []}, "a C that is a text": {"head": {"C": "x", "chosen_step": 1}},
         "seconds that are texts": {"seconds": {"a": "b"}}, "images that are a list": {"images": []}, "a digest that is a number": {"data_digest": 7},
         "another digest": {"data_digest": "0" * 64},
     }  # fmt: skip

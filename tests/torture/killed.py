@@ -26,7 +26,7 @@ from tests.torture.toy import Toy, ending, forked, result_of
 
 from tlcli.features.pipeline import SHARD_ROWS
 from tlcli.runs import folders as runs
-from tlcli.workflows.list_runs import list_runs
+from tlcli.workflows.runs import list_runs
 
 _REAL_FROM = 300
 _REAL = 20

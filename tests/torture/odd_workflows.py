@@ -80,7 +80,7 @@ def _config(folder: Path) -> Path:
     path.write_text(
         f"dataset: {{path: '{folder / 'data'}', max_bad_fraction: 1}}\n"
         f"image: {{size: 64, resize: pad, background: {list(BACKGROUND)}, formats: {list(ALL_FORMATS)}}}\n"
-        f"backbone: {{name: {_ROW.name}, weights: random}}\nhead: {{strengths: [10], folds: 2}}\n"
+        f"backbone: {{name: {_ROW.name}, weights: random}}\nhead: {{Cs: [0.1], folds: 2}}\n"
         "evaluate: {figures: false, report: false}\n"
     )
     return path

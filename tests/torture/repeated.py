@@ -1,6 +1,6 @@
 """Trains again and again with equal seeds, each time in a process of its own: every head must be equal bit for bit.
 
-python -m tests.torture.repeated [RUNS]    (default: 20 of the convex head, 20 of the minibatch head)
+python -m tests.torture.repeated [RUNS]    (default: 20 of the logistic_regression head, 20 of the minibatch head)
 
 The real command with a real backbone (MobileNetV2, random weights, 32 x 32). Of each head every second run computes
 the features anew. Runs with another number of threads are counted apart: sums in another order may round otherwise.
@@ -22,7 +22,7 @@ from tests.torture import toy
 
 from tlcli.runs import folders as runs
 
-_FITS = ("convex", "minibatch")
+_FITS = ("logistic_regression", "minibatch")
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,13 @@
 """Agreement of quantised with float features, and its effect on the classifier.
 
-Shapes: N images, D features, L classes.
+Importing this does not import NumPy. Shapes: N images, D features, L classes.
 """
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -31,6 +30,8 @@ class Agreement:
 
 def cosines(coarse: "NDArray[np.float32]", exact: "NDArray[np.float32]") -> "NDArray[np.float64]":
     """Cosine of the angle between each image's two features: two [N, D] -> [N]; 0 for a feature of zeros."""
+    import numpy as np  # noqa: PLC0415
+
     a, b = coarse.astype(np.float64), exact.astype(np.float64)
     lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     return np.asarray((a * b).sum(axis=1) / np.where(lengths > 0, lengths, 1.0))
@@ -46,5 +47,7 @@ def label_agreement(
         exact: probabilities [N, L] from float features.
         labels: the ground truth [N].
     """
+    import numpy as np  # noqa: PLC0415
+
     found, expected = coarse.argmax(axis=1), exact.argmax(axis=1)
     return float(np.mean(found == expected)), float(np.mean(found == labels)), float(np.mean(expected == labels))

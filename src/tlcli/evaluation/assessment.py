@@ -21,7 +21,7 @@ from tlcli.evaluation.near_duplicates import find_near_duplicates
 from tlcli.features.rows import Rows
 from tlcli.heads.calibration import with_temperature
 from tlcli.heads.cross_validation import CrossValidated
-from tlcli.heads.head import FitKind
+from tlcli.heads.fit import FitKind
 from tlcli.heads.task import Task
 from tlcli.images.resize import Preparation
 from tlcli.progress import SILENT, Progress

@@ -1,6 +1,6 @@
 """The metrics of one split. To add one: a function, a field of :class:`Metrics`, and a line in :func:`measure`.
 
-Importing this imports neither SciPy nor scikit-learn: what only reads metrics starts fast.
+Importing this imports neither NumPy nor scikit-learn: what only reads metrics starts fast.
 Shapes: N images, L classes; labels int [N], probabilities [N, L], rows sum to 1.
 """
 
@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-
-from tlcli.heads.task import Task
-
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
+
+    from tlcli.heads.task import Task
 
 Split = TypeVar("Split", bound=str)
 
@@ -60,7 +59,7 @@ class Metrics:
 def measure(
     labels: "NDArray[np.int64]",
     probabilities: "NDArray[np.float64]",
-    task: Task,
+    task: "Task",
     units: "NDArray[np.int64] | None" = None,
 ) -> Metrics:
     """Measures one split.
@@ -72,6 +71,7 @@ def measure(
         units: which images belong together [N] (a group, copies); they are right or wrong together, which widens the
             interval of the accuracy. None: each is on its own.
     """
+    import numpy as np  # noqa: PLC0415
     from sklearn import metrics  # noqa: PLC0415 - 1 s
 
     from tlcli.evaluation.calibration import expected_calibration_error  # noqa: PLC0415 - SciPy
@@ -105,8 +105,9 @@ def balanced_accuracy(confusion: "NDArray[np.int64]") -> float:
     return float((confusion.diagonal()[totals > 0] / totals[totals > 0]).mean())
 
 
-def roc_auc(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]", task: Task) -> float | None:
+def roc_auc(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]", task: "Task") -> float | None:
     """Area under the ROC curve, mean over the task's curves; None where a class has no images."""
+    import numpy as np  # noqa: PLC0415
     from sklearn.metrics import roc_auc_score  # noqa: PLC0415 - as above
 
     if len(np.unique(labels)) < task.count:
@@ -114,7 +115,7 @@ def roc_auc(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]", t
     return float(np.mean([roc_auc_score(labels == number, probabilities[:, number]) for number in task.roc_classes]))
 
 
-def per_class(labels: "NDArray[np.int64]", predicted: "NDArray[np.int64]", task: Task) -> dict[str, ClassMetrics]:
+def per_class(labels: "NDArray[np.int64]", predicted: "NDArray[np.int64]", task: "Task") -> dict[str, ClassMetrics]:
     """Metrics of each class, from the ground truth [N] and the predicted classes [N]."""
     from sklearn.metrics import precision_recall_fscore_support  # noqa: PLC0415 - as above
 

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from tlcli.heads.head import Fit
+from tlcli.heads.fit import Fit
 from tlcli.heads.task import Task
 from tlcli.system.files import whole_file
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from tlcli.datasets.layout import SplitName
 from tlcli.evaluation.agreement import Agreement
 from tlcli.evaluation.metrics import Metrics, metrics_document
-from tlcli.heads.head import FitKind
+from tlcli.heads.fit import FitKind
 from tlcli.runs.files import read_json, write_json
 
 

@@ -19,7 +19,7 @@ from tlcli.backbones.conversion import Exported
 from tlcli.engines.compiled import Compiled
 from tlcli.errors import ResourceError
 from tlcli.features.rows import Rows
-from tlcli.heads.head import Fit
+from tlcli.heads.fit import Fit
 from tlcli.images.decode import prepare
 from tlcli.images.resize import Preparation
 from tlcli.system.files import free_bytes, readable

@@ -18,7 +18,7 @@ from tlcli.datasets.layout import SplitName
 from tlcli.evaluation.agreement import Agreement
 from tlcli.evaluation.metrics import Metrics, measure
 from tlcli.features.pipeline import Extraction
-from tlcli.heads.head import Fit
+from tlcli.heads.fit import Fit
 from tlcli.heads.task import Task
 from tlcli.images.decode import DECODER_VERSION
 from tlcli.model.bundle import save_bundle
