@@ -19,7 +19,6 @@ import pytest
 from tests.reliability import row
 from tests.torture import toy
 from tests.torture.toy import Toy, ending, forked, result_of
-from tlcli.workflows.list_runs import list_runs
 
 from tlcli.backbones.conversion import Exported, is_whole, kept
 from tlcli.datasets.digests import digests_of
@@ -30,6 +29,7 @@ from tlcli.model.bundle import load_bundle
 from tlcli.progress import Progress
 from tlcli.runs import folders as runs
 from tlcli.system.files import sha256_file
+from tlcli.workflows.runs import list_runs
 
 _DIGEST = "0123456789abcdef" * 4
 _WIDTH, _ROWS = 16, 3

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 from tests.torture.hostile_bytes import PAYLOADS, ending
-from tlcli.workflows.compare import compare
 from tlcli.workflows.list_runs import list_runs
 
 from tlcli.backbones.catalog import CATALOG
@@ -22,9 +21,11 @@ from tlcli.backbones.weights import find_weights
 from tlcli.errors import ModelError
 from tlcli.model.bundle import load_bundle
 from tlcli.model.manifest import FORMAT_VERSION, sealed
+from tlcli.runs.comparison import compare_runs
 from tlcli.runs.predictions import read_predictions
 from tlcli.workflows.evaluate import evaluate
 from tlcli.workflows.predict import predict
+from tlcli.workflows.runs import list_runs
 
 ROW = CATALOG["mobilenet_v2"]
 Read = Callable[[Path], object]
@@ -66,7 +67,7 @@ def _listed(run: Path) -> object:
 
 
 def _compared(run: Path) -> object:
-    return compare(run.parent.parent, run, run.parent / "other")
+    return compare_runs(run.parent.parent, run, run.parent / "other")
 
 
 def _signed(run: Path, name: str, data: bytes) -> None:

@@ -23,10 +23,10 @@ from time import monotonic, sleep
 from tests.torture import toy
 from tests.torture.calls import Calls, die
 from tests.torture.toy import Toy, ending, forked, result_of
-from tlcli.workflows.list_runs import list_runs
 
 from tlcli.features.pipeline import SHARD_ROWS
 from tlcli.runs import folders as runs
+from tlcli.workflows.runs import list_runs
 
 _REAL_FROM = 300
 _REAL = 20

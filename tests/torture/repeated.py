@@ -1,6 +1,6 @@
 """Trains again and again with equal seeds, each time in a process of its own: every head must be equal bit for bit.
 
-python -m tests.torture.repeated [RUNS]    (default: 20 of logistic regression, 20 of mini-batch training)
+python -m tests.torture.repeated [RUNS]    (default: 20 of the logistic_regression head, 20 of the minibatch head)
 
 The real command with a real backbone (MobileNetV2, random weights, 32 x 32). Of each head every second run computes
 the features anew. Runs with another number of threads are counted apart: sums in another order may round otherwise.

@@ -57,8 +57,8 @@ def compare(
     screen.bold(verdict(found))
     if found.test_evaluations >= _MANY_EVALUATIONS:
         screen.line(
-            f"{found.test_evaluations} runs in {runs_dir} were evaluated on these test images: choosing the best of them "
-            "overfits the test images. Choose by validation accuracy, and evaluate once."
+            f"{found.test_evaluations} runs in {runs_dir} were evaluated on these test images: choosing the best of "
+            "them overfits the test images. Choose by validation accuracy, and evaluate once."
         )
     screen.document(_compared_document(compared))
 
@@ -104,12 +104,11 @@ def _left_out(found: "Comparison") -> list[str]:
     lines = []
     for letter, other, side in (("A", "B", found.a), ("B", "A", found.b)):
         if side.not_common:
-            trained = (
-                f", {side.trained_on_by_other:,} of which {other} was trained on" if side.trained_on_by_other else ""
-            )
+            seen = side.trained_on_by_other
+            trained = f", {seen:,} of which {other} was trained on" if seen else ""
             lines.append(
-                f"Left out: {side.not_common:,} of {side.evaluated:,} test images of {letter}, on which {other} was not "
-                f"evaluated{trained}"
+                f"Left out: {side.not_common:,} of {side.evaluated:,} test images of {letter}, on which {other} was "
+                f"not evaluated{trained}"
             )
     if found.left_out:
         lines.append(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from tlcli.config.schema import Config
 from tlcli.errors import DataError
 from tlcli.features.rows import Rows
-from tlcli.heads.head import Fit
+from tlcli.heads.fit import Fit
 from tlcli.progress import SILENT, Progress
 from tlcli.system.lazy import start_tensorflow
 

@@ -18,8 +18,9 @@ def activation_map(maps: "NDArray[np.float32]", head: Head, label: int) -> "NDAr
     """The evidence for a class at each position: above 0 it speaks for the class, below 0 against it.
 
     A position's value is the log odds ln(p / (1 - p)) of the class that the head would give to an image that has this
-    position's features everywhere; with more than two classes it is linearised (:meth:`~tlcli.heads.task.Task.log_odds`).
-    The mean over positions is exactly the image's own log odds of the class before calibration.
+    position's features everywhere, linearised where there are more than two classes
+    (:meth:`~tlcli.heads.task.Task.log_odds`). The mean over positions is exactly the image's own log odds of the class
+    before calibration.
 
     Args:
         maps: the features of each position, [h, w, D].

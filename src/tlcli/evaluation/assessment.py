@@ -1,5 +1,5 @@
-"""The assessment of a run beyond its metrics: confidence intervals, baselines, calibration, leakage, out-of-distribution
-test images, cross-validation and learning curve. All from stored features.
+"""The assessment of a run beyond its metrics: confidence intervals, baselines, calibration, leaks, out-of-distribution
+images, cross-validation and learning curve. All from stored features.
 
 Shapes: N images of all splits, n test images, L classes.
 """
@@ -21,7 +21,7 @@ from tlcli.evaluation.near_duplicates import find_near_duplicates
 from tlcli.features.rows import Rows
 from tlcli.heads.calibration import with_temperature
 from tlcli.heads.cross_validation import CrossValidated
-from tlcli.heads.head import FitKind
+from tlcli.heads.fit import FitKind
 from tlcli.heads.task import Task
 from tlcli.images.preparation import Preparation
 from tlcli.progress import SILENT, Progress

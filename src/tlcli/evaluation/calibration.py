@@ -34,7 +34,7 @@ class Bin:
 
 
 def reliability(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]") -> tuple[Bin, ...]:
-    """The reliability diagram: 15 bins of equal width, by rising confidence, empty ones left out (Guo et al. 2017).
+    """The reliability diagram (Guo et al. 2017): 15 bins of equal width by rising confidence, without empty ones.
 
     Args:
         labels: the ground truth [N].
@@ -44,10 +44,10 @@ def reliability(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]
     correct = probabilities.argmax(axis=1) == labels
     bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
     counts = np.bincount(bins, minlength=_BINS)
-    confident, right = np.bincount(bins, confidence, _BINS), np.bincount(bins, correct, _BINS)
+    sure, right = np.bincount(bins, confidence, _BINS), np.bincount(bins, correct, _BINS)
     return tuple(
         Bin(
-            b / _BINS, (b + 1) / _BINS, int(n), float(confident[b] / n), float(right[b] / n), wilson(int(right[b]), int(n))
+            b / _BINS, (b + 1) / _BINS, int(n), float(sure[b] / n), float(right[b] / n), wilson(int(right[b]), int(n))
         )
         for b, n in enumerate(counts)
         if n

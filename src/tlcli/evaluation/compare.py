@@ -29,8 +29,8 @@ class PairedDifference:
 
     @property
     def significant(self) -> bool:
-        """Whether one is better beyond chance at 5 %: by the test, and by the interval, which may disagree with it at the
-        limit."""
+        """Whether one is better beyond chance at 5 %: by the test, and by the interval, which may disagree near
+        the limit."""
         return self.p < 0.05 and not self.low <= 0 <= self.high
 
 

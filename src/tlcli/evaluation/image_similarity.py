@@ -4,9 +4,9 @@ Features select candidate pairs. Their similarity is measured on small grey imag
 fine details are correlated, without the components that all images of the data set share (the wires of solar cells, a
 frame, a logo).
 
-On Alien vs. Predator, with efficientnet_lite0, all inspected pairs above 0.85 are near duplicates. On solar cells smooth
-cells without defects, which are similar but not the same, reach 0.88; pairs above show the same spots at the same
-positions: wafers cut one after the other from one block, or one cell photographed twice.
+On Alien vs. Predator, with efficientnet_lite0, all inspected pairs above 0.85 are near duplicates. On solar cells
+smooth cells without defects, which are similar but not the same, reach 0.88; pairs above show the same spots at the
+same positions: wafers cut one after the other from one block, or one cell photographed twice.
 
 Shapes: N images, D features, P pairs; S = 64, the side of a small image in pixels.
 """
@@ -60,8 +60,8 @@ def projected(rows: Rows) -> "NDArray[np.float32]":
 
 def candidates(features: "NDArray[np.float32]", of: "NDArray[np.int64]", among: "Sequence[NDArray[np.int64]]",
                units: "NDArray[np.int64]") -> "NDArray[np.int64]":  # fmt: skip
-    """Candidate pairs [P, 2], without exact duplicates: each image of ``of`` with its nearest ones, and with the nearest
-    of every part, so that a burst in one split does not hide its duplicates in another.
+    """Candidate pairs [P, 2], without exact duplicates: each image of ``of`` with its nearest, and with the nearest of
+    every part, so that a burst in one split does not hide its duplicates in another.
 
     Args:
         features: projected, of all images [N, .].

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _EXPONENTS = np.geomspace(0.25, 1.5, 30)
-"""Candidates for c. Heads on frozen features approach their best accuracy as n^-1/2 to n^-1; below 1/4 a curve is almost
-a straight line in log n, which five noisy sizes can seldom distinguish from one that levels off."""
+"""Candidates for c. Heads on frozen features approach their best accuracy as n^-1/2 to n^-1; below 1/4 a curve is
+almost a straight line in log n, which five noisy sizes can seldom distinguish from one that levels off."""
 _SIZES = 4
 _SIMULATED = 2000
 _POINTS = 30
@@ -104,8 +104,8 @@ def _simulated(accuracies: "NDArray[np.float64]", test_share: float, seed: int) 
 
 
 def _weights(accuracies: "NDArray[np.float64]") -> "NDArray[np.float64]":
-    """[S]: smaller for small sizes, whose accuracies vary more from draw to draw. Effects of a draw's held-out rows that
-    all sizes share only shift the curve, and do not count."""
+    """[S]: smaller for small sizes, whose accuracies vary more from draw to draw. Effects of a draw's held-out rows
+    that all sizes share only shift the curve, and do not count."""
     apart = accuracies - accuracies.mean(axis=0)
     variances = apart.var(axis=1)
     return np.asarray(1 / (variances + variances.mean() / 10 + 1e-12))

@@ -78,7 +78,7 @@ def _area(
 
 
 def metrics_of(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]", task: Task) -> Statistic:
-    """Weights of images [B, N] -> ``task.metrics`` of each resample [B, 4], as :mod:`tlcli.evaluation.metrics` has them.
+    """Weights of images [B, N] -> ``task.metrics`` of each resample [B, 4], as in :mod:`tlcli.evaluation.metrics`.
 
     All are ratios of sums over images, so that a resample costs matrix products only. For the area under the ROC curve
     this holds but for a term of the order 1/N: it is computed from its placements (DeLong et al. 1988), the share of
@@ -111,8 +111,8 @@ def metrics_of(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]"
 
 
 def _placements(member: "NDArray[np.float64]", probabilities: "NDArray[np.float64]") -> "NDArray[np.float64]":
-    """[N, L]: for an image of the class the share of the others below it, for another image the share of the class above
-    it; ties count half."""
+    """[N, L]: for an image of the class the share of the others below it, for another image the share of the class
+    above it; ties count half."""
     placed = np.zeros_like(probabilities)
     for label in range(probabilities.shape[1]):
         inside = member[:, label] > 0

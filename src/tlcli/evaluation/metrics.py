@@ -1,6 +1,6 @@
 """The metrics of one split; those that are one number are rows of :mod:`tlcli.evaluation.scores`.
 
-Importing this imports neither SciPy nor scikit-learn: what only reads metrics starts fast.
+Importing this imports neither NumPy nor scikit-learn: what only reads metrics starts fast.
 Shapes: N images, L classes; labels int [N], probabilities [N, L], rows sum to 1.
 """
 
@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-
 from tlcli.evaluation.scores import SCORES
-from tlcli.heads.task import Task
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
+
+    from tlcli.heads.task import Task
 
 Split = TypeVar("Split", bound=str)
 
@@ -68,7 +68,7 @@ def from_json(fields: object) -> object:
 def measure(
     labels: "NDArray[np.int64]",
     probabilities: "NDArray[np.float64]",
-    task: Task,
+    task: "Task",
     units: "NDArray[np.int64] | None" = None,
 ) -> Metrics:
     """Measures one split.
@@ -80,6 +80,7 @@ def measure(
         units: which images belong together [N] (a group, copies); they are right or wrong together, which widens the
             interval of the accuracy. None: each is on its own.
     """
+    import numpy as np  # noqa: PLC0415 - see the module
     from sklearn.metrics import confusion_matrix  # noqa: PLC0415 - see the module
 
     from tlcli.evaluation.intervals import wilson_of_units  # noqa: PLC0415 - SciPy
@@ -103,7 +104,7 @@ def metrics_document(metrics: Mapping[Split, Metrics]) -> dict[Split, dict[str, 
     return {split: of_split.as_json() for split, of_split in metrics.items()}
 
 
-def per_class(labels: "NDArray[np.int64]", predicted: "NDArray[np.int64]", task: Task) -> dict[str, ClassMetrics]:
+def per_class(labels: "NDArray[np.int64]", predicted: "NDArray[np.int64]", task: "Task") -> dict[str, ClassMetrics]:
     """Metrics of each class, from the ground truth [N] and the predicted classes [N]."""
     from sklearn.metrics import precision_recall_fscore_support  # noqa: PLC0415 - see the module
 

@@ -13,7 +13,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp, softmax
 
 from tlcli.features.rows import Rows
-from tlcli.heads.head import Fit
+from tlcli.heads.fit import Fit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,7 +25,7 @@ _PRIOR = 10.0
 
 
 def calibrated(fit: Fit, validation: Rows, images: int) -> Fit:
-    """The fit with a temperature, fitted on validation rows and on the training rows that its cross-validation held out.
+    """The fit with a temperature, fitted on validation rows and on training rows that its cross-validation held out.
 
     Args:
         fit: an uncalibrated fit (temperature 1).

@@ -42,8 +42,8 @@ class FoldFits:
     def of(
         cls, rows: Rows, folds: Folds, standardizer: Standardizer, standardize: bool, class_weight: str
     ) -> "FoldFits":
-        """Prepares rows that ``standardizer`` has standardised already; every fold is then standardised by the rows that
-        it is fitted on."""
+        """Prepares rows that ``standardizer`` has standardised already; every fold is then scaled by the rows
+        that it is fitted on."""
         features = rows.features()
         return cls(
             Rows.of(features, rows.labels, rows.units),
@@ -67,7 +67,7 @@ class FoldFits:
         return found
 
     def held_out(self, solutions: Sequence[Solution]) -> "tuple[NDArray[np.int64], NDArray[np.float64]]":
-        """Numbers of all held-out rows [n], and their probabilities [n, L] by the solution of the fold that held them out."""
+        """Numbers of all held-out rows [n], and their probabilities [n, L] by the solution of their fold."""
         features = self.rows.features()
         pairs = list(zip(solutions, self.folds, strict=True))
         found = [Head(one.weights[:, 0], one.bias[0]).probabilities(features[held]) for one, (_, held) in pairs]

@@ -17,8 +17,8 @@ Folds = list[tuple["NDArray[np.int64]", "NDArray[np.int64]"]]
 """Of each fold the numbers of the rows fitted on, and of those held out."""
 
 _ROWS, _OUTPUTS = 8192, 80_000
-"""Limits of the rows that C is chosen on, and of rows times classes. The loss is a sum, so the best C does not depend on
-the number of rows; and with as many as these it matters little."""
+"""Limits of the rows that C is chosen on, and of rows times classes. The loss is a sum, so the best C does not depend
+on the number of rows; and with as many as these it matters little."""
 
 
 def sampled(rows: Rows, folds: int, seed: int) -> "NDArray[np.int64]":

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _CURVATURE = 0.05
-"""p (1 - p) of a typical row: 1/4 at the start, and less once most rows are classified with confidence. From 0.02 to 0.25
-the number of passes varies by a third."""
+"""p (1 - p) of a typical row: 1/4 at the start, and less once most rows are classified with confidence. From 0.02 to
+0.25 the number of passes varies by a third."""
 _FLAT = 1e-7
 """Axes with less than this share of the largest axis's variance are rounding errors of float32."""
 _STRAIGHT = 0.1
@@ -67,7 +67,7 @@ class Problems:
     penalties: "NDArray[np.float64]"
     """[P], 1 / C: weight of half the squared weights against the summed loss"""
     scales: "NDArray[np.float32]"
-    """[D, P], what a problem divides the features by before it penalises their weights: the deviation of its own rows"""
+    """[D, P], what each problem divides the features by before it penalises their weights: the scale of its rows"""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Solution:
 
 
 class _Preconditioner:
-    """Symmetric and positive definite; makes the Hessian of every problem about the identity. It acts on arrays [D, P, U]
+    """Symmetric, positive definite; makes the Hessian of every problem about the identity. It acts on arrays [D, P, U]
     as ``far I + V diag(along - far) V^T``, with ``far`` for the directions in which the sample does not vary."""
 
     def __init__(self, axes: Axes, problems: Problems) -> None:

@@ -62,7 +62,7 @@ def build_reference(rows: Rows, names: Sequence[str], seed: int) -> Reference:
         names: of these images [N].
         seed: of the choice.
     """
-    from tlcli.evaluation.nearest import nearest
+    from tlcli.evaluation.nearest import nearest  # noqa: PLC0415 - not for predict
 
     order = np.random.default_rng(seed).permutation(len(rows))
     turn = np.empty(len(rows), np.int64)  # position of an image among those of its class

@@ -97,7 +97,8 @@ def compare_runs(runs_dir: Path, run_a: Path, run_b: Path) -> Comparison:
         trained = ", and one of the runs was trained on those" if common else ""
         raise DataError(
             "data.no_common_test_images",
-            f"Of the {len(test_a):,} and {len(test_b):,} test images of these runs {len(common):,} are the same{trained}.",
+            f"Of the {len(test_a):,} and {len(test_b):,} test images of these runs {len(common):,} are the same"
+            f"{trained}.",
             "Compare runs on the same data with the same dataset.split.",
         )
 
@@ -168,7 +169,7 @@ def _check_labels(pairs: Sequence[tuple[Prediction, Prediction]]) -> None:
         a, b = differing[0]
         raise DataError(
             "data.labels_differ",
-            f"{len(differing)} test images have different labels in the two runs (for example {a.path}: {a.label}, then "
+            f"{len(differing)} test images have different labels in the two runs (for example {a.path}: {a.label} and "
             f"{b.label}), so that their accuracies are not comparable.",
             "Train and evaluate both on the current labels.",
         )

@@ -1,15 +1,16 @@
 """JSON and CSV files of a run: written whole or not at all, validated as they are read."""
 
 import csv
+import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from tlcli.errors import ModelError
-from tlcli.system.files import read_regular, whole_file, write_text
+from tlcli.system.files import open_regular, read_regular, whole_file, write_text
 
 _LIMIT = 1 << 28
 """Bytes of a JSON file; that of a million images, all of them unreadable, has half of it."""
@@ -55,6 +56,16 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
         writer = csv.writer(_UnixLines(file))
         writer.writerow(header)
         writer.writerows(rows)
+
+
+def read_csv(path: Path) -> Iterator[list[str]]:
+    """Yields the lines of a table, its header first.
+
+    Raises:
+        OSError, ValueError, csv.Error: it is missing, not a file, or malformed.
+    """
+    with io.TextIOWrapper(io.BufferedReader(open_regular(path)), newline="", encoding="utf-8") as file:
+        yield from csv.reader(file, strict=True)
 
 
 class _UnixLines:

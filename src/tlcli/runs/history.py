@@ -6,8 +6,8 @@ from dataclasses import fields
 from pathlib import Path
 
 from tlcli.errors import ModelError
-from tlcli.heads.head import Step
-from tlcli.runs.files import write_csv
+from tlcli.heads.fit import Step
+from tlcli.runs.files import read_csv, write_csv
 
 _COLUMNS = tuple(field.name for field in fields(Step))
 
@@ -25,13 +25,15 @@ def read_history(path: Path) -> tuple[Step, ...]:
         ModelError: the file is missing or malformed.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return tuple(_step(row) for row in csv.DictReader(file))
-    except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
+        header, *rows = read_csv(path)
+        return tuple(_step(dict(zip(header, row, strict=True))) for row in rows)
+    except (OSError, ValueError, KeyError, csv.Error) as error:
         raise ModelError("model.run_malformed", f"{path} cannot be read ({error}).", "Train again.") from error
 
 
 def _step(row: dict[str, str]) -> Step:
     rate, C = (float(row[name]) if row[name] else None for name in ("learning_rate", "C"))
-    measured = (float(row[name]) for name in ("loss", "accuracy", "val_loss", "val_accuracy"))
-    return Step(int(row["step"]), *measured, learning_rate=rate, C=C)
+    loss, accuracy, val_loss, val_accuracy = (
+        float(row[name]) for name in ("loss", "accuracy", "val_loss", "val_accuracy")
+    )
+    return Step(int(row["step"]), loss, accuracy, val_loss, val_accuracy, rate, C)

@@ -1,7 +1,6 @@
 """predictions.csv: one line for each image of the splits that were measured."""
 
 import csv
-import io
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
@@ -11,10 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from tlcli.datasets.index import Index
 from tlcli.datasets.layout import SPLITS, SplitName
 from tlcli.errors import ModelError
-from tlcli.runs.files import write_csv
+from tlcli.runs.files import read_csv, write_csv
 from tlcli.runs.folders import finished_runs
 from tlcli.runs.records import read_metrics
-from tlcli.system.files import open_regular
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,12 +74,10 @@ def read_predictions(run: Path) -> dict[SplitName, list[Prediction]]:
 
 
 def _lines(table: Path) -> Iterator[list[str]]:
-    with io.TextIOWrapper(io.BufferedReader(open_regular(table)), newline="", encoding="utf-8") as file:
-        rows = csv.reader(file, strict=True)
-        header = next(rows, [])
-        if tuple(header[: len(_COLUMNS)]) != _COLUMNS:
-            raise ValueError(f"its columns are not {', '.join(_COLUMNS)}, ...")
-        yield from rows
+    rows = read_csv(table)
+    if tuple(next(rows, [])[: len(_COLUMNS)]) != _COLUMNS:
+        raise ValueError(f"its columns are not {', '.join(_COLUMNS)}, ...")
+    yield from rows
 
 
 def count_test_evaluations(runs_dir: Path, run: Path) -> int:

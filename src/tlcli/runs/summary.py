@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tlcli.errors import ModelError
 from tlcli.evaluation.metrics import Metrics
-from tlcli.heads.head import FitKind
+from tlcli.heads.fit import FitKind
 from tlcli.runs.folders import start_of
 from tlcli.runs.records import read_metrics, read_record
 

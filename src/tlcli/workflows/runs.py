@@ -3,17 +3,19 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from yaml import YAMLError
 
 from tlcli.config.load import MAX_BYTES
 from tlcli.config.yaml_core import Loader
 from tlcli.errors import ModelError
-from tlcli.runs.comparison import Comparison, compare_runs
 from tlcli.runs.folders import named_run, run_directories
 from tlcli.runs.summary import RunSummary, summarize
 from tlcli.system.files import read_regular
+
+if TYPE_CHECKING:
+    from tlcli.runs.comparison import Comparison
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class ListedRuns:
 class ComparedRuns:
     """Two runs on the same test images, and how their configs differ."""
 
-    comparison: Comparison
+    comparison: "Comparison"
     settings: dict[str, tuple[Any, Any]]
     """Config key -> value of a and of b, where they differ; None where a config lacks it."""
 
@@ -54,6 +56,8 @@ def compare(runs_dir: Path, a: str, b: str) -> ComparedRuns:
         ModelError: a run is missing, malformed or was not evaluated.
         UsageError: a name is ambiguous, or both name the same run.
     """
+    from tlcli.runs.comparison import compare_runs  # noqa: PLC0415 - SciPy; listing runs needs none
+
     run_a, run_b = named_run(runs_dir, a), named_run(runs_dir, b)
     comparison = compare_runs(runs_dir, run_a, run_b)
     settings_a, settings_b = (dict(_flat(_config(run))) for run in (run_a, run_b))

@@ -19,7 +19,7 @@ from tlcli.backbones.conversion import ConvertedGraph
 from tlcli.engines.compiled import CompiledGraph
 from tlcli.errors import ResourceError
 from tlcli.features.rows import Rows
-from tlcli.heads.head import Fit
+from tlcli.heads.fit import Fit
 from tlcli.images.decode import prepare
 from tlcli.images.decoder import Decoder, Item
 from tlcli.images.preparation import Preparation

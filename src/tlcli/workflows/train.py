@@ -23,7 +23,7 @@ from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.int8 import Agreement, check_features, check_labels
 from tlcli.features.pipeline import Extraction
 from tlcli.features.splits import SplitFeatures
-from tlcli.heads.head import Fit
+from tlcli.heads.fit import Fit
 from tlcli.heads.task import Task
 from tlcli.images.decode import DECODER_VERSION
 from tlcli.model.bundle import save_bundle

@@ -1,11 +1,11 @@
-"""Nearest neighbours, held against scikit-learn and against counting by hand."""
+"""The k-nearest-neighbours classifier, against scikit-learn and against counting by hand."""
 
 import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
-from tlcli.evaluation.neighbours import NEIGHBOURS, Neighbours
 
-from tlcli.evaluation import neighbours as module
+from tlcli.evaluation import knn as module
+from tlcli.evaluation.knn import NEIGHBOURS, NearestNeighbours
 from tlcli.features.rows import Rows
 
 
@@ -16,52 +16,52 @@ def clouds(n: int, classes: int = 3, noise: float = 1.5, seed: int = 0) -> Rows:
     return Rows.of(features.astype(np.float32), labels.astype(np.int64))
 
 
-def asked(k: int, monkeypatch: pytest.MonkeyPatch, rows: Rows) -> Neighbours:
-    """Neighbours of a number that is given."""
+def with_k(k: int, monkeypatch: pytest.MonkeyPatch, rows: Rows) -> NearestNeighbours:
+    """With k given."""
     monkeypatch.setattr(module, "NEIGHBOURS", (k,))
-    return Neighbours(rows, 0)
+    return NearestNeighbours(rows, 0)
 
 
 @pytest.mark.parametrize("k", [1, 3, 7])
-def test_they_vote_as_those_of_scikit_learn(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_predictions_are_those_of_scikit_learn(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
     fitted, unseen = clouds(200, classes=2), clouds(100, classes=2, seed=1)  # no ties with odd k and two classes
     model = KNeighborsClassifier(k, metric="cosine").fit(fitted.features(), fitted.labels)
     expected = model.predict(unseen.features())
-    assert np.array_equal(asked(k, monkeypatch, fitted).predicted(unseen), expected)
+    assert np.array_equal(with_k(k, monkeypatch, fitted).predict(unseen), expected)
 
 
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     fitted, unseen = clouds(300), clouds(150, seed=1)
-    whole = Neighbours(fitted, 0)
+    whole = NearestNeighbours(fitted, 0)
     monkeypatch.setattr(module, "_BLOCK", 7)
-    parts = Neighbours(fitted, 0)
+    parts = NearestNeighbours(fitted, 0)
     assert parts.k == whole.k
-    assert np.array_equal(parts.predicted(unseen), whole.predicted(unseen))
+    assert np.array_equal(parts.predict(unseen), whole.predict(unseen))
 
 
 def test_lengths_of_features_do_not_matter() -> None:
     fitted, unseen = clouds(100), clouds(50, seed=1)
     longer = Rows.of(unseen.features() * np.linspace(0.1, 9, 50, dtype=np.float32)[:, np.newaxis], unseen.labels)
-    found = Neighbours(fitted, 0)
-    assert np.array_equal(found.predicted(unseen), found.predicted(longer))
+    found = NearestNeighbours(fitted, 0)
+    assert np.array_equal(found.predict(unseen), found.predict(longer))
 
 
 def test_at_a_tie_the_nearest_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     angles = np.radians([0, 10, 20, 30])
     features = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
-    found = asked(4, monkeypatch, Rows.of(np.tile(features, (2, 1)), np.array([1, 0, 0, 1] * 2)))
-    assert found.predicted(Rows.of(features[:1], np.array([0]))).tolist() == [1]
-    assert found.predicted(Rows.of(features[1:2], np.array([0]))).tolist() == [0]
+    found = with_k(4, monkeypatch, Rows.of(np.tile(features, (2, 1)), np.array([1, 0, 0, 1] * 2)))
+    assert found.predict(Rows.of(features[:1], np.array([0]))).tolist() == [1]
+    assert found.predict(Rows.of(features[1:2], np.array([0]))).tolist() == [0]
 
 
 def test_more_votes_outweigh_nearness(monkeypatch: pytest.MonkeyPatch) -> None:
     angles = np.radians([0, 10, 11, 12, 80, 85])
     features = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
-    found = asked(5, monkeypatch, Rows.of(features, np.array([0, 1, 1, 1, 0, 0])))
-    assert found.predicted(Rows.of(features[:1], np.array([0]))).tolist() == [1]
+    found = with_k(5, monkeypatch, Rows.of(features, np.array([0, 1, 1, 1, 0, 0])))
+    assert found.predict(Rows.of(features[:1], np.array([0]))).tolist() == [1]
 
 
-def test_the_number_is_that_which_names_most_fitted_rows_by_the_others() -> None:
+def test_k_has_the_highest_leave_one_out_accuracy() -> None:
     rows = clouds(150, classes=2, noise=3.0)
     features = rows.features() / np.linalg.norm(rows.features(), axis=1, keepdims=True)
     right = []
@@ -72,31 +72,31 @@ def test_the_number_is_that_which_names_most_fitted_rows_by_the_others() -> None
             for i in range(150)
         ]
         right.append(int(np.count_nonzero(np.array(said) == rows.labels)))
-    assert Neighbours(rows, 0).k == NEIGHBOURS[right.index(max(right))]
+    assert NearestNeighbours(rows, 0).k == NEIGHBOURS[right.index(max(right))]
 
 
-def test_copies_of_one_unit_do_not_vouch_for_each_other() -> None:
+def test_copies_of_one_unit_do_not_vote_for_each_other() -> None:
     once = clouds(200, classes=2, noise=3.0)  # where many neighbours do better than one
     features, labels = np.tile(once.features(), (2, 1)), np.tile(once.labels, 2)
     doubled, alone = Rows.of(features, labels, np.tile(np.arange(200), 2)), Rows.of(features, labels)
-    assert Neighbours(alone, 0).k == 1  # the copy says it
-    assert Neighbours(doubled, 0).k > 1
+    assert NearestNeighbours(alone, 0).k == 1  # the copy says it
+    assert NearestNeighbours(doubled, 0).k > 1
 
 
 def test_very_many_rows_are_a_random_part_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_ROWS", 50)
     monkeypatch.setattr(module, "_MOST_TRIED", 20)
     rows, unseen = clouds(500, noise=0.3), clouds(50, noise=0.3, seed=1)
-    found = Neighbours(rows, 0)
+    found = NearestNeighbours(rows, 0)
     assert found.rows == 50
-    assert np.array_equal(found.predicted(unseen), unseen.labels)
-    assert np.array_equal(Neighbours(rows, 0).predicted(unseen), found.predicted(unseen))
+    assert np.array_equal(found.predict(unseen), unseen.labels)
+    assert np.array_equal(NearestNeighbours(rows, 0).predict(unseen), found.predict(unseen))
 
 
-def test_few_rows_features_of_zeros_and_nothing_to_name() -> None:
+def test_few_rows_features_of_zeros_and_nothing_to_classify() -> None:
     two = Rows.of(np.eye(2, dtype=np.float32), np.array([0, 1]))
-    assert Neighbours(two, 0).predicted(two).tolist() == [0, 1]
+    assert NearestNeighbours(two, 0).predict(two).tolist() == [0, 1]
     zeros = Rows.of(np.zeros((1, 2), np.float32), np.array([0]))
-    assert Neighbours(two, 0).predicted(zeros).shape == (1,)
-    assert Neighbours(two, 0).predicted(two.part(np.arange(0))).shape == (0,)
+    assert NearestNeighbours(two, 0).predict(zeros).shape == (1,)
+    assert NearestNeighbours(two, 0).predict(two.part(np.arange(0))).shape == (0,)
     assert np.array_equal(two.features(), np.eye(2))  # as they were

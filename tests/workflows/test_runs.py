@@ -1,14 +1,15 @@
-"""The list of runs: key figures of the good ones, reasons of the broken ones."""
+"""The list of runs, and how the configs of two runs differ."""
 
 import json
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.workflows.run_folders import Row, made_run, rows
-from tlcli.workflows.list_runs import Measured, list_runs
+from tests.runs.run_folders import Row, made_run, rows
 
 from tlcli.datasets.layout import SplitName
+from tlcli.errors import ModelError
+from tlcli.workflows.runs import ComparedRuns, compare, list_runs
 
 SPLITS: dict[SplitName, list[Row]] = {"train": rows("abcdef"), "validation": rows("ghi", "j"), "test": rows("k", "l")}
 
@@ -17,9 +18,10 @@ def test_key_figures_are_those_of_the_runs_files(tmp_path: Path) -> None:
     made_run(tmp_path, "cats/20260102T030405Z-0a1b", SPLITS)
     (run,) = list_runs(tmp_path).runs
     assert (run.name, run.started) == ("cats/20260102T030405Z-0a1b", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
-    assert (run.backbone, run.precision, run.fit) == ("densenet201", "bf16", "convex")
-    assert run.validation == Measured(n=4, accuracy=0.75, accuracy_ci95=(0.375, 0.875))
-    assert run.test == Measured(n=2, accuracy=0.5, accuracy_ci95=(0.25, 0.75))
+    assert (run.backbone, run.precision, run.fit) == ("densenet201", "bf16", "logistic_regression")
+    assert (run.validation.n, run.validation.accuracy, run.validation.accuracy_ci95) == (4, 0.75, (0.375, 0.875))
+    assert run.test is not None
+    assert (run.test.n, run.test.accuracy, run.test.accuracy_ci95) == (2, 0.5, (0.25, 0.75))
     assert run.images == {"train": 6, "validation": 4, "test": 2}
     assert run.seconds == 1.75
 
@@ -33,7 +35,7 @@ def test_newest_first_and_of_one_config_where_asked(tmp_path: Path) -> None:
     assert all(run.test is None for run in list_runs(tmp_path).runs)
 
 
-def test_links_unfinished_runs_and_other_folders_are_no_runs(tmp_path: Path) -> None:
+def test_links_unfinished_runs_and_other_directories_are_no_runs(tmp_path: Path) -> None:
     run = made_run(tmp_path, "cats/20260101T000000Z-ffff", {"validation": rows("c")})
     made_run(tmp_path, "cats/20260102T000000Z-0000.partial", {"validation": rows("c")})
     (tmp_path / "cats/latest").symlink_to(run.name)
@@ -43,25 +45,25 @@ def test_links_unfinished_runs_and_other_folders_are_no_runs(tmp_path: Path) -> 
     assert list_runs(tmp_path).broken == {}
 
 
-def test_a_run_of_another_name_has_no_time(tmp_path: Path) -> None:
+def test_a_renamed_run_has_no_time(tmp_path: Path) -> None:
     made_run(tmp_path, "cats/best", {"validation": rows("c")})
     made_run(tmp_path, "cats/20260231T000000Z-ffff", {"validation": rows("c")})
     assert [run.started for run in list_runs(tmp_path).runs] == [None, None]
 
 
 @pytest.mark.parametrize(
-    ("file", "text", "reason"),
+    ("file", "text"),
     [
-        ("run.json", None, "run.json cannot be read"),
-        ("metrics.json", None, "metrics.json cannot be read"),
-        ("run.json", "{", "run.json cannot be read"),
-        ("run.json", "[]", "run.json is not what a run holds"),
-        ("run.json", "{}", "run.json is not what a run holds: images: Field required"),
-        ("metrics.json", '{"validation": {"n": 1, "accuracy": NaN, "accuracy_ci95": [0, 1]}}', "validation.accuracy"),
-        ("metrics.json", '{"validation": {"n": 1, "accuracy": 1, "accuracy_ci95": [0]}}', "validation.accuracy_ci95"),
+        ("run.json", None),
+        ("metrics.json", None),
+        ("run.json", "{"),
+        ("run.json", "[]"),
+        ("run.json", "{}"),
+        ("metrics.json", "{}"),
+        ("metrics.json", '{"validation": {"n": 1}}'),
     ],
 )
-def test_broken_runs_are_named_and_hide_no_other(tmp_path: Path, file: str, text: str | None, reason: str) -> None:
+def test_broken_runs_are_listed_and_hide_no_other(tmp_path: Path, file: str, text: str | None) -> None:
     made_run(tmp_path, "cats/20260101T000000Z-ffff", {"validation": rows("c")})
     broken = made_run(tmp_path, "cats/20260102T000000Z-0000", {"validation": rows("c")})
     if text is None:
@@ -71,16 +73,36 @@ def test_broken_runs_are_named_and_hide_no_other(tmp_path: Path, file: str, text
     listed = list_runs(tmp_path)
     assert [run.name for run in listed.runs] == ["cats/20260101T000000Z-ffff"]
     assert listed.broken.keys() == {"cats/20260102T000000Z-0000"}
-    assert reason in listed.broken["cats/20260102T000000Z-0000"]
+    assert file in listed.broken["cats/20260102T000000Z-0000"]
 
 
-def test_a_folder_that_is_not_there_has_no_runs(tmp_path: Path) -> None:
+def test_a_missing_directory_has_no_runs(tmp_path: Path) -> None:
     listed = list_runs(tmp_path / "nowhere")
     assert (listed.runs, listed.broken) == ((), {})
 
 
-def test_what_this_version_adds_to_a_run_is_passed_over(tmp_path: Path) -> None:
+def test_unknown_fields_are_ignored(tmp_path: Path) -> None:
     run = made_run(tmp_path, "cats/20260101T000000Z-ffff", {"validation": rows("c")})
     record = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps({**record, "later": [1]}))
     assert len(list_runs(tmp_path).runs) == 1
+
+
+def compared(folder: Path, config_a: str, config_b: str) -> ComparedRuns:
+    for name, config in (("a", config_a), ("b", config_b)):
+        made_run(folder, f"cats/{name}", {"test": rows("ab")}, config=config)
+    return compare(folder, "cats/a", "cats/b")
+
+
+def test_differences_of_the_configs_have_dotted_keys(tmp_path: Path) -> None:
+    a = "head:\n  fit: logistic_regression\n  c: 1\ntrain: {x: {y: 1e-3}}\n"
+    b = "head:\n  fit: minibatch\n  c: 1\ntrain: {x: {y: 0.001}, z: [1, 2]}\n"
+    found = compared(tmp_path, a, b)
+    assert found.settings == {"head.fit": ("logistic_regression", "minibatch"), "train.z": (None, [1, 2])}
+
+
+@pytest.mark.parametrize("text", ["a: [", "a: !!python/name:os.system x"])
+def test_an_unreadable_config_is_an_error(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ModelError) as error:
+        compared(tmp_path, "a: 1", text)
+    assert error.value.code == "model.run_unreadable"
