@@ -1,4 +1,4 @@
-"""tlcli fetch on images that are already there: what it counts, prints and proposes."""
+"""tlcli fetch on images that exist already: counts, output and the next command."""
 
 import json
 import sys
@@ -38,7 +38,7 @@ def fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 def test_images_that_are_there_are_counted(fetch: Run) -> None:
     code, out, err = fetch("--config", "my config.yaml")
     assert (code, err) == (0, "")
-    assert "Images: images (used in place)\n" in out
+    assert "Images: images (" in out
     assert [line.split()[-1] for line in out.splitlines() if line.startswith(("cat", "dog", "all"))] == [
         "20",
         "20",
@@ -56,14 +56,18 @@ def test_json_is_one_document_on_stdout(fetch: Run) -> None:
     code, out, err = fetch("--config", "my config.yaml", "--json")
     document = json.loads(out)
     assert code == 0
-    assert list(document)[:4] == ["root", "reused", "failures", "source"]
+    assert list(document)[:4] == ["root", "reused", "failures", "format"]
     assert {split: sum(counts.values()) for split, counts in document["images"].items()} == {
         "train": 28,
         "validation": 6,
         "test": 6,
     }
     assert document["root"] == "images"
-    assert (document["source"], document["failures"], document["unreadable"]) == ({"folder": "images"}, [], {})
+    assert (document["source"], document["failures"], document["unreadable"]) == (
+        {"kind": "folder", "name": "images", "subdir": "", "files": []},
+        [],
+        {},
+    )
     assert "Next: tlcli train" in err
 
 
@@ -71,7 +75,7 @@ def test_quiet_prints_nothing(fetch: Run) -> None:
     assert fetch("--config", "my config.yaml", "--quiet") == (0, "", "")
 
 
-def test_images_that_are_nowhere_are_an_error_of_the_data(fetch: Run) -> None:
+def test_missing_images_are_an_error_of_the_data(fetch: Run) -> None:
     code, out, err = fetch("--config", "my config.yaml", "--set", "dataset.path=elsewhere")
     assert (code, out) == (3, "")
     assert "elsewhere" in err

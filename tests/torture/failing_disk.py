@@ -169,7 +169,7 @@ def fetched(outcome: Outcome, places: Callable[[int], Sequence[int]], seed: int)
 
         def clear() -> None:
             for path in folder.glob("*data*"):
-                shutil.rmtree(path)
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
             shutil.rmtree(folder / "cache", ignore_errors=True)
             said.unlink(missing_ok=True)
 

@@ -25,7 +25,7 @@ from tests.torture import toy
 from tests.torture.toy import command, ending, forked
 
 from tlcli.backbones.conversion import Exported, is_whole, kept
-from tlcli.datasets.acquire import install as place
+from tlcli.datasets.acquire import install
 from tlcli.features.store import Store, row_key
 from tlcli.progress import Progress
 
@@ -89,7 +89,7 @@ def _fetch(folder: Path, expected: dict[str, str], rounds: int, with_lock: bool)
     """Fetches into one folder; a fetch that ends well has the very files there."""
     os.environ["TLCLI_CACHE"] = str(folder / "cache")
     if not with_lock:
-        place._file_lock = lambda _path, timeout=-1: nullcontext()  # type: ignore[assignment]
+        install._lock = lambda *_: nullcontext(True)  # type: ignore[assignment]
     for _ in range(rounds):
         code = command(folder / f"said.{os.getpid()}", "fetch", "--config", str(folder / "f.yaml"))
         assert code == 0 or not with_lock, (folder / f"said.{os.getpid()}").read_text()

@@ -1,6 +1,5 @@
 """tlcli fetch."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,21 +20,24 @@ def fetch(
     set_: SetOption = None,
     origin: Annotated[
         str | None,
-        typer.Option("--from", metavar="PLACE", help="An archive, folder or address instead of the config's sources."),
+        typer.Option(
+            "--from", metavar="SOURCE", help="Use this archive, folder or address instead of the config's sources."
+        ),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Fetch again; what was fetched before stays until the new is complete.")
+        bool,
+        typer.Option("--force", help="Fetch again; what was fetched before stays until the new data set is complete."),
     ] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Do not touch the network.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Do not use the network.")] = False,
     threads: ThreadsOption = None,  # noqa: ARG001 - acts as it is parsed
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - read by main()
 ) -> None:
-    """Bring the images of a config to their folder, and count them.
+    """Download the data set of a config, unpack it and count its images.
 
-    Sources are tried in the config's order. A download that breaks off goes on where it was, also after the next
-    start; what is there already stays as it is.
+    Sources are tried in the config's order. A download that breaks off is continued, also by the next fetch. A data set
+    that is installed already is used as it is.
     """
     from tlcli.config.load import find_config, load_config  # noqa: PLC0415 - keeps --help fast
     from tlcli.workflows.fetch import fetch as run  # noqa: PLC0415
@@ -47,14 +49,15 @@ def fetch(
     in_place = [f"dataset.path={origin}"] if origin and Path(origin).expanduser().is_dir() else []
     overrides = [word for override in [*(set_ or ()), *in_place] for word in ("--set", override)]
     screen.next_command("tlcli", "train", *again("--config", config), *overrides)
-    document = {"root": str(fetched.root), "reused": fetched.reused, "failures": list(fetched.failures)}
-    screen.document(document | asdict(fetched.manifest))
+    failures = [{"code": error.code, "message": error.message, "hint": error.hint} for error in fetched.failures]
+    document = {"root": str(fetched.root), "reused": fetched.reused, "failures": failures}
+    screen.document(document | fetched.manifest.model_dump(mode="json"))
 
 
 def _show(screen: Screen, fetched: "Fetched") -> None:
     manifest = fetched.manifest
     for failure in fetched.failures:
-        screen.line(f"A source did not work: {failure}")
+        screen.line(f"A source failed: {failure}")
     for note in manifest.notes:
         screen.line(note)
     for name, reason in list(manifest.unreadable.items())[:_LISTED]:
@@ -62,11 +65,10 @@ def _show(screen: Screen, fetched: "Fetched") -> None:
     if (more := len(manifest.unreadable) - _LISTED) > 0:
         screen.line(f"Unreadable: {more:,} more (--json lists them all)")
     screen.table(counts_table(manifest.images))
-    kind, value = next(iter(manifest.source.items()))
     version = f", version {manifest.version}" if manifest.version else ""
-    came = f"from {kind} {value}{version}" if manifest.archives or manifest.version else "used in place"
-    when = f", fetched {manifest.fetched[:10]}; nothing was done" if fetched.reused and manifest.archives else ""
-    screen.line(f"Images: {fetched.root} ({came}{when})")
+    origin = f"from {manifest.source}{version}" if manifest.archives or manifest.version else "used in place"
+    when = f", already fetched on {manifest.fetched[:10]}" if fetched.reused and manifest.archives else ""
+    screen.line(f"Images: {fetched.root} ({origin}{when})")
     if not fetched.reused or not manifest.archives:
         for title, text in (("Licence", manifest.licence), ("Please cite", manifest.citation)):
             if text:

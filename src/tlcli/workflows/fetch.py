@@ -1,190 +1,224 @@
-"""Brings the data set to its folder from the first source that works, or says of each why it did not."""
+"""tlcli fetch: installs a config's data set from the first source that works, or reports why none does."""
 
+import hashlib
+import json
 import shlex
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from tlcli.config.build_dataset import source_folder
-from tlcli.config.load import LoadedConfig
+from tlcli.config.dataset import Dataset
+from tlcli.config.load import Loaded
 from tlcli.config.schema import Config
-from tlcli.config.sources import ArchiveSource, FolderSource, PackageSource, Source, UrlSource
-from tlcli.datasets.acquire.downloads.refusals import without_secrets
-from tlcli.datasets.acquire.install import Place, PlaceError, held
-from tlcli.datasets.acquire.manifest import Manifest, read_manifest, tree_of
+from tlcli.config.sources import ArchiveSource, FolderSource, Source, UrlSource, kind_of
+from tlcli.datasets.acquire.acquire import Acquisition
+from tlcli.datasets.acquire.archives import unpack
+from tlcli.datasets.acquire.downloads.failures import without_secrets
+from tlcli.datasets.acquire.downloads.retries import RetryPolicy
+from tlcli.datasets.acquire.install import InstallError
+from tlcli.datasets.acquire.installed import installed_dataset, remove_leftovers
+from tlcli.datasets.acquire.manifest import DatasetManifest, SourceRecord
+from tlcli.datasets.acquire.scan import DatasetReader, DirectoryScan, scan_images
 from tlcli.datasets.acquire.sources import folder, package
-from tlcli.datasets.digests import remember
+from tlcli.datasets.acquire.sources.kaggle import offers
+from tlcli.datasets.acquire.sources.source import DatasetSource, Offer
+from tlcli.datasets.acquire.sources.url import remote_file
+from tlcli.datasets.exclusion import read_exclusion
 from tlcli.errors import DataError, NetworkError, ResourceError, TlcliError, UsageError
 from tlcli.progress import SILENT, Progress
-from tlcli.system.files import sync_disk
-from tlcli.workflows.already import already_there, describe, named, tidy
-from tlcli.workflows.bring import KEPT, NETWORKED, Brought, bring, page_of
-from tlcli.workflows.look import described, made_manifest, seen_in
+from tlcli.workflows.dataset import index_at
 
 _SILENCE = 50.0
-"""Seconds that all sources of the network together may be silent, before fetch says that none answers."""
+"""Seconds that all remote sources together may be silent, before fetch reports that none answers."""
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """What fetch found or brought."""
+    """What fetch found or installed."""
 
     root: Path
-    manifest: Manifest
-    """What is there; kept in the folder only where fetch has put it there."""
+    manifest: DatasetManifest
+    """What is there; stored in the directory only if fetch has filled it."""
     reused: bool
     """Whether it was there already."""
-    failures: tuple[str, ...] = ()
-    """A line for each source that did not work."""
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """The options of fetch."""
-
-    origin: str | None
-    force: bool
-    offline: bool
+    failures: tuple[TlcliError, ...] = ()
+    """Why earlier sources did not work."""
 
 
 def fetch(
-    loaded: LoadedConfig, origin: str | None = None, force: bool = False, offline: bool = False,
-    progress: Progress = SILENT,
+    loaded: Loaded, origin: str | None = None, force: bool = False, offline: bool = False, progress: Progress = SILENT
 ) -> Fetched:  # fmt: skip
-    """Makes the images of a config be there, and says what is there.
+    """Installs the data set of a config, unless it is installed already, and counts its images.
 
     Args:
         loaded: the config.
         origin: an archive, a folder or an address to use instead of the config's sources.
-        force: fetch again what fetch has put there; it stays until the new is complete.
-        offline: do not touch the network.
-        progress: told of downloads and unpacking.
+        force: fetch again what fetch has installed; it stays until the new one is complete.
+        offline: do not use the network.
+        progress: receives downloads and unpacking.
 
     Raises:
-        NetworkError, DataError, ResourceError: no source worked; one line each, and how to go on by hand.
+        NetworkError, DataError, ResourceError: no source works; names the reason of each, and how to go on by hand.
         UsageError: ``origin`` is an address without a file.
     """
-    config, asked = loaded.config, _Asked(origin, force, offline)
-    if origin is None and not force and (there := already_there(config, progress)):
-        root = config.dataset.path or Path()
-        tidy(root)
-        return Fetched(root, there, reused=True)
-    sources = config.dataset.sources if origin is None else (_source_of(origin),)
-    waits = sum(1 if isinstance(source, UrlSource) else 2 for source in sources if isinstance(source, NETWORKED))
-    silence = min(20.0, _SILENCE / max(1, waits))  # Kaggle is two: its API, and the storage that it sends on to
+    dataset, reader = loaded.config.dataset, _reader(loaded.config, progress)
+    configured = tuple(map(_dataset_source, dataset.sources))
+    if origin is None and not force and (reused := _reuse(dataset.path, configured, reader, progress)):
+        return reused
+    sources = configured if origin is None else (_dataset_source(_section_of(origin)),)
+    acquisition = _acquisition(dataset, sources, reader, progress)
+    if acquisition:
+        acquisition = replace(acquisition, configured=configured, by_hand=origin is not None, force=force)
     failures: list[TlcliError] = []
     for source in sources:
         try:
-            fetched = _fetched(source, config, asked, silence, progress)
-        except PlaceError:
+            return replace(_fetch_from(source, reader, acquisition, offline), failures=tuple(failures))
+        except InstallError:
             raise
         except (NetworkError, DataError, ResourceError) as error:
-            failures.append(error)
+            failures.append(_named(source, error))
         except OSError as error:
-            failures.append(ResourceError(f"{describe(source)}: {error.strerror}: {error.filename}."))
-        else:
-            return replace(fetched, failures=tuple(str(error) for error in failures))
-    raise _nothing_worked(failures, loaded)
+            message = f"{source.record} is unreadable: {error.strerror}: {error.filename}."
+            failures.append(ResourceError("resource.source_unreadable", message))
+    raise _no_source_works(failures, sources, loaded)
 
 
-def _source_of(origin: str) -> Source:
+def _section_of(origin: str) -> Source:
+    """The config section for an archive, a folder or an address on the command line."""
     if origin.startswith(("http://", "https://")):
         try:
             return UrlSource(url=origin)
-        except ValidationError as error:
-            why = "write all of it, as in https://host/images.zip"
-            if any(problem["type"] == "password" for problem in error.errors()):
-                why = "put user and password into ~/.netrc"
-            raise UsageError(f"--from {without_secrets(origin)} is not the address of a file; {why}") from None
+        except ValidationError:
+            message = f"--from {without_secrets(origin)} is not the address of a file."
+            hint = "Write all of it, as in https://host/images.zip; put user and password into ~/.netrc."
+            raise UsageError("usage.from_invalid", message, hint) from None
     try:
         path = Path(origin).expanduser()
-        return FolderSource(folder=path) if path.is_dir() else ArchiveSource(archive=path)
+        if path.is_file():
+            return ArchiveSource(archive=path)
+        if path.is_dir():
+            return FolderSource(folder=path)
     except (OSError, RuntimeError, ValueError) as error:  # a name of 300 letters; ~ of nobody; a NUL
-        raise UsageError(f"--from {origin:.100} is no path that can be: {error}") from error
+        raise UsageError("usage.from_invalid", f"--from {origin:.100} is not a valid path: {error}.") from error
+    raise DataError("data.archive_not_found", f"There is no archive or folder {path}.", "Check the path.")
 
 
-def _fetched(source: Source, config: Config, asked: _Asked, silence: float, progress: Progress) -> Fetched:
-    if root := source_folder(source):
-        version = package.version(source.package) if isinstance(source, PackageSource) else None
-        return Fetched(root, described(root, config, named(source), progress, version), reused=True)
-    if asked.offline and isinstance(source, NETWORKED):
-        raise NetworkError(f"{describe(source)} needs the network, and --offline was given.")
-    target = config.dataset.path
-    if target is None:
-        raise UsageError(f"Set dataset.path to the folder where {describe(source)} is to be put.")
-    if isinstance(source, FolderSource):
-        place_of_it = folder.locate(source.folder, source.subdir)
-        seen = described(place_of_it, config, named(source), progress)
-        folder.link(place_of_it, target)
-        return Fetched(target, seen, reused=False)
-    with held(target, progress) as place:
-        if problem := place.problem():
-            raise PlaceError(problem)
-        if not asked.force and (there := already_there(config, SILENT)):  # perhaps another process was faster
-            if asked.origin is not None and named(source) != there.source:
-                if isinstance(source, ArchiveSource) and not source.archive.is_file():
-                    raise DataError(f"There is no archive {source.archive}.")
-                raise PlaceError(
-                    f"{target} holds what was fetched already; --force puts {describe(source)} in its place."
-                )
-            return Fetched(target, there, reused=True)
-        replaces = place.filled
-        with place.staging() as staging:
-            brought = bring(source, config.dataset, place, staging, asked.force, silence, progress)
-            manifest = _checked(staging, place, brought, source, config, progress)
-            manifest = replace(manifest, by_hand=asked.origin is not None)
-            if not place.install(staging, manifest, replaces):
-                manifest = read_manifest(place.target) or manifest
-                return Fetched(target, manifest, reused=True)
-        remember({target / path: sha256 for path, sha256 in brought.digests.items()})
-        place.forget_downloads()
-    return Fetched(target, manifest, reused=False)
+def _dataset_source(section: Source) -> DatasetSource:
+    """The source that a config section describes."""
+    kind, values = kind_of(section) or "", dict(section)
+    name = without_secrets(values[kind]) if kind == "url" else str(values[kind])
+    record = SourceRecord(kind=kind, name=name, subdir=section.subdir, files=values.get("files", ()))
+    wanted: dict[str, Any] = {field: values.get(field) for field in ("sha256", "size", "version")}
+    return DatasetSource(record, **_SOURCES[kind](section), **wanted)
 
 
-def _checked(
-    staging: Path, place: Place, brought: Brought, source: Source, config: Config, progress: Progress
-) -> Manifest:  # fmt: skip
-    """The manifest of what was brought, which must hold what the config expects, before it gets its name."""
-    known = {f"{staging}/{path}": sha256 for path, sha256 in brought.digests.items()}
-
-    def as_in_place(text: str) -> str:
-        return text.replace(str(staging), str(place.shown))
-
-    try:
-        with ThreadPoolExecutor(1) as beside:
-            written = beside.submit(sync_disk, staging)  # while the processor is busy, the disk can be
-            seen = seen_in(staging, config, progress, known)
-        written.result()
-        _refuse_what_is_no_images(seen, config.dataset.max_bad_fraction)
-    except DataError as error:
-        kept = KEPT.format(place.work) if brought.downloaded else ""
-        raise DataError(f"{describe(source)}: {as_in_place(str(error))}{kept}") from error
-    seen["notes"] = tuple(map(as_in_place, seen["notes"]))
-    licence = config.dataset.licence or brought.licence
-    return made_manifest(config, named(source), tree_of(staging), seen, brought.version, brought.archives, licence)
+_SOURCES: Mapping[str, Callable[[Any], dict[str, Any]]] = {
+    "kaggle": lambda s: {
+        "offer": partial(offers.dataset_offer, s.kaggle, s.files, s.version, s.size, s.sha256),
+        "page": f"https://www.kaggle.com/datasets/{s.kaggle}",
+        "hosts": 2,  # its API, and the storage that it redirects to
+    },
+    "competition": lambda s: {
+        "offer": partial(offers.competition_offer, s.competition, s.files, s.size, s.sha256),
+        "page": f"https://www.kaggle.com/competitions/{s.competition}/data",
+        "hosts": 2,
+    },
+    "url": lambda s: {"offer": lambda *_: Offer((remote_file(s.url, s.sha256, s.size),)), "hosts": 1},
+    "archive": lambda s: {"offer": lambda *_: Offer(archive=s.archive)},
+    "folder": lambda s: {"directory": partial(folder.locate, s.folder, s.subdir), "link": s.link},
+    "package": lambda s: {"directory": partial(package.locate, s.package, s.subdir)},
+}
+"""What is special about each kind of source, from its config section."""
 
 
-def _refuse_what_is_no_images(seen: Mapping[str, Any], allowed: float) -> None:
-    """Most files unreadable is no data set with faults, but something else (pointers of Git LFS, pages of errors)."""
-    bad, good = len(seen["unreadable"]), sum(sum(of_split.values()) for of_split in seen["images"].values())
-    if bad > max(0.5, allowed) * (bad + good):
-        name, reason = next(iter(seen["unreadable"].items()))
-        raise DataError(f"{bad:,} of {bad + good:,} images cannot be read, for example {name}: {reason}.")
+def _reader(config: Config, progress: Progress) -> DatasetReader:
+    """How the config reads a data directory."""
+    dataset = config.dataset
+
+    def scan(root: Path, known: Mapping[str, str]) -> DirectoryScan:
+        from tlcli.workflows.frozen_pass import preparation_of  # noqa: PLC0415 - a second fetch must not pay for NumPy
+
+        with progress.stage("Counting images"):
+            index = index_at(root, dataset, known)
+        table = dataset.labels.file if dataset.labels else None
+        return scan_images(index, preparation_of(config), table, progress)
+
+    elsewhere = {"path", "sources", "licence", "citation", "limits"}
+    excluded = read_exclusion(dataset.exclude) if dataset.exclude else ()
+    settings = [dataset.model_dump(mode="json", exclude=elsewhere), config.image.model_dump(mode="json"), excluded]
+    read_as = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+    return DatasetReader(scan, read_as, dataset.licence, dataset.citation)
 
 
-def _nothing_worked(failures: Sequence[TlcliError], loaded: LoadedConfig) -> TlcliError:
-    dataset, options = loaded.config.dataset, shlex.join(loaded.options)
+def _reuse(
+    root: Path | None, configured: Sequence[DatasetSource], reader: DatasetReader, progress: Progress
+) -> Fetched | None:  # fmt: skip
+    """What is installed at dataset.path already; None if that is nothing, or not what the config names."""
+    manifest = root and installed_dataset(root, configured, reader, progress)
+    if not root or not manifest:
+        return None
+    remove_leftovers(root)
+    return Fetched(root, manifest, reused=True)
+
+
+def _acquisition(
+    dataset: Dataset, sources: Sequence[DatasetSource], reader: DatasetReader, progress: Progress
+) -> Acquisition | None:  # fmt: skip
+    """How sources are installed at dataset.path, if it is set; they share the time that they may be silent."""
+    if dataset.path is None:
+        return None
+    silence = min(20.0, _SILENCE / max(1, sum(source.hosts for source in sources)))
+    policy = RetryPolicy(response=silence, silence=silence)
+    limits = unpack.Limits(dataset.limits.max_files, round(dataset.limits.max_gb * 1e9), dataset.limits.max_ratio)
+    return Acquisition(dataset.path, reader, limits, dataset.max_bad_fraction, policy, progress)
+
+
+def _fetch_from(
+    source: DatasetSource, reader: DatasetReader, acquisition: Acquisition | None, offline: bool
+) -> Fetched:  # fmt: skip
+    """Uses, links or installs what one source gives."""
+    directory = source.directory and source.directory()
+    if directory and not source.link:
+        manifest = reader.describe(directory, source.record)
+        if source.record.kind == "package":
+            manifest = manifest.model_copy(update={"version": package.version(source.record.name)})
+        return Fetched(directory, manifest, reused=True)
+    if offline and source.hosts:
+        raise NetworkError("network.offline", f"{source.record} needs the network, and --offline was given.")
+    if acquisition is None:
+        raise UsageError("usage.path_missing", f"dataset.path is not set, and {source.record} is copied to it.")
+    if directory:
+        manifest = reader.describe(directory, source.record)
+        folder.link(directory, acquisition.target)
+        return Fetched(acquisition.target, manifest, reused=False)
+    return Fetched(acquisition.target, *acquisition.install(source))
+
+
+def _named(source: DatasetSource, error: TlcliError) -> TlcliError:
+    """The error with the name of its source."""
+    if source.record.name in str(error):
+        return error
+    return type(error)(error.code, f"{source.record}: {error.message or error.code}", error.hint)
+
+
+def _no_source_works(
+    failures: Sequence[TlcliError], sources: Sequence[DatasetSource], loaded: Loaded
+) -> TlcliError:  # fmt: skip
+    path, lines = loaded.config.dataset.path, "".join(f"\n  - {error}" for error in failures)
     if not failures:
-        where = f"{dataset.path} is not there, and " if dataset.path else ""
-        return DataError(f"{where}the config '{loaded.name}' names no source to fetch it from; put the images there.")
-    kind = next(kind for kind in (NetworkError, ResourceError, DataError) if any(isinstance(e, kind) for e in failures))
-    lines = "\n".join(f"  - {error}" for error in failures)
-    hand = f"By hand: get the archive in a browser, then run: tlcli fetch {options} --from PATH/TO/archive.zip"
-    page = next(filter(None, map(page_of, dataset.sources)), None)
-    at = f" (it is at {page})" if page else ""
-    folders = f"; or put the images into {dataset.path} yourself" if dataset.path else ""
-    return kind(f"No source of '{loaded.name}' worked; what is on disk was not touched.\n{lines}\n{hand}{at}{folders}.")
+        message = f"{path or 'The data set'} does not exist, and the config '{loaded.name}' names no source of it."
+        return DataError("data.no_source", message, "Put the images there.")
+    message = f"No source of '{loaded.name}' works; nothing on disk was changed.{lines}"
+    page = next((f" from {source.page}" for source in sources if source.page), "")
+    command = f"tlcli fetch {shlex.join(loaded.options)} --from PATH/TO/archive.zip"
+    own = f"; or put the images into {path} yourself" if path else ""
+    hint = f"Get the archive{page} in a browser, then run: {command}{own}."
+    if any(isinstance(error, NetworkError) for error in failures):
+        return NetworkError("network.no_source_works", message, hint)
+    if any(isinstance(error, ResourceError) for error in failures):
+        return ResourceError("resource.no_source_works", message, hint)
+    return DataError("data.no_source_works", message, hint)

@@ -1,16 +1,16 @@
-"""The place of a data set: somebody's files stay, what a killed process left is put right, one process at a time."""
+"""Installing a data set: somebody's files stay, what a killed process left is cleaned up, one process at a time."""
 
 import threading
-from dataclasses import replace
+import time
 from pathlib import Path
 
 import pytest
 from tests.datasets.acquire.test_manifest import MANIFEST
 
 from tlcli.datasets.acquire import install as module
-from tlcli.datasets.acquire.install import Place, held
-from tlcli.datasets.acquire.manifest import Manifest, tree_of, write_manifest
-from tlcli.errors import DataError, ResourceError
+from tlcli.datasets.acquire.install import InstallDirectory, InstallError, locked_directory
+from tlcli.datasets.acquire.manifest import DatasetManifest, tree_of, write_manifest
+from tlcli.errors import ResourceError
 from tlcli.progress import Progress
 
 
@@ -19,10 +19,9 @@ def _cache_elsewhere(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyte
     monkeypatch.setenv("TLCLI_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
-def manifest_of(folder: Path) -> Manifest:
+def manifest_of(folder: Path) -> DatasetManifest:
     """What fetch would write."""
-    tree = tree_of(folder)
-    return replace(MANIFEST, files=tree.files, bytes=tree.bytes, tree=tree.digest)
+    return MANIFEST.model_copy(update=vars(tree_of(folder)))
 
 
 def fill(folder: Path, text: str = "one") -> Path:
@@ -35,17 +34,17 @@ def fill(folder: Path, text: str = "one") -> Path:
 
 def install(target: Path, text: str) -> None:
     """What fetch does once everything is unpacked."""
-    with held(target) as place, place.staging() as staging:
+    with locked_directory(target) as directory, directory.staging() as staging:
         fill(staging, text)
-        place.install(staging, manifest_of(staging))
+        directory.install(staging, manifest_of(staging))
 
 
 def interrupted(target: Path, download: str | None = None) -> None:
     """Ctrl-C while it unpacks."""
-    with held(target) as place, place.staging() as staging:
+    with locked_directory(target) as directory, directory.staging() as staging:
         (staging / "half").write_text("half")
         if download:
-            (place.work / download).write_text("half")
+            (directory.work / download).write_text("half")
         raise KeyboardInterrupt
 
 
@@ -63,10 +62,10 @@ def test_folder_appears_whole_and_nothing_else_stays(tmp_path: Path) -> None:
 def test_what_fetch_had_put_there_is_replaced_only_at_the_end(tmp_path: Path) -> None:
     target = fill(tmp_path / "images", "old")
 
-    with held(target) as place, place.staging() as staging:
+    with locked_directory(target) as directory, directory.staging() as staging:
         fill(staging, "new")
         assert (target / "file").read_text() == "old"
-        place.install(staging, manifest_of(staging))
+        directory.install(staging, manifest_of(staging))
 
     assert (target / "file").read_text() == "new"
     assert names(tmp_path) == {"images"}
@@ -75,9 +74,9 @@ def test_what_fetch_had_put_there_is_replaced_only_at_the_end(tmp_path: Path) ->
 def test_failure_leaves_the_old_and_no_empty_folders(tmp_path: Path) -> None:
     target = fill(tmp_path / "images", "old")
 
-    for place_of in (target, tmp_path / "a" / "b" / "new"):
+    for path in (target, tmp_path / "a" / "b" / "new"):
         with pytest.raises(KeyboardInterrupt):
-            interrupted(place_of)
+            interrupted(path)
 
     assert (target / "file").read_text() == "old"
     assert names(tmp_path) == {"images"}
@@ -91,8 +90,11 @@ def test_downloads_survive_a_failure(tmp_path: Path) -> None:
     assert names(tmp_path / ".images.fetch") == {"archive.part"}
 
 
-@pytest.mark.parametrize("change", ["no manifest", "added", "edited", "file"])
-def test_somebodys_files_are_never_replaced(tmp_path: Path, change: str) -> None:
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [("no manifest", "occupied"), ("added", "changed"), ("edited", "changed"), ("file", "not_a_folder")],
+)
+def test_somebodys_files_are_never_replaced(tmp_path: Path, change: str, code: str) -> None:
     target = tmp_path / "images"
     if change == "file":
         target.write_text("mine")
@@ -104,17 +106,19 @@ def test_somebodys_files_are_never_replaced(tmp_path: Path, change: str) -> None
             (target / ("mine" if change == "added" else "file")).write_text("mine")
     before = {path: path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
 
-    with pytest.raises(DataError, match=r"set dataset\.path"):
+    with pytest.raises(InstallError) as caught:
         install(target, "new")
 
+    assert caught.value.code in (f"data.folder_{code}", f"data.{code}")
     assert {path: path.read_text() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
-def test_change_is_told_in_files(tmp_path: Path) -> None:
+def test_change_is_counted_in_files(tmp_path: Path) -> None:
     target = fill(tmp_path / "images")
     (target / "mine").touch()
 
-    assert "was changed since it was fetched (1 files more)" in Place(target).problem()
+    with pytest.raises(InstallError, match="1 file"):
+        InstallDirectory(target).check_replaceable()
 
 
 def test_empty_folder_and_link_to_another_disk_are_filled(tmp_path: Path) -> None:
@@ -128,16 +132,18 @@ def test_empty_folder_and_link_to_another_disk_are_filled(tmp_path: Path) -> Non
     assert names(tmp_path / "big disk") == {"images"}
 
 
-def test_disk_of_its_own_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mount_point_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.path.ismount", lambda _: True)
 
-    with pytest.raises(DataError, match="is a disk of its own"):
+    with pytest.raises(InstallError) as caught:
         install(tmp_path / "images", "new")
+    assert caught.value.code == "data.mount_point"
 
 
-def test_root_is_no_data_folder() -> None:
-    with pytest.raises(DataError, match="/ cannot be a data folder"), held(Path("/")):
+def test_root_cannot_be_the_data_folder() -> None:
+    with pytest.raises(InstallError) as caught, locked_directory(Path("/")):
         raise AssertionError
+    assert caught.value.code == "data.folder_is_root"
 
 
 def test_folder_that_a_killed_process_had_moved_aside_comes_back(tmp_path: Path) -> None:
@@ -145,7 +151,7 @@ def test_folder_that_a_killed_process_had_moved_aside_comes_back(tmp_path: Path)
     fill(tmp_path / ".images.fetch" / "old.abc", "old")
     (tmp_path / ".images.fetch" / "unpacked.1.abc").mkdir()
 
-    with held(target):
+    with locked_directory(target):
         assert (target / "file").read_text() == "old"
 
     assert names(tmp_path) == {"images"}
@@ -156,22 +162,25 @@ def test_folder_that_was_moved_aside_comes_back_also_where_an_empty_one_has_its_
     fill(tmp_path / ".images.fetch" / "old.abc", "old")
     target.mkdir()
 
-    with held(target):
+    with locked_directory(target):
         assert (target / "file").read_text() == "old"
 
     assert names(tmp_path) == {"images"}
 
 
-def test_staging_of_a_living_process_stays_also_without_a_common_lock(
+def test_lock_does_not_depend_on_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    with held(tmp_path / "images") as place, place.staging() as staging:
+    def second() -> None:
+        with locked_directory(tmp_path / "images", wait=False):
+            raise AssertionError
+
+    with locked_directory(tmp_path / "images") as directory, directory.staging() as staging:
         fill(staging, "new")
-        monkeypatch.setenv("TLCLI_CACHE", str(tmp_path_factory.mktemp("other")))  # its own lock, as in a container
-        with held(tmp_path / "images"):
-            pass
-        assert (staging / "file").exists()
-        place.install(staging, manifest_of(staging))
+        monkeypatch.setenv("TLCLI_CACHE", str(tmp_path_factory.mktemp("other")))  # as in a container
+        with pytest.raises(TimeoutError):
+            second()
+        directory.install(staging, manifest_of(staging))
 
     assert (tmp_path / "images" / "file").read_text() == "new"
     assert names(tmp_path) == {"images"}
@@ -179,22 +188,23 @@ def test_staging_of_a_living_process_stays_also_without_a_common_lock(
 
 def test_staging_that_was_emptied_is_not_installed(tmp_path: Path) -> None:
     def emptied() -> None:
-        with held(tmp_path / "images") as place, place.staging() as staging:
+        with locked_directory(tmp_path / "images") as directory, directory.staging() as staging:
             manifest = manifest_of(fill(staging))
             (staging / "file").unlink()
-            place.install(staging, manifest)
+            directory.install(staging, manifest)
 
-    with pytest.raises(DataError, match="Another program changed"):
+    with pytest.raises(InstallError) as caught:
         emptied()
+    assert caught.value.code == "data.folder_changed"
     assert names(tmp_path) == set()
 
 
-def test_place_that_is_held_is_not_waited_for_where_that_is_asked(tmp_path: Path) -> None:
+def test_locked_directory_is_not_waited_for_unless_asked(tmp_path: Path) -> None:
     def second() -> None:
-        with held(tmp_path / "images", wait=False):
+        with locked_directory(tmp_path / "images", wait=False):
             raise AssertionError
 
-    with held(tmp_path / "images"), pytest.raises(TimeoutError):
+    with locked_directory(tmp_path / "images"), pytest.raises(TimeoutError):
         second()
 
 
@@ -202,7 +212,7 @@ def test_folder_that_a_killed_process_had_replaced_goes(tmp_path: Path) -> None:
     target = fill(tmp_path / "images", "new")
     fill(tmp_path / ".images.fetch" / "old.abc", "old")
 
-    with held(target):
+    with locked_directory(target):
         assert (target / "file").read_text() == "new"
 
     assert names(tmp_path) == {"images"}
@@ -218,27 +228,28 @@ def test_second_process_waits_and_says_so(tmp_path: Path) -> None:
             leave.set()
 
     def first() -> None:
-        with held(tmp_path / "images") as place, place.staging() as staging:
+        with locked_directory(tmp_path / "images") as directory, directory.staging() as staging:
             inside.set()
             assert leave.wait(10)
             fill(staging)
-            place.install(staging, manifest_of(staging))
+            directory.install(staging, manifest_of(staging))
             order.append("first")
 
     thread = threading.Thread(target=first)
     thread.start()
     assert inside.wait(10)
-    with held(tmp_path / "images", Listening()):
+    with locked_directory(tmp_path / "images", Listening()):
         order.append("second")
     thread.join()
 
     assert order == ["first", "second"]
-    assert notes == [f"Another fetch is filling {tmp_path / 'images'}; waiting for it."]
+    assert len(notes) == 1
+    assert str(tmp_path / "images") in notes[0]
     assert names(tmp_path) == {"images"}
 
 
 @pytest.mark.parametrize("error", [NotImplementedError, PermissionError(13, "Permission denied")])
-def test_cache_without_locks_does_without(
+def test_disk_without_locks_is_used_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception] | Exception
 ) -> None:
     def refused(*_: object, **__: object) -> None:
@@ -251,54 +262,86 @@ def test_cache_without_locks_does_without(
     assert names(tmp_path) == {"images"}
 
 
-def test_full_disk_is_told_and_leaves_nothing_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_is_an_error_and_leaves_nothing_unfinished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: Path) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module, "sync_disk", full)
 
-    with pytest.raises(ResourceError, match="The disk is full"):
+    with pytest.raises(ResourceError):
         install(tmp_path / "images", "new")
     assert names(tmp_path) == set()
 
 
-@pytest.mark.parametrize("left", ["unpacked.0123abcd.lock", "..x.download.part.json.77.abcdef.tmp", "dead.0123abcd"])
+@pytest.mark.parametrize("left", ["unpacked.0123abcd", "..x.download.part.json.77.abcdef.tmp", "dead.0123abcd"])
 def test_what_a_kill_between_two_steps_leaves_is_removed(tmp_path: Path, left: str) -> None:
     work = tmp_path / ".images.fetch"
     fill(tmp_path / "images")
     work.mkdir()
-    if left.startswith("dead"):
+    if left.startswith(("dead", "unpacked")):
         fill(work / left)
     else:
         (work / left).touch()
 
-    with held(tmp_path / "images") as place:
-        place.forget_downloads()
+    with locked_directory(tmp_path / "images") as directory:
+        directory.remove_downloads()
 
     assert names(tmp_path) == {"images"}
 
 
 def test_who_comes_second_leaves_what_another_process_has_put_there(tmp_path: Path) -> None:
-    with held(tmp_path / "images") as place:
-        replaces = place.filled
-        with place.staging() as staging:
+    with locked_directory(tmp_path / "images") as directory:
+        replaces = directory.filled
+        with directory.staging() as staging:
             fill(staging, "mine")
             fill(tmp_path / "images", "of another process, as a lock failed to keep it away")
-            assert not place.install(staging, manifest_of(staging), replaces)
+            assert not directory.install(staging, manifest_of(staging), replaces)
 
     assert (tmp_path / "images" / "file").read_text().startswith("of another")
     assert names(tmp_path) == {"images"}
 
 
-def test_a_folder_that_is_taken_for_dead_never_gets_a_name_half_removed(
+def test_a_folder_that_another_process_removes_is_never_installed_in_part(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_owner_lives", lambda _folder: False)
-    with held(tmp_path / "images") as place, place.staging() as staging:
+    with locked_directory(tmp_path / "images") as directory, directory.staging() as staging:
         fill(staging)
         manifest = manifest_of(staging)
-        monkeypatch.setattr(module, "sync_disk", lambda _folder: place.recover())  # another process, in between
+        monkeypatch.setattr(
+            module, "sync_disk", lambda _folder: directory.recover(locked=True)
+        )  # with a lock that lies
         with pytest.raises(FileNotFoundError):
-            place.install(staging, manifest)
+            directory.install(staging, manifest)
 
     assert not (tmp_path / "images").exists()
+
+
+def test_without_a_lock_nothing_that_is_being_unpacked_is_removed(tmp_path: Path) -> None:
+    with locked_directory(tmp_path / "images") as directory, directory.staging() as staging:
+        directory.recover(locked=False)
+        assert staging.is_dir()
+
+
+def test_process_that_waited_has_the_lock_alone(tmp_path: Path) -> None:
+    """The lock file is removed by the first, while the others wait for it."""
+    inside, most = 0, 0
+    counting = threading.Lock()
+
+    def use() -> None:
+        nonlocal inside, most
+        with locked_directory(tmp_path / "a" / "images"):
+            with counting:
+                inside += 1
+                most = max(most, inside)
+            time.sleep(0.002)
+            with counting:
+                inside -= 1
+
+    threads = [threading.Thread(target=use) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert most == 1
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -1,89 +1,120 @@
-"""What fetch put into a folder, kept in it: the file that makes the second fetch a matter of a moment."""
+"""What fetch installed in a directory, recorded in it: the file that makes the second fetch a matter of a moment."""
 
 import hashlib
-import json
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from tlcli.system.files import write_text
 
 NAME = ".tlcli-fetch.json"
-_FORMAT = 1
 
 
-@dataclass(frozen=True)
-class Manifest:
-    """Where the files of a folder came from, and what they were found to be."""
+def _as_utf8(value: object) -> object:
+    """JSON has no names that are not UTF-8; their other bytes are written as ``\\udcff``."""
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
 
-    source: Mapping[str, Any]
-    """As the config names it: {"kaggle": "owner/name", "subdir": "data"}."""
-    version: str | None
+
+Text = Annotated[str, BeforeValidator(_as_utf8)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class SourceRecord(_Record):
+    """Which source a data set came from; holds no secret."""
+
+    kind: str
+    """The config's key: kaggle, competition, url, archive, folder, package."""
+    name: Text
+    """The value of this key: ``owner/name``, an address, a path."""
+    subdir: Text = ""
+    """The folder of it that is used; empty for all of it."""
+    files: tuple[Text, ...] = ()
+    """The files that are used; empty for all."""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+class ArchiveRecord(_Record):
+    """An archive that was unpacked."""
+
+    name: Text
+    sha256: str
+    bytes: int
+
+
+class DatasetManifest(_Record):
+    """Where the files of a directory came from, and what they were found to be."""
+
+    format: Literal[2] = 2
+    source: SourceRecord
+    version: str | None = None
     """As the source counts versions."""
-    archives: tuple[Mapping[str, Any], ...]
-    """Name, sha256 and bytes of each archive that was unpacked."""
+    archives: tuple[ArchiveRecord, ...] = ()
     files: int
     bytes: int
     tree: str
-    """Digest of every file's path, size and time of change: equal while nobody touches the folder."""
+    """Digest of every file's path, size and time of change: equal while nobody touches the directory."""
     folders: str
     """Digest of every folder's path and time of change: equal while no file is added, renamed or removed."""
-    licence: str | None
-    citation: str | None
+    licence: Text | None = None
+    citation: Text | None = None
     fetched: str
     """When, in UTC, as ISO 8601."""
     tlcli: str
-    """The version that fetched."""
+    """The version of tlcli that fetched."""
     read_as: str
     """Digest of how the config finds labels and splits."""
-    images: Mapping[str, Mapping[str, int]]
-    """Images for each split and class."""
-    unreadable: Mapping[str, str]
-    """Images that cannot be read, each with the reason."""
-    notes: tuple[str, ...]
+    images: dict[str, dict[Text, int]]
+    """The number of images of each split and class."""
+    unreadable: dict[Text, Text]
+    """Unreadable images, each with the reason."""
+    notes: tuple[Text, ...]
+    """How the data set was read and what was left out, one sentence each."""
     by_hand: bool = False
-    """Whether it came from a place that was named on the command line instead of the config's."""
-    format: int = _FORMAT
+    """Whether it came from a source that was named on the command line instead of the config's."""
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Puts the manifest into the folder."""
-    text = json.dumps(asdict(manifest), indent=2, ensure_ascii=False)
-    write_text(folder / NAME, text.encode(errors="backslashreplace").decode() + "\n")
+def write_manifest(folder: Path, manifest: DatasetManifest) -> None:
+    """Writes the manifest into the directory that it describes."""
+    write_text(folder / NAME, manifest.model_dump_json(indent=2) + "\n")
 
 
-def read_manifest(folder: Path) -> Manifest | None:
-    """The folder's manifest; None where it has none that this version can read."""
+def read_manifest(folder: Path) -> DatasetManifest | None:
+    """The directory's manifest; None where it has none that this version can read."""
     try:
-        value = json.loads((folder / NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return DatasetManifest.model_validate_json((folder / NAME).read_bytes())
+    except (OSError, ValidationError):
         return None
-    names = {field.name for field in fields(Manifest)}
-    if not isinstance(value, dict) or value.keys() != names or value["format"] != _FORMAT:
-        return None
-    lists = [value["archives"], value["notes"]]
-    mappings = [value["source"], value["images"], value["unreadable"]]
-    if not all(isinstance(one, list) for one in lists) or not all(isinstance(one, dict) for one in mappings):
-        return None
-    return Manifest(**{**value, "archives": tuple(value["archives"]), "notes": tuple(value["notes"])})
 
 
 @dataclass(frozen=True)
 class Tree:
-    """What lies in a folder, without looking into the files."""
+    """The files of a directory, without their content."""
 
     files: int
     bytes: int
-    digest: str
-    """See :attr:`Manifest.tree`."""
+    tree: str
+    """See :attr:`DatasetManifest.tree`."""
     folders: str
-    """See :attr:`Manifest.folders`."""
+    """See :attr:`DatasetManifest.folders`."""
+
+    def change_since(self, manifest: DatasetManifest) -> str:
+        """How this differs from what was fetched, in a few words."""
+        if self.files == manifest.files:
+            return "files of other sizes or times"
+        return f"{abs(self.files - manifest.files):,} files {'more' if self.files > manifest.files else 'fewer'}"
 
 
 def tree_of(folder: Path) -> Tree:
-    """Every file below the folder but the manifest itself."""
+    """Every file below the directory but the manifest itself."""
     count, total, hashing = 0, 0, hashlib.sha256()
     for name, path in sorted(
         (f"{below}{entry.name}", entry.path) for below, entries in _walk(folder) for entry in entries
@@ -96,9 +127,9 @@ def tree_of(folder: Path) -> Tree:
 
 
 def folders_of(folder: Path) -> str:
-    """The digest of the folders alone, which takes a tenth of the time: a second fetch asks no more.
+    """The digest of the folders alone, which takes a tenth of the time: a second fetch needs no more.
 
-    Of the topmost folder the names of its files are taken, since writing the manifest changes its time.
+    Of the topmost folder the names of its files are used, since writing the manifest changes its time.
     """
     hashing = hashlib.sha256()
     for below, entries in sorted(_walk(folder), key=lambda found: found[0]):

@@ -1,1 +1,1 @@
-"""Downloads that go on where they broke off: the engine, the part on disk, what servers say instead of a file."""
+"""Resumable downloads: the download itself, its partial file on disk, retries, and what failures mean."""

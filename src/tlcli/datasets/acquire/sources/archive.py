@@ -2,25 +2,27 @@
 
 from pathlib import Path
 
-from tlcli.datasets.acquire.downloads.download import Receipt
+from tlcli.datasets.acquire.downloads.download import FileDigest
 from tlcli.errors import DataError
 from tlcli.progress import SILENT, Progress
 from tlcli.system.files import sha256_file
 
 
-def check(archive: Path, size: int | None = None, sha256: str | None = None, progress: Progress = SILENT) -> Receipt:
+def check_archive(
+    path: Path, size: int | None = None, digest: str | None = None, progress: Progress = SILENT
+) -> FileDigest:
     """Size and digest of an archive, which must be the expected ones.
 
     Raises:
-        DataError: it is not there, or is another file.
+        DataError: it does not exist, or is another file.
     """
-    if not archive.is_file():
-        raise DataError(f"There is no archive {archive}.")
-    count = archive.stat().st_size
+    if not path.is_file():
+        raise DataError("data.archive_not_found", f"There is no archive {path}.", "Check the path.")
+    count = path.stat().st_size
     if size is not None and count != size:
-        raise DataError(f"{archive} is another file than expected ({count:,} bytes, expected {size:,}).")
-    with progress.stage(f"Reading {archive.name}"):
-        found = sha256_file(archive)
-    if sha256 is not None and found != sha256:
-        raise DataError(f"{archive} is another file than expected (sha256 {found}, expected {sha256}).")
-    return Receipt(found, count)
+        raise DataError("data.size_mismatch", f"{path} has {count:,} bytes, expected {size:,}.")
+    with progress.stage(f"Reading {path.name}"):
+        found = sha256_file(path)
+    if digest is not None and found != digest:
+        raise DataError("data.digest_mismatch", f"{path} has the digest {found}, expected {digest}.")
+    return FileDigest(found, count)

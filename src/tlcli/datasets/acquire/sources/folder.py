@@ -1,4 +1,4 @@
-"""A data set that lies in a folder; used in place, or by a link."""
+"""A data set in a folder of this machine; used in place, or by a symbolic link."""
 
 from pathlib import Path
 
@@ -9,12 +9,12 @@ def locate(folder: Path, subdir: str) -> Path:
     """The folder, or the one below it.
 
     Raises:
-        DataError: it is not there.
+        DataError: it does not exist.
     """
-    place = folder / subdir
-    if not place.is_dir():
-        raise DataError(f"The folder {place} is not there.")
-    return place
+    path = folder / subdir
+    if not path.is_dir():
+        raise DataError("data.folder_not_found", f"There is no folder {path}.", "Check the path.")
+    return path
 
 
 def link(folder: Path, target: Path) -> None:
@@ -26,13 +26,11 @@ def link(folder: Path, target: Path) -> None:
     if target.is_symlink() and target.resolve() == folder.resolve():
         return
     if target.is_symlink() or target.exists():
-        raise DataError(
-            f"{target} is there already, so it cannot become a link to {folder}. Move it, or set dataset.path."
-        )
+        message = f"{target} exists already, so it cannot become a link to {folder}."
+        raise DataError("data.folder_occupied", message, "Move it, or set dataset.path to another folder.")
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         target.symlink_to(folder.absolute(), target_is_directory=True)
     except OSError as error:
-        raise DataError(
-            f"{target} cannot become a link to {folder} ({error.strerror}); leave out link: true to use it in place."
-        ) from error
+        message = f"{target} cannot become a link to {folder} ({error.strerror})."
+        raise DataError("data.link_failed", message, "Leave out link: true to use the folder in place.") from error

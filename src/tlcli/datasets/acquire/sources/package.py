@@ -1,4 +1,4 @@
-"""A data set that an installed Python package carries; used in place."""
+"""A data set in an installed Python package; used in place."""
 
 import shlex
 import sys
@@ -17,11 +17,11 @@ def locate(package: str, subdir: str) -> Path:
     try:
         folder = Path(str(metadata.distribution(package).locate_file(subdir)))
     except metadata.PackageNotFoundError:
-        raise DataError(
-            f"The package '{package}' is not installed; run: {shlex.quote(sys.executable)} -m pip install {package}"
-        ) from None
+        hint = f"Run: {shlex.quote(sys.executable)} -m pip install {package}."
+        raise DataError("data.package_not_installed", f"The package '{package}' is not installed.", hint) from None
     if not folder.is_dir():
-        raise DataError(f"The package '{package}' has no folder '{subdir}' (looked for {folder}).")
+        message = f"The package '{package}' has no folder '{subdir}' ({folder} does not exist)."
+        raise DataError("data.folder_not_found", message)
     return folder
 
 

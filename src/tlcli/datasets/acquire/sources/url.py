@@ -1,12 +1,13 @@
-"""A file at an https (or http) address."""
+"""An archive at an https (or http) address."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlcli.datasets.acquire.downloads.download import Patience, Wanted
+from tlcli.datasets.acquire.downloads.download import RemoteFile
 from tlcli.datasets.acquire.downloads.download import download as _download
-from tlcli.datasets.acquire.downloads.refusals import without_secrets
+from tlcli.datasets.acquire.downloads.failures import without_secrets
+from tlcli.datasets.acquire.downloads.retries import RetryPolicy
 from tlcli.errors import NetworkError
 from tlcli.progress import SILENT, Progress
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from requests import Response
 
 
-def wanted(url: str, digest: str | None = None, size: int | None = None) -> Wanted:
+def remote_file(url: str, digest: str | None = None, size: int | None = None) -> RemoteFile:
     """What to download from an address.
 
     Args:
@@ -24,30 +25,31 @@ def wanted(url: str, digest: str | None = None, size: int | None = None) -> Want
     """
     shown = without_secrets(url)
 
-    def opened(headers: Mapping[str, str], patience: Patience) -> "Response":
+    def request(headers: Mapping[str, str], policy: RetryPolicy) -> "Response":
         import requests
 
-        answer = requests.get(url, headers=dict(headers), stream=True, timeout=(patience.connect, patience.read))
-        ways = [earlier.url for earlier in answer.history] + [answer.url]
-        if digest is None and ways[0].startswith("https:") and not all(way.startswith("https:") for way in ways):
-            answer.close()
-            raise NetworkError(f"{shown} leads from https to http, where anybody may change the file; give its sha256.")
-        return answer
+        response = requests.get(url, headers=dict(headers), stream=True, timeout=(policy.connect, policy.read))
+        hops = [earlier.url for earlier in response.history] + [response.url]
+        if digest is None and hops[0].startswith("https:") and not all(hop.startswith("https:") for hop in hops):
+            response.close()
+            message = f"{shown} redirects from https to http, where anybody may change the file."
+            raise NetworkError("network.insecure_redirect", message, "Give its sha256.")
+        return response
 
-    return Wanted(file_name(shown) or shown, shown, url, opened, size=size, digest=digest)
+    return RemoteFile(file_name(shown) or shown, shown, url, request, size=size, digest=digest)
 
 
 def download(url: str, target: Path, digest: str | None = None, progress: Progress = SILENT) -> None:
     """Downloads a file from an address; see :func:`tlcli.datasets.acquire.downloads.download.download`.
 
     Raises:
-        NetworkError: it is not to be had.
+        NetworkError: it is unavailable.
         DataError: it is complete, and not the expected one.
         ResourceError: the disk is full.
     """
-    _download(wanted(url, digest), target, progress=progress)
+    _download(remote_file(url, digest), target, progress=progress)
 
 
 def file_name(url: str) -> str:
-    """The last part of an address's path, without query and fragment; any text is taken, also what is no address."""
+    """The last part of an address's path, without query and fragment; accepts any text, malformed addresses too."""
     return url.partition("?")[0].partition("#")[0].rpartition("/")[2]

@@ -1,8 +1,8 @@
-"""Who asks Kaggle: the credentials that the ``kaggle`` package would use, found in the same places and order.
+"""Kaggle credentials: those that the ``kaggle`` package would use, found in the same places and order.
 
 Importing ``kaggle`` itself would make folders, print, ask the network without a timeout and perhaps exit; its client
-(``kagglesdk``) does none of that. But it raises at tokens longer than any file name and at files that are no text, so
-that the places are read here.
+(``kagglesdk``) does none of that. But it raises at tokens longer than any file name and at files that are not text, so
+that they are read here.
 """
 
 import json
@@ -11,6 +11,7 @@ import shlex
 import stat
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +23,7 @@ from tlcli.progress import Progress
 
 @dataclass(frozen=True)
 class Account:
-    """A token, a user name with a key, or a sign-in that makes tokens. Secrets stay out of its repr."""
+    """A token, a user name with a key, or a sign-in that gives tokens. Secrets stay out of its repr."""
 
     origin: str
     """Where it was found, for messages."""
@@ -30,69 +31,51 @@ class Account:
     username: str | None = None
     key: str | None = field(default=None, repr=False)
     refresh_token: str | None = field(default=None, repr=False)
-    """What a token is made from, where there is none that is still valid."""
+    """Gives a token where there is none that is still valid."""
 
 
 def find_accounts(progress: Progress) -> Iterator[Account]:
-    """Access token, user name and key, the sign-in that ``kaggle auth login`` left: what there is, in this order.
+    """Access token, user name and key, the sign-in of ``kaggle auth login``: those that exist, in this order.
 
     Raises:
-        NetworkError: what stands there cannot be a token.
+        NetworkError: what is found cannot be a token.
     """
-    for path in (Path(_named_token()), *token_files()):
-        _warn_if_open(path, progress)
+    for path in (Path(os.environ.get("KAGGLE_API_TOKEN", "").strip()), *token_files()):
+        _warn_if_readable_by_others(path, progress)
     for find in (_access_token, _user_and_key, _signed_in):
         if account := find(progress):
-            _check(account)
+            for secret in (account.token, account.username, account.key):
+                if secret and not (secret.isascii() and secret.isprintable() and " " not in secret):
+                    message = f"{account.origin} holds no Kaggle token: no token has spaces or such characters."
+                    hint = "Copy the token again, with nothing around it."
+                    raise NetworkError("network.kaggle_token_malformed", message, hint)
             yield account
 
 
 def token_files() -> tuple[Path, ...]:
-    """All files that are looked for by their place, there or not."""
-    return *_token_files(), config_folder() / "kaggle.json", _sign_in_file()
-
-
-def config_folder() -> Path:
-    """Where the ``kaggle`` package looks for kaggle.json."""
-    if configured := os.environ.get("KAGGLE_CONFIG_DIR"):
-        return Path(configured)
-    folder = Path.home() / ".kaggle"
-    if sys.platform.startswith("linux") and not _exists(folder):
-        return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "kaggle"
-    return folder
+    """All files in which credentials are looked for, whether they exist or not."""
+    home, configured = Path.home() / ".kaggle", os.environ.get("KAGGLE_CONFIG_DIR")
+    config = Path(configured) if configured else home
+    if not configured and sys.platform.startswith("linux") and not home.exists():
+        config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "kaggle"
+    return home / "access_token", home / "access_token.txt", config / "kaggle.json", home / "credentials.json"
 
 
 def _access_token(progress: Progress) -> Account | None:
-    on_kaggle = os.environ.get("KAGGLE_API_V1_TOKEN", "")  # for programs that run in its notebooks
-    is_there = {"KAGGLE_KERNEL_RUN_TYPE", "KAGGLE_DATA_PROXY_URL"} <= os.environ.keys()
-    if is_there and on_kaggle and (token := _read(Path(on_kaggle), progress).strip()):
+    names = {"KAGGLE_API_V1_TOKEN", "KAGGLE_KERNEL_RUN_TYPE", "KAGGLE_DATA_PROXY_URL"}  # in Kaggle's notebooks
+    if names <= os.environ.keys() and (token := _read(Path(os.environ["KAGGLE_API_V1_TOKEN"]), progress)):
         return Account("KAGGLE_API_V1_TOKEN", token=token)
-    if named := _named_token():
-        token = _read(Path(named), progress).strip() if _exists(Path(named)) else named
-        return Account("KAGGLE_API_TOKEN", token=token) if token else None
-    for path in _token_files():
-        if token := _read(path, progress).strip():
-            return Account(str(path), token=token)
-    return None
-
-
-def _named_token() -> str:
-    """The token, or the path of a file that holds it."""
-    return os.environ.get("KAGGLE_API_TOKEN", "").strip()
-
-
-def _token_files() -> tuple[Path, Path]:
-    folder = Path.home() / ".kaggle"
-    return folder / "access_token", folder / "access_token.txt"
-
-
-def _sign_in_file() -> Path:
-    return Path.home() / ".kaggle" / "credentials.json"
+    if given := os.environ.get("KAGGLE_API_TOKEN", "").strip():  # the token, or the path of a file that holds it
+        with suppress(OSError):  # a token longer than any file name
+            given = _read(Path(given), progress) if Path(given).exists() else given
+        return Account("KAGGLE_API_TOKEN", token=given) if given else None
+    found = ((path, _read(path, progress)) for path in token_files()[:2])
+    return next((Account(str(path), token=token) for path, token in found if token), None)
 
 
 def _user_and_key(progress: Progress) -> Account | None:
-    """KAGGLE_USERNAME and KAGGLE_KEY each win over their like in kaggle.json."""
-    path = config_folder() / "kaggle.json"
+    """KAGGLE_USERNAME and KAGGLE_KEY each override kaggle.json."""
+    path = token_files()[2]
     stored = _read_json(path, progress)
     username = os.environ.get("KAGGLE_USERNAME") or stored.get("username")
     key = os.environ.get("KAGGLE_KEY") or stored.get("key")
@@ -100,81 +83,53 @@ def _user_and_key(progress: Progress) -> Account | None:
     if isinstance(username, str) and isinstance(key, str) and username and key:
         return Account(origin, username=username.strip(), key=key.strip())
     if key:
-        progress.note(f"{origin} holds a key for Kaggle, and no user name goes with it; going on without it.")
+        progress.note(f"Ignoring {origin}: it holds a key for Kaggle without a user name.")
     return None
 
 
 def _signed_in(progress: Progress) -> Account | None:
-    path = _sign_in_file()
+    path = token_files()[3]
     stored = _read_json(path, progress)
-    made_from, token = stored.get("refresh_token"), stored.get("access_token")
-    if not (isinstance(made_from, str) and made_from):
+    refresh_token, token = stored.get("refresh_token"), stored.get("access_token")
+    if not (isinstance(refresh_token, str) and refresh_token):
         return None
-    valid = isinstance(token, str) and token and _is_ahead(stored.get("access_token_expiration"))
-    return Account(str(path), token=token if valid else None, refresh_token=made_from)
+    valid = isinstance(token, str) and token and _is_future(stored.get("access_token_expiration"))
+    return Account(str(path), token=token if valid else None, refresh_token=refresh_token)
 
 
-def _is_ahead(date: object) -> bool:
+def _is_future(date: object) -> bool:
     try:
         return datetime.fromisoformat(str(date)) > datetime.now(UTC)
     except (ValueError, TypeError):  # no date; one without a time zone
         return False
 
 
-def _check(account: Account) -> None:
-    """Raises NetworkError for what can be no credentials, and would break the request; never shows them."""
-    for secret in (account.token, account.username, account.key):
-        if secret is not None and not (secret.isascii() and secret.isprintable() and " " not in secret):
-            raise NetworkError(
-                f"What {account.origin} holds is no Kaggle token: it has spaces or other characters that none has. "
-                "Copy it again, with nothing around it."
-            )
-    if account.token and (account.token[0] in "/\\~." or account.token[1:2] == ":"):
-        raise NetworkError(
-            f"What {account.origin} holds looks like the path of a file, and there is no such file; it must be the "
-            "token, or the whole path of a file that holds it (without ~)."
-        )
-
-
 def _read(path: Path, progress: Progress) -> str:
-    """Its text; nothing where there is none that can be read."""
+    """Its text; empty where it is missing or unreadable."""
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig").strip()
     except (FileNotFoundError, NotADirectoryError):
         return ""
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        progress.note(f"{path} cannot be read ({reason}); going on without it.")
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        progress.note(f"Ignoring {path}: it is unreadable ({reason}).")
         return ""
 
 
 def _read_json(path: Path, progress: Progress) -> dict[str, Any]:
-    text = _read(path, progress)
-    if not text.strip():
+    if not (text := _read(path, progress)):
         return {}
-    try:
+    with suppress(ValueError):
         value = json.loads(text)
-    except ValueError:
-        value = None
-    if isinstance(value, dict):
-        return value
-    progress.note(f"{path} is not the JSON that Kaggle wrote; going on without it. Download it again.")
+        if isinstance(value, dict):
+            return value
+    progress.note(f"Ignoring {path}: it is not the JSON that Kaggle wrote. Download it again.")
     return {}
 
 
-def _exists(path: Path) -> bool:
-    """Path.exists raises where the path is too long, or may not be looked at."""
-    try:
-        return path.exists()
-    except OSError:
-        return False
-
-
-def _warn_if_open(path: Path, progress: Progress) -> None:
-    try:
+def _warn_if_readable_by_others(path: Path, progress: Progress) -> None:
+    with suppress(OSError):
         mode = path.stat().st_mode
-    except OSError:
-        return
-    if os.name != "nt" and stat.S_ISREG(mode) and mode & (stat.S_IRGRP | stat.S_IROTH):
-        mend = f"chmod 600 {shlex.quote(str(path))}"
-        progress.note(f"Other users of this machine can read your Kaggle token; run: {mend}")
+        if os.name != "nt" and stat.S_ISREG(mode) and mode & (stat.S_IRGRP | stat.S_IROTH):
+            command = f"chmod 600 {shlex.quote(str(path))}"
+            progress.note(f"Other users of this machine can read your Kaggle token. Run: {command}")

@@ -1,17 +1,15 @@
-"""Kaggle's own client (kagglesdk), with timeouts, the account that was found, and refusals instead of its errors."""
+"""Kaggle's own client (kagglesdk), with timeouts, the credentials that were found, and HTTP statuses for its errors."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import count
-from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import tlcli
-from tlcli.datasets.acquire.downloads.download import Patience, in_time
-from tlcli.datasets.acquire.downloads.refusals import REPEATED, Refused, cause, retry_after
+from tlcli.datasets.acquire.downloads.failures import HttpStatusError, RetryableError, in_time, respond, retry_after
+from tlcli.datasets.acquire.downloads.retries import Retries, RetryPolicy
 from tlcli.datasets.acquire.sources.kaggle.account import Account
 from tlcli.errors import NetworkError
 from tlcli.progress import Progress
@@ -20,40 +18,30 @@ if TYPE_CHECKING:
     from requests import Response
 
 T = TypeVar("T")
-_STRANGE = (
-    "What answers in place of Kaggle is not Kaggle: it sends a page. Perhaps this network wants you to sign in first; "
-    "open https://www.kaggle.com in a browser, and then run the same command again."
-)
 
 
-class RefusedByStorage(Refused):
-    """Not Kaggle refuses, but the host that it sends on to; that says nothing about tokens and names."""
-
-    host = ""
-
-
-class Kaggle:
+class KaggleClient:
     """Kaggle's client, with timeouts and without its errors, whose texts hold signed addresses."""
 
-    def __init__(self, accounts: Iterator[Account], patience: Patience, progress: Progress) -> None:
+    def __init__(self, accounts: Iterator[Account], policy: RetryPolicy, progress: Progress) -> None:
         self._accounts = accounts
         self.account = next(accounts, None)
         self.refused: list[Account] = []
-        """Those that Kaggle does not know."""
-        self._patience, self._progress = patience, progress
+        """Those that Kaggle does not accept."""
+        self._policy, self._progress = policy, progress
 
     def call(self, ask: Callable[[Any], T], headers: Mapping[str, str] = {}) -> T:
-        """What ``ask`` gets from the client; where Kaggle refuses our token, with the next one, and at last without.
+        """What ``ask`` gets from the client; if Kaggle refuses our token, with the next one, and at last without.
 
         Raises:
-            Refused: any status that is no success.
+            HttpStatusError: any status that is no success.
             NetworkError: what answers is not Kaggle.
         """
         while True:
             try:
                 return self._call(ask, headers)
-            except Refused as refused:
-                if refused.status != 401 or isinstance(refused, RefusedByStorage) or self.account is None:
+            except HttpStatusError as refused:
+                if refused.status != 401 or refused.host or self.account is None:
                     raise
             self.refused.append(self.account)
             self.account = next(self._accounts, None)
@@ -61,56 +49,38 @@ class Kaggle:
             self._progress.note(f"Kaggle refuses the token from {self.refused[-1].origin}; trying {others}.")
 
     def file(self, ask: Callable[[Any], "Response"], headers: Mapping[str, str], name: str) -> "Response":
-        """A streaming answer with the file ``name`` ("" is an archive); see :meth:`call`."""
+        """A streaming response with the file ``name`` ("" is an archive); see :meth:`call`."""
         try:
-            answer = self.call(ask, headers)
-        except RefusedByStorage as refused:
-            if refused.status in REPEATED or refused.status == 416:
+            response = self.call(ask, headers)
+        except HttpStatusError as refused:
+            if not refused.host or refused.is_temporary(float("inf")) or refused.status == 416:
                 raise
-            answer = self.call(ask, headers)  # addresses are signed for a short time; this is a new one
-        kind = answer.headers.get("Content-Type", "")
+            response = self.call(ask, headers)  # addresses are signed for a short time; this is a new one
+        kind = response.headers.get("Content-Type", "")
         is_page = "html" in kind and not name.lower().endswith((".html", ".htm"))
-        if is_page or "application/json" in kind:  # the client has read JSON of Kaggle; that of files has no type here
-            answer.close()
-            raise NetworkError(_STRANGE)
-        return answer
+        if is_page or "application/json" in kind:  # the client reads JSON of Kaggle; that of files has no type here
+            response.close()
+            raise _not_kaggle()
+        return response
 
     def persistently(self, ask: Callable[[Any], T]) -> T:
         """As :meth:`call`, tried again while Kaggle does not answer.
 
         Raises:
             NetworkError: it does not, all the time.
-            Refused: it answers that it will not.
+            HttpStatusError: it answers that it will not.
         """
-        import requests
-        import urllib3
-
-        began = monotonic()
-        for number in count(1):
-            refusal: Refused | None = None
+        retries = Retries(self._policy, self._progress)
+        while True:
             try:
-                left = min(self._patience.answer, began + self._patience.silence - monotonic())
-                return in_time(left, lambda: self.call(ask))
-            except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-                reason, for_good = cause(error)
-            except TimeoutError as error:
-                reason, for_good = str(error), False
-            except OSError as error:  # of requests itself: REQUESTS_CA_BUNDLE names a file that is not there
-                reason, for_good = f"could not be asked: {error}", True
-            except Refused as refused:
-                refusal, reason, for_good = refused, f"answered {refused}", refused.status not in REPEATED
-            pause = max((refusal and refusal.wait) or 0, self._patience.backoff * 2 ** (number - 1))
-            if for_good or number >= self._patience.tries or monotonic() - began + pause > self._patience.silence:
-                times = "once" if number == 1 else f"{number} times"
-                raise refusal or NetworkError(f"Kaggle {reason} (tried {times}).")
-            self._progress.note(f"Kaggle {reason}; trying again in {pause:.0f} s.")
-            sleep(pause)
-        raise AssertionError
+                return respond("Kaggle", retries.timeout, self._policy.silence, lambda: self.call(ask))
+            except RetryableError as failed:
+                retries.pause(failed)
 
     def quietly(self, ask: Callable[[Any], Sequence[str]]) -> Sequence[str]:
-        """For hints: nothing where it does not work."""
+        """For hints: empty where it does not work."""
         try:
-            return in_time(self._patience.connect, lambda: self.call(ask))
+            return in_time(self._policy.connect, lambda: self.call(ask))
         except Exception:  # noqa: BLE001 - whatever it is, the refusal that is being explained matters more
             return ()
 
@@ -127,11 +97,11 @@ class Kaggle:
             except requests.HTTPError as error:
                 raise self._refusal(error.response) from None
             except requests.JSONDecodeError:
-                raise NetworkError(_STRANGE) from None
+                raise _not_kaggle() from None
             except (requests.RequestException, urllib3.exceptions.HTTPError):
                 raise
             except (ValueError, TypeError, AttributeError, LookupError):  # what kagglesdk makes of other JSON, or none
-                raise NetworkError(_STRANGE) from None
+                raise _not_kaggle() from None
 
     @contextmanager
     def _client(self) -> Iterator[Any]:
@@ -144,7 +114,7 @@ class Kaggle:
         with KaggleClient(env, api_token="", user_agent=f"tlcli/{tlcli.__version__}") as client:
             session = client.http_client()._session  # it offers no other way to timeouts and headers
             session.auth = None
-            _adapt(session, self._patience)
+            _adapt(session, self._policy)
             yield client
 
     def _signature(self, http: Any) -> Any:
@@ -162,7 +132,7 @@ class Kaggle:
         """A token for somebody whom ``kaggle auth login`` signed in hours ago; kept in memory alone.
 
         Raises:
-            Refused: the sign-in is over (401).
+            HttpStatusError: the sign-in is over (401).
         """
         import requests
         from kagglesdk import KaggleCredentials
@@ -176,52 +146,59 @@ class Kaggle:
                     raise
                 answer = None
         if answer is None or not answer.token:
-            raise Refused(401)
+            raise HttpStatusError(401)
         return str(answer.token)
 
-    def _refusal(self, response: Any) -> Refused:
-        """Kaggle tells errors by status, or with status 200 in JSON."""
+    def _refusal(self, response: Any) -> HttpStatusError:
+        """Kaggle reports errors by status, or with status 200 in JSON."""
         with response:
-            status, words = _told(response)
+            status, explanation = _status(response)
+        wait = retry_after(response.headers)
+        if response.request.method == "GET":  # the storage, which knows nothing of tokens and names
+            return HttpStatusError(status, wait, host=urlsplit(response.url).hostname or "")
         account = self.account or Account("")
-        if any(secret in words for secret in (account.token, account.key, account.refresh_token) if secret):
-            words = ""
-        reason = (response.reason or "") if status == response.status_code else ""
-        if response.request.method == "POST":
-            return Refused(status, reason, retry_after(response.headers), words[:200])
-        refused = RefusedByStorage(status, reason, retry_after(response.headers))
-        refused.host = urlsplit(response.url).hostname or ""
-        return refused
+        if any(secret in explanation for secret in (account.token, account.key, account.refresh_token) if secret):
+            explanation = ""
+        return HttpStatusError(status, wait, explanation[:200])
 
 
-def _told(response: Any) -> tuple[int, str]:
+def _not_kaggle() -> NetworkError:
+    return NetworkError(
+        "network.not_kaggle",
+        "What answers in place of Kaggle sends a page: perhaps this network wants you to sign in first.",
+        "Open https://www.kaggle.com in a browser, then run the same command again.",
+    )
+
+
+def _status(response: Any) -> tuple[int, str]:
+    """The status and the explanation of an error of Kaggle."""
     status: int = response.status_code
     if "json" not in response.headers.get("Content-Type", ""):
         return status, ""
     try:
-        told = response.json()
-        words = " ".join(str(told.get("message") or "").split())
-        status = status if status >= 400 else int(told["code"])
+        body = response.json()
+        explanation = " ".join(str(body.get("message") or "").split())
+        status = status if status >= 400 else int(body["code"])
     except (ValueError, AttributeError, TypeError, LookupError):
         return status, ""
-    return status, "".join(character for character in words if character.isprintable())
+    return status, "".join(character for character in explanation if character.isprintable())
 
 
-def _adapt(session: Any, patience: Patience) -> None:
-    """Timeouts for every request, and answers that the client gets right.
+def _adapt(session: Any, policy: RetryPolicy) -> None:
+    """Timeouts for every request, and responses that the client handles correctly.
 
     It reads the body before the status where that says to be JSON; and so it does with files, all of them and into
-    memory. Files are what is asked for by GET.
+    memory. Files are what is requested by GET.
     """
     from requests.adapters import HTTPAdapter
 
     class Adapter(HTTPAdapter):
         def send(self, request: Any, **options: Any) -> Any:  # type: ignore[override]
-            answer = super().send(request, **{**options, "timeout": (patience.connect, patience.read)})
-            answer.raise_for_status()
-            if request.method == "GET" and "json" in answer.headers.get("Content-Type", ""):
-                del answer.headers["Content-Type"]
-            return answer
+            response = super().send(request, **{**options, "timeout": (policy.connect, policy.read)})
+            response.raise_for_status()
+            if request.method == "GET" and "json" in response.headers.get("Content-Type", ""):
+                del response.headers["Content-Type"]
+            return response
 
     for scheme in ("https://", "http://"):
         session.mount(scheme, Adapter())

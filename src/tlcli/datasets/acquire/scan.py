@@ -1,0 +1,120 @@
+"""Scanning a data directory: every image is checked once, and the result is recorded in the manifest."""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tlcli
+from tlcli.datasets.acquire.manifest import DatasetManifest, SourceRecord, tree_of
+from tlcli.datasets.index import Index, LabelledImage
+from tlcli.datasets.layout import SPLIT_NAMES, SPLITS
+from tlcli.errors import DataError
+from tlcli.progress import Progress
+from tlcli.system.cpu import threads
+
+if TYPE_CHECKING:
+    from tlcli.images.resize import Preparation
+
+_BATCH = 100
+
+
+@dataclass(frozen=True)
+class DirectoryScan:
+    """What a data directory holds."""
+
+    images: dict[str, dict[str, int]]
+    """The number of readable images of each split and class."""
+    unreadable: dict[str, str]
+    """Unreadable images, each with the reason."""
+    notes: tuple[str, ...]
+    """How the directory was read and what was left out, one sentence each."""
+
+
+@dataclass(frozen=True)
+class DatasetReader:
+    """How a data directory is read, and under what terms its images may be used."""
+
+    scan: Callable[[Path, Mapping[str, str]], DirectoryScan]
+    """Scans a directory; also takes the sha256 of files that are known, by path."""
+    read_as: str
+    """Digest of all settings that the result of ``scan`` depends on."""
+    licence: str | None = None
+    citation: str | None = None
+
+    def describe(self, root: Path, source: SourceRecord, known: Mapping[str, str] = {}) -> DatasetManifest:
+        """The manifest of the data set in ``root``, which came from ``source``.
+
+        Raises:
+            DataError: the directory does not hold what the config says.
+        """
+        return DatasetManifest(
+            source=source,
+            licence=self.licence,
+            citation=self.citation,
+            fetched=datetime.now(UTC).isoformat(timespec="seconds"),
+            tlcli=tlcli.__version__,
+            read_as=self.read_as,
+            **vars(self.scan(root, known)),
+            **vars(tree_of(root)),
+        )
+
+
+def check_mostly_readable(manifest: DatasetManifest, allowed: float) -> None:
+    """Checks that a data set is none of mostly unreadable images (pointers of Git LFS, error pages).
+
+    Raises:
+        DataError: more than half of the images, and more than the fraction ``allowed``, are unreadable.
+    """
+    bad, good = len(manifest.unreadable), sum(sum(of_split.values()) for of_split in manifest.images.values())
+    if bad > max(0.5, allowed) * (bad + good):
+        name, reason = next(iter(manifest.unreadable.items()))
+        message = f"{bad:,} of {bad + good:,} images are unreadable, for example {name}: {reason}."
+        raise DataError("data.images_unreadable", message)
+
+
+def scan_images(index: Index, preparation: "Preparation", label_table: str | None, progress: Progress) -> DirectoryScan:
+    """Checks every image of an index without decoding all of it.
+
+    Args:
+        index: the images.
+        preparation: formats that are accepted, and limits.
+        label_table: the label table that the index was read from, if any.
+        progress: receives every image.
+    """
+    from tlcli.images.decode import BadImageError, glance  # noqa: PLC0415 - a second fetch must not pay for NumPy
+
+    def check(images: Sequence[LabelledImage]) -> dict[str, str]:
+        bad = {}
+        for image in images:
+            try:
+                glance(image.path, preparation)
+            except BadImageError as error:
+                bad[image.name] = str(error)
+        return bad
+
+    images, unreadable = index.images, dict(index.bad)
+    batches = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
+    with progress.stage("Checking images", len(images), "images"), ThreadPoolExecutor(threads()) as pool:
+        for batch, bad in zip(batches, pool.map(check, batches), strict=True):
+            unreadable |= bad
+            progress.advance(len(batch))
+    readable = replace(index, images=tuple(image for image in images if image.name not in unreadable))
+    counts: dict[str, dict[str, int]] = dict(readable.counts().items())
+    return DirectoryScan(counts, unreadable, (_layout_note(index, label_table), *index.notes))
+
+
+def _layout_note(index: Index, label_table: str | None) -> str:
+    """How the directory was read, in one sentence."""
+    top = {image.name.partition("/")[0] for image in index.images}
+    if label_table:
+        layout = f"label table ({label_table})"
+    elif all(name.casefold() in SPLIT_NAMES for name in top):
+        layout = (
+            f"split folders ({', '.join(sorted(top, key=lambda name: SPLITS.index(SPLIT_NAMES[name.casefold()])))})"
+        )
+    else:
+        layout = "class folders"
+    return f"Read as {layout}; {len(index.labels):,} classes."
