@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from tests.image_fixtures import encode, png, put  # noqa: F401 - fixtures
 
-from tlcli.system.cache import fallback as spare
-from tlcli.system.cache import locks as use
+from tlcli.system.cache.fallback import remove_fallback
+from tlcli.system.cache.locks import release_all
 
 SHARED = Path(__file__).parents[2] / "shared" / "datasets"
 
@@ -24,8 +24,8 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     monkeypatch.setenv("TLCLI_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "120")
     yield
-    use.release()
-    spare.forget()
+    release_all()
+    remove_fallback()
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,12 @@
+"""Memory and file systems, on Linux and elsewhere."""
+
 import os
-import platform
 from pathlib import Path
 
 import pytest
 
-from tlcli.system import cpu as threads
-from tlcli.system import machine
-from tlcli.system.machine import Memory, cores_seen, file_system, memory, processor
+from tlcli.system import cpu, machine
+from tlcli.system.machine import Memory, file_system, memory
 
 MEMINFO = (
     "MemTotal:        8000000 kB\nMemFree:          100000 kB\nMemAvailable:    6000000 kB\nHugePages_Total:       0\n"
@@ -20,8 +20,8 @@ def proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "self").mkdir(parents=True)
     (tmp_path / "groups").mkdir()
     monkeypatch.setattr(machine, "_PROC", folder)
-    monkeypatch.setattr(threads, "_CGROUP", tmp_path / "groups")
-    monkeypatch.setattr(threads, "_OWN_GROUPS", folder / "self" / "cgroup")
+    monkeypatch.setattr(cpu, "_CGROUP", tmp_path / "groups")
+    monkeypatch.setattr(cpu, "_OWN_GROUPS", folder / "self" / "cgroup")
     return folder
 
 
@@ -30,12 +30,12 @@ def put(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-def test_memory_is_what_linux_tells(proc: Path) -> None:
+def test_memory_is_what_linux_reports(proc: Path) -> None:
     put(proc / "meminfo", MEMINFO)
     assert memory() == Memory(8_000_000 << 10, 6_000_000 << 10, None)
 
 
-def test_where_the_system_tells_less_memory_is_not_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreported_memory_is_not_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert memory().total == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     assert memory().available is None
     monkeypatch.delattr(os, "sysconf")
@@ -56,7 +56,7 @@ def test_where_the_system_tells_less_memory_is_not_guessed(monkeypatch: pytest.M
         ("0::/", {"memory.max": "nonsense"}, None),
     ],
 )
-def test_the_narrowest_limit_of_memory_by_either_version_of_control_groups(
+def test_the_smallest_limit_of_memory_by_either_version_of_control_groups(
     proc: Path, tmp_path: Path, own: str, files: dict[str, str], limit: int | None
 ) -> None:
     put(proc / "self" / "cgroup", own)
@@ -65,54 +65,16 @@ def test_the_narrowest_limit_of_memory_by_either_version_of_control_groups(
     assert memory().limit == limit
 
 
-def test_cores_are_those_there_those_bound_to_and_what_the_group_allows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 16)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    monkeypatch.setattr(machine, "GIVEN", set(range(8)))
-    put(tmp_path / "groups" / "cpu.max", "250000 100000")
-    monkeypatch.setenv("TLCLI_THREADS", "2")
-    assert cores_seen() == machine.Cores(16, 8, 2.5, 3, 2)
-    monkeypatch.setattr(machine, "GIVEN", set())
-    monkeypatch.delattr(os, "sched_getaffinity")
-    assert cores_seen() == machine.Cores(16, None, 2.5, 3, 2)
-
-
-@pytest.mark.parametrize(
-    ("architecture", "text", "has"),
-    [
-        ("x86_64", "model name : Some CPU\nflags : fpu avx2 fma amx_bf16\n", {"avx2", "fma", "amx_bf16"}),
-        ("aarch64", "Features : fp asimd asimddp i8mm\nflags2 : sve\n", {"asimd", "asimddp", "i8mm"}),
-        ("x86_64", "model name : Some CPU\n", None),
-        ("riscv64", "flags : x\n", None),
-    ],
-)  # fmt: skip
-def test_instructions_are_those_that_the_system_tells(
-    proc: Path, monkeypatch: pytest.MonkeyPatch, architecture: str, text: str, has: set[str] | None
-) -> None:
-    monkeypatch.setattr(platform, "machine", lambda: architecture)
-    put(proc / "cpuinfo", text)
-    found = processor()
-    assert found.architecture == architecture
-    assert found.name
-    told = found.instructions
-    assert (None if told is None else {name for name, there in told.items() if there}) == has
-    assert told is None or tuple(told) == machine.INSTRUCTIONS[architecture]
-
-
 @pytest.mark.parametrize("content", [None, b"", b"\xff\xfe\n:::\n"])
-def test_without_the_files_of_linux_nothing_breaks(proc: Path, content: bytes | None) -> None:
+def test_without_linux_files_nothing_breaks(proc: Path, content: bytes | None) -> None:
     if content is not None:
-        for name in ("cpuinfo", "meminfo", "self/mountinfo", "self/cgroup"):
+        for name in ("meminfo", "self/mountinfo", "self/cgroup"):
             (proc / name).write_bytes(content)
-    assert processor().instructions is None
     assert memory().available is None
     assert file_system(Path("/")) is None
-    assert cores_seen().usable >= 1
 
 
-def test_the_file_system_is_that_of_the_nearest_mount_that_lies_on_top(proc: Path, tmp_path: Path) -> None:
+def test_the_file_system_is_that_of_the_nearest_and_last_mount(proc: Path, tmp_path: Path) -> None:
     lines = [
         "1 0 8:1 / / rw - ext4 /dev/sda rw",
         f"2 1 0:5 / {tmp_path} rw shared:1 - nfs4 server:/x rw",

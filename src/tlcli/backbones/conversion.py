@@ -15,9 +15,9 @@ from tlcli.backbones.catalog import Backbone
 from tlcli.backbones.weights import Weights
 from tlcli.errors import ModelError, ResourceError
 from tlcli.progress import SILENT, Progress
-from tlcli.system.cache.entries import staging_of
-from tlcli.system.cache.fallback import made, place_of, removed_meanwhile
-from tlcli.system.cache.locks import hold
+from tlcli.system.cache.entries import staging_path
+from tlcli.system.cache.fallback import actual_path, create_in_cache, report_deletion
+from tlcli.system.cache.locks import mark_in_use
 from tlcli.system.files import cache_folder, disk_problem, sha256_file, sync_folder, write_text
 
 EXPORT_VERSION = 2
@@ -82,15 +82,15 @@ def kept(
     Raises:
         ResourceError: the disk is full, broken or gone.
     """
-    hold(folder)
-    return Exported(made(folder, lambda place: _make(place, write, files), progress))
+    mark_in_use(folder)
+    return Exported(create_in_cache(folder, lambda place: _make(place, write, files), progress))
 
 
 def _make(folder: Path, write: Callable[[Path], None], files: Sequence[str]) -> None:
-    staging = staging_of(folder)
+    staging = staging_path(folder)
     try:
         staging.mkdir(parents=True)
-        with removed_meanwhile(staging):
+        with report_deletion(staging):
             write(staging)
         digests = {name: sha256_file(staging / name) for name in files}
         write_text(staging / _DIGESTS, json.dumps(digests))
@@ -115,7 +115,7 @@ def _put(staging: Path, folder: Path, files: Sequence[str]) -> None:
                 raise
         if is_whole(folder, files):  # another process was first
             return
-        _put_away(folder, staging_of(folder))
+        _put_away(folder, staging_path(folder))
     raise ResourceError(f"{folder} is damaged again and again while it is made; check its disk.")
 
 
@@ -131,8 +131,8 @@ _TRIES = 20
 
 def cached_export(row: Backbone, size: int, pooling: str, weights_sha256: str) -> Exported | None:
     """The converted backbone if it lies whole in the cache; the weights' own file is not needed for it."""
-    folder = place_of(export_folder(row, size, pooling, weights_sha256))
-    hold(folder)
+    folder = actual_path(export_folder(row, size, pooling, weights_sha256))
+    mark_in_use(folder)
     return Exported(folder) if is_whole(folder) else None
 
 

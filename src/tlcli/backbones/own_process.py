@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tlcli.errors import ModelError, ResourceError
-from tlcli.system.files import free_bytes, readable
+from tlcli.system.files import format_size, free_bytes
 
 
 def run_module(module: str, request: Mapping[str, object], environment: Mapping[str, str], doing: str) -> None:
@@ -40,8 +40,8 @@ def _check_room(request: Mapping[str, object], doing: str, said: str) -> None:
     if (free := free_bytes(out)) < _NEEDED:
         reason = said.splitlines()[-1] if said else "it said nothing"
         raise ResourceError(
-            f"{doing} failed ({reason}), and its disk is nearly full: {out} ({readable(free)} free, "
-            f"{readable(_NEEDED)} are enough). Free some space, or point $TLCLI_CACHE to another disk."
+            f"{doing} failed ({reason}), and its disk is nearly full: {out} ({format_size(free)} free, "
+            f"{format_size(_NEEDED)} are enough). Free some space, or point $TLCLI_CACHE to another disk."
         )
 
 

@@ -22,7 +22,7 @@ from tlcli.backbones.conversion import GRAPH_FILES, Exported, is_whole, kept
 from tlcli.backbones.own_process import run_module
 from tlcli.errors import ModelError
 from tlcli.progress import SILENT, Progress
-from tlcli.system.cache.locks import hold
+from tlcli.system.cache.locks import mark_in_use
 from tlcli.system.files import cache_folder, write_text
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def find_quantized(row: Backbone, source: Source, present: AbstractSet[str]) -> 
     ]  # fmt: skip
     oldest = min(found, key=lambda one: (one.made, one.graph.folder.name), default=None)
     if oldest:
-        hold(oldest.graph.folder)
+        mark_in_use(oldest.graph.folder)
     return oldest
 
 
@@ -128,7 +128,7 @@ def find_quantized_graph(row: Backbone, sha256: str) -> Quantized | None:
     named = (folder for folder in folders if _recorded_digest(folder) == sha256)
     found = next((found for folder in named if (found := _read(folder))), None)
     if found:
-        hold(found.graph.folder)
+        mark_in_use(found.graph.folder)
     return found
 
 
@@ -151,7 +151,7 @@ def _all(row: Backbone) -> Iterator[Quantized]:
 
 def _read(folder: Path) -> Quantized | None:
     """What the folder holds, if that is whole."""
-    hold(folder, used=False)
+    mark_in_use(folder, used=False)
     if not is_whole(folder, QUANTIZED_FILES):
         return None
     try:

@@ -11,9 +11,9 @@ from tlcli.backbones.catalog import Backbone
 from tlcli.datasets.digests import digest_of, known_digest
 from tlcli.errors import DataError, ModelError, NetworkError, ResourceError
 from tlcli.progress import SILENT, Progress
-from tlcli.system.cache.entries import digest_beside
-from tlcli.system.cache.fallback import made, place_of, removed_meanwhile
-from tlcli.system.cache.locks import hold
+from tlcli.system.cache.entries import digest_file
+from tlcli.system.cache.fallback import actual_path, create_in_cache, report_deletion
+from tlcli.system.cache.locks import mark_in_use
 from tlcli.system.files import cache_folder, sha256_file, whole_file, write_text
 
 RANDOM_SEED = 0
@@ -171,21 +171,21 @@ def _check_own(path: Path, row: Backbone) -> None:
 
 def _random(row: Backbone, progress: Progress) -> Path:
     place = cache_folder() / "weights" / f"{row.name}-random-{RANDOM_SEED}.safetensors"
-    hold(place)
+    mark_in_use(place)
 
     def make(path: Path) -> None:
         with whole_file(path) as temporary:
             request = {"job": "random", "name": row.name, "seed": RANDOM_SEED, "out": str(temporary)}
-            with removed_meanwhile(path.parent):
+            with report_deletion(path.parent):
                 keras_process.run_job(request, row.name)
-            write_text(digest_beside(path), sha256_file(temporary) + "\n")
+            write_text(digest_file(path), sha256_file(temporary) + "\n")
 
-    path = place_of(place)
-    return path if is_as_made(path) else made(place, make, progress)
+    path = actual_path(place)
+    return path if is_as_made(path) else create_in_cache(place, make, progress)
 
 
 def is_as_made(path: Path) -> bool:
     """Whether a random network's weights are those that were written."""
     with suppress(OSError, ValueError, ResourceError):  # the last of a disk that is gone
-        return digest_of(path) == digest_beside(path).read_text(encoding="ascii").strip()
+        return digest_of(path) == digest_file(path).read_text(encoding="ascii").strip()
     return False

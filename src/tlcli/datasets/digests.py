@@ -17,7 +17,7 @@ from time import time_ns
 from typing import Literal
 
 from tlcli.system.cache.entries import DATABASE, remove_database
-from tlcli.system.cache.locks import hold
+from tlcli.system.cache.locks import mark_in_use
 from tlcli.system.cpu import threads
 from tlcli.system.files import GONE, cache_folder, disk_unreadable, open_regular
 
@@ -187,7 +187,7 @@ def _opened(path: Path, writing: bool) -> sqlite3.Connection | None:
     """Begins it anew where it is broken."""
     if not (writing or os.path.isfile(path)):  # noqa: PTH113 - or one that cannot be seen
         return None
-    hold(path)
+    mark_in_use(path)
     for _ in range(2):
         database = None
         try:

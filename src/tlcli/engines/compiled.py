@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tlcli.backbones.conversion import Exported
 from tlcli.errors import ResourceError
-from tlcli.system.cache.locks import hold
+from tlcli.system.cache.locks import mark_in_use
 from tlcli.system.files import cache_folder, sha256_file, write_text
 
 _RECORD = "digests.json"
@@ -35,8 +35,8 @@ class Compiled:
     @cached_property
     def is_as_written(self) -> bool:
         """Whether it is there, byte for byte; read once. The graph's own files are not needed then."""
-        hold(self.folder)
-        hold(self.graph.folder)
+        mark_in_use(self.folder)
+        mark_in_use(self.graph.folder)
         return as_written(self.folder)
 
     @contextmanager

@@ -19,7 +19,7 @@ from tlcli.datasets.acquire.downloads.part import Part, WrongPartError
 from tlcli.datasets.acquire.downloads.refusals import REPEATED, Refused, cause, retry_after
 from tlcli.errors import DataError, NetworkError, TlcliError
 from tlcli.progress import SILENT, Progress
-from tlcli.system.files import disk_problem, need_room, readable
+from tlcli.system.files import disk_problem, format_size, need_room
 
 if TYPE_CHECKING:
     from requests import Response
@@ -166,7 +166,9 @@ def _given_up(wanted: Wanted, part: Part, lost: _LostError, failures: int) -> Tl
         return explained  # with when to try again
     times = "once" if failures == 1 else f"{failures} times"
     goes_on = not part.restarts and part.headers(proved_otherwise=wanted.digest is not None)
-    kept = f"; the {readable(part.size)} that arrived are kept, and the same command goes on there" if goes_on else ""
+    kept = (
+        f"; the {format_size(part.size)} that arrived are kept, and the same command goes on there" if goes_on else ""
+    )
     return NetworkError(f"{wanted.shown} {lost} (tried {times}){kept}.")
 
 
