@@ -125,7 +125,7 @@ def test_all_counts_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("architecture", "text", "has"),
     [
-        ("x86_64", "model name : Some CPU\nflags : fpu avx2 fma amx_bf16\n\nflags : fpu\n", ["avx2", "fma", "amx_bf16"]),
+        ("x86_64", "model name : Some CPU\nflags : x avx2 fma amx_bf16\n\nflags : x\n", ["avx2", "fma", "amx_bf16"]),
         ("aarch64", "Features : fp asimd asimddp i8mm\nflags2 : sve\n", ["asimd", "asimddp", "i8mm"]),
         ("x86_64", "model name : Some CPU\n", None),
         ("riscv64", "flags : x\n", None),

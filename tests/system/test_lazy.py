@@ -7,9 +7,7 @@ from tlcli.system.lazy import start_openvino
 
 
 @pytest.mark.parametrize("installed", [True, False])
-def test_an_openvino_that_cannot_be_imported_is_a_coded_error(
-    monkeypatch: pytest.MonkeyPatch, installed: bool
-) -> None:
+def test_an_openvino_that_cannot_be_imported_is_a_coded_error(monkeypatch: pytest.MonkeyPatch, installed: bool) -> None:
     if installed:
 
         class Broken:

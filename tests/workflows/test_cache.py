@@ -93,10 +93,10 @@ def fail_to_open(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     opened = os.open
 
     def fail(number: int, *paths: Path) -> None:
-        def refusing(path: object, *more: int) -> int:
+        def refusing(path: Path, *more: int) -> int:
             if path in paths:
                 raise OSError(number, os.strerror(number), str(path))
-            return opened(path, *more)  # type: ignore[call-overload, no-any-return]
+            return opened(path, *more)
 
         monkeypatch.setattr(os, "open", refusing)
 

@@ -130,11 +130,11 @@ def _date(time: datetime) -> str:
     return f"{time:%Y-%m-%d %H:%M} UTC"
 
 
-_HOURS: Mapping[str, float] = {"H": 1, "D": 24, "W": 168}
+_HOURS: Mapping[str, float] = {"h": 1, "d": 24, "w": 168}
 _EVER = 1e9
 """Hours; more would overflow a timedelta."""
 _BYTES: Mapping[str, float] = {
-    "B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30,
+    "B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30,
 }  # fmt: skip
 
 
@@ -145,18 +145,19 @@ def _hours(given: str) -> timedelta:
 def _number(given: str, option: str, units: Mapping[str, float], examples: str) -> float:
     if given.strip() == "0":
         return 0
-    parts = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?([A-Z]+)", given.strip().upper())
-    if parts is None or parts[2] not in units:
+    parts = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?([A-Za-z]+)", given.strip())
+    factor = parts and {unit.lower(): factor for unit, factor in units.items()}.get(parts[2].lower())
+    if not parts or not factor:
         raise UsageError(
             "usage.invalid_quantity",
-            f"{option} is {given!r}; it takes a number with a unit ({', '.join(units)}).",
+            f"{option} is {given!r}; it takes a number with a unit: {', '.join(units)}.",
             f"Give for example: {examples}.",
         )
-    return float(parts[1]) * units[parts[2]]
+    return float(parts[1]) * factor
 
 
 def _document(found: object) -> Any:
     """A result as JSON has it."""
-    from pydantic import TypeAdapter  # noqa: PLC0415 - keeps --help fast
+    from pydantic_core import to_jsonable_python  # noqa: PLC0415 - keeps --help fast
 
-    return TypeAdapter(type(found)).dump_python(found, mode="json")
+    return to_jsonable_python(found)

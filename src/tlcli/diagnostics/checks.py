@@ -134,9 +134,10 @@ def weights() -> Section:
     found, status = Section("weights"), dict[str, str]()
     unreadable = set[Path]()
     for name, row in CATALOG.items():
-        path = weights_place(row)
+        if (path := weights_place(row)) is None:
+            continue
         try:
-            if path is None or not path.is_file():
+            if not path.is_file():
                 continue
         except PermissionError:
             unreadable.add(path.parent)

@@ -1,7 +1,7 @@
 """tlcli doctor: checks everything that tlcli depends on, and survives whatever is broken."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from tlcli.diagnostics import checks
@@ -32,7 +32,7 @@ class Diagnosis:
 
 
 def doctor(
-    with_self_test: bool = True, progress: Progress = SILENT, selected: dict[str, Callable[[], Section]] = CHECKS
+    with_self_test: bool = True, progress: Progress = SILENT, selected: Mapping[str, Callable[[], Section]] = CHECKS
 ) -> Diagnosis:
     """Runs all checks; nothing is downloaded, changed or left behind.
 

@@ -45,7 +45,7 @@ def refuse_in_cache(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
 
 
 @pytest.mark.parametrize("number", REFUSALS)
-def test_a_graph_is_created_for_this_process_and_that_is_reported_once(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fallback_holds_a_graph_and_is_reported_once(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     refuse_in_cache(monkeypatch, number)
     progress = Notes()
     first = kept(folder(), write, progress=progress)
