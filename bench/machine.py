@@ -5,7 +5,7 @@ from importlib import metadata
 from typing import Any
 
 from tlcli.system.cpu import cores, processor
-from tlcli.system.machine import memory
+from tlcli.system.memory import memory
 
 _PACKAGES = ("openvino", "tensorflow", "keras", "pillow", "numpy", "scikit-learn", "nncf")
 

@@ -13,10 +13,11 @@ import pytest
 
 from tlcli import engines
 from tlcli.backbones.catalog import CATALOG
-from tlcli.diagnostics import checks
+from tlcli.diagnostics import checks, self_test
 from tlcli.diagnostics.section import Section
 from tlcli.engines import openvino as openvino_engine
-from tlcli.system import cpu, machine
+from tlcli.system import cpu
+from tlcli.system import memory as ram
 
 SECRET = "KGAT_0123456789abcdef0123456789abcdef"
 
@@ -108,23 +109,25 @@ def test_environment_variables_that_may_hold_secrets_are_not_shown(monkeypatch: 
 
 
 @pytest.mark.parametrize(
-    ("ram", "expected"),
+    ("found_memory", "expected"),
     [
-        (machine.Memory(64 * 10**9, 60 * 10**9, 10**9), ["resource.low_memory"]),
-        (machine.Memory(64 * 10**9, 10**9, None), ["resource.low_memory"]),
-        (machine.Memory(64 * 10**9, 60 * 10**9, None), []),
-        (machine.Memory(None, None, None), []),
+        (ram.Memory(64 * 10**9, 60 * 10**9, 10**9), ["resource.low_memory"]),
+        (ram.Memory(64 * 10**9, 10**9, None), ["resource.low_memory"]),
+        (ram.Memory(64 * 10**9, 60 * 10**9, None), []),
+        (ram.Memory(None, None, None), []),
     ],
 )
-def test_low_memory_is_a_warning(monkeypatch: pytest.MonkeyPatch, ram: machine.Memory, expected: list[str]) -> None:
-    monkeypatch.setattr(checks, "memory", lambda: ram)
+def test_low_memory_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, found_memory: ram.Memory, expected: list[str]
+) -> None:
+    monkeypatch.setattr(checks, "memory", lambda: found_memory)
     found = checks.machine()
     assert codes(found) == expected
-    assert found.facts["memory_available_bytes"] == ram.available
+    assert found.facts["memory_available_bytes"] == found_memory.available
 
 
 def test_a_system_that_reports_nothing_is_no_problem(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for module, name in ((machine, "_PROC"), (cpu, "_CGROUP"), (cpu, "_OWN_GROUPS"), (cpu, "_CPUINFO")):
+    for module, name in ((ram, "_PROC"), (cpu, "_CGROUP"), (cpu, "_OWN_GROUPS"), (cpu, "_CPUINFO")):
         monkeypatch.setattr(module, name, tmp_path / "none")
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(platform, "machine", lambda: "sparc")
@@ -197,21 +200,6 @@ def test_without_any_weights_there_is_a_warning(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(weights, "weights_place", lambda _: None)
     assert codes(checks.weights()) == ["model.no_weights"]
-
-
-def test_an_unreadable_folder_of_weights_is_a_warning(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    is_file = Path.is_file
-
-    def refused(self: Path) -> bool:
-        if ".keras" in self.parts:
-            raise PermissionError(13, "Permission denied", str(self))
-        return is_file(self)
-
-    monkeypatch.setattr(Path, "is_file", refused)
-    found = checks.weights()
-    assert found.verdict == "warning"
-    assert codes(found)[0] == "resource.unreadable_folder"
-    assert str(home / ".keras" / "models") in found.warnings[0].message
 
 
 # cache
@@ -347,3 +335,11 @@ def test_a_malformed_token_is_a_warning_that_does_not_show_it(home: Path, conten
     assert found.verdict == "warning"
     assert SECRET not in everything(found)
     assert "access_token" in str(found.warnings[0])
+
+
+def test_a_failing_step_of_the_self_test_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = [self_test.Step("head", False, "x"), self_test.Step("engine", None, "y"), self_test.Step("a", True, "z")]
+    monkeypatch.setattr(self_test, "run", lambda _: steps)
+    found = checks.self_test()
+    assert codes(found) == ["model.self_test_failed", "model.self_test_skipped"]
+    assert found.facts == {"head": "x", "engine": "y", "a": "z"}

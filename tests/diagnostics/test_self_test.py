@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tlcli.diagnostics import self_test as module
-from tlcli.diagnostics.self_test import check_features, check_head, generate_images, reference_features, self_test
+from tlcli.diagnostics.self_test import check_features, check_head, generate_images, reference_features, run
 from tlcli.engines.interface import EngineChoice
 from tlcli.errors import ResourceError
 
@@ -19,7 +19,7 @@ F32 = EngineChoice("openvino", "f32", "")
 
 def test_it_passes_here_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    steps = list(self_test(F32))
+    steps = list(run(F32))
     assert [(step.name, step.passed) for step in steps] == [("decoder", True), ("engine", True), ("head", True)]
     assert list(tmp_path.iterdir()) == []  # nor in the cache, which would be created here
 
@@ -37,7 +37,7 @@ def test_bfloat16_passes_also_where_every_layer_is_rounded_to_it() -> None:
 
 def test_without_openvino_the_rest_is_tested() -> None:
     for choice in (None, EngineChoice("keras", "f32", "")):
-        steps = list(self_test(choice))
+        steps = list(run(choice))
         assert [step.passed for step in steps] == [True, None, True]
 
 
@@ -56,7 +56,7 @@ def test_a_decoder_that_gives_other_pixels_is_found(
 ) -> None:
     decode = module._decode
     monkeypatch.setattr(module, "_decode", lambda encoded: wrong(decode(encoded)))
-    assert next(self_test(F32)).passed is False
+    assert next(run(F32)).passed is False
 
 
 @pytest.mark.parametrize("wrong", [lambda f: f[:, ::-1], lambda f: f * np.nan, lambda f: 0 * f])
@@ -80,11 +80,11 @@ def test_a_head_that_learns_nothing_or_something_else_each_time_is_found() -> No
 def test_without_a_temporary_folder_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", os.path.join(os.sep, "no", "such"))  # noqa: PTH118
     with pytest.raises(FileNotFoundError):
-        list(self_test(F32))
+        list(run(F32))
 
 
 def test_a_full_temporary_folder_is_a_coded_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "free_bytes", lambda _: 4096)
     with pytest.raises(ResourceError) as error:
-        list(self_test(F32))
+        list(run(F32))
     assert error.value.code == "resource.no_temporary_space"

@@ -2,35 +2,41 @@
 
 import builtins
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tlcli.diagnostics.section import Section
-from tlcli.errors import ModelError, NetworkError
-from tlcli.workflows.doctor import CHECKS, doctor
+from tlcli.errors import ModelError, NetworkError, TlcliError
+from tlcli.workflows.doctor import CHECKS, Check, doctor
 
 SECRET = "KGAT_0123456789abcdef0123456789abcdef"
 
 
+def section(name: str, *problems: TlcliError) -> Check:
+    """A check that returns this section."""
+
+    def check() -> Section:
+        return Section(name, problems=list(problems))
+
+    check.__name__ = name
+    return check
+
+
 def test_all_sections_are_there() -> None:
-    found = doctor(with_self_test=False)
-    assert [section.name for section in found.sections] == list(CHECKS)
+    found = doctor(CHECKS[:-1])
+    assert [section.name for section in found.sections] == [check.__name__ for check in CHECKS[:-1]]
 
 
 def test_the_first_problem_gives_the_exit_code() -> None:
-    sections = {
-        "fine": Section("fine"),
-        "odd": Section("odd", warnings=[ModelError("model.odd")]),
-        "bad": Section("bad", problems=[NetworkError("network.bad"), ModelError("model.bad")]),
-        "worse": Section("worse", problems=[ModelError("model.worse")]),
-    }
-    assert (
-        doctor(False, selected={name: partial(sections.__getitem__, name) for name in ("fine", "odd")}).exit_code == 0
-    )
-    assert doctor(False, selected={name: partial(sections.__getitem__, name) for name in sections}).exit_code == 4
+    bad = section("bad", NetworkError("network.bad"), ModelError("model.bad"))
+    assert doctor([section("fine")]).exit_code == 0
+    assert doctor([section("fine"), bad, section("worse", ModelError("model.worse"))]).exit_code == 4
+
+
+def test_a_warning_does_not_change_the_exit_code() -> None:
+    assert doctor([lambda: Section("odd", warnings=[ModelError("model.odd")])]).exit_code == 0
 
 
 @pytest.mark.parametrize("name", ["cache", "kaggle"])
@@ -48,25 +54,12 @@ def test_a_check_that_breaks_is_a_problem_and_the_others_are_done(name: str, err
     def broken() -> Section:
         raise error
 
-    found = doctor(False, selected={name: broken, "other": lambda: Section("other")})
+    broken.__name__ = name
+    found = doctor([broken, section("other")])
     assert [(section.name, section.verdict) for section in found.sections] == [(name, "problem"), ("other", "ok")]
     (problem,) = found.sections[0].problems
     assert problem.code == code
     assert name != "kaggle" or SECRET not in str(problem)
-
-
-def test_a_self_test_that_breaks_or_fails_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tlcli.diagnostics import self_test
-
-    steps = [self_test.Step("head", False, "x"), self_test.Step("engine", None, "y")]
-    monkeypatch.setattr(self_test, "self_test", lambda _: steps)
-    (section,) = doctor(selected={}).sections
-    assert [error.code for error in (*section.problems, *section.warnings)] == [
-        "model.self_test_failed", "model.self_test_skipped",
-    ]  # fmt: skip
-    monkeypatch.setattr(self_test, "self_test", lambda _: 1 / 0)
-    (section,) = doctor(selected={}).sections
-    assert [error.code for error in section.problems] == ["bug.check_failed"]
 
 
 def test_without_a_home_folder_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +68,7 @@ def test_without_a_home_folder_it_is_named(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.delenv("HOME")
     monkeypatch.setattr(Path, "home", homeless)
-    found = {section.name: section for section in doctor(with_self_test=False).sections}
+    found = {section.name: section for section in doctor(CHECKS[:-1]).sections}
     assert [error.code for name in ("kaggle", "weights") for error in found[name].problems] == [
         "resource.no_home_folder"
     ] * 2
@@ -102,5 +95,5 @@ def test_a_package_that_cannot_be_imported_breaks_no_other_section(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(builtins, "__import__", refusing)
     found = doctor()
-    assert [section.name for section in found.sections] == [*CHECKS, "self-test"]
+    assert [section.name for section in found.sections] == [check.__name__ for check in CHECKS]
     assert next(section for section in found.sections if section.name == "cache").facts["writable"]

@@ -31,31 +31,27 @@ def doctor(
     it is, never its value), and a test with generated images. Nothing is downloaded or changed. The exit code is 0
     unless there is a problem.
     """
-    from tlcli.workflows.doctor import doctor as run  # noqa: PLC0415 - keeps --help fast
+    from tlcli.workflows.doctor import CHECKS  # noqa: PLC0415 - keeps --help fast
+    from tlcli.workflows.doctor import doctor as run  # noqa: PLC0415
 
     screen = Screen(as_json, quiet)
-    found = run(not no_self_test, screen.progress)
+    found = run(CHECKS[:-1] if no_self_test else CHECKS, screen.progress)
     for section in found.sections:
         _show(screen, section)
-    counts = [f"{sum(len(of) for of in all_of)} {what}" for what, all_of in (
-        ("problems", [section.problems for section in found.sections]),
-        ("warnings", [section.warnings for section in found.sections]),
-    )]  # fmt: skip
-    screen.bold(f"{', '.join(counts)} in {len(found.sections)} sections.")
+    problems = sum(len(section.problems) for section in found.sections)
+    warnings = sum(len(section.warnings) for section in found.sections)
+    screen.bold(f"{problems} problems, {warnings} warnings in {len(found.sections)} sections.")
     screen.document(_document(found))
     raise typer.Exit(found.exit_code)
 
 
 def _show(screen: Screen, section: "Section") -> None:
     screen.heading(section.name, section.verdict, _STYLES[section.verdict])
-    screen.facts([(_label(name), _text(name, value)) for name, value in section.facts.items()])
-    for advice in (*section.problems, *section.warnings):
-        screen.line(f"  -> {advice}")
+    facts = section.facts.items()
+    screen.facts([(name.removesuffix("_bytes").replace("_", " "), _text(name, value)) for name, value in facts])
+    for error in (*section.problems, *section.warnings):
+        screen.line(f"  -> {error}")
     screen.line()
-
-
-def _label(name: str) -> str:
-    return name.removesuffix("_bytes").replace("_", " ")
 
 
 def _text(name: str, value: "Value") -> str:
@@ -69,16 +65,11 @@ def _text(name: str, value: "Value") -> str:
     return (", ".join(value) or "none") if isinstance(value, list) else str(value)
 
 
-def _document(found: "Diagnosis") -> dict[str, Any]:
-    sections = {
-        section.name: {
-            "verdict": section.verdict,
-            **{
-                kind: [{"code": one.code, "message": one.message, "hint": one.hint} for one in of]
-                for kind, of in (("problems", section.problems), ("warnings", section.warnings))
-            },
-            **section.facts,
-        }
-        for section in found.sections
-    }
-    return {"tlcli": tlcli.__version__, "exit_code": found.exit_code, **sections}
+def _document(found: "Diagnosis") -> Any:
+    from pydantic_core import to_jsonable_python  # noqa: PLC0415 - keeps --help fast
+
+    sections = {section.name: section for section in found.sections}
+    return to_jsonable_python(
+        {"tlcli": tlcli.__version__, "exit_code": found.exit_code, "sections": sections},
+        fallback=lambda error: {"code": error.code, "message": error.message, "hint": error.hint},
+    )

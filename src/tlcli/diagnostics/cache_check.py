@@ -16,7 +16,6 @@ from tlcli.features.store import set_aside
 from tlcli.system.cache.entries import Entry, Kind, digest_file, remove
 from tlcli.system.files import GONE, disk_unreadable, open_regular, sha256_file
 
-
 Action = Literal["set aside", "removed", "in use", "kept"]
 
 

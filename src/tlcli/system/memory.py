@@ -1,7 +1,4 @@
-"""Memory and file systems, as the system reports them.
-
-Every function returns None for what the system does not report; none raises because of it.
-"""
+"""The memory of this machine, and how much of it this process may use."""
 
 import os
 import re
@@ -18,7 +15,7 @@ _NO_LIMIT = 1 << 60
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes."""
+    """Bytes; None where the system does not report them."""
 
     total: int | None
     available: int | None
@@ -39,20 +36,3 @@ def memory() -> Memory:
     texts = group_limits("memory", "memory.max", "memory.limit_in_bytes")
     limits = [int(text) for text in texts if text.isdecimal() and int(text) < _NO_LIMIT]
     return Memory(found.get("MemTotal"), found.get("MemAvailable"), min(limits, default=None))
-
-
-def file_system(path: Path) -> str | None:
-    """Returns the type of the file system that holds ``path``, such as ext4, overlay, tmpfs, nfs4."""
-    try:
-        resolved = path.resolve()
-        lines = (_PROC / "self" / "mountinfo").read_text(errors="surrogateescape").splitlines()
-    except (OSError, RuntimeError):
-        return None
-    found, longest = None, 0
-    for line in lines:  # 36 35 98:0 /mnt1 /mnt/parent noatime master:1 - ext3 /dev/root rw,errors=continue
-        before, _, after = line.partition(" - ")
-        with suppress(IndexError):
-            mount_point = re.sub(r"\\([0-7]{3})", lambda escaped: chr(int(escaped[1], 8)), before.split()[4])
-            if resolved.is_relative_to(mount_point) and len(mount_point) >= longest:  # a later mount covers an earlier
-                found, longest = after.split()[0], len(mount_point)
-    return found

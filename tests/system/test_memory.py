@@ -1,12 +1,13 @@
-"""Memory and file systems, on Linux and elsewhere."""
+"""Memory, on Linux and elsewhere."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from tlcli.system import cpu, machine
-from tlcli.system.machine import Memory, file_system, memory
+from tlcli.system import cpu
+from tlcli.system import memory as module
+from tlcli.system.memory import Memory, memory
 
 MEMINFO = (
     "MemTotal:        8000000 kB\nMemFree:          100000 kB\nMemAvailable:    6000000 kB\nHugePages_Total:       0\n"
@@ -19,7 +20,7 @@ def proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "proc"
     (folder / "self").mkdir(parents=True)
     (tmp_path / "groups").mkdir()
-    monkeypatch.setattr(machine, "_PROC", folder)
+    monkeypatch.setattr(module, "_PROC", folder)
     monkeypatch.setattr(cpu, "_CGROUP", tmp_path / "groups")
     monkeypatch.setattr(cpu, "_OWN_GROUPS", folder / "self" / "cgroup")
     return folder
@@ -68,23 +69,6 @@ def test_the_smallest_limit_of_memory_by_either_version_of_control_groups(
 @pytest.mark.parametrize("content", [None, b"", b"\xff\xfe\n:::\n"])
 def test_without_linux_files_nothing_breaks(proc: Path, content: bytes | None) -> None:
     if content is not None:
-        for name in ("meminfo", "self/mountinfo", "self/cgroup"):
+        for name in ("meminfo", "self/cgroup"):
             (proc / name).write_bytes(content)
     assert memory().available is None
-    assert file_system(Path("/")) is None
-
-
-def test_the_file_system_is_that_of_the_nearest_and_last_mount(proc: Path, tmp_path: Path) -> None:
-    lines = [
-        "1 0 8:1 / / rw - ext4 /dev/sda rw",
-        f"2 1 0:5 / {tmp_path} rw shared:1 - nfs4 server:/x rw",
-        f"3 1 0:6 / {tmp_path}/with\\040space rw - tmpfs tmpfs rw",
-        f"4 1 0:7 / {tmp_path}/over rw - ext4 a rw",
-        f"5 1 0:8 / {tmp_path}/over rw - overlay b rw",
-        "broken",
-    ]
-    put(proc / "self" / "mountinfo", "\n".join(lines))
-    assert file_system(Path("/")) == "ext4"
-    assert file_system(tmp_path / "deep" / "er") == "nfs4"
-    assert file_system(tmp_path / "with space") == "tmpfs"
-    assert file_system(tmp_path / "over" / "x") == "overlay"
