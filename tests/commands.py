@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from tlcli.cli import app
-from tlcli.system.cache import fallback, locks
+from tlcli.system.cache.fallback import remove_fallback
+from tlcli.system.cache.locks import release_all
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,8 @@ def in_process(folder: Path, cache: Path) -> Tlcli:
             except SystemExit as ending:
                 code = ending.code
             finally:
-                locks.release()
-                fallback.forget()
+                release_all()
+                remove_fallback()
         done = Done(code if isinstance(code, int) else int(code is not None), _text(out), _text(err))
         assert "Traceback" not in done.err, done.err
         assert done.code != 1, done.err

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from tests.image_fixtures import encode, png, put  # noqa: F401 - fixtures
 
-from tlcli.system.cache import fallback, locks
+from tlcli.system.cache.fallback import remove_fallback
+from tlcli.system.cache.locks import release_all
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "datasets"
@@ -27,8 +28,8 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     monkeypatch.setenv("TLCLI_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "120")
     yield
-    locks.release()
-    fallback.forget()
+    release_all()
+    remove_fallback()
 
 
 def _converted() -> Path:

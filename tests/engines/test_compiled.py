@@ -10,7 +10,7 @@ from tlcli.backbones.conversion import ConvertedGraph
 from tlcli.engines.compiled import CompiledGraph, is_intact
 from tlcli.engines.openvino import load
 from tlcli.errors import ResourceError
-from tlcli.system.cache import locks as use
+from tlcli.system.cache.locks import exclusive
 from tlcli.system.files import cache_folder
 
 
@@ -44,7 +44,7 @@ def test_a_graph_that_is_compiled_again_replaces_the_old_one() -> None:
 def test_both_the_compiled_graph_and_the_converted_one_are_in_use() -> None:
     compiled = compile_as("1.blob")
     for folder in (compiled.folder, compiled.graph.folder):
-        with use.alone(folder) as alone:
+        with exclusive(folder) as alone:
             assert not alone
 
 

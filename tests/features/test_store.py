@@ -13,7 +13,7 @@ import safetensors.numpy
 from tlcli.errors import ResourceError
 from tlcli.features.store import Store, row_key
 from tlcli.progress import Progress
-from tlcli.system.cache import locks as use
+from tlcli.system.cache.locks import exclusive, release_all
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -399,14 +399,14 @@ def test_a_store_whose_cache_was_removed_is_in_use_again_with_the_next_rows(cach
     store = filled()
     shutil.rmtree(cache)
     store.append(keys("d"), rows(4))
-    with use.alone(store.folder) as alone:
+    with exclusive(store.folder) as alone:
         assert not alone
 
 
 def test_a_store_is_in_use_from_when_it_is_opened() -> None:
     store = filled()
-    with use.alone(store.folder) as alone:
+    with exclusive(store.folder) as alone:
         assert not alone
-    use.release()
-    with use.alone(store.folder) as alone:
+    release_all()
+    with exclusive(store.folder) as alone:
         assert alone

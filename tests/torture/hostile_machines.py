@@ -9,7 +9,7 @@ from tests.torture.hostile_bytes import PAYLOADS
 from tests.torture.trained import Done, Trained
 
 from tlcli.model.manifest import sealed
-from tlcli.system.cache.entries import digest_beside
+from tlcli.system.cache.entries import digest_file
 from tlcli.system.files import sha256_file
 
 IMAGE = "shapes/dark/1.png"
@@ -98,7 +98,7 @@ def _caches(made: Trained, large: bool) -> Iterator[tuple[str, str]]:
         for path in (cache / "weights").glob("*.safetensors"):
             path.write_bytes(path.read_bytes()[:-1] + b"!")
             if sealed_too:
-                digest_beside(path).write_text(sha256_file(path))
+                digest_file(path).write_text(sha256_file(path))
         done = made.tlcli("predict", IMAGE, "--json", cache=cache)
         if sealed_too:
             came = _refused(done, "weights", 5, "model.weights_changed")

@@ -14,9 +14,9 @@ from tlcli.backbones import keras_process
 from tlcli.backbones.spec import BackboneSpec
 from tlcli.errors import ModelError, ResourceError
 from tlcli.progress import SILENT, Progress
-from tlcli.system.cache.entries import staging_of
-from tlcli.system.cache.fallback import made, place_of, removed_meanwhile
-from tlcli.system.cache.locks import hold
+from tlcli.system.cache.entries import staging_path
+from tlcli.system.cache.fallback import actual_path, create_in_cache, report_deletion
+from tlcli.system.cache.locks import mark_in_use
 from tlcli.system.files import cache_folder, disk_problem, sha256_file, sync_folder, write_text
 
 CONVERSION_VERSION = 3
@@ -92,15 +92,15 @@ def kept(
     Raises:
         ResourceError: the disk is full, broken or gone.
     """
-    hold(folder)
-    return ConvertedGraph(made(folder, lambda path: _write_folder(path, write, files), progress))
+    mark_in_use(folder)
+    return ConvertedGraph(create_in_cache(folder, lambda path: _write_folder(path, write, files), progress))
 
 
 def _write_folder(folder: Path, write: Callable[[Path], None], files: Sequence[str]) -> None:
-    staging = staging_of(folder)
+    staging = staging_path(folder)
     try:
         staging.mkdir(parents=True)
-        with removed_meanwhile(staging):
+        with report_deletion(staging):
             write(staging)
         digests = {name: sha256_file(staging / name) for name in files}
         write_text(staging / _DIGESTS, json.dumps(digests))
@@ -125,7 +125,7 @@ def _publish(staging: Path, folder: Path, files: Sequence[str]) -> None:
                 raise
         if is_whole(folder, files):  # another process was first
             return
-        _remove_damaged(folder, staging_of(folder))
+        _remove_damaged(folder, staging_path(folder))
     raise ResourceError(
         "resource.cache_damaged", f"{folder} is damaged again after {_TRIES} attempts to write it.", "Check its disk."
     )
@@ -139,8 +139,8 @@ def _remove_damaged(folder: Path, temporary: Path) -> None:
 
 def cached_graph(spec: BackboneSpec) -> ConvertedGraph | None:
     """The converted backbone if it is intact in the cache; the weights file is not needed for it."""
-    folder = place_of(graph_folder(spec))
-    hold(folder)
+    folder = actual_path(graph_folder(spec))
+    mark_in_use(folder)
     return ConvertedGraph(folder) if is_whole(folder) else None
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tlcli.errors import ModelError, ResourceError
-from tlcli.system.files import free_bytes, readable
+from tlcli.system.files import format_size, free_bytes
 
 _NEEDED = 600_000_000
 """Bytes: twice the largest network of the catalog, which is what a conversion needs."""
@@ -49,7 +49,7 @@ def _check_free_space(request: Mapping[str, object], doing: str, output: str) ->
         reason = output.splitlines()[-1] if output else "no output"
         raise ResourceError(
             "resource.disk_full",
-            f"{doing} failed ({reason}), and the disk of {out} is nearly full: {readable(free)} free, "
-            f"{readable(_NEEDED)} are enough.",
+            f"{doing} failed ({reason}), and the disk of {out} is nearly full: {format_size(free)} free, "
+            f"{format_size(_NEEDED)} are enough.",
             "Free some space, or point $TLCLI_CACHE to another disk.",
         )

@@ -23,7 +23,7 @@ from tlcli.backbones.conversion import GRAPH_FILES, NORMALIZATION_FILE, Converte
 from tlcli.backbones.own_process import run_module
 from tlcli.errors import ModelError
 from tlcli.progress import SILENT, Progress
-from tlcli.system.cache.locks import hold
+from tlcli.system.cache.locks import mark_in_use
 from tlcli.system.files import cache_folder, write_text
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def find_quantized(row: Backbone, calibration: Calibration, present: AbstractSet
     ]  # fmt: skip
     oldest = min(found, key=lambda one: (one.created, one.graph.folder.name), default=None)
     if oldest:
-        hold(oldest.graph.folder)
+        mark_in_use(oldest.graph.folder)
     return oldest
 
 
@@ -134,7 +134,7 @@ def find_quantized_graph(row: Backbone, sha256: str) -> QuantizedGraph | None:
     matching = (folder for folder in folders if _recorded_digest(folder) == sha256)
     found = next((found for folder in matching if (found := _read(folder))), None)
     if found:
-        hold(found.graph.folder)
+        mark_in_use(found.graph.folder)
     return found
 
 
@@ -157,7 +157,7 @@ def _all(row: Backbone) -> Iterator[QuantizedGraph]:
 
 def _read(folder: Path) -> QuantizedGraph | None:
     """The quantised backbone in a folder, if it is intact."""
-    hold(folder, used=False)
+    mark_in_use(folder, used=False)
     if not is_whole(folder, QUANTIZED_FILES):
         return None
     try:

@@ -11,9 +11,9 @@ from tlcli.backbones.catalog import Backbone
 from tlcli.datasets.digests import digest_of, known_digest
 from tlcli.errors import DataError, ModelError, NetworkError, ResourceError
 from tlcli.progress import SILENT, Progress
-from tlcli.system.cache.entries import digest_beside
-from tlcli.system.cache.fallback import made, place_of, removed_meanwhile
-from tlcli.system.cache.locks import hold
+from tlcli.system.cache.entries import digest_file
+from tlcli.system.cache.fallback import actual_path, create_in_cache, report_deletion
+from tlcli.system.cache.locks import mark_in_use
 from tlcli.system.files import cache_folder, sha256_file, whole_file, write_text
 
 RANDOM_SEED = 0
@@ -189,21 +189,21 @@ def _check_own(path: Path, row: Backbone) -> None:
 
 def _random(row: Backbone, progress: Progress) -> Path:
     cached = cache_folder() / "weights" / f"{row.name}-random-{RANDOM_SEED}.safetensors"
-    hold(cached)
+    mark_in_use(cached)
 
     def make(path: Path) -> None:
         with whole_file(path) as temporary:
             request = {"job": "random", "name": row.name, "seed": RANDOM_SEED, "out": str(temporary)}
-            with removed_meanwhile(path.parent):
+            with report_deletion(path.parent):
                 keras_process.run_job(request, row.name)
-            write_text(digest_beside(path), sha256_file(temporary) + "\n")
+            write_text(digest_file(path), sha256_file(temporary) + "\n")
 
-    path = place_of(cached)
-    return path if _is_intact(path) else made(cached, make, progress)
+    path = actual_path(cached)
+    return path if _is_intact(path) else create_in_cache(cached, make, progress)
 
 
 def _is_intact(path: Path) -> bool:
     """Whether the file of random weights matches its recorded digest."""
     with suppress(OSError, ValueError, ResourceError):  # ResourceError: its disk is gone
-        return digest_of(path) == digest_beside(path).read_text(encoding="ascii").strip()
+        return digest_of(path) == digest_file(path).read_text(encoding="ascii").strip()
     return False

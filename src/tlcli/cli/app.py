@@ -18,7 +18,7 @@ import tlcli
 from tlcli.cli import cache, config, doctor, evaluate, fetch, inspect, interrupts, predict, runs, train
 from tlcli.cli import console as render
 from tlcli.errors import InterruptError, ResourceError, TlcliError, UsageError
-from tlcli.system.cache import fallback
+from tlcli.system.cache.fallback import remove_fallback
 from tlcli.system.cpu import use_threads
 from tlcli.system.files import FAILED, FULL
 
@@ -72,7 +72,7 @@ def run() -> NoReturn:
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError, AttributeError):
                 stream.flush()
-        fallback.forget()
+        remove_fallback()
         os._exit(code if isinstance(code, int) else int(code is not None))
 
 

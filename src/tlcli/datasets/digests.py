@@ -17,7 +17,7 @@ from time import time_ns
 from typing import Literal
 
 from tlcli.system.cache.entries import DATABASE, remove_database
-from tlcli.system.cache.locks import hold
+from tlcli.system.cache.locks import mark_in_use
 from tlcli.system.cpu import threads
 from tlcli.system.files import GONE, cache_folder, disk_unreadable, open_regular
 
@@ -182,7 +182,7 @@ def _open(path: Path, writing: bool) -> sqlite3.Connection | None:
     """Opens the database; replaces one that is damaged."""
     if not (writing or os.path.isfile(path)):  # noqa: PTH113 - False also if the cache cannot be listed
         return None
-    hold(path)
+    mark_in_use(path)
     for _ in range(2):
         database = None
         try:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tlcli.backbones.conversion import ConvertedGraph
 from tlcli.errors import ResourceError
-from tlcli.system.cache.locks import hold
+from tlcli.system.cache.locks import mark_in_use
 from tlcli.system.files import cache_folder, sha256_file, write_text
 
 _RECORD = "digests.json"
@@ -39,8 +39,8 @@ class CompiledGraph:
     @cached_property
     def is_cached(self) -> bool:
         """Whether the compiled graph is intact in the cache; read once. The graph's own files are not needed then."""
-        hold(self.folder)
-        hold(self.graph.folder)
+        mark_in_use(self.folder)
+        mark_in_use(self.graph.folder)
         return is_intact(self.folder)
 
     @contextmanager

@@ -20,8 +20,8 @@ import safetensors.numpy
 
 from tlcli.errors import ResourceError
 from tlcli.progress import SILENT, Progress
-from tlcli.system.cache.fallback import refused
-from tlcli.system.cache.locks import hold
+from tlcli.system.cache.fallback import cache_unavailable
+from tlcli.system.cache.locks import mark_in_use
 from tlcli.system.files import cache_folder, disk_unreadable, whole_file
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Store:
         """Each shard's file and the offset of its features; or its rows in memory, if the cache is not writable."""
         self._locations: dict[bytes, int] = {}
         """Shard and row of each key, in one number."""
-        hold(self.folder)
+        mark_in_use(self.folder)
         self._load()
 
     def __contains__(self, key: bytes) -> bool:
@@ -110,12 +110,12 @@ class Store:
         arrays: dict[str, NDArray[Any]] = {"keys": numbers, "features": features}
         data = safetensors.numpy.save(arrays)
         path = self.folder / f"{hashlib.sha256(data).hexdigest()}.safetensors"
-        hold(self.folder)  # again, in case the cache was removed since
+        mark_in_use(self.folder)  # again, in case the cache was removed since
         try:
             with whole_file(path) as temporary:
                 Path(temporary).write_bytes(data)
         except (OSError, ResourceError) as error:
-            if not refused(error, self._progress):
+            if not cache_unavailable(error, self._progress):
                 raise
             self._add(keys, features, 0)
         else:

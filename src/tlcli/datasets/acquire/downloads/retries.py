@@ -63,6 +63,8 @@ class Retries:
         silent = not self.heard and monotonic() - self._began + pause > self._policy.silence
         if silent or self._failures >= self._policy.tries:
             tries = f" ({self._failures} {'try' if self._failures == 1 else 'tries'})."
-            raise type(failed)(failed.code, failed.message.removesuffix(".") + tries, f"{failed.hint} {hint}".strip()) from None
+            raise type(failed)(
+                failed.code, failed.message.removesuffix(".") + tries, f"{failed.hint} {hint}".strip()
+            ) from None
         self._progress.note(f"{failed.message} Trying again in {pause:.0f} s.")
         sleep(pause)
