@@ -156,7 +156,7 @@ def test_prune_ends_with_6_where_something_cannot_be_removed(
     assert "Read-only file system" in out
 
 
-@pytest.mark.parametrize("given", ["5", "d", "30 days", "30m", "-3d", "1e3d", "", "3d4h", "∞d", "3\n\nd"])
+@pytest.mark.parametrize("given", ["5", "d", "30 days", "30m", "-3d", "1e3d", "", "3d4h", "∞d", "3\n\nd", "999999999w"])
 def test_invalid_times_are_refused(given: str) -> None:
     with pytest.raises(UsageError) as error:
         prune(older_than=given)
@@ -171,7 +171,7 @@ def test_invalid_sizes_are_refused(given: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "stays"), [("12h", False), ("30d", False), ("8w", False), ("1.5 d", False), ("999999999W", True)]
+    ("given", "stays"), [("12h", False), ("30d", False), ("8w", False), ("1.5 d", False), ("99999999W", True)]
 )
 def test_times(run: Run, store: Path, given: str, stays: bool) -> None:
     assert run("cache", "prune", "--older-than", given)[0] == 0

@@ -97,7 +97,7 @@ def prune(
     """
     from tlcli.workflows.cache import prune_cache  # noqa: PLC0415 - keeps --help fast
 
-    age = None if older_than is None else _hours(older_than)
+    age = None if older_than is None else timedelta(hours=_number(older_than, "--older-than", _HOURS, "12h, 30d, 8w"))
     size = None if max_size is None else int(_number(max_size, "--max-size", _BYTES, "500MB, 5GB"))
     screen = Screen(as_json, quiet)
     found = prune_cache(age, size, dry_run, screen.progress)
@@ -131,29 +131,22 @@ def _date(time: datetime) -> str:
 
 
 _HOURS: Mapping[str, float] = {"h": 1, "d": 24, "w": 168}
-_EVER = 1e9
-"""Hours; more would overflow a timedelta."""
 _BYTES: Mapping[str, float] = {
-    "B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30,
+    "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12, "kib": 2**10, "mib": 2**20, "gib": 2**30,
 }  # fmt: skip
-
-
-def _hours(given: str) -> timedelta:
-    return timedelta(hours=min(_EVER, _number(given, "--older-than", _HOURS, "12h, 30d, 8w")))
 
 
 def _number(given: str, option: str, units: Mapping[str, float], examples: str) -> float:
     if given.strip() == "0":
         return 0
-    parts = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?([A-Za-z]+)", given.strip())
-    factor = parts and {unit.lower(): factor for unit, factor in units.items()}.get(parts[2].lower())
-    if not parts or not factor:
+    parts = re.fullmatch(r"([0-9]{1,8}(?:\.[0-9]{1,9})?) ?([a-z]+)", given.strip().lower())
+    if parts is None or parts[2] not in units:
         raise UsageError(
             "usage.invalid_quantity",
             f"{option} is {given!r}; it takes a number with a unit: {', '.join(units)}.",
             f"Give for example: {examples}.",
         )
-    return float(parts[1]) * factor
+    return float(parts[1]) * units[parts[2]]
 
 
 def _document(found: object) -> Any:

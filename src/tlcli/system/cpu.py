@@ -25,15 +25,9 @@ _CPUINFO = Path("/proc/cpuinfo")
 _INITIAL = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
 """The cores that this process was bound to when it started."""
 
-INSTRUCTIONS = {
-    "x86_64": (
-        "avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16",
-        "amx_tile", "amx_bf16", "amx_int8",
-    ),
-    "aarch64": ("asimd", "asimdhp", "asimddp", "sve", "sve2", "i8mm", "bf16", "sme"),
-}  # fmt: skip
-"""Linux's names of the instruction sets that decide the speed of matrix products, by architecture; asimd is NEON,
-asimddp its byte products. bfloat16 without avx512_bf16, amx_bf16 or bf16 is emulated."""
+_INSTRUCTIONS = re.compile(r"\b(?:avx|amx|fma|asimd|sve|sme|i8mm|bf16)\w*")
+"""Linux's names of the instruction sets that decide the speed of matrix products: asimd is ARM's NEON. bfloat16 without
+avx512_bf16, amx_bf16 or bf16 is emulated."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +46,7 @@ class Cores:
 
 @dataclass(frozen=True)
 class Processor:
-    """Its name, and those of :data:`INSTRUCTIONS` that it has; None where the system does not report them."""
+    """Its name, and its instruction sets for matrix products; None where the system does not report them."""
 
     name: str
     architecture: str
@@ -126,10 +120,9 @@ def processor() -> Processor:
         text = _CPUINFO.read_text()
     lines = reversed(re.findall(r"(?m)^([^:\n]*):(.*)$", text))  # so that the first of each name stays
     rows = {name.strip(): value.strip() for name, value in lines}
-    architecture = platform.machine()
-    flags, known = rows.get("flags") or rows.get("Features"), INSTRUCTIONS.get(architecture)  # x86's and ARM's names
-    has = [name for name in known if name in flags.split()] if flags and known else None
-    return Processor(rows.get("model name") or platform.processor() or architecture, architecture, has)
+    flags = rows.get("flags") or rows.get("Features")  # x86's and ARM's name
+    name = rows.get("model name") or platform.processor() or platform.machine()
+    return Processor(name, platform.machine(), sorted(set(_INSTRUCTIONS.findall(flags))) if flags else None)
 
 
 def _requested() -> int:

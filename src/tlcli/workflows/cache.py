@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal
 from tlcli.errors import ResourceError
 from tlcli.progress import SILENT, Progress
 from tlcli.system.cache.entries import KINDS, Entry, Kind, Scan, remove, scan
-from tlcli.system.cache.locks import exclusive
 from tlcli.system.files import cache_folder, free_bytes
 
 if TYPE_CHECKING:
@@ -133,7 +132,7 @@ def prune_cache(
             if reason == "over size" and size <= (max_bytes or 0):
                 break
             try:
-                outcome: Literal["removed", "in use"] = "removed" if _remove(entry, dry_run) else "in use"
+                outcome: Literal["removed", "in use"] = "removed" if remove(entry, dry_run) else "in use"
             except OSError as error:
                 pruned.append(Pruned(entry, reason, "failed", error.strerror or str(error)))
                 continue
@@ -172,13 +171,3 @@ def _candidates(
     yield from ((entry, "old") for entry in old)
     if by_size:
         yield from ((entry, "over size") for entry in others if entry not in old)
-
-
-def _remove(entry: Entry, dry_run: bool) -> bool:
-    """Removes an entry, unless it is in use (False) or this is a dry run."""
-    if not dry_run:
-        return remove(entry)
-    if entry.owner is None:
-        return True
-    with exclusive(entry.owner) as unused:
-        return unused

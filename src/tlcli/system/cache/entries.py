@@ -88,8 +88,12 @@ def scan(folder: Path) -> Scan:
     return Scan(tuple(entries), tuple(others))
 
 
-def remove(entry: Entry) -> bool:
+def remove(entry: Entry, dry_run: bool = False) -> bool:
     """Removes an entry that no process uses: by one rename, then its bytes.
+
+    Args:
+        entry: of :func:`scan`.
+        dry_run: only check whether it could be removed.
 
     Returns:
         False where a running process uses it; it stays.
@@ -99,8 +103,8 @@ def remove(entry: Entry) -> bool:
     """
     path = entry.path
     with exclusive(entry.owner) if entry.owner else nullcontext(True) as unused:
-        if not unused:
-            return False
+        if not unused or dry_run:
+            return unused
         if not path.is_dir():
             for file in (path, *([digest_file(path)] if path.suffix == ".safetensors" else []), *_database(path)[1:]):
                 file.unlink(missing_ok=True)
