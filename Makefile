@@ -1,15 +1,15 @@
-# What people and CI run. Everything lands in .venv; nothing outside this folder is changed but the caches.
+# What people and CI run. Everything is installed into .venv; nothing outside this directory changes but the caches.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint sbom format docs torture bench honesty clean
+.PHONY: help install demo test test-slow test-all lint sbom format docs torture bench honesty clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(VENV)/.installed ## make .venv with tlcli and all that demo and tests need
+install: $(VENV)/.installed ## create .venv with tlcli and all that demo and tests need
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -24,13 +24,19 @@ demo: install ## the main job on real images: 2,624 solar cells, functional or d
 	$(BIN)/tlcli evaluate
 	@echo && echo "Three images that the model has never seen:"
 	$(BIN)/tlcli predict $$($(BIN)/python bench/unseen.py 3)
-	@echo && echo "Look at the report: $$(cd runs/latest && pwd -P)/report.html"
-	@echo "For commands of your own: source $(VENV)/bin/activate"
+	@echo && echo "Open the report: $$(cd runs/latest && pwd -P)/report.html"
+	@echo "To run commands of your own: source $(VENV)/bin/activate"
 
-test: install ## all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+test: install ## the tests to run while you work: every command on real images, in minutes
+	$(PYTEST) -m "not slow"
 
-lint: install ## style, types, the layer rule, and known vulnerabilities where the advisories can be had
+test-slow: install ## the other tests: every backbone on both engines, kills, samples of the torture trials
+	$(PYTEST) -m slow
+
+test-all: test test-slow ## all tests
+
+lint: install ## style, types, the layer rule, and known vulnerabilities where the advisories are reachable
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -38,22 +44,22 @@ lint: install ## style, types, the layer rule, and known vulnerabilities where t
 	$(BIN)/python tools/vulnerabilities.py
 
 SBOM ?= build/sbom.json
-sbom: install ## write build/sbom.json: what .venv holds, with versions and licences (CycloneDX)
+sbom: install ## write build/sbom.json: what .venv contains, with versions and licences (CycloneDX)
 	@mkdir -p $(dir $(SBOM))
 	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --no-validate --output-reproducible --output-format JSON \
 		--output-file $(SBOM) $(BIN)/python
 
-format: install ## put the code into shape
+format: install ## format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-docs: install ## write the generated references anew
+docs: install ## regenerate the references
 	$(BIN)/python docs/generate.py
 
-torture: install ## try to break it: all trials of docs/reliability.md, which is written anew (half an hour)
+torture: install ## try to break it: run all trials of docs/reliability.md and rewrite it (half an hour)
 	$(BIN)/python docs/trials.py
 
-bench: install ## measure what README quotes (under 40 minutes); ALIEN_PREDATOR=archive.zip adds these images
+bench: install ## measure what docs/benchmarks.md quotes (under 40 minutes); ALIEN_PREDATOR=archive.zip adds these images
 	$(BIN)/python bench/cold_start.py --runs 3
 	$(BIN)/python bench/recipe.py --timed-epochs 2 --runs 1 $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 	$(BIN)/python bench/extract.py --runs 2 --seconds 2
@@ -62,10 +68,10 @@ bench: install ## measure what README quotes (under 40 minutes); ALIEN_PREDATOR=
 	$(BIN)/python bench/unpack.py --images 20000
 	$(BIN)/python bench/heads.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 
-honesty: install ## count how often stated 95 % intervals hold; what calibration does, and what the report costs
+honesty: install ## measure the coverage of the 95 % intervals, the effect of calibration, the cost of the report
 	$(BIN)/python bench/coverage.py
 	$(BIN)/python bench/calibration.py
 	$(BIN)/python bench/report.py
 
-clean: ## remove .venv and what tools left (runs and data stay)
+clean: ## remove .venv and the files of tools (runs and data stay)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist

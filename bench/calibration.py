@@ -3,8 +3,8 @@
 python bench/calibration.py [--splits 40] [--out FILE.json]
 
 In each split 65 % of the images are fitted on, 15 % watched and 20 % kept for the test, which neither the head nor
-its temperature has seen. The temperature is fitted on the validation images alone, and (of the convex fit, which
-cross-validates anyway) on these and on training images while they were held out. ECE of finite images is never 0:
+its temperature has seen. The temperature is fitted on the validation images alone, and (of logistic regression,
+which cross-validates anyway) on these and on training images while they were held out. ECE of finite images is never 0:
 ``floor`` is what a head that is exactly as sure as it should be would show on as many. ``change``: mean over splits,
 with the standard error of that mean; ``falls``: share of splits in which it falls. ECE cannot change by less than its
 noise; the log loss tells finer. Writes bench/results/calibration.json, or FILE.json.
@@ -19,10 +19,11 @@ from sklearn.metrics import log_loss
 
 from heads import fitted, rows_of
 from measure import introduce, save, table
+from tlcli.config.build_head import fit_regression
 from tlcli.config.load import Loaded, find_config, load_config
-from tlcli.evaluation.calibration import expected_calibration_error, fit_temperature, with_temperature
+from tlcli.evaluation.calibration import expected_calibration_error
 from tlcli.features.rows import Rows
-from tlcli.heads.convex import fit_convex
+from tlcli.heads.calibration import fit_temperature, with_temperature
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,10 +40,11 @@ def divided(rows: Rows, seed: int) -> tuple[Rows, Rows, Rows]:
     return rows.take(order[validation:]), rows.take(order[test:validation]), rows.take(order[:test])
 
 
-def convex(train: Rows, validation: Rows, test: Rows, loaded: Loaded) -> tuple[Answers, dict[str, Answers]]:
+def logistic_regression(
+    train: Rows, validation: Rows, test: Rows, loaded: Loaded
+) -> tuple[Answers, dict[str, Answers]]:
     """Answers to the test images, and those that a temperature can be fitted on."""
-    section = loaded.config.head
-    fit = fit_convex(train, section.strengths, section.folds, True, "none", 0)
+    fit = fit_regression(loaded.config, train, "none")
     held = fit.held_out
     assert held is not None
     watched = validation.labels, fit.head.probabilities(validation.features())
@@ -52,7 +54,7 @@ def convex(train: Rows, validation: Rows, test: Rows, loaded: Loaded) -> tuple[A
 
 def minibatch(train: Rows, validation: Rows, test: Rows, loaded: Loaded) -> tuple[Answers, dict[str, Answers]]:
     """The same, of the other fit."""
-    head = fitted("minibatch", train, validation, int(train.labels.max()) + 1, loaded)
+    head = fitted("minibatch", train, validation, loaded)
     watched = validation.labels, head.probabilities(validation.features())
     return (test.labels, head.probabilities(test.features())), {"validation": watched}
 
@@ -70,11 +72,11 @@ def floor(probabilities: "NDArray[np.float64]", random: np.random.Generator) -> 
 
 def compare(loaded: Loaded, splits: int) -> list[dict[str, Any]]:
     """A row for each fit and each way to find a temperature."""
-    (rows, *_), _ = rows_of(loaded)
+    rows, *_ = rows_of(loaded)
     found: dict[tuple[str, str], list[tuple[float, ...]]] = {}
     for seed in range(splits):
         parts, random = divided(rows, seed), np.random.default_rng(seed)
-        for fit in (convex, minibatch):
+        for fit in (logistic_regression, minibatch):
             (labels, plain), bases = fit(*parts, loaded)
             least, before = floor(plain, random), scored((labels, plain))
             for name, basis in bases.items():

@@ -1,4 +1,4 @@
-"""How often stated 95 % intervals hold the truth: on simulated images, whose truth is known.
+"""How often stated 95 % intervals contain the true value: on simulated images, whose truth is known.
 
 python bench/coverage.py [--repetitions 1000] [--out FILE.json]
 
@@ -20,26 +20,28 @@ from scipy.special import ndtr, softmax
 from threadpoolctl import threadpool_limits
 
 from measure import introduce, save, table
-from tlcli.evaluation.calibration import fit_temperature
-from tlcli.evaluation.compare import of_units, paired_difference
+from tlcli.evaluation.compare import clustered_difference, paired_difference
 from tlcli.evaluation.intervals import corrected_resampled_t, wilson, wilson_of_units
 from tlcli.evaluation.learning_curve import learning_curve
-from tlcli.evaluation.uncertain import METRICS, metric_intervals, metrics_of
+from tlcli.evaluation.metric_intervals import metric_intervals, metrics_of
 from tlcli.features.rows import Rows
-from tlcli.heads.convex import fit_convex
+from tlcli.heads.calibration import fit_temperature
+from tlcli.heads.cross_validation import cross_validate
 from tlcli.heads.head import Head
-from tlcli.heads.resampling import resample
+from tlcli.heads.logistic_regression import fit_logistic_regression
+from tlcli.heads.task import Task
 from tlcli.system.cpu import cores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Covered = dict[str, bool]
-"""Whether each interval of one data set holds the truth."""
+"""Whether each interval of one data set contains the true value."""
 
 Scored = tuple["NDArray[np.int64]", "NDArray[np.float64]", "NDArray[np.int64]"]
 
-STRENGTHS = (300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
+CS = (1 / 300, 1 / 100, 1 / 30, 1 / 10, 1 / 3, 1.0)
+TWO, THREE = Task(("a", "b")), Task(("a", "b", "c"))
 WIDTH, DISTANCE, IMAGES = 30, 0.45, 200
 """D, half the distance of the clouds' middles along each of four dimensions, images to train on."""
 
@@ -57,22 +59,22 @@ def scored(random: np.random.Generator, units: int, most: int) -> Scored:
 
 @cache
 def true_metrics(most: int) -> "NDArray[np.float64]":
-    """Of endless images: ``METRICS``."""
+    """Of endless images: ``THREE.metrics``."""
     labels, probabilities, _ = scored(np.random.default_rng(0), 2_000_000 // most, most)
-    return np.asarray(metrics_of(labels, probabilities)(np.ones((1, len(labels))))[0])
+    return np.asarray(metrics_of(labels, probabilities, THREE)(np.ones((1, len(labels))))[0])
 
 
 def metrics_intervals(units: int, most: int, seed: int) -> Covered:
     """Of every metric."""
     labels, probabilities, unit = scored(np.random.default_rng([1, seed]), units, most)
     what = f"3 classes, {units} images" if most == 1 else f"3 classes, {units} units of 1 to {most}"
-    return _of_metrics(what, true_metrics(most), metric_intervals(labels, probabilities, unit, seed=seed))
+    return _of_metrics(what, true_metrics(most), metric_intervals(labels, probabilities, THREE, unit, seed=seed))
 
 
 def _of_metrics(
     what: str, truths: "NDArray[np.float64]", found: dict[str, tuple[float, float] | None]
 ) -> Covered:  # fmt: skip
-    named = zip(METRICS, truths, strict=True)
+    named = zip(THREE.metrics, truths, strict=True)
     return {f"{name}, {what}": inside(truth, interval) for name, truth in named if (interval := found[name])}
 
 
@@ -88,15 +90,15 @@ def easy(random: np.random.Generator, count: int, rare: float) -> Scored:
 
 @cache
 def true_easy(rare: float) -> "NDArray[np.float64]":
-    """Of endless images: ``METRICS``."""
+    """Of endless images: ``THREE.metrics``."""
     labels, probabilities, _ = easy(np.random.default_rng(0), 2_000_000, rare)
-    return np.asarray(metrics_of(labels, probabilities)(np.ones((1, len(labels))))[0])
+    return np.asarray(metrics_of(labels, probabilities, TWO)(np.ones((1, len(labels))))[0])
 
 
 def easies(count: int, rare: float, seed: int) -> Covered:
     """Of every metric."""
     labels, probabilities, unit = easy(np.random.default_rng([7, seed]), count, rare)
-    found = metric_intervals(labels, probabilities, unit, seed=seed)
+    found = metric_intervals(labels, probabilities, TWO, unit, seed=seed)
     return _of_metrics(f"2 classes, {count} images, {rare:.0%} of the second", true_easy(rare), found)
 
 
@@ -130,7 +132,7 @@ def pairs(seed: int) -> Covered:
     gained = b.astype(np.int64) - a
     only_a, only_b = int((gained < 0).sum()), int((gained > 0).sum())
     plain = paired_difference(int((a & b).sum()), only_a, only_b, int((~a & ~b).sum()))
-    found = of_units(plain, gained, units)
+    found = clustered_difference(plain, gained, units)
     return {**covered, "paired difference, 60 units of 5": inside(0.03, (found.low, found.high))}
 
 
@@ -158,9 +160,9 @@ def true_accuracy(head: Head) -> float:
 
 
 def fitted(rows: Rows, seed: int) -> tuple[Head, float]:
-    """A head and its strength, chosen as ever."""
-    fit = fit_convex(rows, STRENGTHS, 5, True, "none", seed)
-    return fit.head, fit.history[fit.chosen - 1].strength or 0.0
+    """A head and its C, chosen as ever."""
+    fit = fit_logistic_regression(rows, CS, 5, True, "none", seed)
+    return fit.head, fit.best.C or 1.0
 
 
 def accuracy_of(count: int, seed: int) -> float:
@@ -180,9 +182,9 @@ def paths(seed: int) -> Covered:
 
 
 def crossvalidated(truths: dict[int, float], seed: int) -> Covered:
-    """Repeated cross-validation at the strength chosen on the same images, and the curve of its accuracies."""
+    """Repeated cross-validation at the C chosen on the same images, and the curve of its accuracies."""
     rows = clouds(np.random.default_rng([6, seed]), IMAGES)
-    found = resample(rows, fitted(rows, seed)[1], seed=seed)
+    found = cross_validate(rows, fitted(rows, seed)[1], seed=seed)
     curve = learning_curve(np.array(found.sizes), found.accuracies, found.test_share, IMAGES, seed)
     assert curve is not None
     fold, gain = truths[IMAGES * 4 // 5], truths[2 * IMAGES] - truths[IMAGES]
@@ -198,7 +200,7 @@ def crossvalidated(truths: dict[int, float], seed: int) -> Covered:
 
 
 def inside(truth: float, interval: tuple[float, float]) -> bool:
-    """Whether an interval holds the truth."""
+    """Whether an interval contains the true value."""
     return bool(interval[0] <= truth <= interval[1])
 
 

@@ -28,9 +28,9 @@ from tlcli.datasets.index import LabelledImage
 from tlcli.engines.interface import Engine
 from tlcli.features.pipeline import extract
 from tlcli.features.store import Store
-from tlcli.images.augment import PLAIN, Augmentation
+from tlcli.images.augmentation import PLAIN, Augmentation
 from tlcli.images.decode import prepare
-from tlcli.images.resize import Preparation
+from tlcli.images.preparation import Preparation
 
 THUMBNAILS = "JPEG, 250 px"
 KINDS: dict[str, tuple[str, int, int, dict[str, int]]] = {

@@ -14,10 +14,10 @@ from images import make_tree
 from measure import settings
 from tlcli.backbones.catalog import CATALOG
 from tlcli.backbones.weights import find_weights, keras_models_folder
+from tlcli.config.build_dataset import dataset_index
 from tlcli.config.load import find_config, load_config
 from tlcli.engines.interface import Engine, choose_engine, open_engine, open_quantized
 from tlcli.errors import ModelError
-from tlcli.workflows.dataset import indexed
 from tlcli.workflows.int8 import open_pass_for
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _quantized(name: str) -> Engine:
         weights = weights_at_hand(name)
         given = [f"dataset.path={folder}", f"backbone.name={name}", f"backbone.weights={weights}"]
         loaded = load_config(find_config("my_images"), [*given, "backbone.precision=int8"])
-        frozen = open_pass_for(indexed(loaded.config.dataset, loaded.options), loaded.config)
+        frozen = open_pass_for(dataset_index(loaded.config.dataset, loaded.options), loaded.config)
     if frozen.quantized is None:
         raise SystemExit("nothing was quantised")
     return open_quantized(frozen.quantized.graph)

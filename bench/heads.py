@@ -3,14 +3,15 @@
 python bench/heads.py [--alien-predator ARCHIVE] [--repeats 2]
 
 Repeated stratified 5-fold over all images, features of efficientnet_lite0 (ImageNet weights). In each fold 15 % of
-the images fitted on are set aside as the validation images that the minibatch recipe watches; the convex fit, which
-needs none, is given the same rest. Solar cells come from pip; Alien vs. Predator from its archive, where given.
+the images fitted on are set aside as the validation images that the minibatch recipe watches; logistic regression,
+which needs none, is given the same rest. Solar cells come from pip; Alien vs. Predator from its archive, where given.
 With the archive, the minibatch recipe is also fitted with 0 to 3 augmented views of each image fitted on, as the
 config alien_predator draws them. Writes bench/results/heads.json.
 """
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import replace
 from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -18,57 +19,40 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold, train_test_split
+from tlcli.workflows.dataset import indexed
+from tlcli.workflows.frozen_pass import open_pass
 
 from measure import introduce, save, table
+from tlcli.config.build_head import fit_head, fit_regression
 from tlcli.config.load import Loaded, find_config, load_config
 from tlcli.features.rows import Rows
-from tlcli.heads.convex import fit_convex
 from tlcli.heads.head import Head
-from tlcli.system.lazy import start_tensorflow
-from tlcli.workflows.dataset import indexed
 from tlcli.workflows.fetch import fetch
-from tlcli.workflows.frozen_pass import open_pass
-from tlcli.workflows.measure import split_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FITS = ("convex", "minibatch", "minibatch, standardized")
+FITS = ("logistic_regression", "minibatch", "minibatch, standardized")
 VIEWS = 3
 Score = tuple[float, float, float]
 """Accuracy and log loss on the fold held out, seconds of the fit."""
 
 
-def rows_of(loaded: Loaded) -> tuple[list[Rows], int]:
-    """Features of all images of a config, the plain ones and those of each view, and the number of classes."""
+def rows_of(loaded: Loaded) -> list[Rows]:
+    """Features of all images of a config: the plain ones and those of each view."""
     index = indexed(loaded.config.dataset, loaded.options)
     frozen = open_pass(loaded.config)
     frozen.run([(index.images, frozen.views)])
-    return [split_rows(index.images, index.labels, [view], frozen) for view in frozen.views], len(index.labels)
+    return [frozen.rows(index.images, index.labels, [view]) for view in frozen.views]
 
 
-def fitted(fit: str, train: Rows, watched: Rows, classes: int, loaded: Loaded) -> Head:
+def fitted(fit: str, train: Rows, watched: Rows, loaded: Loaded) -> Head:
     """A head, by the defaults of the config."""
-    start_tensorflow()
-    from tlcli.heads.minibatch import Plateau, Recipe, fit_minibatch
-
-    head, recipe = loaded.config.head, loaded.config.train
-    if fit == "convex":
-        return fit_convex(train, head.strengths, head.folds, True, "none", 0).head
-    plateau = recipe.reduce_on_plateau
-    settings = Recipe(
-        epochs=recipe.epochs,
-        batch_size=recipe.batch_size,
-        optimizer=recipe.optimizer,
-        learning_rate=recipe.learning_rate,
-        dropout=0.0,
-        standardize=fit.endswith("standardized"),
-        class_weight="none",
-        plateau=Plateau(**plateau.model_dump()) if plateau else None,
-        early_stopping=recipe.early_stopping,
-        seed=0,
-    )
-    return fit_minibatch(train, watched, classes, settings).head
+    config = loaded.config
+    if fit == "logistic_regression":
+        return fit_regression(config, train, "none").head
+    head = config.head.model_copy(update={"fit": "minibatch", "standardize": fit.endswith("standardized")})
+    return replace(fit_head(config.model_copy(update={"head": head}), train, watched, 0).head, temperature=1.0)
 
 
 def folds(labels: "NDArray[np.int64]", repeats: int) -> "Iterator[tuple[NDArray[np.int64], ...]]":
@@ -79,10 +63,10 @@ def folds(labels: "NDArray[np.int64]", repeats: int) -> "Iterator[tuple[NDArray[
             yield train, watched, held
 
 
-def scored(fit: str, train: Rows, watched: Rows, held: Rows, classes: int, loaded: Loaded) -> Score:
+def scored(fit: str, train: Rows, watched: Rows, held: Rows, loaded: Loaded) -> Score:
     """Of one head."""
     started = perf_counter()
-    head = fitted(fit, train, watched, classes, loaded)
+    head = fitted(fit, train, watched, loaded)
     elapsed = perf_counter() - started
     probabilities = head.probabilities(held.features())
     accuracy = float((probabilities.argmax(1) == held.labels).mean())
@@ -102,10 +86,10 @@ def means(scores: dict[str, list[Score]]) -> dict[str, dict[str, float]]:
 
 def compare(loaded: Loaded, repeats: int) -> dict[str, dict[str, float]]:
     """Every fit on plain features, and the recipe with more and more views, where the config has views."""
-    views, classes = rows_of(loaded)
+    views = rows_of(loaded)
     plain, scores = views[0], dict[str, list[Score]]()
     for train, watched, held in folds(plain.labels, repeats):
-        parts = (plain.take(watched), plain.take(held), classes, loaded)
+        parts = (plain.take(watched), plain.take(held), loaded)
         for fit in FITS:
             scores.setdefault(fit, []).append(scored(fit, plain.take(train), *parts))
         for count in range(1, len(views)):

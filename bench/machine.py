@@ -4,7 +4,8 @@ import platform
 from importlib import metadata
 from typing import Any
 
-from tlcli.system.machine import cores_seen, memory, processor
+from tlcli.system.cpu import cores, processor
+from tlcli.system.memory import memory
 
 _PACKAGES = ("openvino", "tensorflow", "keras", "pillow", "numpy", "scikit-learn", "nncf")
 
@@ -14,8 +15,8 @@ def machine() -> dict[str, Any]:
     found, held = processor(), memory()
     return {
         "processor": found.name,
-        "instructions": found.instructions or {},
-        "cores": cores_seen().usable,
+        "instructions": found.instructions or [],
+        "cores": cores(),
         "memory_gb": _gigabytes(held.total),
         "cgroup": {"memory_gb": _gigabytes(held.limit)},
         "python": platform.python_version(),
@@ -25,7 +26,7 @@ def machine() -> dict[str, Any]:
 
 def named(found: dict[str, Any]) -> str:
     """Two lines for the top of a program's output."""
-    has = ", ".join(name for name, there in found["instructions"].items() if there) or "none of those looked for"
+    has = ", ".join(found["instructions"]) or "none of those looked for"
     limits = ", ".join(f"{name} {value:g}" for name, value in found["cgroup"].items() if value is not None)
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     return (

@@ -32,8 +32,8 @@ from images import make_tree
 from measure import empty, in_turn, introduce, keras_program, note, ratio, save, settings, spread, table, tlcli, values
 from tlcli.backbones.catalog import CATALOG
 from tlcli.backbones.weights import find_weights
+from tlcli.config.build_dataset import dataset_index
 from tlcli.config.load import find_config, load_config
-from tlcli.workflows.dataset import indexed
 
 EPOCHS = 30
 CONFIG = "alien_predator"
@@ -93,7 +93,7 @@ def prepared(folder: Path, archive: str | None, counts: Sequence[int]) -> Work:
 def solar_cells(folder: Path) -> Work:
     """Every third solar cell: those for training in its config, and all others, which are divided anew."""
     solar = load_config(find_config("solar_cells"), [])
-    for image in indexed(solar.config.dataset, solar.options).images[::3]:
+    for image in dataset_index(solar.config.dataset, solar.options).images[::3]:
         split = "train" if image.split == "train" else "validation"
         place = folder / "images" / split / image.label / image.path.name
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -104,7 +104,7 @@ def solar_cells(folder: Path) -> Work:
 def divided(folder: Path) -> Work:
     """The images of the folder, and the same again in folders by split, as Keras takes them."""
     loaded = load_config(find_config(CONFIG), [f"dataset.path={folder / 'images'}"])
-    index = indexed(loaded.config.dataset, loaded.options)
+    index = dataset_index(loaded.config.dataset, loaded.options)
     for image in index.images:
         place = folder / "split" / image.split / image.label / image.path.name
         place.parent.mkdir(parents=True, exist_ok=True)

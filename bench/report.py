@@ -1,8 +1,8 @@
-"""What honesty costs: `tlcli train` and `evaluate` on solar cells, features there, with the report and without.
+"""Time of `tlcli train` and `evaluate` on solar cells, features stored, with the report and without.
 
 python bench/report.py [--runs 3]
 
-With: intervals, cross-validation, baselines, copies, learning curve, heat maps, the page. Without:
+With: intervals, cross-validation, baselines, near duplicates, learning curve, activation maps, the page. Without:
 `--set evaluate.report=false`. Both take turns after one uncounted run; `inspect` is timed as well. The images
 (2,624) and the weights of efficientnet_lite0 come from pip. Writes bench/results/report.json.
 """
@@ -37,7 +37,7 @@ def main() -> None:
         timed = {"with the report": lambda: both("true"), "without": lambda: both("false"), "inspect": inspect}
         rows = {title: values(seconds) for title, seconds in in_turn(timed, options.runs).items()}
         page = next((folder / "runs/solar_cells").glob("*/report.html")).stat().st_size
-    print(table(("train and evaluate, solar cells, features there", "s"), [(t, spread(r)) for t, r in rows.items()]))
+    print(table(("train and evaluate, solar cells, features stored", "s"), [(t, spread(r)) for t, r in rows.items()]))
     added = rows["with the report"]["median"] - rows["without"]["median"]
     print(f"The report adds {added:.1f} s; the page has {page / 1e6:.2f} MB. Medians of {options.runs} turns.")
     save("report", settings=vars(options), results=rows, page_bytes=page)

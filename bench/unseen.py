@@ -7,15 +7,15 @@ import argparse
 import csv
 from pathlib import Path
 
+from tlcli.config.build_dataset import dataset_folder
 from tlcli.config.load import load_config
 from tlcli.runs.folders import find_run
-from tlcli.workflows.dataset import located
 
 
 def unseen(runs_dir: Path, count: int) -> list[str]:
     """Evenly from all test images of the latest run."""
     run = find_run(runs_dir)
-    root = located(load_config(run / "config.yaml").config.dataset) or Path()
+    root = dataset_folder(load_config(run / "config.yaml").config.dataset)[0] or Path()
     with (run / "predictions.csv").open(newline="", encoding="utf-8") as file:
         paths = [str(root / row["path"]) for row in csv.DictReader(file) if row["split"] == "test"]
     return paths[:: max(1, len(paths) // count)][:count]

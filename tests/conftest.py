@@ -1,46 +1,73 @@
 """Fixtures that all tests share."""
 
+import hashlib
 import os
+import shutil
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from tests.image_fixtures import encode, png, put  # noqa: F401 - fixtures
 
-from tlcli.system.cache import fallback as spare
-from tlcli.system.cache import locks as use
+from tlcli.system.cache.fallback import remove_fallback
+from tlcli.system.cache.locks import release_all
 
-SHARED = Path(__file__).parents[2] / "shared" / "datasets"
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared" / "datasets"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The slow ones first, so that with several processes none of them is left for the end."""
-    items.sort(key=lambda item: item.get_closest_marker("e2e") is None)
+    """Long tests first, so that with several processes none of them is left for the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None and item.get_closest_marker("e2e") is None)
 
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No test reads or fills the user's cache, or holds what another made."""
+    """No test reads or fills the user's cache, or keeps what another locked."""
     monkeypatch.setenv("TLCLI_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "120")
     yield
-    use.release()
-    spare.forget()
+    release_all()
+    remove_fallback()
+
+
+def _converted() -> Path:
+    """Where converted backbones survive a test run: named by all that their bytes depend on, removed by make clean."""
+    versions = [f"{name} {metadata.version(name)}" for name in ("keras", "openvino", "tensorflow", "numpy")]
+    digest = hashlib.sha256("\n".join(versions).encode())
+    for path in sorted((ROOT / "src/tlcli/backbones").glob("*.py")):
+        digest.update(path.read_bytes())
+    return ROOT / "build" / "test-cache" / digest.hexdigest()[:16]
 
 
 @pytest.fixture(scope="session")
 def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One cache for the slow tests that run the real command line, so that a backbone is converted once."""
-    before = os.environ.get("TLCLI_CACHE")
-    yield tmp_path_factory.mktemp("cache")
+    """One cache for the tests that run commands, so that a backbone is converted once; converted ones are kept."""
+    before, cache, kept = os.environ.get("TLCLI_CACHE"), tmp_path_factory.mktemp("cache"), _converted()
+    for folder in ("backbones", "weights"):
+        if (kept / folder).is_dir():
+            shutil.copytree(kept / folder, cache / folder)
+    yield cache
     assert os.environ.get("TLCLI_CACHE") == before
+    for made in [*(cache / "backbones").glob("*-*"), *(cache / "weights").glob("*")]:
+        target = kept / made.relative_to(cache)
+        if target.exists() or made.suffix in (".lock", ".partial"):
+            continue
+        partial = target.with_name(f"{target.name}.{os.getpid()}")  # another process may do the same
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(made, partial) if made.is_dir() else shutil.copyfile(made, partial)
+        try:
+            partial.rename(target)
+        except OSError:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def shared_dataset(name: str) -> Path:
-    """A data set that lies beside the repository on machines that test with real images; else the test skips."""
+    """A data set beside the repository, on machines that test with real images; the test skips elsewhere."""
     path = SHARED / name
     if not path.is_file():
-        pytest.skip(f"{name} is not there (looked in ../shared/datasets)")
+        pytest.skip(f"{name} is missing (looked in ../shared/datasets)")
     return path
 
 

@@ -1,4 +1,4 @@
-"""What the tests of images, folders and tables share."""
+"""Fixtures shared by the tests of images, folders and label tables."""
 
 import io
 import struct
@@ -30,7 +30,7 @@ def encode() -> Encode:
 
 @pytest.fixture
 def put() -> Put:
-    """``put(path, number)``: writes a small image there, another one for each number, and returns the path."""
+    """``put(path, number)``: writes a small image, different for each number, and returns the path."""
 
     def write(path: Path, number: int) -> Path:
         pixels = np.random.default_rng(number).integers(0, 256, (4, 4, 3), np.uint8)

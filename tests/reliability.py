@@ -1,4 +1,4 @@
-"""docs/reliability.md: its rows are what trials gave, and the tests that make the same trials hold them against it."""
+"""docs/reliability.md: its rows are the outcomes of trials, which the tests compare with what they see."""
 
 import functools
 import platform
@@ -15,7 +15,7 @@ def row(name: str, outcome: str) -> str:
 
 
 def minor_version() -> str:
-    """3.11: other versions of Python word their errors in other ways."""
+    """Such as 3.11: outcomes may differ between versions of Python."""
     return ".".join(platform.python_version_tuple()[:2])
 
 
@@ -31,8 +31,8 @@ def check_documented(name: str, outcome: str, pattern: str | None = None) -> Non
 
     Args:
         name: what was tried.
-        outcome: what came of it.
-        pattern: where the outcome hangs on timing: what the documented one must match instead.
+        outcome: the outcome.
+        pattern: what the documented outcome must match instead, where it depends on timing.
     """
     version, lines = _documented()
     if version != minor_version():

@@ -141,7 +141,7 @@ def test_machine_is_named_in_json_and_in_words() -> None:
     found = machine.machine()
     assert json.loads(json.dumps(found)) == found
     assert f"{found['cores']} cores" in machine.named(found)
-    assert {"avx512_vnni", "avx512_bf16", "amx_bf16"} <= set(found["instructions"])
+    assert all(name in machine.named(found) for name in found["instructions"])
 
 
 def test_a_precision_that_is_not_to_be_had_is_left_out_with_its_reason(

@@ -9,7 +9,6 @@ import calibration
 import coverage
 from tlcli.evaluation.calibration import expected_calibration_error
 from tlcli.evaluation.metrics import measure
-from tlcli.evaluation.uncertain import METRICS
 from tlcli.features.rows import Rows
 from tlcli.heads.head import Head
 
@@ -27,8 +26,9 @@ def test_the_true_accuracy_of_a_head_is_what_it_gets_of_very_many_images() -> No
 def test_the_true_metrics_are_those_of_very_many_images(most: int) -> None:
     labels, probabilities, unit = coverage.scored(np.random.default_rng(9), 30_000, most)
     assert np.bincount(unit).max() == most
-    found = measure(labels, probabilities, ["a", "b", "c"])
-    assert coverage.true_metrics(most) == pytest.approx([found[name] for name in METRICS], abs=0.01)
+    found = measure(labels, probabilities, coverage.THREE)
+    expected = [getattr(found, name) for name in coverage.THREE.metrics]
+    assert coverage.true_metrics(most) == pytest.approx(expected, abs=0.01)
 
 
 @pytest.mark.parametrize("experiment", [coverage.shares, coverage.pairs, coverage.paths])

@@ -1,4 +1,4 @@
-"""The layer rule: data flows down, imports point down; only the command line prints, exits and knows its libraries."""
+"""The plan of the house: imports point down, one module per command, typed results; only the command line prints."""
 
 import ast
 from collections.abc import Iterator
@@ -30,7 +30,18 @@ LAYERS: list[set[str]] = [
     {"progress", "errors"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-CONFIG_MAY_IMPORT = ("tlcli.config", "tlcli.backbones.catalog", "tlcli.errors", "tlcli.system.files", "tlcli.progress")
+COMMANDS = {"fetch", "inspect", "train", "evaluate", "predict", "runs", "config", "cache", "doctor"}
+"""Each has a module in cli, and one in workflows where it does more than print."""
+READ_RAW_JSON = {"read_json"}
+"""Functions that return what a file holds, before it is validated."""
+CONFIG_MAY_IMPORT = (
+    "tlcli.config",
+    "tlcli.backbones.catalog",
+    "tlcli.images.formats",
+    "tlcli.errors",
+    "tlcli.system.files",
+    "tlcli.progress",
+)
 
 
 class Module(NamedTuple):
@@ -46,7 +57,7 @@ class Module(NamedTuple):
 
 
 def layer_of(name: str) -> str:
-    """tlcli.datasets.acquire.sources.url -> data."""
+    """tlcli.datasets.acquire.sources.url -> datasets."""
     return name.split(".")[1] if "." in name else ""
 
 
@@ -65,7 +76,7 @@ each_module = pytest.mark.parametrize("module", MODULES, ids=lambda module: modu
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
-    """What is imported anywhere: at the top, in functions, for type checking, by name in a call."""
+    """Every import: at the top, in functions, for type checking, by name in a call."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -97,7 +108,7 @@ EXITS = {"sys.exit", "exit", "quit", "os._exit", "os.abort"}
 PRINTS_OR_EXITS = PRINTS | EXITS
 
 
-def test_every_package_has_its_place() -> None:
+def test_every_package_has_a_layer() -> None:
     there = {path.stem for path in SOURCE.iterdir() if path.is_dir() or path.suffix == ".py"}
     there -= {"__init__", "__pycache__", "configs"}  # configs: YAML files in an installed tlcli
     assert there == set(LEVEL)
@@ -121,15 +132,16 @@ def test_imported_modules_exist(module: Module) -> None:
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if m.layer == "config"], ids=lambda module: module.name)
-def test_config_knows_nothing_below_but_the_catalog(module: Module) -> None:
-    for name in imports(module.tree):
-        if name.startswith("tlcli."):
-            assert is_within(name, CONFIG_MAY_IMPORT), f"{module.name} imports {name}"
+def test_schema_of_the_config_imports_nothing_below_but_the_catalog(module: Module) -> None:
+    if not module.name.startswith("tlcli.config.build_"):  # from a section to the objects of the rooms below
+        for name in imports(module.tree):
+            if name.startswith("tlcli."):
+                assert is_within(name, CONFIG_MAY_IMPORT), f"{module.name} imports {name}"
 
 
 @each_module
 def test_config_is_known_to_the_command_line_and_the_workflows_alone(module: Module) -> None:
-    if module.layer not in ("cli", "workflows", "config"):
+    if module.layer not in ("cli", "api", "workflows", "config"):
         assert not [name for name in imports(module.tree) if is_within(name, ("tlcli.config",))]
 
 
@@ -152,11 +164,37 @@ def test_within_the_command_line_only_console_prints_and_only_the_entry_exits(mo
     called = set(ways_out(module.tree))
     if module.name != "tlcli.cli.console":
         assert not {call for call, _ in called} & PRINTS
-    entries = {"_at_once"} if module.name == "tlcli.cli.interrupts" else {"main", "run"}
+    entries = {"_exit_at_once"} if module.name == "tlcli.cli.interrupts" else {"main", "run"}
     assert {function for call, function in called if call not in PRINTS} <= entries
 
 
-# The rule itself
+def test_workflows_are_one_module_per_command() -> None:
+    there = {module.name.split(".")[2] for module in MODULES if module.name.startswith("tlcli.workflows.")}
+    assert there - COMMANDS == set(), "its place is a room below"
+    assert COMMANDS - {"config"} <= there
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m.layer == "workflows"], ids=lambda module: module.name)
+def test_workflows_do_not_import_one_another(module: Module) -> None:
+    assert not [name for name in imports(module.tree) if is_within(name, ("tlcli.workflows",))]
+
+
+@each_module
+def test_public_functions_return_typed_values(module: Module) -> None:
+    untyped = {name for name, returned in public_returns(module.tree) if "dict[str, Any]" in returned}
+    assert untyped - READ_RAW_JSON == set(), f"{module.name}: return a dataclass (a document: dict[str, object])"
+
+
+def public_returns(tree: ast.AST, is_public: bool = True) -> Iterator[tuple[str, str]]:
+    """Public functions and methods, each with the annotation of what it returns."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.ClassDef):
+            yield from public_returns(node, is_public and not node.name.startswith("_"))
+        elif isinstance(node, ast.FunctionDef) and is_public and not node.name.startswith("_") and node.returns:
+            yield node.name, ast.unparse(node.returns)
+
+
+# The rules themselves
 
 
 @pytest.mark.parametrize(
@@ -164,7 +202,7 @@ def test_within_the_command_line_only_console_prints_and_only_the_entry_exits(mo
     [
         ("import tlcli.cli.app", ["tlcli.cli.app"]),
         ("import a, tlcli.datasets as d", ["a", "tlcli.datasets"]),
-        ("from tlcli import runs, bundle", ["tlcli.runs.folders", "tlcli.model.bundle"]),
+        ("from tlcli import runs, bundle", ["tlcli.runs", "tlcli.bundle"]),
         ("from tlcli.images.decode import image", ["tlcli.images.decode.image"]),
         ("from . import x", ["..x"]),
         ("def f():\n  from tlcli.cli import app", ["tlcli.cli.app"]),
@@ -174,7 +212,7 @@ def test_within_the_command_line_only_console_prints_and_only_the_entry_exits(mo
         ("x = 'import tlcli.cli'", []),
     ],
 )
-def test_imports_are_found_wherever_they_stand(source: str, found: list[str]) -> None:
+def test_imports_are_found_wherever_they_are(source: str, found: list[str]) -> None:
     assert list(imports(ast.parse(source))) == found
 
 
@@ -191,3 +229,16 @@ def test_imports_are_found_wherever_they_stand(source: str, found: list[str]) ->
 )
 def test_prints_and_exits_are_found_with_their_function(source: str, found: list[tuple[str, str]]) -> None:
     assert list(ways_out(ast.parse(source))) == found
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("def f() -> dict[str, Any]: ...", [("f", "dict[str, Any]")]),
+        ("class A:\n  def f(self) -> int: ...\n  def _g(self) -> int: ...", [("f", "int")]),
+        ("class _A:\n  def f(self) -> int: ...", []),
+        ("def _f() -> int: ...\ndef g(): ...", []),
+    ],
+)
+def test_public_returns_are_found(source: str, found: list[tuple[str, str]]) -> None:
+    assert list(public_returns(ast.parse(source))) == found

@@ -29,7 +29,7 @@ print(json.dumps([0, sorted(sys.modules)]), file=sys.stderr)
 
 
 def imported(folder: Path, program: str, *arguments: str) -> tuple[int, set[str]]:
-    """Exit code of a program, and the top-level packages that it imported; it tells both in the last line of stderr."""
+    """Exit code of a program, and the top-level packages that it imported, from the last line of its stderr."""
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments],
         cwd=folder,
@@ -50,24 +50,26 @@ def test_help_imports_nothing_but_the_command_line(tmp_path: Path, arguments: st
     assert not packages & NOT_FOR_HELP
 
 
-@pytest.mark.parametrize("command", ["fetch", "train", "evaluate", "predict", "runs", "cache", "config", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["fetch", "inspect", "train", "evaluate", "predict", "runs", "cache", "config", "doctor"]
+)
 def test_help_of_a_command_imports_no_more_than_typer_does(tmp_path: Path, command: str) -> None:
     code, packages = imported(tmp_path, COMMAND, command, "--help")
     assert code == 0
-    assert not packages & (NOT_FOR_HELP - {"pydantic"})  # Typer looks for its types where it is installed
+    assert not packages & (NOT_FOR_HELP - {"pydantic"})  # Typer imports it where it is installed
 
 
 @pytest.mark.parametrize(
     "arguments", ["config check alien_predator solar_cells my_images", "config show", "config schema"]
 )
-def test_config_commands_import_no_library_of_numbers(tmp_path: Path, arguments: str) -> None:
+def test_config_commands_import_no_numerical_library(tmp_path: Path, arguments: str) -> None:
     code, packages = imported(tmp_path, COMMAND, *arguments.split())
     assert code == 0
     assert "pydantic" in packages
     assert not packages & (HEAVY | {"numpy", "openvino", "PIL"})
 
 
-def test_the_list_of_runs_imports_no_library_of_numbers(tmp_path: Path) -> None:
+def test_runs_imports_no_numerical_library(tmp_path: Path) -> None:
     (tmp_path / "runs/cats/20260101T000000Z-ffff").mkdir(parents=True)
     code, packages = imported(tmp_path, COMMAND, "runs")
     assert code == 0
@@ -75,14 +77,14 @@ def test_the_list_of_runs_imports_no_library_of_numbers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["", "prune"])
-def test_the_cache_is_shown_and_pruned_without_libraries_of_numbers(tmp_path: Path, command: str) -> None:
+def test_cache_imports_no_numerical_library(tmp_path: Path, command: str) -> None:
     code, packages = imported(tmp_path, COMMAND, "cache", *command.split())
     assert code == 0
     assert not packages & (HEAVY | {"numpy", "openvino", "PIL"})
 
 
 @pytest.mark.parametrize("arguments", ["train --config none", "train --set train.epoch=3", "fetch --set image.size=1"])
-def test_wrong_config_is_told_before_anything_heavy_is_imported(tmp_path: Path, arguments: str) -> None:
+def test_wrong_config_is_reported_before_anything_heavy_is_imported(tmp_path: Path, arguments: str) -> None:
     code, packages = imported(tmp_path, COMMAND, *arguments.split())
     assert code == 2
     assert not packages & HEAVY
@@ -101,7 +103,7 @@ def test_workflows_that_do_not_train_import_nothing_heavy(tmp_path: Path, module
     assert not packages & HEAVY
 
 
-def test_predict_begins_with_nothing_that_takes_long(tmp_path: Path) -> None:
+def test_predict_begins_without_slow_imports(tmp_path: Path) -> None:
     _, packages = imported(tmp_path, IMPORT, "tlcli.workflows.predict")
     assert not packages & (HEAVY | {"numpy", "PIL", "openvino"})
 

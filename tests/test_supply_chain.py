@@ -39,7 +39,7 @@ Osv = Callable[[bytes, int], str]
 
 @pytest.fixture
 def osv(monkeypatch: pytest.MonkeyPatch) -> Iterator[Osv]:
-    """Starts a server that gives an answer for idna and nothing for all else; its address."""
+    """Starts a server that answers for idna, and with nothing for other packages; returns its address."""
     running: list[tuple[ThreadingHTTPServer, Thread]] = []
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
@@ -79,9 +79,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @needs_pip_audit
-def test_nothing_known_is_good(osv: Osv, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_known_vulnerability_passes(osv: Osv, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([osv(b"{}", 200)]) == 0
-    assert capsys.readouterr().out == "Vulnerabilities: none known of the 2 packages that constraints.txt pins\n"
+    assert " 2 packages" in capsys.readouterr().out
 
 
 @needs_pip_audit
@@ -90,14 +90,13 @@ def test_a_known_one_fails_with_package_version_advisory_and_remedy(
 ) -> None:
     address = osv(json.dumps({"vulns": [ADVISORY]}).encode(), 200)
     assert main([address]) == 1
-    assert capsys.readouterr().out.splitlines() == [
-        "Vulnerabilities: 1 known of what constraints.txt pins:",
-        "  idna 3.20: PYSEC-2099-1, CVE-2099-0001; fixed in 99.0",
-    ]
+    (line,) = capsys.readouterr().out.splitlines()[1:]
+    assert all(value in line for value in ("idna 3.20", "PYSEC-2099-1", "CVE-2099-0001", "99.0"))
     with (project / "pyproject.toml").open("a") as file:
         file.write('[tool.vulnerabilities.ignore]\nCVE-2099-0001 = "tlcli never calls it"\n')
     assert main([address]) == 0
-    assert "CVE-2099-0001 is passed over: tlcli never calls it" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert all(value in out for value in ("CVE-2099-0001", "tlcli never calls it"))
 
 
 @needs_pip_audit
@@ -105,15 +104,15 @@ def test_a_known_one_fails_with_package_version_advisory_and_remedy(
     ("answer", "status"),
     [(b"<html>login</html>", 200), (b'{"unexpected": 1}', 200), (b"{}", 500)],
 )
-def test_rubbish_for_an_answer_is_told_and_passed_over(
+def test_malformed_answer_does_not_fail_the_check(
     osv: Osv, project: Path, capsys: pytest.CaptureFixture[str], answer: bytes, status: int
 ) -> None:
     assert main([osv(answer, status)]) == 0
-    assert capsys.readouterr().out.startswith("Vulnerabilities: not checked, as the advisories cannot be had (")
+    assert "not checked" in capsys.readouterr().out
 
 
 @needs_pip_audit
-def test_a_service_that_cannot_be_reached_is_told_and_passed_over(
+def test_unreachable_service_does_not_fail_the_check(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -121,14 +120,12 @@ def test_a_service_that_cannot_be_reached_is_told_and_passed_over(
         closed.bind(("127.0.0.1", 0))
         assert main([f"http://127.0.0.1:{closed.getsockname()[1]}/v1/query"]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("Vulnerabilities: not checked, as the advisories cannot be had (")
+    assert "not checked" in out
     assert "Connection" in out
 
 
 @needs_pip_audit
-def test_constraints_that_cannot_be_read_are_no_excuse(
-    osv: Osv, project: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_malformed_constraints_fail_the_check(osv: Osv, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (project / "constraints.txt").write_text("idna>=3\n")
     assert main([osv(b"{}", 200)]) == 1
     assert "pip-audit failed" in capsys.readouterr().out
@@ -137,11 +134,11 @@ def test_constraints_that_cannot_be_read_are_no_excuse(
 @pytest.mark.parametrize(
     ("code", "out", "err", "expected", "words"),
     [
-        (0, '{"dependencies": [{"name": "a", "version": "1", "vulns": []}]}', "", 0, "none known of the 1"),
-        (1, '{"dependencies": [{"name": "a", "version": "1", "vulns": [{"id": "X"}]}]}', "", 1, "a 1: X; fixed in no"),
-        (0, '{"dependencies": [{"name": "a", "skip_reason": "odd"}]}', "", 0, "known of the 0 "),
-        (0, '{"dependencies": [{"name": "a", "skip_reason": "odd"}]}', "", 0, "a: not looked up: odd"),
-        (1, '{"dependencies": []}', "odd", 1, "ended with 1: odd"),
+        (0, '{"dependencies": [{"name": "a", "version": "1", "vulns": []}]}', "", 0, " 1 packages"),
+        (1, '{"dependencies": [{"name": "a", "version": "1", "vulns": [{"id": "X"}]}]}', "", 1, "a 1: X"),
+        (0, '{"dependencies": [{"name": "a", "skip_reason": "odd"}]}', "", 0, " 0 packages"),
+        (0, '{"dependencies": [{"name": "a", "skip_reason": "odd"}]}', "", 0, "a: skipped: odd"),
+        (1, '{"dependencies": []}', "odd", 1, "1: odd"),
         (1, "", "ERROR:pip_audit._cli:Tip: your network may be blocking this service. Try another", 0, "not checked"),
         (1, "", '  File "pip_audit/_service/osv.py"\nrequests.exceptions.SSLError: bad', 0, "SSLError: bad"),
         (1, "", "python: No module named pip_audit", 1, "No module named pip_audit"),
@@ -149,29 +146,29 @@ def test_constraints_that_cannot_be_read_are_no_excuse(
         (0, "null", "", 1, "failed"),
     ],
 )  # fmt: skip
-def test_the_verdict_on_what_pip_audit_says(code: int, out: str, err: str, expected: int, words: str) -> None:
+def test_verdict_on_the_output_of_pip_audit(code: int, out: str, err: str, expected: int, words: str) -> None:
     found, lines = verdict(code, out, err)
     assert found == expected
     assert words in "\n".join(lines)
 
 
-def test_a_service_that_never_ends_is_told_and_passed_over(
+def test_service_without_an_end_does_not_fail_the_check(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vulnerabilities, "_ALL_SECONDS", 0.2)
     monkeypatch.setattr(vulnerabilities, "command", lambda *_: [sys.executable, "-c", "import time; time.sleep(60)"])
     assert main([]) == 0
-    assert "took longer" in capsys.readouterr().out
+    assert "not checked" in capsys.readouterr().out
 
 
-def test_what_is_asked_names_the_pins_and_what_is_passed_over(tmp_path: Path) -> None:
+def test_command_has_the_pins_and_the_ignored_advisories(tmp_path: Path) -> None:
     asked = command(tmp_path / "constraints.txt", {"CVE-1": "why"})
     assert asked[asked.index("--ignore-vuln") + 1] == "CVE-1"
     assert {"--no-deps", "--disable-pip"} <= set(asked)
     assert "--osv-url" not in asked
 
 
-def test_every_advisory_that_is_passed_over_has_its_reason() -> None:
+def test_every_ignored_advisory_has_its_reason() -> None:
     assert all(len(reason) > 10 for reason in ignored(ROOT / "pyproject.toml").values())
 
 

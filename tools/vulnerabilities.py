@@ -1,7 +1,7 @@
-"""Looks up constraints.txt in the advisories of OSV with pip-audit: python tools/vulnerabilities.py [ADDRESS]
+"""Checks constraints.txt against the advisories of OSV with pip-audit: python tools/vulnerabilities.py [ADDRESS]
 
-Ends with 1 where a pinned version has a known vulnerability, and with 0 where none has, or where the advisories cannot
-be had, which it says. An advisory that does not concern tlcli is passed over by a line in pyproject.toml:
+The exit code is 1 where a pinned version has a known vulnerability, and 0 where none has, or where the advisories are
+unavailable, which is printed. An advisory that does not concern tlcli is ignored by a line in pyproject.toml:
 ``[tool.vulnerabilities.ignore]``, ``ID = "why"``.
 """
 
@@ -16,43 +16,43 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 _CONNECT_SECONDS = 5
 _ALL_SECONDS = 180
-"""Some hundred requests, one after the other."""
+"""For some hundred requests, one after the other."""
 
 
 def ignored(project: Path) -> dict[str, str]:
-    """Advisories to pass over, each with its reason."""
+    """Advisories to ignore, each with its reason."""
     with project.open("rb") as file:
         tools = tomllib.load(file).get("tool", {})
     found: dict[str, str] = tools.get("vulnerabilities", {}).get("ignore", {})
     return found
 
 
-def command(constraints: Path, passed_over: Mapping[str, str], address: str = "") -> list[str]:
-    """What asks for the advisories; only names and versions leave this machine, and nothing is resolved."""
+def command(constraints: Path, to_ignore: Mapping[str, str], address: str = "") -> list[str]:
+    """The command that queries the advisories; only names and versions leave this machine, and nothing is resolved."""
     given = ["--requirement", str(constraints), "--no-deps", "--disable-pip", "--format", "json"]
     service = ["--vulnerability-service", "osv", *(["--osv-url", address] if address else [])]
     quietly = ["--timeout", str(_CONNECT_SECONDS), "--progress-spinner", "off", "--desc", "off"]
-    ignore = [word for name in passed_over for word in ("--ignore-vuln", name)]
+    ignore = [word for name in to_ignore for word in ("--ignore-vuln", name)]
     return [sys.executable, "-m", "pip_audit", *given, *service, *quietly, *ignore]
 
 
 def verdict(code: int, out: str, err: str) -> tuple[int, list[str]]:
-    """Exit code, and what to say, of pip-audit's exit code and output."""
+    """Exit code and lines to print, from the exit code and output of pip-audit."""
     last = err.strip().rpartition("\n")[2].strip()
     try:
         packages = json.loads(out)["dependencies"]
         lines = list(_findings(packages))
-        passed = [f"  {one['name']}: not looked up: {one['skip_reason']}" for one in packages if "skip_reason" in one]
+        skipped = [f"  {one['name']}: skipped: {one['skip_reason']}" for one in packages if "skip_reason" in one]
     except (ValueError, LookupError, TypeError):
-        if "_service" in err or "may be blocking this service" in err:  # where pip-audit asks; elsewhere it is a fault
-            return 0, [f"Vulnerabilities: not checked, as the advisories cannot be had ({last or 'no reason given'})"]
+        if "_service" in err or "may be blocking this service" in err:  # of its requests; elsewhere it is a fault
+            return 0, [f"Vulnerabilities: not checked, the advisories are unavailable ({last or 'no reason given'})"]
         return 1, ["Vulnerabilities: pip-audit failed:", *err.strip().splitlines()[-5:]]
     if lines:
-        return 1, [f"Vulnerabilities: {len(lines)} known of what constraints.txt pins:", *lines]
+        return 1, [f"Vulnerabilities: {len(lines)} known in constraints.txt:", *lines]
     if code:
         return 1, [f"Vulnerabilities: pip-audit ended with {code}: {last}"]
-    asked = len(packages) - len(passed)
-    return 0, [f"Vulnerabilities: none known of the {asked} packages that constraints.txt pins", *passed]
+    asked = len(packages) - len(skipped)
+    return 0, [f"Vulnerabilities: none known in the {asked} packages of constraints.txt", *skipped]
 
 
 def _findings(packages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -64,15 +64,15 @@ def _findings(packages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Asks and tells; see the module."""
-    passed_over = ignored(ROOT / "pyproject.toml")
-    for name, reason in passed_over.items():
-        print(f"Vulnerabilities: {name} is passed over: {reason}")
-    asking = command(ROOT / "constraints.txt", passed_over, *arguments[:1])
+    """Runs the check and prints its result; returns the exit code."""
+    to_ignore = ignored(ROOT / "pyproject.toml")
+    for name, reason in to_ignore.items():
+        print(f"Vulnerabilities: {name} is ignored: {reason}")
+    asking = command(ROOT / "constraints.txt", to_ignore, *arguments[:1])
     try:
         done = subprocess.run(asking, capture_output=True, text=True, timeout=_ALL_SECONDS, check=False)
     except subprocess.TimeoutExpired:
-        print(f"Vulnerabilities: not checked, as the advisories took longer than {_ALL_SECONDS} s")
+        print(f"Vulnerabilities: not checked, the advisories took longer than {_ALL_SECONDS} s")
         return 0
     code, lines = verdict(done.returncode, done.stdout, done.stderr)
     print("\n".join(lines))

@@ -1,4 +1,4 @@
-"""``python -m tlcli``, and the command ``tlcli``."""
+"""Entry point of ``python -m tlcli`` and of the command ``tlcli``."""
 
 from typing import NoReturn
 
@@ -6,7 +6,7 @@ from tlcli.cli import interrupts
 
 
 def run() -> NoReturn:
-    """Runs the command line. Ctrl-C is watched before anything that takes time to import."""
+    """Runs the command line. Signals are handled before the first import that takes time."""
     interrupts.watch()
     from tlcli.cli import app  # noqa: PLC0415 - see above
 

@@ -1,4 +1,4 @@
-"""How the core tells what it is doing: a listener that is silent unless the command line gives a speaking one."""
+"""How the core reports what it is doing: a listener that is silent unless the command line passes one that prints."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ class Progress:
         """``steps`` more of the current stage are done."""
 
     def note(self, message: str) -> None:
-        """A fact worth a line: what ``auto`` chose, what was passed over."""
+        """A fact worth a line: what ``auto`` chose, what was skipped."""
 
 
 SILENT = Progress()

@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,11 +19,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 from safetensors.numpy import load_file, save_file
+from tests.engines.opened import maps_of, opened, rows_of, spec_of
 
 from tlcli.backbones import keras_process
 from tlcli.backbones.catalog import CATALOG, Backbone
+from tlcli.backbones.spec import Precision
 from tlcli.backbones.weights import Weights, find_weights
-from tlcli.engines.interface import EngineChoice, EngineName, Precision, open_engine
 from tlcli.engines.openvino import has_bf16
 from tlcli.system.files import cache_folder
 
@@ -70,14 +72,14 @@ def weights_of(row: Backbone) -> Weights:
         return weights
     # A random EfficientNetV2 is chaotic: changing the levels by a millionth changes its features by half (measured in
     # Keras alone). With kernels 0.8 times as large it changes them by a millionth.
-    path = weights.path.with_name(f"{row.name}-tame.safetensors")
+    path = weights.file.with_name(f"{row.name}-tame.safetensors")
     save_file(
-        {key: array * np.float32(0.8 if array.ndim > 1 else 1) for key, array in load_file(weights.path).items()}, path
+        {key: array * np.float32(0.8 if array.ndim > 1 else 1) for key, array in load_file(weights.file).items()}, path
     )
     return find_weights(row, path)
 
 
-def compute(engine: EngineName, precisions: list[Precision], part: int, out: Path) -> None:
+def compute(engine: str, precisions: list[Precision], part: int, out: Path) -> None:
     """Writes features [3, D] of every row of this half and every precision, and maps [n, h, w, D] of some images."""
     if engine == "openvino":
         os.environ["KERAS_BACKEND"] = "openvino"
@@ -91,10 +93,10 @@ def compute(engine: EngineName, precisions: list[Precision], part: int, out: Pat
         size = size_of(row)
         weights = weights_of(row)
         for precision in precisions:
-            opened = open_engine(EngineChoice(engine, precision, ""), row, size, "avg", weights)
-            found[f"{row.name}-{precision}"] = np.stack(list(opened.features(images(size))))
-            found[f"{row.name}-{precision}-maps"] = np.stack(list(opened.maps(images(size)[1:2])))
-        del opened
+            with closing(opened(spec_of(row, size, weights, engine, precision))) as running:
+                found[f"{row.name}-{precision}"] = rows_of(running, images(size))
+                found[f"{row.name}-{precision}-maps"] = maps_of(running, images(size)[1:2])
+            del running
         gc.collect()
         for folder in ("backbones", "compiled"):  # 100 MB a row
             shutil.rmtree(cache_folder() / folder, ignore_errors=True)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
+from tests.engines.opened import opened_graph, rows_of, spec_of
 
 from tlcli.backbones import keras_process
 from tlcli.backbones.catalog import CATALOG, LEVELS
-from tlcli.backbones.conversion import Exported, cached_export, exported
+from tlcli.backbones.conversion import GRAPH_FILES, NORMALIZATION_FILE, ConvertedGraph, cached_graph, convert
 from tlcli.backbones.weights import Weights, find_weights
-from tlcli.engines.compiled import Compiled
-from tlcli.engines.openvino import OpenVINOEngine
+from tlcli.engines.activation_maps import Normalization
 from tlcli.errors import ModelError, ResourceError
 from tlcli.system.files import sha256_file
 
@@ -57,8 +57,8 @@ def weights(_environment: None) -> Weights:
 
 
 @pytest.fixture
-def converted(weights: Weights) -> Exported:
-    return exported(ROW, SIZE, "avg", weights)
+def converted(weights: Weights) -> ConvertedGraph:
+    return convert(spec_of(ROW, SIZE, weights))
 
 
 def own(path: Path, arrays: "dict[str, NDArray[np.float32]]") -> Weights:
@@ -73,19 +73,19 @@ def images() -> "list[NDArray[np.uint8]]":
     return [disc.astype(np.uint8), ramp.astype(np.uint8)]
 
 
-def features(graph: Exported) -> "NDArray[np.float32]":
-    return np.stack(list(OpenVINOEngine(Compiled(graph, "f32", few=False)).features(images())))
+def features(graph: ConvertedGraph) -> "NDArray[np.float32]":
+    return rows_of(opened_graph(graph, SIZE), images())
 
 
-def test_the_folder_holds_the_graph_its_weights_and_their_digests(converted: Exported, cache: Path) -> None:
+def test_the_folder_holds_the_graph_its_weights_and_their_digests(converted: ConvertedGraph, cache: Path) -> None:
     assert converted.folder.parent == cache / "backbones"
-    assert sorted(path.name for path in converted.folder.iterdir()) == ["digests.json", "model.bin", "model.xml"]
+    assert sorted(path.name for path in converted.folder.iterdir()) == sorted(["digests.json", *GRAPH_FILES])
     digests = json.loads((converted.folder / "digests.json").read_text())
-    assert digests == {name: sha256_file(converted.folder / name) for name in ("model.bin", "model.xml")}
+    assert digests == {name: sha256_file(converted.folder / name) for name in GRAPH_FILES}
     assert [path for path in converted.folder.parent.iterdir() if path.name.startswith(".")] == []
 
 
-def test_the_graph_takes_bytes_and_gives_one_float32_vector(converted: Exported) -> None:
+def test_the_graph_takes_bytes_and_gives_one_float32_vector(converted: ConvertedGraph) -> None:
     found = features(converted)
     assert found.shape == (2, ROW.features)
     assert found.dtype == np.float32
@@ -93,26 +93,44 @@ def test_the_graph_takes_bytes_and_gives_one_float32_vector(converted: Exported)
     assert np.abs(found[0] - found[1]).max() > 1e-3
 
 
-def test_a_conversion_is_done_once(converted: Exported, weights: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_layer_normalisation_behind_the_pooling_is_recorded(converted: ConvertedGraph, tmp_path: Path) -> None:
+    assert Normalization.from_json((converted.folder / NORMALIZATION_FILE).read_text()) is None
+    row = CATALOG["convnext_tiny"]
+    arrays = load_file(find_weights(row, "random").file)
+    *_, gamma, beta = sorted(arrays)
+    arrays[gamma], arrays[beta] = np.arange(768, dtype=np.float32) / 7, -np.arange(768, dtype=np.float32)
+    graph = convert(spec_of(row, SIZE, own(tmp_path / "own.safetensors", arrays)))
+    found = Normalization.from_json((graph.folder / NORMALIZATION_FILE).read_text())
+    assert found is not None
+    assert np.array_equal(found.gamma, arrays[gamma])
+    assert np.array_equal(found.beta, arrays[beta])
+    assert found.epsilon == pytest.approx(1e-6)
+
+
+def test_a_conversion_is_done_once(
+    converted: ConvertedGraph, weights: Weights, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def never(*_: object) -> None:
         raise AssertionError("converted again")
 
     monkeypatch.setattr(keras_process, "run_job", never)
-    assert exported(ROW, SIZE, "avg", weights) == converted
-    assert cached_export(ROW, SIZE, "avg", weights.sha256) == converted
+    assert convert(spec_of(ROW, SIZE, weights)) == converted
+    assert cached_graph(spec_of(ROW, SIZE, weights)) == converted
 
 
-def test_anything_that_the_graph_depends_on_gives_it_another_place(converted: Exported, weights: Weights) -> None:
-    assert cached_export(ROW, SIZE, "max", weights.sha256) is None
-    assert cached_export(ROW, 64, "avg", weights.sha256) is None
-    assert cached_export(ROW, SIZE, "avg", "0" * 64) is None
-    assert cached_export(CATALOG["mobilenet_v2"], SIZE, "avg", weights.sha256) is None
-    assert cached_export(replace(ROW, scaling=LEVELS), SIZE, "avg", weights.sha256) is None
+def test_anything_that_the_graph_depends_on_gives_it_another_folder(
+    converted: ConvertedGraph, weights: Weights
+) -> None:
+    assert cached_graph(spec_of(ROW, SIZE, weights, pooling="max")) is None
+    assert cached_graph(spec_of(ROW, 64, weights)) is None
+    assert cached_graph(spec_of(ROW, SIZE, Weights(None, "0" * 64))) is None
+    assert cached_graph(spec_of(CATALOG["mobilenet_v2"], SIZE, weights)) is None
+    assert cached_graph(spec_of(replace(ROW, scaling=LEVELS), SIZE, weights)) is None
 
 
-@pytest.mark.parametrize("name", ["model.bin", "model.xml", "digests.json"])
+@pytest.mark.parametrize("name", [*GRAPH_FILES, "digests.json"])
 @pytest.mark.parametrize("damage", ["flipped", "cut", "gone"])
-def test_a_damaged_conversion_is_found(converted: Exported, weights: Weights, name: str, damage: str) -> None:
+def test_a_damaged_conversion_is_found(converted: ConvertedGraph, weights: Weights, name: str, damage: str) -> None:
     path = converted.folder / name
     whole = path.read_bytes()
     try:
@@ -122,32 +140,32 @@ def test_a_damaged_conversion_is_found(converted: Exported, weights: Weights, na
             middle = len(whole) // 2
             flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
             path.write_bytes(flipped if damage == "flipped" else whole[:middle])
-        assert cached_export(ROW, SIZE, "avg", weights.sha256) is None
+        assert cached_graph(spec_of(ROW, SIZE, weights)) is None
     finally:
         path.write_bytes(whole)
-    assert cached_export(ROW, SIZE, "avg", weights.sha256) == converted
+    assert cached_graph(spec_of(ROW, SIZE, weights)) == converted
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", "null", '{"model.xml": 5, "model.bin": 5}', "\xff"])
-def test_digests_that_cannot_be_read_count_as_damage(converted: Exported, weights: Weights, text: str) -> None:
+def test_digests_that_cannot_be_read_count_as_damage(converted: ConvertedGraph, weights: Weights, text: str) -> None:
     path = converted.folder / "digests.json"
     whole = path.read_bytes()
     try:
         path.write_bytes(text.encode("latin-1"))
-        assert cached_export(ROW, SIZE, "avg", weights.sha256) is None
+        assert cached_graph(spec_of(ROW, SIZE, weights)) is None
     finally:
         path.write_bytes(whole)
 
 
-def test_a_damaged_conversion_is_made_again_with_the_same_features(converted: Exported, weights: Weights) -> None:
+def test_a_damaged_conversion_is_made_again_with_the_same_features(converted: ConvertedGraph, weights: Weights) -> None:
     before = features(converted)
     damaged = converted.folder / "model.bin"
     data = bytearray(damaged.read_bytes())
     data[len(data) // 2] ^= 0xFF
     damaged.write_bytes(data)
-    again = exported(ROW, SIZE, "avg", weights)
+    again = convert(spec_of(ROW, SIZE, weights))
     assert again == converted
-    assert cached_export(ROW, SIZE, "avg", weights.sha256) == converted
+    assert cached_graph(spec_of(ROW, SIZE, weights)) == converted
     assert np.array_equal(features(again), before)
 
 
@@ -156,9 +174,9 @@ def test_the_published_h5_format_gives_the_features_of_the_same_arrays_as_safete
     name: str, tmp_path: Path
 ) -> None:
     row = CATALOG[name]
-    arrays = load_file(find_weights(row, "random").path)
+    arrays = load_file(find_weights(row, "random").file)
     random = np.random.default_rng(1)
-    for key, array in arrays.items():  # vectors that differ, so that one taken for another would show
+    for key, array in arrays.items():  # different vectors, so that confusing two of them shows
         if array.ndim == 1:
             arrays[key] = (array * random.uniform(0.8, 1.2) + random.uniform(0, 0.2, array.shape)).astype(np.float32)
     as_safetensors = own(tmp_path / "own.safetensors", arrays)
@@ -170,46 +188,49 @@ def test_the_published_h5_format_gives_the_features_of_the_same_arrays_as_safete
         capture_output=True,
     )
     published = replace(row, weights=replace(row.weights, digest=sha256_file(file)))
-    from_h5 = features(exported(row, SIZE, "avg", find_weights(published, file)))
+    from_h5 = features(convert(spec_of(row, SIZE, find_weights(published, file))))
     assert np.abs(from_h5[0] - from_h5[1]).max() > 1e-4
-    assert np.array_equal(features(exported(row, SIZE, "avg", as_safetensors)), from_h5)
+    assert np.array_equal(features(convert(spec_of(row, SIZE, as_safetensors))), from_h5)
 
 
-def test_arrays_of_another_shape_are_refused_with_the_variable_that_they_miss(weights: Weights, tmp_path: Path) -> None:
-    arrays = load_file(weights.path)
+def test_arrays_of_another_shape_are_refused_with_the_variable(weights: Weights, tmp_path: Path) -> None:
+    arrays = load_file(weights.file)
     arrays["0000"] = np.zeros((5, 5, 3, 32), np.float32)
     with pytest.raises(ModelError) as caught:
-        exported(ROW, SIZE, "avg", own(tmp_path / "own.safetensors", arrays))
-    message = str(caught.value)
-    assert f"The weights in {tmp_path / 'own.safetensors'} do not fit mobilenet" in message
-    assert "array '0000' has shape (5, 5, 3, 32), conv1/kernel needs (3, 3, 3, 32)" in message
+        convert(spec_of(ROW, SIZE, own(tmp_path / "own.safetensors", arrays)))
+    assert caught.value.code == "model.weights_mismatch"
+    for part in (str(tmp_path / "own.safetensors"), "0000", "(5, 5, 3, 32)", "conv1/kernel", "(3, 3, 3, 32)"):
+        assert part in caught.value.message
 
 
 def test_too_few_arrays_are_refused_and_leave_nothing_behind(
     weights: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TLCLI_CACHE", str(tmp_path / "cache"))
-    arrays = load_file(weights.path)
+    arrays = load_file(weights.file)
     del arrays["0000"]
-    with pytest.raises(
-        ModelError, match=rf"it holds {len(arrays)} arrays, the network has {len(arrays) + 1} variables"
-    ):
-        exported(ROW, SIZE, "avg", own(tmp_path / "own.safetensors", arrays))
+    with pytest.raises(ModelError) as caught:
+        convert(spec_of(ROW, SIZE, own(tmp_path / "own.safetensors", arrays)))
+    assert caught.value.code == "model.weights_mismatch"
+    assert all(str(count) in caught.value.message for count in (len(arrays), len(arrays) + 1))
     assert list((tmp_path / "cache" / "backbones").iterdir()) == []
 
 
 def test_arrays_that_are_not_finite_are_refused(weights: Weights, tmp_path: Path) -> None:
-    arrays = load_file(weights.path)
+    arrays = load_file(weights.file)
     arrays["0003"][-1] = np.nan
-    with pytest.raises(ModelError, match="'0003' holds values that are not finite"):
-        exported(ROW, SIZE, "avg", own(tmp_path / "own.safetensors", arrays))
+    with pytest.raises(ModelError) as caught:
+        convert(spec_of(ROW, SIZE, own(tmp_path / "own.safetensors", arrays)))
+    assert caught.value.code == "model.weights_mismatch"
+    assert "'0003'" in caught.value.message
 
 
-def test_a_file_that_is_no_safetensors_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_safetensors_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "own.safetensors"
     path.write_bytes(b"\xff" * 200)
-    with pytest.raises(ModelError, match="do not fit mobilenet"):
-        exported(ROW, SIZE, "avg", find_weights(ROW, path))
+    with pytest.raises(ModelError) as caught:
+        convert(spec_of(ROW, SIZE, find_weights(ROW, path)))
+    assert caught.value.code == "model.weights_mismatch"
 
 
 def test_modules_in_the_current_folder_are_not_run(
@@ -223,13 +244,15 @@ def test_modules_in_the_current_folder_are_not_run(
     assert not (tmp_path / "proof").exists()
 
 
-def test_weights_that_go_away_while_they_are_converted_are_told(
+def test_weights_that_disappear_during_the_conversion_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def removing(*_: object) -> None:
-        raise ModelError("do not fit: No such file")
+        raise ModelError("model.weights_mismatch")
 
     monkeypatch.setattr(keras_process, "run_job", removing)
     gone = Weights(tmp_path / "gone.safetensors", "0" * 64)
-    with pytest.raises(ResourceError, match=r"gone\.safetensors went away while it was in use; run the command again"):
-        exported(ROW, SIZE, "avg", gone)
+    with pytest.raises(ResourceError) as caught:
+        convert(spec_of(ROW, SIZE, gone))
+    assert caught.value.code == "resource.file_disappeared"
+    assert str(gone.path) in caught.value.message

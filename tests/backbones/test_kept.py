@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from tlcli.backbones import conversion as export_ir
-from tlcli.backbones.conversion import is_whole, kept
+from tlcli.backbones import conversion
+from tlcli.backbones.conversion import GRAPH_FILES, is_whole, kept
 from tlcli.errors import ResourceError
 
 
 def write(staging: Path) -> None:
     """The files of a graph."""
-    for name in ("model.xml", "model.bin"):
+    for name in GRAPH_FILES:
         (staging / name).write_text(name)
 
 
@@ -27,14 +27,14 @@ def test_a_damaged_folder_that_another_process_removes_first_is_no_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = damaged(tmp_path / "net")
-    looked = export_ir.is_whole
+    check = conversion.is_whole
 
     def and_removed(place: Path, files: tuple[str, ...]) -> bool:
-        found = looked(place, files)
+        found = check(place, files)
         shutil.rmtree(place)
         return found
 
-    monkeypatch.setattr(export_ir, "is_whole", and_removed)
+    monkeypatch.setattr(conversion, "is_whole", and_removed)
     kept(folder, write)
 
     assert is_whole(folder)
@@ -45,9 +45,9 @@ def test_a_damaged_folder_that_comes_again_is_replaced_again(tmp_path: Path, mon
     folder, remove, times = damaged(tmp_path / "net"), shutil.rmtree, list[Path]()
 
     def and_damaged_again(path: Path, ignore_errors: bool = False) -> None:
-        is_put_away = path.exists()  # the staging folder has its name by now
+        is_damaged = path.exists()  # the staging folder was renamed
         remove(path, ignore_errors=ignore_errors)
-        if is_put_away and len(times) < 3:
+        if is_damaged and len(times) < 3:
             times.append(damaged(folder))
 
     monkeypatch.setattr(shutil, "rmtree", and_damaged_again)
@@ -57,9 +57,10 @@ def test_a_damaged_folder_that_comes_again_is_replaced_again(tmp_path: Path, mon
     assert is_whole(folder)
 
 
-def test_a_disk_that_damages_whatever_is_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_damages_everything_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = damaged(tmp_path / "net")
-    monkeypatch.setattr(export_ir, "_put_away", lambda *_: None)
+    monkeypatch.setattr(conversion, "_remove_damaged", lambda *_: None)
 
-    with pytest.raises(ResourceError, match="damaged again and again"):
+    with pytest.raises(ResourceError) as caught:
         kept(folder, write)
+    assert caught.value.code == "resource.cache_damaged"

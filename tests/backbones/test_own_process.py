@@ -1,4 +1,4 @@
-"""A process of its own that fails where the disk is nearly full is the disk's fault."""
+"""Failures of separate processes: a nearly full disk is reported as that, and errors keep their fields."""
 
 from pathlib import Path
 
@@ -9,14 +9,15 @@ from tlcli.backbones.own_process import run_module
 from tlcli.errors import ModelError, ResourceError
 
 
-def test_a_full_disk_is_told_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     request = {"out": str(tmp_path / "net")}
     monkeypatch.setattr(own_process, "free_bytes", lambda _path: 4096)
-    with pytest.raises(
-        ResourceError, match=r"Converting net failed \(.*\), and its disk is nearly full: .*net .4.1 KB"
-    ):
+    with pytest.raises(ResourceError) as full:
         run_module("tlcli.no_such_module", request, {}, "Converting net")
+    assert full.value.code == "resource.disk_full"
+    assert request["out"] in full.value.message
 
     monkeypatch.setattr(own_process, "free_bytes", lambda _path: 10**12)
-    with pytest.raises(ModelError, match="Converting net failed"):
+    with pytest.raises(ModelError) as failed:
         run_module("tlcli.no_such_module", request, {}, "Converting net")
+    assert failed.value.code == "model.process_failed"

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from tests.engines.opened import maps_of, opened_graph, rows_of, spec_of
 
-from tlcli.backbones import quantization as quantize
+from tlcli.backbones import quantization
 from tlcli.backbones.catalog import CATALOG
-from tlcli.backbones.conversion import Exported, exported
-from tlcli.backbones.quantization import Quantized, Source, find_quantized, find_quantized_graph, quantized
+from tlcli.backbones.conversion import GRAPH_FILES, ConvertedGraph, convert
+from tlcli.backbones.quantization import Calibration, QuantizedGraph, find_quantized, find_quantized_graph, quantize
 from tlcli.backbones.weights import find_weights
-from tlcli.engines.interface import open_quantized
 from tlcli.errors import ModelError
 
 if TYPE_CHECKING:
@@ -49,26 +49,28 @@ def images(count: int) -> "dict[str, NDArray[np.uint8]]":
 
 
 @pytest.fixture
-def base(_environment: None) -> Exported:
-    return exported(ROW, SIZE, "avg", find_weights(ROW, "random"))
+def base(_environment: None) -> ConvertedGraph:
+    return convert(spec_of(ROW, SIZE, find_weights(ROW, "random")))
 
 
 @pytest.fixture
-def source(base: Exported) -> Source:
-    return Source(base.folder.name, "ab" * 32, 12)
+def calibration(base: ConvertedGraph) -> Calibration:
+    return Calibration(base.folder.name, "ab" * 32, 12)
 
 
 @pytest.fixture
-def made(base: Exported, source: Source) -> Quantized:
-    return find_quantized(ROW, source, set(images(12))) or quantized(ROW, source, base, images(12))
+def made(base: ConvertedGraph, calibration: Calibration) -> QuantizedGraph:
+    return find_quantized(ROW, calibration, set(images(12))) or quantize(ROW, calibration, base, images(12))
 
 
-def features(graph: Exported) -> "NDArray[np.float32]":
-    return np.stack(list(open_quantized(graph).features(images(6).values())))
+def features(graph: ConvertedGraph) -> "NDArray[np.float32]":
+    return rows_of(opened_graph(graph, SIZE), list(images(6).values()))
 
 
 @needs_nncf
-def test_bytes_in_and_one_float32_vector_out_near_to_the_float_features(made: Quantized, base: Exported) -> None:
+def test_bytes_in_and_one_float32_vector_out_near_to_the_float_features(
+    made: QuantizedGraph, base: ConvertedGraph
+) -> None:
     found, exact = features(made.graph), features(base)
     assert found.shape == (6, ROW.features)
     assert found.dtype == np.float32
@@ -78,36 +80,36 @@ def test_bytes_in_and_one_float32_vector_out_near_to_the_float_features(made: Qu
 
 
 @needs_nncf
-def test_the_mean_of_its_maps_is_its_feature(made: Quantized) -> None:
-    maps = np.stack(list(open_quantized(made.graph).maps(images(6).values())))
+def test_the_mean_of_its_maps_is_its_feature(made: QuantizedGraph) -> None:
+    maps = maps_of(opened_graph(made.graph, SIZE), list(images(6).values()))
     found = features(made.graph)
     assert maps.shape == (6, 2, 2, ROW.features)
     assert np.abs(maps.mean(axis=(1, 2)) - found).max() < 1e-3 * np.abs(found).max()
 
 
 @needs_nncf
-def test_it_is_kept_with_the_images_that_made_it(made: Quantized, source: Source) -> None:
+def test_it_is_kept_with_the_images_that_made_it(made: QuantizedGraph, calibration: Calibration) -> None:
     names = sorted(path.name for path in made.graph.folder.iterdir())
-    assert names == ["calibration.json", "digests.json", "model.bin", "model.xml"]
+    assert names == sorted(["calibration.json", "digests.json", *GRAPH_FILES])
     record = json.loads((made.graph.folder / "calibration.json").read_text())
     assert tuple(record["images"]) == made.images == tuple(sorted(images(12)))
-    assert made.source == source
+    assert made.calibration == calibration
 
 
 @needs_nncf
-def test_it_is_found_while_all_its_images_are_there(made: Quantized, source: Source) -> None:
+def test_it_is_found_while_all_its_images_are_there(made: QuantizedGraph, calibration: Calibration) -> None:
     present = set(images(12))
-    assert find_quantized(ROW, source, present) == made
-    assert find_quantized(ROW, source, present | {"f" * 64}) == made
-    assert find_quantized(ROW, source, present - {made.images[0]}) is None
+    assert find_quantized(ROW, calibration, present) == made
+    assert find_quantized(ROW, calibration, present | {"f" * 64}) == made
+    assert find_quantized(ROW, calibration, present - {made.images[0]}) is None
 
 
 @needs_nncf
 def test_one_made_of_few_images_is_not_kept_for_many(
-    made: Quantized, source: Source, monkeypatch: pytest.MonkeyPatch
+    made: QuantizedGraph, calibration: Calibration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanting = replace(source, wanted=100)  # 100 were asked for when there were 12
-    monkeypatch.setattr(quantize, "_all", lambda _row: iter([replace(made, source=wanting)]))
+    wanting = replace(calibration, wanted=100)  # 100 were asked for when there were 12
+    monkeypatch.setattr(quantization, "_all", lambda _row: iter([replace(made, calibration=wanting)]))
     present = set(made.images)
     more = {f"{number:064x}" for number in range(1000, 1100)}
     assert find_quantized(ROW, wanting, present) is not None
@@ -116,53 +118,57 @@ def test_one_made_of_few_images_is_not_kept_for_many(
 
 
 @needs_nncf
-def test_another_source_is_another_graph(made: Quantized, source: Source) -> None:
+def test_another_source_is_another_graph(made: QuantizedGraph, calibration: Calibration) -> None:
     present = set(made.images)
     for other in ({"base": "other"}, {"preparation": "cd" * 32}, {"wanted": 13}, {"version": 0}):
-        assert find_quantized(ROW, replace(source, **other), present) is None
-    assert find_quantized(CATALOG["mobilenet_v2"], source, present) is None
+        assert find_quantized(ROW, replace(calibration, **other), present) is None
+    assert find_quantized(CATALOG["mobilenet_v2"], calibration, present) is None
 
 
 @needs_nncf
-def test_it_is_found_by_its_digest(made: Quantized) -> None:
+def test_it_is_found_by_its_digest(made: QuantizedGraph) -> None:
     assert find_quantized_graph(ROW, made.sha256) == made
     assert find_quantized_graph(ROW, "0" * 64) is None
 
 
 @needs_nncf
-def test_the_same_images_make_the_same_graph_again(made: Quantized, source: Source, base: Exported) -> None:
+def test_the_same_images_make_the_same_graph_again(
+    made: QuantizedGraph, calibration: Calibration, base: ConvertedGraph
+) -> None:
     before = made.sha256
     (made.graph.folder / "model.bin").write_bytes(b"damaged")
-    assert find_quantized(ROW, source, set(made.images)) is None
-    assert quantized(ROW, source, base, images(12)).sha256 == before
+    assert find_quantized(ROW, calibration, set(made.images)) is None
+    assert quantize(ROW, calibration, base, images(12)).sha256 == before
 
 
 @needs_nncf
-@pytest.mark.parametrize("name", ["model.bin", "model.xml", "calibration.json", "digests.json"])
-def test_a_damaged_one_is_not_taken(made: Quantized, source: Source, name: str) -> None:
+@pytest.mark.parametrize("name", [*GRAPH_FILES, "calibration.json", "digests.json"])
+def test_a_damaged_one_is_not_taken(made: QuantizedGraph, calibration: Calibration, name: str) -> None:
     path = made.graph.folder / name
     whole = path.read_bytes()
     try:
         path.write_bytes(whole[: len(whole) // 2])
-        assert find_quantized(ROW, source, set(made.images)) is None
+        assert find_quantized(ROW, calibration, set(made.images)) is None
     finally:
         path.write_bytes(whole)
-    assert find_quantized(ROW, source, set(made.images)) == made
+    assert find_quantized(ROW, calibration, set(made.images)) == made
 
 
 def test_without_nncf_the_message_says_what_to_install(
-    base: Exported, source: Source, monkeypatch: pytest.MonkeyPatch
+    base: ConvertedGraph, calibration: Calibration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ModelError, match=r"pip install 'tlcli\[int8\]'.*precision=auto"):
-        quantized(ROW, replace(source, wanted=3), base, images(3))
+    with pytest.raises(ModelError) as caught:
+        quantize(ROW, replace(calibration, wanted=3), base, images(3))
+    assert caught.value.code == "model.nncf_missing"
 
 
 @needs_nncf
-def test_a_failure_leaves_nothing_behind(source: Source, cache: Path, tmp_path: Path) -> None:
+def test_a_failure_leaves_nothing_behind(calibration: Calibration, cache: Path, tmp_path: Path) -> None:
     before = sorted((cache / "backbones").iterdir())
-    with pytest.raises(ModelError, match=r"Quantising mobilenet failed"):
-        quantized(ROW, replace(source, wanted=3), Exported(tmp_path / "nowhere"), images(3))
+    with pytest.raises(ModelError) as caught:
+        quantize(ROW, replace(calibration, wanted=3), ConvertedGraph(tmp_path / "nowhere"), images(3))
+    assert caught.value.code == "model.process_failed"
     assert sorted((cache / "backbones").iterdir()) == before
 
 

@@ -7,7 +7,7 @@ import openvino
 import pytest
 from openvino import opset13 as ops
 
-from tlcli.backbones.transposes import straighten
+from tlcli.backbones.transposes import remove_transposes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,7 +79,7 @@ def computed(graph: openvino.Model) -> "NDArray[np.float32]":
 def test_one_transpose_is_left_and_the_function_is_the_same(name: str) -> None:
     graph = graph_of(name)
     before = computed(graph.clone())
-    straighten(graph)
+    remove_transposes(graph)
     kinds = [node.get_type_name() for node in graph.get_ops()]
     assert kinds.count("Transpose") == 1  # of the image
     assert "BatchNormInference" not in kinds
@@ -93,6 +93,6 @@ def test_what_is_not_known_stays_as_it_is() -> None:
     maps = ops.softmax(convolution(image, 3, 4), 3)  # along channels: behind a transpose it would be another axis
     graph = openvino.Model([ops.result(pooled(convolution(maps, 4, 5)))], [image], "softmax")
     before = computed(graph.clone())
-    straighten(graph)
+    remove_transposes(graph)
     assert np.abs(computed(graph) - before).max() < 1e-5
     assert [node.get_type_name() for node in graph.get_ops()].count("Transpose") == 3

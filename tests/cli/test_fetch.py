@@ -47,11 +47,9 @@ def test_images_that_are_there_are_counted(fetch: Run) -> None:
 
 
 def test_next_command_takes_the_config_and_the_changes_along(fetch: Run) -> None:
-    changes = ("--set", "train.epochs=3", "--set", "head.strengths=[1, 2]")
+    changes = ("--set", "train.epochs=3", "--set", "head.Cs=[1, 2]")
     out = fetch("--config", "my config.yaml", *changes)[1]
-    assert out.endswith(
-        "Next: tlcli train --config 'my config.yaml' --set train.epochs=3 --set 'head.strengths=[1, 2]'\n"
-    )
+    assert out.endswith("Next: tlcli train --config 'my config.yaml' --set train.epochs=3 --set 'head.Cs=[1, 2]'\n")
 
 
 def test_json_is_one_document_on_stdout(fetch: Run) -> None:

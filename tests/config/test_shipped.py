@@ -1,4 +1,4 @@
-"""The configs that come with tlcli: they load, editors can check them, and the schema beside them is the real one."""
+"""The configs that come with tlcli: they load, editors can validate them, and the schema beside them is current."""
 
 import json
 import sys
@@ -30,11 +30,11 @@ def test_config_is_valid_against_the_json_schema(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_first_line_tells_editors_the_schema(path: Path) -> None:
+def test_first_line_names_the_schema_for_editors(path: Path) -> None:
     first, *rest = path.read_text(encoding="utf-8").splitlines()
     assert first == "# yaml-language-server: $schema=tlcli.schema.json"
-    assert rest[1].startswith("# "), "the header says what the config is for"
-    assert any("tlcli train" in line for line in rest if line.startswith("#")), "the header holds the commands"
+    assert rest[1].startswith("# "), "the header describes the config"
+    assert any("tlcli train" in line for line in rest if line.startswith("#")), "the header has the commands"
 
 
 def test_schema_file_is_what_config_schema_prints(
@@ -61,7 +61,7 @@ def test_shipped_configs_are_those_of_the_folder_and_hold_the_default() -> None:
     assert DEFAULT_CONFIG in shipped_configs()
 
 
-def test_default_config_is_the_tutorials_recipe() -> None:
+def test_default_config_is_the_recipe_of_the_tutorial() -> None:
     config = load_config(shipped_configs()[DEFAULT_CONFIG]).config
     assert (config.backbone.name, config.backbone.weights, config.image.size) == ("densenet201", "imagenet", 224)
     assert (config.head.fit, config.train.epochs, config.train.batch_size) == ("minibatch", 30, 32)

@@ -1,11 +1,12 @@
-"""Lists of images to leave out: what is written is what is read, and nobody's file is overwritten."""
+"""Exclusion lists: what is written is read back, no foreign file is overwritten, and what is proposed."""
 
 from pathlib import Path
 
 import pytest
 
-from tlcli.datasets.exclusion import Excluded, leave_out, read_exclusion, write_exclusion
-from tlcli.datasets.layout import Found, Layout
+from tlcli.datasets.exclusion import Exclusion, exclude_images, propose_exclusions, read_exclusion, write_exclusion
+from tlcli.datasets.index import LabelledImage
+from tlcli.datasets.layout import LabelledFile, Scan, SplitName
 from tlcli.errors import DataError, UsageError
 
 NAMES = [
@@ -14,14 +15,14 @@ NAMES = [
 ]  # fmt: skip
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
-    write_exclusion(tmp_path / "x.txt", "of a test", [Excluded(name, "a\nreason") for name in NAMES])
+def test_written_names_are_read_back(tmp_path: Path) -> None:
+    write_exclusion(tmp_path / "x.txt", "of a test", [Exclusion(name, "a\nreason") for name in NAMES])
     assert list(read_exclusion(tmp_path / "x.txt")) == NAMES
 
 
-def test_what_people_should_decide_is_a_comment_until_they_do(tmp_path: Path) -> None:
+def test_inactive_entries_are_comments_until_somebody_decides(tmp_path: Path) -> None:
     path = tmp_path / "x.txt"
-    write_exclusion(path, "of a test", [Excluded("a.png", "one"), Excluded("b.png", "two", active=False)])
+    write_exclusion(path, "of a test", [Exclusion("a.png", "one"), Exclusion("b.png", "two", active=False)])
     assert read_exclusion(path) == ("a.png",)
     text = path.read_text()
     assert "# two\n# b.png\n" in text
@@ -29,55 +30,61 @@ def test_what_people_should_decide_is_a_comment_until_they_do(tmp_path: Path) ->
     assert read_exclusion(path) == ("a.png", "b.png")
 
 
-def test_own_list_is_written_anew_and_no_other_file(tmp_path: Path) -> None:
+def test_own_list_is_overwritten_and_no_other_file(tmp_path: Path) -> None:
     path = tmp_path / "x.txt"
-    write_exclusion(path, "first", [Excluded("a.png", "one")])
-    write_exclusion(path, "second", [Excluded("b.png", "two")])
-    assert read_exclusion(path) == ("a.png", "b.png")  # what was left out before was not looked at again
+    write_exclusion(path, "first", [Exclusion("a.png", "one")])
+    write_exclusion(path, "second", [Exclusion("b.png", "two")])
+    assert read_exclusion(path) == ("a.png", "b.png")  # what was excluded before was not inspected again
     for other in (tmp_path / "notes.txt", tmp_path / "folder"):
         if other.suffix:
             other.write_text("mine")
         else:
             other.mkdir()
-        with pytest.raises(UsageError, match="is there already, and inspect has not written it; name another file"):
+        with pytest.raises(UsageError) as error:
             write_exclusion(other, "third", [])
+        assert error.value.code == "usage.file_exists"
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
-def test_lists_that_cannot_be_read_are_told(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"none\.txt cannot be read \(No such file or directory\); tlcli inspect"):
-        read_exclusion(tmp_path / "none.txt")
-    (tmp_path / "x.txt").write_bytes(b"\xff\xfe")
-    with pytest.raises(DataError, match=r"cannot be read \(it is no UTF-8 text\)"):
+def test_unreadable_lists_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "binary.txt").write_bytes(b"\xff\xfe")
+    for name in ("none.txt", "binary.txt"):
+        with pytest.raises(DataError) as error:
+            read_exclusion(tmp_path / name)
+        assert error.value.code == "data.exclusion_list_unreadable"
+
+
+@pytest.mark.parametrize("line", ['"open', '"a" b', '"'])
+def test_malformed_line_is_refused_with_its_number(tmp_path: Path, line: str) -> None:
+    (tmp_path / "x.txt").write_text(f"a.png\n\n{line}\n")
+    with pytest.raises(DataError) as error:
         read_exclusion(tmp_path / "x.txt")
-    for line in ('"open', '"a" b', '"'):
-        (tmp_path / "x.txt").write_text(f"a.png\n\n{line}\n")
-        with pytest.raises(DataError, match=r"x\.txt:3: a line that begins with a quote must be a JSON string"):
-            read_exclusion(tmp_path / "x.txt")
+    assert error.value.code == "data.exclusion_list_malformed"
+    assert f"{tmp_path / 'x.txt'}:3" in error.value.message
 
 
-def test_images_are_left_out_by_their_names_and_unknown_names_are_told(tmp_path: Path) -> None:
-    found = tuple(Found(tmp_path / label / f"{n}.png", label) for label in ("a", "b") for n in range(3))
-    layout = Layout(tmp_path, found, ("a note",))
-    left = leave_out(layout, ["a/1.png", "b/0.png", "b/9.png", "b/9.png"])
-    assert [item.path.relative_to(tmp_path).as_posix() for item in left.found] == [
+def test_images_are_excluded_by_name_and_unknown_names_are_counted(tmp_path: Path) -> None:
+    found = tuple(LabelledFile(tmp_path / label / f"{n}.png", label) for label in ("a", "b") for n in range(3))
+    scan = Scan(tmp_path, found, ("a note",))
+    left = exclude_images(scan, ["a/1.png", "b/0.png", "b/9.png", "b/9.png"])
+    assert [item.path.relative_to(tmp_path).as_posix() for item in left.files] == [
         "a/0.png",
         "a/2.png",
         "b/1.png",
         "b/2.png",
     ]
-    assert left.notes == (
-        "a note",
-        "2 images are left out by dataset.exclude.",
-        "dataset.exclude names 1 that are no images here, for example 'b/9.png'.",
-    )
+    assert left.notes[0] == "a note"
+    assert "2" in left.notes[1]
+    assert "1" in left.notes[2]
+    assert "'b/9.png'" in left.notes[2]
+    assert len(left.notes) == 3
 
 
-def test_what_somebody_decided_stays_decided(tmp_path: Path) -> None:
+def test_activated_entries_stay_active(tmp_path: Path) -> None:
     path = tmp_path / "x.txt"
-    write_exclusion(path, "first", [Excluded("a.png", "an outlier", active=False), Excluded("b.png", "a copy")])
+    write_exclusion(path, "first", [Exclusion("a.png", "an outlier", active=False), Exclusion("b.png", "a copy")])
     path.write_text(path.read_text().replace("# a.png", "a.png"))
-    write_exclusion(path, "second", [Excluded("a.png", "an outlier", active=False)])
+    write_exclusion(path, "second", [Exclusion("a.png", "an outlier", active=False)])
     assert sorted(read_exclusion(path)) == ["a.png", "b.png"]
     assert path.read_text().count("a.png") == 1
 
@@ -85,5 +92,47 @@ def test_what_somebody_decided_stays_decided(tmp_path: Path) -> None:
 @pytest.mark.parametrize("odd", ["\udcff.png", "two\nlines.png", "carriage\rreturn.png", "\u2028.png"])
 def test_names_in_reasons_and_heads_never_become_entries(tmp_path: Path, odd: str) -> None:
     path = tmp_path / "x.txt"
-    write_exclusion(path, f"of the folder {odd}", [Excluded("b.png", f"the same bytes as {odd}"), Excluded(odd, "odd")])
+    write_exclusion(path, f"of {odd}", [Exclusion("b.png", f"exact copy of {odd}"), Exclusion(odd, "odd")])
     assert read_exclusion(path) == ("b.png", odd)
+
+
+def image(name: str, split: SplitName = "train") -> LabelledImage:
+    return LabelledImage(Path(name), name, name, "cat", split, name)
+
+
+def active(entries: list[Exclusion]) -> dict[str, bool]:
+    return {one.name: one.active for one in entries}
+
+
+def test_unreadable_images_are_proposed_with_the_reason() -> None:
+    (one,) = propose_exclusions({"a.jpg": "broken: truncated"}, [], [], [])
+    assert (one.name, one.active) == ("a.jpg", True)
+    assert "broken: truncated" in one.reason
+
+
+def test_of_copies_the_one_that_is_not_measured_on_is_proposed() -> None:
+    leak = (image("t.jpg", "test"), image("a.jpg"), 0.93)
+    exact = (image("b.jpg"), image("c.jpg"), None)
+    near = (image("d.jpg"), image("e.jpg"), 0.9)
+    proposed = propose_exclusions({}, [leak, exact, near], [], [])
+    assert active(proposed) == {"a.jpg": True, "c.jpg": True, "e.jpg": False}
+    for one, parts in zip(proposed, [("t.jpg", "0.93", "(test)"), ("b.jpg", "train"), ("d.jpg", "0.90")], strict=True):
+        assert all(part in one.reason for part in parts)
+
+
+def test_label_issues_of_validation_images_are_inactive() -> None:
+    proposed = propose_exclusions(
+        {}, [], [(image("a.jpg"), "dog", 0.04), (image("v.jpg", "validation"), "dog", 0.05)], []
+    )
+    assert active(proposed) == {"a.jpg": True, "v.jpg": False}
+    assert all(part in proposed[0].reason for part in ("train", "cat", "dog", "0.04"))
+
+
+def test_each_image_is_proposed_once_and_an_active_entry_wins() -> None:
+    outlier = (image("a.jpg"), 0.8)
+    issue = (image("a.jpg"), "dog", 0.04)
+    near = (image("d.jpg"), image("a.jpg"), 0.9)
+    (one,) = propose_exclusions({}, [near], [issue], [outlier])
+    assert one.active
+    assert "dog" in one.reason
+    assert active(propose_exclusions({}, [], [], [outlier])) == {"a.jpg": False}

@@ -1,48 +1,16 @@
-"""The real command line, as a process of its own."""
+"""The real command line on real images."""
 
-import json
-import os
-import subprocess
-import sys
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests.commands import Tlcli, in_process
 
-
-@dataclass(frozen=True)
-class Done:
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-    def json(self) -> Any:
-        """The one document on stdout."""
-        return json.loads(self.out)
-
-
-Tlcli = Callable[..., Done]
-
-
-def runner(folder: Path, cache: Path) -> Tlcli:
-    """A function that runs ``tlcli ARGUMENTS`` in a folder."""
-
-    def run(*arguments: object, env: dict[str, str] | None = None) -> Done:
-        environment = {**os.environ, "TLCLI_CACHE": str(cache), "COLUMNS": "100", **(env or {})}
-        command = [sys.executable, "-m", "tlcli", *map(str, arguments)]
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-        assert "Traceback" not in done.stderr, done.stderr
-        return Done(done.returncode, done.stdout, done.stderr)
-
-    return run
+__all__ = ["Tlcli"]
+runner = in_process
 
 
 @pytest.fixture
@@ -91,6 +59,6 @@ def draw_shapes(tmp_path: Path) -> Path:
         "dataset:\n  path: shapes\n"
         "image:\n  size: 64\n"
         "backbone:\n  name: mobilenet_v2\n  weights: random\n"
-        "head:\n  strengths: [10, 1]\n"
+        "head:\n  Cs: [0.1, 1]\n"
     )
     return tmp_path

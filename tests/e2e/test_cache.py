@@ -1,4 +1,4 @@
-"""Caches that are pruned, removed, killed in the middle of or not to be written while the real commands run."""
+"""Caches that are pruned, deleted, left by a kill or read-only while the real commands run."""
 
 import json
 import os
@@ -37,7 +37,7 @@ sys.argv[:] = ["tlcli", *sys.argv[4:]]
 from tlcli.cli.app import run
 run()
 """
-"""tlcli, in which something happens when it first opens or makes a file of the cache whose path matches."""
+"""tlcli, in which something happens when it first opens or creates a file of the cache whose path matches."""
 
 REFUSED = r"""
 import os, sys
@@ -54,14 +54,14 @@ sys.argv[:] = ["tlcli", *sys.argv[2:]]
 from tlcli.cli.app import run
 run()
 """
-"""tlcli, where nothing in the cache can be written, also for root, whom rights do not stop."""
+"""tlcli, where nothing in the cache can be written, not even by root, whom permissions do not stop."""
 
 TRAIN = ("train", "--config", "shapes.yaml", "--set", "image.size=32", "--json")
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A folder in which train has run once, its cache, and what it measured."""
+    """A folder in which train has run once, its cache, and its metrics."""
 
     folder: Path
     cache: Path
@@ -70,7 +70,7 @@ class Trained:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """Not to be changed: tests take a copy of the cache."""
+    """Read-only: tests copy the cache."""
     folder = draw_shapes(tmp_path_factory.mktemp("pruned"))
     done = runner(folder, folder / "cache")(*TRAIN)
     assert done.code == 0, done.err
@@ -98,7 +98,7 @@ def start(program: str, trained: Trained, cache: Path, *arguments: str) -> "subp
     return subprocess.Popen(command, cwd=trained.folder, env=environment, stdout=pipe, stderr=pipe, text=True)
 
 
-def test_prune_takes_nothing_that_a_running_process_uses(trained: Trained, tlcli_here: Tlcli, tmp_path: Path) -> None:
+def test_prune_removes_nothing_that_a_running_process_uses(trained: Trained, tlcli_here: Tlcli, tmp_path: Path) -> None:
     cache = filled(trained, tmp_path, without="features")
     stale = cache / "features" / ("f" * 32)
     stale.mkdir(parents=True)
@@ -113,24 +113,25 @@ def test_prune_takes_nothing_that_a_running_process_uses(trained: Trained, tlcli
     waiting.unlink()
     (trained.folder / "go on").unlink()
     assert (process.returncode, pruned.code) == (0, 0), err
-    assert [entry["path"] for entry in pruned.json()["removed"]] == [str(stale)]
-    kinds = {entry["kind"] for entry in pruned.json()["in_use"]}
-    assert kinds == {"features", "converted backbones", "compiled graphs", "weights", "digests"}
+    outcomes = pruned.json()["pruned"]
+    assert [one["entry"]["path"] for one in outcomes if one["outcome"] == "removed"] == [str(stale)]
+    kinds = {one["entry"]["kind"] for one in outcomes if one["outcome"] == "in use"}
+    assert kinds == {"features", "converted backbones", "compiled graphs", "weights", "file digests"}
     assert json.loads(out)["metrics"] == trained.metrics
 
     pruned = tlcli_here("cache", "prune", "--max-size", "0B")  # it has ended
     assert pruned.code == 0
-    assert [path for path in cache.rglob("*") if path.is_file()] == []
+    assert [path for path in cache.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
 
 
 @pytest.mark.parametrize(
     "moment",
     [
-        pytest.param(r"/backbones/\..*/model\.bin$", id="converted, and not yet in its place"),
+        pytest.param(r"/backbones/\..*/model\.bin$", id="converted, and not renamed yet"),
         pytest.param(r"/features/\w+/\w+\.safetensors$", id="features are read"),
     ],
 )
-def test_a_cache_removed_meanwhile_ends_with_a_coded_error_and_the_next_run_is_right(
+def test_a_cache_deleted_meanwhile_is_a_coded_error_and_the_next_run_is_right(
     moment: str, trained: Trained, tlcli_here: Tlcli, tmp_path: Path
 ) -> None:
     cache = filled(trained, tmp_path, without="backbones" if "backbones" in moment else "features")
@@ -139,7 +140,6 @@ def test_a_cache_removed_meanwhile_ends_with_a_coded_error_and_the_next_run_is_r
     process = start(AT, trained, cache, "open", moment, "remove", *TRAIN)
     _, err = process.communicate()
     assert process.returncode == 6, err
-    assert "in use; run the command again." in err
     assert "Traceback" not in err
     assert list(tmp_path.glob("tlcli-*")) == []
     done = tlcli_here(*TRAIN)
@@ -147,7 +147,7 @@ def test_a_cache_removed_meanwhile_ends_with_a_coded_error_and_the_next_run_is_r
     assert done.json()["metrics"] == trained.metrics
 
 
-def test_what_a_kill_leaves_behind_goes_with_prune_and_is_in_nobodys_way(
+def test_leftovers_of_a_kill_do_not_interfere_and_prune_removes_them(
     trained: Trained, tlcli_here: Tlcli, tmp_path: Path
 ) -> None:
     cache = filled(trained, tmp_path, without="backbones")
@@ -157,20 +157,20 @@ def test_what_a_kill_leaves_behind_goes_with_prune_and_is_in_nobodys_way(
     assert process.returncode == -9
     left = [str(path) for path in (cache / "backbones").iterdir()]
     assert len(left) == 1
-    shutil.copytree(left[0], f"{left[0].rsplit('.', 1)[0]}")  # as tlcli before this version named them
+    shutil.copytree(left[0], f"{left[0].rsplit('.', 1)[0]}")  # with a random end of another length
     done = tlcli_here(*TRAIN)
     assert done.code == 0, done.err
     assert done.json()["metrics"] == trained.metrics
     shown = tlcli_here("cache", "--json").json()
-    assert shown["kinds"]["left-overs"]["entries"] == 2
-    pruned = tlcli_here("cache", "prune", "--json").json()
-    assert {entry["kind"] for entry in pruned["removed"]} == {"left-overs"}
+    assert shown["kinds"]["leftovers"]["entries"] == 2
+    pruned = tlcli_here("cache", "prune", "--json").json()["pruned"]
+    assert {(one["entry"]["kind"], one["outcome"]) for one in pruned} == {("leftovers", "removed")}
     assert [path.name.startswith(".") for path in (cache / "backbones").iterdir()] == [False]
     assert tlcli_here("cache", "verify").code == 0
 
 
 @pytest.mark.parametrize(("state", "number"), [("empty", 30), ("filled", 13)])  # EROFS, EACCES
-def test_a_cache_that_cannot_be_written_is_done_without(
+def test_without_a_writable_cache_the_results_are_the_same(
     state: str, number: int, trained: Trained, tmp_path: Path
 ) -> None:
     cache = filled(trained, tmp_path) if state == "filled" else tmp_path / "cache"
@@ -182,9 +182,9 @@ def test_a_cache_that_cannot_be_written_is_done_without(
         process = start(REFUSED, trained, cache, str(number), *command)
         out, err = process.communicate()
         assert process.returncode == 0, err
-        told = err.count(f"The cache {cache} cannot be written ({os.strerror(number)})")
-        lacking = state == "empty" or command[0] in ("evaluate", "inspect")  # else all was there
-        assert told == lacking, (command, err)
+        reported = [line for line in err.splitlines() if str(cache) in line and os.strerror(number) in line]
+        lacking = state == "empty" or command[0] in ("evaluate", "inspect")  # else everything was in the cache
+        assert len(reported) == lacking, (command, err)
         if command is TRAIN:
             assert json.loads(out)["metrics"] == trained.metrics
     assert written(cache) == before
@@ -192,13 +192,13 @@ def test_a_cache_that_cannot_be_written_is_done_without(
 
 
 def written(cache: Path) -> list[tuple[Path, int]]:
-    """What Python has written; the code of OpenVINO and SQLite does not ask the hook above."""
+    """What Python has written; the hook above does not see the code of OpenVINO and SQLite."""
     found = [path for path in cache.rglob("*") if "compiled" not in path.parts and "sqlite" not in path.name]
     return sorted((path, path.stat().st_mtime_ns) for path in found)
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write anywhere")
-def test_a_cache_without_the_right_to_write_is_done_without(
+def test_without_permission_to_write_the_cache_the_metrics_are_the_same(
     trained: Trained, tlcli_here: Tlcli, tmp_path: Path
 ) -> None:
     cache = filled(trained, tmp_path, without="features")
@@ -211,5 +211,5 @@ def test_a_cache_without_the_right_to_write_is_done_without(
         for folder in folders:
             folder.chmod(0o755)
     assert done.code == 0, done.err
-    assert done.err.count("cannot be written (Permission denied)") == 1
+    assert done.err.count("(Permission denied)") == 1
     assert done.json()["metrics"] == trained.metrics

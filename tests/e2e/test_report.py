@@ -1,4 +1,4 @@
-"""What evaluate says of a run beside its metrics, on drawn images; on real ones see test_solar_cells.py."""
+"""The report of a run on drawn images; for real ones see test_solar_cells.py."""
 
 import json
 import shutil
@@ -10,14 +10,14 @@ from tests.e2e.conftest import Tlcli
 pytestmark = pytest.mark.e2e
 
 
-def test_no_report_where_none_is_asked_for(tlcli: Tlcli, shapes: Path) -> None:
+def test_no_report_where_none_is_requested(tlcli: Tlcli, shapes: Path) -> None:
     given = ("--config", "shapes.yaml", "--set", "evaluate.report=false")
     assert tlcli("train", *given).code == 0
     assert tlcli("evaluate").code == 0
     assert not list((shapes / "runs/latest").glob("report.*"))
 
 
-def test_copies_in_training_are_told_and_taken_out(tlcli: Tlcli, shapes: Path) -> None:
+def test_duplicates_in_training_are_reported_and_left_out(tlcli: Tlcli, shapes: Path) -> None:
     for split in ("train", "validation", "test"):
         for label in ("dark", "light"):
             first, last = {"train": (0, 12), "validation": (12, 16), "test": (16, 20)}[split]
@@ -28,7 +28,10 @@ def test_copies_in_training_are_told_and_taken_out(tlcli: Tlcli, shapes: Path) -
     train = tlcli("train", "--config", "shapes.yaml", "--set", "dataset.path=splits")
     assert train.code == 0, train.err
     assert tlcli("evaluate").code == 0
-    leaks = json.loads((shapes / "runs/latest/report.json").read_text())["leaks"]
-    assert leaks["twins"] == [{"test": "test/dark/again.png", "train": "train/dark/3.png", "kind": "exact"}]
-    assert leaks["n_without"] == 8
-    assert "1 exact copy" in (shapes / "runs/latest/report.html").read_text()
+    found = json.loads((shapes / "runs/latest/report.json").read_text())["near_duplicates"]
+    assert found["pairs"] == [{"test": "test/dark/again.png", "train": "train/dark/3.png", "kind": "exact"}]
+    assert found["n_without"] == 8
+    page = (shapes / "runs/latest/report.html").read_text()
+    duplicates = page[page.index('<section id="duplicates">') : page.index('<section id="ood">')]
+    assert "test/dark/again.png" in duplicates
+    assert "train/dark/3.png" in duplicates

@@ -1,22 +1,34 @@
+"""The engines: what auto chooses, what OpenVINO and Keras compute, and the interface that both share."""
+
 import importlib.util
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
+from contextlib import closing
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from tests.engines.opened import maps_of, opened, opened_graph, rows_of, spec_of, unchanged
 
-from tlcli.backbones.catalog import CATALOG
-from tlcli.backbones.conversion import cached_export
+from tlcli.backbones.catalog import CATALOG, ENGINES
+from tlcli.backbones.conversion import ConvertedGraph, cached_graph
+from tlcli.backbones.spec import BackboneSpec, EngineChoice, Pooling, Precision
 from tlcli.backbones.weights import Weights, find_weights
-from tlcli.engines import interface as engines
 from tlcli.engines import openvino as openvino_engine
-from tlcli.engines.compiled import Compiled
-from tlcli.engines.interface import Engine, EngineChoice, EngineName, MapEngine, Precision, choose_engine, open_engine
+from tlcli.engines.compiled import CompiledGraph
+from tlcli.engines.double import FakeEngine
+from tlcli.engines.interface import Engine, choose_engine, int8_is_fast, open_engine
+from tlcli.engines.threaded import ThreadedEngine
 from tlcli.errors import ModelError
+from tlcli.images.augmentation import Augmentation, view_names
+from tlcli.images.decode import BadImageError
+from tlcli.images.decoder import Decoder, Item
+from tlcli.images.preparation import Preparation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,12 +36,11 @@ if TYPE_CHECKING:
 ROW = CATALOG["mobilenet_v2"]
 SIZE = 32
 OPENVINO, TENSORFLOW = metadata.version("openvino"), metadata.version("tensorflow")
-Open = Callable[[EngineChoice], Engine]
 
 
 @pytest.fixture
 def processor(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
-    monkeypatch.setattr(openvino_engine, "has_int8", lambda: True)  # else the version says what is lacking
+    monkeypatch.setattr(openvino_engine, "has_int8", lambda: True)  # else the version says what is missing
     return lambda has_bf16: monkeypatch.setattr(openvino_engine, "has_bf16", lambda: has_bf16)
 
 
@@ -49,7 +60,7 @@ def processor(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
         ("keras", "bf16", False, EngineChoice("keras", "bf16", TENSORFLOW)),
     ],
 )
-def test_the_choice_is_what_was_asked_for_or_the_fastest_exact_enough(
+def test_auto_is_the_fastest_exact_precision(
     processor: Callable[[bool], None], engine: Any, precision: Any, has_bf16: bool, chosen: EngineChoice
 ) -> None:
     processor(has_bf16)
@@ -59,11 +70,12 @@ def test_the_choice_is_what_was_asked_for_or_the_fastest_exact_enough(
 @pytest.mark.parametrize("engine", ["auto", "openvino"])
 def test_bf16_is_refused_where_the_processor_has_none(processor: Callable[[bool], None], engine: Any) -> None:
     processor(False)
-    with pytest.raises(ModelError, match=r"precision is bf16.*no bfloat16; allowed: auto, f32"):
+    with pytest.raises(ModelError) as caught:
         choose_engine(engine, "bf16")
+    assert caught.value.code == "model.bf16_unavailable"
 
 
-def test_int8_without_its_arithmetic_is_another_version_as_products_may_saturate(
+def test_int8_without_vnni_is_another_version_because_products_may_saturate(
     processor: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     processor(True)
@@ -72,11 +84,14 @@ def test_int8_without_its_arithmetic_is_another_version_as_products_may_saturate
 
 
 def test_int8_is_refused_with_keras(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ModelError, match=r"int8, which engine keras does not have; set backbone.engine=openvino"):
+    with pytest.raises(ModelError) as caught:
         choose_engine("keras", "int8")
+    assert caught.value.code == "model.int8_needs_openvino"
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ModelError, match="pip install openvino"):
+    with pytest.raises(ModelError) as caught:
         choose_engine("auto", "int8")
+    assert caught.value.code == "model.int8_needs_openvino"
+    assert "pip install openvino" in caught.value.hint
 
 
 def test_without_openvino_auto_is_keras(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,26 +107,28 @@ def test_an_engine_that_is_not_installed_is_refused_with_the_command(
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "version", missing)
-    with pytest.raises(ModelError, match=f"backbone.engine is {engine}.*pip install {package}"):
+    with pytest.raises(ModelError) as caught:
         choose_engine(engine, "auto")
+    assert caught.value.code == "model.engine_missing"
+    assert caught.value.hint.startswith(f"Run: pip install {package}")
 
 
-def test_has_bf16_is_what_openvino_says_of_this_processor() -> None:
+def test_has_bf16_is_a_fact_about_this_processor() -> None:
     assert isinstance(openvino_engine.has_bf16(), bool)
 
 
 @pytest.mark.parametrize(
     ("flags", "fast"), [("fma avx2", False), ("avx512_vnni", True), ("avx_vnni", True), ("amx_int8", True)]
 )
-def test_byte_arithmetic_is_what_the_system_says_of_this_processor(
+def test_byte_arithmetic_is_read_from_the_flags_of_the_processor(
     monkeypatch: pytest.MonkeyPatch, flags: str, fast: bool
 ) -> None:
     monkeypatch.setattr(openvino_engine.platform, "machine", lambda: "x86_64")  # type: ignore[attr-defined]
     monkeypatch.setattr(Path, "is_file", lambda self: True)
     monkeypatch.setattr(Path, "read_text", lambda self: f"flags : {flags}\n")
-    assert engines.int8_is_fast() is fast
+    assert int8_is_fast() is fast
     monkeypatch.setattr(openvino_engine.platform, "machine", lambda: "arm64")  # type: ignore[attr-defined]
-    assert engines.int8_is_fast()
+    assert int8_is_fast()
 
 
 @pytest.fixture(scope="module")
@@ -126,12 +143,25 @@ def weights(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Weights:
 
 
 @pytest.fixture
-def openvino(weights: Weights) -> Engine:
-    return open_engine(EngineChoice("openvino", "f32", OPENVINO), ROW, SIZE, "avg", weights)
+def spec(weights: Weights) -> BackboneSpec:
+    return spec_of(ROW, SIZE, weights)
+
+
+@pytest.fixture
+def openvino(spec: BackboneSpec) -> Iterator[Engine]:
+    with closing(opened(spec)) as engine:
+        yield engine
+
+
+@pytest.fixture
+def graph(openvino: Engine, spec: BackboneSpec) -> ConvertedGraph:
+    found = cached_graph(spec)
+    assert found is not None
+    return found
 
 
 def images(count: int) -> "list[NDArray[np.uint8]]":
-    """Each with a square of another place, size and colour."""
+    """Squares of different positions, sizes and colours."""
     made = []
     for number in range(count):
         random = np.random.default_rng(number)
@@ -142,114 +172,78 @@ def images(count: int) -> "list[NDArray[np.uint8]]":
     return made
 
 
-def compiled(weights: Weights, cache: Path) -> Path:
-    """Where the compiled graph of the engine ``openvino`` is kept."""
-    exported = cached_export(ROW, SIZE, "avg", weights.sha256)
-    assert exported is not None
-    return cache / "compiled" / f"{exported.folder.name}-f32"
+@pytest.fixture
+def compiled(graph: ConvertedGraph, cache: Path) -> Path:
+    """The folder of the compiled graph of the engine ``openvino``."""
+    return cache / "compiled" / f"{graph.folder.name}-f32"
 
 
-def all_of(engine: Engine, some: "list[NDArray[np.uint8]]") -> "NDArray[np.float32]":
-    return np.stack(list(engine.features(some)))
-
-
-def test_more_images_than_requests_come_back_in_order(openvino: Engine) -> None:
+def test_many_images_at_a_time_come_back_in_order(openvino: Engine) -> None:
     some = images(60)
-    together = all_of(openvino, some)
+    together = rows_of(openvino, some)
     assert together.shape == (60, ROW.features)
     assert together.dtype == np.float32
     assert len(np.unique(together, axis=0)) == 60
     for image, features in zip(some, together, strict=True):
-        assert np.array_equal(next(iter(openvino.features([image]))), features)
+        assert np.array_equal(rows_of(openvino, [image])[0], features)
 
 
 @pytest.mark.skipif(not openvino_engine.has_bf16(), reason="this processor has no bfloat16")
-def test_a_images_features_do_not_depend_on_its_neighbours_in_bfloat16_either(weights: Weights) -> None:
-    engine = open_engine(EngineChoice("openvino", "bf16", OPENVINO), ROW, SIZE, "avg", weights)
-    some = images(20)
-    together = all_of(engine, some)
-    assert np.array_equal(all_of(engine, some[::-1])[::-1], together)
-    for image, features in zip(some, together, strict=True):
-        assert np.array_equal(all_of(engine, [image])[0], features)
+def test_an_images_features_do_not_depend_on_its_neighbours_in_bfloat16_either(weights: Weights) -> None:
+    with closing(opened(spec_of(ROW, SIZE, weights, precision="bf16"))) as engine:
+        some = images(20)
+        together = rows_of(engine, some)
+        assert np.array_equal(rows_of(engine, some[::-1])[::-1], together)
+        for image, features in zip(some, together, strict=True):
+            assert np.array_equal(rows_of(engine, [image])[0], features)
 
 
-def test_a_compiled_graph_is_kept_and_loaded_again(openvino: Engine, weights: Weights, cache: Path) -> None:
-    (blob,) = compiled(weights, cache).glob("*.blob")
+def test_a_compiled_graph_is_cached_and_loaded_again(openvino: Engine, spec: BackboneSpec, compiled: Path) -> None:
+    (blob,) = compiled.glob("*.blob")
     written = blob.stat().st_mtime_ns
-    again = open_engine(EngineChoice("openvino", "f32", OPENVINO), ROW, SIZE, "avg", weights)
+    again = opened(spec)
     assert blob.stat().st_mtime_ns == written
-    assert np.array_equal(all_of(again, images(5)), all_of(openvino, images(5)))
+    assert np.array_equal(rows_of(again, images(5)), rows_of(openvino, images(5)))
 
 
 @pytest.mark.parametrize("share", [0.0005, 0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.999])
 def test_a_flipped_byte_in_a_compiled_graph_changes_no_feature(
-    openvino: Engine, weights: Weights, cache: Path, share: float
+    openvino: Engine, spec: BackboneSpec, compiled: Path, share: float
 ) -> None:
-    right = all_of(openvino, images(5))
-    (blob,) = compiled(weights, cache).glob("*.blob")
+    right = rows_of(openvino, images(5))
+    (blob,) = compiled.glob("*.blob")
     data = bytearray(blob.read_bytes())
     data[int(len(data) * share)] ^= 0xFF
     blob.write_bytes(data)
-    again = open_engine(EngineChoice("openvino", "f32", OPENVINO), ROW, SIZE, "avg", weights)
-    assert np.array_equal(all_of(again, images(5)), right)
-    (blob,) = compiled(weights, cache).glob("*.blob")
+    assert np.array_equal(rows_of(opened(spec), images(5)), right)
+    (blob,) = compiled.glob("*.blob")
     assert blob.read_bytes() != data
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b'{"x.blob": "00"}', None])
-def test_a_compiled_graph_without_its_digest_is_not_believed(
-    openvino: Engine, weights: Weights, cache: Path, content: bytes | None
+def test_a_compiled_graph_without_its_digest_is_not_used(
+    openvino: Engine, spec: BackboneSpec, compiled: Path, content: bytes | None
 ) -> None:
-    record = compiled(weights, cache) / "digests.json"
+    record = compiled / "digests.json"
     before = record.read_bytes()
     if content is None:
         record.unlink()
     else:
         record.write_bytes(content)
-    again = open_engine(EngineChoice("openvino", "f32", OPENVINO), ROW, SIZE, "avg", weights)
-    assert np.array_equal(all_of(again, images(5)), all_of(openvino, images(5)))
+    assert np.array_equal(rows_of(opened(spec), images(5)), rows_of(openvino, images(5)))
     assert set(json.loads(record.read_text())) == set(json.loads(before))
 
 
-def test_features_given_out_do_not_change_with_later_images(openvino: Engine) -> None:
-    given = openvino.features(iter(images(40)))
-    first = next(given)
+def test_features_do_not_change_with_later_images(openvino: Engine) -> None:
+    first = openvino.submit(Item(images(1)[0])).result()
     before = first.copy()
-    assert len(list(given)) == 39
+    rows_of(openvino, images(40))
     assert np.array_equal(first, before)
 
 
-def test_a_image_that_is_a_view_of_another_array_is_read_as_it_looks(openvino: Engine) -> None:
+def test_pixels_that_are_a_view_of_another_array_are_read_as_they_look(openvino: Engine) -> None:
     (image,) = images(1)
-    assert np.array_equal(all_of(openvino, [image[:, ::-1]]), all_of(openvino, [image[:, ::-1].copy()]))
-
-
-def test_no_images_give_no_features(openvino: Engine) -> None:
-    assert list(openvino.features([])) == []
-
-
-def test_images_are_taken_as_they_are_needed(openvino: Engine) -> None:
-    taken = 0
-
-    def counted() -> "Iterator[NDArray[np.uint8]]":
-        nonlocal taken
-        for image in images(60):
-            taken += 1
-            yield image
-
-    given = openvino.features(counted())
-    next(given)
-    assert taken < 60
-    given.close()  # type: ignore[attr-defined]
-
-
-def test_an_error_of_the_images_comes_out(openvino: Engine) -> None:
-    def broken() -> "Iterator[NDArray[np.uint8]]":
-        yield from images(3)
-        raise OSError("the disk went away")
-
-    with pytest.raises(OSError, match="the disk went away"):
-        list(openvino.features(broken()))
+    assert np.array_equal(rows_of(openvino, [image[:, ::-1]]), rows_of(openvino, [image[:, ::-1].copy()]))
 
 
 @pytest.mark.parametrize("precision", ["f32", "bf16"])
@@ -257,10 +251,12 @@ def test_keras_gives_the_same_features_in_order(openvino: Engine, weights: Weigh
     import keras
 
     policy = keras.config.dtype_policy().name
-    engine = open_engine(EngineChoice("keras", precision, TENSORFLOW), ROW, SIZE, "avg", weights)
-    assert keras.config.dtype_policy().name == policy
-    some = images(40)  # more than a batch, and not a multiple of it
-    found, exact = all_of(engine, some), all_of(openvino, some)
+    with closing(opened(spec_of(ROW, SIZE, weights, "keras", precision))) as engine:
+        assert keras.config.dtype_policy().name == policy
+        some = images(40)  # more than a batch, and not a multiple of it
+        found, exact = rows_of(engine, some), rows_of(openvino, some)
+        alone = rows_of(engine, some[38:39])  # a padded batch: the arithmetic is that of a full one
+    assert np.array_equal(alone[0], found[38])
     assert found.shape == exact.shape
     assert found.dtype == np.float32
     centred, centred_exact = found - found.mean(axis=0), exact - exact.mean(axis=0)
@@ -270,122 +266,171 @@ def test_keras_gives_the_same_features_in_order(openvino: Engine, weights: Weigh
     if precision == "f32":
         assert np.abs(found - exact).max() < 1e-4 * np.abs(exact).max()
         assert nearest.tolist() == list(range(40))
-    assert list(engine.features([])) == []
 
 
-def test_the_pooling_asked_for_is_done(weights: Weights) -> None:
-    some = [np.kron(image, np.ones((2, 2, 1), np.uint8)) for image in images(5)]  # 64 x 64: four places to pool
-    choice = EngineChoice("openvino", "f32", OPENVINO)
-    mean, highest = (all_of(open_engine(choice, ROW, 64, how, weights), some) for how in ("avg", "max"))
+@pytest.mark.parametrize("name", sorted(ENGINES))
+def test_views_are_rows_and_errors_belong_to_their_items(weights: Weights, name: str) -> None:
+    augmentation = Augmentation("horizontal", rotation=20)
+    views = tuple(view_names(4, augmentation))
+    decoder = Decoder(Preparation(SIZE, "squash"), augmentation)
+    with closing(open_engine(spec_of(ROW, SIZE, weights, name), decoder)) as engine:
+        items = [Item(image, views=views) for image in images(9)]  # 45 views: more than a batch of Keras
+        bad = engine.submit(Item(b"not an image"))
+        futures = [engine.submit(item) for item in items]
+        wrong = engine.submit(Item(images(1)[0], sha256="0" * 64))
+        found = [future.result() for future in futures]
+        single = engine.submit(Item(images(9)[4], views=views[2:3])).result()
+        with pytest.raises(BadImageError):
+            bad.result()
+        assert getattr(wrong.exception(), "code", None) == "data.file_changed"
+    assert all(rows.shape == (5, ROW.features) for rows in found)
+    assert np.array_equal(single[0], found[4][2])
+    plain = opened(spec_of(ROW, SIZE, weights))
+    seen = [rows_of(plain, decoder.views(item)) for item in items]
+    assert np.abs(np.stack(found) - np.stack(seen)).max() < 1e-4 * np.abs(np.stack(seen)).max()
+
+
+def test_the_pooling_of_the_spec_is_applied(weights: Weights) -> None:
+    some = [np.kron(image, np.ones((2, 2, 1), np.uint8)) for image in images(5)]  # 64 x 64: four positions to pool
+    poolings: tuple[Pooling, ...] = ("avg", "max")
+    mean, highest = (rows_of(opened(spec_of(ROW, 64, weights, pooling=pooling)), some) for pooling in poolings)
     assert mean.shape == highest.shape == (5, ROW.features)
     assert (highest >= mean).all()
     assert (highest > mean).mean() > 0.1
 
 
-def test_every_engine_of_the_config_can_be_opened() -> None:
-    assert set(engines._ENGINES) == set(engines.EngineName.__args__)  # type: ignore[attr-defined]
-
-
-def test_few_images_at_once_or_many_and_one_thread_or_all_give_bit_equal_features(
-    openvino: Engine, weights: Weights, monkeypatch: pytest.MonkeyPatch
+def test_low_latency_or_throughput_and_one_thread_or_all_give_bit_equal_features(
+    openvino: Engine, graph: ConvertedGraph, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    graph = cached_export(ROW, SIZE, "avg", weights.sha256)
-    assert graph is not None
-    expected = all_of(openvino, images(5))
+    expected = rows_of(openvino, images(5))
     for number in ("1", "2"):
         monkeypatch.setenv("TLCLI_THREADS", number)
-        for few in (True, False):
-            engine = openvino_engine.OpenVINOEngine(Compiled(graph, "f32", few))
-            assert np.array_equal(all_of(engine, images(5)), expected)
+        for low_latency in (True, False):
+            engine = opened_graph(CompiledGraph(graph, "f32", low_latency), SIZE)
+            assert np.array_equal(rows_of(engine, images(5)), expected)
 
 
-def test_where_nothing_can_be_kept_the_graph_is_compiled_each_time(
-    openvino: Engine, weights: Weights, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_without_a_writable_cache_the_graph_is_compiled_each_time(
+    openvino: Engine, graph: ConvertedGraph, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As with a cache in the image of a container."""
-    graph = cached_export(ROW, SIZE, "avg", weights.sha256)
-    assert graph is not None
     monkeypatch.setattr(os, "access", lambda *_: False)
     before = sorted((cache / "compiled").rglob("*"))
-    engine = openvino_engine.OpenVINOEngine(Compiled(graph, "f32", few=True))
-    assert np.array_equal(all_of(engine, images(3)), all_of(openvino, images(3)))
+    right = rows_of(openvino, images(3))
+    assert np.array_equal(rows_of(opened_graph(CompiledGraph(graph, "f32", True), SIZE), images(3)), right)
+    assert np.array_equal(rows_of(opened_graph(CompiledGraph(graph, "f32", cached=False), SIZE), images(3)), right)
     assert [path for path in sorted((cache / "compiled").rglob("*")) if path not in before and path.is_file()] == []
     (tmp_path / "compiled").write_text("a file where the folder would be")
     monkeypatch.setenv("TLCLI_CACHE", str(tmp_path))
-    engine = openvino_engine.OpenVINOEngine(Compiled(graph, "f32", few=False))
-    assert np.array_equal(all_of(engine, images(3)), all_of(openvino, images(3)))
+    assert np.array_equal(rows_of(opened_graph(graph, SIZE), images(3)), right)
 
 
-def maps_of(engine: MapEngine, some: "list[NDArray[np.uint8]]") -> "NDArray[np.float32]":
-    return np.stack(list(engine.maps(some)))
-
+# Maps
 
 LARGER = [np.kron(image, np.ones((4, 4, 1), np.uint8)) for image in images(40)]  # 128 x 128: 4 x 4 positions
 
 
 @pytest.mark.parametrize("pooling", ["avg", "max"])
-def test_the_mean_of_the_maps_is_the_feature_with_either_pooling_and_engine(weights: Weights, pooling: str) -> None:
-    names: tuple[EngineName, ...] = ("openvino", "keras")
+def test_the_mean_of_the_maps_is_the_feature_with_either_pooling_and_engine(weights: Weights, pooling: Pooling) -> None:
     found = {}
-    for name in names:
-        engine = open_engine(EngineChoice(name, "f32", ""), ROW, 128, pooling, weights)
-        found[name], features = maps_of(engine, LARGER[:5]), all_of(engine, LARGER[:5])
+    for name in ENGINES:
+        with closing(opened(spec_of(ROW, 128, weights, name, pooling=pooling))) as engine:
+            found[name], features = maps_of(engine, LARGER[:5]), rows_of(engine, LARGER[:5])
         assert found[name].shape == (5, 4, 4, ROW.features)
         assert found[name].dtype == np.float32
-        assert next(iter(engine.maps(LARGER[:1]))).flags["C_CONTIGUOUS"]
         assert np.abs(found[name].mean(axis=(1, 2)) - features).max() < 1e-5 * np.abs(features).max()
-        if pooling == "max":  # nothing is at a position but what is largest there
+        if pooling == "max":  # a position has nothing but the channels that are largest there
             assert 0.5 < (found[name] == 0).mean() < 1
             assert (found[name].max(axis=(1, 2)) <= 16 * features * (1 + 1e-6)).all()
     differ = np.abs(found["openvino"] - found["keras"]) > 1e-3 * np.abs(found["keras"]).max()
-    assert differ.mean() < 0.001  # where two positions are nearly alike, rounding decides which is the largest
+    assert differ.mean() < 0.001  # where two positions are nearly equal, rounding decides which is the largest
 
 
 @pytest.mark.skipif(not openvino_engine.has_bf16(), reason="this processor has no bfloat16")
 def test_maps_in_bfloat16(weights: Weights) -> None:
-    engine = open_engine(EngineChoice("openvino", "bf16", ""), ROW, 128, "avg", weights)
-    features = all_of(engine, LARGER)
+    engine = opened(spec_of(ROW, 128, weights, precision="bf16"))
+    features = rows_of(engine, LARGER)
     assert np.abs(maps_of(engine, LARGER).mean(axis=(1, 2)) - features).max() < 0.02 * np.abs(features).max()
 
 
-def test_a_position_is_where_it_is_in_the_image(weights: Weights) -> None:
-    """What changes in a corner changes the maps most in its quarter."""
-    engine = open_engine(EngineChoice("openvino", "f32", ""), ROW, 128, "avg", weights)
+def test_a_position_of_the_map_is_that_of_the_image(weights: Weights) -> None:
+    """A change in one corner changes the maps most in its quarter."""
+    engine = opened(spec_of(ROW, 128, weights))
     plain = np.full((128, 128, 3), 128, np.uint8)
     for y, x in ((0, 0), (0, 3), (3, 0), (3, 3)):
         changed = plain.copy()
         changed[32 * y : 32 * y + 32, 32 * x : 32 * x + 32] = LARGER[0][:32, :32] // 2
         before, after = maps_of(engine, [plain, changed])
         change = np.linalg.norm(after - before, axis=2)
-        at = divmod(int(change.argmax()), 4)  # a random network sees far to the sides
+        at = divmod(int(change.argmax()), 4)  # the receptive field of a random network is wide
         assert (at[0] // 2, at[1] // 2) == (y // 2, x // 2)
 
 
-def test_maps_are_given_in_order_as_they_are_needed(weights: Weights) -> None:
-    engine = open_engine(EngineChoice("openvino", "f32", ""), ROW, 128, "avg", weights)
+def test_maps_come_in_order_and_leave_the_features_alone(weights: Weights) -> None:
+    engine = opened(spec_of(ROW, 128, weights))
+    before = rows_of(engine, LARGER[:5])
     together = maps_of(engine, LARGER)
-    for place in (0, 17, 39):
-        assert np.array_equal(maps_of(engine, [LARGER[place]])[0], together[place])
-    assert list(engine.maps([])) == []
-    taken = iter(LARGER)
-    next(iter(engine.maps(taken)))
-    assert next(taken, None) is not None
+    for index in (0, 17, 39):
+        assert np.array_equal(maps_of(engine, [LARGER[index]])[0], together[index])
+    assert np.array_equal(rows_of(engine, LARGER[:5]), before)
 
 
-def test_features_stay_what_they_are_after_maps(weights: Weights) -> None:
-    engine = open_engine(EngineChoice("openvino", "f32", ""), ROW, 128, "avg", weights)
-    before = all_of(engine, LARGER[:5])
-    maps_of(engine, LARGER[:5])
-    assert np.array_equal(all_of(engine, LARGER[:5]), before)
-
-
-def test_a_damaged_graph_is_not_taken_for_maps(weights: Weights) -> None:
-    engine = open_engine(EngineChoice("openvino", "f32", ""), ROW, 96, "avg", weights)
-    graph = cached_export(ROW, 96, "avg", weights.sha256)
+def test_a_damaged_graph_gives_no_maps(weights: Weights) -> None:
+    spec = spec_of(ROW, 96, weights)
+    engine, graph = opened(spec), cached_graph(spec)
     assert graph is not None
     content = graph.xml.with_suffix(".bin")
     data = bytearray(content.read_bytes())
     data[len(data) // 2] ^= 0xFF
     content.write_bytes(data)
-    with pytest.raises(ModelError, match="is damaged; delete the folder and try again"):
-        engine.maps([])
+    with pytest.raises(ModelError) as caught:
+        engine.maps()
+    assert caught.value.code == "model.graph_damaged"
+
+
+# The interface, without a backbone
+
+
+def test_an_item_never_waits_for_another() -> None:
+    gate = threading.Event()
+
+    def slow(pixels: "NDArray[np.uint8]") -> "NDArray[np.float32]":
+        if pixels[0, 0, 0] == 1:
+            gate.wait(10)
+        return np.zeros(3, np.float32)
+
+    with closing(ThreadedEngine(unchanged(4), slow, workers=2)) as engine:
+        first = engine.submit(Item(np.ones((4, 4, 3), np.uint8)))
+        second = engine.submit(Item(np.zeros((4, 4, 3), np.uint8)))
+        assert second.result(5).shape == (1, 3)
+        assert not first.done()
+        gate.set()
+        assert first.result(5).shape == (1, 3)
+
+
+def test_closing_cancels_what_has_not_started_and_waits_for_what_has() -> None:
+    begun, gate = threading.Event(), threading.Event()
+
+    def slow(pixels: "NDArray[np.uint8]") -> "NDArray[np.float32]":
+        begun.set()
+        gate.wait(10)
+        return np.zeros(3, np.float32)
+
+    engine = ThreadedEngine(unchanged(4), slow, workers=1)
+    first, second = (engine.submit(Item(np.zeros((4, 4, 3), np.uint8))) for _ in range(2))
+    begun.wait(10)
+    threading.Timer(0.1, gate.set).start()
+    engine.close()
+    assert first.result(0).shape == (1, 3)
+    with pytest.raises(CancelledError):
+        second.result(0)
+
+
+def test_the_double_gives_equal_pixels_equal_features() -> None:
+    some = [*images(3), images(1)[0]]
+    with closing(FakeEngine(unchanged(SIZE), 5)) as engine:
+        found = rows_of(engine, some)
+        assert found.shape == (4, 5)
+        assert np.array_equal(found[0], found[3])
+        assert not np.array_equal(found[0], found[1])
+        assert maps_of(engine, some).shape == (4, 1, 1, 5)

@@ -5,17 +5,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from scipy.special import softmax
-from sklearn.metrics import log_loss
 
-from tlcli.evaluation.calibration import (
-    coverage_curve,
-    expected_calibration_error,
-    fit_temperature,
-    reliability,
-    with_temperature,
-)  # fmt: skip
+from tlcli.evaluation.calibration import coverage_curve, expected_calibration_error, reliability
 from tlcli.evaluation.intervals import wilson
-from tlcli.heads.head import Head
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,64 +19,6 @@ def honest(n: int, classes: int, seed: int = 0) -> "tuple[NDArray[np.int64], NDA
     probabilities = softmax(random.normal(0, 2, (n, classes)), axis=1)
     labels = (probabilities.cumsum(axis=1) < random.random((n, 1))).sum(axis=1)
     return labels, probabilities
-
-
-@pytest.mark.parametrize("classes", [2, 4])
-@pytest.mark.parametrize("distortion", [0.4, 1.0, 2.5])
-def test_a_head_too_sure_or_not_sure_enough_is_mended(distortion: float, classes: int) -> None:
-    labels, probabilities = honest(20_000, classes)
-    distorted = with_temperature(probabilities, 1 / distortion)
-    found = fit_temperature(labels, distorted)
-    assert found == pytest.approx(distortion, rel=0.05)
-    mended = with_temperature(distorted, found)
-    assert mended == pytest.approx(probabilities, abs=0.02)
-    assert log_loss(labels, mended) <= log_loss(labels, distorted)
-
-
-def test_of_many_images_it_is_the_temperature_of_the_lowest_loss() -> None:
-    labels, probabilities = honest(5000, 3)
-    found = fit_temperature(labels, probabilities**3 / (probabilities**3).sum(axis=1, keepdims=True))
-    losses = {t: log_loss(labels, with_temperature(probabilities, t / 3)) for t in (found * 0.95, found, found * 1.05)}
-    assert min(losses, key=lambda t: losses[t]) == found
-
-
-@pytest.mark.parametrize("n", [1, 2, 10, 30])
-def test_a_few_right_answers_make_nothing_certain(n: int) -> None:
-    probabilities = np.tile([0.8, 0.2], (n, 1))
-    found = fit_temperature(np.zeros(n, np.int64), probabilities)
-    assert 0.5 < found < 1
-    assert 0.8 < with_temperature(probabilities, found)[0, 0] < 0.96
-
-
-def test_a_few_wrong_answers_do_not_take_all_confidence() -> None:
-    probabilities = np.tile([0.9, 0.1], (3, 1))
-    assert 1 < fit_temperature(np.ones(3, np.int64), probabilities) < 2
-
-
-def test_certain_answers_stay_finite() -> None:
-    right = fit_temperature(np.array([0, 1]), np.eye(2))
-    assert right == pytest.approx(1, abs=1e-3)
-    wrong = fit_temperature(np.array([1, 0]), np.eye(2))
-    assert wrong == pytest.approx(20, rel=1e-3)
-    assert np.isfinite(with_temperature(np.eye(2), wrong)).all()
-
-
-def test_a_head_with_the_temperature_gives_the_same_probabilities() -> None:
-    random = np.random.default_rng(0)
-    features = random.normal(size=(50, 4)).astype(np.float32)
-    for units in (1, 3):
-        weights, bias = random.normal(size=(4, units)).astype(np.float32), np.ones(units, np.float32)
-        plain, tempered = Head(weights, bias), Head(weights, bias, 1.7)
-        expected = with_temperature(plain.probabilities(features), 1.7)
-        assert tempered.probabilities(features) == pytest.approx(expected, rel=1e-12)
-
-
-def test_temperature_changes_no_answer() -> None:
-    _, probabilities = honest(100, 5)
-    for temperature in (0.3, 4.0):
-        changed = with_temperature(probabilities, temperature)
-        assert changed.sum(axis=1) == pytest.approx(np.ones(100))
-        assert (changed.argmax(axis=1) == probabilities.argmax(axis=1)).all()
 
 
 def test_bins_are_counted_by_hand() -> None:

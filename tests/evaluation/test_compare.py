@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import multinomial
 
-from tlcli.evaluation.compare import PairedDifference, of_units, paired_difference
+from tlcli.evaluation.compare import PairedDifference, clustered_difference, paired_difference
 from tlcli.evaluation.intervals import wilson
 
 
@@ -30,13 +30,13 @@ def test_intervals_of_published_examples(
 def test_the_test_of_a_published_example() -> None:
     found = paired_difference(20, 12, 2, 16)  # Armitage and Berry 1994, p. 127: P = 0.0129
     assert round(found.p, 4) == 0.0129
-    assert found.evident
+    assert found.significant
 
 
 @pytest.mark.parametrize(("only_a", "only_b"), [(0, 0), (0, 1), (3, 3), (1, 6), (12, 2), (40, 65)])
-def test_p_is_the_binomial_sum_over_images_that_one_alone_names_rightly(only_a: int, only_b: int) -> None:
-    parted = only_a + only_b
-    tail = sum(comb(parted, k) for k in range(min(only_a, only_b) + 1)) / 2**parted
+def test_p_is_the_binomial_sum_over_images_that_one_alone_classifies_correctly(only_a: int, only_b: int) -> None:
+    discordant = only_a + only_b
+    tail = sum(comb(discordant, k) for k in range(min(only_a, only_b) + 1)) / 2**discordant
     assert paired_difference(50, only_a, only_b, 10).p == pytest.approx(min(1.0, 2 * tail))
 
 
@@ -49,9 +49,9 @@ def test_changing_sides_changes_the_sign_and_nothing_else(counts: tuple[int, int
     assert -1 <= found.low <= found.difference <= found.high <= 1
 
 
-def test_without_a_image_that_parts_them_there_is_no_evidence_and_still_a_width() -> None:
+def test_without_a_discordant_image_there_is_no_evidence_but_a_width() -> None:
     found = paired_difference(480, 0, 0, 45)
-    assert (found.difference, found.p, found.evident) == (0.0, 1.0, False)
+    assert (found.difference, found.p, found.significant) == (0.0, 1.0, False)
     assert found.low < 0 < found.high
     assert found.high < wilson(480, 525)[1] - wilson(480, 525)[0]  # narrower than of unpaired accuracies
 
@@ -64,10 +64,10 @@ def test_one_that_is_always_right_has_no_correlation() -> None:
 
 
 def test_evidence_needs_both_the_test_and_the_interval() -> None:
-    assert paired_difference(400, 20, 41, 64).evident
-    assert not paired_difference(400, 20, 25, 80).evident
-    assert not PairedDifference(0.02, 0.001, 0.04, 0.06).evident
-    assert not PairedDifference(0.02, -0.001, 0.04, 0.04).evident
+    assert paired_difference(400, 20, 41, 64).significant
+    assert not paired_difference(400, 20, 25, 80).significant
+    assert not PairedDifference(0.02, 0.001, 0.04, 0.06).significant
+    assert not PairedDifference(0.02, -0.001, 0.04, 0.04).significant
 
 
 @pytest.mark.parametrize("shares", [(0.7, 0.08, 0.08, 0.14), (0.6, 0.05, 0.15, 0.2), (0.5, 0.15, 0.05, 0.3)])
@@ -90,7 +90,7 @@ def test_the_interval_holds_the_truth_as_often_as_it_says(shares: tuple[float, .
 
 def test_images_that_stand_alone_are_no_groups() -> None:
     plain = paired_difference(80, 5, 8, 7)
-    assert of_units(plain, np.array([1] * 8 + [-1] * 5 + [0] * 87), np.arange(100)) == plain
+    assert clustered_difference(plain, np.array([1] * 8 + [-1] * 5 + [0] * 87), np.arange(100)) == plain
 
 
 def test_groups_that_are_right_or_wrong_together_are_less_sure() -> None:
@@ -104,11 +104,11 @@ def test_groups_that_are_right_or_wrong_together_are_less_sure() -> None:
         gained = right_b.astype(int) - right_a.astype(int)
         counts = (int((right_a & right_b).sum()), int((gained < 0).sum()), int((gained > 0).sum()))
         plain = paired_difference(*counts, 300 - sum(counts))
-        found = of_units(plain, gained, units)
+        found = clustered_difference(plain, gained, units)
         assert found.low <= plain.low
         assert found.p >= plain.p
-        told["plain"] += plain.evident
-        told["groups"] += found.evident
+        told["plain"] += plain.significant
+        told["groups"] += found.significant
         holds += found.low <= 0 <= found.high
     assert told["plain"] > 0.2 * 300  # what it would come to without groups
     assert told["groups"] < 0.08 * 300
@@ -116,14 +116,14 @@ def test_groups_that_are_right_or_wrong_together_are_less_sure() -> None:
 
 
 def test_one_group_says_nothing() -> None:
-    found = of_units(paired_difference(0, 0, 50, 0), np.ones(50, np.int64), np.zeros(50, np.int64))
-    assert not found.evident
+    found = clustered_difference(paired_difference(0, 0, 50, 0), np.ones(50, np.int64), np.zeros(50, np.int64))
+    assert not found.significant
 
 
 def test_equal_ones_are_seldom_told_apart() -> None:
     random = np.random.default_rng(0)
     tables = random.multinomial(300, (0.8, 0.05, 0.05, 0.1), 200)
-    told = sum(paired_difference(*map(int, table)).evident for table in tables)
+    told = sum(paired_difference(*map(int, table)).significant for table in tables)
     assert told / len(tables) < 0.05
 
 

@@ -1,18 +1,21 @@
-import json
 import math
+from dataclasses import astuple
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter, ValidationError
 from sklearn import metrics as reference
 
 from tlcli.evaluation.calibration import expected_calibration_error
 from tlcli.evaluation.intervals import wilson
-from tlcli.evaluation.metrics import balanced_accuracy, measure, per_class, roc_auc
+from tlcli.evaluation.metrics import ClassMetrics, Metrics, balanced_accuracy, measure, per_class, roc_auc
+from tlcli.heads.task import Task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+TASK = Task(("alien", "predator"))
 LABELS = np.array([0, 0, 0, 1, 1])
 # Predicted 0, 0, 1, 1, 0: three of five are right.
 PROBABILITIES = np.array([[0.9, 0.1], [0.6, 0.4], [0.3, 0.7], [0.2, 0.8], [0.55, 0.45]])
@@ -27,40 +30,51 @@ def three_classes(n: int = 200) -> "tuple[NDArray[np.int64], NDArray[np.float64]
 
 
 def test_every_metric_of_a_small_split_is_the_one_counted_by_hand() -> None:
-    found = measure(LABELS, PROBABILITIES, ["alien", "predator"])
-    assert found["n"] == 5
-    assert found["accuracy"] == pytest.approx(3 / 5)
-    assert found["accuracy_ci95"] == list(wilson(3, 5))
-    assert found["confusion_matrix"] == [[2, 1], [1, 1]]
-    assert found["labels"] == ["alien", "predator"]
-    assert found["balanced_accuracy"] == pytest.approx((2 / 3 + 1 / 2) / 2)
-    assert found["log_loss"] == pytest.approx(-math.log(0.9 * 0.6 * 0.3 * 0.8 * 0.45) / 5)
+    found = measure(LABELS, PROBABILITIES, TASK)
+    assert found.n == 5
+    assert found.accuracy == pytest.approx(3 / 5)
+    assert found.accuracy_ci95 == wilson(3, 5)
+    assert found.confusion_matrix == ((2, 1), (1, 1))
+    assert found.labels == ("alien", "predator")
+    assert found.balanced_accuracy == pytest.approx((2 / 3 + 1 / 2) / 2)
+    assert found.log_loss == pytest.approx(-math.log(0.9 * 0.6 * 0.3 * 0.8 * 0.45) / 5)
     # of the six pairs (class 0, class 1) five have the higher probability on the side of class 1
-    assert found["roc_auc"] == pytest.approx(5 / 6)
-    assert found["per_class"]["alien"] == pytest.approx({"precision": 2 / 3, "recall": 2 / 3, "f1": 2 / 3, "n": 3})
-    assert found["per_class"]["predator"] == pytest.approx({"precision": 1 / 2, "recall": 1 / 2, "f1": 1 / 2, "n": 2})
+    assert found.roc_auc == pytest.approx(5 / 6)
+    assert astuple(found.per_class["alien"]) == (pytest.approx(2 / 3), pytest.approx(2 / 3), pytest.approx(2 / 3), 3)
+    assert found.per_class["predator"] == ClassMetrics(1 / 2, 1 / 2, 1 / 2, 2)
 
 
-def test_measures_survive_json_unchanged() -> None:
-    found = measure(LABELS, PROBABILITIES, ["alien", "predator"])
-    assert json.loads(json.dumps(found)) == found
+def test_metrics_are_read_from_json_as_they_were_written() -> None:
+    found = measure(LABELS, PROBABILITIES, TASK)
+    assert TypeAdapter(Metrics).validate_python(found.as_json()) == found
+    with pytest.raises(ValidationError):
+        TypeAdapter(Metrics).validate_python({**found.as_json(), "accuracy": math.nan})
+
+
+def test_images_that_belong_together_widen_the_interval() -> None:
+    labels, probabilities = three_classes()
+    alone, grouped = (
+        measure(labels, probabilities, Task(("a", "b", "c")), units) for units in (None, np.arange(200) // 10)
+    )
+    assert grouped.accuracy == alone.accuracy
+    assert np.ptp(grouped.accuracy_ci95) > np.ptp(alone.accuracy_ci95)
 
 
 def test_three_classes_agree_with_scikit_learn() -> None:
     labels, probabilities = three_classes()
     predicted = probabilities.argmax(axis=1)
-    found = measure(labels, probabilities, ["a", "b", "c"])
-    assert found["accuracy"] == reference.accuracy_score(labels, predicted)
-    assert found["balanced_accuracy"] == pytest.approx(reference.balanced_accuracy_score(labels, predicted))
-    assert found["log_loss"] == pytest.approx(-np.log(probabilities[np.arange(200), labels]).mean())
+    found = measure(labels, probabilities, Task(("a", "b", "c")))
+    assert found.accuracy == reference.accuracy_score(labels, predicted)
+    assert found.balanced_accuracy == pytest.approx(reference.balanced_accuracy_score(labels, predicted))
+    assert found.log_loss == pytest.approx(-np.log(probabilities[np.arange(200), labels]).mean())
     areas = [reference.roc_auc_score(labels == label, probabilities[:, label]) for label in range(3)]
-    assert found["roc_auc"] == pytest.approx(np.mean(areas))
+    assert found.roc_auc == pytest.approx(np.mean(areas))
     for number, name in enumerate("abc"):
-        row = found["per_class"][name]
-        assert row["recall"] == pytest.approx((predicted[labels == number] == number).mean())
-        assert row["precision"] == pytest.approx((labels[predicted == number] == number).mean())
-        assert row["f1"] == pytest.approx(2 / (1 / row["precision"] + 1 / row["recall"]))
-        assert row["n"] == (labels == number).sum()
+        row = found.per_class[name]
+        assert row.recall == pytest.approx((predicted[labels == number] == number).mean())
+        assert row.precision == pytest.approx((labels[predicted == number] == number).mean())
+        assert row.f1 == pytest.approx(2 / (1 / row.precision + 1 / row.recall))
+        assert row.support == (labels == number).sum()
 
 
 @pytest.mark.parametrize("names", [["a", "b"], ["a", "b", "c"]])
@@ -68,18 +82,18 @@ def test_a_class_without_images_leaves_the_area_undefined_and_the_rest_measured(
     classes = len(names)
     probabilities = np.full((4, classes), 0.1)
     probabilities[:, 0] = 1 - 0.1 * (classes - 1)
-    found = measure(np.zeros(4, np.int64), probabilities, names)
-    assert found["roc_auc"] is None
-    assert found["accuracy"] == 1
-    assert found["balanced_accuracy"] == 1
-    assert found["per_class"][names[-1]] == {"precision": 0, "recall": 0, "f1": 0, "n": 0}
-    assert len(found["confusion_matrix"]) == classes
+    found = measure(np.zeros(4, np.int64), probabilities, Task(tuple(names)))
+    assert found.roc_auc is None
+    assert found.accuracy == 1
+    assert found.balanced_accuracy == 1
+    assert found.per_class[names[-1]] == ClassMetrics(0, 0, 0, 0)
+    assert len(found.confusion_matrix) == classes
 
 
 def test_a_class_never_predicted_has_precision_0_and_no_warning() -> None:
-    rows = per_class(np.array([0, 1]), np.array([0, 0]), ["a", "b"])
-    assert rows["b"] == {"precision": 0, "recall": 0, "f1": 0, "n": 1}
-    assert rows["a"] == pytest.approx({"precision": 0.5, "recall": 1, "f1": 2 / 3, "n": 1})
+    rows = per_class(np.array([0, 1]), np.array([0, 0]), Task(("a", "b")))
+    assert rows["b"] == ClassMetrics(0, 0, 0, 1)
+    assert astuple(rows["a"]) == (0.5, 1, pytest.approx(2 / 3), 1)
 
 
 def test_balanced_accuracy_leaves_out_classes_that_do_not_occur() -> None:
@@ -88,7 +102,7 @@ def test_balanced_accuracy_leaves_out_classes_that_do_not_occur() -> None:
 
 def test_the_area_of_two_classes_is_that_of_the_second() -> None:
     labels, probabilities = np.array([0, 1, 1]), np.array([[0.4, 0.6], [0.3, 0.7], [0.5, 0.5]])
-    assert roc_auc(labels, probabilities) == pytest.approx(0.5)
+    assert roc_auc(labels, probabilities, TASK) == pytest.approx(0.5)
 
 
 def test_calibration_error_is_the_mean_gap_weighted_by_the_bins() -> None:

@@ -1,89 +1,105 @@
+"""Near duplicates of a whole data set: from files and features to pairs."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
+from tlcli.images.facts import facts_of
+from tlcli.images.resize import Preparation
 
-from tlcli.evaluation.near_duplicates import LIKENESS, SIDE, Common, candidates, likeness, sketch
+from tlcli.datasets.index import LabelledImage
+from tlcli.datasets.layout import SplitName
+from tlcli.evaluation import near_duplicates
+from tlcli.evaluation.image_similarity import SIDE
+from tlcli.evaluation.near_duplicates import find_near_duplicates
 from tlcli.features.rows import Rows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+WIDTH = 300
+PREPARATION = Preparation(224, "crop")
+Data = tuple[list[LabelledImage], Rows]
 
 
 def scene(seed: int) -> Image.Image:
-    """An image with large shapes and fine details, 300 x 240 pixels."""
+    """Large shapes and fine details."""
     random = np.random.default_rng(seed)
-    coarse, fine = (gaussian_filter(random.normal(size=(240, 300, 3)), (s, s, 0)) for s in (30, 4))
+    coarse, fine = (gaussian_filter(random.normal(size=(200, 240, 3)), (s, s, 0)) for s in (25, 4))
     levels = 128 + 60 * coarse / coarse.std() + 35 * fine / fine.std()
     return Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8))
 
 
-def small(image: Image.Image) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
-    return np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.BICUBIC), np.float32)
+def rows_of(features: "list[NDArray[np.float32]]") -> Rows:
+    return Rows.of(np.stack(features), np.zeros(len(features), np.int64))
 
 
-def framed(image: Image.Image) -> Image.Image:
-    frame = Image.new("RGB", (330, 264), (255, 255, 255))
-    frame.paste(image, (15, 12))
-    return frame
-
-
-CHANGES = {
-    "smaller": lambda image: image.resize((150, 120)),
-    "cut": lambda image: image.crop((20, 15, 285, 230)),
-    "cut at one side": lambda image: image.crop((40, 0, 300, 240)),
-    "mirrored": lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
-    "darker": lambda image: image.point(lambda level: level * 0.5),
-    "less contrast": lambda image: image.point(lambda level: 90 + level * 0.4),
-    "grey": lambda image: image.convert("L"),
-    "with a frame": framed,
-}
-COMMON = Common.of(np.stack([small(scene(1000 + number)) for number in range(160)]))
-
-
-@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
-def test_changed_copies_are_found(change: object) -> None:
-    first = np.stack([small(scene(seed)) for seed in range(12)])
-    second = np.stack([small(change(scene(seed))) for seed in range(12)])  # type: ignore[operator]
-    assert np.mean(likeness(first, second, COMMON) >= LIKENESS) >= 11 / 12
-
-
-def test_other_images_of_the_same_kind_are_none() -> None:
-    first, second = (np.stack([small(scene(seed + shift)) for seed in range(40)]) for shift in (0, 500))
-    assert likeness(first, second, COMMON).max() < 0.5
-
-
-def test_what_all_images_have_makes_no_copies() -> None:
-    """Strong lines at the same places in all, faint details of their own: like cells of a solar module."""
-
-    def cell(seed: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
-        own = gaussian_filter(np.random.default_rng(seed).normal(size=(SIDE, SIDE)), 1.5)
-        levels = 150 + 4 * own / own.std()
-        levels[[15, 31, 47]] = 30
-        levels[:, 5::12] -= 30
-        return np.asarray(levels, np.float32)
-
-    cells = np.stack([cell(seed) for seed in range(200)])
-    common = Common.of(cells)
-    assert likeness(cells[:40], cells[40:80], common).max() < LIKENESS
-    brighter = 20 + 0.9 * cells[:40]
-    assert likeness(cells[:40], brighter, common).min() > LIKENESS
-
-
-def test_images_of_one_level_are_like_nothing() -> None:
-    flat = np.full((3, SIDE, SIDE), 90, np.float32)
-    assert likeness(flat, flat, COMMON).tolist() == [0, 0, 0]
-    assert likeness(flat[:0], flat[:0], COMMON).shape == (0,)
-
-
-def test_candidates_are_near_and_of_other_bytes() -> None:
+@pytest.fixture
+def data(tmp_path: Path) -> Data:
+    """40 scenes in training; in the test one of them cut, one mirrored, one with other features, and five new ones."""
     random = np.random.default_rng(0)
-    features = random.normal(size=(200, 512)).astype(np.float32)
-    features[100] = features[3] + 0.2 * random.normal(size=512)
-    features[101] = features[4]
-    contents = np.arange(200)
-    contents[101] = contents[4]
-    sketches = sketch(Rows.of(features, np.zeros(200, np.int64)))
-    assert sketches.shape == (200, 256)
-    everything = np.arange(200)
-    found = candidates(sketches, everything, [everything], contents)
-    assert found.tolist() == [[3, 100]]
-    assert candidates(sketches, np.array([100]), [np.array([3, 5])], contents).tolist() == [[3, 100]]
-    assert candidates(sketches, np.array([7]), [np.array([3, 5])], contents).shape == (0, 2)
+    features: dict[str, NDArray[np.float32]] = {}
+    images: list[LabelledImage] = []
+
+    def add(name: str, split: SplitName, image: Image.Image, feature: "NDArray[np.float32]") -> None:
+        image.save(tmp_path / name, quality=90)
+        sha256 = f"{len(images):064x}"
+        features[sha256] = feature
+        images.append(LabelledImage(tmp_path / name, name, sha256, "a", split, name))
+
+    of_scene = random.normal(size=(60, WIDTH)).astype(np.float32)
+    noise = 0.3 * random.normal(size=(60, WIDTH)).astype(np.float32)
+    for number in range(40):
+        add(f"{number}.jpg", "train", scene(number), of_scene[number])
+    add("cut.jpg", "test", scene(3).crop((10, 8, 225, 190)), of_scene[3] + noise[3])
+    add("mirrored.jpg", "test", scene(5).transpose(Image.Transpose.FLIP_LEFT_RIGHT), of_scene[5] + noise[5])
+    add("like in features alone.jpg", "test", scene(50), of_scene[7] + noise[7])
+    for number in range(51, 56):
+        add(f"{number}.jpg", "test", scene(number), of_scene[number])
+    return images, rows_of([features[one.sha256] for one in images])
+
+
+def test_changed_copies_are_found_across_splits(data: Data) -> None:
+    images, rows = data
+    found = find_near_duplicates(images, rows, PREPARATION, ("test", "train"))
+    pairs = {frozenset((one.first.name, one.second.name)) for one in found}
+    assert pairs == {frozenset(("cut.jpg", "3.jpg")), frozenset(("mirrored.jpg", "5.jpg"))}
+    assert [one.similarity for one in found] == sorted((one.similarity for one in found), reverse=True)
+    assert find_near_duplicates(images, rows, PREPARATION, ("train", "train")) == []
+
+
+def test_a_burst_within_one_split_does_not_hide_its_copies_in_another(data: Data, tmp_path: Path) -> None:
+    images, rows = data
+    random = np.random.default_rng(1)
+    burst: list[LabelledImage] = []
+    features = []
+    middle, apart = random.normal(size=WIDTH), random.normal(size=WIDTH)
+    splits: tuple[SplitName, ...] = ("train", "validation")
+    for split in splits:
+        for number in range(6):
+            name = f"burst {split} {number}.jpg"
+            scene(3).crop((2 * number, number, 225 + number, 190 + number)).save(tmp_path / name, quality=90)
+            sha256 = f"{len(images) + len(burst):064x}"
+            burst.append(LabelledImage(tmp_path / name, name, sha256, "a", split, name))
+            # those of one's own split are the nearest
+            features.append(middle + (0.2 if split == "train" else -0.2) * apart + 0.01 * random.normal(size=WIDTH))
+    everything = rows_of([*rows.features(), *np.array(features, np.float32)])
+    found = find_near_duplicates([*images, *burst], everything, PREPARATION)
+    assert any({one.first.split, one.second.split} == {"train", "validation"} for one in found)
+
+
+def test_an_image_that_was_deleted_is_left_out(data: Data) -> None:
+    images, rows = data
+    images[3].path.unlink()
+    found = find_near_duplicates(images, rows, PREPARATION)
+    assert [{one.first.name, one.second.name} for one in found] == [{"5.jpg", "mirrored.jpg"}]
+
+
+def test_small_versions_that_are_known_are_not_decoded_again(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, rows = data
+    known = {one.sha256: facts_of(one.path, PREPARATION, SIDE)[1] for one in images}
+    monkeypatch.setattr(near_duplicates, "facts_of", lambda *_: pytest.fail("decoded"))
+    assert len(find_near_duplicates(images, rows, PREPARATION, known=known)) == 2

@@ -1,23 +1,33 @@
 from dataclasses import fields, replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import PIL
 import pytest
 
-from tlcli.backbones import conversion as export_ir
+from tlcli.backbones import conversion
 from tlcli.backbones.catalog import CAFFE, CATALOG
-from tlcli.engines.interface import EngineChoice
+from tlcli.backbones.spec import BackboneSpec, EngineChoice
+from tlcli.backbones.weights import Weights
 from tlcli.features import key
-from tlcli.features.key import FeatureKey
-from tlcli.images.resize import Preparation
+from tlcli.features.key import feature_key, preparation_digest
+from tlcli.images.preparation import Preparation
 
-KEY = FeatureKey(
-    preparation=Preparation(224, "crop"),
-    backbone=CATALOG["densenet201"],
-    weights_sha256="ab" * 32,
+PREPARATION = Preparation(224, "crop")
+SPEC = BackboneSpec(
+    row=CATALOG["densenet201"],
+    size=224,
     pooling="avg",
+    weights=Weights(Path("net.h5"), "ab" * 32),
     engine=EngineChoice("openvino", "bf16", "2026.4.1"),
 )
+KEY = feature_key(SPEC, PREPARATION)
+
+
+def graph(sha256: str) -> Any:
+    return SimpleNamespace(sha256=sha256)
+
 
 # Another value for every field of the preparation; a new field has to be added here, and to the key or the limits.
 OTHER: dict[str, Any] = {
@@ -31,66 +41,65 @@ OTHER: dict[str, Any] = {
     "max_file_mb": 1.0,
 }
 LIMITS = {"formats", "max_megapixels", "max_side", "max_file_mb"}
+OTHER_SPECS = {
+    "row": replace(SPEC, row=CATALOG["densenet169"]),
+    "scaling": replace(SPEC, row=replace(SPEC.row, scaling=CAFFE)),
+    "builder": replace(SPEC, row=replace(SPEC.row, builder="DenseNet121")),
+    "size": replace(SPEC, size=225),
+    "weights": replace(SPEC, weights=Weights(Path("net.h5"), "cd" * 32)),
+    "pooling": replace(SPEC, pooling="max"),
+    "engine": replace(SPEC, engine=replace(SPEC.engine, name="keras")),
+    "precision": replace(SPEC, engine=replace(SPEC.engine, precision="f32")),
+    "version": replace(SPEC, engine=replace(SPEC.engine, version="2026.5.0")),
+    "quantized": replace(SPEC, quantized=graph("ef" * 32)),
+}
 
 
-def test_the_digest_is_a_sha256_and_the_same_every_time() -> None:
-    assert len(KEY.digest()) == 64
-    assert replace(KEY).digest() == KEY.digest()
+def test_the_key_is_a_sha256_and_the_same_every_time() -> None:
+    assert len(KEY) == 64
+    assert feature_key(replace(SPEC), replace(PREPARATION)) == KEY
 
 
-def test_every_field_of_the_preparation_is_tried() -> None:
+def test_every_field_is_tried() -> None:
     assert {field.name for field in fields(Preparation)} == set(OTHER)
+    assert {field.name for field in fields(BackboneSpec)} <= set(OTHER_SPECS)
 
 
 @pytest.mark.parametrize("name", sorted(set(OTHER) - LIMITS))
-def test_what_changes_pixels_changes_the_digest(name: str) -> None:
-    changed = replace(KEY, preparation=replace(KEY.preparation, **{name: OTHER[name]}))
-    assert changed.digest() != KEY.digest()
+def test_what_changes_pixels_changes_the_key(name: str) -> None:
+    changed = replace(PREPARATION, **{name: OTHER[name]})
+    assert feature_key(SPEC, changed) != KEY
+    assert preparation_digest(changed) != preparation_digest(PREPARATION)
 
 
 @pytest.mark.parametrize("name", sorted(LIMITS))
-def test_what_only_limits_the_files_read_keeps_the_digest(name: str) -> None:
-    changed = replace(KEY, preparation=replace(KEY.preparation, **{name: OTHER[name]}))
-    assert changed.digest() == KEY.digest()
+def test_limits_on_files_leave_the_key_alone(name: str) -> None:
+    changed = replace(PREPARATION, **{name: OTHER[name]})
+    assert feature_key(SPEC, changed) == KEY
+    assert preparation_digest(changed) == preparation_digest(PREPARATION)
 
 
-def test_two_quantised_graphs_have_two_places() -> None:
-    assert replace(KEY, quantized="ef" * 32).digest() != replace(KEY, quantized="ab" * 32).digest()
+@pytest.mark.parametrize("changed", OTHER_SPECS.values(), ids=list(OTHER_SPECS))
+def test_what_changes_the_network_changes_the_key(changed: BackboneSpec) -> None:
+    assert feature_key(changed, PREPARATION) != KEY
 
 
-def test_the_preparations_digest_is_that_of_what_changes_pixels() -> None:
-    plain = key.preparation_digest(KEY.preparation)
-    for name, value in OTHER.items():
-        assert (key.preparation_digest(replace(KEY.preparation, **{name: value})) == plain) == (name in LIMITS)
+def test_the_path_of_the_weights_leaves_the_key_alone() -> None:
+    assert feature_key(replace(SPEC, weights=Weights(None, SPEC.weights.sha256)), PREPARATION) == KEY
 
 
-@pytest.mark.parametrize(
-    "changed",
-    [
-        replace(KEY, backbone=CATALOG["densenet169"]),
-        replace(KEY, backbone=replace(KEY.backbone, scaling=CAFFE)),
-        replace(KEY, backbone=replace(KEY.backbone, builder="DenseNet121")),
-        replace(KEY, weights_sha256="cd" * 32),
-        replace(KEY, pooling="max"),
-        replace(KEY, quantized="ef" * 32),
-        replace(KEY, engine=replace(KEY.engine, engine="keras")),
-        replace(KEY, engine=replace(KEY.engine, precision="f32")),
-        replace(KEY, engine=replace(KEY.engine, version="2026.5.0")),
-    ],
-    ids=["backbone", "scaling", "builder", "weights", "pooling", "quantized", "engine", "precision", "version"],
-)
-def test_what_changes_the_network_changes_the_digest(changed: FeatureKey) -> None:
-    assert changed.digest() != KEY.digest()
+def test_two_quantised_graphs_have_two_keys() -> None:
+    first, second = (replace(SPEC, quantized=graph(digest * 32)) for digest in ("ef", "ab"))
+    assert feature_key(first, PREPARATION) != feature_key(second, PREPARATION)
 
 
 @pytest.mark.parametrize(
     ("where", "name", "value"),
-    [(key, "DECODER_VERSION", 99), (export_ir, "EXPORT_VERSION", 99), (PIL, "__version__", "99.0")],
-    ids=["decoder", "export", "Pillow"],
+    [(key, "DECODER_VERSION", 99), (conversion, "CONVERSION_VERSION", 99), (PIL, "__version__", "99.0")],
+    ids=["decoder", "conversion", "Pillow"],
 )
-def test_another_version_of_the_code_changes_the_digest(
+def test_another_version_of_the_code_changes_the_key(
     where: object, name: str, value: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = KEY.digest()
     monkeypatch.setattr(where, name, value)
-    assert KEY.digest() != before
+    assert feature_key(SPEC, PREPARATION) != KEY

@@ -4,8 +4,8 @@ import numpy as np
 from PIL import Image
 
 from tlcli.datasets.index import LabelledImage
-from tlcli.features.sample import decoded, drawn, spread
-from tlcli.images.resize import Preparation
+from tlcli.features.sample import decoded, shuffled, stratified
+from tlcli.images.preparation import Preparation
 
 
 def one(number: int, label: str, folder: Path = Path()) -> LabelledImage:
@@ -16,13 +16,13 @@ IMAGES = [one(number, "rare" if number < 5 else "common") for number in range(10
 
 
 def test_classes_take_turns_while_they_last() -> None:
-    labels = [p.label for p in spread(IMAGES, "calibration")]
+    labels = [p.label for p in stratified(IMAGES, "calibration")]
     assert all(set(labels[turn : turn + 2]) == {"rare", "common"} for turn in range(0, 10, 2))
     assert labels[10:] == ["common"] * 90
 
 
 def test_the_order_is_that_of_the_digests_and_the_purpose() -> None:
-    for order in (spread, drawn):
+    for order in (stratified, shuffled):
         assert order(IMAGES[::-1], "calibration") == order(IMAGES, "calibration")
         assert order(IMAGES, "agreement") != order(IMAGES, "calibration")
         assert sorted(p.sha256 for p in order(IMAGES, "calibration")) == sorted(p.sha256 for p in IMAGES)
@@ -30,16 +30,16 @@ def test_the_order_is_that_of_the_digests_and_the_purpose() -> None:
 
 def test_copies_are_taken_once() -> None:
     copy = LabelledImage(Path("copy.png"), "copy.png", IMAGES[0].sha256, "rare", "train", "0")
-    assert len(spread([*IMAGES, copy], "calibration")) == len(drawn([*IMAGES, copy], "x")) == 100
+    assert len(stratified([*IMAGES, copy], "calibration")) == len(shuffled([*IMAGES, copy], "x")) == 100
 
 
 def test_images_added_move_few_of_those_taken() -> None:
-    before = {p.sha256 for p in spread(IMAGES, "calibration")[:40]}
+    before = {p.sha256 for p in stratified(IMAGES, "calibration")[:40]}
     more = [*IMAGES, *(one(number, "common") for number in range(100, 110))]
-    assert len(before & {p.sha256 for p in spread(more, "calibration")[:40]}) >= 32
+    assert len(before & {p.sha256 for p in stratified(more, "calibration")[:40]}) >= 32
 
 
-def test_broken_images_give_way_to_the_next(tmp_path: Path) -> None:
+def test_unreadable_images_are_replaced_by_the_next(tmp_path: Path) -> None:
     images = [one(number, "a", tmp_path) for number in range(6)]
     for number, image in enumerate(images):
         Image.fromarray(np.full((9, 9, 3), number, np.uint8)).save(image.path)

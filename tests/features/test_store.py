@@ -13,7 +13,7 @@ import safetensors.numpy
 from tlcli.errors import ResourceError
 from tlcli.features.store import Store, row_key
 from tlcli.progress import Progress
-from tlcli.system.cache import locks as use
+from tlcli.system.cache.locks import exclusive, release_all
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -108,11 +108,12 @@ def test_many_rows_over_many_shards_come_back_whatever_their_order() -> None:
     assert np.array_equal(found, rows(*order))
 
 
-def test_a_shard_that_goes_away_while_it_is_in_use_is_told() -> None:
+def test_a_shard_that_disappears_while_it_is_in_use_is_reported() -> None:
     store = filled()
     shards(store)[0].unlink()
-    with pytest.raises(ResourceError, match="went away while its features were in use"):
+    with pytest.raises(ResourceError) as caught:
         store.read(keys("a", "b", "c"))
+    assert caught.value.code == "resource.file_disappeared"
 
 
 def test_views_and_images_have_keys_of_their_own() -> None:
@@ -143,7 +144,7 @@ def test_other_digests_have_other_folders(cache: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["first", "middle", "last", "cut", "longer", "empty"])
-def test_a_damaged_shard_is_set_aside_and_told_of_and_the_others_stay(damage: str) -> None:
+def test_a_damaged_shard_is_renamed_and_reported_and_the_others_stay(damage: str) -> None:
     store = filled()
     path = next(p for p in shards(store) if p.stat().st_size == min(q.stat().st_size for q in shards(store)))
     data = bytearray(path.read_bytes())
@@ -151,31 +152,30 @@ def test_a_damaged_shard_is_set_aside_and_told_of_and_the_others_stay(damage: st
     if place is not None:
         data[place] ^= 0x01
     path.write_bytes({"cut": data[:-1], "longer": data + b"\0", "empty": bytearray()}.get(damage, data))
-    told = Notes()
-    again = Store(DIGEST, WIDTH, told)
+    progress = Notes()
+    again = Store(DIGEST, WIDTH, progress)
     assert keys("c")[0] not in again
     assert np.array_equal(again.read(keys("a", "b")), rows(1, 2))
     assert not path.exists()
     assert path.with_suffix(".damaged").exists()
-    assert len(told.notes) == 1
-    assert "set aside" in told.notes[0]
-    assert str(path) in told.notes[0]
+    assert len(progress.notes) == 1
+    assert str(path) in progress.notes[0]
 
 
-def test_a_shard_set_aside_is_written_anew_and_not_told_of_again() -> None:
+def test_a_renamed_shard_is_written_again_and_reported_once() -> None:
     path = shards(filled())[0]
     path.write_bytes(b"rubbish")
-    told = Notes()
-    store = Store(DIGEST, WIDTH, told)
+    progress = Notes()
+    store = Store(DIGEST, WIDTH, progress)
     store.append(keys("a", "b"), rows(1, 2))
     store.append(keys("c"), rows(3))
-    again = Store(DIGEST, WIDTH, told)
+    again = Store(DIGEST, WIDTH, progress)
     assert np.array_equal(again.read(keys("a", "b", "c")), rows(1, 2, 3))
-    assert len(told.notes) == 1
+    assert len(progress.notes) == 1
 
 
 @pytest.mark.parametrize("moment", ["before reading", "after reading"])
-def test_a_damaged_shard_that_another_process_sets_aside_first_is_no_error(
+def test_a_damaged_shard_that_another_process_renames_first_is_no_error(
     moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = shards(filled())[0]
@@ -228,24 +228,24 @@ def test_a_whole_file_that_is_no_shard_of_this_store_is_not_used(
     arrays: "dict[str, NDArray[np.generic]]",
 ) -> None:
     path = named_by_its_digest(filled().folder, arrays)
-    told = Notes()
-    store = Store(DIGEST, WIDTH, told)
+    progress = Notes()
+    store = Store(DIGEST, WIDTH, progress)
     assert keys("z")[0] not in store
     assert np.array_equal(store.read(keys("a", "c")), rows(1, 3))
     assert not path.exists()
-    assert len(told.notes) == 1
+    assert len(progress.notes) == 1
 
 
-def test_unfinished_and_foreign_files_are_passed_over_and_left(cache: Path) -> None:
+def test_unfinished_and_foreign_files_are_skipped_and_left(cache: Path) -> None:
     folder = filled().folder
     whole = shards(Store(DIGEST, WIDTH))[0].read_bytes()
     others = [folder / f".{'0' * 64}.safetensors.77.abcdef.tmp", folder / "notes.txt", folder / "x.damaged"]
     for path in others:
         path.write_bytes(whole[:40])
-    told = Notes()
-    store = Store(DIGEST, WIDTH, told)
+    progress = Notes()
+    store = Store(DIGEST, WIDTH, progress)
     assert np.array_equal(store.read(keys("a", "b", "c")), rows(1, 2, 3))
-    assert told.notes == []
+    assert progress.notes == []
     assert all(path.read_bytes() == whole[:40] for path in others)
 
 
@@ -259,24 +259,24 @@ def test_two_stores_share_a_folder() -> None:
 
 
 def test_stores_opened_while_others_write_see_whole_shards_only() -> None:
-    told = Notes()
+    progress = Notes()
 
     def write(writer: int) -> None:
-        store = Store(DIGEST, WIDTH, told)
+        store = Store(DIGEST, WIDTH, progress)
         for number in range(15):
             store.append(keys(f"{writer}-{number}", f"shared-{number}"), rows(100 * writer + number, number))
 
     with ThreadPoolExecutor(4) as pool:
         writing = [pool.submit(write, writer) for writer in range(4)]
         while not all(future.done() for future in writing):
-            Store(DIGEST, WIDTH, told)
+            Store(DIGEST, WIDTH, progress)
     for future in writing:
         future.result()
-    store = Store(DIGEST, WIDTH, told)
+    store = Store(DIGEST, WIDTH, progress)
     for number in range(15):
         found = store.read(keys(f"shared-{number}", *(f"{writer}-{number}" for writer in range(4))))
         assert np.array_equal(found, rows(number, *(100 * writer + number for writer in range(4))))
-    assert told.notes == []
+    assert progress.notes == []
 
 
 def test_a_full_disk_leaves_no_shard_and_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,8 +287,9 @@ def test_a_full_disk_leaves_no_shard_and_no_row(monkeypatch: pytest.MonkeyPatch)
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(ResourceError, match="The disk is full"):
+    with pytest.raises(ResourceError) as caught:
         store.append(keys("d"), rows(4))
+    assert isinstance(caught.value.__cause__, OSError)
     assert sorted(store.folder.iterdir()) == before
     assert keys("d")[0] not in store
 
@@ -299,8 +300,8 @@ def test_rows_stay_in_memory_where_the_cache_cannot_be_written(
     moment: str, number: int, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = shards(filled())
-    told = Notes()
-    store = Store(DIGEST, WIDTH, told)
+    progress = Notes()
+    store = Store(DIGEST, WIDTH, progress)
     name = {"the folder is made": "mkdir", "the file is written": "write_bytes", "the file gets its name": "replace"}
 
     def refuse(self: Path, *_: object, **__: object) -> None:
@@ -311,7 +312,7 @@ def test_rows_stay_in_memory_where_the_cache_cannot_be_written(
     store.append(keys("f"), rows(6))
     assert np.array_equal(store.read(keys("f", "a", "e", "d", "c", "e")), rows(6, 1, 5, 4, 3, 5))
     assert np.array_equal(store.reader(keys("e", "a", "d"))(np.array([2, 1, 0])), rows(4, 1, 5))
-    assert [f"The cache {cache} cannot be written ({os.strerror(number)})" in note for note in told.notes] == [True]
+    assert [str(cache) in note for note in progress.notes] == [True]
     monkeypatch.undo()
     monkeypatch.setenv("TLCLI_CACHE", str(cache))
     assert shards(store) == before
@@ -323,13 +324,14 @@ def test_a_folder_that_is_removed_between_two_shards_is_made_again(cache: Path) 
     shutil.rmtree(cache)
     store.append(keys("d"), rows(4))
     assert np.array_equal(store.read(keys("d")), rows(4))
-    with pytest.raises(ResourceError, match="went away while its features were in use; run the command again"):
+    with pytest.raises(ResourceError) as caught:
         store.read(keys("a"))
+    assert caught.value.code == "resource.file_disappeared"
     assert np.array_equal(Store(DIGEST, WIDTH).read(keys("d")), rows(4))
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
-def test_a_damaged_shard_that_cannot_be_set_aside_is_passed_over(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_shard_that_cannot_be_renamed_is_skipped(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     path = shards(filled())[0]
     path.write_bytes(b"rubbish")
 
@@ -337,10 +339,10 @@ def test_a_damaged_shard_that_cannot_be_set_aside_is_passed_over(number: int, mo
         raise OSError(number, os.strerror(number), str(self))
 
     monkeypatch.setattr(Path, "replace", refuse)
-    told = Notes()
-    store = Store(DIGEST, WIDTH, told)
+    progress = Notes()
+    store = Store(DIGEST, WIDTH, progress)
     assert sum(key in store for key in keys("a", "b", "c")) in (1, 2)
-    assert told.notes == [f"A damaged file of features is passed over; its images are computed again: {path}"]
+    assert [str(path) in note for note in progress.notes] == [True]
     assert path.exists()
 
 
@@ -355,13 +357,13 @@ def failing(monkeypatch: pytest.MonkeyPatch, path: Path, number: int) -> None:
     monkeypatch.setattr(Path, "read_bytes", fail)
 
 
-def test_a_shard_that_may_not_be_read_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shard_that_may_not_be_read_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     path = shards(filled())[0]
     failing(monkeypatch, path, errno.EACCES)
-    told = Notes()
-    store = Store(DIGEST, WIDTH, told)
+    progress = Notes()
+    store = Store(DIGEST, WIDTH, progress)
     assert sum(key in store for key in keys("a", "b", "c")) in (1, 2)
-    assert told.notes == [f"Features that cannot be read are passed over (Permission denied): {path}"]
+    assert [str(path) in note for note in progress.notes] == [True]
     assert path.exists()
 
 
@@ -370,42 +372,41 @@ def test_a_shard_on_a_bad_place_of_the_disk_is_as_damaged_as_one_of_other_bytes(
 ) -> None:
     path = shards(filled())[0]
     failing(monkeypatch, path, errno.EIO)
-    told = Notes()
-    Store(DIGEST, WIDTH, told)
-    assert told.notes == [f"A damaged file of features was set aside; its images are computed again: {path}"]
+    progress = Notes()
+    Store(DIGEST, WIDTH, progress)
+    assert [str(path) in note for note in progress.notes] == [True]
 
 
-def test_a_disk_that_is_gone_is_told_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_is_gone_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     path = shards(filled())[0]
     failing(monkeypatch, path, errno.ESTALE)
-    with pytest.raises(
-        ResourceError, match=r"could not be read: .*Mend or reconnect its disk, and run the command again"
-    ):
+    with pytest.raises(ResourceError) as caught:
         Store(DIGEST, WIDTH)
+    assert str(path) in str(caught.value)
     assert path.exists()
 
 
-def test_a_folder_named_like_a_shard_is_passed_over() -> None:
+def test_a_folder_named_like_a_shard_is_skipped() -> None:
     path = filled().folder / f"{'0' * 64}.safetensors"
     path.mkdir()
-    told = Notes()
-    store = Store(DIGEST, WIDTH, told)
+    progress = Notes()
+    store = Store(DIGEST, WIDTH, progress)
     assert all(key in store for key in keys("a", "b", "c"))
-    assert told.notes == [f"Features that cannot be read are passed over (Is a directory): {path}"]
+    assert [str(path) in note for note in progress.notes] == [True]
 
 
 def test_a_store_whose_cache_was_removed_is_in_use_again_with_the_next_rows(cache: Path) -> None:
     store = filled()
     shutil.rmtree(cache)
     store.append(keys("d"), rows(4))
-    with use.alone(store.folder) as alone:
+    with exclusive(store.folder) as alone:
         assert not alone
 
 
 def test_a_store_is_in_use_from_when_it_is_opened() -> None:
     store = filled()
-    with use.alone(store.folder) as alone:
+    with exclusive(store.folder) as alone:
         assert not alone
-    use.release()
-    with use.alone(store.folder) as alone:
+    release_all()
+    with exclusive(store.folder) as alone:
         assert alone

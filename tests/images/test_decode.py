@@ -1,4 +1,4 @@
-"""Every kind of image becomes the right pixels."""
+"""Every mode, format and orientation decodes to the right pixels."""
 
 import struct
 from collections.abc import Callable
@@ -9,14 +9,15 @@ import pytest
 from PIL import Image
 
 from tlcli.images.decode import decode, prepare
-from tlcli.images.resize import FORMATS, Preparation
+from tlcli.images.formats import DEFAULT_FORMATS
+from tlcli.images.preparation import Preparation
 
 Encode = Callable[..., bytes]
 Png = Callable[..., bytes]
 Colour = tuple[int, int, int]
 
 SAME = Preparation(size=8, resize="squash", background=(10, 20, 30))
-"""Images of 8 x 8 pixels come out as they are."""
+"""Leaves images of 8 x 8 pixels unchanged."""
 
 
 def plain(mode: str, value: float | tuple[int, ...]) -> Image.Image:
@@ -60,7 +61,7 @@ def grey16(value: int, order: str) -> Image.Image:
         (grey16(100 * 257, "<"), "PNG", {}, (100, 100, 100)),
         (grey16(65535, "<"), "TIFF", {}, (255, 255, 255)),
         (grey16(100 * 257, ">"), "TIFF", {}, (100, 100, 100)),
-        (plain("I", 123456), "TIFF", {}, (0, 0, 0)),  # one level has nothing to be stretched between
+        (plain("I", 123456), "TIFF", {}, (0, 0, 0)),  # a single level has no range to stretch
         (plain("F", 0.5), "TIFF", {}, (0, 0, 0)),
     ],
     ids=lambda value: value.mode if isinstance(value, Image.Image) else None,
@@ -93,8 +94,8 @@ def test_lossy_mode_becomes_rgb_within_5_levels(
     assert np.abs(pixels.astype(int) - colour).max() <= 5
 
 
-@pytest.mark.parametrize("file_format", FORMATS)
-def test_every_format_is_read(encode: Encode, file_format: str) -> None:
+@pytest.mark.parametrize("file_format", DEFAULT_FORMATS)
+def test_every_default_format_is_decoded(encode: Encode, file_format: str) -> None:
     stripes = np.repeat(np.array([[0, 0, 0], [255, 255, 255]], np.uint8), 4, axis=0)  # black above white
     image = Image.fromarray(np.repeat(stripes[:, None], 8, axis=1))
     lossless = {"lossless": True} if file_format == "WEBP" else {}
@@ -141,7 +142,7 @@ STORED = {
     1: UPRIGHT, 2: UPRIGHT[:, ::-1], 3: UPRIGHT[::-1, ::-1], 4: UPRIGHT[::-1],
     5: UPRIGHT.swapaxes(0, 1), 6: np.rot90(UPRIGHT), 7: UPRIGHT[::-1, ::-1].swapaxes(0, 1), 8: np.rot90(UPRIGHT, -1),
 }  # fmt: skip
-"""How a camera writes the upright image for each value of the EXIF orientation."""
+"""How a camera stores the upright image for each EXIF orientation."""
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "TIFF"])
@@ -167,7 +168,7 @@ def test_broken_exif_leaves_a_good_image_usable(encode: Encode, file_format: str
 
 
 @pytest.mark.parametrize("file_format", ["GIF", "WEBP", "PNG", "TIFF"])
-def test_first_frame_of_several_is_taken(encode: Encode, file_format: str) -> None:
+def test_first_of_several_frames_is_used(encode: Encode, file_format: str) -> None:
     frames = [plain("RGB", colour) for colour in ((250, 0, 0), (0, 250, 0), (0, 0, 250))]
     lossless = {"lossless": True} if file_format == "WEBP" else {}
 

@@ -1,5 +1,6 @@
-"""What is no usable image is refused with its reason, whatever its bytes are."""
+"""Files that are not usable images are refused with a code and a reason, whatever their bytes are."""
 
+import pickle
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,7 +10,8 @@ import pytest
 from PIL import Image
 
 from tlcli.images.decode import BadImageError, decode, prepare
-from tlcli.images.resize import FORMATS, Preparation
+from tlcli.images.formats import DEFAULT_FORMATS
+from tlcli.images.preparation import Preparation
 
 Encode = Callable[..., bytes]
 Png = Callable[..., bytes]
@@ -18,31 +20,34 @@ SAME = Preparation(size=8, resize="squash")
 PLAIN = Image.new("RGB", (8, 8), (50, 60, 70))
 
 
+def refusal(data: bytes, preparation: Preparation = SAME) -> str:
+    """The code that an image is refused with."""
+    with pytest.raises(BadImageError) as error:
+        decode(data, preparation)
+    return error.value.code
+
+
 @pytest.mark.parametrize("kept", [0.3, 0.6, 0.95])
-@pytest.mark.parametrize("file_format", FORMATS)
+@pytest.mark.parametrize("file_format", DEFAULT_FORMATS)
 def test_truncated_image_is_refused(encode: Encode, file_format: str, kept: float) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     data = encode(Image.fromarray(noise), file_format)
 
-    with pytest.raises(BadImageError, match=r"broken|not an image"):
-        prepare(data[: int(len(data) * kept)], SAME)
+    assert refusal(data[: int(len(data) * kept)]) in ("image.broken", "image.unknown_format")
 
 
 @pytest.mark.parametrize("data", [b"just some text\n", b"<html></html>", bytes(1000), b"\xff\xd8\xff", b"GIF89a"])
-def test_what_is_no_image_is_refused(data: bytes) -> None:
-    with pytest.raises(BadImageError, match=r"not an image in an allowed format \(JPEG, PNG, WEBP, GIF, BMP, TIFF\)"):
-        decode(data, SAME)
+def test_file_that_is_not_an_image_is_refused(data: bytes) -> None:
+    assert refusal(data) == "image.unknown_format"
 
 
 def test_empty_file_is_refused() -> None:
-    with pytest.raises(BadImageError, match="the file is empty"):
-        decode(b"", SAME)
+    assert refusal(b"") == "image.empty"
 
 
 @pytest.mark.parametrize(("width", "height"), [(20000, 20000), (20000, 1), (1, 16385), (10001, 10000)], ids=str)
 def test_too_many_pixels_are_refused_by_the_header_alone(png: Png, width: int, height: int) -> None:
-    with pytest.raises(BadImageError, match=f"^{width} x {height} pixels is more than 100 megapixels or 16384 a side"):
-        decode(png(width, height), SAME)
+    assert refusal(png(width, height)) == "image.too_large"
 
 
 def test_limits_are_inclusive(encode: Encode) -> None:
@@ -50,20 +55,22 @@ def test_limits_are_inclusive(encode: Encode) -> None:
     exact = replace(SAME, max_megapixels=64e-6, max_side=8, max_file_mb=len(data) / 2**20)
 
     assert (prepare(data, exact) == (50, 60, 70)).all()
-    with pytest.raises(BadImageError, match=r"more than 6\.3e-05 megapixels"):
-        prepare(data, replace(exact, max_megapixels=63e-6))
-    with pytest.raises(BadImageError, match="or 7 a side"):
-        prepare(data, replace(exact, max_side=7))
-    with pytest.raises(BadImageError, match="MiB, more than"):
-        prepare(data, replace(exact, max_file_mb=(len(data) - 1) / 2**20))
+    assert refusal(data, replace(exact, max_megapixels=63e-6)) == "image.too_large"
+    assert refusal(data, replace(exact, max_side=7)) == "image.too_large"
+    assert refusal(data, replace(exact, max_file_mb=(len(data) - 1) / 2**20)) == "image.file_too_large"
 
 
 def test_format_must_be_allowed(encode: Encode) -> None:
     data = encode(PLAIN, "PPM")
 
-    with pytest.raises(BadImageError, match="not an image in an allowed format"):
-        decode(data, SAME)
+    assert refusal(data) == "image.unknown_format"
     assert (prepare(data, replace(SAME, formats=("PPM",))) == (50, 60, 70)).all()
+
+
+def test_error_holds_code_and_reason_and_survives_another_process() -> None:
+    error = pickle.loads(pickle.dumps(BadImageError("image.broken", "broken: cut")))
+
+    assert (error.code, error.reason, str(error)) == ("image.broken", "broken: cut", "broken: cut")
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -80,7 +87,7 @@ def test_random_damage_ends_in_pixels_or_a_reason(encode: Encode, file_format: s
         try:
             assert prepare(bytes(damaged), SAME).shape == (8, 8, 3)
         except BadImageError as error:
-            reasons.append(str(error))
+            reasons.append(error.reason)
     assert 0 < len(reasons) < 300
     assert all(reason and "\n" not in reason for reason in reasons)
 
@@ -90,5 +97,4 @@ def test_float_image_with_a_value_that_is_not_finite_is_refused(encode: Encode, 
     levels = np.zeros((8, 8), np.float32)
     levels[3, 4] = value
 
-    with pytest.raises(BadImageError, match=r"^it holds values that are not finite"):
-        decode(encode(Image.fromarray(levels), "TIFF"), SAME)
+    assert refusal(encode(Image.fromarray(levels), "TIFF")) == "image.not_finite"

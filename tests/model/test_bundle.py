@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import pickle
 import struct
 from collections.abc import Callable
@@ -13,14 +12,15 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import safetensors.numpy
+from pydantic import ValidationError
 
 import tlcli
 from tlcli.backbones.catalog import CATALOG
-from tlcli.config.schema import Format
 from tlcli.errors import ModelError
 from tlcli.heads.head import Head
 from tlcli.images.decode import DECODER_VERSION
-from tlcli.images.resize import Preparation
+from tlcli.images.formats import Format
+from tlcli.images.preparation import Preparation
 from tlcli.model.bundle import Bundle, Reference, load_bundle, save_bundle
 from tlcli.model.manifest import FORMAT_VERSION, sealed
 
@@ -86,16 +86,16 @@ def replaced(folder: Path, head: bytes) -> None:
     changed(folder, lambda manifest: manifest.update(head_sha256=hashlib.sha256(head).hexdigest()))
 
 
-def refusal(folder: Path) -> str:
-    """The one sentence that refuses the bundle; it names the folder."""
+def refusal(folder: Path, key: str = "") -> str:
+    """The code of the one error that refuses the bundle; its message names the folder, and the key if one is given."""
     with pytest.raises(ModelError) as caught:
         load_bundle(folder)
-    assert caught.value.exit_code == 5
     message = str(caught.value)
     assert str(folder) in message
+    assert key in message
     assert "\n" not in message
     assert len(message) < 500
-    return message.replace(str(folder), "MODEL")
+    return caught.value.code
 
 
 # Good bundles
@@ -144,7 +144,7 @@ def test_int8_names_its_graph_and_the_images_that_made_it(tmp_path: Path) -> Non
 @pytest.mark.parametrize("change", [{"precision": "int8"}, {"quantized": quantized()["quantized"]}])
 def test_int8_and_its_graph_come_together(model: Path, change: dict[str, Any]) -> None:
     changed(model, lambda manifest: manifest["backbone"].update(change))
-    assert "precision int8 and quantized belong together" in refusal(model)
+    assert refusal(model) == "model.manifest_malformed"
 
 
 def test_other_precisions_have_manifests_as_before(model: Path) -> None:
@@ -170,7 +170,7 @@ def test_every_format_that_a_config_may_name_is_accepted(model: Path, image_form
 
 def test_fields_that_do_not_fit_are_refused_when_saving(tmp_path: Path) -> None:
     for wrong in ({"labels": ("one",)}, {"backbone": None}, {"surprise": 1}):
-        with pytest.raises(ValueError, match="1 validation error for Manifest"):
+        with pytest.raises(ValidationError):
             save_bundle(tmp_path, {**fields(), **wrong}, some_head(), some_reference())
 
 
@@ -180,46 +180,45 @@ def test_fields_that_do_not_fit_are_refused_when_saving(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["manifest.json", "head.safetensors", "reference.safetensors"])
 def test_missing_file_is_refused(model: Path, name: str) -> None:
     (model / name).unlink()
-    assert f"MODEL/{name} cannot be read (No such file or directory)" in refusal(model)
+    assert refusal(model) == ("model.manifest_missing" if name == "manifest.json" else "model.bundle_unreadable")
 
 
 def test_missing_folder_is_refused(tmp_path: Path) -> None:
-    assert refusal(tmp_path / "none").startswith("There is no model here: MODEL/manifest.json cannot be read")
+    assert refusal(tmp_path / "none") == "model.manifest_missing"
 
 
-@pytest.mark.skipif(os.name == "nt", reason="another message on Windows")
 @pytest.mark.parametrize("name", ["manifest.json", "head.safetensors", "reference.safetensors"])
 def test_folder_in_a_files_place_is_refused(model: Path, name: str) -> None:
     (model / name).unlink()
     (model / name).mkdir()
-    assert f"MODEL/{name} cannot be read (Is a directory)" in refusal(model)
+    assert refusal(model) == ("model.manifest_missing" if name == "manifest.json" else "model.bundle_unreadable")
 
 
 @pytest.mark.parametrize(
-    ("data", "message"),
+    ("data", "code"),
     [
-        (b"", "is not a valid manifest: Expecting value"),
-        (b"not json", "is not a valid manifest: Expecting value"),
-        (b'{"format_version": 2', "is not a valid manifest: Expecting ',' delimiter"),
-        (b"\xff\xfe{}", "is not a valid manifest: 'utf-8' codec can't decode"),
-        (b"[]", "is not a valid manifest: it holds no JSON object"),
-        (b'"x"', "is not a valid manifest: it holds no JSON object"),
-        (b"null", "is not a valid manifest: it holds no JSON object"),
-        (b"[" * 200_000, "is not a valid manifest: maximum recursion depth exceeded"),
-        (b'{"format_version":' * 200_000, "is not a valid manifest: maximum recursion depth exceeded"),
-        (b'{"format_version": ' + b"9" * 5000 + b"}", "is not a valid manifest: Exceeds the limit"),
-        (b"{}", "has bundle format None, this version of tlcli reads 3"),
-        (b'{"format_version": 3}', "is not a valid manifest: tlcli_version: Field required"),
-        (pickle.dumps({"format_version": 1}), "is not a valid manifest: 'utf-8' codec can't decode"),
+        (b"", "model.manifest_malformed"),
+        (b"not json", "model.manifest_malformed"),
+        (b'{"format_version": 2', "model.manifest_malformed"),
+        (b"\xff\xfe{}", "model.manifest_malformed"),
+        (b"[]", "model.manifest_malformed"),
+        (b'"x"', "model.manifest_malformed"),
+        (b"null", "model.manifest_malformed"),
+        (b"[" * 200_000, "model.manifest_malformed"),
+        (b'{"format_version":' * 200_000, "model.manifest_malformed"),
+        (b'{"format_version": ' + b"9" * 5000 + b"}", "model.manifest_malformed"),
+        (b"{}", "model.format_version"),
+        (b'{"format_version": 3}', "model.manifest_malformed"),
+        (pickle.dumps({"format_version": 1}), "model.manifest_malformed"),
     ],
     ids=[
         *("empty", "text", "cut", "not utf-8", "list", "string", "null", "deep list", "deep object", "long number"),
         *("no keys", "version alone", "pickle"),
     ],
 )  # fmt: skip
-def test_manifest_that_is_none_is_refused(model: Path, data: bytes, message: str) -> None:
+def test_malformed_manifest_is_refused(model: Path, data: bytes, code: str) -> None:
     (model / "manifest.json").write_bytes(data)
-    assert message in refusal(model)
+    assert refusal(model) == code
 
 
 def test_a_flipped_bit_anywhere_in_the_manifest_is_seen(model: Path) -> None:
@@ -238,19 +237,19 @@ def test_a_flipped_bit_anywhere_in_the_manifest_is_seen(model: Path) -> None:
 def test_a_manifest_changed_by_hand_is_refused(model: Path) -> None:
     text = (model / "manifest.json").read_text()
     (model / "manifest.json").write_text(text.replace('"temperature": 1', '"temperature": 2'))
-    assert "MODEL/manifest.json is damaged, or was changed: its digest is not the one in it" in refusal(model)
+    assert refusal(model) == "model.manifest_damaged"
 
 
 @pytest.mark.parametrize("version", [0, 1, 2, 999, "3", None, [1], {"a": 1}, "x" * 10_000])
 def test_other_format_version_is_refused(model: Path, version: object) -> None:
     changed(model, lambda m: m.update(format_version=version))
-    assert "this version of tlcli reads 3" in refusal(model)
+    assert refusal(model) == "model.format_version"
 
 
 @pytest.mark.parametrize("version", [3.0])
 def test_version_of_another_kind_is_refused(model: Path, version: object) -> None:
     changed(model, lambda m: m.update(format_version=version))
-    assert "is not a valid manifest: format_version: Input should be a valid integer" in refusal(model)
+    assert refusal(model) == "model.manifest_malformed"
 
 
 @pytest.mark.parametrize(
@@ -265,7 +264,7 @@ def test_version_of_another_kind_is_refused(model: Path, version: object) -> Non
 def test_missing_key_is_named(model: Path, key: str) -> None:
     section, _, name = key.rpartition(".")
     changed(model, lambda m: (m[section] if section else m).pop(name))
-    assert f"is not a valid manifest: {key}: Field required." in refusal(model)
+    assert refusal(model, key) == "model.manifest_malformed"
 
 
 @pytest.mark.parametrize("section", ["", "backbone", "preparation"])
@@ -273,7 +272,7 @@ def test_missing_key_is_named(model: Path, key: str) -> None:
 def test_unknown_key_is_named(model: Path, section: str, name: str) -> None:
     changed(model, lambda m: (m[section] if section else m).update({name: "x"}))
     key = f"{section}.{name}" if section else name
-    assert f"is not a valid manifest: {key}: Extra inputs are not permitted." in refusal(model)
+    assert refusal(model, key) == "model.manifest_malformed"
 
 
 WRONG_VALUES: dict[str, list[object]] = {
@@ -317,36 +316,34 @@ def test_wrong_value_is_named(model: Path, key: str, value: object) -> None:
         reduce(lambda node, section: node[section], sections, manifest).update({name: value})
 
     changed(model, change)
-    assert f"is not a valid manifest: {key}" in refusal(model)
+    assert refusal(model, key) == "model.manifest_malformed"
 
 
 @pytest.mark.parametrize("name", ["densenet202", "", "os.system", "../vgg16", "DenseNet201", "x" * 100])
 def test_unknown_backbone_is_refused(model: Path, name: str) -> None:
     changed(model, lambda m: m["backbone"].update(name=name))
-    assert refusal(model) == f"The bundle MODEL needs the backbone '{name}', unknown to this version: train again."
+    assert refusal(model) == "model.unknown_backbone"
 
 
 @pytest.mark.parametrize("version", [DECODER_VERSION + 1, DECODER_VERSION - 1, -1, 10**9])
 def test_other_image_preparation_is_refused_with_the_version_that_made_it(model: Path, version: int) -> None:
     changed(model, lambda m: (m["preparation"].update(decoder_version=version), m.update(tlcli_version="7.8.9")))
-    assert refusal(model) == (
-        f"The bundle MODEL was made with image preparation {version}, this version has {DECODER_VERSION}: "
-        "train again, or use tlcli 7.8.9."
-    )
+    with pytest.raises(ModelError) as caught:
+        load_bundle(model)
+    assert caught.value.code == "model.decoder_version"
+    assert "7.8.9" in caught.value.hint
 
 
 def test_size_that_the_backbone_does_not_take_is_refused(model: Path) -> None:
     changed(model, lambda m: m["preparation"].update(size=ROW.min_size))
     assert load_bundle(model).preparation.size == ROW.min_size
     changed(model, lambda m: m["preparation"].update(size=ROW.min_size - 1))
-    assert f"makes images {ROW.min_size - 1} pixels wide, and inception_v3 takes {ROW.min_size} or more" in refusal(
-        model
-    )
+    assert refusal(model) == "model.bundle_damaged"
 
 
 def test_class_named_twice_is_refused(model: Path) -> None:
     changed(model, lambda m: m.update(labels=["cat", "cat"]))
-    assert refusal(model) == "The bundle MODEL names a class twice: it is damaged. Train again."
+    assert refusal(model) == "model.bundle_damaged"
 
 
 # Damaged and hostile heads
@@ -358,9 +355,7 @@ def test_one_flipped_byte_is_found(model: Path, share: float, mask: int) -> None
     data = bytearray((model / "head.safetensors").read_bytes())
     data[int(share * len(data))] ^= mask
     (model / "head.safetensors").write_bytes(data)
-    assert refusal(model) == (
-        "MODEL/head.safetensors is damaged: its digest is not the one in the manifest. Train again."
-    )
+    assert refusal(model) == "model.bundle_damaged"
 
 
 @pytest.mark.parametrize("kept", [0, 1, 7, 8, 9, 100, -1])
@@ -369,10 +364,10 @@ def test_truncated_head_is_found_signed_or_not(model: Path, kept: int, signed: b
     data = (model / "head.safetensors").read_bytes()[:kept]
     if signed:
         replaced(model, data)
-        assert "MODEL/head.safetensors is not a safetensors file: " in refusal(model)
+        assert refusal(model) == "model.arrays_malformed"
     else:
         (model / "head.safetensors").write_bytes(data)
-        assert "its digest is not the one in the manifest" in refusal(model)
+        assert refusal(model) == "model.bundle_damaged"
 
 
 class Trap:
@@ -396,7 +391,7 @@ def test_pickle_in_a_heads_place_is_never_run(model: Path, tmp_path: Path) -> No
     pickle.loads(trap)
     (tmp_path / "trapped").unlink()  # it works
     replaced(model, trap)
-    assert "MODEL/head.safetensors is not a safetensors file: " in refusal(model)
+    assert refusal(model) == "model.arrays_malformed"
     assert not (tmp_path / "trapped").exists()
 
 
@@ -428,7 +423,7 @@ NOT_SAFETENSORS = {
 @pytest.mark.parametrize("data", NOT_SAFETENSORS.values(), ids=NOT_SAFETENSORS.keys())
 def test_head_that_is_no_safetensors_is_refused_though_its_digest_fits(model: Path, data: bytes) -> None:
     replaced(model, data)
-    assert "MODEL/head.safetensors is not a safetensors file: " in refusal(model)
+    assert refusal(model) == "model.arrays_malformed"
 
 
 def arrays(**changes: object) -> dict[str, Any]:
@@ -461,7 +456,7 @@ def test_other_arrays_than_the_backbone_and_the_classes_ask_for_are_refused(
     model: Path, content: dict[str, Any]
 ) -> None:
     replaced(model, safetensors.numpy.save(content))
-    assert refusal(model) == (f"MODEL/head.safetensors does not hold the arrays {{'weights': ({D}, 1), 'bias': (1,)}}.")
+    assert refusal(model) == "model.arrays_malformed"
 
 
 @pytest.mark.parametrize("name", ["weights", "bias"])
@@ -471,7 +466,7 @@ def test_numbers_that_are_not_finite_are_refused(model: Path, name: str, value: 
     content[name] = content[name].copy()
     content[name].flat[-1] = value
     replaced(model, safetensors.numpy.save(content))
-    assert refusal(model) == f"MODEL/head.safetensors: {name} holds values that are not finite float32 numbers."
+    assert refusal(model) == "model.arrays_malformed"
 
 
 @pytest.mark.parametrize("name", ["weights", "bias"])
@@ -479,18 +474,18 @@ def test_numbers_that_are_not_finite_are_refused(model: Path, name: str, value: 
 def test_numbers_of_another_kind_are_refused(model: Path, name: str, dtype: str) -> None:
     content = arrays()
     replaced(model, safetensors.numpy.save({**content, name: content[name].astype(dtype)}))
-    assert refusal(model) == f"MODEL/head.safetensors: {name} holds values that are not finite float32 numbers."
+    assert refusal(model) == "model.arrays_malformed"
 
 
 def test_more_labels_than_the_head_has_units_are_refused(model: Path) -> None:
     changed(model, lambda m: m.update(labels=["cat", "dog", "eel"]))
-    assert refusal(model) == (f"MODEL/head.safetensors does not hold the arrays {{'weights': ({D}, 3), 'bias': (3,)}}.")
+    assert refusal(model) == "model.arrays_malformed"
 
 
 def test_head_of_another_model_is_found(model: Path, tmp_path: Path) -> None:
     save_bundle(tmp_path / "other", fields(), Head(some_head().weights * 2, some_head().bias), some_reference())
     (model / "head.safetensors").write_bytes((tmp_path / "other/head.safetensors").read_bytes())
-    assert "its digest is not the one in the manifest" in refusal(model)
+    assert refusal(model) == "model.bundle_damaged"
 
 
 # The temperature and the reference
@@ -524,7 +519,7 @@ def other_reference(model: Path, **changes: object) -> str:
 
 @pytest.mark.parametrize("name", ["features", "labels", "names"])
 def test_reference_without_one_of_its_arrays_is_refused(model: Path, name: str) -> None:
-    assert "MODEL/reference.safetensors does not hold the arrays" in other_reference(model, **{name: None})
+    assert other_reference(model, **{name: None}) == "model.arrays_malformed"
 
 
 @pytest.mark.parametrize(
@@ -546,15 +541,14 @@ def test_reference_without_one_of_its_arrays_is_refused(model: Path, name: str) 
 def test_reference_without_a_name_and_a_class_for_each_image_is_refused(
     model: Path, changes: dict[str, object]
 ) -> None:
-    assert "a name and a class for each image: it is damaged" in other_reference(model, **changes)
+    assert other_reference(model, **changes) == "model.arrays_malformed"
 
 
 @pytest.mark.parametrize("text", [b"", b"[", b"\xff"])
 def test_reference_whose_names_are_no_json_is_refused(model: Path, text: bytes) -> None:
-    assert "holds no names of images" in other_reference(model, names=np.frombuffer(text, np.uint8))
+    assert other_reference(model, names=np.frombuffer(text, np.uint8)) == "model.arrays_malformed"
 
 
 def test_reference_of_another_kind_of_number_is_refused(model: Path) -> None:
-    assert "features holds values that are not finite float16" in other_reference(
-        model, features=some_reference().features.astype(np.float32)
-    )
+    features = some_reference().features.astype(np.float32)
+    assert other_reference(model, features=features) == "model.arrays_malformed"

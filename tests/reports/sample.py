@@ -1,22 +1,48 @@
-"""A run's page with made numbers and drawn images, of any size."""
+"""A run's page with made-up numbers and drawn images, of any size."""
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from PIL import Image
 
-from tlcli.datasets.layout import SPLITS
-from tlcli.evaluation.calibration import coverage_curve, reliability, with_temperature
+from tlcli.datasets.index import Index
+from tlcli.evaluation.assessment import (
+    Assessment,
+    BaselineAccuracy,
+    Calibration,
+    CrossValidationAccuracy,
+    DuplicatePair,
+    OutOfDistribution,
+    TrainTestDuplicates,
+)
+from tlcli.evaluation.calibration import (
+    coverage_curve,
+    expected_calibration_error,
+    reliability,
+)
 from tlcli.evaluation.learning_curve import learning_curve
 from tlcli.evaluation.metrics import measure
+from tlcli.heads.calibration import with_temperature
+from tlcli.heads.fit import Step
+from tlcli.heads.task import Task
 from tlcli.reports import charts
-from tlcli.reports import text as words
-from tlcli.reports.page import Case, Cell, Pair, RunPage, Thumbnail
-from tlcli.reports.svg import svg
-from tlcli.reports.thumbnails import data_address
+from tlcli.reports.figures import svg
+from tlcli.reports.gallery import Case, Cell, Predictions
+from tlcli.reports.page import Fact, Pair
+from tlcli.reports.run_page import RunPage, RunReport
+from tlcli.reports.text import RunText
+from tlcli.reports.thumbnails import Thumbnail, data_address
+from tlcli.runs.records import RunRecord
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tlcli.model.bundle import Bundle
 
 CHARTS = ("estimates", "reliability", "coverage", "learning_curve", "history")
+STEPS = tuple(Step(k, 1 / k, 1 - 1 / (k + 2), 1.1 / k, 1 - 1.1 / (k + 2), C=3**k / 3000) for k in range(1, 6))
 
 
 def drawn(seed: int, side: int = 112) -> str:
@@ -31,17 +57,71 @@ def thumb(seed: int, label: str = "", note: str = "") -> Thumbnail:
     return Thumbnail(f"train/{label}/image {seed:04d}.jpg", drawn(seed), label, note)
 
 
-def run_page(labels: Sequence[str], images: int = 400, seed: int = 0) -> RunPage:
-    """Of ``images`` test images, three quarters of them named right."""
+def scores(labels: Sequence[str], images: int, seed: int) -> tuple["NDArray[np.int64]", "NDArray[np.float64]"]:
+    """Labels [N] and probabilities [N, L]; about three quarters are classified correctly."""
     random = np.random.default_rng(seed)
     truth = random.integers(len(labels), size=images)
     truth[: len(labels)] = np.arange(len(labels))
     logits = random.normal(size=(images, len(labels)))
     logits[np.arange(images), truth] += 2
     odds = np.exp(logits)
-    probabilities = odds / odds.sum(axis=1, keepdims=True)
-    test = measure(truth, probabilities, labels)
-    counts = np.array(test["confusion_matrix"])
+    return truth, odds / odds.sum(axis=1, keepdims=True)
+
+
+def assessment(labels: Sequence[str], images: int = 400, seed: int = 0) -> Assessment:
+    """Of test images as :func:`scores` makes them."""
+    truth, probabilities = scores(labels, images, seed)
+    softened, random = with_temperature(probabilities, 1.4), np.random.default_rng(seed)
+    sizes, accuracies = np.array([100, 200, 400, 800, 1600]), np.array([[0.7], [0.76], [0.8], [0.83], [0.85]])
+    return Assessment(
+        intervals={"balanced_accuracy": (0.7, 0.8), "roc_auc": (0.8, 0.9), "log_loss": (0.3, 0.4)},
+        is_grouped=False,
+        recall_intervals=((0.7, 0.8),) * len(labels),
+        baselines=(BaselineAccuracy("majority class", 0.6, (0.5, 0.7)),),
+        calibration=Calibration(
+            1.4,
+            expected_calibration_error(truth, probabilities),
+            expected_calibration_error(truth, softened),
+            reliability(truth, probabilities),
+            reliability(truth, softened),
+            coverage_curve(truth, softened),
+        ),
+        near_duplicates=TrainTestDuplicates((DuplicatePair("a", "b", "near"),), images - 1, 0.8, (0.7, 0.9)),
+        out_of_distribution=OutOfDistribution(0.31, 0.012, 0.019),
+        cross_validation=CrossValidationAccuracy(0.852, (0.83, 0.87), 5, 3, 2099),
+        learning_curve=learning_curve(sizes, random.normal(accuracies, 0.01, (5, 15)), 0.2, 1600),
+        is_logistic_regression=True,
+    )
+
+
+def record() -> RunRecord:
+    """run.json of a run that skipped an image."""
+    return RunRecord.model_validate(
+        {
+            "config": "solar_cells",
+            "skipped": [{"path": "a <b>.jpg", "reason": "broken: truncated"}],
+            "seconds": {"features": 17.2},
+            "images": {"train": {"a": 7}},
+            "head": {"fit": "logistic_regression", "steps": 5, "chosen_step": 3, "C": 0.03, "temperature": 1.1},
+            "features": {"computed": 7, "reused": 0, "views": 1},
+            "data_root": "/data",
+            "backbone": {
+                "name": "densenet201", "weights": "imagenet", "engine": "openvino", "precision": "f32",
+                "weights_sha256": "ab" * 32,
+            },
+            "trainable_parameters": 1921,
+            "data_digest": "cd" * 32,
+            "seeds": {"split": 0, "train": 0},
+            "versions": {"tlcli": "0.1.0", "python": "3.11"},
+        }
+    )  # fmt: skip
+
+
+def run_page(labels: Sequence[str], images: int = 400, seed: int = 0) -> RunPage:
+    """The page of a run with that many test images."""
+    truth, probabilities = scores(labels, images, seed)
+    test = measure(truth, probabilities, Task(tuple(labels)))
+    counts = np.array(test.confusion_matrix)
     cells = [
         Cell(
             labels[i], labels[j], f"cell-{i}-{j}", int(counts[i, j]), counts[i, j] / counts[i].sum(),
@@ -51,72 +131,41 @@ def run_page(labels: Sequence[str], images: int = 400, seed: int = 0) -> RunPage
     ]  # fmt: skip
     neighbours = tuple(thumb(900 + k, labels[k % 2], f"cosine 0.{90 - k}") for k in range(4))
     case = Case(thumb(5, labels[0]), labels[1], 0.97, drawn(6), neighbours)
-    sizes, accuracies = np.array([100, 200, 400, 800, 1600]), np.array([[0.7], [0.76], [0.8], [0.83], [0.85]])
-    curve = learning_curve(sizes, random.normal(accuracies, 0.01, (5, 15)), 0.2, 1600)
-    assert curve is not None
+    correct = Case(thumb(5, labels[0]), labels[0], 0.51, drawn(6), neighbours)
+    found = assessment(labels, images, seed)
+    assert found.learning_curve
     estimates = [
-        charts.Estimate("this run, test", 0.861, 0.829, 0.888),
-        charts.Estimate("majority", 0.6, 0.5, 0.7, False),
-    ]
-    steps: list[dict[str, float | None]] = [
-        {"step": k, "loss": 1 / k, "val_loss": 1.1 / k, "strength": 3000.0 / 3**k} for k in range(1, 6)
+        charts.Estimate("this run, test", 0.861, (0.829, 0.888)),
+        charts.Estimate("majority", 0.6, (0.5, 0.7), is_baseline=True),
     ]
     drawn_charts = {
         "estimates": charts.estimates(estimates),
-        "reliability": charts.reliability(
-            reliability(truth, probabilities), reliability(truth, with_temperature(probabilities, 1.4))
-        ),
-        "coverage": charts.coverage(coverage_curve(truth, probabilities)),
-        "learning_curve": charts.learning(curve),
-        "history": charts.history(steps, 3),
-    }  # fmt: skip
+        "reliability": charts.reliability_diagram(found.calibration.bins_before, found.calibration.bins_after),
+        "coverage": charts.coverage(found.calibration.coverage),
+        "learning_curve": charts.learning_curve(found.learning_curve),
+        "history": charts.history(STEPS, STEPS[2]),
+    }
+    report = RunReport(
+        run=Path("runs/solar_cells/20261123T210523Z-94e2"),
+        record=record(),
+        config="dataset:\n  path: <data>\n",
+        metrics=test,
+        history=STEPS,
+        best=STEPS[2],
+        index=Index(Path("data"), tuple(labels), (), {}, ()),
+        bundle=cast("Bundle", None),  # the page has no need of it, nor of the predictions
+        assessment=found,
+        predictions=Predictions((), truth, probabilities),
+        evaluated_runs=3,
+    )
     return RunPage(
-        name="solar_cells / 20261123T210523Z-94e2",
-        summary=words.summary(test, labels[0], 0.688, 2),
-        facts=[("test accuracy", "86.1 %", "82.9 to 88.8 %"), ("calibration error", "2.1 %", "5.0 % before")] * 2,
-        counts={split: dict.fromkeys(labels, 7) for split in SPLITS},
-        skipped=[{"path": "a <b>.jpg", "reason": "broken: truncated"}],
-        metrics={"test": test},
-        report=report(test),
+        report=report,
+        text=RunText(test, found, labels[0], 0.688, 3),
+        facts=[Fact("Test accuracy", "86.1 %", "82.9 to 88.8 %")] * 4,
         charts={name: svg(figure, name, name) for name, figure in drawn_charts.items()},
         cells=cells,
         errors=[case] * 3,
-        unsure=[case],
-        pairs=[Pair(thumb(1, labels[0], "test"), thumb(2, labels[0], "train"), "near")],
-        settings="dataset:\n  path: <data>\n",
-        record={
-            "backbone": {
-                "name": "densenet201", "weights": "imagenet", "engine": "openvino", "precision": "f32",
-                "weights_sha256": "ab" * 32,
-            },
-            "trainable_parameters": 1921,
-            "data_digest": "cd" * 32,
-            "seeds": {"split": 0, "train": 0},
-            "versions": {"tlcli": "0.1.0", "python": "3.11"},
-        },
+        least_confident=[correct],
+        duplicates=[Pair(thumb(1, labels[0], "test"), thumb(2, labels[0], "train"), "near")],
         commands=["tlcli train --config runs/x/config.yaml", "tlcli evaluate"],
-    )  # fmt: skip
-
-
-def report(test: dict[str, Any]) -> dict[str, Any]:
-    """What report.json would hold."""
-    return {
-        "intervals": {"balanced_accuracy": [0.7, 0.8], "roc_auc": [0.8, 0.9], "log_loss": [0.3, 0.4]},
-        "recall_intervals": [[0.7, 0.8]] * len(test["labels"]),
-        "cross_validation": {"accuracy": 0.85},
-        "learning_curve": {"gain": 0.01},
-        "test_uses": 3,
-        "words": {
-            "intervals": words.intervals(test["n"], False),
-            "cross_validation": words.cross_validation(5, 3, 2099, 0.852, (0.83, 0.87)),
-            "test_use": words.test_use(test["n"]),
-            "test_uses": words.test_uses(3),
-            "estimates": "On the test images, with 95 % intervals.",
-            "calibration": words.calibration(1.2, 0.05, 0.02, test["n"]),
-            "coverage": words.coverage([{"share": 0.8, "accuracy": 0.97, "threshold": 0.9}], 0.9),
-            "heat": words.heat(),
-            "learning_curve": words.learning_curve(0.012, 0.003, 0.02, 1706),
-            "leaks": words.leaks(2, 1, test, {"accuracy": 0.8, "n": test["n"] - 3}),
-            "familiarity": words.familiarity(0.31, 0.012, 0.019),
-        },
-    }
+    )

@@ -4,15 +4,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
 from tlcli.datasets.index import LabelledImage
-from tlcli.heads.head import Fit, Head, Step
-from tlcli.images.augment import Augmentation, view_names
-from tlcli.images.decode import prepare
-from tlcli.images.resize import Preparation
-from tlcli.reports import figures
+from tlcli.heads.fit import Step
+from tlcli.images.augmentation import Augmentation, view_names
+from tlcli.images.preparation import Preparation
+from tlcli.reports import charts, data_charts
 from tlcli.reports import samples as grids
+from tlcli.reports.figures import save_png, svg
+from tlcli.reports.thumbnails import evenly
 
 PREPARATION = Preparation(64, "crop")
 AUGMENTATION = Augmentation("horizontal", rotation=20, zoom=0.1, shift=0.1, brightness=0.2, contrast=0.2)
@@ -25,7 +27,6 @@ CLASSES = {
     "odd": ["日本語", "_hidden", "$x_$", "two\nlines"],
     "1000": [f"n{number:08d}" for number in range(1000)],
 }
-FULL = Head(np.zeros((4, 1), np.float32), np.zeros(1, np.float32))
 DRAWN = pytest.mark.parametrize("labels", CLASSES.values(), ids=CLASSES.keys())
 
 
@@ -34,8 +35,9 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "figures" / "one.png"
 
 
-def check(path: Path) -> Image.Image:
-    """Opens the figure: whole, of a size that a screen shows, not empty, and the only thing in its folder."""
+def check(path: Path, figure: Figure) -> Image.Image:
+    """Saves and opens the figure: whole, of a size that a screen shows, not empty, the only file in its folder."""
+    save_png(figure, path)
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
     with Image.open(path) as image:
         image.load()
@@ -72,7 +74,7 @@ def scores(classes: int, n: int = 300) -> tuple[list[int], "np.ndarray[tuple[int
     return labels.tolist(), odds / odds.sum(axis=1, keepdims=True)
 
 
-def steps(count: int, strengths: Sequence[float] = ()) -> tuple[Step, ...]:
+def steps(count: int, Cs: Sequence[float] = ()) -> tuple[Step, ...]:
     return tuple(
         Step(
             step=number + 1,
@@ -80,8 +82,8 @@ def steps(count: int, strengths: Sequence[float] = ()) -> tuple[Step, ...]:
             accuracy=1 - 0.4 / (number + 1),
             val_loss=0.3 + 0.7 / (number + 1),
             val_accuracy=0.9 - 0.3 / (number + 1),
-            learning_rate=None if strengths else 0.01 * 0.5 ** (number // 8),
-            strength=strengths[number] if strengths else None,
+            learning_rate=None if Cs else 0.01 * 0.5 ** (number // 8),
+            C=Cs[number] if Cs else None,
         )
         for number in range(count)
     )
@@ -93,48 +95,42 @@ def test_class_counts_is_one_readable_png(out: Path, labels: list[str]) -> None:
         split: {label: share * (100 + 7 * (number % 50)) for number, label in enumerate(labels)}
         for split, share in (("train", 8), ("validation", 1), ("test", 0))
     }
-    figures.class_counts(out, counts)
-    check(out)
+    check(out, data_charts.class_counts(counts))
 
 
 @DRAWN
 @pytest.mark.parametrize("each", [1, 7])
 def test_samples_is_one_readable_png(out: Path, tmp_path: Path, labels: list[str], each: int) -> None:
-    grids.samples(out, images(tmp_path / "data", labels[:25], each), labels, PREPARATION)
-    check(out)
+    check(out, grids.samples(images(tmp_path / "data", labels[:25], each), labels, PREPARATION))
 
 
-def test_samples_are_picked_evenly_over_a_class(out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shown: list[bytes] = []
+def test_images_are_picked_evenly() -> None:
+    assert evenly(range(11), 6) == [0, 1, 3, 5, 7, 9]
+    assert evenly(range(3), 6) == [0, 1, 2]
 
-    def noting(data: bytes, preparation: Preparation) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
-        shown.append(data)
-        return prepare(data, preparation)
 
-    monkeypatch.setattr(grids, "image", noting)
-    all_of_class = images(tmp_path / "data", ["one"], 11)
-    grids.samples(out, all_of_class, ["one"], PREPARATION)
-    files = [one.path.read_bytes() for one in all_of_class]
-    assert [files.index(data) for data in shown] == [0, 1, 3, 5, 7, 9]
+def test_a_removed_image_is_left_out(out: Path, tmp_path: Path) -> None:
+    given = images(tmp_path / "data", ["one", "two"], 3)
+    given[0].path.unlink()
+    check(out, grids.samples(given, ["one", "two"], PREPARATION))
 
 
 @pytest.mark.parametrize(("count", "views"), [(1, 1), (2, 3), (40, 8)])
 def test_augmented_is_one_readable_png(out: Path, tmp_path: Path, count: int, views: int) -> None:
     shown = images(tmp_path / "data", ["one"], count)
-    grids.augmented(out, shown, view_names(views, AUGMENTATION), PREPARATION, AUGMENTATION)
-    check(out)
+    check(out, grids.augmented(shown, view_names(views, AUGMENTATION), PREPARATION, AUGMENTATION))
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 30, 500])
 def test_history_of_epochs_is_one_readable_png(out: Path, epochs: int) -> None:
-    figures.history(out, Fit(FULL, steps(epochs), epochs))
-    check(out)
+    history = steps(epochs)
+    check(out, charts.history(history, history[-1]))
 
 
-@pytest.mark.parametrize("strengths", [(1.0,), (1e4, 100.0, 1.0, 0.01)])
-def test_history_of_strengths_is_one_readable_png(out: Path, strengths: tuple[float, ...]) -> None:
-    figures.history(out, Fit(FULL, steps(len(strengths), strengths), len(strengths)))
-    check(out)
+@pytest.mark.parametrize("values", [(1.0,), (1e-4, 0.01, 1.0, 100.0)])
+def test_history_of_a_search_is_one_readable_png(out: Path, values: tuple[float, ...]) -> None:
+    history = steps(len(values), values)
+    check(out, charts.history(history, history[-1]))
 
 
 @DRAWN
@@ -143,43 +139,45 @@ def test_confusion_matrix_is_one_readable_png(out: Path, labels: list[str]) -> N
     matrix = np.zeros((len(labels), len(labels)), np.int64)
     np.add.at(matrix, (truth, probabilities.argmax(axis=1)), 1)
     matrix[-1] = 0  # a class without test images
-    figures.confusion_matrix(out, matrix.tolist(), labels)
-    check(out)
+    check(out, charts.confusion_matrix(matrix.tolist(), labels))
 
 
 @DRAWN
 def test_roc_is_one_readable_png(out: Path, labels: list[str]) -> None:
     truth, probabilities = scores(len(labels))
-    figures.roc(out, truth, probabilities, labels)
-    check(out)
+    check(out, charts.roc(truth, probabilities, labels))
 
 
 def test_roc_leaves_out_classes_that_have_no_images_or_all(out: Path) -> None:
     _, probabilities = scores(3)
-    figures.roc(out, [0] * 300, probabilities, CLASSES["3"])
-    check(out)
+    check(out, charts.roc([0] * 300, probabilities, CLASSES["3"]))
 
 
-def test_a_class_whose_name_starts_with_an_underscore_is_in_the_legend(
-    out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    drawn = []
-    monkeypatch.setattr(figures, "save", lambda figure, path: drawn.append(figure))
-    figures.roc(out, *scores(4), CLASSES["odd"])
-    texts = [text.get_text() for text in drawn[0].axes[0].get_legend().get_texts()]
+def test_a_class_whose_name_starts_with_an_underscore_is_in_the_legend() -> None:
+    figure = charts.roc(*scores(4), CLASSES["odd"])
+    texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]  # type: ignore[union-attr]
     assert [text.split(" (")[0].strip() for text in texts[1:]] == ["日本語", "_hidden", r"\$x_\$", "two lines"]
 
 
 def test_equal_results_give_equal_bytes(tmp_path: Path) -> None:
     first, second = tmp_path / "a" / "roc.png", tmp_path / "b" / "roc.png"
     for path in (first, second):
-        figures.roc(path, *scores(3), CLASSES["3"])
+        save_png(charts.roc(*scores(3), CLASSES["3"]), path)
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_figure_is_saved_in_both_forms(out: Path) -> None:
+    history = steps(4, (1e-4, 0.01, 1.0, 100.0))
+    element, again = (svg(charts.history(history, history[2]), "history", "<title>") for _ in range(2))
+    assert element == again
+    check(out, charts.history(history, history[2]))
+    assert 'aria-label="&lt;title&gt;"' in element
+    assert "var(--ink)" in element
 
 
 def test_figures_leave_the_style_of_others_alone(out: Path) -> None:
     import matplotlib as mpl
 
     before = dict(mpl.rcParams)
-    figures.roc(out, *scores(2), CLASSES["2"])
+    save_png(charts.roc(*scores(2), CLASSES["2"]), out)
     assert dict(mpl.rcParams) == before

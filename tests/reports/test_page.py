@@ -1,4 +1,4 @@
-"""The page of a run: whole in itself, right in a real browser, readable on a phone."""
+"""The page of a run: self-contained, correct in a real browser, readable on a phone."""
 
 import re
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def written(folder: Path, labels: list[str]) -> Path:
 
 
 @EACH
-def test_page_needs_nothing_from_outside(tmp_path: Path, labels: list[str]) -> None:
+def test_page_is_self_contained(tmp_path: Path, labels: list[str]) -> None:
     text = written(tmp_path, labels).read_text()
     assert "<script" not in text
     for target in re.findall(r'(?:src|href)="([^"]*)"', text):
@@ -40,7 +40,7 @@ def test_page_needs_nothing_from_outside(tmp_path: Path, labels: list[str]) -> N
 
 
 @EACH
-def test_every_link_leads_somewhere_and_no_id_stands_twice(tmp_path: Path, labels: list[str]) -> None:
+def test_every_link_has_a_target_and_ids_are_unique(tmp_path: Path, labels: list[str]) -> None:
     text = written(tmp_path, labels).read_text()
     ids = re.findall(r'\bid="([^"]+)"', text)
     assert len(ids) == len(set(ids))
@@ -49,13 +49,13 @@ def test_every_link_leads_somewhere_and_no_id_stands_twice(tmp_path: Path, label
 
 
 @EACH
-def test_no_image_is_carried_that_nobody_can_call_up(tmp_path: Path, labels: list[str]) -> None:
+def test_every_embedded_cell_is_linked(tmp_path: Path, labels: list[str]) -> None:
     text = written(tmp_path, labels).read_text()
-    for place in re.findall(r'class="cell" id="([^"]*)"', text):
-        assert f'href="#{place}"' in text
+    for anchor in re.findall(r'class="cell" id="([^"]*)"', text):
+        assert f'href="#{anchor}"' in text
 
 
-def test_names_are_words_and_never_markup(tmp_path: Path) -> None:
+def test_names_are_escaped(tmp_path: Path) -> None:
     text = written(tmp_path, CLASSES["odd"]).read_text()
     assert "<b>bold</b>" not in text
     assert "&lt;b&gt;bold&lt;/b&gt; &amp; &#34;quoted&#34;" in text
@@ -72,7 +72,7 @@ def test_colours_of_figures_follow_the_scheme(tmp_path: Path) -> None:
         assert not re.findall(r"#[0-9a-f]{6}\b", figure), "a colour that does not change with the scheme"
 
 
-def test_numbers_as_words() -> None:
+def test_numbers_as_text() -> None:
     assert percent(0.8614) == "86.1 %"
     assert interval((0.829, 0.888)) == "82.9 to 88.8 %"
 
@@ -89,7 +89,7 @@ def browser() -> Iterator["Browser"]:
 
 @pytest.mark.parametrize("width", [390, 1280])
 @EACH
-def test_page_loads_without_a_word_and_never_overflows(
+def test_page_loads_without_console_messages_and_never_overflows(
     browser: "Browser", tmp_path: Path, labels: list[str], width: int
 ) -> None:
     with opened(browser, written(tmp_path, labels), width) as (page, said):
@@ -98,7 +98,7 @@ def test_page_loads_without_a_word_and_never_overflows(
         assert broken_images(page) == 0
 
 
-def test_field_of_the_confusion_matrix_shows_its_images_and_no_others(browser: "Browser", tmp_path: Path) -> None:
+def test_cell_of_the_confusion_matrix_shows_its_images_and_no_others(browser: "Browser", tmp_path: Path) -> None:
     path = written(tmp_path, CLASSES["12"])
     with opened(browser, path, 390, java_script_enabled=False) as (page, _):
         shown, links = page.locator(".cell:visible"), page.locator(".confusion a")
@@ -125,7 +125,7 @@ def test_both_schemes_have_their_own_colours(browser: "Browser", tmp_path: Path)
             )
     for light, dark in zip(*seen.values(), strict=True):
         assert light != dark
-    assert seen["dark"][1] == seen["dark"][2]  # words of figures are as those of the page
+    assert seen["dark"][1] == seen["dark"][2]  # text of figures is as that of the page
 
 
 def test_page_prints_its_figures(browser: "Browser", tmp_path: Path) -> None:

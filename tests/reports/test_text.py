@@ -1,93 +1,141 @@
-"""The sentences of the pages say what the numbers do."""
+"""The sentences of the pages have the right numbers, and change where the result does."""
+
+import re
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pytest
+from tests.reports import sample
 
-from tlcli.reports import inspect_text as inspect_words
-from tlcli.reports import text as words
+from tlcli.evaluation.assessment import Calibration, CrossValidationAccuracy, DuplicatePair, TrainTestDuplicates
+from tlcli.evaluation.calibration import Coverage
+from tlcli.evaluation.learning_curve import LearningCurve
+from tlcli.evaluation.metrics import Metrics
+from tlcli.reports.inspect_text import InspectText
+from tlcli.reports.text import RunText
 
-TEST = {"n": 525, "accuracy": 0.861, "accuracy_ci95": [0.829, 0.888]}
+if TYPE_CHECKING:
+    from tlcli.evaluation.inspection import Inspection
 
-
-def test_summary_has_the_accuracy_its_interval_and_what_it_is_worth() -> None:
-    assert words.summary(TEST, "functional", 0.6876, twins=0) == (
-        "Of 525 test images that no part of it had seen, 86.1 % are named right (95 % interval 82.9 to 88.8 %). "
-        "Always answering 'functional' would give 68.8 %."
-    )
-
-
-def test_summary_does_not_call_copies_unseen() -> None:
-    said = words.summary(TEST, "functional", 0.6876, twins=38)
-    assert said.startswith("Of 525 test images (38 with a twin in training), 86.1 % are named right")
+TEST = Metrics(525, 0.861, (0.829, 0.888), 0.8, 0.3, 0.9, 0.02, {}, ((1,),), ("a",))
+CROSS_VALIDATED = CrossValidationAccuracy(0.85, (0.83, 0.87), 5, 3, 2099)
 
 
-def test_what_was_cross_validated_is_called_by_its_name() -> None:
-    for is_convex in (True, False):
-        sentences = (
-            words.cross_validation(5, 3, 2099, 0.85, (0.83, 0.87), is_convex=is_convex),
-            words.learning_curve(0.01, 0.005, 0.02, 1706, is_convex=is_convex),
-            words.estimates(True, is_convex=is_convex),
-        )
-        assert all(("logistic regression" in said) != is_convex for said in sentences)
+def has(said: str, *numbers: str) -> bool:
+    """Whether a text has these parts, in that order."""
+    position = 0
+    for number in numbers:
+        position = said.find(number, position) + 1
+        if not position:
+            return False
+    return True
 
 
-@pytest.mark.parametrize(
-    ("temperature", "said"), [(1.3, "made less sure"), (0.8, "made more sure"), (1.01, "left as they were")]
-)
-def test_temperature_above_1_makes_less_sure(temperature: float, said: str) -> None:
-    assert f"probabilities are {said} by it" in words.calibration(temperature, 0.05, 0.02, 525)
+def curve(gain: float, low: float, high: float) -> LearningCurve:
+    return LearningCurve((), (), 1706, gain, (low, high))
 
 
-def test_more_images_that_are_not_sure_to_help_are_not_promised() -> None:
-    assert "There is no evidence" in words.learning_curve(0.004, -0.002, 0.01, 1706)
-    said = words.learning_curve(0.012, 0.003, 0.021, 1706)
-    assert said.startswith("Twice the images (3,412 instead of 1,706) would bring about 1.2 points of accuracy (95 %")
-    assert "no evidence" not in said
+def calibration(temperature: float, *points: Coverage) -> Calibration:
+    return Calibration(temperature, 0.05, 0.02, (), (), points)
 
 
-@pytest.mark.parametrize(
-    ("exact", "near", "said"),
-    [
-        (0, 0, "None of the 525 test images has a copy"),
-        (1, 0, "training: 1 exact copy. Without them"),
-        (2, 1, "training: 2 exact copies and 1 near copy. Without them"),
-    ],
-)
-def test_copies_are_counted_in_words(exact: int, near: int, said: str) -> None:
-    assert said in words.leaks(exact, near, TEST, {"accuracy": 0.85, "n": 522})
+def duplicates(*kinds: Literal["exact", "near"], accuracy: float | None = 0.85) -> TrainTestDuplicates:
+    pairs = tuple(DuplicatePair(f"{number}", "train", kind) for number, kind in enumerate(kinds))
+    return TrainTestDuplicates(pairs, 525 - len(kinds), accuracy, (0.8, 0.9) if accuracy else None)
 
 
-def test_test_of_copies_alone_says_nothing() -> None:
-    assert "says nothing about new images" in words.leaks(525, 0, TEST, None)
+def text(accuracy: float = 0.861, runs: int = 1, **found: object) -> RunText:
+    """Of a run whose assessment has these fields, and beside them no duplicates."""
+    given: Any = {"near_duplicates": duplicates(), "cross_validation": CROSS_VALIDATED, **found}
+    changed = replace(sample.assessment(["a", "b"]), **given)
+    return RunText(replace(TEST, accuracy=accuracy), changed, "functional", 0.6876, runs)
 
 
-def test_careful_answers_are_those_that_halve_the_errors() -> None:
-    points = [{"share": s, "accuracy": 1 - s / 5, "threshold": 1 - s / 3} for s in (0.1, 0.3, 0.5, 0.7, 0.9)]
-    said = words.coverage(points, 0.8)
-    assert "--min-confidence 0.83 it would answer about 50 % of the test images, and be right in about 90 %" in said
-    sure = [{"share": 0.4, "accuracy": 0.995, "threshold": 0.99729}, {"share": 1.0, "accuracy": 0.9, "threshold": 0.5}]
-    assert "--min-confidence 0.9972 it" in words.coverage(sure, 0.9)
-    assert "of your choice" in words.coverage([{"share": 1.0, "accuracy": 0.5, "threshold": 0.5}], 0.5)
+def inspected(leaks: dict[str, int], issues: int = 0, within: int = 0, outliers: int = 0, **sizes: int) -> InspectText:
+    """Of a data set with that many findings, and with classes of these sizes."""
+    index = SimpleNamespace(images=range(1100), labels=list(sizes), counts=lambda: {"train": sizes})
+    made = SimpleNamespace(
+        index=index, leaks=range(sum(leaks.values())), leaks_by_splits=leaks, label_issues=range(issues),
+        within_splits=range(within), outliers=range(outliers),
+    )  # fmt: skip
+    return InspectText(cast("Inspection", made))
 
 
-def test_groups_are_said_to_be_taken_whole() -> None:
-    assert "take groups as a whole" in words.intervals(525, is_grouped=True)
-    assert "group" not in words.intervals(525, is_grouped=False)
+def test_summary_has_the_accuracy_its_interval_and_that_of_the_majority() -> None:
+    assert has(text().summary, "525", "86.1 %", "82.9 to 88.8 %", "'functional'", "68.8 %")
+    assert has(text(near_duplicates=duplicates(*("near",) * 38)).summary, "525", "38", "86.1 %")
 
 
-def test_nothing_found_is_said_too() -> None:
-    assert inspect_words.inspected(100, 2, 0, 1, 2) == (
-        "100 images of 2 classes: no leak between splits, 1 suspicious label and 2 copies within a split."
-    )
-    assert inspect_words.found_leaks({}, 10).startswith("No ")
-    leaks = inspect_words.found_leaks({"test and train": 9, "validation and train": 2}, 10)
-    assert leaks.startswith("11 pairs of images that show the same lie in two splits (test and train 9, validation")
-    assert leaks.endswith(" The first 10 are shown.")
-    for said in (inspect_words.found_suspects, inspect_words.found_outliers):
-        assert said(0, 10).startswith("No ")
-        assert "The first 10 are shown." in said(11, 10)
-        assert "shown" not in said(10, 10)
+def test_the_cross_validated_method_is_named_where_the_head_is_another() -> None:
+    for own in (True, False):
+        made = text(is_logistic_regression=own, learning_curve=curve(0.01, 0.005, 0.02))
+        for sentence in (made.cross_validation, made.learning_curve, made.estimates):
+            assert ("logistic regression" in sentence) != own
+    assert has(text().cross_validation, "3 x 5", "2,099", "85.0 %", "83.0 to 87.0 %")
 
 
-def test_uneven_classes_get_a_hint() -> None:
-    assert "class_weight" in inspect_words.found_classes({"a": 10, "b": 100})
-    assert "class_weight" not in inspect_words.found_classes({"a": 50, "b": 100})
+def test_calibration_has_the_error_before_and_after() -> None:
+    said = {temperature: text(calibration=calibration(temperature)).calibration for temperature in (1.3, 0.8, 1.01)}
+    assert all(has(one, f"{t:.2f}", "525", "5.0 %", "2.0 %") for t, one in said.items())
+    assert len({one.replace(f"{t:.2f}", "") for t, one in said.items()}) == 3
+    assert "less confident" in said[1.3]
+    assert "more confident" in said[0.8]
+
+
+def test_a_gain_that_may_be_0_is_called_so() -> None:
+    sure, unsure = (text(learning_curve=curve(0.012, low, 0.021)).learning_curve for low in (0.003, -0.002))
+    assert has(sure, "1,706", "3,412", "1.2", "0.3 to 2.1")
+    assert unsure.startswith(sure.replace("0.3 to", "-0.2 to"))
+    assert len(unsure) > len(sure)
+
+
+@pytest.mark.parametrize("kinds", [("exact",), ("exact", "exact", "near")])
+def test_duplicates_are_counted_by_kind(kinds: tuple[Literal["exact", "near"], ...]) -> None:
+    said = text(near_duplicates=duplicates(*kinds)).near_duplicates
+    counted = (f"{kinds.count('exact')} exact", f"{kinds.count('near')} near")
+    assert has(said, *counted, "85.0 %", f"{525 - len(kinds)}", "86.1 %")
+
+
+def test_a_test_without_new_images_has_no_accuracy() -> None:
+    assert "%" not in text(near_duplicates=duplicates("exact", accuracy=None)).near_duplicates
+    assert "%" not in text().near_duplicates
+
+
+def test_example_of_min_confidence_halves_the_errors() -> None:
+    points = [Coverage(s, 1 - s / 5, 1 - s / 3) for s in (0.1, 0.3, 0.5, 0.7, 0.9)]
+    assert has(text(0.8, calibration=calibration(1, *points)).coverage, "--min-confidence 0.83 ", "50 %", "90 %")
+    sure = calibration(1, Coverage(0.4, 0.995, 0.99729), Coverage(1.0, 0.9, 0.5))
+    assert has(text(0.9, calibration=sure).coverage, "--min-confidence 0.9972 ")
+    assert "%" not in text(0.5, calibration=calibration(1, Coverage(1.0, 0.5, 0.5))).coverage
+
+
+def test_groups_are_mentioned_where_there_are_any() -> None:
+    assert "group" in text(is_grouped=True).intervals.lower()
+    assert "group" not in text(is_grouped=False).intervals.lower()
+
+
+def test_repeated_use_of_the_test_images_is_mentioned_from_the_second_run() -> None:
+    assert text().repeated_test_use == ""
+    assert has(text(runs=3).repeated_test_use, "3")
+
+
+def test_what_was_not_measured_has_no_numbers() -> None:
+    assert text(cross_validation=None).cross_validation == ""
+    assert not re.search(r"\d", text(learning_curve=None).learning_curve)
+
+
+def test_findings_of_inspect_are_counted() -> None:
+    assert has(inspected({}, 1, 2, a=1, b=1).summary, "1,100", "2", "no leaks", "1 label issue ", "2 duplicates")
+    leaks = inspected({"test and train": 35, "validation and train": 2}).leaks
+    assert has(leaks, "37 pairs", "test and train 35", "validation and train 2", "36")
+    for name, most in (("label_issues", 48), ("outliers", 24), ("duplicates", 24)):
+        none, few, many = (getattr(inspected({}, n, n, n), name) for n in (0, most, most + 1))
+        assert not re.search(r"\d", none)
+        assert few.count(f"{most}") == 1
+        assert has(many, f"{most + 1}", f"{most}")
+
+
+def test_class_weights_are_suggested_for_imbalanced_classes() -> None:
+    assert "class_weight" in inspected({}, a=10, b=100).classes
+    assert "class_weight" not in inspected({}, a=50, b=100).classes

@@ -1,7 +1,5 @@
-"""Run folders: complete or not there, found again, and what is written into them."""
+"""Run directories: complete or absent, and found by name."""
 
-import csv
-import json
 import os
 import re
 from datetime import UTC, datetime
@@ -10,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tlcli.errors import ModelError, ResourceError, UsageError
-from tlcli.runs.folders import final_name, find_run, named_run, new_run, read_json, run_name, write_csv, write_json
+from tlcli.runs.files import write_json
+from tlcli.runs.folders import final_name, find_run, named_run, new_run, run_name
 
 
 def finished(runs_dir: Path, config_name: str = "cats") -> Path:
@@ -59,7 +58,7 @@ def test_latest_points_to_the_newest_run_of_all_and_of_its_config(tmp_path: Path
 
 
 @pytest.mark.skipif(os.name == "nt", reason="symbolic links need rights on Windows")
-def test_a_pointer_that_a_killed_process_of_the_same_number_left_is_in_nobodys_way(tmp_path: Path) -> None:
+def test_a_link_that_a_killed_process_with_the_same_id_left_does_no_harm(tmp_path: Path) -> None:
     finished(tmp_path, "cats")
     for folder in (tmp_path, tmp_path / "cats"):  # in a container each process has the number of the one before
         (folder / f".latest.{os.getpid()}").symlink_to("nowhere")
@@ -76,7 +75,7 @@ def test_links_hold_when_the_runs_are_moved(tmp_path: Path) -> None:
     assert not os.path.isabs(os.readlink(tmp_path / "moved/latest"))  # noqa: PTH115, PTH117 - the text is meant
 
 
-def test_nothing_but_runs_and_links_is_left(tmp_path: Path) -> None:
+def test_only_runs_and_links_are_left(tmp_path: Path) -> None:
     runs = {finished(tmp_path).name for _ in range(3)}
     assert {path.name for path in (tmp_path / "cats").iterdir()} - {"latest"} == runs
     assert {path.name for path in tmp_path.iterdir()} - {"latest"} == {"cats"}
@@ -100,7 +99,7 @@ def test_run_that_fails_leaves_nothing_and_latest_stays(tmp_path: Path, error: B
     assert find_run(tmp_path) == run
 
 
-def test_disk_without_links_does_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_systems_without_links_are_supported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OSError(1, "Operation not permitted")
 
@@ -118,17 +117,18 @@ def test_folder_called_latest_is_left_alone(tmp_path: Path) -> None:
     assert find_run(tmp_path) == run
 
 
-def test_config_cannot_have_the_name_of_the_pointer(tmp_path: Path) -> None:
+def test_config_cannot_have_the_name_of_the_link(tmp_path: Path) -> None:
     finished(tmp_path)
-    with pytest.raises(UsageError, match="A config cannot be called 'latest'"), new_run(tmp_path, "latest"):
+    with pytest.raises(UsageError) as error, new_run(tmp_path, "latest"):
         pytest.fail("a run was begun")
+    assert error.value.code == "config.name_reserved"
 
 
-def test_place_that_cannot_be_made_is_told_with_the_option(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file")
-    message = r"The run folder .*/runs/cats/.*\.partial cannot be made: .*; choose --runs-dir\."
-    with pytest.raises(ResourceError, match=message), new_run(tmp_path / "runs", "cats"):
+    with pytest.raises(ResourceError) as error, new_run(tmp_path / "runs", "cats"):
         pytest.fail("a run was begun")
+    assert error.value.code == "resource.runs_dir_not_writable"
 
 
 # find_run
@@ -159,25 +159,27 @@ def test_run_after_a_clock_was_set_back_is_the_latest_all_the_same(tmp_path: Pat
     assert ahead.is_dir()
 
 
-def test_runs_that_never_ended_are_passed_over(tmp_path: Path) -> None:
+def test_unfinished_runs_are_skipped(tmp_path: Path) -> None:
     done = made(tmp_path, "cats/20240101T000000Z-0000")
     made(tmp_path, "cats/20250101T000000Z-0000.partial")
     (tmp_path / "cats/20260101T000000Z-0000").mkdir()
     assert find_run(tmp_path) == done
 
 
-def test_what_a_kill_leaves_right_before_the_last_step_is_no_run(tmp_path: Path) -> None:
+def test_a_run_killed_right_before_its_last_step_is_incomplete(tmp_path: Path) -> None:
     killed = tmp_path / "birds" / "20260101T000000Z-0000.partial"
     killed.mkdir(parents=True)
     (killed / "run.json").write_text("{}")
 
-    with pytest.raises(ModelError, match="ended before its end"):
+    with pytest.raises(ModelError) as error:
         find_run(tmp_path, run=killed)
-    with pytest.raises(ModelError, match="There is no run"):
+    assert error.value.code == "model.run_incomplete"
+    with pytest.raises(ModelError) as error:
         named_run(tmp_path, str(killed))
+    assert error.value.code == "model.run_not_found"
 
 
-def test_run_is_told_by_its_real_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_is_a_resolved_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = finished(tmp_path / "runs")
     monkeypatch.chdir(tmp_path)
     assert find_run(Path("runs")) == run
@@ -187,106 +189,30 @@ def test_run_is_told_by_its_real_place(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("name", ["cats[1]", "a*b", "[!x]", "?"])
-def test_name_of_a_config_is_no_pattern(tmp_path: Path, name: str) -> None:
+def test_name_of_a_config_is_not_a_pattern(tmp_path: Path, name: str) -> None:
     run = finished(tmp_path, name)
     finished(tmp_path, "x")
     assert find_run(tmp_path, name) == run
 
 
 @pytest.mark.parametrize("there", [False, True])
-def test_no_run_is_told_with_the_next_command(tmp_path: Path, there: bool) -> None:
+def test_no_run_is_an_error_with_the_next_command(tmp_path: Path, there: bool) -> None:
     runs_dir = tmp_path / "runs"
     if there:
         made(runs_dir, "dogs/20250101T000000Z-0000.partial")
-    with pytest.raises(ModelError) as caught:
-        find_run(runs_dir)
-    assert str(caught.value) == f"There is no finished run in {runs_dir} yet; run: tlcli train"
-    with pytest.raises(ModelError) as caught:
-        find_run(runs_dir, "cats")
-    assert str(caught.value) == f"There is no finished run of 'cats' in {runs_dir} yet; run: tlcli train --config cats"
+    for config, command in ((None, "tlcli train"), ("cats", "tlcli train --config cats")):
+        with pytest.raises(ModelError) as error:
+            find_run(runs_dir, config)
+        assert error.value.code == "model.no_runs"
+        assert error.value.hint.endswith(command)
 
 
-def test_folder_that_is_no_run_is_told(tmp_path: Path) -> None:
+def test_a_directory_that_is_no_run_is_an_error(tmp_path: Path) -> None:
     finished(tmp_path)
     for wrong in (tmp_path, tmp_path / "none", tmp_path / "cats"):
-        with pytest.raises(ModelError, match=re.escape(f"{wrong} is not a run folder (it has no run.json)")):
+        with pytest.raises(ModelError) as error:
             find_run(tmp_path, run=wrong)
-
-
-# What is written
-
-
-def test_json_is_read_as_it_was_written(tmp_path: Path) -> None:
-    value = {"a": [1, 2.5, None, True], "größe": {"b": "甲虫\n"}, "tiny": 1e-300}
-    write_json(tmp_path / "x.json", value)
-    assert read_json(tmp_path / "x.json") == value
-    text = (tmp_path / "x.json").read_text(encoding="utf-8")
-    assert text.startswith('{\n  "a": [\n')
-    assert "größe" in text
-    assert text.endswith("}\n")
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), object()])
-def test_what_json_lacks_is_refused_and_the_old_file_stays(tmp_path: Path, value: object) -> None:
-    write_json(tmp_path / "x.json", {"old": 1})
-    with pytest.raises((ValueError, TypeError)):
-        write_json(tmp_path / "x.json", {"new": value})
-    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
-    assert read_json(tmp_path / "x.json") == {"old": 1}
-
-
-@pytest.mark.parametrize(
-    "data",
-    [b"", b"{", b"not json", b"\xff\xfe{}", b'{"a": 1} {}', b"[" * 100_000, b'{"a":' * 100_000],
-    ids=["empty", "cut", "text", "not utf-8", "two", "deep list", "deep object"],
-)
-def test_broken_json_is_told_with_its_path(tmp_path: Path, data: bytes) -> None:
-    (tmp_path / "run.json").write_bytes(data)
-    with pytest.raises(ModelError, match=r"/run\.json cannot be read \(.*\); train again\."):
-        read_json(tmp_path / "run.json")
-
-
-def test_missing_json_is_told_with_its_path(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"/run\.json cannot be read \(.*No such file.*\); train again\."):
-        read_json(tmp_path / "run.json")
-
-
-@pytest.mark.parametrize("text", ["[]", "3", "null", '"x"'])
-def test_json_that_is_no_object_is_refused(tmp_path: Path, text: str) -> None:
-    (tmp_path / "run.json").write_text(text)
-    with pytest.raises(ModelError, match="is not what a run holds; train again"):
-        read_json(tmp_path / "run.json")
-
-
-def test_table_is_read_as_it_was_written(tmp_path: Path) -> None:
-    rows = [["a,b.png", 0.1, 'say "x"'], ["line\nend", 1e-17, ""], ["甲虫.jpg", 3, " "]]
-    write_csv(tmp_path / "t.csv", ["path", "p", "label"], rows)
-    with (tmp_path / "t.csv").open(newline="", encoding="utf-8") as file:
-        assert list(csv.reader(file)) == [["path", "p", "label"], *([str(cell) for cell in row] for row in rows)]
-    assert b"\r" not in (tmp_path / "t.csv").read_bytes()
-
-
-def test_cells_with_line_ends_of_any_kind_are_read_as_they_were_written(tmp_path: Path) -> None:
-    rows = [["a\rb", "1"], ["a\nb", "2"], ["a\r\nb", "3"], ["\r", '"'], ["x", "y\r\n"]]
-    write_csv(tmp_path / "t.csv", ["path", "n"], rows)
-    with (tmp_path / "t.csv").open(newline="", encoding="utf-8") as file:
-        assert list(csv.reader(file, strict=True)) == [["path", "n"], *rows]
-    assert (tmp_path / "t.csv").read_bytes().startswith(b'path,n\n"a\rb",1\n')
-
-
-def test_table_without_rows_has_its_header(tmp_path: Path) -> None:
-    write_csv(tmp_path / "t.csv", ["a", "b"], [])
-    assert (tmp_path / "t.csv").read_bytes() == b"a,b\n"
-
-
-def test_file_names_that_are_no_utf8_are_written_with_their_bytes_escaped(tmp_path: Path) -> None:
-    name = os.fsdecode(b"caf\xe9.png")
-    write_csv(tmp_path / "t.csv", ["path"], [[name]])
-    write_json(tmp_path / "t.json", {"path": name})
-    if name != "café.png":  # where names of files are bytes
-        assert (tmp_path / "t.csv").read_text(encoding="utf-8") == "path\ncaf\\udce9.png\n"
-        assert json.loads((tmp_path / "t.json").read_text(encoding="utf-8"))["path"] == name
-    assert read_json(tmp_path / "t.json") == {"path": name}
+        assert error.value.code == "model.not_a_run"
 
 
 # named_run
@@ -323,16 +249,18 @@ def test_a_name_that_is_the_end_of_another_means_itself(tmp_path: Path) -> None:
     assert named_run(tmp_path, "ts/20260101T000000Z-ffff") == short
 
 
-def test_an_end_that_several_runs_have_is_refused_with_their_names(tmp_path: Path, three: list[Path]) -> None:
-    message = "'94e2' fits 2 runs: dogs/20260103T000000Z-94e2, cats/20260102T000000Z-94e2; give more of it"
-    with pytest.raises(UsageError, match=message):
+def test_an_ambiguous_ending_is_refused_with_the_names(tmp_path: Path, three: list[Path]) -> None:
+    with pytest.raises(UsageError) as error:
         named_run(tmp_path / "runs", "94e2")
+    assert error.value.code == "usage.run_ambiguous"
+    assert "dogs/20260103T000000Z-94e2, cats/20260102T000000Z-94e2" in error.value.message
 
 
 @pytest.mark.parametrize("given", ["ffff", "", "latest~3", "birds/latest", "a\0b", "x" * 5000, "~nobody-here/x"])
-def test_a_run_that_is_not_there_is_told(tmp_path: Path, three: list[Path], given: str) -> None:
-    with pytest.raises(ModelError, match="see: tlcli runs"):
+def test_a_missing_run_is_an_error(tmp_path: Path, three: list[Path], given: str) -> None:
+    with pytest.raises(ModelError) as error:
         named_run(tmp_path / "runs", given)
+    assert error.value.code == "model.run_not_found"
 
 
 def test_run_name_is_what_named_run_takes(tmp_path: Path, three: list[Path]) -> None:

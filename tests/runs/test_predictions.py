@@ -4,12 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.workflows.run_folders import made_run, rows, sha
+from tests.runs.run_folders import made_run, rows, sha
 
 from tlcli.datasets.index import Index, LabelledImage
 from tlcli.errors import ModelError
-from tlcli.runs.predictions import Answer, looks_at_test, read_predictions
-from tlcli.workflows.measure import write_predictions
+from tlcli.runs.predictions import Prediction, count_test_evaluations, read_predictions, write_predictions
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
@@ -19,17 +18,17 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     write_predictions(tmp_path, index, {"test": np.array([[0.9, 0.1], [0.8, 0.2]])})
     assert read_predictions(tmp_path) == {
         "test": [
-            Answer("odd, name.png", sha("odd, name.png"), "label", "label", "odd, name.png"),
-            Answer('a "quoted".png', sha('a "quoted".png'), "path", "label", 'a "quoted".png'),
+            Prediction("odd, name.png", sha("odd, name.png"), "label", "label", "odd, name.png"),
+            Prediction('a "quoted".png', sha('a "quoted".png'), "path", "label", 'a "quoted".png'),
         ]
     }
-    assert [answer.right for answer in read_predictions(tmp_path)["test"]] == [True, False]
+    assert [one.is_correct for one in read_predictions(tmp_path)["test"]] == [True, False]
 
 
 def test_splits_are_apart_and_only_those_that_were_measured(tmp_path: Path) -> None:
     run = made_run(tmp_path, "cats/r", {"train": rows("ab"), "validation": rows("c", "d")})
     found = read_predictions(run)
-    assert {split: [answer.path for answer in of_split] for split, of_split in found.items()} == {
+    assert {split: [one.path for one in of_split] for split, of_split in found.items()} == {
         "train": ["a", "b"],
         "validation": ["c", "d"],
     }
@@ -39,32 +38,34 @@ def test_splits_are_apart_and_only_those_that_were_measured(tmp_path: Path) -> N
     "text",
     [None, "", "path,sha256\na,b\n", "path,sha256,split,label,predicted\na,b\n", 'path,sha256,split\n"', "\udcff"],
 )
-def test_a_table_that_is_none_is_told_with_what_to_run(tmp_path: Path, text: str | None) -> None:
+def test_a_malformed_table_is_an_error_with_the_command_that_writes_it(tmp_path: Path, text: str | None) -> None:
     if text is not None:
         (tmp_path / "predictions.csv").write_bytes(text.encode(errors="surrogateescape"))
-    with pytest.raises(ModelError, match=r"predictions\.csv .*run: tlcli evaluate --run "):
+    with pytest.raises(ModelError) as error:
         read_predictions(tmp_path)
+    assert error.value.code == "model.predictions_malformed"
+    assert "tlcli evaluate --run" in error.value.hint
 
 
 def test_runs_on_the_same_test_images_are_counted(tmp_path: Path) -> None:
     one = made_run(tmp_path, "cats/1", {"test": rows("abcd")})
-    assert looks_at_test(tmp_path, one) == 1
+    assert count_test_evaluations(tmp_path, one) == 1
     made_run(tmp_path, "cats/2", {"test": rows("abcd")})
     made_run(tmp_path, "dogs/1", {"test": rows("abe")})  # 2 of 5 in common
     made_run(tmp_path, "dogs/2", {"test": rows("abce")})  # 3 of 5
     made_run(tmp_path, "cats/3", {"train": rows("abcd")})  # not evaluated
-    assert looks_at_test(tmp_path, one) == 3
+    assert count_test_evaluations(tmp_path, one) == 3
 
 
-def test_a_broken_run_beside_it_does_not_count_and_does_not_hinder(tmp_path: Path) -> None:
+def test_a_broken_run_beside_it_does_not_count(tmp_path: Path) -> None:
     one = made_run(tmp_path, "cats/1", {"test": rows("abcd")})
     (made_run(tmp_path, "cats/2", {"test": rows("abcd")}) / "predictions.csv").unlink()
     (made_run(tmp_path, "cats/3", {"test": rows("abcd")}) / "metrics.json").write_text("{")
-    assert looks_at_test(tmp_path, one) == 1
+    assert count_test_evaluations(tmp_path, one) == 1
 
 
-def test_a_run_that_lies_elsewhere_or_was_not_evaluated(tmp_path: Path) -> None:
+def test_a_run_in_another_directory_or_not_evaluated(tmp_path: Path) -> None:
     made_run(tmp_path / "runs", "cats/1", {"test": rows("abcd")})
     elsewhere = made_run(tmp_path / "other", "cats/1", {"test": rows("abcd")})
-    assert looks_at_test(tmp_path / "runs", elsewhere) == 2
-    assert looks_at_test(tmp_path, made_run(tmp_path, "cats/2", {"train": rows("ab")})) == 0
+    assert count_test_evaluations(tmp_path / "runs", elsewhere) == 2
+    assert count_test_evaluations(tmp_path, made_run(tmp_path, "cats/2", {"train": rows("ab")})) == 0

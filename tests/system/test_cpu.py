@@ -1,22 +1,25 @@
+"""How many threads are used, and what the processor can do."""
+
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tlcli.system import cpu as module
-from tlcli.system.cpu import cores, threads, use_threads
+from tlcli.system import cpu
+from tlcli.system.cpu import Cores, core_counts, cores, processor, threads, use_threads
 
 
 @pytest.fixture(autouse=True)
 def _machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Eight cores, no control group, nothing asked for."""
-    for name in ("TLCLI_THREADS", *module._LIBRARIES):
-        monkeypatch.setenv(name, "")  # so that what is set below is taken back
+    """Eight cores, no control group, no number of threads requested."""
+    for name in ("TLCLI_THREADS", *cpu._LIBRARIES):
+        monkeypatch.setenv(name, "")  # so that what is set below is undone
         monkeypatch.delenv(name)
-    monkeypatch.setattr(module, "_CGROUP", tmp_path)
-    monkeypatch.setattr(module, "_OWN_GROUPS", tmp_path / "own")
+    monkeypatch.setattr(cpu, "_CGROUP", tmp_path)
+    monkeypatch.setattr(cpu, "_OWN_GROUPS", tmp_path / "own")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)), raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
 
@@ -26,13 +29,13 @@ def _machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [("max 100000", 8), ("150000 100000", 2), ("200000 100000", 2), ("10000 100000", 1), ("9900000 100000", 8),
      ("", 8), ("nonsense", 8), ("0 100000", 8)],
 )  # fmt: skip
-def test_a_containers_share_of_time_bounds_the_cores(tmp_path: Path, limit: str, expected: int) -> None:
+def test_the_quota_of_a_container_limits_the_cores(tmp_path: Path, limit: str, expected: int) -> None:
     (tmp_path / "cpu.max").write_text(limit + "\n")
     assert cores() == expected
 
 
 @pytest.mark.parametrize(("quota", "expected"), [("-1", 8), ("250000", 3)])
-def test_the_first_version_of_control_groups_is_read_too(tmp_path: Path, quota: str, expected: int) -> None:
+def test_version_1_of_control_groups_is_read_too(tmp_path: Path, quota: str, expected: int) -> None:
     (tmp_path / "cpu").mkdir()
     (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(quota)
     (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000")
@@ -49,7 +52,7 @@ def test_the_first_version_of_control_groups_is_read_too(tmp_path: Path, quota: 
         ("3:cpuset:/other.slice\n2:cpu,cpuacct:/a.slice\n0::/", {"other.slice": "100000 100000"}, 8),
     ],
 )
-def test_the_narrowest_limit_of_the_groups_above_the_process_holds(
+def test_the_smallest_quota_of_all_parent_groups_holds(
     tmp_path: Path, own: str, limits: dict[str, str], expected: int
 ) -> None:
     (tmp_path / "own").write_text(own + "\n")
@@ -60,7 +63,7 @@ def test_the_narrowest_limit_of_the_groups_above_the_process_holds(
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system cannot bind processes to cores")
-def test_what_is_asked_for_on_the_command_line_wins_over_the_variable() -> None:
+def test_the_option_overrides_the_variable() -> None:
     program = (
         "import os; from tlcli.system.cpu import use_threads, threads\n"
         "os.environ['TLCLI_THREADS'] = '1'; use_threads(); assert threads() == 1\n"
@@ -77,17 +80,17 @@ def test_a_process_bound_to_two_cores_uses_two(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize(("asked", "expected"), [("3", 3), ("100", 8), ("0", 8), ("many", 8), ("", 8)])
-def test_what_is_asked_for_holds_up_to_the_cores(asked: str, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_variable_holds_up_to_the_cores(asked: str, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TLCLI_THREADS", asked)
     assert threads() == expected
 
 
-def test_libraries_are_left_alone_on_a_whole_machine() -> None:
+def test_libraries_are_not_limited_on_a_whole_machine() -> None:
     use_threads()
-    assert not any(name in os.environ for name in module._LIBRARIES)
+    assert not any(name in os.environ for name in cpu._LIBRARIES)
 
 
-def test_libraries_are_told_of_a_containers_share_unless_the_user_told_them(
+def test_libraries_are_limited_to_a_containers_quota_unless_the_user_limits_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "cpu.max").write_text("200000 100000")
@@ -97,12 +100,49 @@ def test_libraries_are_told_of_a_containers_share_unless_the_user_told_them(
     assert os.environ["OMP_NUM_THREADS"] == "1"
 
 
-def test_a_number_asked_for_goes_to_every_library_and_to_processes_started(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_option_limits_every_library_and_child_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "8")
     use_threads(1)
-    assert all(os.environ[name] == "1" for name in module._LIBRARIES)
+    assert all(os.environ[name] == "1" for name in cpu._LIBRARIES)
     shown = subprocess.run(
         [sys.executable, "-c", "from tlcli.system.cpu import threads; print(threads())"],
         check=True, capture_output=True, text=True,
     )  # fmt: skip
     assert shown.stdout == "1\n"
+
+
+def test_all_counts_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    monkeypatch.setattr(cpu, "_INITIAL", set(range(8)))
+    (tmp_path / "cpu.max").write_text("250000 100000")
+    monkeypatch.setenv("TLCLI_THREADS", "2")
+    assert core_counts() == Cores(machine=16, bound=8, quota=2.5, usable=3, used=2)
+    monkeypatch.setattr(cpu, "_INITIAL", set())
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert core_counts() == Cores(machine=16, bound=None, quota=2.5, usable=3, used=2)
+
+
+@pytest.mark.parametrize(
+    ("text", "has"),
+    [
+        ("model name : Some CPU\nflags : fpu avx2 fma amx_bf16\n\nflags : avx512f\n", ["amx_bf16", "avx2", "fma"]),
+        ("Features : fp asimd asimddp i8mm\nflags2 : sve\n", ["asimd", "asimddp", "i8mm"]),
+        ("model name : Some CPU\n", None),
+        ("flags : fpu\n", []),
+        ("\n:::\n", None),
+    ],
+)
+def test_instruction_sets_are_those_that_the_system_reports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, has: list[str] | None
+) -> None:
+    monkeypatch.setattr(cpu, "_CPUINFO", tmp_path / "cpuinfo")
+    (tmp_path / "cpuinfo").write_text(text)
+    found = processor()
+    assert (found.architecture, found.instructions) == (platform.machine(), has)
+    assert found.name
+
+
+def test_without_linux_files_the_processor_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu, "_CPUINFO", tmp_path / "none")
+    assert processor().instructions is None
+    assert processor().name

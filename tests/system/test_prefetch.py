@@ -6,7 +6,7 @@ import pytest
 
 from tlcli.system import prefetch as module
 from tlcli.system.cpu import threads
-from tlcli.system.prefetch import ahead
+from tlcli.system.prefetch import ahead, in_order
 
 
 @pytest.fixture
@@ -102,3 +102,34 @@ def test_closing_early_runs_nothing_that_was_not_begun(monkeypatch: pytest.Monke
 
 def test_there_is_at_least_one_core() -> None:
     assert threads() >= 1
+
+
+def test_a_window_of_items_is_submitted_and_yielded_in_order() -> None:
+    submitted: list[int] = []
+
+    def submit(item: int) -> "Future[int]":
+        submitted.append(item)
+        future: Future[int] = Future()
+        future.set_result(item)
+        return future
+
+    for position, (item, future) in enumerate(in_order(submit, range(20), 3)):
+        assert item == future.result() == position
+        assert len(submitted) == min(20, position + 3)
+
+
+def test_stopping_early_waits_for_items_at_work_and_cancels_the_others() -> None:
+    futures: list[Future[int]] = []
+
+    def submit(item: int) -> "Future[int]":
+        futures.append(Future())
+        if item == 1:
+            futures[-1].set_running_or_notify_cancel()
+            threading.Timer(0.1, futures[-1].set_result, [item]).start()
+        return futures[-1]
+
+    running = in_order(submit, range(20), 4)
+    next(running)
+    running.close()  # type: ignore[attr-defined]
+    assert [future.cancelled() for future in futures] == [False, False, True, True]
+    assert futures[1].done()

@@ -1,4 +1,4 @@
-"""Wrong configs: those of the catalogue, and thousands made by changing good ones; each is read, or refused by line.
+"""Wrong configs: those of the catalogue, and thousands of mutated good ones; each is read, or refused by line.
 
 python -m tests.torture.bad_configs [COUNT] [SEED]    (default: 5,000 made with seed 0)
 """
@@ -16,24 +16,24 @@ from tests.torture.bad_config_texts import BAD, BAD_OVERRIDES, GOOD
 from tlcli.config.load import dump_config, load_config, shipped_configs
 from tlcli.config.problems import ConfigError
 
-BAD_BYTES: dict[str, tuple[bytes, str]] = {
-    "UTF-16": (GOOD.encode("utf-16"), "c.yaml:1: not UTF-8 text"),
-    "UTF-16 without a mark": (GOOD.encode("utf-16-le"), "c.yaml:1: not valid YAML: the character U+0000"),
-    "UTF-32": (GOOD.encode("utf-32"), "c.yaml:1: not UTF-8 text"),
-    "Latin-1": ("dataset:\n  path: café\n".encode("latin-1"), "c.yaml:2: not UTF-8 text (byte 0xe9)"),
-    "cut within a character": ("dataset:\n  path: é".encode()[:-1], "c.yaml:2: not UTF-8 text (byte 0xc3)"),
-    "half a character": (b"dataset:\n  path: \xed\xa0\x80\n", "c.yaml:2: not UTF-8 text"),
-    "character in too many bytes": (b"dataset:\n  path: \xc0\xaf\n", "c.yaml:2: not UTF-8 text"),
-    "NUL": (b"dataset:\n  path: a\0b\n", "c.yaml:2: not valid YAML: the character U+0000"),
-    "NULs, as after a crash": (bytes(4096), "c.yaml:1: not valid YAML: the character U+0000"),
-    "image": (b"\x89PNG\r\n\x1a\n" + bytes(99), "c.yaml:1: not UTF-8 text"),
-    "zip": (b"PK\x03\x04" + bytes(99), "c.yaml:1: not valid YAML: the character"),
-    "10 MB of comment": (GOOD.encode() + b"#" * 10_000_000, "c.yaml:1: larger than 1 MB"),
-    "10 MB of keys": (b"k: {" + b"a: 1, " * 1_700_000 + b"}", "c.yaml:1: larger than 1 MB"),
-    "300,000 brackets": (b"dataset: " + b"[" * 300_000, "c.yaml:1: not valid YAML: nested more than 20 deep"),
-    "900 KB of one line": (b"dataset: {path: x}\nx" * 47_000, "c.yaml:"),
+BAD_BYTES: dict[str, tuple[bytes, int | None, str]] = {
+    "UTF-16": (GOOD.encode("utf-16"), 1, "config.not_utf8"),
+    "UTF-16 without a mark": (GOOD.encode("utf-16-le"), 1, "config.not_yaml"),
+    "UTF-32": (GOOD.encode("utf-32"), 1, "config.not_utf8"),
+    "Latin-1": ("dataset:\n  path: café\n".encode("latin-1"), 2, "config.not_utf8"),
+    "cut within a character": ("dataset:\n  path: é".encode()[:-1], 2, "config.not_utf8"),
+    "half a character": (b"dataset:\n  path: \xed\xa0\x80\n", 2, "config.not_utf8"),
+    "character in too many bytes": (b"dataset:\n  path: \xc0\xaf\n", 2, "config.not_utf8"),
+    "NUL": (b"dataset:\n  path: a\0b\n", 2, "config.not_yaml"),
+    "NULs, as after a crash": (bytes(4096), 1, "config.not_yaml"),
+    "image": (b"\x89PNG\r\n\x1a\n" + bytes(99), 1, "config.not_utf8"),
+    "zip": (b"PK\x03\x04" + bytes(99), 1, "config.not_yaml"),
+    "10 MB of comment": (GOOD.encode() + b"#" * 10_000_000, 1, "config.too_large"),
+    "10 MB of keys": (b"k: {" + b"a: 1, " * 1_700_000 + b"}", 1, "config.too_large"),
+    "300,000 brackets": (b"dataset: " + b"[" * 300_000, 1, "config.not_yaml"),
+    "900 KB of one line": (b"dataset: {path: x}\nx" * 47_000, None, "config.not_yaml"),
 }
-"""Files that no text editor wrote: the bytes, and how the message begins."""
+"""Files that no text editor wrote: the bytes, the line that is reported (None: any), and the code."""
 
 STRANGE = [*"abc019 \t\n\r:-[]{}#&*!|>'\"%@`,?$~.\\\x00\x07=<_/+", "\ufeff", "\u2028", "\u0301", "\u200b", "é", "😀"]
 WORDS = (
@@ -115,8 +115,8 @@ def _number(lines: list[str], choose: random.Random) -> None:
 
 
 CHANGES: dict[str, Change] = {
-    "line lost": _lose, "line doubled": _double, "lines swapped": _swap, "line shifted": _shift,
-    "comment made text": _uncomment, "odd characters": _characters, "other value": _value,
+    "line lost": _lose, "line duplicated": _double, "lines swapped": _swap, "line shifted": _shift,
+    "comment marker lost": _uncomment, "odd characters": _characters, "other value": _value,
     "key misspelled": _misspell, "unknown key": _unknown, "nested deep": _nest, "odd number": _number,
 }  # fmt: skip
 BYTES = "bytes changed"
@@ -147,7 +147,7 @@ def reading(path: Path, *overrides: str) -> ConfigError | None:
     """What is wrong with a config; None of a good one.
 
     Raises:
-        AssertionError: it ends in anything else, or in mistakes without a line that the file has.
+        AssertionError: it raises anything else, or a problem has no code, no message or no line of the file.
     """
     try:
         load_config(path, overrides)
@@ -158,41 +158,44 @@ def reading(path: Path, *overrides: str) -> ConfigError | None:
     else:
         return None
     assert found.exit_code == 2
-    assert found.mistakes
+    assert found.problems
     text = path.read_bytes().decode(errors="replace")
     lines = len(re.findall("\r\n|[\r\n\x85\u2028\u2029]", text)) + 1  # as YAML counts them
-    for mistake in found.mistakes:
-        place = re.fullmatch(rf"{re.escape(str(path))}:(\d+)", mistake.where)
-        assert (place and 1 <= int(place[1]) <= lines) or mistake.where.startswith("--set "), mistake
+    for problem in found.problems:
+        source, line = problem.place
+        assert (source == str(path) and 1 <= (line or 0) <= lines) or source.startswith("--set "), problem
+        assert re.fullmatch(r"config\.[a-z0-9_]+", problem.code), problem
+        assert problem.message.endswith((".", "?")), problem
     return found
 
 
 def by_hand(folder: Path) -> int:
-    """Tries the catalogue; gives how many there are."""
+    """Tries the catalogue; returns the number of its entries."""
     path = folder / "c.yaml"
     for name, (text, expected) in BAD.items():
         path.write_text(text, encoding="utf-8", newline="")
         error = reading(path)
         assert error, f"{name}: was read"
-        seen = [(m.where, m.key) for m in error.mistakes]
-        assert seen == [(f"{path}:{line}", key) for line, key, _ in expected], f"{name}: {error}"
-        for mistake, (_, _, message) in zip(error.mistakes, expected, strict=True):
-            assert message in mistake.message, f"{name}: {error}"
-    for name, (data, begins) in BAD_BYTES.items():
+        seen = [(one.place.line, one.key, one.code) for one in error.problems]
+        assert seen == [(line, key, code) for line, key, code, _ in expected], f"{name}: {error}"
+        assert all(value in one.message for one, (*_, value) in zip(error.problems, expected, strict=True)), name
+    for name, (data, line, code) in BAD_BYTES.items():
         path.write_bytes(data)
         error = reading(path)
         assert error, f"{name}: was read"
-        assert str(error).startswith(f"{folder}/{begins}"), f"{name}: {error}"
+        assert [one.code for one in error.problems] == [code], f"{name}: {error}"
+        assert line in (None, error.problems[0].place.line), f"{name}: {error}"
     path.write_text(GOOD + "  classes: [a, b]\n", encoding="utf-8")
-    for name, (override, _, message) in BAD_OVERRIDES.items():
+    for name, (override, key, code, value) in BAD_OVERRIDES.items():
         error = reading(path, override)
         assert error, f"{name}: was read"
-        assert message in str(error), f"{name}: {error}"
+        assert [(one.key, one.code) for one in error.problems] == [(key, code)], f"{name}: {error}"
+        assert value in error.problems[0].message, f"{name}: {error}"
     return len(BAD) + len(BAD_BYTES) + len(BAD_OVERRIDES)
 
 
 def generated(folder: Path, count: int, seed: int) -> dict[str, Counter[str]]:
-    """Makes wrong configs and reads them: for each kind of change, how many were read and how many refused."""
+    """Mutates good configs and reads them: for each kind of change, how many were read and how many refused."""
     choose, texts, path = random.Random(seed), good_texts(), folder / "c.yaml"
     outcomes: dict[str, Counter[str]] = {kind: Counter() for kind in sorted([*CHANGES, BYTES])}
     for number in range(count):
@@ -210,25 +213,24 @@ def section(large: bool, seed: int = 0) -> Iterator[str]:
     count = 5000 if large else 600
     with tempfile.TemporaryDirectory() as folder:
         hand, outcomes = by_hand(Path(folder)), generated(Path(folder), count, seed)
-    yield f"## Wrong configs ({hand} by hand, {count:,} made)"
+    yield f"## Wrong configs ({hand} by hand, {count:,} mutated)"
     yield ""
-    yield f"All {hand} of the catalogue are refused with exit code 2, with file and line of every mistake and what is"
-    yield "allowed. Of those made by changing good configs, each was read as one that is valid, or refused in the same"
-    yield "way; none ended in a traceback."
+    yield f"All {hand} of the catalogue are refused with exit code 2, and file, line and code of every problem. Of the"
+    yield "mutated good configs, each was read as a valid one, or refused in the same way; none ended in a traceback."
     yield f"`python -m tests.torture.bad_configs {count} {seed}`"
     yield ""
-    yield "| change | made | valid all the same | refused with file:line |"
+    yield "| change | mutated | still valid | refused with file:line |"
     yield "| --- | ---: | ---: | ---: |"
     for kind, seen in outcomes.items():
         yield f"| {kind} | {seen.total()} | {seen['read']} | {seen['refused']} |"
 
 
 def main() -> None:
-    """Prints what was seen."""
+    """Prints the outcomes."""
     numbers = [int(text) for text in sys.argv[1:]]
     count, seed = [*numbers, *(5000, 0)[len(numbers) :]]
     with tempfile.TemporaryDirectory() as folder:
-        print(f"{by_hand(Path(folder))} of the catalogue refused, each mistake with file and line")
+        print(f"{by_hand(Path(folder))} of the catalogue refused, each problem with file and line")
         for kind, seen in generated(Path(folder), count, seed).items():
             print(f"  {kind:20} {seen['read']:5} read {seen['refused']:5} refused")
 

@@ -1,4 +1,4 @@
-"""Flips one byte in each kind of file that tlcli keeps, and looks whether that is found.
+"""Flips one bit in each kind of file that tlcli keeps, and checks that it is found.
 
 python -m tests.torture.bit_rot [SHARDS] [SEED]    (default: 200 shards, and half as many of each other kind)
 """
@@ -29,7 +29,7 @@ from tlcli.model.bundle import load_bundle
 from tlcli.progress import Progress
 from tlcli.runs import folders as runs
 from tlcli.system.files import sha256_file
-from tlcli.workflows.list_runs import list_runs
+from tlcli.workflows.runs import list_runs
 
 _DIGEST = "0123456789abcdef" * 4
 _WIDTH, _ROWS = 16, 3
@@ -44,14 +44,14 @@ class _Notes(Progress):
 
 
 def flip(path: Path, chance: random.Random) -> None:
-    """One bit of one byte, anywhere."""
+    """Flips one bit anywhere in a file."""
     data = bytearray(path.read_bytes())
     data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
     path.write_bytes(data)
 
 
 def shards(count: int, chance: random.Random) -> str:
-    """All set aside, and written anew."""
+    """Damages shards: all are set aside, and written again."""
     rows = np.random.default_rng(0).normal(0, 1, (count, _ROWS, _WIDTH)).astype(np.float32)
     keys = [[row_key(f"{shard}", f"{view}") for view in range(_ROWS)] for shard in range(count)]
 
@@ -64,19 +64,19 @@ def shards(count: int, chance: random.Random) -> str:
     folder = fill().folder
     for path in folder.glob("*.safetensors"):
         flip(path, chance)
-    told = _Notes()
-    damaged = Store(_DIGEST, _WIDTH, told)
-    assert not any(key in damaged for of_shard in keys for key in of_shard), "a damaged shard was believed"
-    assert len(told.notes) == len(list(folder.glob("*.damaged"))) == count
+    progress = _Notes()
+    damaged = Store(_DIGEST, _WIDTH, progress)
+    assert not any(key in damaged for of_shard in keys for key in of_shard), "a damaged shard was accepted"
+    assert len(progress.notes) == len(list(folder.glob("*.damaged"))) == count
     fill()
-    again = Store(_DIGEST, _WIDTH, told)
+    again = Store(_DIGEST, _WIDTH, progress)
     assert np.array_equal(again.read(key for of_shard in keys for key in of_shard), rows.reshape(-1, _WIDTH))
-    assert len(told.notes) == count
-    return "found, set aside, computed anew"
+    assert len(progress.notes) == count
+    return "found, set aside, computed again"
 
 
 def trained(job: Toy, chance: random.Random) -> tuple[str, int]:
-    """Every shard of a training: the next one ends with the same bits."""
+    """Damages every shard of a training: the next one ends with the same bits."""
     assert ending(forked(job.both, job.install)) == 0
     expected, computed = result_of(job.folder), job.computed
     damaged = list((job.folder / "cache" / "features").glob("*/*.safetensors"))
@@ -90,7 +90,7 @@ def trained(job: Toy, chance: random.Random) -> tuple[str, int]:
 
 
 def bundled(job: Toy, count: int, chance: random.Random) -> str:
-    """The head or the reference of a bundle."""
+    """Damages the head or the reference of a bundle."""
     model = runs.find_run(job.folder / "runs") / "model"
     for number in range(count):
         path = model / ("head.safetensors", "reference.safetensors")[number % 2]
@@ -104,7 +104,7 @@ def bundled(job: Toy, count: int, chance: random.Random) -> str:
 
 
 def recorded(job: Toy, count: int, chance: random.Random) -> str:
-    """run.json, which has no digest: told as broken, or read as it stands; evaluate never ends in a traceback."""
+    """Damages run.json, which has no digest: reported as broken, or read as it is; evaluate never shows a traceback."""
     run = runs.find_run(job.folder / "runs")
     whole = (run / "run.json").read_bytes()
     codes: Counter[int] = Counter()
@@ -116,11 +116,11 @@ def recorded(job: Toy, count: int, chance: random.Random) -> str:
             codes[ending(forked(lambda: job.command("evaluate"), job.install))] += 1
         (run / "run.json").write_bytes(whole)
     assert codes.keys() <= {0, 3, 5}, codes
-    return "told as broken, or read as it stands (its figures are for people); no traceback"
+    return "reported as broken, or read as it is (it is a record for people); no traceback"
 
 
 def remembered(folder: Path, count: int, chance: random.Random) -> str:
-    """The database of digests."""
+    """Damages the database of digests."""
     files = [folder / f"{number}.bin" for number in range(20)]
     for path in files:
         path.write_bytes(path.name.encode() * 100)
@@ -138,7 +138,7 @@ def remembered(folder: Path, count: int, chance: random.Random) -> str:
 
 
 class _settled:  # noqa: N801 - a context manager
-    """Files just written count as settled, or their digests would not be remembered for 2 s."""
+    """Lets digests of files written just now be remembered, which takes 2 s otherwise."""
 
     def __enter__(self) -> None:
         from tlcli.datasets import digests
@@ -151,7 +151,7 @@ class _settled:  # noqa: N801 - a context manager
 
 
 def converted(folder: Path, count: int, chance: random.Random) -> str:
-    """The files of a converted network, and what OpenVINO has compiled of it."""
+    """Damages the files of a converted backbone, and OpenVINO's compiled graph of it."""
     target = folder / "cache" / "backbones" / "net"
 
     def write(staging: Path) -> None:
@@ -162,22 +162,22 @@ def converted(folder: Path, count: int, chance: random.Random) -> str:
     for number in range(count):
         name = ("model.xml", "model.bin", "digests.json")[number % 3]
         flip(target / name, chance)
-        if name == "digests.json":  # a byte of white space between its fields tells nothing else
+        if name == "digests.json":  # another white space between its fields changes nothing
             json_is_equal = _json(target / name) == {n: sha256_file(target / n) for n in ("model.xml", "model.bin")}
             assert is_whole(target) == json_is_equal
         else:
-            assert not is_whole(target), f"a damaged {name} was believed"
+            assert not is_whole(target), f"a damaged {name} was accepted"
         kept(target, write)
         assert is_whole(target)
     compiled = Compiled(Exported(target), "f32", few=False)
     for _ in range(count // 2):
-        with Compiled(Exported(target), "f32", few=False).kept() as place:
-            assert place is not None
-            (place / "1.blob").write_bytes(bytes(5000))
+        with Compiled(Exported(target), "f32", few=False).kept() as kept_at:
+            assert kept_at is not None
+            (kept_at / "1.blob").write_bytes(bytes(5000))
         assert Compiled(Exported(target), "f32", few=False).is_as_written
         flip(compiled.folder / "1.blob", chance)
-        assert not Compiled(Exported(target), "f32", few=False).is_as_written, "a damaged blob was believed"
-    return "found, made anew"
+        assert not Compiled(Exported(target), "f32", few=False).is_as_written, "a damaged blob was accepted"
+    return "found, computed again"
 
 
 def _json(path: Path) -> object:
@@ -188,7 +188,7 @@ def _json(path: Path) -> object:
 
 
 def run(count: int, seed: int = 0) -> dict[str, tuple[int, str]]:
-    """What was flipped, how often, and what came of it."""
+    """Returns how often each kind of file was damaged, and the outcome."""
     chance, others = random.Random(seed), max(6, count // 2)
     toy.warm_up()
     before = os.environ.get("TLCLI_CACHE")
@@ -203,7 +203,7 @@ def run(count: int, seed: int = 0) -> dict[str, tuple[int, str]]:
             seen["head or reference of a bundle"] = (others, bundled(job, others, chance))
             seen["run.json"] = (others, recorded(job, others, chance))
             seen["database of digests"] = (others, remembered(job.folder, others, chance))
-            seen["converted network, and what is compiled of it"] = (others, converted(job.folder, others, chance))
+            seen["converted backbone and compiled graph"] = (others, converted(job.folder, others, chance))
         finally:
             os.environ.pop("TLCLI_CACHE")
             if before is not None:
@@ -212,12 +212,12 @@ def run(count: int, seed: int = 0) -> dict[str, tuple[int, str]]:
 
 
 def section(large: bool) -> Iterator[str]:
-    """What flips came to."""
+    """Yields the section of docs/reliability.md."""
     count = 200 if large else 40
     seen = run(count)
     yield f"## Bit rot ({sum(times for times, _ in seen.values())} flips)"
     yield ""
-    yield "One bit of one byte is flipped, anywhere in a file. Nothing computed from a damaged file is believed."
+    yield "One bit is flipped anywhere in a file. Nothing computed from a damaged file is accepted."
     yield f"`python -m tests.torture.bit_rot {count}`"
     yield ""
     yield "| flipped in | outcome | flips |"
@@ -227,7 +227,7 @@ def section(large: bool) -> Iterator[str]:
 
 
 def main() -> None:
-    """Prints what was seen."""
+    """Prints the outcomes."""
     numbers = [int(text) for text in sys.argv[1:]]
     count, seed = [*numbers, *(200, 0)[len(numbers) :]]
     for what, (times, outcome) in run(count, seed).items():

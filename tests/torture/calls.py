@@ -1,7 +1,7 @@
-"""Lets a process fail, or die, at its n-th call that changes files: SQLite's way of trying all of them.
+"""Makes a process fail, or die, at its n-th call that changes files: SQLite's way of testing all of them.
 
 Counted are opening for writing, every write, fsync, rename, mkdir, rmdir, unlink and symlink below one folder, as
-Python code makes them; what libraries do beneath Python (SQLite's own file) is not seen.
+Python code makes them; calls that libraries make outside Python (SQLite's own file) are not seen.
 """
 
 import builtins
@@ -20,29 +20,29 @@ _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
 class Calls:
-    """Counts the calls of this process from :meth:`watch` on; it cannot be ended, so use a process that ends soon."""
+    """Counts the calls of this process from :meth:`watch` on; that cannot be stopped, so use a short-lived process."""
 
-    def __init__(self, folder: Path, at: int, act: Callable[[str, str], None], but: tuple[Path, ...] = ()) -> None:
-        """Calls ``act(kind, path)`` at the call number ``at`` (0: never) below ``folder``, ``but`` some files."""
-        self._folder, self._but = f"{folder}{os.sep}", frozenset(map(str, but))
+    def __init__(self, folder: Path, at: int, act: Callable[[str, str], None], excluded: tuple[Path, ...] = ()) -> None:
+        """Calls ``act(kind, path)`` at call number ``at`` (0: never) below ``folder``, except on the excluded files."""
+        self._folder, self._excluded = f"{folder}{os.sep}", frozenset(map(str, excluded))
         self._at, self._act = at, act
         self.count = 0
 
     def watch(self) -> None:
-        """Begins."""
-        sys.addaudithook(self._heard)
-        of_system, opened = os.fsync, io.open
+        """Starts counting."""
+        sys.addaudithook(self._on_event)
+        real_fsync, real_open = os.fsync, io.open
 
         def fsync(descriptor: Any) -> None:
             number = descriptor if isinstance(descriptor, int) else descriptor.fileno()
-            self._made("fsync", str(Path(f"/proc/self/fd/{number}").readlink()))
-            of_system(descriptor)
+            self._count("fsync", str(Path(f"/proc/self/fd/{number}").readlink()))
+            real_fsync(descriptor)
 
         def opening(file: Any, mode: str = "r", buffering: int = -1, *rest: Any, **named: Any) -> Any:
-            if isinstance(file, int) or not self._concerns(os.fspath(file)) or not set(mode) & set("wax+"):
-                return opened(file, mode, buffering, *rest, **named)
+            if isinstance(file, int) or not self._is_watched(os.fspath(file)) or not set(mode) & set("wax+"):
+                return real_open(file, mode, buffering, *rest, **named)
             raw = _Raw(file, mode.replace("b", "").replace("t", ""))
-            raw.told = lambda: self._made("write", os.fspath(file))
+            raw.before_write = lambda: self._count("write", os.fspath(file))
             if buffering == 0:
                 return raw
             buffered = io.BufferedRandom(raw) if "+" in mode else io.BufferedWriter(raw)
@@ -54,33 +54,32 @@ class Calls:
         os.fsync = fsync  # type: ignore[assignment]
         io.open = builtins.open = opening
 
-    def _concerns(self, path: str | bytes) -> bool:
-        return os.fsdecode(path).startswith(self._folder) and os.fsdecode(path) not in self._but
+    def _is_watched(self, path: str | bytes) -> bool:
+        return os.fsdecode(path).startswith(self._folder) and os.fsdecode(path) not in self._excluded
 
-    def _heard(self, event: str, arguments: tuple[Any, ...]) -> None:
+    def _on_event(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":
             path, _, flags = arguments
             if isinstance(path, (str, bytes)) and flags & _WRITING:
-                self._made("open", os.fsdecode(path))
+                self._count("open", os.fsdecode(path))
         elif event in _CHANGES and isinstance(arguments[0], (str, bytes, os.PathLike)):
-            place = 1 if event in ("os.rename", "os.symlink") else 0
-            path = os.fsdecode(arguments[place])
-            self._made(_CHANGES[event], path)
+            position = 1 if event in ("os.rename", "os.symlink") else 0
+            self._count(_CHANGES[event], os.fsdecode(arguments[position]))
 
-    def _made(self, kind: str, path: str) -> None:
-        if self._concerns(path):
+    def _count(self, kind: str, path: str) -> None:
+        if self._is_watched(path):
             self.count += 1
             if self.count == self._at:
                 self._act(kind, path)
 
 
 class _Raw(io.FileIO):
-    """A file that tells of each write before it is made."""
+    """A file that reports each write before it is made."""
 
-    told: Callable[[], None]
+    before_write: Callable[[], None]
 
     def write(self, data: Any) -> int:
-        self.told()
+        self.before_write()
         return super().write(data)
 
 
@@ -90,7 +89,7 @@ def die(_kind: str, _path: str) -> None:
 
 
 def failing(number: int) -> Callable[[str, str], None]:
-    """Raises this error of the system; one of writing or fsync names no file, as the system's does not."""
+    """Returns what raises this error of the system; one of write or fsync names no file, as the system's does not."""
 
     def act(kind: str, path: str) -> None:
         raise OSError(number, os.strerror(number), *([] if kind in ("write", "fsync") else [path]))

@@ -1,6 +1,6 @@
-"""Odd surroundings: names of files and classes, closed streams, small limits, places that cannot be written.
+"""Unusual environments: names of files and classes, closed streams, small limits, read-only folders.
 
-python -m tests.torture.environment [WORD]    (only the traps whose name holds the word)
+python -m tests.torture.environment [WORD]    (only the cases whose name contains the word)
 """
 
 import json
@@ -19,31 +19,31 @@ from tests.torture.names import NAMED, named
 from tests.torture.setting import SOURCE, Done, Setting, bytes_of, set_up, unprivileged
 
 PREDICT = ("predict", "shapes/dark/1.png", "--config", "c.yaml")
-TRAIN = ("train", "--config", "c.yaml")
+TRAIN = ("train", "--config", "c.yaml", "--json")
 INSPECT = ("inspect", "--config", "c.yaml")
 CWD = "mkdir -p there && cd there && "
 LOCKED = 'chmod -R a-w {0}; "$@"; code=$?; chmod -R u+w {0}; exit $code'
 
 
 @dataclass(frozen=True)
-class Trap:
-    """A command under odd circumstances."""
+class Case:
+    """A command in an unusual environment."""
 
     name: str
     words: tuple[str, ...] = PREDICT
-    """``{}`` stands for the setting's folder."""
+    """``{}`` stands for the folder of the setting."""
     shell: str = '"$@"'
     env: Mapping[str, str | None] = field(default_factory=dict)
     code: int = 0
     says: str = ""
-    """What stands in stdout or stderr."""
+    """A value, a path or the system's reason that stdout or stderr contains."""
     large: bool = True
     """Only in the long trial."""
     make: Callable[[Path], object] = lambda folder: None
 
     @property
     def outcome(self) -> str:
-        """For people."""
+        """As docs/reliability.md has it."""
         done = {0: "done", 141: "ended quietly (141)"}.get(self.code, f"exit {self.code}")
         return f"{done}: {self.says}" if self.says and self.code else done
 
@@ -85,96 +85,98 @@ TINY = (
 _NARROW = 4
 """Commands on a real terminal."""
 DARK = "dark   shapes/dark/1.png"
-TRAPS = (
-    Trap("locale C", env={"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, says=DARK),
-    Trap("locale that is not there", env={"LC_ALL": "xx_YY.UTF-8"}, says=DARK),
-    Trap("output in ASCII", env={"PYTHONIOENCODING": "ascii:strict"}, says=DARK),
-    Trap("HOME not set", env={"HOME": None}, says=DARK, large=False),
-    Trap("HOME that is not there", env={"HOME": "/proc/nowhere"}, says=DARK),
-    Trap("HOME and cache that are not there", words=TRAIN, says="cannot be written",
+ACCURACY = '"accuracy": '
+CASES = (
+    Case("locale C", env={"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, says=DARK),
+    Case("locale that does not exist", env={"LC_ALL": "xx_YY.UTF-8"}, says=DARK),
+    Case("output in ASCII", env={"PYTHONIOENCODING": "ascii:strict"}, says=DARK),
+    Case("HOME not set", env={"HOME": None}, says=DARK, large=False),
+    Case("HOME that does not exist", env={"HOME": "/proc/nowhere"}, says=DARK),
+    Case("HOME and cache that do not exist", words=TRAIN, says="/proc/nowhere",
          env={"HOME": "/proc/nowhere", "XDG_CACHE_HOME": None, "TLCLI_CACHE": None}, large=False),
-    Trap("cache that is a file", TRAIN, env={"TLCLI_CACHE": "file"}, make=_file, says="file cannot be written"),
-    Trap("cache in the home of nobody", env={"TLCLI_CACHE": "~nobody-is-so/x"}, code=6, says="There is no home folder"),
-    Trap("--runs-dir in the home of nobody", ("runs", "--runs-dir", "~nobody-is-so/x"), code=2,
-         says="There is no home folder"),
-    Trap("--runs-dir ~/runs", ("runs", "--runs-dir", "~/runs"), env={"HOME": "{}"}, says="c/2"),
-    Trap("TMPDIR that is not there", TRAIN, env={"TMPDIR": "/proc/nowhere"}, says="Validation accuracy"),
-    Trap("TMPDIR on a disk of 64 KB", TRAIN, shell=TINY, says="Validation accuracy"),
-    Trap("runs on another disk", (*TRAIN, "--runs-dir", "/dev/shm/tlcli-trial"), says="Validation accuracy",
+    Case("cache that is a file", TRAIN, env={"TLCLI_CACHE": "file"}, make=_file, says=ACCURACY),
+    Case("cache in the home of an unknown user", env={"TLCLI_CACHE": "~nobody-is-so/x"}, code=6,
+         says="~nobody-is-so/x"),
+    Case("--runs-dir in the home of an unknown user", ("runs", "--runs-dir", "~nobody-is-so/x"), code=2,
+         says="~nobody-is-so/x"),
+    Case("--runs-dir ~/runs", ("runs", "--runs-dir", "~/runs"), env={"HOME": "{}"}, says="c/2"),
+    Case("TMPDIR that does not exist", TRAIN, env={"TMPDIR": "/proc/nowhere"}, says=ACCURACY),
+    Case("TMPDIR on a disk of 64 KB", TRAIN, shell=TINY, says=ACCURACY),
+    Case("runs on another disk", (*TRAIN, "--runs-dir", "/dev/shm/tlcli-trial"), says=ACCURACY,
          shell='"$@"; code=$?; rm -rf /dev/shm/tlcli-trial; exit $code'),
-    Trap("labels table with Windows paths", (*TRAIN, "--set", "dataset.path=.", "--set",
+    Case("labels table with Windows paths", (*TRAIN, "--set", "dataset.path=.", "--set",
          "dataset.labels={file: t.csv, path: file, label: kind}"), make=_table,
-         says="Validation accuracy", large=False),
-    Trap("TMPDIR on a disk of 64 KB, doctor", ("doctor",), shell=TINY, code=6, says="set TMPDIR to another folder"),
-    Trap("TMPDIR that is a file", env={"TMPDIR": "file"}, make=_file, says=DARK),
-    Trap("terminal of 40 columns", ("runs",), env={"COLUMNS": "40"}, says="c/2", large=False),
-    Trap("terminal of 1 column", ("evaluate",), env={"COLUMNS": "1"}, says="Test accuracy"),
-    Trap("COLUMNS=rubbish", ("runs",), env={"COLUMNS": "rubbish"}, says="c/2"),
-    Trap("COLUMNS=-5", ("runs",), env={"COLUMNS": "-5"}, says="c/2"),
-    Trap("TERM=dumb and NO_COLOR", env={"TERM": "dumb", "NO_COLOR": "1"}, says=DARK),
-    Trap("stdout closed", shell='"$@" >&-', large=False),
-    Trap("stdin closed", shell='"$@" <&-', says=DARK),
-    Trap("stderr closed", shell='"$@" 2>&-', says=DARK),
-    Trap("all streams closed, train", TRAIN, shell='"$@" >&- 2>&- <&-', large=False),
-    Trap("all streams closed, inspect", INSPECT, shell='"$@" >&- 2>&- <&-'),
-    Trap("stdout closed, --json", (*PREDICT, "--json"), shell='"$@" >&-'),
-    Trap("reader that goes away (| head -1)", ("config", "schema"), shell='"$@" | head -1 >/dev/null; exit 0'),
-    Trap("stdout full", (*PREDICT, "--json"), shell='"$@" >/dev/full', code=6, says="No space left on device",
+         says=ACCURACY, large=False),
+    Case("TMPDIR on a disk of 64 KB, doctor", ("doctor",), shell=TINY, code=6, says="tiny"),
+    Case("TMPDIR that is a file", env={"TMPDIR": "file"}, make=_file, says=DARK),
+    Case("terminal of 40 columns", ("runs",), env={"COLUMNS": "40"}, says="c/2", large=False),
+    Case("terminal of 1 column", ("evaluate",), env={"COLUMNS": "1"}),
+    Case("COLUMNS=rubbish", ("runs",), env={"COLUMNS": "rubbish"}, says="c/2"),
+    Case("COLUMNS=-5", ("runs",), env={"COLUMNS": "-5"}, says="c/2"),
+    Case("TERM=dumb and NO_COLOR", env={"TERM": "dumb", "NO_COLOR": "1"}, says=DARK),
+    Case("stdout closed", shell='"$@" >&-', large=False),
+    Case("stdin closed", shell='"$@" <&-', says=DARK),
+    Case("stderr closed", shell='"$@" 2>&-', says=DARK),
+    Case("all streams closed, train", TRAIN, shell='"$@" >&- 2>&- <&-', large=False),
+    Case("all streams closed, inspect", INSPECT, shell='"$@" >&- 2>&- <&-'),
+    Case("stdout closed, --json", (*PREDICT, "--json"), shell='"$@" >&-'),
+    Case("reader that closes the pipe (| head -1)", ("config", "schema"), shell='"$@" | head -1 >/dev/null; exit 0'),
+    Case("stdout full", (*PREDICT, "--json"), shell='"$@" >/dev/full', code=6, says="No space left on device",
          large=False),
-    Trap("stderr full", ("train", "--config", "none"), shell='"$@" 2>/dev/full', code=2),
-    Trap("PYTHONOPTIMIZE=2", TRAIN, env={"PYTHONOPTIMIZE": "2"}, says="Validation accuracy"),
-    Trap("PYTHONWARNINGS=error", TRAIN, env={"PYTHONWARNINGS": "error"}, says="Validation accuracy"),
-    Trap("umask 077", TRAIN, shell='umask 077; "$@"', says="Validation accuracy"),
-    Trap("umask 777", TRAIN, shell=unprivileged('umask 777; "$@"'), code=6, says="Permission denied"),
-    Trap("64 open files", TRAIN, shell='ulimit -n 64; "$@"', says="Validation accuracy"),
-    Trap("3 GB of address space", shell='ulimit -v 3000000; "$@"', says=DARK),
-    Trap("files of 8 KB at most", TRAIN, shell='ulimit -f 8; "$@"', code=6, says="File too large"),
-    Trap("current folder deleted", ("runs", "--runs-dir", "{}/runs"), shell=CWD + 'rmdir ../there; "$@"', says="c/2"),
-    Trap("current folder deleted, train", ("train", "--config", "{}/c.yaml"), shell=CWD + 'rmdir ../there; "$@"',
-         code=6, says="The current folder was removed", large=False),
-    Trap("current folder read-only, predict", ("predict", "{}/shapes/dark/1.png", "--runs-dir", "{}/runs"),
+    Case("stderr full", ("train", "--config", "none"), shell='"$@" 2>/dev/full', code=2),
+    Case("PYTHONOPTIMIZE=2", TRAIN, env={"PYTHONOPTIMIZE": "2"}, says=ACCURACY),
+    Case("PYTHONWARNINGS=error", TRAIN, env={"PYTHONWARNINGS": "error"}, says=ACCURACY),
+    Case("umask 077", TRAIN, shell='umask 077; "$@"', says=ACCURACY),
+    Case("umask 777", TRAIN, shell=unprivileged('umask 777; "$@"'), code=6, says="Permission denied"),
+    Case("64 open files", TRAIN, shell='ulimit -n 64; "$@"', says=ACCURACY),
+    Case("3 GB of address space", shell='ulimit -v 3000000; "$@"', says=DARK),
+    Case("files of 8 KB at most", TRAIN, shell='ulimit -f 8; "$@"', code=6, says="File too large"),
+    Case("current folder deleted", ("runs", "--runs-dir", "{}/runs"), shell=CWD + 'rmdir ../there; "$@"', says="c/2"),
+    Case("current folder deleted, train", ("train", "--config", "{}/c.yaml"), shell=CWD + 'rmdir ../there; "$@"',
+         code=6, says="cd", large=False),
+    Case("current folder read-only, predict", ("predict", "{}/shapes/dark/1.png", "--runs-dir", "{}/runs"),
          shell=unprivileged(CWD + 'chmod a-w .; "$@"; code=$?; chmod u+w .; exit $code'), says="dark"),
-    Trap("current folder read-only, train", ("train", "--config", "{}/c.yaml", "--set", "dataset.path={}/shapes"),
+    Case("current folder read-only, train", ("train", "--config", "{}/c.yaml", "--set", "dataset.path={}/shapes"),
          shell=unprivileged(CWD + 'chmod a-w .; "$@"; code=$?; chmod u+w .; exit $code'), code=6,
-         says="choose --runs-dir", large=False),
-    Trap("--runs-dir that is a file", (*TRAIN, "--runs-dir", "file"), make=_file, code=6, says="choose --runs-dir"),
-    Trap("runs read-only, evaluate", ("evaluate",), shell=unprivileged(LOCKED.format("runs")), code=6,
+         says="--runs-dir", large=False),
+    Case("--runs-dir that is a file", (*TRAIN, "--runs-dir", "file"), make=_file, code=6, says="--runs-dir"),
+    Case("runs read-only, evaluate", ("evaluate",), shell=unprivileged(LOCKED.format("runs")), code=6,
          says="Permission denied"),
-    Trap("runs and cache read-only, predict", shell=unprivileged(LOCKED.format('runs "$TLCLI_CACHE"')), says=DARK),
-    Trap("images read-only", TRAIN, shell=unprivileged(LOCKED.format("shapes")), says="Validation accuracy"),
-    Trap("times in the future", TRAIN, make=_future, says="Validation accuracy"),
-    Trap("latest is a folder", TRAIN, make=_latest, says="Validation accuracy"),
-    Trap("data by a linked folder and ..", (*TRAIN, "--set", "dataset.path=link/../shapes"), make=_linked,
-         says="Validation accuracy"),
-    Trap("data folder is the current one", ("train", "--config", "{}/c.yaml", "--set", "dataset.path=.", "--runs-dir",
-         "{}/other"), shell='cd shapes; "$@"', says="Validation accuracy"),
-    Trap("runs inside of the data folder", (*TRAIN, "--runs-dir", "shapes/.runs"),
-         shell='"$@"; code=$?; rm -r shapes/.runs; exit $code', says="Validation accuracy"),
-    Trap("two runs of one name at once", TRAIN, shell='"$@" --quiet & "$@"; code=$?; wait $!; exit $((code + $?))',
-         says="Validation accuracy"),
-    Trap("fetch of a local folder", ("fetch", "--config", "c.yaml", "--from", "shapes"), says="used in place"),
+    Case("runs and cache read-only, predict", shell=unprivileged(LOCKED.format('runs "$TLCLI_CACHE"')), says=DARK),
+    Case("read-only images", TRAIN, shell=unprivileged(LOCKED.format("shapes")), says=ACCURACY),
+    Case("times in the future", TRAIN, make=_future, says=ACCURACY),
+    Case("latest is a folder", TRAIN, make=_latest, says=ACCURACY),
+    Case("data through a linked folder and ..", (*TRAIN, "--set", "dataset.path=link/../shapes"), make=_linked,
+         says=ACCURACY),
+    Case("data folder is the current one", ("train", "--config", "{}/c.yaml", "--set", "dataset.path=.", "--runs-dir",
+         "{}/other"), shell='cd shapes; "$@"', says=ACCURACY),
+    Case("runs inside the data folder", (*TRAIN, "--runs-dir", "shapes/.runs"),
+         shell='"$@"; code=$?; rm -r shapes/.runs; exit $code', says=ACCURACY),
+    Case("two runs of one name at once", TRAIN, shell='"$@" --quiet & "$@"; code=$?; wait $!; exit $((code + $?))',
+         says=ACCURACY),
+    Case("fetch of a local folder", ("fetch", "--config", "c.yaml", "--from", "shapes"), says="shapes"),
 )  # fmt: skip
 
 
-def try_one(trap: Trap, setting: Setting) -> str:
-    """Springs a trap; gives the outcome.
+def try_one(case: Case, setting: Setting) -> str:
+    """Runs the command of a case; returns the outcome.
 
     Raises:
-        AssertionError: another exit code or other words than expected, or images changed.
+        AssertionError: another exit code than expected, a value is missing, or images changed.
     """
-    trap.make(setting.folder)
+    case.make(setting.folder)
     before = bytes_of(setting.folder / "shapes")
-    words = [word.replace("{}", str(setting.folder)) for word in trap.words]
-    env = {name: value and value.replace("{}", str(setting.folder)) for name, value in trap.env.items()}
-    done: Done = setting.run(*words, shell=trap.shell, env=env)
-    assert done.code == trap.code, f"{trap.name}: {done}"
-    assert trap.says in done.out + done.err, f"{trap.name}: {done}"
-    assert bytes_of(setting.folder / "shapes") == before, f"{trap.name}: images were changed"
-    return trap.outcome
+    words = [word.replace("{}", str(setting.folder)) for word in case.words]
+    env = {name: value and value.replace("{}", str(setting.folder)) for name, value in case.env.items()}
+    done: Done = setting.run(*words, shell=case.shell, env=env)
+    assert done.code == case.code, f"{case.name}: {done}"
+    assert case.says in done.out + done.err, f"{case.name}: {done}"
+    assert bytes_of(setting.folder / "shapes") == before, f"{case.name}: images were changed"
+    return case.outcome
 
 
 def many_files(setting: Setting, count: int) -> int:
-    """A class folder of ``count`` images (hard links to a few) is counted and trained on; gives the images seen."""
+    """Counts and trains on a class folder of ``count`` images (hard links to a few); returns the images counted."""
     root = setting.folder / "many"
     originals = {label: sorted((setting.folder / "shapes" / label).iterdir()) for label in ("dark", "light")}
     for label, files in originals.items():
@@ -186,12 +188,12 @@ def many_files(setting: Setting, count: int) -> int:
     assert done.code == 0, done.err
     trained = setting.run("train", *given)
     assert trained.code == 0, trained.err
-    assert json.loads(trained.out)["features"]["computed"] == 0  # all are copies of images that were seen before
+    assert json.loads(trained.out)["features"]["computed"] == 0  # all are copies of known images
     return sum(by_label["dark"] for by_label in json.loads(done.out)["images"].values())
 
 
 def in_terminal(setting: Setting, *words: str, columns: int = 40) -> str:
-    """What a command shows on a real terminal of that width, without colours and cursor movements."""
+    """Returns what a command shows on a real terminal of that width, without colours and cursor movements."""
     import fcntl
     import pty
     import termios
@@ -205,7 +207,7 @@ def in_terminal(setting: Setting, *words: str, columns: int = 40) -> str:
     )
     os.close(its)
     shown = bytearray()
-    with suppress(OSError):  # EIO, once nobody holds the other end
+    with suppress(OSError):  # EIO, once the other end is closed
         while data := os.read(ours, 1 << 16):
             shown += data
     os.close(ours)
@@ -221,27 +223,27 @@ def narrow(setting: Setting) -> Iterator[tuple[str, str]]:
     wide = [line for line in shown.splitlines() if len(line.rpartition("\r")[2]) > 40]
     assert not wide, wide
     yield "doctor on a real terminal of 40 columns", "no line is wider"
-    for words, says in ((("runs",), "c/2"), (PREDICT, "shapes/dark/1.png"), (TRAIN, "Validation accuracy")):
+    for words, says in ((("runs",), "c/2"), (PREDICT, "shapes/dark/1.png"), (TRAIN[:-1], "accuracy")):
         assert says in in_terminal(setting, *words), words
         yield f"{words[0]} on a real terminal of 40 columns", "done"
 
 
 def section(large: bool) -> Iterator[str]:
     """The lines of docs/reliability.md."""
-    traps = [trap for trap in TRAPS if large or not trap.large]
+    cases = [case for case in CASES if large or not case.large]
     count = 100_000 if large else 2000
     with set_up() as setting:
-        yield f"## Surroundings ({len(traps) + len(NAMED) + _NARROW + 1})"
+        yield f"## Environments ({len(cases) + len(NAMED) + _NARROW + 1})"
         yield ""
-        yield "Real commands on small images: the right exit code, the right answer or one sentence, no traceback,"
-        yield "and images that stay as they are. `python -m tests.torture.environment`"
+        yield "Real commands on small images: the right exit code, the right result or one coded error, no traceback,"
+        yield "and unchanged images. `python -m tests.torture.environment`"
         yield ""
-        yield "| what | outcome |"
+        yield "| environment | outcome |"
         yield "| --- | --- |"
         for name, outcome in named(setting).items():
             yield row(name, outcome)
-        for trap in traps:
-            yield row(trap.name, try_one(trap, setting))
+        for case in cases:
+            yield row(case.name, try_one(case, setting))
         for name, outcome in narrow(setting):
             yield row(name, outcome)
         assert many_files(setting, count) == count
@@ -249,15 +251,15 @@ def section(large: bool) -> Iterator[str]:
 
 
 def main() -> None:
-    """Prints what was seen."""
+    """Prints the outcomes."""
     wanted = sys.argv[1] if len(sys.argv) > 1 else ""
     if not wanted:
         print("\n".join(section(large=True)))
         return
     with set_up() as setting:
-        for trap in TRAPS:
-            if wanted in trap.name:
-                print(f"{trap.name}: {try_one(trap, setting)}")
+        for case in CASES:
+            if wanted in case.name:
+                print(f"{case.name}: {try_one(case, setting)}")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
-"""Makes disks fail: at the n-th call that changes files for every n, at a limit of the system, on a small disk.
+"""Makes disks fail: at the n-th call that changes files for every n, at a file size limit, on a disk too small.
 
 python -m tests.torture.failing_disk [PASSES] [SEED] [CALLS]
 
-(Default: 1 pass over all calls. Each pass gives each call another error; CALLS is how many of each job fail, chosen by
-the seed.)
+(Default: 1 pass over all calls. Each pass gives each call another error; CALLS is how many calls of each job fail,
+chosen by the seed.)
 
-After each failure the exit code must be 6 and the message name a path (or 0, where only a convenience failed), no run
-may be there that is not whole, and the same commands must then end with the result of a training that was not
-disturbed, bit for bit.
+After each failure the exit code must be 6 and the message name a path (or 0, where the call was not essential), no
+incomplete run may exist, and the same commands must then end with the result of an undisturbed training, bit for bit.
 """
 
 import errno
@@ -40,15 +39,15 @@ from tlcli.system.files import whole_file
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.ESTALE)
 _IMAGES = 24
 _SIZES = (100, 4_000, 30_000, 45_000, 60_000)
-"""Bytes that RLIMIT_FSIZE lets a file have; a shard has 41,000, the reference 66,000."""
+"""Bytes that RLIMIT_FSIZE allows a file; a shard has 41,000, the reference 66,000."""
 
 
 @dataclass
 class Outcome:
-    """What failures showed."""
+    """What became of the failures."""
 
     of: dict[str, Counter[str]] = field(default_factory=dict)
-    """What was tried; what it ended with, how often."""
+    """By what was tried: how it ended, how often."""
 
     def add(self, tried: str, ended: str) -> None:
         """Counts one."""
@@ -56,14 +55,14 @@ class Outcome:
 
     @property
     def count(self) -> int:
-        """Failures in all."""
+        """All failures."""
         return sum(ended.total() for ended in self.of.values())
 
 
-def _told(code: int, said: str, folder: Path) -> str:
-    """What a command came to; an error must be a coded one that names a path."""
+def _ended(code: int, said: str, folder: Path) -> str:
+    """Returns how a command ended; an error must have exit code 6 and name a path."""
     if code == 0:
-        return "exit 0: what failed was a convenience, or never reached"
+        return "exit 0: the call was not essential, or never reached"
     assert code == 6, f"exit {code}: {said}"
     assert str(folder) in said, f"names no path: {said}"
     return "exit 6, names the path"
@@ -71,33 +70,33 @@ def _told(code: int, said: str, folder: Path) -> str:
 
 def _at_every_call(
     outcome: Outcome, name: str, folder: Path, job: Callable[[], int], clear: Callable[[], None],
-    said: Callable[[], str], check: Callable[[bool], object], places: Callable[[int], Sequence[int]], seed: int,
-    but: tuple[Path, ...] = (),
+    said: Callable[[], str], check: Callable[[bool], object], choose: Callable[[int], Sequence[int]], seed: int,
+    excluded: tuple[Path, ...] = (),
 ) -> None:  # fmt: skip
-    """Fails the n-th call of a job, for all n that ``places`` gives of their number.
+    """Fails the n-th call of a job, for all n that ``choose`` returns for their number.
 
-    ``check`` gives its result, and where it is told so makes sure that nothing else is left.
+    ``check`` returns the result of the job; with True it also checks that nothing else is left.
     """
-    told = folder / "calls"
-    but = (*but, told)
+    counter = folder / "calls"
+    excluded = (*excluded, counter)
 
     def counted(at: int, number: int) -> int:
-        calls = Calls(folder, at, failing(number), but)
+        calls = Calls(folder, at, failing(number), excluded)
         calls.watch()
         code = job()
-        told.write_text(str(calls.count))
+        counter.write_text(str(calls.count))
         return code
 
     clear()
     assert ending(forked(partial(counted, 0, 0))) == 0, said()
     expected = check(True)
-    for at in places(int(told.read_text())):
+    for at in choose(int(counter.read_text())):
         number = ERRORS[(at + seed) % len(ERRORS)]
         what = f"seed {seed}, {name}, call {at}, {errno.errorcode[number]}"
         clear()
         code = ending(forked(partial(counted, at, number)))
         try:
-            outcome.add(f"{name}: {errno.errorcode[number]} at a call", _told(code, said(), folder))
+            outcome.add(f"{name}: {errno.errorcode[number]} at a call", _ended(code, said(), folder))
             if code == 0:
                 assert check(False) == expected, "another result"
             assert ending(forked(job)) == 0, said()
@@ -106,8 +105,8 @@ def _at_every_call(
             raise AssertionError(f"{what}: {error}") from error
 
 
-def trained(outcome: Outcome, places: Callable[[int], Sequence[int]], seed: int) -> None:
-    """Train, then evaluate with its report."""
+def trained(outcome: Outcome, choose: Callable[[int], Sequence[int]], seed: int) -> None:
+    """Trains and evaluates."""
     toy.warm_up()
     with tempfile.TemporaryDirectory() as name:
         job = Toy(Path(name))
@@ -122,27 +121,27 @@ def trained(outcome: Outcome, places: Callable[[int], Sequence[int]], seed: int)
             if tidy:
                 assert not list((job.folder / "runs").glob("*/*.partial"))
                 whole.append(rows)
-            else:  # a cache that could not be written was done without
+            else:  # a cache that could not be written was not used
                 assert rows.items() <= whole[0].items()
                 found["rows"] = whole[0]
             return found
 
         _at_every_call(
-            outcome, "train and evaluate", job.folder, job.both, job.clear, lambda: _said(job.said), check, places,
+            outcome, "train and evaluate", job.folder, job.both, job.clear, lambda: _said(job.said), check, choose,
             seed, (job.counter, job.said),
         )  # fmt: skip
         expected = check(True)
         for size in _SIZES:
             job.clear()
             code = ending(forked(job.both, partial(_limit, size)))
-            outcome.add("train and evaluate: RLIMIT_FSIZE", _told(code, _said(job.said), job.folder))
+            outcome.add("train and evaluate: RLIMIT_FSIZE", _ended(code, _said(job.said), job.folder))
             assert not runs.finished_runs(job.runs) or code == 0 or _whole_run(job)
             assert ending(forked(job.both)) == 0, _said(job.said)
             assert check(True) == expected
 
 
 def _limit(size: int) -> None:
-    """Files must not grow larger from here on."""
+    """Limits the size of files from here on."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
 
@@ -154,8 +153,8 @@ def _said(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
-def fetched(outcome: Outcome, places: Callable[[int], Sequence[int]], seed: int) -> None:
-    """Fetch from an archive on this machine."""
+def fetched(outcome: Outcome, choose: Callable[[int], Sequence[int]], seed: int) -> None:
+    """Fetches from an archive on this machine."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         toy.draw(folder, 8)
@@ -181,16 +180,16 @@ def fetched(outcome: Outcome, places: Callable[[int], Sequence[int]], seed: int)
 
         _at_every_call(
             outcome, "fetch", folder, partial(command, said, "fetch", "--config", str(config)), clear,
-            lambda: _said(said), check, places, seed, (said,),
+            lambda: _said(said), check, choose, seed, (said,),
         )  # fmt: skip
 
 
-def converted(outcome: Outcome, places: Callable[[int], Sequence[int]], seed: int) -> None:
-    """A folder of the cache with a converted network, an earlier one there damaged."""
+def converted(outcome: Outcome, choose: Callable[[int], Sequence[int]], seed: int) -> None:
+    """Creates a converted backbone in the cache, where an earlier one is damaged."""
     with tempfile.TemporaryDirectory() as name:
         folder, said = Path(name) / "backbones" / "net", Path(name) / "said.txt"
 
-        def write(staging: Path) -> None:  # in truth a process of its own
+        def write(staging: Path) -> None:  # in reality a child process
             with whole_file(staging / "model.xml") as xml, whole_file(staging / "model.bin") as weights:
                 xml.write_text("graph")
                 weights.write_bytes(bytes(9999))
@@ -211,20 +210,20 @@ def converted(outcome: Outcome, places: Callable[[int], Sequence[int]], seed: in
         whole: list[dict[str, bytes]] = []
 
         def check(tidy: bool) -> object:
-            if not tidy and not is_whole(folder):  # a cache that could not be written was done without
+            if not tidy and not is_whole(folder):  # a cache that could not be written was not used
                 return whole[0]
             assert is_whole(folder)
             whole.append({path.name: path.read_bytes() for path in folder.iterdir()})
             return whole[-1]
 
         _at_every_call(
-            outcome, "converted network", Path(name), job, clear, lambda: _said(said), check, places, seed, (said,)
+            outcome, "converted backbone", Path(name), job, clear, lambda: _said(said), check, choose, seed, (said,)
         )  # fmt: skip
 
 
 @contextmanager
 def small_disk(size: str) -> Iterator[Path | None]:
-    """A disk of that size in memory; None where none can be mounted (that takes root)."""
+    """Yields a disk of that size in memory; None where none can be mounted (that takes root)."""
     with tempfile.TemporaryDirectory() as name:
         command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", name]
         mounted = shutil.which("mount") and subprocess.run(command, capture_output=True, check=False).returncode == 0
@@ -236,7 +235,7 @@ def small_disk(size: str) -> Iterator[Path | None]:
 
 
 def on_small_disks(outcome: Outcome) -> bool:
-    """Cache and runs on disks that are too small; False where none can be mounted."""
+    """Puts cache and runs on disks that are too small; returns False where none can be mounted."""
     toy.warm_up()
     for size in ("16k", "64k", "128k", "200k", "280k", "400k"):
         with small_disk(size) as disk:
@@ -249,11 +248,11 @@ def on_small_disks(outcome: Outcome) -> bool:
                 assert ending(forked(job.both)) == 0
                 expected = result_of(job.folder)
                 job.clear()
-                for place in (job.cache, job.runs):
-                    (disk / place.name).mkdir()
-                    place.symlink_to(disk / place.name)
+                for folder in (job.cache, job.runs):
+                    (disk / folder.name).mkdir()
+                    folder.symlink_to(disk / folder.name)
                 code = ending(forked(job.both))
-                outcome.add("train and evaluate: a disk too small", _told(code, _said(job.said), job.folder))
+                outcome.add("train and evaluate: a disk too small", _ended(code, _said(job.said), job.folder))
                 command = ["mount", "-o", "remount,size=64m", str(disk)]
                 subprocess.run(command, check=True)
                 assert ending(forked(job.both)) == 0, _said(job.said)
@@ -262,36 +261,36 @@ def on_small_disks(outcome: Outcome) -> bool:
 
 
 def run(passes: int, seed: int = 0, sample: int | None = None) -> tuple[Outcome, bool]:
-    """All of it; ``sample`` is how many calls of each job fail, chosen by the seed, instead of every one.
+    """Runs all jobs; ``sample`` is how many calls of each job fail, chosen by the seed, instead of every one.
 
     Returns:
-        What came of it; whether small disks could be tried.
+        The outcome; whether small disks could be tried.
     """
     outcome = Outcome()
 
-    def places(calls: int) -> Sequence[int]:
+    def choose(calls: int) -> Sequence[int]:
         numbers = range(1, calls + 1)
         return numbers if sample is None else sorted(Random(seed).sample(numbers, min(sample, calls)))
 
     for number in range(passes):
         for trial in (trained, fetched, converted):
-            trial(outcome, places, seed + number)
+            trial(outcome, choose, seed + number)
     return outcome, on_small_disks(outcome)
 
 
 def section(large: bool) -> Iterator[str]:
-    """What failures came to."""
+    """Yields the section of docs/reliability.md."""
     outcome, disks = run(3 if large else 1, 0, None if large else 10)
-    yield f"## Disks that fail ({outcome.count})"
+    yield f"## Failing disks ({outcome.count})"
     yield ""
     yield "Each call that changes files (opening for writing, write, fsync, rename, mkdir, rmdir, unlink, symlink)"
-    yield "fails in its turn; files grow beyond a limit of the system (RLIMIT_FSIZE); the disk is too small."
-    yield "Nothing half-done is left that a later command believes, and the same commands then end with the result of a"
-    yield "training that was not disturbed, bit for bit. `python -m tests.torture.failing_disk`"
+    yield "fails in turn; files grow beyond a size limit (RLIMIT_FSIZE); the disk is too small. No later command"
+    yield "accepts incomplete files, and the same commands then end with the result of an undisturbed training, bit for"
+    yield "bit. `python -m tests.torture.failing_disk`"
     if not disks:
         yield "Disks too small were not tried: mounting one takes root."
     yield ""
-    yield "| what | outcome | times |"
+    yield "| failure | outcome | times |"
     yield "| --- | --- | ---: |"
     for tried, ended in outcome.of.items():
         for how, times in ended.most_common():
@@ -299,7 +298,7 @@ def section(large: bool) -> Iterator[str]:
 
 
 def main() -> None:
-    """Prints what was seen."""
+    """Prints the outcomes."""
     numbers = [int(text) for text in sys.argv[1:]]
     passes, seed, sample = [*numbers, *(1, 0, 0)[len(numbers) :]]
     began = monotonic()

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 from tests.torture.hostile_bytes import PAYLOADS, ending
+from tlcli.workflows.list_runs import list_runs
 
 from tlcli.backbones.catalog import CATALOG
 from tlcli.backbones.torch_file import read_tensors
@@ -20,11 +21,11 @@ from tlcli.backbones.weights import find_weights
 from tlcli.errors import ModelError
 from tlcli.model.bundle import load_bundle
 from tlcli.model.manifest import FORMAT_VERSION, sealed
+from tlcli.runs.comparison import compare_runs
 from tlcli.runs.predictions import read_predictions
-from tlcli.workflows.compare import compare
 from tlcli.workflows.evaluate import evaluate
-from tlcli.workflows.list_runs import list_runs
 from tlcli.workflows.predict import predict
+from tlcli.workflows.runs import list_runs
 
 ROW = CATALOG["mobilenet_v2"]
 Read = Callable[[Path], object]
@@ -41,8 +42,8 @@ class Hostile:
     """Given a copy of the run and the canary that must not come to be."""
     read: Read
     """Who reads it; must raise one of tlcli's errors."""
-    reason: str = ""
-    """A regular expression for the message."""
+    codes: tuple[str, ...] = ()
+    """The error codes that may refuse it; any where empty."""
 
 
 def _model(run: Path) -> object:
@@ -66,7 +67,7 @@ def _listed(run: Path) -> object:
 
 
 def _compared(run: Path) -> object:
-    return compare(run.parent.parent, run, run.parent / "other")
+    return compare_runs(run.parent.parent, run, run.parent / "other")
 
 
 def _signed(run: Path, name: str, data: bytes) -> None:
@@ -158,7 +159,7 @@ def _payloads() -> Iterator[Hostile]:
             yield Hostile(
                 "backbone.weights", name,
                 _put(f"weights{ending(name)}", made),
-                _weights, "can run code when they are read and are refused",
+                _weights, ("model.weights_executable",),
             )  # fmt: skip
         yield Hostile(
             "a file of PyTorch",
@@ -238,14 +239,14 @@ def _arrays() -> Iterator[Hostile]:
         "its last byte changed",
         lambda run, _c: _flip(run / "model/head.safetensors"),
         _model,
-        "is damaged: its digest",
+        ("model.bundle_damaged",),
     )
     yield Hostile(
         "reference.safetensors",
         "its last byte changed",
         lambda run, _c: _flip(run / "model/reference.safetensors"),
         _model,
-        "is damaged: its digest",
+        ("model.bundle_damaged",),
     )
 
 
@@ -261,7 +262,7 @@ def _manifests() -> Iterator[Hostile]:
             f"format version {version!r:.30}",
             _manifested({"format_version": version}),
             _predict,
-            "this version of tlcli reads",
+            ("model.format_version",),
         )
     for name in ("../../x", "/etc/passwd", "a\0b", "densenet201/../x", "os.system", "", "x" * 300):
         yield Hostile(
@@ -269,7 +270,7 @@ def _manifests() -> Iterator[Hostile]:
             f"backbone {name!r:.30}",
             _manifested({"name": name}, "backbone"),
             _predict,
-            "needs the backbone|not a valid",
+            ("model.unknown_backbone", "model.manifest_malformed"),
         )
     values: dict[str, dict[str, Any]] = {
         "labels twice": {"labels": ["a", "a"]}, "one label": {"labels": ["a"]}, "100,000 labels": {"labels": [str(n) for n in range(100_000)]},
@@ -308,7 +309,7 @@ def _records() -> Iterator[Hostile]:
     changes: dict[str, dict[str, Any]] = {
         "a config that is a number": {"config": 5}, "a config that is a list": {"config": ["a"]}, "skipped images that are numbers": {"skipped": [1]},
         "skipped images that are a text": {"skipped": "abc"}, "skipped images without a path": {"skipped": [{}]}, "nothing skipped": {"skipped": None},
-        "a head that is a list": {"head": []}, "a strength that is a text": {"head": {"strength": "x", "chosen_step": 1}},
+        "a head that is a list": {"head": []}, "a C that is a text": {"head": {"C": "x", "chosen_step": 1}},
         "seconds that are texts": {"seconds": {"a": "b"}}, "images that are a list": {"images": []}, "a digest that is a number": {"data_digest": 7},
         "another digest": {"data_digest": "0" * 64},
     }  # fmt: skip
@@ -366,7 +367,7 @@ def _no_files() -> Iterator[Hostile]:
             name,
             _in_place("weights.safetensors", kinds[name]),
             lambda run: find_weights(ROW, run / "weights.safetensors"),
-            "There is no weights file",
+            ("model.weights_missing",),
         )
 
 

@@ -9,19 +9,19 @@ from tests.torture.hostile_bytes import PAYLOADS
 from tests.torture.trained import Done, Trained
 
 from tlcli.model.manifest import sealed
-from tlcli.system.cache.entries import digest_beside
+from tlcli.system.cache.entries import digest_file
 from tlcli.system.files import sha256_file
 
 IMAGE = "shapes/dark/1.png"
 
 
-def _one_sentence(done: Done, code: int, what: str, *words: str) -> str:
-    assert done.code == code, f"{what}: {done.code}\n{done.err}"
-    said = [line for line in done.err.splitlines() if line.startswith("Error:")]
-    assert len(said) == 1, f"{what}: {done.err}"
-    for word in words:
-        assert word in done.err, f"{what}: {word!r} is not in {done.err}"
-    return f"refused in one sentence, exit code {code}"
+def _refused(done: Done, what: str, exit_code: int, code: str) -> str:
+    """Asserts that a command ended with one error of this code."""
+    assert done.code == exit_code, f"{what}: {done.code}\n{done.err}"
+    errors = [line for line in done.err.splitlines() if line.startswith("Error")]
+    assert len(errors) == 1, f"{what}: {done.err}"
+    assert errors[0].startswith(f"Error [{code}]: "), f"{what}: {done.err}"
+    return f"`{code}`, exit code {exit_code}"
 
 
 def _probabilities(done: Done) -> list[float]:
@@ -38,14 +38,14 @@ def commands(made: Trained, large: bool) -> Iterator[tuple[str, str]]:
         shutil.copytree(made.run, run)
         (run / "model" / "manifest.json").write_bytes(data)
         done = made.tlcli("predict", "--run", run, IMAGE)
-        yield f"predict --run, its manifest a {name}", _one_sentence(done, 5, name, "not a valid manifest")
+        yield f"predict --run, its manifest a {name}", _refused(done, name, 5, "model.manifest_malformed")
         shutil.rmtree(run)
         own = made.folder / f"own{Path(name.rstrip(')')).suffix}"
         own.write_bytes(data)
         done = made.tlcli("train", "--config", "shapes.yaml", "--set", f"backbone.weights={own.name}")
-        yield f"train, backbone.weights a {name}", _one_sentence(done, 5, name, "can run code when they are read")
+        yield f"train, backbone.weights a {name}", _refused(done, name, 5, "model.weights_executable")
         done = made.tlcli("predict", "--run", own.name, IMAGE)
-        yield f"predict --run, a {name}", _one_sentence(done, 5, name, "is not a run folder")
+        yield f"predict --run, a {name}", _refused(done, name, 5, "model.not_a_run")
         assert not canary.exists(), f"{name}: code of the file ran"
     yield _controls(made)
     yield from _caches(made, large)
@@ -67,7 +67,7 @@ def _controls(made: Trained) -> tuple[str, str]:
 
 
 def _caches(made: Trained, large: bool) -> Iterator[tuple[str, str]]:
-    """A cache whose files have other content than was written: made anew, with the same answers."""
+    """A cache whose files have other content than was written: recomputed, with the same answers."""
     right = _probabilities(made.tlcli("predict", IMAGE, "--json"))
     graph: dict[str, Callable[[Path], object]] = {
         "the converted graph (model.xml) is garbage": lambda folder: _garbage(folder, "model.xml"),
@@ -89,7 +89,7 @@ def _caches(made: Trained, large: bool) -> Iterator[tuple[str, str]]:
             done = made.tlcli("predict", IMAGE, "--json", cache=cache)
             assert _probabilities(done) == right, f"{name}: other answers"
             shutil.rmtree(cache)
-            yield f"predict, in the cache {name}", "made anew: the same answers"
+            yield f"predict, in the cache {name}", "recomputed: the same answers"
     for sealed_too in (False, True):
         cache = made.folder / "changed"
         shutil.copytree(made.cache, cache)
@@ -98,14 +98,14 @@ def _caches(made: Trained, large: bool) -> Iterator[tuple[str, str]]:
         for path in (cache / "weights").glob("*.safetensors"):
             path.write_bytes(path.read_bytes()[:-1] + b"!")
             if sealed_too:
-                digest_beside(path).write_text(sha256_file(path))
+                digest_file(path).write_text(sha256_file(path))
         done = made.tlcli("predict", IMAGE, "--json", cache=cache)
         if sealed_too:
-            came = _one_sentence(done, 5, "weights", "are not those this model was trained with")
+            came = _refused(done, "weights", 5, "model.weights_changed")
             yield "predict, in the cache other weights, and their digest", came
         else:
             assert _probabilities(done) == right, "other weights: other answers"
-            yield "predict, in the cache other weights", "made anew: the same answers"
+            yield "predict, in the cache other weights", "recomputed: the same answers"
         shutil.rmtree(cache)
 
 
@@ -130,7 +130,7 @@ def moved(made: Trained) -> Iterator[tuple[str, str]]:
     shutil.rmtree(cache)
     _with_weights(elsewhere, "own.safetensors")
     done = made.tlcli("predict", "--run", elsewhere, IMAGE, cache=cache)
-    came = _one_sentence(done, 5, "moved", "own.safetensors", "backbone.weights takes")
+    came = _refused(done, "moved", 5, "model.weights_missing")
     yield "predict with a run that was moved without its own weights", came
     _with_weights(elsewhere, "imagenet")
     nowhere = {
@@ -139,7 +139,7 @@ def moved(made: Trained) -> Iterator[tuple[str, str]]:
         "https_proxy": "http://127.0.0.1:9",
     }
     done = made.tlcli("predict", "--run", elsewhere, IMAGE, cache=cache, environment=nowhere)
-    came = _one_sentence(done, 4, "moved", "Get mobilenet_v2", "put it at")
+    came = _refused(done, "moved", 4, "network.weights_unavailable")
     yield "predict with a run that was moved, without a network for its ImageNet weights", came
 
 

@@ -1,4 +1,4 @@
-"""Image files made by hand, where Pillow would not write them: PNG, BMP, TIFF, GIF and JPEG from their parts."""
+"""Image files assembled by hand that Pillow would not write: PNG, BMP, TIFF and JPEG from their parts."""
 
 import io
 import struct
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SIDE = 16
-"""Of most images here, in pixels: an array of this side comes out of the decoder as it is."""
+"""Side of most images here, in pixels: the decoder does not resize them."""
 COLOUR = (50, 60, 70)
 BACKGROUND = (10, 20, 30)
-"""What shows through; unlike any colour of an image."""
+"""Behind transparent pixels; unlike any colour of an image."""
 
 
 def plain(mode: str = "RGB", value: Any = COLOUR, size: tuple[int, int] = (SIDE, SIDE)) -> Image.Image:
@@ -25,7 +25,7 @@ def plain(mode: str = "RGB", value: Any = COLOUR, size: tuple[int, int] = (SIDE,
 
 
 def quarters() -> "NDArray[np.uint8]":
-    """Four quarters of different colours, uint8 [SIDE, SIDE, 3]: whatever turns or mirrors it is seen."""
+    """Four quarters of different colours, uint8 [SIDE, SIDE, 3]: so that any rotation or flip is visible."""
     pixels = np.empty((SIDE, SIDE, 3), np.uint8)
     half = SIDE // 2
     for row, column, colour in ((0, 0, (200, 0, 0)), (0, 1, (0, 200, 0)), (1, 0, (0, 0, 200)), (1, 1, (200, 200, 0))):
@@ -47,9 +47,9 @@ IEND = (b"IEND", b"")
 
 
 def chunk(kind: bytes, data: bytes, crc: int | None = None, length: int | None = None) -> bytes:
-    """A chunk of a PNG; a checksum or a length may be false."""
-    sum_ = zlib.crc32(kind + data) if crc is None else crc
-    return struct.pack(">I", len(data) if length is None else length) + kind + data + struct.pack(">I", sum_)
+    """A PNG chunk, optionally with a false checksum or length."""
+    checksum = zlib.crc32(kind + data) if crc is None else crc
+    return struct.pack(">I", len(data) if length is None else length) + kind + data + struct.pack(">I", checksum)
 
 
 def ihdr(width: int, height: int, depth: int = 8, colours: int = 2, *rest: int) -> tuple[bytes, bytes]:
@@ -58,12 +58,12 @@ def ihdr(width: int, height: int, depth: int = 8, colours: int = 2, *rest: int) 
 
 
 def png_of(chunks: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """A PNG of these chunks, each with its right length and checksum."""
+    """A PNG of these chunks, each with the correct length and checksum."""
     return SIGNATURE + b"".join(chunk(kind, data) for kind, data in chunks)
 
 
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-"""Samples of a pixel for each colour type of a PNG."""
+"""Samples of a pixel for each PNG colour type."""
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 
 
@@ -96,33 +96,33 @@ def png(
 
 
 def segment(marker: int, data: bytes) -> bytes:
-    """A segment of a JPEG with its length."""
+    """A JPEG segment with its length."""
     return bytes([0xFF, marker]) + struct.pack(">H", len(data) + 2) + data
 
 
 def with_segments(jpeg: bytes, *segments: bytes) -> bytes:
-    """The JPEG with more segments, right behind its first marker."""
+    """The JPEG with more segments, right after its first marker."""
     return jpeg[:2] + b"".join(segments) + jpeg[2:]
 
 
 def without_segment(jpeg: bytes, marker: int) -> bytes:
-    """The JPEG without the segments of a marker that stand before its pixels."""
-    out, place = jpeg[:2], 2
-    while jpeg[place + 1] != 0xDA:
-        end = place + 2 + int.from_bytes(jpeg[place + 2 : place + 4], "big")
-        if jpeg[place + 1] != marker:
-            out += jpeg[place:end]
-        place = end
-    return out + (jpeg[place:] if marker != 0xDA else b"\xff\xd9")
+    """The JPEG without the segments of a marker before its pixels."""
+    out, start = jpeg[:2], 2
+    while jpeg[start + 1] != 0xDA:
+        end = start + 2 + int.from_bytes(jpeg[start + 2 : start + 4], "big")
+        if jpeg[start + 1] != marker:
+            out += jpeg[start:end]
+        start = end
+    return out + (jpeg[start:] if marker != 0xDA else b"\xff\xd9")
 
 
 def frame_changed(jpeg: bytes, offset: int, value: bytes, marker: int | None = None) -> bytes:
-    """The JPEG with other bytes in its frame header (SOF0): 2 is the precision, 3 the height, 5 the width."""
-    place = jpeg.index(b"\xff\xc0")
+    """The JPEG with changed bytes in its frame header (SOF0): 2 is the precision, 3 the height, 5 the width."""
+    start = jpeg.index(b"\xff\xc0")
     data = bytearray(jpeg)
-    data[place + 2 + offset : place + 2 + offset + len(value)] = value
+    data[start + 2 + offset : start + 2 + offset + len(value)] = value
     if marker is not None:
-        data[place + 1] = marker
+        data[start + 1] = marker
     return bytes(data)
 
 
@@ -133,7 +133,7 @@ def bmp(
     bits: int, rows: bytes, palette: bytes = b"", compression: int = 0, size: tuple[int, int] = (SIDE, SIDE),
     masks: bytes = b"", planes: int = 1, offset: int | None = None, used: int = 0,
 ) -> bytes:  # fmt: skip
-    """A BMP with a header of 40 bytes; rows are as they lie in the file."""
+    """A BMP with a header of 40 bytes; rows are as stored in the file."""
     begins = 14 + 40 + len(masks) + len(palette)
     info = struct.pack("<IiiHHIIiiII", 40, *size, planes, bits, compression, len(rows), 2835, 2835, used, 0)
     file = b"BM" + struct.pack("<IHHI", begins + len(rows), 0, 0, begins if offset is None else offset)
@@ -152,9 +152,9 @@ def tiff(tags: Sequence[Tag], data: bytes, order: str = "<", following: int = 0,
     Args:
         tags: number, kind (H, I, B) and values; StripOffsets (273) as a rule is 8.
         data: the pixels.
-        order: of bytes.
-        following: where the next directory is said to be.
-        first: where the first directory is said to be.
+        order: the byte order.
+        following: the declared offset of the next directory.
+        first: the declared offset of the first directory.
     """
     begins = 8 + len(data) + len(data) % 2
     body, later = struct.pack(f"{order}H", len(tags)), b""
@@ -162,8 +162,8 @@ def tiff(tags: Sequence[Tag], data: bytes, order: str = "<", following: int = 0,
     for number, kind, values in sorted(tags):
         packed = struct.pack(f"{order}{len(values)}{kind}", *values)
         if len(packed) > 4:
-            place, later = long_values + len(later), later + packed + b"\0" * (len(packed) % 2)
-            packed = struct.pack(f"{order}I", place)
+            offset, later = long_values + len(later), later + packed + b"\0" * (len(packed) % 2)
+            packed = struct.pack(f"{order}I", offset)
         body += struct.pack(f"{order}HHI", number, _KINDS[kind], len(values)) + packed.ljust(4, b"\0")
     head = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HI", 42, begins if first is None else first)
     return head + data.ljust(begins - 8, b"\0") + body + struct.pack(f"{order}I", following) + later

@@ -1,4 +1,4 @@
-"""Odd images that are valid: each must be read, and become the right pixels."""
+"""Unusual valid images: each must be decoded to the right pixels."""
 
 import functools
 import struct
@@ -30,14 +30,14 @@ from tests.torture.image_bytes import (
     with_segments,
 )
 
-from tlcli.images.resize import FORMATS
+from tlcli.images.formats import DEFAULT_FORMATS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 OPT_IN = ("AVIF", "ICO", "JPEG2000", "PPM", "TGA")
-"""Formats that a config may name beside the usual ones."""
-ALL_FORMATS = (*FORMATS, *OPT_IN)
+"""Formats that a config may add to the default ones."""
+ALL_FORMATS = (*DEFAULT_FORMATS, *OPT_IN)
 
 
 @dataclass(frozen=True)
@@ -47,36 +47,41 @@ class Kind:
     name: str
     data: bytes
     pixels: "NDArray[np.uint8] | None" = None
-    """uint8 [SIDE, SIDE, 3]: what a valid one must become; None where the standard leaves it open."""
+    """uint8 [SIDE, SIDE, 3]: what a valid image must decode to; None if the standard leaves it open."""
     within: int = 0
     """Levels by which it may differ."""
-    reason: str | None = None
-    """A regular expression for why it is refused; None: it is valid."""
+    codes: tuple[str, ...] = ()
+    """Codes that it may be refused with, as versions of Pillow differ; empty: it is valid."""
     sure: bool = True
-    """False: it may as well be read, whatever comes of it."""
+    """False: it may be decoded as well, to any pixels."""
     usual: bool = True
-    """Of a format that is read unless a config says otherwise."""
+    """Whether its format is read by default."""
+
+    @property
+    def valid(self) -> bool:
+        """Whether it must be decoded."""
+        return not self.codes
 
 
 def good(name: str, data: bytes, colour: Any = COLOUR, within: int = 0, usual: bool = True) -> Kind:
-    """A valid image, of one colour or of these pixels; a colour of None is any."""
+    """A valid image of one colour or of these pixels; None accepts any."""
     pixels = None if colour is None else np.broadcast_to(np.asarray(colour, np.uint8), (SIDE, SIDE, 3))
     return Kind(name, data, pixels, within, usual=usual)
 
 
 @functools.cache
 def valid() -> list[Kind]:
-    """All of them."""
+    """All valid kinds but BMPs."""
     return [*_png(), *_png_parts(), *_jpeg(), *_exif(), *_gif(), *_webp(), *_tiff(), *_sizes(), *_opt_in()]
 
 
 def _levels(depth: int, colours: int) -> tuple[list[int], tuple[int, int, int]]:
-    """Samples of a pixel, and what becomes of them."""
+    """The samples of a pixel, and the RGB levels that they decode to."""
     top = 2**depth - 1
     grey = top // 3 if depth > 1 else 1
-    shown = round(grey * 255 / top)
+    expected = round(grey * 255 / top)
     if colours in (0, 4):
-        return [grey, *([top] if colours == 4 else [])], (shown, shown, shown)
+        return [grey, *([top] if colours == 4 else [])], (expected, expected, expected)
     if colours == 3:
         return [1], COLOUR
     return [level * (257 if depth == 16 else 1) for level in COLOUR] + ([top] if colours == 6 else []), COLOUR
@@ -93,21 +98,23 @@ _NAMES = {0: "grey", 2: "colour", 3: "palette", 4: "grey with alpha", 6: "colour
 
 def _png() -> Iterator[Kind]:
     for depth, colours in _CASES:
-        samples, shown = _levels(depth, colours)
+        samples, expected = _levels(depth, colours)
         extra = [_PALETTE] if colours == 3 else []
         name = f"PNG, {_NAMES[colours]}, {depth} bits"
-        yield good(name, png(depth, colours, samples, extra), shown)
-        yield good(f"{name}, interlaced", png(depth, colours, samples, extra, interlaced=True), shown)
+        yield good(name, png(depth, colours, samples, extra), expected)
+        yield good(f"{name}, interlaced", png(depth, colours, samples, extra, interlaced=True), expected)
         if colours in (4, 6):
-            yield good(f"{name}, nothing of it seen", png(depth, colours, [*samples[:-1], 0]), BACKGROUND)
+            yield good(f"{name}, fully transparent", png(depth, colours, [*samples[:-1], 0]), BACKGROUND)
         elif colours == 3:
             yield good(f"{name}, tRNS", png(depth, 3, samples, [*extra, (b"tRNS", b"\xff\0")]), BACKGROUND)
         else:
-            told = b"".join(struct.pack(">H", sample) for sample in samples)
-            yield good(f"{name}, tRNS", png(depth, colours, samples, [(b"tRNS", told)]), BACKGROUND)
+            trns = b"".join(struct.pack(">H", sample) for sample in samples)
+            yield good(f"{name}, tRNS", png(depth, colours, samples, [(b"tRNS", trns)]), BACKGROUND)
             other = b"".join(struct.pack(">H", sample ^ 1) for sample in samples)
-            if (depth, colours) != (16, 2):  # of 16 bits a colour 8 are compared
-                yield good(f"{name}, tRNS of the next level", png(depth, colours, samples, [(b"tRNS", other)]), shown)
+            if (depth, colours) != (16, 2):  # of 16-bit colour only 8 bits are compared
+                yield good(
+                    f"{name}, tRNS of the next level", png(depth, colours, samples, [(b"tRNS", other)]), expected
+                )
 
 
 def _png_parts() -> Iterator[Kind]:
@@ -119,11 +126,11 @@ def _png_parts() -> Iterator[Kind]:
             (b"sRGB", b"\0"), (b"cHRM", struct.pack(">8I", *[31270] * 8)), (b"sBIT", b"\x05\x06\x05"),
             (b"pHYs", struct.pack(">IIB", 1, 2, 0)), (b"tIME", struct.pack(">H5B", 2024, 2, 30, 25, 61, 61)),
         ],
-        "a chunk nobody knows": [(b"abCd", b"x" * 1000)],
-        "notes of 2 MB, packed": [(b"zTXt", b"Comment\0\0" + zlib.compress(b"a" * 2_000_000))],
-        "notes of 2 MB, packed, in Unicode": [(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(b"a" * 2_000_000))],
-        "notes of 2 MB": [(b"tEXt", b"Comment\0" + b"a" * 2_000_000)],
-        "10,000 notes": [(b"tEXt", b"Comment\0a")] * 10_000,
+        "an unknown chunk": [(b"abCd", b"x" * 1000)],
+        "text of 2 MB, compressed": [(b"zTXt", b"Comment\0\0" + zlib.compress(b"a" * 2_000_000))],
+        "text of 2 MB, compressed, in Unicode": [(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(b"a" * 2_000_000))],
+        "text of 2 MB": [(b"tEXt", b"Comment\0" + b"a" * 2_000_000)],
+        "10,000 texts": [(b"tEXt", b"Comment\0a")] * 10_000,
         "a colour profile of 2 MB": [(b"iCCP", b"icc\0\0" + zlib.compress(bytes(2_000_000)))],
         "a broken colour profile": [(b"iCCP", b"icc\0\0broken")],
         "an eXIf chunk of garbage": [(b"eXIf", b"garbage")],
@@ -131,17 +138,19 @@ def _png_parts() -> Iterator[Kind]:
     for name, extra in parts.items():
         yield good(f"PNG, {name}", png_of([ihdr(SIDE, SIDE), *extra, (b"IDAT", rows), IEND]))
     bytewise = [(b"IDAT", rows[place : place + 1]) for place in range(len(rows))]
-    yield good("PNG, an IDAT chunk a byte", png_of([ihdr(SIDE, SIDE), *bytewise, IEND]))
+    yield good("PNG, an IDAT chunk for each byte", png_of([ihdr(SIDE, SIDE), *bytewise, IEND]))
     yield good(
         "PNG, empty IDAT chunks between",
         png_of([ihdr(SIDE, SIDE), (b"IDAT", rows[:9]), (b"IDAT", b""), (b"IDAT", rows[9:]), IEND]),
     )
-    yield good("PNG, bytes behind its end", png_of([ihdr(SIDE, SIDE), (b"IDAT", rows), IEND]) + b"\0" * 1000)
+    yield good("PNG, bytes after its end", png_of([ihdr(SIDE, SIDE), (b"IDAT", rows), IEND]) + b"\0" * 1000)
     yield good("PNG, no IEND chunk", png_of([ihdr(SIDE, SIDE), (b"IDAT", rows)]))
     yield good("PNG, wrong checksum of IEND", png_of([ihdr(SIDE, SIDE), (b"IDAT", rows)]) + chunk(*IEND, crc=1))
     bomb = zlib.compress((b"\0" + bytes(COLOUR) * SIDE) * SIDE + bytes(50_000_000))
-    yield good("PNG, 50 MB more behind its pixels, packed to 50 KB", png_of([ihdr(SIDE, SIDE), (b"IDAT", bomb), IEND]))
-    yield good("PNG of quarters, filters as they come", encode(Image.fromarray(quarters())), quarters())
+    yield good(
+        "PNG, 50 MB more after its pixels, compressed to 50 KB", png_of([ihdr(SIDE, SIDE), (b"IDAT", bomb), IEND])
+    )
+    yield good("PNG of quarters, any filters", encode(Image.fromarray(quarters())), quarters())
     frames = [plain("RGB", (0, 9, 9)), plain("RGB", (9, 9, 0))]
     yield good("PNG, animated", encode(plain(), save_all=True, append_images=frames))
     yield good(
@@ -149,7 +158,7 @@ def _png_parts() -> Iterator[Kind]:
     )
     notes = PngImagePlugin.PngInfo()
     notes.add_itxt("größe", "甲虫", "de", "größe")
-    yield good("PNG, notes in Unicode", encode(plain(), pnginfo=notes))
+    yield good("PNG, text in Unicode", encode(plain(), pnginfo=notes))
     assert encode(plain())[:8] == SIGNATURE
     assert set(CHANNELS) == set(_NAMES)
 
@@ -171,7 +180,7 @@ def _jpeg() -> Iterator[Kind]:
     yield good("JPEG, grey, progressive", encode(plain("L", 77), "JPEG", progressive=True), (77, 77, 77), 2)
     yield good("JPEG, CMYK as Adobe writes it", encode(plain("CMYK", (0, 255, 255, 0)), "JPEG"), (255, 0, 0), 4)
     yield good("JPEG, CMYK, progressive", encode(plain("CMYK", (0, 0, 0, 255)), "JPEG", progressive=True), (0, 0, 0), 4)
-    yield good("JPEG, bytes behind its end", base + bytes(3000), within=4)
+    yield good("JPEG, bytes after its end", base + bytes(3000), within=4)
     yield good("JPEG, fill bytes between its segments", with_segments(base, b"\xff" * 50), within=4)
     yield good(
         "JPEG, all application segments",
@@ -223,11 +232,11 @@ def _exif() -> Iterator[Kind]:
         "orientation 0": entry + struct.pack("<I", 0) + bytes(4),
         "orientation 99": entry + struct.pack("<I", 99) + bytes(4),
         "orientation as text": struct.pack("<HHHI4sI", 1, 0x0112, 2, 4, b"six\0", 0),
-        "a directory cut short": entry[:7],
-        "values beyond its end": struct.pack("<HHHIII", 1, 0x010F, 2, 2**31, 2**31, 0),
-        "65,535 entries said to follow": b"\xff\xff" + bytes(20),
-        "a directory that leads to itself": entry + struct.pack("<II", 1, 8),
-        "a directory of GPS that leads to itself": struct.pack("<HHHII", 1, 0x8825, 4, 1, 8) + bytes(4),
+        "a truncated directory": entry[:7],
+        "values past its end": struct.pack("<HHHIII", 1, 0x010F, 2, 2**31, 2**31, 0),
+        "65,535 entries declared": b"\xff\xff" + bytes(20),
+        "a directory that points to itself": entry + struct.pack("<II", 1, 8),
+        "a GPS directory that points to itself": struct.pack("<HHHII", 1, 0x8825, 4, 1, 8) + bytes(4),
     }
     for name, directory in broken.items():
         data = with_segments(base, segment(0xE1, b"Exif\0\0II*\0\x08\0\0\0" + directory))
@@ -235,7 +244,7 @@ def _exif() -> Iterator[Kind]:
     for name, content in {
         "no header": b"Exif\0\0",
         "garbage": b"Exif\0\0garbage",
-        "an offset beyond": b"Exif\0\0MM\0*\xff\xff\xff\xff",
+        "an offset past its end": b"Exif\0\0MM\0*\xff\xff\xff\xff",
     }.items():
         yield good(f"JPEG, EXIF with {name}", with_segments(base, segment(0xE1, content)), upright, 6)
 
@@ -261,7 +270,7 @@ def _gif() -> Iterator[Kind]:
     data = encode(plain(), "GIF")
     yield good("GIF87a", b"GIF87a" + data[6:])
     yield good("GIF, no end", data[:-1])
-    yield good("GIF, bytes behind its end", data + b"x" * 100)
+    yield good("GIF, bytes after its end", data + b"x" * 100)
 
 
 def _webp() -> Iterator[Kind]:
@@ -271,12 +280,12 @@ def _webp() -> Iterator[Kind]:
     yield good("WEBP, lossless, of quarters", encode(Image.fromarray(quarters()), "WEBP", lossless=True), quarters())
     yield good("WEBP, animated", encode(plain(), "WEBP", save_all=True, append_images=frames, lossless=True))
     yield good(
-        "WEBP, nothing of it seen", encode(plain("RGBA", (*COLOUR, 0)), "WEBP", lossless=True, exact=True), BACKGROUND
+        "WEBP, fully transparent", encode(plain("RGBA", (*COLOUR, 0)), "WEBP", lossless=True, exact=True), BACKGROUND
     )
     yield good("WEBP, lossy with alpha", encode(plain("RGBA", (*COLOUR, 255)), "WEBP", quality=95), within=4)
     extra = {"icc_profile": bytes(5000), "exif": b"garbage", "xmp": b"x" * 5000}
     yield good("WEBP with profile, EXIF and XMP", encode(plain(), "WEBP", lossless=True, **extra))
-    yield good("WEBP, bytes behind its end", encode(plain(), "WEBP", lossless=True) + bytes(100))
+    yield good("WEBP, bytes after its end", encode(plain(), "WEBP", lossless=True) + bytes(100))
 
 
 def _tiff() -> Iterator[Kind]:
@@ -290,9 +299,9 @@ def _tiff() -> Iterator[Kind]:
         "CMYK": ((0, 255, 255, 0), (255, 0, 0)), "YCbCr": ((150, 128, 128), (150, 150, 150)), "I": (99999, (0, 0, 0)),
         "F": (0.5, (0, 0, 0)), "I;16": (100 * 257, (100, 100, 100)),
     }  # fmt: skip
-    for mode, (value, shown) in modes.items():
-        yield good(f"TIFF, mode {mode}", encode(plain(mode, value), "TIFF"), shown)
-    yield good("TIFF, RGBA, nothing of it seen", encode(plain("RGBA", (*COLOUR, 0)), "TIFF"), BACKGROUND)
+    for mode, (value, expected) in modes.items():
+        yield good(f"TIFF, mode {mode}", encode(plain(mode, value), "TIFF"), expected)
+    yield good("TIFF, RGBA, fully transparent", encode(plain("RGBA", (*COLOUR, 0)), "TIFF"), BACKGROUND)
     yield good(
         "TIFF, predictor",
         encode(Image.fromarray(quarters()), "TIFF", compression="tiff_lzw", tiffinfo={317: 2}),
@@ -300,7 +309,7 @@ def _tiff() -> Iterator[Kind]:
     )
     yield good("TIFF, three pages", encode(plain(), "TIFF", save_all=True, append_images=[plain("RGB", (0, 9, 9))] * 2))
     yield good("TIFF, BigTIFF", encode(plain(), "TIFF", big_tiff=True))
-    yield good("TIFF, a strip a row", encode(plain(), "TIFF", compression="tiff_lzw", strip_size=48))
+    yield good("TIFF, one strip for each row", encode(plain(), "TIFF", compression="tiff_lzw", strip_size=48))
     yield good("TIFF, big-endian, colour", tiff_plain([8, 8, 8], 2, bytes(COLOUR), ">"))
     yield good("TIFF, colour of 16 bits", tiff_plain([16] * 3, 2, struct.pack("<3H", *(257 * c for c in COLOUR))))
     yield good(
@@ -320,15 +329,15 @@ def _tiff() -> Iterator[Kind]:
     planes = b"".join(bytes([c]) * SIDE * SIDE for c in COLOUR)
     size = SIDE * SIDE
     yield good(
-        "TIFF, a plane a colour",
+        "TIFF, planar colours",
         tiff(tiff_tags([8] * 3, 2, planes, t273=[8, 8 + size, 8 + 2 * size], t279=[size] * 3, t284=[2]), planes),
     )
     colours = [257 * c for i in range(3) for c in (0, COLOUR[i], *[0] * 254)]
     yield good("TIFF, palette", tiff_plain([8], 3, b"\1", t320=colours))
     yield good("TIFF, signed integers of 16 bits", tiff_plain([16], 1, struct.pack("<h", 5), t339=[2]), None)
-    yield good("TIFF, a second directory beyond its end", tiff(tiff_tags([8] * 3, 2, data), data, following=10**6))
+    yield good("TIFF, a second directory past its end", tiff(tiff_tags([8] * 3, 2, data), data, following=10**6))
     yield good(
-        "TIFF, a directory that leads to itself", tiff(tiff_tags([8] * 3, 2, data), data, following=8 + len(data))
+        "TIFF, a directory that points to itself", tiff(tiff_tags([8] * 3, 2, data), data, following=8 + len(data))
     )
 
 
@@ -348,8 +357,8 @@ def _opt_in() -> Iterator[Kind]:
     others = {
         "PPM, raw": b"P6 16 16 255\n" + pixels,
         "PPM, 16 bits": b"P6 16 16 65535\n" + struct.pack(">3H", *(257 * c for c in COLOUR)) * SIDE * SIDE,
-        "PPM in letters": b"P3 16 16 255\n" + b" ".join(b"%d" % level for level in pixels),
-        "PPM, comments within": b"P6 # x\n16 # y\n16\n255\n" + pixels,
+        "PPM in ASCII": b"P3 16 16 255\n" + b" ".join(b"%d" % level for level in pixels),
+        "PPM, with comments": b"P6 # x\n16 # y\n16\n255\n" + pixels,
         "TGA": encode(plain(), "TGA"), "TGA, run lengths": encode(plain(), "TGA", compression="tga_rle"),
         "JPEG2000 (jp2)": encode(plain(), "JPEG2000"), "JPEG2000 (j2k)": encode(plain(), "JPEG2000", no_jp2=True),
         "ICO": encode(plain(), "ICO", sizes=[(SIDE, SIDE)]),
@@ -357,8 +366,8 @@ def _opt_in() -> Iterator[Kind]:
     }  # fmt: skip
     for name, data in others.items():
         yield good(f"{name} (opt-in)", data, usual=False)
-    yield good("PGM in letters (opt-in)", b"P2 16 16 99\n" + b"33 " * SIDE * SIDE, (85, 85, 85), usual=False)
+    yield good("PGM in ASCII (opt-in)", b"P2 16 16 99\n" + b"33 " * SIDE * SIDE, (85, 85, 85), usual=False)
     yield good("PBM (opt-in)", b"P4 16 16\n" + b"\0\0" * SIDE, (255, 255, 255), usual=False)
-    yield good("PBM in letters (opt-in)", b"P1 16 16\n" + b"1 " * SIDE * SIDE, (0, 0, 0), usual=False)
+    yield good("PBM in ASCII (opt-in)", b"P1 16 16\n" + b"1 " * SIDE * SIDE, (0, 0, 0), usual=False)
     if features.check("avif"):
         yield good("AVIF (opt-in)", encode(plain(), "AVIF", quality=95), within=6, usual=False)

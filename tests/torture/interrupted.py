@@ -1,11 +1,11 @@
-"""Ctrl-C (SIGINT) and SIGTERM at random moments of real commands; then the same command ends the work.
+"""Ctrl-C (SIGINT) and SIGTERM at random moments of real commands; then the same command finishes the work.
 
 python -m tests.torture.interrupted [COUNT] [SEED]    (default: 100 with seed 0)
 
 Each is sent to fetch, train, evaluate, inspect or predict at a moment between its start and its usual end, once or
 twice in a row; where the command had ended before, at an earlier moment again. The command ends with 130 (143), one
-line and no traceback; what it was to make is whole or not there; and the same command without disturbance then gives
-what it gives without any interruption before.
+line and no traceback; its results are complete or absent; and the same command then gives the result that it gives
+without any interruption.
 """
 
 import json
@@ -31,14 +31,14 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "inspect": ("inspect", "--config", "c.yaml", "--json"),
     "predict": ("predict", "shapes", "--run", "base", "--json"),
 }
-"""What is interrupted."""
+"""The commands that are interrupted."""
 SIGNALS = {130: signal.SIGINT, 143: signal.SIGTERM}
-ENDED, STARTING = "it had ended", "Python itself was starting"
+ENDED, STARTING = "had ended before", "Python was starting"
 REUSED = "features kept and reused"
 CLEAN = ("130, one line", "143, one line")
 MOMENTS = 10
 """How many moments are tried until one hits the command at work."""
-SAID = re.compile(r"Error: (Interrupted|Terminated \(SIGTERM\))\. What was computed is kept; the same command goes on")
+SAID = re.compile(r"Error: Interrupted by (Ctrl-C|SIGTERM)\. .*\nHint: ")
 _OURS = re.compile(r'File "[^"]*/tlcli/(?!__main__|__init__|cli/__init__|cli/interrupts)')
 
 
@@ -60,7 +60,7 @@ class Trials:
         self.seconds: dict[str, float] = {}
 
     def undisturbed(self) -> None:
-        """Runs each command once as it is: what it gives, and how long it takes."""
+        """Runs each command once: its result, and how long it takes."""
         for name in COMMANDS:
             self.clear(name)
             began = monotonic()
@@ -77,7 +77,7 @@ class Trials:
             rmtree(self.cache / "features", ignore_errors=True)
 
     def result(self, name: str, out: str) -> object:
-        """What the command made, without times."""
+        """Returns the result of the command, without times."""
         if name == "fetch":
             return sorted(path.name for path in (self.folder / "fetched").rglob("*.png"))
         given = json.loads(out)
@@ -91,7 +91,7 @@ class Trials:
     def _start(self, name: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "tlcli", *COMMANDS[name]]
         handlers = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNALS.values()}
-        try:  # what runs in the background of a script ignores Ctrl-C, and so would what it starts
+        try:  # a background process of a script ignores Ctrl-C, and so would its children
             return subprocess.Popen(
                 command, cwd=self.folder, env=self._environment, text=True, stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE, start_new_session=True,
@@ -105,7 +105,7 @@ class Trials:
         return process.returncode, out, err
 
     def interrupt(self, name: str, code: int, after: float, twice: bool, group: bool) -> str:
-        """Interrupts a command; says when it hit.
+        """Interrupts a command; returns what it hit.
 
         Args:
             name: of the command.
@@ -127,11 +127,11 @@ class Trials:
             return STARTING
         assert ended == code, f"{ended}: {err}"
         assert "Traceback" not in err, err
-        assert SAID.search(err.splitlines()[-1]), err
+        assert SAID.search(err), err
         return CLEAN[code == 143]
 
     def again(self, name: str) -> int:
-        """Runs the command undisturbed: the result is the same; gives how many features were reused."""
+        """Runs the command without interruption: the result is the same; returns how many features were reused."""
         code, out, err = self._ended(self._start(name))
         assert code == 0, err
         assert self.result(name, out) == self.expected[name], f"{name} gives another result after an interruption"
@@ -141,10 +141,10 @@ class Trials:
 
 
 def run(count: int, seed: int = 0, cache: Path | None = None) -> dict[str, Counter[str]]:
-    """Interrupts that often; for each command, how often what came of it.
+    """Interrupts that often; returns for each command how it ended, how often.
 
     Raises:
-        AssertionError: another end than promised; with the trial's number and the seed.
+        AssertionError: it ended otherwise; with the number of the trial and the seed.
     """
     choose = random.Random(seed)
     outcomes: dict[str, Counter[str]] = {name: Counter() for name in COMMANDS}
@@ -156,7 +156,7 @@ def run(count: int, seed: int = 0, cache: Path | None = None) -> dict[str, Count
             code = 143 if choose.random() < 0.2 else 130
             twice, group = choose.random() < 0.3, choose.random() < 0.5
             before = trials.seconds[name]
-            for _ in range(MOMENTS):  # where it had ended, an earlier moment: each of the count is to hit a command
+            for _ in range(MOMENTS):  # where it had ended, an earlier moment, so that each hits a running command
                 after = choose.uniform(0.05, before)
                 trials.clear(name)
                 try:
@@ -165,8 +165,8 @@ def run(count: int, seed: int = 0, cache: Path | None = None) -> dict[str, Count
                     if trials.again(name):
                         outcomes[name][REUSED] += 1
                 except AssertionError as error:
-                    told = f"{name} after {after:.2f} s, {code}, twice: {twice}, group: {group}"
-                    raise AssertionError(f"number {number} of seed {seed} ({told}): {error}") from error
+                    what = f"{name} after {after:.2f} s, {code}, twice: {twice}, group: {group}"
+                    raise AssertionError(f"number {number} of seed {seed} ({what}): {error}") from error
                 if seen in CLEAN:
                     break
                 before = after if seen == ENDED else before
@@ -174,17 +174,17 @@ def run(count: int, seed: int = 0, cache: Path | None = None) -> dict[str, Count
 
 
 def section(large: bool, seed: int = 0) -> Iterator[str]:
-    """The lines of docs/reliability.md."""
+    """Yields the section of docs/reliability.md."""
     count = 100 if large else 8
     outcomes = run(count, seed)
     yield f"## Interrupted ({count})"
     yield ""
     yield "SIGINT (SIGTERM in a fifth) at random moments of real commands, some twice in a row, some to all their"
     yield "processes; where the command had ended before, an earlier moment was tried too. Each ended with 130 (143),"
-    yield "one line and no traceback, or had ended; the same command then gave the very result that it gives"
-    yield f"undisturbed. `python -m tests.torture.interrupted {count} {seed}`"
+    yield "one line and no traceback, or had ended; the same command then gave the result that it gives without any"
+    yield f"interruption. `python -m tests.torture.interrupted {count} {seed}`"
     yield ""
-    yield "| command | interrupted | 130 or 143, one line | it had ended | Python itself was starting | reused then |"
+    yield "| command | interrupted | 130 or 143, one line | had ended before | Python was starting | reused then |"
     yield "| --- | ---: | ---: | ---: | ---: | ---: |"
     for name, seen in outcomes.items():
         clean = sum(seen[kind] for kind in CLEAN)
@@ -194,7 +194,7 @@ def section(large: bool, seed: int = 0) -> Iterator[str]:
 
 
 def main() -> None:
-    """Prints what was seen."""
+    """Prints the outcomes."""
     numbers = [int(text) for text in sys.argv[1:]]
     count, seed = [*numbers, *(100, 0)[len(numbers) :]]
     for name, seen in run(count, seed).items():

@@ -1,11 +1,11 @@
-"""Kills trainings and evaluations (kill -9) and lets the next ones end them.
+"""Kills trainings and evaluations (kill -9) and lets the next ones finish their work.
 
 python -m tests.torture.killed [KILLS] [SEED]    (default: 60 kills; from 300 on, 20 more are of the real commands)
 
-Half of the kills hit at a random moment of ``tlcli train`` or ``tlcli evaluate`` (see :mod:`tests.torture.toy`: all is
-real but the backbone), half right before a call that changes files, these calls in turn. After each, the same commands
-must end with the result of a training that was not disturbed, bit for bit, and have computed no more than one shard of
-features again. The real commands, with a real backbone, run as processes of their own.
+Half of the kills hit at a random moment of ``tlcli train`` or ``tlcli evaluate`` (see :mod:`tests.torture.toy`: only
+the backbone is not real), half right before a call that changes files, these calls in turn. After each, the same
+commands must end with the result of an undisturbed training, bit for bit, and have computed no more than one shard of
+features again. The real commands, with a real backbone, run as separate processes.
 """
 
 import os
@@ -26,7 +26,7 @@ from tests.torture.toy import Toy, ending, forked, result_of
 
 from tlcli.features.pipeline import SHARD_ROWS
 from tlcli.runs import folders as runs
-from tlcli.workflows.list_runs import list_runs
+from tlcli.workflows.runs import list_runs
 
 _REAL_FROM = 300
 _REAL = 20
@@ -34,16 +34,16 @@ _REAL = 20
 
 @dataclass
 class Outcome:
-    """What kills showed."""
+    """What became of the kills."""
 
     moments: Counter[str] = field(default_factory=Counter)
-    """How often what was interrupted."""
+    """What was interrupted, how often."""
     again: list[int] = field(default_factory=list)
     """Images computed again after each kill."""
 
 
 def _moment(folder: Path, rows: int) -> str:
-    """What was interrupted, from what it has left; checks that nothing half-done passes for a run."""
+    """Returns what was interrupted, judged by what it left; checks that no incomplete run is listed."""
     listed = list_runs(folder / "runs")
     assert not listed.broken, listed.broken
     if finished := runs.finished_runs(folder / "runs"):
@@ -52,7 +52,7 @@ def _moment(folder: Path, rows: int) -> str:
     assert not (folder / "runs" / "latest").is_dir()
     partial = next((folder / "runs").glob("*/*.partial"), None)
     if partial is None:
-        return "before the run's folder is there"
+        return "before the run's folder exists"
     if any(partial.iterdir()):
         return "writing the run"
     stored = len(list((folder / "cache" / "features").glob("*/*.safetensors")))
@@ -62,7 +62,7 @@ def _moment(folder: Path, rows: int) -> str:
 
 
 def run(kills: int, seed: int = 0, folder: Path | None = None) -> Outcome:
-    """Kills that often; raises AssertionError where the next training does not put all right."""
+    """Kills that often; raises AssertionError where the result of the next training differs."""
     toy.warm_up()
     chance, outcome = random.Random(seed), Outcome()
     with tempfile.TemporaryDirectory(dir=folder) as name:
@@ -86,7 +86,7 @@ def run(kills: int, seed: int = 0, folder: Path | None = None) -> Outcome:
 
 
 def _calls(job: Toy) -> int:
-    """Calls that change files, of a whole training and evaluation."""
+    """Returns the number of calls that change files in a training and its evaluation."""
     job.clear()
     count = job.folder / "count"
 
@@ -118,7 +118,7 @@ def _kill(job: Toy, after: float | None, at: int) -> None:
 
 
 def run_real(kills: int, seed: int = 0, folder: Path | None = None, cache: Path | None = None) -> Outcome:
-    """As :func:`run`, of the real commands; the converted backbone stays between them."""
+    """Kills the real commands; the converted backbone stays between them. See :func:`run`."""
     chance, outcome = random.Random(seed), Outcome()
     with tempfile.TemporaryDirectory(dir=folder) as name:
         home = Path(name)
@@ -159,15 +159,15 @@ def _clear(home: Path) -> None:
 
 
 def section(large: bool) -> Iterator[str]:
-    """What kills of trainings came to."""
+    """Yields the section of docs/reliability.md."""
     kills, real = (1000, _REAL) if large else (16, 0)
     outcome = run(kills)
     yield f"## Killed while training and evaluating ({kills + real})"
     yield ""
     yield f"`tlcli train` and `tlcli evaluate` are killed (kill -9) {kills} times, half at random moments, half right"
-    yield "before a call that changes files; all is real but the backbone, in whose place numbers are made from the"
-    yield f"pixels, and a shard of features holds {toy.SHARD} rows instead of {SHARD_ROWS}. The next train and evaluate"
-    yield "end with the head, features, predictions and metrics of a training that was not disturbed, bit for bit."
+    yield "before a call that changes files; only the backbone is not real (its features are computed from the pixels),"
+    yield f"and a shard of features holds {toy.SHARD} rows instead of {SHARD_ROWS}. The next train and evaluate end"
+    yield "with the head, features, predictions and metrics of an undisturbed training, bit for bit."
     if real:
         run_real(real)
         yield f"Another {real} kills are of the real train with a real backbone (MobileNetV2, random weights)."
@@ -183,7 +183,7 @@ def section(large: bool) -> Iterator[str]:
 
 
 def main() -> None:
-    """Prints what was seen."""
+    """Prints the outcomes."""
     numbers = [int(text) for text in sys.argv[1:]]
     kills, seed = [*numbers, *(60, 0)[len(numbers) :]]
     began = monotonic()

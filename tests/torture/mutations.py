@@ -1,4 +1,4 @@
-"""Mutated images: bytes flipped, cut, put in, swapped; decoded in a child process, so that a death is seen and named.
+"""Mutated images: bytes flipped, cut, inserted, swapped; decoded in a child process, so that a crash is seen and named.
 
 python -m tests.torture.mutations [COUNT] [SEED]    (default: 2000 mutations, seed 0)
 """
@@ -7,7 +7,6 @@ import faulthandler
 import json
 import os
 import random
-import re
 import subprocess
 import sys
 import tempfile
@@ -22,21 +21,21 @@ from tests.torture.image_bytes import BACKGROUND, SIDE
 from tests.torture.image_kinds import ALL_FORMATS, valid
 
 from tlcli.images.decode import BadImageError, prepare
-from tlcli.images.resize import Preparation
+from tlcli.images.preparation import Preparation
 
 _ROOT = Path(__file__).parents[2]
 _HANGS = 20
 """Seconds for one mutation, after which it counts as hanging."""
 _LONGEST = 20_000
-"""Bytes of an image that is mutated; of longer ones little but their pixels would be hit."""
+"""Bytes; in longer images mutations would hit hardly anything but pixels."""
 ALL = Preparation(size=SIDE, resize="squash", background=BACKGROUND, formats=ALL_FORMATS)
 
 
 @dataclass
-class Seen:
-    """What came of them."""
+class Outcomes:
+    """The outcomes of all mutations."""
 
-    outcomes: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
     slowest: float = 0.0
     slowest_one: str = ""
 
@@ -50,14 +49,14 @@ def _cut(data: bytearray, chance: random.Random, _other: bytes) -> None:
     del data[chance.randrange(len(data)) :]
 
 
-def _put_in(data: bytearray, chance: random.Random, other: bytes) -> None:
-    place, start = chance.randrange(len(data)), chance.randrange(len(other))
-    data[place:place] = other[start : start + chance.choice((1, 4, 100))]
+def _inserted(data: bytearray, chance: random.Random, other: bytes) -> None:
+    position, start = chance.randrange(len(data)), chance.randrange(len(other))
+    data[position:position] = other[start : start + chance.choice((1, 4, 100))]
 
 
-def _taken_out(data: bytearray, chance: random.Random, _other: bytes) -> None:
-    place = chance.randrange(len(data))
-    del data[place : place + chance.choice((1, 4, 100))]
+def _removed(data: bytearray, chance: random.Random, _other: bytes) -> None:
+    position = chance.randrange(len(data))
+    del data[position : position + chance.choice((1, 4, 100))]
 
 
 def _swapped(data: bytearray, chance: random.Random, _other: bytes) -> None:
@@ -67,41 +66,41 @@ def _swapped(data: bytearray, chance: random.Random, _other: bytes) -> None:
 
 
 def _extreme(data: bytearray, chance: random.Random, _other: bytes) -> None:
-    place = chance.randrange(len(data))
+    position = chance.randrange(len(data))
     number = chance.choice((0, 1, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF))
-    data[place : place + 4] = number.to_bytes(4, chance.choice(("little", "big")))
+    data[position : position + 4] = number.to_bytes(4, chance.choice(("little", "big")))
 
 
 def _grafted(data: bytearray, chance: random.Random, other: bytes) -> None:
-    place = chance.randrange(len(data))
-    data[place:] = other[chance.randrange(len(other)) :]
+    position = chance.randrange(len(data))
+    data[position:] = other[chance.randrange(len(other)) :]
 
 
-_WAYS: tuple[Callable[[bytearray, random.Random, bytes], None], ...] = (
-    _flipped, _flipped, _flipped, _cut, _put_in, _taken_out, _swapped, _extreme, _extreme, _grafted,
+_MUTATIONS: tuple[Callable[[bytearray, random.Random, bytes], None], ...] = (
+    _flipped, _flipped, _flipped, _cut, _inserted, _removed, _swapped, _extreme, _extreme, _grafted,
 )  # fmt: skip
 
 
 def samples() -> list[tuple[str, bytes]]:
-    """Names and bytes of what is mutated."""
+    """Names and bytes of the images that are mutated."""
     return [(kind.name, kind.data) for kind in valid() if len(kind.data) <= _LONGEST]
 
 
 def mutated(number: int, seed: int, images: list[tuple[str, bytes]]) -> tuple[str, bytes]:
-    """The mutation of this number: what it was, and its bytes."""
+    """Mutation ``number``: the name of the image, and the mutated bytes."""
     chance = random.Random(f"{seed}:{number}")
     name, data = images[number % len(images)]
     changed = bytearray(data)
     for _ in range(chance.choice((1, 1, 2, 3))):
         if changed:
-            chance.choice(_WAYS)(changed, chance, chance.choice(images)[1])
+            chance.choice(_MUTATIONS)(changed, chance, chance.choice(images)[1])
     return name, bytes(changed)
 
 
 def _child(first: int, count: int, seed: int, mark: Path) -> None:
-    """Decodes mutations, noting each before it begins; what came of them goes to stdout."""
+    """Decodes mutations, recording the number of each before it starts; prints the outcomes as JSON."""
     warnings.simplefilter("ignore")
-    seen, images = Seen(), samples()
+    seen, images = Outcomes(), samples()
     with mark.open("r+b", buffering=0) as file:
         for number in range(first, first + count):
             name, data = mutated(number, seed, images)
@@ -110,27 +109,21 @@ def _child(first: int, count: int, seed: int, mark: Path) -> None:
             began = perf_counter()
             try:
                 assert prepare(data, ALL).shape == (SIDE, SIDE, 3)
-                seen.outcomes["an image"] += 1
+                seen.counts["an image"] += 1
             except BadImageError as error:
-                reason = str(error)
-                assert "\n" not in reason, f"{name}, {number}: {reason!r}"
-                seen.outcomes[f"refused: {told(reason)}"] += 1
+                lines = error.reason.count("\n") + 1
+                seen.counts[f"refused: {error.code}" if lines == 1 else f"{lines} lines: {error.reason}"] += 1
             if (took := perf_counter() - began) > seen.slowest:
                 seen.slowest, seen.slowest_one = took, f"{name}, mutation {number}"
     faulthandler.cancel_dump_traceback_later()
     print(json.dumps(vars(seen)))
 
 
-def told(reason: str) -> str:
-    """The part of a reason that neither hangs on Pillow's version nor on the image."""
-    return re.sub(r"\d+ x \d+", "W x H", reason.split(":", maxsplit=1)[0].split(" (", maxsplit=1)[0])
-
-
-def run(count: int, seed: int) -> Seen:
+def run(count: int, seed: int) -> Outcomes:
     """Decodes them.
 
     Raises:
-        AssertionError: the process died, hung or was ended by another error; the message names the mutation.
+        AssertionError: the process crashed, hung or raised another error; the message names the mutation.
     """
     with tempfile.TemporaryDirectory() as folder:
         mark = Path(folder, "mark")
@@ -145,11 +138,12 @@ def run(count: int, seed: int) -> Seen:
             f"{name}, mutation {int(last)} of seed {seed} ({len(data)} bytes): {done.returncode}\n{said}"
         )
     fields = json.loads(done.stdout)
-    return Seen(Counter(fields["outcomes"]), fields["slowest"], fields["slowest_one"])
+    assert not any("\n" in outcome for outcome in fields["counts"]), fields["counts"]
+    return Outcomes(Counter(fields["counts"]), fields["slowest"], fields["slowest_one"])
 
 
 def main() -> None:
-    """Prints what was seen."""
+    """Prints the outcomes."""
     if sys.argv[1:2] == ["child"]:
         first, count, seed = (int(text) for text in sys.argv[2:5])
         _child(first, count, seed, Path(sys.argv[5]))
@@ -157,9 +151,9 @@ def main() -> None:
     numbers = [int(text) for text in sys.argv[1:]]
     count, seed = [*numbers, *(2000, 0)[len(numbers) :]]
     seen = run(count, seed)
-    print(f"{count} mutations, no death; the slowest took {seen.slowest:.2f} s ({seen.slowest_one})")
-    for outcome, times in seen.outcomes.most_common():
-        print(f"  {times:6} {outcome}")
+    print(f"{count} mutations, no crash; the slowest took {seen.slowest:.2f} s ({seen.slowest_one})")
+    for outcome, count in seen.counts.most_common():
+        print(f"  {count:6} {outcome}")
 
 
 if __name__ == "__main__":

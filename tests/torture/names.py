@@ -1,4 +1,4 @@
-"""Names of files and classes that break other trainers, all in one data set that goes through every command."""
+"""Names of files and classes that break other trainers, in one data set that goes through every command."""
 
 import csv
 import json
@@ -24,12 +24,12 @@ FILES: dict[str, bytes] = {
     "backslash": b"C:\\images\\x.png",
     "quotes and commas": b"a,\"b',c.png",
     "HTML": b"<script>alert(1)<&>.png",
-    "markup of the terminal": b"[bold]x[/bold] \x1b[31m.png",
+    "terminal markup": b"[bold]x[/bold] \x1b[31m.png",
     "pattern": b"[a-z]*?{x}.png",
     "variable and per cent": b"$HOME %s %(x)s {0}.png",
-    "upper case twin": b"TWIN.PNG",
-    "lower case twin": b"twin.png",
-    "no ending": b"image",
+    "upper case of another": b"TWIN.PNG",
+    "lower case of another": b"twin.png",
+    "no suffix": b"image",
     "Windows device": b"con.png",
     "formula": b"=1+1.png",
 }
@@ -48,39 +48,39 @@ LABELS = (
     "=1+1",
     "é",
 )
-"""Class folders, beside the two that hold the files."""
+"""Class folders, besides the two that hold the files."""
 LINKS = ("link to an image", "link to nothing", "folder linked to itself", "image that is a hard link")
 NAMED = (*(f"file name: {name}" for name in FILES), *(f"class: {label!r}" for label in LABELS), *LINKS)
 
 
 def make(root: Path) -> dict[str, bytes]:
-    """The data set; gives the file of each name."""
-    made = {}
+    """Creates the data set; returns the file of each name."""
+    files = {}
     for number, (name, file) in enumerate(FILES.items()):
         path = root / "dark" / os.fsdecode(file)
         draw(path, 60, 1000 + number)
-        made[name] = os.fsencode(path)
+        files[name] = os.fsencode(path)
     for number in range(8):
         draw(root / "light" / f"{number}.png", 190, 2000 + number)
-    for place, label in enumerate(LABELS):
+    for index, label in enumerate(LABELS):
         for number in range(5):
-            draw(root / label / f"{number}.png", 20 + 16 * place, 3000 + 10 * place + number)
-    away = draw(root.parent / "away.png", 60, 5000)
-    (root / "dark" / "linked.png").symlink_to(away)
+            draw(root / label / f"{number}.png", 20 + 16 * index, 3000 + 10 * index + number)
+    elsewhere = draw(root.parent / "away.png", 60, 5000)
+    (root / "dark" / "linked.png").symlink_to(elsewhere)
     (root / "dark" / "nothing.png").symlink_to("nowhere")
     (root / "dark" / "loop").symlink_to(root / "dark", target_is_directory=True)
     os.link(root / "light" / "0.png", root / "light" / "hard.png")
-    return made
+    return files
 
 
 def named(setting: Setting) -> dict[str, str]:
-    """Takes the data set through fetch, train, evaluate, inspect, predict and runs; gives the outcome of each name.
+    """Runs fetch, train, evaluate, inspect, predict and runs on the data set; returns the outcome of each name.
 
     Raises:
         AssertionError: a command failed, or an image or class is missing somewhere.
     """
     root = setting.folder / "odd names"
-    made = make(root)
+    files = make(root)
     before = bytes_of(root)
     write_config(setting.folder / "odd.yaml", "odd names")
     for words in (["fetch"], ["train", "--set", "evaluate.figures=false"], ["inspect"]):
@@ -98,7 +98,7 @@ def named(setting: Setting) -> dict[str, str]:
     with (run / "predictions.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     names = {line["path"] for line in rows}
-    for name, path in made.items():
+    for name, path in files.items():
         shown = os.fsdecode(path).removeprefix(f"{root}/").encode(errors="backslashreplace").decode()
         assert shown in names, f"{name}: {shown!r} is not in predictions.csv"
     for label in LABELS:
@@ -107,10 +107,10 @@ def named(setting: Setting) -> dict[str, str]:
     assert "dark/linked.png" in names
     assert "dark/nothing.png" not in names
     assert not any(name.startswith("dark/loop") for name in names)
-    predicted = setting.run("predict", "--config", "odd.yaml", "--json", "--", *map(os.fsdecode, made.values()))
+    predicted = setting.run("predict", "--config", "odd.yaml", "--json", "--", *map(os.fsdecode, files.values()))
     assert predicted.code == 0, predicted.err
-    assert [answer["error"] for answer in json.loads(predicted.out)] == [None] * len(made)
+    assert [answer["error"] for answer in json.loads(predicted.out)] == [None] * len(files)
     assert setting.run("runs").code == 0
     assert bytes_of(root) == before
-    links = ("used", "passed over", "followed once", "counted, and kept in one split with its twin")
-    return dict.fromkeys(NAMED, "trained, measured, answered") | dict(zip(LINKS, links, strict=True))
+    links = ("used", "skipped", "followed once", "counted, and kept in one split with its copy")
+    return dict.fromkeys(NAMED, "trained, measured, classified") | dict(zip(LINKS, links, strict=True))

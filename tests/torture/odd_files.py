@@ -1,4 +1,4 @@
-"""Odd things in an image's place: no regular files, links, files that change while they are read."""
+"""Paths that are not ordinary image files: special files, links, and files that change while they are read."""
 
 import os
 import socket
@@ -13,16 +13,17 @@ from tests.torture.image_bytes import SIDE, encode, plain
 from tests.torture.mutations import ALL
 
 from tlcli.images.decode import BadImageError, prepare, read
+from tlcli.images.preparation import Preparation
 
 
 @dataclass(frozen=True)
 class Odd:
-    """A thing at a path."""
+    """One way to fill a path."""
 
     name: str
     put: Callable[[Path], object]
-    reason: str | None
-    """A regular expression; None where it is a good image."""
+    code: str | None
+    """What it is refused with; None if it is a valid image."""
 
 
 def _good(path: Path) -> Path:
@@ -58,28 +59,29 @@ def _socket(path: Path) -> None:
         os.chdir(before)
 
 
+_SPECIAL, _UNREADABLE = "image.not_a_file", "image.unreadable"
 ODD = (
-    Odd("a folder", Path.mkdir, "^the folder holds no image"),
-    Odd("a named pipe (FIFO)", os.mkfifo, "^not a regular file"),
-    Odd("a link to a named pipe", _link_to_pipe, "^not a regular file"),
-    Odd("a socket", _socket, "^not a regular file"),
-    Odd("a link to /dev/zero", lambda path: path.symlink_to("/dev/zero"), "^not a regular file"),
-    Odd("a link to /dev/null", lambda path: path.symlink_to("/dev/null"), "^not a regular file"),
-    Odd("a link to nothing", lambda path: path.symlink_to("nothing"), "^cannot be read"),
-    Odd("a link to itself", lambda path: path.symlink_to(path.name), "^cannot be read"),
+    Odd("a folder", Path.mkdir, _SPECIAL),
+    Odd("a named pipe (FIFO)", os.mkfifo, _SPECIAL),
+    Odd("a link to a named pipe", _link_to_pipe, _SPECIAL),
+    Odd("a socket", _socket, _SPECIAL),
+    Odd("a link to /dev/zero", lambda path: path.symlink_to("/dev/zero"), _SPECIAL),
+    Odd("a link to /dev/null", lambda path: path.symlink_to("/dev/null"), _SPECIAL),
+    Odd("a link to nothing", lambda path: path.symlink_to("nothing"), _UNREADABLE),
+    Odd("a link to itself", lambda path: path.symlink_to(path.name), _UNREADABLE),
     Odd("a link to an image", _link_to_good, None),
-    Odd("nothing", lambda _path: None, "^cannot be read"),
-    Odd("a file of 10 TiB, all of it a hole", _sparse, "MiB, more than 64 MiB"),
-    *([] if os.geteuid() == 0 else [Odd("a file that must not be read", _unreadable, "^cannot be read: Permission")]),
+    Odd("nothing", lambda _path: None, _UNREADABLE),
+    Odd("a sparse file of 10 TiB", _sparse, "image.file_too_large"),
+    *([] if os.geteuid() == 0 else [Odd("a file without read permission", _unreadable, _UNREADABLE)]),
 )  # fmt: skip
 
 
-def decoded(path: Path) -> str | None:
-    """Why the image at a path is refused, or None."""
+def refusal(path: Path, preparation: Preparation = ALL) -> BadImageError | None:
+    """The error that the image at a path is refused with, or None."""
     try:
-        assert prepare(read(path, ALL), ALL).shape == (SIDE, SIDE, 3)
+        assert prepare(read(path, preparation), preparation).shape == (SIDE, SIDE, 3)
     except BadImageError as error:
-        return str(error)
+        return error
     return None
 
 
@@ -87,7 +89,7 @@ def while_it_changes(folder: Path, rounds: int) -> int:
     """Reads an image while a thread cuts it, lengthens it, replaces it by a pipe, and removes it.
 
     Returns:
-        how often it was read: pixels or a reason each time.
+        how often it was read: pixels or a code each time.
 
     Raises:
         AssertionError: another error.
@@ -108,9 +110,11 @@ def while_it_changes(folder: Path, rounds: int) -> int:
     thread = threading.Thread(target=change)
     thread.start()
     try:
-        return sum(decoded(path) != "" for _ in range(rounds))
+        for _ in range(rounds):
+            refusal(path)
+        return rounds
     finally:
         ended.set()
-        with suppress(OSError):  # what waits in the pipe for a reader goes on
+        with suppress(OSError):  # releases a writer that waits in the pipe
             os.close(os.open(path, os.O_RDWR | os.O_NONBLOCK))
         thread.join()

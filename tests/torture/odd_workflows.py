@@ -1,4 +1,4 @@
-"""The very pixels that enter the network in train, evaluate, predict and inspect, recorded in the network's place."""
+"""The exact pixels that enter the backbone in train, evaluate, predict and inspect, recorded in its place."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,7 +30,7 @@ _ROW = CATALOG["mobilenet_v3_small"]
 
 
 class Recorder:
-    """Stands for the network: keeps what enters it, and gives features that hang on nothing else."""
+    """Replaces the engine: records the pixels that enter it, and returns random features seeded by the image."""
 
     def __init__(self) -> None:
         self.entered: dict[str, NDArray[np.uint8]] = {}
@@ -38,7 +38,7 @@ class Recorder:
         self._decoded: dict[bytes, list[str]] = {}
 
     def decoding(self, data: bytes, preparation: Any, decode: Any) -> "NDArray[np.uint8]":
-        """Decodes, and notes whose pixels these are."""
+        """Decodes, and records which image the pixels belong to."""
         pixels: NDArray[np.uint8] = decode(data, preparation)
         self._decoded.setdefault(pixels.tobytes(), []).append(hashlib.sha256(data).hexdigest())
         return pixels
@@ -46,7 +46,7 @@ class Recorder:
     def features(self, images: "Iterable[NDArray[np.uint8]]") -> "Iterator[NDArray[np.float32]]":
         """See :class:`tlcli.engines.interface.Engine`."""
         for pixels in images:
-            of = self._decoded[pixels.tobytes()]  # what nobody decoded must not come in
+            of = self._decoded[pixels.tobytes()]  # only decoded pixels may enter
             for sha256 in of:
                 self.entered[sha256] = pixels.copy()
             number = int.from_bytes(hashlib.sha256(of[0].encode()).digest()[:8], "big")
@@ -55,7 +55,7 @@ class Recorder:
 
 @contextmanager
 def recording(cache: Path) -> Iterator[Recorder]:
-    """Whatever workflow the body runs, its network is a recorder, and its cache this folder."""
+    """Within the body, every workflow uses a recorder as its engine, and this cache."""
     recorder = Recorder()
 
     def decoding(data: bytes, preparation: Any) -> "NDArray[np.uint8]":
@@ -63,8 +63,8 @@ def recording(cache: Path) -> Iterator[Recorder]:
 
     with ExitStack() as stack:
         for module, name, stand_in in (
-            (extract, "image", decoding),
-            (answer, "image", decoding),
+            (extract, "prepare", decoding),
+            (answer, "prepare", decoding),
             (frozen_pass, "choose_engine", lambda *_: EngineChoice("openvino", "f32", "recorder")),
             (frozen_pass, "find_weights", lambda *_: Weights(cache / "none", "0" * 64)),
             (frozen_pass, "open_engine", lambda *_: recorder),
@@ -80,7 +80,7 @@ def _config(folder: Path) -> Path:
     path.write_text(
         f"dataset: {{path: '{folder / 'data'}', max_bad_fraction: 1}}\n"
         f"image: {{size: 64, resize: pad, background: {list(BACKGROUND)}, formats: {list(ALL_FORMATS)}}}\n"
-        f"backbone: {{name: {_ROW.name}, weights: random}}\nhead: {{strengths: [10], folds: 2}}\n"
+        f"backbone: {{name: {_ROW.name}, weights: random}}\nhead: {{Cs: [0.1], folds: 2}}\n"
         "evaluate: {figures: false, report: false}\n"
     )
     return path
@@ -90,7 +90,7 @@ def same_pixels(folder: Path, good: Sequence[Kind], bad: Sequence[Kind]) -> int:
     """Runs train, evaluate, predict and inspect on all kinds.
 
     Returns:
-        how many valid images entered the network in each of them, with equal pixels.
+        how many valid images entered the backbone in each of them, with equal pixels.
 
     Raises:
         AssertionError: pixels differ, a valid image did not enter, or a broken one did.
@@ -110,14 +110,14 @@ def same_pixels(folder: Path, good: Sequence[Kind], bad: Sequence[Kind]) -> int:
     with recording(folder / "predict") as predicting:
         found = predict(made.run_dir, [str(path) for path in paths], 1)
     with recording(folder / "inspect") as inspecting:
-        inspect(loaded)
+        inspect(loaded, folder / "inspect.html")
     for kind, one in zip(paths.values(), found.predictions, strict=True):
-        assert (one.error is None) == (kind.reason is None), f"{kind.name}: {one.error}"
+        assert (one.error is None) == kind.valid, f"{kind.name}: {one.error}"
     test = {one.sha256 for one in made.index.of("test")}
     for name, recorder in {"evaluate": evaluating, "predict": predicting, "inspect": inspecting}.items():
         entered = recorder.entered
         assert entered.keys() == valid.keys(), [valid.get(sha, sha) for sha in entered.keys() ^ valid.keys()]
         for sha256, pixels in {**predicting.entered, **training.entered}.items():
-            assert np.array_equal(entered[sha256], pixels), f"{valid[sha256]}: other pixels in {name}"
+            assert np.array_equal(entered[sha256], pixels), f"{valid[sha256]}: different pixels in {name}"
     assert training.entered.keys() == valid.keys() - test
     return len(valid)

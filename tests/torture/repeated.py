@@ -1,9 +1,10 @@
-"""Trains again and again with equal seeds, each time in a process of its own: every head must be equal bit for bit.
+"""Trains again and again with equal seeds, each time in a separate process: all heads must be equal bit for bit.
 
-python -m tests.torture.repeated [RUNS]    (default: 20 of the convex head, 20 of the minibatch head)
+python -m tests.torture.repeated [RUNS]    (default: 20 of each kind of head)
 
-The real command with a real backbone (MobileNetV2, random weights, 32 x 32). Of each head every second run computes
-the features anew. Runs with another number of threads are counted apart: sums in another order may round otherwise.
+The real command with a real backbone (MobileNetV2, random weights, 32 x 32). Every second run of each head computes
+the features again. Runs with another number of threads are counted separately: sums in another order may round
+differently.
 """
 
 import hashlib
@@ -22,21 +23,21 @@ from tests.torture import toy
 
 from tlcli.runs import folders as runs
 
-_FITS = ("convex", "minibatch")
+_FITS = ("logistic_regression", "minibatch")
 
 
 @dataclass(frozen=True)
 class Repeated:
-    """What runs of one head came to."""
+    """The runs of one head."""
 
     equal: int
     runs: int
     with_one_thread: bool
-    """Whether a run held to one thread gave the same bits, too."""
+    """Whether a run limited to one thread gave the same bits."""
 
 
-def _head(home: Path, fit: str, threads: str | None, anew: bool) -> str:
-    if anew:
+def _head(home: Path, fit: str, threads: str | None, again: bool) -> str:
+    if again:
         shutil.rmtree(home / "cache" / "features", ignore_errors=True)
     settings = ["--set", f"head.fit={fit}", "--set", "train.epochs=5"]
     environment = {**os.environ, "TLCLI_CACHE": str(home / "cache"), **({"TLCLI_THREADS": threads} if threads else {})}
@@ -54,7 +55,7 @@ def run(count: int, fits: tuple[str, ...] = _FITS, cache: Path | None = None) ->
     Args:
         count: runs of each head.
         fits: the heads.
-        cache: one that may hold the converted backbone, copied.
+        cache: copied; it may contain the converted backbone.
     """
     found = {}
     with tempfile.TemporaryDirectory() as name:
@@ -65,35 +66,35 @@ def run(count: int, fits: tuple[str, ...] = _FITS, cache: Path | None = None) ->
         if cache is not None and cache.exists():
             shutil.copytree(cache, home / "cache")
         for fit in fits:
-            heads = [_head(home, fit, None, anew=number % 2 == 0) for number in range(count)]
+            heads = [_head(home, fit, None, again=number % 2 == 0) for number in range(count)]
             equal = heads.count(heads[0])
             assert equal == count, f"{fit}: {equal} of {count} heads are equal"
-            found[fit] = Repeated(equal, count, _head(home, fit, "1", anew=True) == heads[0])
+            found[fit] = Repeated(equal, count, _head(home, fit, "1", again=True) == heads[0])
     return found
 
 
 def section(large: bool) -> Iterator[str]:
-    """What repetitions came to."""
+    """Yields the section of docs/reliability.md."""
     count = 20 if large else 3
     found = run(count, _FITS if large else _FITS[:1])
     yield f"## Repeated ({sum(one.runs for one in found.values())} trainings)"
     yield ""
-    yield "`tlcli train` with equal seeds, each in a process of its own, every second one computing the features anew:"
+    yield "`tlcli train` with equal seeds, each in a separate process, every second one computing the features again:"
     yield f"head, reference and manifest are equal bit for bit. `python -m tests.torture.repeated {count}`"
     yield ""
     yield "| head | equal | with one thread instead of all |"
     yield "| --- | ---: | --- |"
     for fit, one in found.items():
-        threads = "equal, too" if one.with_one_thread else "differs in its last bits"
+        threads = "equal" if one.with_one_thread else "differs in the last bits"
         yield f"{row(fit, f'{one.equal} of {one.runs}')} {threads} |"
 
 
 def main() -> None:
-    """Prints what was seen."""
+    """Prints the outcomes."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 20
     began = monotonic()
     for fit, one in run(count).items():
-        print(f"  {fit}: {one.equal} of {one.runs} equal; with one thread {'too' if one.with_one_thread else 'not'}")
+        print(f"  {fit}: {one.equal} of {one.runs} equal; with one thread {'' if one.with_one_thread else 'not '}equal")
     print(f"({monotonic() - began:.0f} s)")
 
 

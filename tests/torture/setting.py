@@ -79,7 +79,7 @@ def write_config(path: Path, root: object, more: str = "") -> Path:
     """A config with a small random network."""
     path.write_text(
         f"dataset:\n  path: {json.dumps(str(root))}\n{more}image: {{size: 64}}\n"
-        "backbone: {name: mobilenet_v2, weights: random}\nhead: {strengths: [10, 1]}\n"
+        "backbone: {name: mobilenet_v2, weights: random}\nhead: {Cs: [0.1, 1]}\n"
         "evaluate: {cross_validation: {repeats: 1, folds: 2}}\n",
         encoding="utf-8",
     )

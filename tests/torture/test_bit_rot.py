@@ -1,11 +1,10 @@
-"""Flipped bytes, in the size of every test run."""
+"""Flipped bits, in the size of every test run."""
 
 import os
 from collections.abc import Callable
 
 
-def test_a_flipped_byte_is_found_in_whatever_is_kept(program: Callable[..., str]) -> None:
-    said = program("bit_rot", 40, os.getpid())
+def test_a_flipped_bit_is_found_in_every_kind_of_file(program: Callable[..., str]) -> None:
+    counts = [line.split()[0] for line in program("bit_rot", 40, os.getpid()).splitlines()]
 
-    assert "40 shards, all at once: found, set aside, computed anew" in said
-    assert "refused, names the file" in said
+    assert counts[1:-1] == ["40", *["20"] * 4]

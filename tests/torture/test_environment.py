@@ -1,10 +1,10 @@
-"""Odd surroundings and odd names, through the real command line."""
+"""Unusual environments and unusual names, through the real command line."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.torture.environment import TRAPS, Trap, many_files, narrow, try_one
+from tests.torture.environment import CASES, Case, many_files, narrow, try_one
 from tests.torture.names import NAMED, named
 from tests.torture.setting import Setting, set_up
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.e2e
 
 @pytest.fixture(scope="module")
 def setting(session_cache: Path) -> Iterator[Setting]:
-    """One for all, with the network that other tests have converted."""
+    """One for all, with the backbone that other tests have converted."""
     with set_up(session_cache) as made:
         yield made
 
@@ -23,9 +23,9 @@ def test_every_name_goes_through_every_command(setting: Setting) -> None:
     assert list(outcomes) == list(NAMED)
 
 
-@pytest.mark.parametrize("trap", [trap for trap in TRAPS if not trap.large], ids=lambda trap: trap.name)
-def test_trap(setting: Setting, trap: Trap) -> None:
-    assert try_one(trap, setting) == trap.outcome
+@pytest.mark.parametrize("case", [case for case in CASES if not case.large], ids=lambda case: case.name)
+def test_environment(setting: Setting, case: Case) -> None:
+    assert try_one(case, setting) == case.outcome
 
 
 def test_a_real_terminal_of_40_columns(setting: Setting) -> None:
@@ -36,7 +36,7 @@ def test_many_files_are_counted(setting: Setting) -> None:
     assert many_files(setting, 2000) == 2000
 
 
-def test_names_are_no_two_the_same() -> None:
-    names = [trap.name for trap in TRAPS]
+def test_names_are_unique() -> None:
+    names = [case.name for case in CASES]
     assert len(set(names)) == len(names)
     assert len(names) + len(NAMED) > 80

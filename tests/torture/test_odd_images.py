@@ -1,4 +1,4 @@
-"""The CI size of odd and broken images."""
+"""Unusual and broken images at the size for CI; the assertions are in the section itself."""
 
 from pathlib import Path
 
@@ -9,8 +9,6 @@ from tests.torture.odd_images import section
 @pytest.mark.e2e
 def test_odd_and_broken_images(session_cache: Path) -> None:
     lines = list(section(large=False, cache=session_cache))
-    text = "\n".join(lines)
-    assert lines[0].startswith("## Odd and broken images (")
-    assert "the same pixels enter the network: difference 0" in text
-    assert "byte for byte as they were" in text
-    assert sum(line.startswith("| a mutation | ") for line in lines) >= 2
+    rows = [line for line in lines if line.startswith("| ")]
+    assert len(rows) > 40
+    assert sum(row.startswith("| a mutation | ") for row in rows) >= 2

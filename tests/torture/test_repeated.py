@@ -6,6 +6,6 @@ from tests.torture import repeated
 
 
 def test_equal_seeds_give_equal_bits(session_cache: Path) -> None:
-    found = repeated.run(2, ("convex",), session_cache)
+    found = repeated.run(2, ("logistic_regression",), session_cache)
 
-    assert found["convex"].equal == 2
+    assert found["logistic_regression"].equal == 2

@@ -1,9 +1,9 @@
-"""Many processes at once on one store, one converted network and one data folder, with locks and with locks that lie.
+"""Many processes at once on one store, one converted backbone and one data folder, with and without working locks.
 
 python -m tests.torture.together [PROCESSES] [ROUNDS] [SEED]    (default: 8 processes, 50 rounds)
 
-What is read must be whole and right each time: every row of the store, every byte of the network, every file of the
-data set. A lock saves double work only; with one that locks nothing all must hold just as well.
+Everything read must be complete and right each time: every row of the store, every byte of the backbone, every file of
+the data set. A lock only saves double work; with one that locks nothing the same must hold.
 """
 
 import hashlib
@@ -39,14 +39,14 @@ def _row(number: int) -> "np.ndarray[tuple[int], np.dtype[np.float32]]":
 
 
 class _NoDamage(Progress):
-    """Nobody damages the store: nothing may be set aside."""
+    """The store is not damaged: nothing may be set aside."""
 
     def note(self, message: str) -> None:
         raise AssertionError(message)
 
 
 def _store(folder: Path, rounds: int, seed: int) -> int:
-    """Adds rows that others add, too, and reads all rows that are there; checks each."""
+    """Adds rows that others add too, and reads and checks all rows that are there."""
     os.environ["TLCLI_CACHE"] = str(folder)
     chance = random.Random(seed)
     for _ in range(rounds):
@@ -61,8 +61,8 @@ def _store(folder: Path, rounds: int, seed: int) -> int:
     return 0
 
 
-def _network(folder: Path, rounds: int, seed: int) -> int:
-    """Takes the converted network, or makes it; damages it now and then."""
+def _backbone(folder: Path, rounds: int, seed: int) -> int:
+    """Opens the converted backbone, or creates it; damages it now and then."""
     chance = random.Random(seed)
     target, bytes_of = folder / "net", np.arange(50_000, dtype=np.int32).tobytes()
 
@@ -72,8 +72,8 @@ def _network(folder: Path, rounds: int, seed: int) -> int:
 
     for _ in range(rounds):
         if chance.random() < 0.1 and target.exists():
-            # Cut in one step. A file put in its place could land in a folder that is just being removed, and keep it.
-            with suppress(FileNotFoundError):  # another process is just putting the new one there
+            # Truncated in one step: a new file could land in a folder that is just being removed, and keep it.
+            with suppress(FileNotFoundError):  # another process is just replacing it
                 os.truncate(target / "model.bin", 4)
         made = Exported(target) if is_whole(target) else kept(target, write)
         assert made.folder == target
@@ -81,12 +81,12 @@ def _network(folder: Path, rounds: int, seed: int) -> int:
             content = (target / "model.bin").read_bytes()
         except FileNotFoundError:  # as above
             continue
-        assert content in (bytes_of, bytes_of[:4]), "a torn network"
+        assert content in (bytes_of, bytes_of[:4]), "a torn backbone"
     return 0
 
 
 def _fetch(folder: Path, expected: dict[str, str], rounds: int, with_lock: bool) -> int:
-    """Fetches into one folder; a fetch that ends well has the very files there."""
+    """Fetches into one folder; after a fetch that succeeds exactly the expected files are there."""
     os.environ["TLCLI_CACHE"] = str(folder / "cache")
     if not with_lock:
         install._lock = lambda *_: nullcontext(True)  # type: ignore[assignment]
@@ -103,30 +103,30 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _at_once(processes: int, job: Callable[[int], int]) -> None:
+def _concurrently(processes: int, job: Callable[[int], int]) -> None:
     numbers = [forked(partial(job, number)) for number in range(processes)]
     assert [ending(number) for number in numbers] == [0] * processes
 
 
 def store(processes: int, rounds: int, seed: int = 0) -> int:
-    """The store, which has no lock; how often rows were read."""
+    """Tests the store, which has no lock; returns how often rows were read."""
     with tempfile.TemporaryDirectory() as name:
-        _at_once(processes, lambda number: _store(Path(name), rounds, 1000 * seed + number))
+        _concurrently(processes, lambda number: _store(Path(name), rounds, 1000 * seed + number))
         assert not list(Path(name).rglob("*.damaged")) + list(Path(name).rglob("*.tmp"))
     return processes * rounds
 
 
-def network(processes: int, rounds: int, seed: int = 0) -> int:
-    """The folder of a converted network, which has no lock; how often it was taken."""
+def backbone(processes: int, rounds: int, seed: int = 0) -> int:
+    """Tests the folder of a converted backbone, which has no lock; returns how often it was opened."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _at_once(processes, lambda number: _network(folder, rounds, 1000 * seed + number))
+        _concurrently(processes, lambda number: _backbone(folder, rounds, 1000 * seed + number))
         assert [path.name for path in folder.iterdir()] == ["net"], list(folder.iterdir())
     return processes * rounds
 
 
 def fetches(processes: int, rounds: int, with_lock: bool) -> int:
-    """A data folder that all fetch; how often."""
+    """Tests a data folder that all processes fetch; returns how often."""
     toy.warm_up()
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as name:
@@ -139,18 +139,18 @@ def fetches(processes: int, rounds: int, with_lock: bool) -> int:
             source = f"sources: [{{archive: {folder}/images.zip}}]"
             (folder / "f.yaml").write_text(f"dataset: {{path: {folder}/data, {source}}}\n")
             expected = {path.parent.name + path.name: _sha256(path) for path in images}
-            _at_once(processes, lambda _: _fetch(folder, expected, 1, with_lock))  # noqa: B023
+            _concurrently(processes, lambda _: _fetch(folder, expected, 1, with_lock))  # noqa: B023
             assert _fetch(folder, expected, 1, with_lock=True) == 0
             assert not (folder / ".data.fetch").exists(), list((folder / ".data.fetch").iterdir())
     return processes * rounds
 
 
 def run(processes: int, rounds: int, seed: int = 0) -> Counter[str]:
-    """All of it; what was tried, how often. Raises AssertionError where anything torn was read."""
+    """Returns what was tried, how often. Raises AssertionError where anything torn was read."""
     return Counter(
         {
             "one store (it has no lock)": store(processes, rounds, seed),
-            "one converted network (it has no lock), damaged now and then": network(processes, rounds, seed),
+            "one converted backbone (it has no lock), damaged now and then": backbone(processes, rounds, seed),
             "one data folder, with the lock": fetches(processes, -(-rounds // 5), with_lock=True),
             "one data folder, with a lock that locks nothing": fetches(processes, -(-rounds // 5), with_lock=False),
         }
@@ -158,22 +158,22 @@ def run(processes: int, rounds: int, seed: int = 0) -> Counter[str]:
 
 
 def section(large: bool) -> Iterator[str]:
-    """What came of it."""
+    """Yields the section of docs/reliability.md."""
     processes, rounds = (8, 50) if large else (8, 5)
     seen = run(processes, rounds)
-    yield f"## Processes at once ({seen.total():,} reads by {processes} processes)"
+    yield f"## Concurrent processes ({seen.total():,} reads by {processes} processes)"
     yield ""
-    yield f"{processes} processes write and read the same at once; each read is checked for every byte."
+    yield f"{processes} processes write and read the same at once; every byte of each read is checked."
     yield f"`python -m tests.torture.together {processes} {rounds}`"
     yield ""
-    yield "| what | outcome | reads |"
+    yield "| shared | outcome | reads |"
     yield "| --- | --- | ---: |"
     for what, times in seen.items():
         yield f"{row(what, '0 torn reads')} {times:,} |"
 
 
 def main() -> None:
-    """Prints what was seen."""
+    """Prints the outcomes."""
     numbers = [int(text) for text in sys.argv[1:]]
     processes, rounds, seed = [*numbers, *(8, 50, 0)[len(numbers) :]]
     began = monotonic()

@@ -74,7 +74,7 @@ def draw(folder: Path, count: int = IMAGES) -> None:
         "image:\n  size: 32\n"
         "augment:\n  views: 1\n  flip: horizontal\n"
         "backbone:\n  name: mobilenet_v2\n  weights: random\n  engine: keras\n"
-        "head:\n  strengths: [10, 1]\n  folds: 2\n"
+        "head:\n  Cs: [0.1, 1]\n  folds: 2\n"
         "evaluate:\n  figures: false\n  report: false\n"
     )
     (folder / "weights").write_bytes(b"stand-in")
@@ -183,12 +183,13 @@ def warm_up() -> None:
     import sklearn.metrics  # noqa: F401
 
     from tlcli.evaluation import (
+        activation_map,  # noqa: F401
         calibration,  # noqa: F401
-        explain,  # noqa: F401
         intervals,  # noqa: F401
         metrics,  # noqa: F401
+        nearest,  # noqa: F401
     )
-    from tlcli.heads import convex  # noqa: F401
+    from tlcli.heads import logistic_regression  # noqa: F401
 
 
 def result_of(folder: Path) -> dict[str, object]:
@@ -201,7 +202,7 @@ def result_of(folder: Path) -> dict[str, object]:
     for arrays in loaded:
         for key, row in zip(arrays["keys"], arrays["features"], strict=True):
             assert rows.setdefault(key.tobytes().hex(), row.tobytes().hex()) == row.tobytes().hex()
-    record = runs.read_json(run / "run.json")
+    record = json.loads((run / "run.json").read_text())
     for name in ("seconds", "features"):
         record.pop(name)
     files = ("model/head.safetensors", "model/reference.safetensors", "model/manifest.json", "predictions.csv")

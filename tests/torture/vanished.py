@@ -25,7 +25,7 @@ from tlcli.features import pipeline as extract
 from tlcli.features.store import Store
 from tlcli.images import decode
 from tlcli.images.decode import read
-from tlcli.images.resize import Preparation
+from tlcli.images.preparation import Preparation
 from tlcli.system.files import read_regular
 
 _YEAR = 365 * 86400

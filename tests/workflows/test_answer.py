@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tlcli.heads.head import Head
-from tlcli.images.resize import Preparation
+from tlcli.images.preparation import Preparation
 from tlcli.model.bundle import Bundle, Reference
 from tlcli.progress import Progress
 from tlcli.workflows.answer import Prediction, answers

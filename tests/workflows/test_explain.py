@@ -12,7 +12,7 @@ from scipy.special import logit
 from tlcli.errors import ResourceError
 from tlcli.heads.head import Head
 from tlcli.images.decode import prepare
-from tlcli.images.resize import Preparation
+from tlcli.images.preparation import Preparation
 from tlcli.model.bundle import Bundle, Reference
 from tlcli.progress import Progress
 from tlcli.reports import cards

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from tests.datasets.acquire.kaggle_server import Dataset, Kaggle, serving
 
-from tlcli.config.load import Loaded
+from tlcli.config.load import LoadedConfig
 from tlcli.config.schema import Config
 from tlcli.datasets.acquire.install import locked_directory
 from tlcli.datasets.acquire.manifest import NAME, ArchiveRecord, SourceRecord, read_manifest
@@ -28,10 +28,10 @@ from tlcli.workflows.fetch import fetch
 KAGGLE = {"kaggle": "owner/images"}
 
 
-def config(path: Path | None, *sources: dict[str, Any], **more: Any) -> Loaded:
+def config(path: Path | None, *sources: dict[str, Any], **more: Any) -> LoadedConfig:
     place = {} if path is None else {"path": path}
     dataset = {**place, "sources": sources, "split": {"validation": 0.25, "test": 0.25}, **more}
-    return Loaded(Config.model_validate({"dataset": dataset}, strict=False), "mine", Path("mine.yaml"))
+    return LoadedConfig(Config.model_validate({"dataset": dataset}, strict=False), "mine", Path("mine.yaml"))
 
 
 def draw(root: Path) -> Path:

@@ -1,10 +1,11 @@
-"""Builds a backbone as a Keras model on whichever backend Keras runs: levels 0..255 in, pooled features out.
+"""Builds a backbone as a Keras model on any backend of Keras: levels 0..255 in, pooled features out.
 
-Imported only by the process that converts to OpenVINO and by the Keras engine; it is slow to import.
+Slow to import: only the converting process and the Keras engine do.
 """
 
 import math
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,15 +16,18 @@ from tlcli.backbones import efficientnet_lite
 from tlcli.backbones.catalog import Backbone, Scaling
 from tlcli.errors import ModelError
 
+_POOLING = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
+
 
 def build(row: Backbone, size: int, pooling: str, weights: Path | None) -> keras.Model:
-    """The frozen network with the scaling of pixels in front: [N, S, S, 3] levels 0..255 -> [N, D] float32.
+    """The frozen network with its input scaling: [N, S, S, 3] levels 0..255 -> [N, D] float32.
 
     Args:
-        row: which network.
+        row: the network.
         size: S, side in pixels.
         pooling: ``avg`` or ``max``.
-        weights: a checked file: the publisher's, or safetensors with one array a variable; None leaves random ones.
+        weights: a checked file: the published one, or safetensors with one array per variable; None keeps Keras's
+            random weights.
 
     Raises:
         ModelError: the file does not fit the network.
@@ -37,13 +41,37 @@ def build(row: Backbone, size: int, pooling: str, weights: Path | None) -> keras
     return keras.Model(levels, features, name=row.name)
 
 
+def split_at_pooling(model: keras.Model) -> tuple[keras.Model, keras.layers.Layer, list[keras.layers.Layer]]:
+    """Cuts a model of :func:`build` at its global pooling.
+
+    Returns:
+        the model up to the last feature map ([N, S, S, 3] -> [N, h, w, D]), the pooling layer, and the layers behind
+        it: none, or one layer normalisation.
+    """
+    *before, network = model.operations  # the input, its scaling, the network
+    index = max(index for index, layer in enumerate(network.layers) if isinstance(layer, _POOLING))
+    pooling, after = network.layers[index], network.layers[index + 1 :]
+    trunk = keras.Model(network.input, pooling.input)
+    return keras.Model(model.input, trunk(before[-1].output, training=False)), pooling, after
+
+
+def normalization_of(model: keras.Model) -> dict[str, Any] | None:
+    """The layer normalisation behind the pooling of a model of :func:`build`, for JSON; None if there is none."""
+    _, _, after = split_at_pooling(model)
+    if not after:
+        return None
+    (layer,) = after
+    gamma, beta = (keras.ops.convert_to_numpy(variable).tolist() for variable in (layer.gamma, layer.beta))
+    return {"gamma": gamma, "beta": beta, "epsilon": layer.epsilon}
+
+
 def _network(row: Backbone, size: int, pooling: str) -> keras.Model:
     module = efficientnet_lite if row.family == "tlcli" else keras.applications
     return getattr(module, row.builder)(include_top=False, weights=None, input_shape=(size, size, 3), pooling=pooling)
 
 
 def _scaled(levels: keras.KerasTensor, scaling: Scaling) -> keras.KerasTensor:
-    """Plain arithmetic, since Keras's Rescaling layer would import TensorFlow on every backend."""
+    """Plain arithmetic: Keras's Rescaling layer imports TensorFlow on every backend."""
     if scaling.channels == "bgr":
         levels = keras.ops.flip(levels, axis=-1)
     if scaling.scale != (1.0, 1.0, 1.0):
@@ -61,31 +89,31 @@ def _load(network: keras.Model, path: Path, row: Backbone) -> None:
             efficientnet_lite.load_torch_weights(network, path)
         else:
             network.load_weights(path)
-    except (ValueError, KeyError, AttributeError, OSError, SafetensorError) as error:  # float8: NumPy has no such thing
-        raise ModelError(f"The weights in {path} do not fit {row.name}: {error}") from error
+    except (ValueError, KeyError, AttributeError, OSError, SafetensorError) as error:  # also float8, unknown to NumPy
+        raise ModelError("model.weights_mismatch", f"The weights in {path} do not fit {row.name}: {error}.") from error
 
 
 def _load_safetensors(network: keras.Model, path: Path) -> None:
     arrays = load_file(path)
     if len(arrays) != len(network.weights):
-        raise ValueError(f"it holds {len(arrays)} arrays, the network has {len(network.weights)} variables")
+        raise ValueError(f"the file has {len(arrays)} arrays, the network has {len(network.weights)} variables")
     for key, variable in zip(sorted(arrays), network.weights, strict=True):
         array = arrays[key]
         if array.shape != tuple(variable.shape):
             raise ValueError(f"array '{key}' has shape {array.shape}, {variable.path} needs {tuple(variable.shape)}")
         if not np.isfinite(array).all():
-            raise ValueError(f"array '{key}' holds values that are not finite")
+            raise ValueError(f"array '{key}' contains NaN or infinity")
         variable.assign(array)
     for layer in network.layers:
         if isinstance(layer, keras.layers.Normalization):
-            layer.finalize_state()  # it works on copies of its variables
+            layer.finalize_state()  # it computes with copies of its variables
 
 
 def save_random_weights(row: Backbone, path: Path, seed: int) -> None:
-    """Writes random weights for the network, in the order of ``model.weights``: the form that ``weights: PATH`` reads.
+    """Writes random weights in the order of ``model.weights``, the format of ``backbone.weights: PATH``.
 
-    Kernels are drawn with variance 2 / inputs (He et al. 2015), scales and variances are 1, all else 0. Keras's own
-    initialisers would take 17 s on the OpenVINO backend.
+    Kernels have variance 2 / inputs (He et al. 2015), scales and variances are 1, everything else is 0. Keras's own
+    initialisers take 17 s on the OpenVINO backend.
     """
     random = np.random.default_rng(seed)
     arrays = {}

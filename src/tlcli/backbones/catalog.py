@@ -1,6 +1,6 @@
-"""One row a backbone: all that varies between them, and nothing else. Adding a backbone is adding a row.
+"""The catalog of backbones: one row each, with everything that varies between them. A new backbone is a new row.
 
-Shapes: an image enters as RGB levels 0..255, [H, W, 3]; ``features`` is D, the width of the pooled output.
+Shapes: the input is an RGB image with levels 0..255, [H, W, 3]; ``features`` is D, the width of the pooled output.
 """
 
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ _STD: Channels = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Scaling:
-    """What the network expects of a pixel: ``level * scale + offset`` for each channel, in the order ``channels``."""
+    """The input scaling of a network: ``level * scale + offset`` for each channel, in the order of ``channels``."""
 
     scale: Channels = (1.0, 1.0, 1.0)
     offset: Channels = (0.0, 0.0, 0.0)
@@ -27,16 +27,16 @@ def _channelwise(scale: list[float], offset: list[float], channels: Literal["rgb
     return Scaling((scale[0], scale[1], scale[2]), (offset[0], offset[1], offset[2]), channels)
 
 
-# The three modes of keras.applications.imagenet_utils.preprocess_input, and levels as they are for networks that
-# carry their own normalisation.
+# The three modes of keras.applications.imagenet_utils.preprocess_input, and unscaled levels for networks with a
+# normalisation layer of their own.
 TORCH = _channelwise([1 / (255 * s) for s in _STD], [-m / s for m, s in zip(_MEAN, _STD, strict=True)])
 TF = _channelwise([1 / 127.5] * 3, [-1.0] * 3)
 CAFFE = _channelwise([1.0] * 3, [-103.939, -116.779, -123.68], "bgr")
 LEVELS = Scaling()
 # EfficientNet-Lite's own: (level - 127) / 128 (tensorflow/tpu, efficientnet/lite).
 LITE = _channelwise([1 / 128] * 3, [-127 / 128] * 3)
-# Keras adds a division by sqrt(std) after EfficientNet's first normalisation, and only where it loads the ImageNet file
-# itself (keras-team/keras, applications/efficientnet.py; tensorflow#49930). Here the same is done to the levels before:
+# Keras adds a division by sqrt(std) after EfficientNet's first normalisation, but only if it loads the ImageNet file
+# itself (keras-team/keras, applications/efficientnet.py; tensorflow#49930). The equivalent scaling of the levels is
 # ((k v + 255 m (1 - k)) / 255 - m) = k (v / 255 - m), with k = 1 / sqrt(std).
 _ROOT = [s**-0.5 for s in _STD]
 EFFICIENTNET = _channelwise(_ROOT, [255 * m * (1 - k) for m, k in zip(_MEAN, _ROOT, strict=True)])
@@ -46,20 +46,20 @@ _KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """The publisher's ImageNet weights: a file at a URL, or inside an installed package."""
+    """The published ImageNet weights: a file at a URL, or inside an installed package."""
 
     file: str
     url: str = ""
-    """Where it is downloaded from; empty for weights that come in a package."""
+    """Download URL; empty for weights in a package."""
     digest: str | None = None
-    """Publisher's digest, md5 (32 hex digits) or sha256 (64); None where none is published."""
+    """The publisher's digest, md5 (32 hex digits) or sha256 (64); None if none is published."""
     package: str = ""
-    """The distribution that carries the file."""
+    """The pip package that contains the file."""
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A pretrained network, and how images must be brought to it."""
+    """A pretrained network, and how its input images are prepared."""
 
     name: str
     builder: str
@@ -69,12 +69,12 @@ class Backbone:
     scaling: Scaling
     weights: WeightsFile
     size: int = 224
-    """Side in pixels at which the published weights were trained."""
+    """Side in pixels of the images that the published weights were trained on."""
     min_size: int = 32
     resize: Resize = "crop"
-    """How an image is brought to size unless the config says otherwise."""
+    """Default resizing."""
     crop_fraction: float = 0.875
-    """``crop`` keeps this share of the shorter side (the published evaluation)."""
+    """The share of the shorter side that ``crop`` keeps, as in the published evaluation."""
     family: Literal["keras.applications", "tlcli"] = field(default="keras.applications")
 
 
@@ -146,3 +146,6 @@ _ROWS = [
 # fmt: on
 
 CATALOG: dict[str, Backbone] = {row.name: row for row in _ROWS}
+
+ENGINES = {"openvino": "openvino", "keras": "tensorflow"}
+"""Every engine with the package that it needs; ``tlcli.engines.NAME`` has the function that opens it."""

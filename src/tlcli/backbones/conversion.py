@@ -1,4 +1,4 @@
-"""Converts a backbone to OpenVINO's IR once, and keeps it by the digest of all that it depends on."""
+"""Converts a backbone to OpenVINO's format once, and caches it under a digest of everything it depends on."""
 
 import errno
 import hashlib
@@ -11,90 +11,100 @@ from importlib import metadata
 from pathlib import Path
 
 from tlcli.backbones import keras_process
-from tlcli.backbones.catalog import Backbone
-from tlcli.backbones.weights import Weights
+from tlcli.backbones.spec import BackboneSpec
 from tlcli.errors import ModelError, ResourceError
 from tlcli.progress import SILENT, Progress
-from tlcli.system.cache.entries import staging_of
-from tlcli.system.cache.fallback import made, place_of, removed_meanwhile
-from tlcli.system.cache.locks import hold
+from tlcli.system.cache.entries import staging_path
+from tlcli.system.cache.fallback import actual_path, create_in_cache, report_deletion
+from tlcli.system.cache.locks import mark_in_use
 from tlcli.system.files import cache_folder, disk_problem, sha256_file, sync_folder, write_text
 
-EXPORT_VERSION = 2
-"""Part of the digest: raise it when the graph that is written changes."""
+CONVERSION_VERSION = 3
+"""Part of the digest: increase it when the files that a conversion writes change."""
 
-GRAPH_FILES = ("model.xml", "model.bin")
+NORMALIZATION_FILE = "normalization.json"
+"""The layer normalisation behind the pooling (``gamma``, ``beta``, ``epsilon``), or null."""
+GRAPH_FILES = ("model.xml", "model.bin", NORMALIZATION_FILE)
 _DIGESTS = "digests.json"
+_TRIES = 20
+"""Attempts to replace a damaged folder while other processes damage it again."""
 
 
 @dataclass(frozen=True)
-class Exported:
-    """A backbone in OpenVINO's format: uint8 [1, S, S, 3] in, float32 [1, D] out."""
+class ConvertedGraph:
+    """A backbone in OpenVINO's format: uint8 [1, S, S, 3] -> float32 [1, D]."""
 
     folder: Path
 
     @property
     def xml(self) -> Path:
-        """The graph; the weights lie beside it."""
+        """The graph; its weights are beside it in ``model.bin``."""
         return self.folder / "model.xml"
 
     @property
     def sha256(self) -> str:
-        """Of the files of the graph, as they were written."""
+        """Hex digest of the graph's files as they were written.
+
+        Raises:
+            OSError, ValueError, KeyError, TypeError: the recorded digests are unreadable.
+        """
         digests = json.loads((self.folder / _DIGESTS).read_text())
         return hashlib.sha256("".join(digests[name] for name in GRAPH_FILES).encode()).hexdigest()
 
 
-def exported(row: Backbone, size: int, pooling: str, weights: Weights, progress: Progress = SILENT) -> Exported:
-    """The converted backbone, from the cache or made now (2 to 20 s).
+def convert(spec: BackboneSpec, progress: Progress = SILENT) -> ConvertedGraph:
+    """The converted backbone, from the cache or converted now (2 to 20 s).
 
     Raises:
-        ModelError: the weights do not fit, or the conversion failed.
-        ResourceError: their file went away.
+        ModelError: the weights do not fit the network, or the conversion failed.
+        ResourceError: the weights file disappeared, or the disk is full.
     """
-    if found := cached_export(row, size, pooling, weights.sha256):
+    if found := cached_graph(spec):
         return found
-    request = {"job": "export", "name": row.name, "size": size, "pooling": pooling, "weights": str(weights.path)}
+    row, weights = spec.row, spec.weights.file
+    request = {"job": "convert", "name": row.name, "size": spec.size, "pooling": spec.pooling, "weights": str(weights)}
 
     def write(staging: Path) -> None:
         try:
             keras_process.run_job({**request, "out": str(staging)}, row.name)
         except ModelError as error:
-            if weights.path.is_file():
+            if weights.is_file():
                 raise
-            raise ResourceError(f"{weights.path} went away while it was in use; run the command again.") from error
+            raise ResourceError(
+                "resource.file_disappeared", f"{weights} disappeared during the conversion.", "Run the command again."
+            ) from error
 
     with progress.stage(f"Converting {row.name} for OpenVINO (once)"):
-        return kept(export_folder(row, size, pooling, weights.sha256), write, progress=progress)
+        return kept(graph_folder(spec), write, progress=progress)
 
 
 def kept(
     folder: Path, write: Callable[[Path], None], files: Sequence[str] = GRAPH_FILES, progress: Progress = SILENT
-) -> Exported:
-    """Makes a folder of the cache, whole or not at all; another process that makes the same may be first.
+) -> ConvertedGraph:
+    """Writes a folder of the cache atomically; several processes may write the same one.
 
     Args:
-        folder: its place; where the cache cannot be written, it is made for this process alone.
-        write: writes the files into the folder it is given.
+        folder: its path in the cache; if the cache is not writable, a temporary folder of this process replaces it.
+        write: writes the files into the folder that it receives.
         files: their names.
-        progress: told where it is not kept.
+        progress: receives a note if the folder is temporary.
 
     Raises:
         ResourceError: the disk is full, broken or gone.
     """
-    hold(folder)
-    return Exported(made(folder, lambda place: _make(place, write, files), progress))
+    mark_in_use(folder)
+    return ConvertedGraph(create_in_cache(folder, lambda path: _write_folder(path, write, files), progress))
 
 
-def _make(folder: Path, write: Callable[[Path], None], files: Sequence[str]) -> None:
-    staging = staging_of(folder)
+def _write_folder(folder: Path, write: Callable[[Path], None], files: Sequence[str]) -> None:
+    staging = staging_path(folder)
     try:
         staging.mkdir(parents=True)
-        with removed_meanwhile(staging):
+        with report_deletion(staging):
             write(staging)
         digests = {name: sha256_file(staging / name) for name in files}
         write_text(staging / _DIGESTS, json.dumps(digests))
-        _put(staging, folder, files)
+        _publish(staging, folder, files)
         sync_folder(folder.parent)
     except OSError as error:
         if problem := disk_problem(error, folder):
@@ -104,8 +114,8 @@ def _make(folder: Path, write: Callable[[Path], None], files: Sequence[str]) -> 
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _put(staging: Path, folder: Path, files: Sequence[str]) -> None:
-    """Gives the staging folder its name; what is there and damaged goes, and what is whole stays."""
+def _publish(staging: Path, folder: Path, files: Sequence[str]) -> None:
+    """Renames the staging folder; an existing folder stays if it is intact, and is replaced if it is damaged."""
     for _ in range(_TRIES):
         try:
             staging.replace(folder)
@@ -115,41 +125,40 @@ def _put(staging: Path, folder: Path, files: Sequence[str]) -> None:
                 raise
         if is_whole(folder, files):  # another process was first
             return
-        _put_away(folder, staging_of(folder))
-    raise ResourceError(f"{folder} is damaged again and again while it is made; check its disk.")
+        _remove_damaged(folder, staging_path(folder))
+    raise ResourceError(
+        "resource.cache_damaged", f"{folder} is damaged again after {_TRIES} attempts to write it.", "Check its disk."
+    )
 
 
-def _put_away(folder: Path, damaged: Path) -> None:
-    with suppress(FileNotFoundError):  # another process has moved it away
-        folder.replace(damaged)  # in one step: nobody finds half of it
-    shutil.rmtree(damaged, ignore_errors=True)
+def _remove_damaged(folder: Path, temporary: Path) -> None:
+    with suppress(FileNotFoundError):  # another process removed it
+        folder.replace(temporary)  # one step, so that no process sees half of it
+    shutil.rmtree(temporary, ignore_errors=True)
 
 
-_TRIES = 20
-"""Between moving a damaged folder away and taking its name another process may be faster, with a damaged one."""
-
-
-def cached_export(row: Backbone, size: int, pooling: str, weights_sha256: str) -> Exported | None:
-    """The converted backbone if it lies whole in the cache; the weights' own file is not needed for it."""
-    folder = place_of(export_folder(row, size, pooling, weights_sha256))
-    hold(folder)
-    return Exported(folder) if is_whole(folder) else None
+def cached_graph(spec: BackboneSpec) -> ConvertedGraph | None:
+    """The converted backbone if it is intact in the cache; the weights file is not needed for it."""
+    folder = actual_path(graph_folder(spec))
+    mark_in_use(folder)
+    return ConvertedGraph(folder) if is_whole(folder) else None
 
 
 def conversion_versions() -> dict[str, str]:
-    """Versions of what builds and writes the graph; another one may write another graph."""
-    return {"export": str(EXPORT_VERSION), **{name: metadata.version(name) for name in ("keras", "openvino")}}
+    """Versions of everything that builds and writes the graph; another version may write another graph."""
+    return {"conversion": str(CONVERSION_VERSION), **{name: metadata.version(name) for name in ("keras", "openvino")}}
 
 
-def export_folder(row: Backbone, size: int, pooling: str, weights_sha256: str) -> Path:
-    """Its place in the cache, named by all that the converted graph depends on."""
-    depends = [conversion_versions(), row.name, row.builder, asdict(row.scaling), size, pooling, weights_sha256]
-    digest = hashlib.sha256(json.dumps(depends).encode()).hexdigest()
+def graph_folder(spec: BackboneSpec) -> Path:
+    """The folder of the converted backbone in the cache, named by everything that the graph depends on."""
+    row = spec.row
+    network = [row.name, row.builder, asdict(row.scaling), spec.size, spec.pooling, spec.weights.sha256]
+    digest = hashlib.sha256(json.dumps([conversion_versions(), *network]).encode()).hexdigest()
     return cache_folder() / "backbones" / f"{row.name}-{digest[:16]}"
 
 
 def is_whole(folder: Path, files: Sequence[str] = GRAPH_FILES) -> bool:
-    """Whether the files of a folder of the cache are there, as they were written."""
+    """Whether all files of a folder of the cache are present and match their recorded digests."""
     try:
         digests = json.loads((folder / _DIGESTS).read_text())
         return all(sha256_file(folder / name) == digests[name] for name in files)

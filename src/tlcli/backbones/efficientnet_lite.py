@@ -1,7 +1,7 @@
 """EfficientNet-Lite0 as a Keras model, and its ImageNet weights from the PyTorch file of a pip package.
 
-EfficientNet-B0 without squeeze-and-excitation, with ReLU6 for swish, and with the first and last stage not scaled
-(Tan & Le 2019; tensorflow/tpu, efficientnet/lite). Padding is TensorFlow's "same".
+It is EfficientNet-B0 without squeeze-and-excitation, with ReLU6 instead of swish, and with unscaled first and last
+stages (Tan & Le 2019; tensorflow/tpu, efficientnet/lite). Padding is TensorFlow's "same".
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ from keras import layers
 
 from tlcli.backbones.torch_file import read_tensors
 
-# One row a stage: repeats, kernel, stride of its first block, expansion, channels out.
+# One row per stage: repeats, kernel, stride of its first block, expansion, channels out.
 _STAGES = (
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
@@ -26,7 +26,7 @@ _STEM, _HEAD = 32, 1280
 
 
 def efficientnet_lite0(input_shape: tuple[int, int, int], pooling: str, **_: Any) -> keras.Model:
-    """The network without its classifier: [N, H, W, 3] -> [N, 1280]; layers bear the names of the PyTorch file."""
+    """The network without its classifier: [N, H, W, 3] -> [N, 1280]; layers have the names of the PyTorch file."""
     inputs = keras.Input(input_shape)
     x = _activated(_normalised(_convolved(inputs, _STEM, 3, 2, "_conv_stem"), "_bn0"))
     number = 0
@@ -40,15 +40,15 @@ def efficientnet_lite0(input_shape: tuple[int, int, int], pooling: str, **_: Any
 
 
 def _block(x: Any, name: str, kernel: int, stride: int, expansion: int, channels: int) -> Any:
-    """Inverted residual: widen, convolve each channel, narrow; added to its input where the shape stays."""
-    entered = x
+    """Inverted residual: expansion, depthwise convolution, projection; added to its input if the shape stays."""
+    inputs = x
     if expansion != 1:
-        widened = _convolved(x, x.shape[-1] * expansion, 1, 1, f"{name}._expand_conv")
-        x = _activated(_normalised(widened, f"{name}._bn0"))
+        expanded = _convolved(x, x.shape[-1] * expansion, 1, 1, f"{name}._expand_conv")
+        x = _activated(_normalised(expanded, f"{name}._bn0"))
     depthwise = layers.DepthwiseConv2D(kernel, stride, "same", use_bias=False, name=f"{name}._depthwise_conv")
     x = _activated(_normalised(depthwise(x), f"{name}._bn1"))
     x = _normalised(_convolved(x, channels, 1, 1, f"{name}._project_conv"), f"{name}._bn2")
-    return layers.add([entered, x]) if stride == 1 and entered.shape[-1] == channels else x
+    return layers.add([inputs, x]) if stride == 1 and inputs.shape[-1] == channels else x
 
 
 def _convolved(x: Any, channels: int, kernel: int, stride: int, name: str) -> Any:
@@ -64,10 +64,10 @@ def _activated(x: Any) -> Any:
 
 
 def load_torch_weights(model: keras.Model, path: Path) -> None:
-    """Sets every weight of the model from the PyTorch file, each by its name.
+    """Sets every weight of the model from the PyTorch file, by name.
 
     Raises:
-        ModelError: the file is not a file of tensors.
+        ModelError: the file is unreadable as tensors.
     """
     tensors = read_tensors(path)
     for layer in model.layers:

@@ -1,6 +1,6 @@
 """A process on Keras's OpenVINO backend, which builds networks without TensorFlow; Keras fixes its backend at import.
 
-Importing this module is cheap; only its ``main`` imports Keras.
+Importing this module is cheap; only ``main`` imports Keras.
 """
 
 import json
@@ -13,23 +13,24 @@ from tlcli.errors import ModelError
 
 
 def run_job(request: dict[str, object], name: str) -> None:
-    """Does one job in a process of its own.
+    """Runs one job in a separate process.
 
     Args:
-        request: ``job`` is ``export`` (with name, size, pooling, weights, out) or ``random`` (with name, seed, out).
+        request: ``job`` is ``convert`` (with name, size, pooling, weights, out) or ``random`` (with name, seed, out).
         name: the backbone, for messages.
 
     Raises:
-        ModelError: the weights do not fit, or the process failed.
+        ModelError: the weights do not fit the network, or the process failed.
     """
     environment = {"KERAS_BACKEND": "openvino", "TF_CPP_MIN_LOG_LEVEL": "3"}
     run_module("tlcli.backbones.keras_process", request, environment, f"Converting {name}")
 
 
 def main() -> None:
-    """The converting process: does the one job that its argument describes."""
+    """The separate process: runs the one job that its argument describes."""
     request = json.loads(sys.argv[1])
     from tlcli.backbones import build  # noqa: PLC0415 - imports Keras
+    from tlcli.backbones.conversion import NORMALIZATION_FILE  # noqa: PLC0415 - imports this module
 
     row = CATALOG[request["name"]]
     if request["job"] == "random":
@@ -38,16 +39,19 @@ def main() -> None:
     try:
         model = build.build(row, request["size"], request["pooling"], Path(request["weights"]))
     except ModelError as error:
-        print(" ".join(str(error).split()), file=sys.stderr)  # noqa: T201 - the parent process reads it
+        fields = [error.code, *(" ".join(text.split()) for text in (error.message, error.hint))]
+        print(json.dumps(fields), file=sys.stderr)  # noqa: T201 - the parent process reads it
         sys.exit(error.exit_code)
-    _write_ir(model, Path(request["out"]), request["size"])
+    out = Path(request["out"])
+    _write_graph(model, out, request["size"])
+    (out / NORMALIZATION_FILE).write_text(json.dumps(build.normalization_of(model)))
 
 
-def _write_ir(model: object, out: Path, size: int) -> None:
-    """Bytes in and one image at a time, fixed in the graph, so that a compiled graph can be cached by its file."""
+def _write_graph(model: object, out: Path, size: int) -> None:
+    """Writes model.xml and model.bin for one image of bytes; the fixed shape lets OpenVINO cache the compiled graph."""
     import openvino
 
-    from tlcli.backbones.transposes import straighten  # noqa: PLC0415 - imports OpenVINO
+    from tlcli.backbones.transposes import remove_transposes  # noqa: PLC0415 - imports OpenVINO
 
     raw = out / "raw.xml"
     model.export(str(raw), format="openvino", verbose=False)  # type: ignore[attr-defined]
@@ -56,7 +60,7 @@ def _write_ir(model: object, out: Path, size: int) -> None:
     steps = openvino.preprocess.PrePostProcessor(graph)
     steps.input().tensor().set_element_type(openvino.Type.u8)
     graph = steps.build()
-    straighten(graph)
+    remove_transposes(graph)
     openvino.save_model(graph, out / "model.xml", compress_to_fp16=False)
     for suffix in (".xml", ".bin"):
         raw.with_suffix(suffix).unlink()

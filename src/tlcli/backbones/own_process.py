@@ -1,4 +1,4 @@
-"""Slow libraries that leave memory behind, or that can be set up once only, run in a process of their own."""
+"""Runs slow libraries that leave memory behind, or that can be set up only once, in a separate process."""
 
 import json
 import os
@@ -8,42 +8,48 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tlcli.errors import ModelError, ResourceError
-from tlcli.system.files import free_bytes, readable
+from tlcli.system.files import format_size, free_bytes
+
+_NEEDED = 600_000_000
+"""Bytes: twice the largest network of the catalog, which is what a conversion needs."""
 
 
 def run_module(module: str, request: Mapping[str, object], environment: Mapping[str, str], doing: str) -> None:
-    """Runs ``python -m module`` with the request as JSON, its one argument, and waits for it.
+    """Runs ``python -m module`` with the request as JSON, its only argument, and waits for it.
+
+    A process that ends with ModelError's exit code has written code, message and hint as a JSON list, its last line on
+    stderr.
 
     Args:
-        module: has a ``main`` that does what the request says.
-        request: what JSON can hold.
-        environment: variables beside those that are set.
+        module: its ``main`` does what the request says.
+        request: values that JSON can represent.
+        environment: variables in addition to those that are set.
         doing: "Converting densenet201", for messages.
 
     Raises:
-        ResourceError: it failed where its disk is nearly full.
-        ModelError: with its last line on stderr where it ended with ModelError's exit code, else with all that it said.
+        ResourceError: the process failed, and its disk is nearly full.
+        ModelError: the process raised one, or failed.
     """
-    # -P: a keras.py or json.py in the user's current folder is not ours to run
+    # -P: a keras.py or json.py in the user's current folder must not be imported.
     command = [sys.executable, "-P", "-m", module, json.dumps(request)]
     done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+    output = done.stderr.strip()
     if done.returncode == ModelError.exit_code:
-        raise ModelError(done.stderr.strip().splitlines()[-1])
+        code, message, hint = json.loads(output.splitlines()[-1])
+        raise ModelError(code, message, hint)
     if done.returncode:
-        _check_room(request, doing, done.stderr.strip())
-        raise ModelError(f"{doing} failed (exit {done.returncode}):\n{done.stderr.strip()[-2000:]}")
+        _check_free_space(request, doing, output)
+        raise ModelError("model.process_failed", f"{doing} failed (exit {done.returncode}):\n{output[-2000:]}")
 
 
-def _check_room(request: Mapping[str, object], doing: str, said: str) -> None:
-    """OpenVINO says 'iostream error' of a full disk, and removes what it wrote: only what is free tells."""
+def _check_free_space(request: Mapping[str, object], doing: str, output: str) -> None:
+    """OpenVINO reports 'iostream error' for a full disk and removes what it wrote: only the free space shows why."""
     out = Path(str(request.get("out", "")))
     if (free := free_bytes(out)) < _NEEDED:
-        reason = said.splitlines()[-1] if said else "it said nothing"
+        reason = output.splitlines()[-1] if output else "no output"
         raise ResourceError(
-            f"{doing} failed ({reason}), and its disk is nearly full: {out} ({readable(free)} free, "
-            f"{readable(_NEEDED)} are enough). Free some space, or point $TLCLI_CACHE to another disk."
+            "resource.disk_full",
+            f"{doing} failed ({reason}), and the disk of {out} is nearly full: {format_size(free)} free, "
+            f"{format_size(_NEEDED)} are enough.",
+            "Free some space, or point $TLCLI_CACHE to another disk.",
         )
-
-
-_NEEDED = 600_000_000
-"""Bytes: the largest network of the catalog, twice, while it is converted."""

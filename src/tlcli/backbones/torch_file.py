@@ -2,8 +2,8 @@
 
 The file is five pickles (magic number, protocol, machine, state, storage keys) followed by the raw storages, each an
 8-byte element count and little-endian data (pytorch/pytorch, torch/serialization.py, ``_legacy_save``). The pickles are
-read by an unpickler that knows the opcodes of a state and four names, none bound to anything that a file could run or
-alter: anything else is refused, so no code of the file's choosing ever runs.
+read by an unpickler that allows the opcodes of a state and four names, none of which a file can use to run or alter
+anything: everything else is refused, so no code from the file ever runs.
 """
 
 import io
@@ -32,17 +32,17 @@ _OPCODES = frozenset(
         *("NEWTRUE", "NEWFALSE"),
     }
 )
-"""What PyTorch writes; BUILD for the attributes that a ``state_dict`` carries."""
+"""The opcodes that PyTorch writes; BUILD sets the attributes of a ``state_dict``."""
 _MAX_MEMO = 1_000_000
-"""Objects a pickle may number (about nine a tensor): pickle makes room up to any number named, 64 GB at most."""
+"""Largest memo index (a tensor needs about nine): pickle allocates memory up to any index, at most 64 GB."""
 _MAX_TUPLES = 20_000
-"""Tuples in a pickle (about four a tensor): Python dies when it hashes a key of a million of them within each other."""
+"""Most tuples in a pickle (a tensor needs about four): Python crashes when it hashes a million nested tuples."""
 _MAX_AXES = 8
 _MAX_REPEATS = 4
-"""How often all storages may be seen in tensors: a short file could ask for endless copies."""
+"""How many times the size of the storages the tensors may have: a short file could ask for endless copies."""
 
 
-# Tuples and strings, since a pickle can set attributes (BUILD) of whatever it gets hold of, even of a frozen dataclass.
+# Tuples and strings, since a pickle can set attributes (BUILD) of any other object, even of a frozen dataclass.
 class _Storage(NamedTuple):
     key: str
     dtype: str
@@ -78,27 +78,29 @@ class _TensorUnpickler(pickle.Unpickler):
         try:
             return _ALLOWED[module, name]
         except KeyError:
-            raise pickle.UnpicklingError(f"{module}.{name} is not allowed, only tensors are") from None
+            raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a file of tensors") from None
 
     def persistent_load(self, pid: Any) -> _Storage:
         kind, dtype, key, _location, elements, view = pid
         if kind != "storage" or view is not None or dtype not in (_FLOAT, _LONG):
-            raise pickle.UnpicklingError("it refers to something that is no plain storage")
+            raise pickle.UnpicklingError("a reference is not a plain storage")
         return _Storage(str(key), dtype, int(elements))
 
 
 def read_tensors(path: Path) -> dict[str, "NDArray[Any]"]:
-    """Every tensor of the state, by name: float32 or int64, in the shape stored.
+    """All tensors of a ``state_dict`` by name, float32 or int64.
 
     Raises:
-        ModelError: not such a file, cut short, or holding anything but tensors.
+        ModelError: the file has another format, is truncated, or contains anything but tensors.
     """
     try:
-        file = io.BytesIO(path.read_bytes())  # in memory, so that no length in the file asks for more than there is
+        file = io.BytesIO(path.read_bytes())  # in memory, so that no length in the file exceeds it
         if _next(file) != _MAGIC or _next(file) != _PROTOCOL:
-            raise ModelError(f"{path} is not a PyTorch file in the format before version 1.6.")
+            raise ModelError(
+                "model.weights_malformed", f"{path} is not a PyTorch file in the format before version 1.6."
+            )
         if not _next(file)["little_endian"]:
-            raise ModelError(f"{path} was written on a big-endian machine.")
+            raise ModelError("model.weights_malformed", f"{path} was written on a big-endian machine.")
         state = _next(file)
         storages = _storages(file, state, _next(file))
         _check_shapes([tensor.shape for tensor in state.values()], sum(map(len, storages.values())))
@@ -107,25 +109,25 @@ def read_tensors(path: Path) -> dict[str, "NDArray[Any]"]:
         pickle.UnpicklingError, ValueError, TypeError, KeyError, AttributeError, EOFError, IndexError, OverflowError,
         RecursionError,
     ) as error:  # fmt: skip
-        raise ModelError(f"{path} cannot be read as a file of tensors: {error}.") from error
+        raise ModelError("model.weights_malformed", f"{path} cannot be read as a file of tensors: {error}.") from error
 
 
 def _next(file: io.BytesIO) -> Any:
-    """The next pickle of the file, looked through before it is read."""
+    """The next pickle of the file, whose opcodes are checked before it is loaded."""
     start, tuples = file.tell(), 0
     for opcode, argument, _ in pickletools.genops(file):
         tuples += "TUPLE" in opcode.name
         if tuples > _MAX_TUPLES:
             raise pickle.UnpicklingError(f"it has more than {_MAX_TUPLES} tuples")
         if opcode.name not in _OPCODES or (opcode.name == "LONG_BINPUT" and int(argument or 0) > _MAX_MEMO):
-            raise pickle.UnpicklingError(f"its {opcode.name} {argument or ''} is not allowed")
+            raise pickle.UnpicklingError(f"opcode {opcode.name} {argument or ''} is not allowed")
     file.seek(start)
     return _TensorUnpickler(file).load()
 
 
 def _storages(file: io.BytesIO, state: dict[str, _Tensor], keys: list[str]) -> dict[str, "NDArray[Any]"]:
     if not all(isinstance(tensor, _Tensor) for tensor in state.values()):
-        raise ValueError("it holds something that is no tensor")
+        raise ValueError("an entry is not a tensor")
     described = {tensor.storage.key: tensor.storage for tensor in state.values()}
     storages = {}
     for key in keys:
@@ -133,7 +135,7 @@ def _storages(file: io.BytesIO, state: dict[str, _Tensor], keys: list[str]) -> d
         count = int.from_bytes(file.read(8), "little")
         size = count * np.dtype(storage.dtype).itemsize
         if count != storage.elements or size > len(file.getbuffer()) - file.tell():
-            raise ValueError(f"storage {key} does not hold the {storage.elements} elements that are expected")
+            raise ValueError(f"storage {key} does not have the expected {storage.elements} elements")
         storages[key] = np.frombuffer(file.read(size), storage.dtype)
     return storages
 
@@ -142,16 +144,16 @@ def _check_shapes(shapes: list[tuple[int, ...]], elements: int) -> None:
     if any(len(shape) > _MAX_AXES for shape in shapes):
         raise ValueError(f"a tensor has more than {_MAX_AXES} axes")
     if sum(map(math.prod, shapes)) > _MAX_REPEATS * elements:
-        raise ValueError("its tensors reach beyond its storages, or repeat them without end")
+        raise ValueError("the tensors exceed the storages")
 
 
 def _array(tensor: _Tensor, storages: dict[str, "NDArray[Any]"]) -> "NDArray[Any]":
     data = storages[tensor.storage.key][tensor.offset :]
-    # A stride of 0 would repeat one element as often as the file likes.
+    # A stride of 0 would repeat one element without limit.
     repeats = math.prod(tensor.shape) > len(data)
     last = sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride, strict=True))
     negative = min((*tensor.shape, 1)) < 1 or min((*tensor.stride, 0)) < 0 or tensor.offset < 0
     if negative or repeats or last >= len(data):
-        raise ValueError(f"a tensor of shape {tensor.shape} reaches beyond its storage")
+        raise ValueError(f"a tensor of shape {tensor.shape} exceeds its storage")
     strides = [step * data.itemsize for step in tensor.stride]
     return np.lib.stride_tricks.as_strided(data, tensor.shape, strides, writeable=False).copy()

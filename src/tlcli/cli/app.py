@@ -1,4 +1,4 @@
-"""The Typer application, and main(), the only place where errors end."""
+"""The Typer application, and main(), the only error boundary."""
 
 import errno
 import gc
@@ -17,14 +17,14 @@ import typer
 import tlcli
 from tlcli.cli import cache, config, doctor, evaluate, fetch, inspect, interrupts, predict, runs, train
 from tlcli.cli import console as render
-from tlcli.errors import ResourceError, TlcliError
-from tlcli.system.cache import fallback as spare
+from tlcli.errors import InterruptError, ResourceError, TlcliError, UsageError
+from tlcli.system.cache.fallback import remove_fallback
 from tlcli.system.cpu import use_threads
 from tlcli.system.files import FAILED, FULL
 
 app = typer.Typer(
     name="tlcli",
-    help="From a folder of labelled images to a trained, honestly measured image classifier.\n\n"
+    help="Train an image classifier on a folder of labelled images, and measure it honestly.\n\n"
     "Start with: tlcli fetch, tlcli train, tlcli evaluate, tlcli predict IMAGE.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -59,50 +59,63 @@ app.command("doctor")(doctor.doctor)
 
 
 def run() -> NoReturn:
-    """:func:`main`, and then the process is gone at once: taking large libraries apart would cost 0.1 s a command."""
-    gc.set_threshold(100_000)  # else a tenth of a short command is looking through what its imports have made
+    """:func:`main`, then an immediate exit: the cleanup of large libraries would cost 0.1 s per command."""
+    gc.set_threshold(100_000)  # else a tenth of a short command is garbage collection of what its imports create
     code: object = 1
     try:
         main()
     except SystemExit as ending:
         code = ending.code
-    except BaseException:  # noqa: BLE001 - main() ends them all; if it breaks itself, the process must not end silently
+    except BaseException:  # noqa: BLE001 - a fault of main() itself must not end the process in silence
         traceback.print_exc()
     finally:
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError, AttributeError):
                 stream.flush()
-        spare.forget()
+        remove_fallback()
         os._exit(code if isinstance(code, int) else int(code is not None))
 
 
 def main() -> None:
-    """Runs the command line; SystemExit carries its exit code."""
+    """Runs the command line, and raises SystemExit with its exit code.
+
+    A failure prints ``Error: message`` and ``Hint: ...`` on stderr, and with ``--json`` one document on stdout,
+    ``{"error": {"code", "message", "hint", "exit_code"}}``, unless the command has already printed its own.
+    """
     _open_closed_streams()
     use_threads()
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a file name that the terminal's encoding lacks is no reason to end
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file name that the terminal's encoding lacks is no failure
         sys.stdout.reconfigure(errors="backslashreplace")
-    debug = "--debug" in sys.argv
-    if not debug:
-        warnings.simplefilter("ignore")  # libraries' warnings; what a user must know is said in words
+    options = sys.argv[: sys.argv.index("--")] if "--" in sys.argv else sys.argv
+    render.Screen.has_printed_document = False
+    if "--debug" not in options:
+        warnings.simplefilter("ignore")  # those of libraries; what a user must know is a note
+    error: TlcliError | None
     try:
         with interrupts.working():
             code = app(standalone_mode=False, prog_name="tlcli") or 0
-            sys.stdout.flush()  # where a reader that went away still ends below
-        code, message = interrupts.received() or (code, _INTERRUPTED if code == 130 else "")  # Typer's, of Ctrl-C
-    except BaseException as error:  # noqa: BLE001 - the boundary
-        code, message = _ending(error)
-        if debug:
-            traceback.print_exception(error)
-        _drop_what_cannot_be_written()
-    if message:
-        with suppress(OSError):  # stderr may be what cannot be written
-            render.print_error(message)
+            sys.stdout.flush()  # here a reader that is gone still raises
+        error = interrupts.received() or (InterruptError(signal.SIGINT) if code == 130 else None)  # Typer's, of Ctrl-C
+    except BaseException as raised:  # noqa: BLE001 - the boundary
+        if "--debug" in options:
+            traceback.print_exception(raised)
+        code, error = _ending(raised)
+    if error is not None:
+        code = error.exit_code
+        _print_failure(error, as_json="--json" in options)
+    _drop_unwritable_output()
     sys.exit(code)
 
 
+def _print_failure(error: TlcliError, as_json: bool) -> None:
+    with suppress(OSError):  # stderr may be what is not writable
+        render.print_error(error.message or error.code, error.hint, error.code)
+    with suppress(OSError):
+        render.Screen(as_json).document({"error": error.document()})
+
+
 def _open_closed_streams() -> None:
-    """A shell's ``>&-`` leaves no stream to write to, and the next file that is opened in its place."""
+    """Opens the streams that a shell's ``>&-`` has closed; else the next file that is opened would take their place."""
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             with suppress(OSError):
@@ -111,27 +124,8 @@ def _open_closed_streams() -> None:
             setattr(sys, name, stream)
 
 
-_INTERRUPTED = interrupts.MESSAGES[signal.SIGINT]
-_DISK = FULL | FAILED | {errno.EACCES, errno.EPERM, errno.ENOMEM, errno.ENOTDIR}
-
-
-def _ending(error: BaseException) -> tuple[int, str]:
-    """The exit code, and what there is to say."""
-    if interrupted := interrupts.received():
-        return interrupted
-    if isinstance(error, TlcliError):
-        return error.exit_code, str(error)
-    if isinstance(error, (KeyboardInterrupt, typer.Abort)):
-        return 130, _INTERRUPTED
-    if isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError):
-        return 141, ""  # the reader went away, as with | head; Typer and Rich have made an exit of it
-    if isinstance(error, SystemExit):
-        raise error
-    return _unexpected(error)
-
-
-def _drop_what_cannot_be_written() -> None:
-    """Python would try once more at its very end, and make 120 of the exit code."""
+def _drop_unwritable_output() -> None:
+    """Python would flush once more at its very end, and change the exit code to 120."""
     if sys.__stdout__ is not None:
         try:
             sys.__stdout__.flush()
@@ -139,24 +133,59 @@ def _drop_what_cannot_be_written() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())
 
 
-def _unexpected(error: BaseException) -> tuple[int, str]:
+def _ending(error: BaseException) -> tuple[int, TlcliError | None]:
+    """The exit code, and the error to print, if any."""
+    if interrupted := interrupts.received():
+        return interrupted.exit_code, interrupted
+    if isinstance(error, (KeyboardInterrupt, typer.Abort)):
+        return 130, InterruptError(signal.SIGINT)
+    if isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError):
+        return 141, None  # the reader is gone, as with | head; Typer and Rich have turned it into an exit
+    if isinstance(error, SystemExit):
+        raise error
+    if type(error).__name__ == "NoArgsIsHelpError":  # the help is printed already
+        return UsageError.exit_code, None
+    if not isinstance(error, TlcliError):
+        error = _wrong_usage(error) or _out_of_resources(error) or _bug(error)
+    return error.exit_code, error
+
+
+def _wrong_usage(error: BaseException) -> UsageError | None:
+    """What is wrong in the command line, as Typer found it; its exceptions have no public module, only names."""
+    if not hasattr(error, "format_message"):
+        return None
+    command = getattr(getattr(error, "ctx", None), "command_path", "tlcli")
+    problem = error.format_message().rstrip(".")
+    message, hint = f"{problem}.", f"Run: {command} --help"
+    match type(error).__name__:
+        case "NoSuchOption":
+            return UsageError("usage.unknown_option", message, hint)
+        case "MissingParameter":
+            return UsageError("usage.missing_argument", message, hint)
+        case "BadParameter" | "BadOptionUsage":
+            return UsageError("usage.invalid_value", message, hint)
+        case _:
+            return UsageError("usage.invalid_command", message, hint)
+
+
+def _out_of_resources(error: BaseException) -> ResourceError | None:
+    """Memory and disk, and a working directory that is gone."""
     if isinstance(error, MemoryError):
-        return ResourceError.exit_code, "Out of memory; close other programs or use a machine with more."
-    if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # a wrong option, as Typer tells it
-        hint = getattr(getattr(error, "ctx", None), "command_path", "tlcli")
-        told = error.format_message()  # empty where there was no argument at all: the help is shown already
-        return int(error.exit_code), told and f"{told} (see: {hint} --help)"
-    if isinstance(error, OSError) and error.errno in _DISK:
-        return ResourceError.exit_code, ": ".join(str(part) for part in (error.strerror, error.filename) if part)
-    if isinstance(error, FileNotFoundError) and _is_nowhere():
-        return (
-            ResourceError.exit_code,
-            "The current folder was removed; go to one that is there (cd), and run it again.",
+        return ResourceError(
+            "resource.out_of_memory", "Out of memory.", "Close other programs, or use a machine with more memory."
         )
-    return 1, (
-        f"This is a bug in tlcli {tlcli.__version__}: {type(error).__name__}: {error}\n"
-        "Please report it with the command you ran and what it prints with --debug."
-    )
+    if isinstance(error, FileNotFoundError) and _is_nowhere():
+        return ResourceError(
+            "resource.no_working_directory", "The working directory was removed.", "Change to another directory."
+        )
+    if not isinstance(error, OSError):
+        return None
+    reason = ": ".join(str(part) for part in (error.strerror, error.filename) if part)
+    if error.errno in FULL:
+        return ResourceError("resource.disk_full", f"{reason}.", "Free some space on the disk.")
+    if error.errno in FAILED | {errno.EACCES, errno.EPERM, errno.ENOMEM, errno.ENOTDIR}:
+        return ResourceError("resource.system_error", f"{reason}.")
+    return None
 
 
 def _is_nowhere() -> bool:
@@ -165,3 +194,11 @@ def _is_nowhere() -> bool:
     except FileNotFoundError:
         return True
     return False
+
+
+def _bug(error: BaseException) -> TlcliError:
+    return TlcliError(
+        "internal.bug",
+        f"This is a bug in tlcli {tlcli.__version__}: {type(error).__name__}: {error}.",
+        "Please report it with your command and its output with --debug.",
+    )

@@ -1,22 +1,22 @@
-"""tlcli cache: what is in it, whether it is as it was written, and how to make it smaller."""
+"""tlcli cache: its contents, verify and prune."""
 
-from typing import TYPE_CHECKING, Any
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tlcli.cli import cache_prune
-from tlcli.cli.cache_words import entry_document, iso, when
 from tlcli.cli.console import Screen, plain_table
-from tlcli.cli.options import DebugOption, JsonOption, QuietOption, refuse_options
-from tlcli.errors import ResourceError
-from tlcli.system.files import readable
+from tlcli.cli.options import DebugOption, JsonOption, QuietOption, again, refuse_options
+from tlcli.errors import ResourceError, UsageError
+from tlcli.system.files import format_size
 
 if TYPE_CHECKING:
-    from tlcli.workflows.cache import Overview
-    from tlcli.workflows.cache_verify import Verified
+    from tlcli.diagnostics.cache_check import Finding
+    from tlcli.workflows.cache import Pruned
 
 app = typer.Typer()
-app.command("prune")(cache_prune.prune)
 
 
 @app.callback(invoke_without_command=True)
@@ -26,29 +26,29 @@ def show(
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - read by main()
 ) -> None:
-    """Show what is in the cache: kinds, sizes, when each was last used.
+    """Show what is in the cache: kinds, sizes, last uses.
 
-    verify checks it, prune makes it smaller. All that prune takes can be computed again.
+    Everything in it can be computed again. Check it with verify, make it smaller with prune.
     """
     if context.invoked_subcommand is not None:
         refuse_options(context, f"tlcli cache {context.invoked_subcommand} --json")
         return
-    from tlcli.workflows.cache import look_over_cache  # noqa: PLC0415 - keeps --help fast
+    from tlcli.workflows.cache import show_cache  # noqa: PLC0415 - keeps --help fast
 
     screen = Screen(as_json, quiet)
-    found = look_over_cache()
-    screen.line(f"Cache: {found.folder}{'' if found.exists else ' (not there yet)'}")
-    screen.line(f"Size: {readable(found.bytes)}; free on its disk: {readable(found.free)}")
+    found = show_cache()
+    screen.line(f"Cache: {found.folder}{'' if found.exists else ' (does not exist yet)'}")
+    screen.line(f"Size: {format_size(found.bytes)}; free on its disk: {format_size(found.free_bytes)}")
     if found.entries:
         table = plain_table("kind", "entries", "size", "last used")
-        for kind, of_kind in found.sums().items():
-            table.add_row(kind, f"{of_kind.entries:,}", readable(of_kind.bytes), when(of_kind.last_used))
+        for kind, of in found.kinds.items():
+            table.add_row(kind, f"{of.entries:,}", format_size(of.bytes), _date(of.last_used) if of.last_used else "-")
         screen.table(table)
     if found.others:
-        screen.line(f"Not tlcli's, and left alone: {len(found.others):,} other names, for example {found.others[0]}")
-    left = any(entry.kind == "left-overs" for entry in found.entries)
-    screen.next_command("tlcli", *(["cache", "prune" if left else "verify"] if found.entries else ["train"]))
-    screen.document(_overview(found))
+        screen.line(f"Not created by tlcli: {len(found.others):,} files and folders, for example {found.others[0]}")
+    subcommand = "prune" if found.kinds["leftovers"].entries else "verify"
+    screen.next_command("tlcli", *(["cache", subcommand] if found.entries else ["train"]))
+    screen.document(_document(found))
 
 
 @app.command()
@@ -57,49 +57,100 @@ def verify(
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - read by main()
 ) -> None:
-    """Compare all that is in the cache with the digests taken when it was written.
+    """Compare everything in the cache with the digests taken when it was written.
 
-    What is damaged is set aside or removed, so that the next command computes it again; the exit code is 6 then.
+    Damaged entries are set aside or removed, and computed again when they are needed; the exit code is 6 then.
     """
-    from tlcli.workflows.cache_verify import verify_cache  # noqa: PLC0415 - keeps --help fast
+    from tlcli.workflows.cache import verify_cache  # noqa: PLC0415 - keeps --help fast
 
     screen = Screen(as_json, quiet)
-    verified = verify_cache(screen.progress)
-    for damage in verified.damaged:
-        screen.line(f"Damaged: {damage.path} ({damage.kind}): {damage.done}")
-    for one in verified.unread:
-        screen.line(f"Cannot be read, and is left alone: {one.path} ({one.kind}): {one.done}")
-    bad, unread = len(verified.damaged), len(verified.unread)
-    outcome = f"{bad:,} damaged" if bad else "all as they were written"
-    if unread:
-        outcome = f"{bad:,} damaged, {unread:,} not to be read"
-    screen.line(f"Checked: {verified.checked:,} files and folders, {readable(verified.bytes)}; {outcome}")
-    if bad:
+    found = verify_cache(screen.progress)
+    for finding in (*found.damaged, *found.unreadable):
+        screen.line(_finding(finding))
+    counts = f"{len(found.damaged):,} damaged, {len(found.unreadable):,} unreadable"
+    screen.line(f"Verified: {found.checked:,} files and folders, {format_size(found.bytes)}; {counts}")
+    if found.damaged:
         screen.next_command("tlcli", "cache", "prune")
-    screen.document(_verified(verified))
-    if bad:
+    screen.document(_document(found))
+    if found.damaged:
         raise typer.Exit(ResourceError.exit_code)
 
 
-def _overview(found: "Overview") -> dict[str, Any]:
-    return {
-        "folder": str(found.folder),
-        "exists": found.exists,
-        "bytes": found.bytes,
-        "free_bytes": found.free,
-        "kinds": {
-            kind: {"entries": s.entries, "bytes": s.bytes, "last_used": iso(s.last_used)}
-            for kind, s in found.sums().items()
-        },
-        "entries": [entry_document(entry) for entry in found.entries],
-        "others": [str(path) for path in found.others],
-    }
+@app.command()
+def prune(
+    older_than: Annotated[
+        str | None,
+        typer.Option("--older-than", metavar="TIME", help="Also remove what was last used so long ago: 12h, 30d, 8w."),
+    ] = None,
+    max_size: Annotated[
+        str | None,
+        typer.Option("--max-size", metavar="SIZE", help="Also remove the least recently used down to a size: 5GB."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be removed; remove nothing.")] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,  # noqa: ARG001 - read by main()
+) -> None:
+    """Remove leftovers of killed processes and damaged files from the cache; with options also old entries.
+
+    Entries in use stay. What is removed is computed again when it is needed.
+    """
+    from tlcli.workflows.cache import prune_cache  # noqa: PLC0415 - keeps --help fast
+
+    age = None if older_than is None else timedelta(hours=_number(older_than, "--older-than", _HOURS, "12h, 30d, 8w"))
+    size = None if max_size is None else int(_number(max_size, "--max-size", _BYTES, "500MB, 5GB"))
+    screen = Screen(as_json, quiet)
+    found = prune_cache(age, size, dry_run, screen.progress)
+    for one in found.pruned:
+        screen.line(_pruned(one, dry_run))
+    freed = f"{'Would free' if dry_run else 'Freed'} {format_size(found.freed_bytes)}"
+    screen.line(f"{freed}; {format_size(found.bytes)} left in {found.folder}")
+    if size is not None and found.bytes > size:
+        screen.line(f"That is more than {format_size(size)}: the rest is in use or could not be removed.")
+    options = [*again("--older-than", older_than), *again("--max-size", max_size)]
+    screen.next_command("tlcli", "cache", *(["prune", *options] if dry_run else []))
+    screen.document(_document(found))
+    if any(one.outcome == "failed" for one in found.pruned):
+        raise typer.Exit(ResourceError.exit_code)
 
 
-def _verified(verified: "Verified") -> dict[str, Any]:
-    damaged = [{"kind": one.kind, "path": str(one.path), "done": one.done} for one in verified.damaged]
-    unread = [{"kind": one.kind, "path": str(one.path), "reason": one.done} for one in verified.unread]
-    return {
-        "folder": str(verified.folder), "checked": verified.checked, "bytes": verified.bytes, "damaged": damaged,
-        "unread": unread,
-    }  # fmt: skip
+def _finding(finding: "Finding") -> str:
+    reason = f" ({finding.reason})" if finding.reason else ""
+    return f"{finding.problem.capitalize()}: {finding.path} ({finding.kind}): {finding.action}{reason}"
+
+
+def _pruned(one: "Pruned", dry_run: bool) -> str:
+    done = "would be removed" if dry_run and one.outcome == "removed" else one.outcome
+    error = f" ({one.error})" if one.error else ""
+    what = f"{one.entry.path} ({one.entry.kind}, {format_size(one.entry.bytes)})"
+    return f"{done.capitalize()}{error}: {what}: {one.reason}, last used {_date(one.entry.last_used)}"
+
+
+def _date(time: datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M} UTC"
+
+
+_HOURS: Mapping[str, float] = {"h": 1, "d": 24, "w": 168}
+_BYTES: Mapping[str, float] = {
+    "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12, "kib": 2**10, "mib": 2**20, "gib": 2**30,
+}  # fmt: skip
+
+
+def _number(given: str, option: str, units: Mapping[str, float], examples: str) -> float:
+    if given.strip() == "0":
+        return 0
+    parts = re.fullmatch(r"([0-9]{1,8}(?:\.[0-9]{1,9})?) ?([a-z]+)", given.strip().lower())
+    if parts is None or parts[2] not in units:
+        raise UsageError(
+            "usage.invalid_quantity",
+            f"{option} is {given!r}; it takes a number with a unit: {', '.join(units)}.",
+            f"Give for example: {examples}.",
+        )
+    return float(parts[1]) * units[parts[2]]
+
+
+def _document(found: object) -> Any:
+    """A result as JSON has it."""
+    from pydantic_core import to_jsonable_python  # noqa: PLC0415 - keeps --help fast
+
+    return to_jsonable_python(found)

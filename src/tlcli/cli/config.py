@@ -1,52 +1,64 @@
 """tlcli config show, check and schema."""
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tlcli.cli import console as render
-from tlcli.cli.options import ConfigOption, DebugOption, SetOption
+from tlcli.cli.options import ConfigOption, DebugOption, JsonOption, SetOption
 
-app = typer.Typer(help="Look at configs before anything runs.", no_args_is_help=True)
+app = typer.Typer(help="Inspect configs before anything runs.", no_args_is_help=True)
 
 
 @app.command()
 def show(
     config: ConfigOption = None,
     set_: SetOption = None,
+    as_json: JsonOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - read by main()
 ) -> None:
-    """Print a config with every default written out, paths expanded and --set applied."""
+    """Print a config with all defaults, paths expanded and --set applied."""
     from tlcli.config.load import dump_config, find_config, load_config  # noqa: PLC0415 - keeps --help fast
 
-    loaded = load_config(find_config(config), set_ or ())
-    render.write_out(dump_config(loaded.config.with_backbone_defaults()))
+    complete = load_config(find_config(config), set_ or ()).config.with_backbone_defaults()
+    if as_json:
+        render.Screen(as_json).document(complete.model_dump(mode="json"))
+    else:
+        render.write_out(dump_config(complete))
 
 
 @app.command()
 def check(
     files: Annotated[
-        list[str] | None, typer.Argument(metavar="[FILE]...", help="Configs to check. Without one, the default.")
+        list[str] | None, typer.Argument(metavar="[FILE]...", help="Configs to check. Default: the default config.")
     ] = None,
     config: ConfigOption = None,
     set_: SetOption = None,
+    as_json: JsonOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - read by main()
 ) -> None:
-    """Check configs; all mistakes are shown, each with its file and line."""
+    """Validate configs, and report all problems, each with its file and line."""
     from tlcli.config.load import find_config, load_config  # noqa: PLC0415 - keeps --help fast
+    from tlcli.config.problems import ConfigError, Place, Problem  # noqa: PLC0415
     from tlcli.errors import UsageError  # noqa: PLC0415
 
-    screen, problems = render.Screen(), []
+    screen, valid, problems = render.Screen(as_json), list[dict[str, str]](), list[Problem]()
     for file in [*(files or ()), *([config] if config is not None or not files else ())]:
+        path = Path(file or "")
         try:
             path = find_config(file)
             backbone = load_config(path, set_ or ()).config.backbone.name
-            screen.line(f"{file or path}: good (backbone {backbone})")
+            screen.line(f"{file or path}: valid (backbone {backbone})")
+            valid.append({"config": file or str(path), "backbone": backbone})
+        except ConfigError as error:
+            problems += error.problems
         except UsageError as error:
-            problems.append(str(error))
+            problems.append(Problem(error.code, Place(file or str(path)), "", str(error)))
     if problems:
-        raise UsageError("\n".join(problems))
+        raise ConfigError(problems)
+    screen.document({"valid": valid})
 
 
 @app.command()

@@ -5,22 +5,12 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.table import Column, Table
 from rich.text import Text
@@ -28,66 +18,66 @@ from rich.text import Text
 from tlcli.progress import Progress
 
 if TYPE_CHECKING:
+    from tlcli.datasets.layout import SplitName
+    from tlcli.evaluation.metrics import ClassMetrics, Metrics
     from tlcli.features.pipeline import Extraction
 
 
-class _Rate(ProgressColumn):
-    """Steps a second, with their unit."""
+class _Amount(ProgressColumn):
+    """How much of a stage is done, and how fast, in its unit."""
 
     def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:,.1f} {task.fields['unit']}/s" if speed else "", style="progress.data.speed")
+        unit, speed = task.fields["unit"], task.finished_speed or task.speed
+        if unit == "bytes":
+            done, total, rate = (decimal(int(n or 0)) for n in (task.completed, task.total, speed))
+        else:
+            done, total, rate = f"{task.completed:,.0f}", f"{task.total or 0:,.0f}", f"{speed or 0:,.1f} {unit}"
+        amount = f"{done}/{total}" if task.total else done if task.completed else ""
+        return Text(f"{amount}  {rate}/s" if speed else amount, style="progress.download")
 
 
 class _Bars(Progress):
-    """Shows stages on stderr: a bar where the total is known, on a terminal; elsewhere nothing but notes."""
+    """Shows a bar for each open stage on a terminal, and notes everywhere, both on stderr."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._bars: Bars | None = None
-        self._task: TaskID | None = None
+        title = TextColumn("{task.description}", markup=False)
+        self._bars = Bars(title, BarColumn(), _Amount(), TimeRemainingColumn(), console=console, transient=True)
+        self._open: list[TaskID] = []
 
     @contextmanager
     def stage(self, title: str, total: int | None = None, unit: str = "") -> Iterator[None]:
         if not self._console.is_terminal:
             yield
             return
-        outer = self._bars, self._task
-        if outer[0] is not None:
-            outer[0].stop()
-        with Bars(*_columns(total, unit), console=self._console, transient=True) as bars:
-            self._bars, self._task = bars, bars.add_task(title, total=total, unit=unit)
-            try:
-                yield
-            finally:
-                self._bars, self._task = outer
-        if outer[0] is not None:
-            outer[0].start()
+        if not self._open:
+            self._bars.start()
+        self._open.append(self._bars.add_task(title, total=total, unit=unit))
+        try:
+            yield
+        finally:
+            if len(self._open) == 1:
+                self._bars.stop()
+            self._bars.remove_task(self._open.pop())
 
     def advance(self, steps: int = 1) -> None:
-        if self._bars is not None and self._task is not None:
-            self._bars.advance(self._task, steps)
+        if self._open:
+            self._bars.advance(self._open[-1], steps)
 
     def note(self, message: str) -> None:
-        self._console.print(f"[dim]{escape(visible(message))}[/]", soft_wrap=True)
-
-
-def _columns(total: int | None, unit: str) -> list[ProgressColumn]:
-    title = TextColumn("{task.description}", markup=False)
-    if total is None and unit != "bytes":
-        return [SpinnerColumn(), title]
-    if unit == "bytes":
-        return [title, BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()]
-    return [title, BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn()]
+        self._console.print(f"[dim]{escape(printable(message))}[/]", soft_wrap=True)
 
 
 def _console(stderr: bool = False, quiet: bool = False, width: int | None = None) -> Console:
-    """Text stays as it is: no colours for numbers and paths, no images for ``:words:``."""
+    """Prints text as it is: no colours for numbers and paths, no emoji for ``:words:``."""
     return Console(stderr=stderr, quiet=quiet, width=width, emoji=False, highlight=False)
 
 
 class Screen:
-    """Where one command prints: nothing in quiet, and with JSON everything but the document goes to stderr."""
+    """Where a command prints: nothing with ``--quiet``; with ``--json`` a document on stdout and the rest on stderr."""
+
+    has_printed_document: ClassVar[bool] = False
+    """Whether this process has printed its document: there is one at most, also where the command fails."""
 
     def __init__(self, as_json: bool = False, quiet: bool = False) -> None:
         self._as_json = as_json
@@ -97,67 +87,75 @@ class Screen:
         self.progress = Progress() if quiet else _Bars(self.errors)
 
     def line(self, text: str = "") -> None:
-        """A line as it is; long lines are left to the terminal, so that paths can be copied."""
-        self._out.print(visible(text), markup=False, soft_wrap=True)
+        """Prints a line as it is; the terminal wraps long lines, so that paths can be copied."""
+        self._out.print(printable(text), markup=False, soft_wrap=True)
 
     def bold(self, text: str) -> None:
-        """A line that stands out."""
-        self._out.print(text, markup=False, soft_wrap=True, style="bold")
+        """Prints a line in bold."""
+        self._out.print(printable(text), markup=False, soft_wrap=True, style="bold")
 
     def heading(self, title: str, verdict: str, style: str) -> None:
-        """What follows, and what came of it."""
+        """Prints the title of a section and its verdict in the style of a colour."""
         self._out.print(Text.assemble((title, "bold"), ": ", (verdict, style)))
 
     def facts(self, rows: Sequence[tuple[str, str]]) -> None:
-        """Names and what there is to say of them, in two columns; long words are folded, none is cut."""
+        """Prints names and values in two columns; long words are folded, none is cut off."""
         grid = Table.grid(Column(overflow="fold", max_width=21), Column(overflow="fold"), padding=(0, 2))
         for name, value in rows:
             grid.add_row(Text(f"  {name}"), Text(value))
         self._out.print(grid)
 
     def next_command(self, *words: str) -> None:
-        """What to run next, quoted for a shell."""
+        """Prints the command to run next, quoted for a shell."""
         self._out.print(Text.assemble("Next: ", (shlex.join(words), "bold cyan")), soft_wrap=True)
 
     def table(self, table: Table) -> None:
-        """A table; wider than the screen where it must be, as a number with its end cut off is another number."""
+        """Prints a table, wider than the screen where it must be: a number without its end is another number."""
         wide = _console(width=self._needed(table), stderr=self._as_json, quiet=self._quiet)
         (self._out if self.fits(table) else wide).print(table)
 
     def fits(self, table: Table) -> bool:
-        """Whether the screen is wide enough for it."""
+        """Whether the screen is wide enough for a table."""
         return self._needed(table) <= self._out.width
 
     def _needed(self, table: Table) -> int:
         return self._out.measure(table, options=self._out.options.update(width=10_000)).maximum
 
     def document(self, value: Any) -> None:
-        """The one JSON document, where it was asked for."""
-        if self._as_json:
-            sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        """Prints the JSON document of the command, with ``--json``."""
+        if self._as_json and not Screen.has_printed_document:
+            # a character that stdout's encoding lacks would be written as \\x.., which JSON does not have
+            is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+            text = json.dumps(value, indent=2, ensure_ascii=not is_utf8, allow_nan=False)
+            Screen.has_printed_document = True
+            sys.stdout.write(text + "\n")
 
 
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
-def visible(text: str) -> str:
-    """The text with its control characters written out: a class or a file may be named so that it would move the
-    cursor, or the window's title."""
+def printable(text: str) -> str:
+    """The text with its control characters escaped: the name of a class or file could move the cursor, or change the
+    title of the window."""
     return text.translate(_CONTROLS)
 
 
-def print_error(message: str) -> None:
-    """An error on stderr."""
-    _console(stderr=True).print(f"[bold red]Error:[/] {escape(visible(message))}", soft_wrap=True)
+def print_error(message: str, hint: str = "", code: str = "") -> None:
+    """Prints an error on stderr with its code, and what to do next in a line of its own."""
+    console = _console(stderr=True)
+    name = f"Error [{code}]:" if code else "Error:"
+    console.print(f"[bold red]{escape(name)}[/] {escape(printable(message))}", soft_wrap=True)
+    if hint:
+        console.print(f"[bold]Hint:[/] {escape(printable(hint))}", soft_wrap=True)
 
 
 def write_out(text: str) -> None:
-    """Text for other programs, as it is."""
+    """Writes text for other programs to stdout, as it is."""
     sys.stdout.write(text)
 
 
 def reuse(features: "Extraction") -> str:
-    """What the frozen pass had to do."""
+    """How many features were computed, and how many came from the store."""
     return f"Features: {features.computed:,} computed, {features.reused:,} reused"
 
 
@@ -170,7 +168,7 @@ def plain_table(*columns: str, title: str | None = None) -> Table:
 
 
 def counts_table(counts: Mapping[Any, Mapping[str, int]]) -> Table:
-    """Images for each class and split, with sums."""
+    """Number of images of each class and split, with sums."""
     table = plain_table("class", *counts, "all", title="Images")
     for label in next(iter(counts.values())):
         numbers = [by_label[label] for by_label in counts.values()]
@@ -181,35 +179,30 @@ def counts_table(counts: Mapping[Any, Mapping[str, int]]) -> Table:
     return table
 
 
-def metrics_table(metrics: Mapping[Any, Mapping[str, Any]]) -> Table:
-    """One column a split."""
-    table = plain_table("", *metrics, title="Measured")
-    table.add_row("images", *(f"{m['n']:,}" for m in metrics.values()))
-    table.add_row("accuracy", *(f"{m['accuracy']:.4f}" for m in metrics.values()))
-    table.add_row("95 % interval", *("{:.4f} - {:.4f}".format(*m["accuracy_ci95"]) for m in metrics.values()))
-    for name, key in _OTHER_METRICS.items():
-        table.add_row(name, *("-" if m[key] is None else f"{m[key]:.4f}" for m in metrics.values()))
+def metrics_table(metrics: "Mapping[SplitName, Metrics]") -> Table:
+    """Metrics in rows, splits in columns."""
+    from tlcli.evaluation.scores import SCORES  # noqa: PLC0415 - NumPy
+
+    table, splits = plain_table("", *metrics, title="Metrics"), metrics.values()
+    table.add_row("images", *(f"{m.n:,}" for m in splits))
+    table.add_row("accuracy", *(f"{m.accuracy:.4f}" for m in splits))
+    table.add_row("95 % interval", *("{:.4f} - {:.4f}".format(*m.accuracy_ci95) for m in splits))
+    for score in SCORES:
+        values = [m.scores[score.name] for m in splits]
+        table.add_row(score.title, *("-" if value is None else f"{value:.4f}" for value in values))
     return table
 
 
-_OTHER_METRICS = {
-    "balanced accuracy": "balanced_accuracy",
-    "ROC-AUC": "roc_auc",
-    "log loss": "log_loss",
-    "calibration error": "ece",
-}
-
-
-def per_class_table(per_class: Mapping[str, Mapping[str, float]]) -> Table:
-    """One line a class."""
-    table = plain_table("class", "precision", "recall", "F1", "images", title="Test images by class")
+def per_class_table(per_class: "Mapping[str, ClassMetrics]") -> Table:
+    """Classes in rows, metrics in columns."""
+    table = plain_table("class", "precision", "recall", "F1", "support", title="Per-class metrics, test images")
     for name, m in per_class.items():
-        table.add_row(escape(name), f"{m['precision']:.4f}", f"{m['recall']:.4f}", f"{m['f1']:.4f}", f"{m['n']:,}")
+        table.add_row(escape(name), f"{m.precision:.4f}", f"{m.recall:.4f}", f"{m.f1:.4f}", f"{m.support:,}")
     return table
 
 
-def confusion_table(matrix: list[list[int]], labels: list[str]) -> Table:
-    """True classes down, predicted classes across."""
+def confusion_table(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> Table:
+    """True classes in rows, predicted classes in columns."""
     names = [escape(label) for label in labels]
     table = plain_table("true \\ predicted", *names, title="Confusion matrix, test images")
     for label, row in zip(labels, matrix, strict=True):

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from tlcli.cli.console import Screen, confusion_table, metrics_table, per_class_table, print_error, reuse
+from tlcli.cli.console import Screen, confusion_table, metrics_table, per_class_table, reuse
 from tlcli.cli.options import (
     RUNS_DIR,
     ConfigOption,
@@ -18,6 +18,9 @@ from tlcli.cli.options import (
     again,
 )
 from tlcli.errors import DataError
+
+_MATRIX = 12
+"""Classes up to which the confusion matrix is printed; the report has larger ones."""
 
 
 def evaluate(
@@ -34,11 +37,13 @@ def evaluate(
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - read by main()
 ) -> None:
-    """Measure a run on its test images: accuracy with its interval, tables, figures.
+    """Measure a run on its test images: metrics with their intervals, baselines, calibration, a report.
 
-    The latest run is taken, or with --config the latest of that config. No other command measures on the test images.
+    By default this is the latest run, with --config the latest run of that config. No other command measures the test
+    images.
     """
-    from tlcli.runs.folders import find_run  # noqa: PLC0415 - keeps --help fast
+    from tlcli.evaluation.metrics import metrics_document  # noqa: PLC0415 - keeps --help fast
+    from tlcli.runs.folders import find_run  # noqa: PLC0415
     from tlcli.workflows.evaluate import evaluate as measure  # noqa: PLC0415
 
     screen = Screen(as_json, quiet)
@@ -46,26 +51,30 @@ def evaluate(
     test = done.metrics["test"]
     screen.table(metrics_table(done.metrics))
     screen.line()
-    screen.table(per_class_table(test["per_class"]))
-    if len(test["labels"]) <= 12:
+    screen.table(per_class_table(test.per_class))
+    if len(test.labels) <= _MATRIX:
         screen.line()
-        screen.table(confusion_table(test["confusion_matrix"], test["labels"]))
+        screen.table(confusion_table(test.confusion_matrix, test.labels))
     screen.line()
-    low, high = test["accuracy_ci95"]
-    screen.bold(f"Test accuracy {test['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}, {test['n']:,} images)")
+    low, high = test.accuracy_ci95
+    screen.bold(f"Test accuracy {test.accuracy:.4f} (95 % interval {low:.4f} to {high:.4f}, {test.n:,} images)")
     for name, reason in done.bad.items():
         screen.line(f"Left out: {name}: {reason}")
-    for name in ("cross_validation", "leaks", "learning_curve", "test_uses"):
-        if said := done.words.get(name):
-            screen.line(said)
+    if text := done.text:
+        for sentence in (text.cross_validation, text.near_duplicates, text.learning_curve, text.repeated_test_use):
+            if sentence:
+                screen.line(sentence)
     screen.line(reuse(done.features))
     screen.line(f"Results: {done.run_dir}")
-    if done.words:
+    if done.text:
         screen.line(f"Report: {done.run_dir / 'report.html'}")
     which = again("--run", run) or [*again("--runs-dir", runs_dir, RUNS_DIR), *again("--config", config)]
     screen.next_command("tlcli", "predict", "IMAGE", *which)
-    screen.document(done.metrics)
+    screen.document(metrics_document(done.metrics))
     limit = done.fail_under if fail_under is None else fail_under
-    if limit is not None and test["accuracy"] < limit:
-        print_error(f"The test accuracy {test['accuracy']:.4f} is below {limit:g} (--fail-under).")
-        raise typer.Exit(DataError.exit_code)
+    if limit is not None and test.accuracy < limit:
+        raise DataError(
+            "data.accuracy_below_limit",
+            f"The test accuracy {test.accuracy:.4f} is below {limit:g}.",
+            "The limit is --fail-under or evaluate.fail_under.",
+        )

@@ -21,10 +21,10 @@ from tlcli.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from tlcli.workflows.inspection import Inspection
+    from tlcli.evaluation.inspection import Duplicate, Inspection
 
 _LISTED = 10
-"""Lines of each finding; --json has all."""
+"""Lines printed of each finding; --json has all."""
 
 
 def inspect(
@@ -32,7 +32,9 @@ def inspect(
     set_: SetOption = None,
     write_exclude: Annotated[
         Path | None,
-        typer.Option("--write-exclude", metavar="FILE", help="Write a list of what is better left out, with reasons."),
+        typer.Option(
+            "--write-exclude", metavar="FILE", help="Write a list of images to leave out, each with its reason."
+        ),
     ] = None,
     runs_dir: RunsDirOption = RUNS_DIR,
     verify: VerifyOption = False,
@@ -41,74 +43,61 @@ def inspect(
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - read by main()
 ) -> None:
-    """Look over the images before training: leaks, copies, suspicious labels, outliers, odd files.
+    """Check the images before training: leaks, duplicates, label issues, outliers, unreadable and unusual files.
 
-    Nothing is changed or deleted. Every image passes the frozen backbone once; train finds the features. A page is
-    written beside the config's runs.
+    Nothing is changed or deleted. Every image passes the frozen backbone once, and train reuses the features. The
+    findings are also written as a page, inspect.html, beside the runs of the config.
     """
     from tlcli.config.load import find_config, load_config  # noqa: PLC0415 - keeps --help fast
     from tlcli.workflows.inspect import inspect as run  # noqa: PLC0415
 
     screen = Screen(as_json, quiet)
     loaded = load_config(find_config(config), set_ or ())
-    found = run(loaded, verify, screen.progress)
-    _show(screen, found)
     given = [*again("--config", config), *(word for one in set_ or () for word in ("--set", one))]
-    following = [*given, *(("--set", f"dataset.exclude={write_exclude}") if write_exclude else ())]
-    if write_exclude is not None:
-        from tlcli.datasets.exclusion import write_exclusion  # noqa: PLC0415
-        from tlcli.workflows.exclude import to_exclude  # noqa: PLC0415
-
-        listed = to_exclude(found)
-        write_exclusion(write_exclude, f"Data folder: {found.index.root}", listed)
-        active = sum(one.active for one in listed)
-        screen.line(f"To leave out: {write_exclude} ({active:,} images, and {len(listed) - active:,} to decide on)")
-    elif found.copies or found.issues or found.unreadable:
-        listing = shlex.join(["tlcli", "inspect", *given, "--write-exclude", "exclude.txt"])
-        screen.line(f"To get a list of what is better left out: {listing}")
-    from tlcli.workflows.inspect_page import write_inspect_page  # noqa: PLC0415
-
+    listing = shlex.join(["tlcli", "inspect", *given, "--write-exclude", "exclude.txt"])
+    training = shlex.join(["tlcli", "train", *given, "--set", "dataset.exclude=exclude.txt"])
     page = runs_dir / loaded.name / "inspect.html"
-    with screen.progress.stage("Writing the page"):
-        commands = [["tlcli", "inspect", *given, "--write-exclude", "exclude.txt"]]
-        commands.append(["tlcli", "train", *given, "--set", "dataset.exclude=exclude.txt"])
-        write_inspect_page(page, loaded, found, [shlex.join(command) for command in commands])
+    done = run(loaded, page, [listing, training], write_exclude, verify, screen.progress)
+    found = done.found
+    _show(screen, found)
+    if done.excluded:
+        active, inactive = done.excluded
+        screen.line(f"List to exclude: {write_exclude} ({active:,} images, and {inactive:,} to decide on)")
+    elif found.duplicates or found.label_issues or found.unreadable:
+        screen.line(f"To write a list of images to leave out: {listing}")
     screen.line(reuse(found.features))
     screen.line(f"Page: {page}")
-    screen.next_command("tlcli", "train", *following)
-    screen.document({**found.as_json(), "page": str(page)})
+    screen.next_command("tlcli", "train", *given, *again("--set", write_exclude and f"dataset.exclude={write_exclude}"))
+    screen.document({**found.document(), "page": str(page)})
 
 
 def _show(screen: Screen, found: "Inspection") -> None:
     for note in found.index.notes:
         screen.line(note)
     screen.table(counts_table(found.index.counts()))
-    _listed(screen, "Not to be read", [f"{name}: {reason}" for name, reason in found.unreadable.items()])
-    _listed(screen, "Odd", [f"{name}: {'; '.join(what)}" for name, what in found.odd.items()])
-    pairs = [
-        (one.is_leak, f"{one.second.name} ({one.second.split}) {sign} {one.first.name} ({one.first.split})")
-        for one in found.copies
-        for sign in ("=" if one.kind == "exact" else f"~ {one.likeness:.2f}",)
+    _list(screen, "Unreadable files", [f"{name}: {reason}" for name, reason in found.unreadable.items()])
+    _list(screen, "Unusual files", [f"{name}: {'; '.join(what)}" for name, what in found.unusual.items()])
+    _list(screen, "Leaks between splits", [_pair(one) for one in found.leaks])
+    if by_splits := found.leaks_by_splits:
+        screen.line(f"  By splits: {', '.join(f'{splits} {count:,}' for splits, count in by_splits.items())}")
+    _list(screen, "Duplicates within a split", [_pair(one) for one in found.within_splits])
+    issues = [
+        f"{one.image.name}: labelled {one.image.label} ({one.label_probability:.2f}), probably {one.suggested}"
+        for one in found.label_issues
     ]
-    signs = " (= the same bytes, ~ alike, 1 is the same)"
-    between = ", ".join(f"{splits} {count:,}" for splits, count in found.leaks_between.items())
-    leaks, within = ([text for is_leak, text in pairs if is_leak is kind] for kind in (True, False))
-    _listed(screen, f"Leaks between splits{signs if leaks else ''}", leaks)
-    if between:
-        screen.line(f"  by splits: {between}")
-    _listed(screen, f"Copies within a split{signs if within and not leaks else ''}", within)
-    suspects = [
-        f"{one.image.name}: {one.image.label}, perhaps {one.likelier} (probability of its label {one.believed:.2f})"
-        for one in found.issues
-    ]
-    _listed(screen, "Suspicious labels", suspects)
-    _listed(screen, "Outliers", [f"{one.image.name}: distance {one.distance:.2f}" for one in found.outliers])
+    _list(screen, "Label issues", issues)
+    _list(screen, "Outliers", [f"{one.image.name}: distance {one.distance:.2f}" for one in found.outliers])
 
 
-def _listed(screen: Screen, title: str, lines: list[str]) -> None:
+def _pair(one: "Duplicate") -> str:
+    kind = "exact duplicate" if one.kind == "exact" else f"near duplicate ({one.similarity:.2f})"
+    return f"{one.second.name} ({one.second.split}): {kind} of {one.first.name} ({one.first.split})"
+
+
+def _list(screen: Screen, title: str, lines: list[str]) -> None:
     screen.line()
     screen.bold(f"{title}: {len(lines):,}")
     for line in lines[:_LISTED]:
         screen.line(f"  {line}")
     if (more := len(lines) - _LISTED) > 0:
-        screen.line(f"  and {more:,} more (--json lists them all)")
+        screen.line(f"  and {more:,} more (--json lists all)")

@@ -1,6 +1,6 @@
-"""Ctrl-C and SIGTERM: at any moment one line and an exit code, and what was computed is kept.
+"""Ctrl-C and SIGTERM: one line and an exit code at any moment, and what was computed is kept.
 
-Imports nothing that takes time, since Ctrl-C is watched from the first line of tlcli on: see :mod:`tlcli.__main__`.
+Imports nothing that takes time, since signals are handled from the first line of tlcli on: see :mod:`tlcli.__main__`.
 """
 
 import os
@@ -13,18 +13,21 @@ from dataclasses import dataclass
 from time import monotonic
 from types import FrameType
 
-_KEPT = "What was computed is kept; the same command goes on from there."
-MESSAGES = {signal.SIGINT: f"Interrupted. {_KEPT}", signal.SIGTERM: f"Terminated (SIGTERM). {_KEPT}"}
-_PATIENCE = 1.0
-"""Seconds in which a second signal is taken for the first, as of two quick presses; later it ends all at once."""
+from tlcli.errors import InterruptError
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_GRACE_SECONDS = 1.0
+"""A second signal within this time counts as the first, as of two quick presses; a later one ends the process."""
 
 
 @dataclass
 class _State:
-    """What has come in, and what a signal may do now."""
+    """What was received, and what a signal may do now."""
 
     working: bool = False
-    """A command runs, which has things to put away: the signal is an exception there."""
+    """A command runs and has to clean up: the signal raises an exception."""
+    begun: bool = False
+    """A command has run, and may have written to stdout."""
     received: int = 0
     since: float = 0.0
     lost: bool = False
@@ -35,11 +38,11 @@ _state = _State()
 
 
 def watch() -> None:
-    """From now on the signals end the process at once, or within :func:`working` by an exception.
+    """From now on signals end the process at once, or within :func:`working` by an exception.
 
-    A signal that is ignored, as with nohup or in the background of a script, stays so.
+    A signal that is ignored, as with nohup or in the background of a script, stays ignored.
     """
-    for number in MESSAGES:
+    for number in _SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _handle)
     sys.unraisablehook = _dropped
@@ -47,43 +50,49 @@ def watch() -> None:
 
 @contextmanager
 def working() -> Iterator[None]:
-    """While the body runs, the first signal is a KeyboardInterrupt, so that it can put away what it has."""
-    _state.working, _state.received = True, 0
+    """While the body runs, the first signal raises KeyboardInterrupt, so that the command can clean up."""
+    _state.working, _state.begun, _state.received = True, True, 0
     try:
         yield
     finally:
         _state.working = False
 
 
-def received() -> tuple[int, str] | None:
-    """Exit code and message, if a signal has come in; whatever exception libraries have made of it."""
-    return (128 + _state.received, MESSAGES[signal.Signals(_state.received)]) if _state.received else None
+def received() -> InterruptError | None:
+    """The error of the signal that was received, if any; whatever exception libraries have made of it."""
+    return InterruptError(_state.received) if _state.received else None
 
 
-def _handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - as signal wants it
+def _handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
     if not _state.working:
-        if not _state.received:  # else it is just ending
-            _at_once(number)
+        if not _state.received:  # else the process is ending
+            _exit_at_once(number)
         return
     if _state.received and not _state.lost:
-        if monotonic() - _state.since > _PATIENCE:
-            _at_once(_state.received)
+        if monotonic() - _state.since > _GRACE_SECONDS:
+            _exit_at_once(_state.received)
         return
     _state.received = _state.received or number
     _state.since, _state.lost = monotonic(), False
     raise KeyboardInterrupt
 
 
-def _at_once(number: int) -> None:
+def _exit_at_once(number: int) -> None:
+    """Ends the process; with ``--json`` by a document where no command can have printed one."""
+    error = InterruptError(number)
     with suppress(OSError):
-        os.write(2, f"Error: {MESSAGES[signal.Signals(number)]}\n".encode())
-    os._exit(128 + number)
+        os.write(2, f"Error: {error.message}\nHint: {error.hint}\n".encode())
+        if "--json" in sys.argv and not _state.begun:
+            import json  # noqa: PLC0415 - takes time
+
+            os.write(1, f"{json.dumps({'error': error.document()}, indent=2)}\n".encode())
+    os._exit(error.exit_code)
 
 
-def _dropped(what: "sys.UnraisableHookArgs") -> None:
-    if issubclass(what.exc_type, KeyboardInterrupt) and _state.received and hasattr(signal, "pthread_kill"):
+def _dropped(dropped: "sys.UnraisableHookArgs") -> None:
+    if issubclass(dropped.exc_type, KeyboardInterrupt) and _state.received and hasattr(signal, "pthread_kill"):
         _state.lost = True
         main = threading.main_thread().ident or 0
-        threading.Timer(0.01, signal.pthread_kill, [main, _state.received]).start()  # wakes it from a long call, too
+        threading.Timer(0.01, signal.pthread_kill, [main, _state.received]).start()  # also ends a long system call
     else:
-        sys.__unraisablehook__(what)
+        sys.__unraisablehook__(dropped)

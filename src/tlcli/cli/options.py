@@ -1,4 +1,4 @@
-"""Options that several commands share, each written once."""
+"""Options that several commands have in common, each defined once."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,59 +10,65 @@ from tlcli.system.cpu import use_threads
 
 
 def _home(path: Path | None) -> Path | None:
-    """``~`` in a path that no shell has expanded."""
+    """Expands ``~`` in a path, where no shell has done it."""
     try:
         return path and path.expanduser()
     except RuntimeError as error:
-        raise UsageError(f"There is no home folder for '{path}'; write the whole path.") from error
+        raise UsageError(
+            "usage.unknown_user", f"There is no home directory for '{path}'.", "Give the whole path."
+        ) from error
 
 
 def _threads(count: int | None) -> int | None:
-    """Before any library that counts cores is imported."""
+    """Applied before any library that counts cores is imported."""
     use_threads(count)
     return count
 
 
 ConfigOption = Annotated[
     str | None,
-    typer.Option("--config", "-c", metavar="FILE", help="YAML config, or the name of a shipped one (solar_cells)."),
+    typer.Option("--config", "-c", metavar="FILE", help="YAML config, or the name of a shipped config (solar_cells)."),
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Set one value of the config; repeatable."),
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Set a value of the config; repeatable."),
 ]
-RunsDirOption = Annotated[Path, typer.Option("--runs-dir", metavar="DIR", callback=_home, help="Where runs lie.")]
+RunsDirOption = Annotated[Path, typer.Option("--runs-dir", metavar="DIR", callback=_home, help="Folder of the runs.")]
 RunOption = Annotated[
-    Path | None, typer.Option("--run", metavar="DIR", callback=_home, help="A run's folder instead of the latest.")
+    Path | None, typer.Option("--run", metavar="DIR", callback=_home, help="Folder of a run. Default: the latest.")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document; all else goes to stderr.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors (and --json).")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on stdout, everything else on stderr.")
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors (and --json) only.")]
 ThreadsOption = Annotated[
     int | None,
     typer.Option(
-        "--threads", min=1, metavar="N", callback=_threads, is_eager=True, help="Cores to use; without it, all."
+        "--threads", min=1, metavar="N", callback=_threads, is_eager=True, help="CPU cores to use. Default: all."
     ),
 ]
 VerifyOption = Annotated[
-    bool, typer.Option("--verify", help="Read every image again, also those that look as they did before.")
+    bool, typer.Option("--verify", help="Read every image again, also those whose size and time are unchanged.")
 ]
-DebugOption = Annotated[bool, typer.Option("--debug", help="Show the full traceback of an error.")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 RUNS_DIR = Path("runs")
 
 
 def again(option: str, value: object, default: object = None) -> list[str]:
-    """An option for the next command, where this one was given something else than the default."""
+    """An option for the next command, where its value is not the default."""
     return [] if value in (None, default) else [option, str(value)]
 
 
 def refuse_options(context: typer.Context, example: str) -> None:
-    """Options before a command of a group would be passed over in silence.
+    """Refuses options between a group and its command, which would be ignored in silence.
 
     Raises:
-        UsageError: there are some.
+        UsageError: there is one.
     """
     for name in context.params:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
-            raise UsageError(f"Options of {context.invoked_subcommand} stand behind it: {example}")
+            raise UsageError(
+                "usage.option_before_command", f"Options of {context.invoked_subcommand} follow it.", f"Run: {example}"
+            )

@@ -20,7 +20,7 @@ from tlcli.cli.options import (
 from tlcli.errors import DataError, ResourceError, UsageError
 
 if TYPE_CHECKING:
-    from tlcli.workflows.answer import Prediction
+    from tlcli.model.predictor import Prediction
     from tlcli.workflows.predict import Predicted
 
 
@@ -29,35 +29,37 @@ def predict(
     config: ConfigOption = None,
     run: RunOption = None,
     runs_dir: RunsDirOption = RUNS_DIR,
-    top: Annotated[int, typer.Option(min=1, metavar="K", help="Show the K likeliest classes.")] = 1,
+    top: Annotated[int, typer.Option(min=1, metavar="K", help="Show the K most probable classes.")] = 1,
     min_confidence: Annotated[
         float,
         typer.Option(min=0, max=1, metavar="PROBABILITY", help='Answer "unsure" where the probability is lower.'),
     ] = 0.0,
     explain: Annotated[
         Path | None,
-        typer.Option("--explain", metavar="DIR", help="Also draw, for each image, what spoke for its answer."),
+        typer.Option("--explain", metavar="DIR", help="Also draw the evidence for each answer."),
     ] = None,
     csv_file: Annotated[
-        Path | None, typer.Option("--csv", metavar="FILE", help="Also write a table, a column a class.")
+        Path | None, typer.Option("--csv", metavar="FILE", help="Also write a table with a column for each class.")
     ] = None,
     threads: ThreadsOption = None,  # noqa: ARG001 - acts as it is parsed
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - read by main()
 ) -> None:
-    """Name the class of images with the latest run (or --run, or the latest of --config).
+    """Classify images with a trained model: that of the latest run, of --run, or of the latest run of --config.
 
-    Probabilities are calibrated on the run's validation images. An image whose features are farther from all
-    training images than these are from one another is answered "none of these".
+    Probabilities are calibrated on validation images and on held-out folds of the training images. The answer for an
+    image whose features are farther from all training images than these are from one another is "none of these".
 
-    An image that cannot be read gets its own line with the reason; the others are answered, and the exit code is 3.
+    An unreadable image gets a line with the reason; the other images are classified, and the exit code is 3.
     """
     from tlcli.runs.folders import find_run  # noqa: PLC0415 - keeps --help fast
     from tlcli.workflows.predict import predict as answer  # noqa: PLC0415
 
     if csv_file is not None and not csv_file.parent.is_dir():  # before the work
-        raise UsageError(f"There is no folder {csv_file.parent} for the table (--csv); make it, or name another.")
+        raise UsageError(
+            "usage.no_folder", f"There is no folder {csv_file.parent} for the table.", "Create it, or change --csv."
+        )
     screen = Screen(as_json, quiet)
     found = find_run(runs_dir, config, run)
     screen.progress.note(f"Model: {found}")
@@ -79,7 +81,7 @@ def predict(
 
 def _show(screen: Screen, predicted: "Predicted", top: int) -> None:
     """Probability, class, path: the path comes last, so that a long one breaks nothing."""
-    named = [p.named for p in predicted.predictions]
+    named = [p.text for p in predicted.predictions]
     width = max(len("class"), *(len(label) for label in predicted.labels), *(len(name) for name in named))
     screen.bold(f"probability  {'class':{width}}  image")
     for p, name in zip(predicted.predictions, named, strict=True):
@@ -102,19 +104,18 @@ def _probability(value: float) -> str:
 
 def _document(predicted: "Predicted") -> list[dict[str, object]]:
     records = [_record(p) for p in predicted.predictions]
-    for record, explained in zip(records, predicted.explanations, strict=False):  # none where none were asked for
+    for record, explained in zip(records, predicted.explained, strict=False):  # none where none were asked for
+        near = explained.explanation.neighbours if explained.explanation else ()
         record["explanation"] = explained.card and str(explained.card)
-        record["nearest"] = [
-            {"path": name, "label": label, "similarity": similarity} for name, label, similarity in explained.neighbours
-        ]
+        record["nearest"] = [{"path": n.name, "label": n.label, "similarity": n.similarity} for n in near]
     return records
 
 
 def _record(p: "Prediction") -> dict[str, object]:
     top = [{"label": label, "probability": probability} for label, probability in p.top]
     return {
-        "path": p.path, "label": p.label, "probability": p.probability, "top": top, "error": p.error,
-        "answer": p.answer, "distance": p.distance,
+        "path": p.path, "label": p.label, "probability": p.probability, "top": top, "answer": p.answer,
+        "distance": p.distance, "error": p.error, "error_code": p.error_code,
     }  # fmt: skip
 
 
@@ -127,4 +128,6 @@ def _write_csv(path: Path, predicted: "Predicted") -> None:
                 numbers = p.probabilities or [""] * len(predicted.labels)
                 writer.writerow([p.path, p.label, p.probability, *numbers, p.answer, p.distance, p.error])
     except OSError as error:
-        raise ResourceError(f"The table {path} cannot be written: {error.strerror}.") from error
+        raise ResourceError(
+            "resource.table_not_written", f"The table {path} cannot be written: {error.strerror}.", "Change --csv."
+        ) from error

@@ -1,4 +1,4 @@
-"""tlcli runs: what was trained, and whether one run is better than another."""
+"""tlcli runs: lists the runs."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,9 @@ from tlcli.cli.options import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tlcli.workflows.list_runs import Listed, Measured, RunSummary
+    from tlcli.evaluation.metrics import Metrics
+    from tlcli.runs.summary import RunSummary
+    from tlcli.workflows.runs import ListedRuns
 
 app = typer.Typer()
 app.command("compare")(runs_compare.compare)
@@ -37,14 +39,14 @@ def list_(
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - read by main()
 ) -> None:
-    """List the runs, the newest first, with their accuracies.
+    """List all runs with their accuracies, the newest first.
 
-    With --config those of one config. compare tells whether one run is better than another.
+    With --config, list those of one config. To compare two runs: tlcli runs compare.
     """
     if context.invoked_subcommand is not None:
         refuse_options(context, "tlcli runs compare A B --runs-dir DIR")
         return
-    from tlcli.workflows.list_runs import list_runs  # noqa: PLC0415 - keeps --help fast
+    from tlcli.workflows.runs import list_runs  # noqa: PLC0415 - keeps --help fast
 
     screen = Screen(as_json, quiet)
     listed = list_runs(runs_dir, config)
@@ -68,8 +70,8 @@ def list_(
     screen.document(_listed_document(listed))
 
 
-def _next(listed: "Listed") -> list[str]:
-    """To compare the newest run that was evaluated with the one before it of the same config, where there are two."""
+def _next(listed: "ListedRuns") -> list[str]:
+    """Compare the two newest evaluated runs of one config, where there are two."""
     if not listed.runs:
         return ["train"]
     measured = [run for run in listed.runs if run.test]
@@ -82,7 +84,7 @@ def _next(listed: "Listed") -> list[str]:
 
 
 def runs_table(listed: "Sequence[RunSummary]") -> Table:
-    """Two lines a run, so that it fits 100 columns."""
+    """The runs as a table that fits 100 columns, two lines each."""
     table = plain_table(
         "run\nstarted", "backbone\nprecision, head", "validation", "test\n95 % interval", "images\nseconds"
     )
@@ -99,7 +101,7 @@ def runs_table(listed: "Sequence[RunSummary]") -> Table:
 
 
 def _blocks(listed: "Sequence[RunSummary]") -> list[str]:
-    """What the table says, for narrow screens: some lines a run."""
+    """The same for narrow screens: some lines a run."""
     lines = []
     for run in listed:
         test = f"test {run.test.accuracy:.4f} ({_interval(run.test)})" if run.test else "test not measured"
@@ -118,11 +120,11 @@ def _started(run: "RunSummary") -> str:
     return f"{run.started:%Y-%m-%d %H:%M} UTC" if run.started else "-"
 
 
-def _interval(measured: "Measured") -> str:
-    return "{:.4f} - {:.4f}".format(*measured.accuracy_ci95)
+def _interval(metrics: "Metrics") -> str:
+    return "{:.4f} - {:.4f}".format(*metrics.accuracy_ci95)
 
 
-def _listed_document(listed: "Listed") -> dict[str, Any]:
+def _listed_document(listed: "ListedRuns") -> dict[str, Any]:
     return {
         "runs": [
             {
@@ -132,8 +134,8 @@ def _listed_document(listed: "Listed") -> dict[str, Any]:
                 "backbone": run.backbone,
                 "precision": run.precision,
                 "fit": run.fit,
-                "validation": run.validation.model_dump(mode="json"),
-                "test": run.test.model_dump(mode="json") if run.test else None,
+                "validation": _accuracy(run.validation),
+                "test": _accuracy(run.test) if run.test else None,
                 "images": run.images,
                 "seconds": run.seconds,
             }
@@ -141,3 +143,7 @@ def _listed_document(listed: "Listed") -> dict[str, Any]:
         ],
         "broken": [{"run": name, "reason": reason} for name, reason in listed.broken.items()],
     }
+
+
+def _accuracy(metrics: "Metrics") -> dict[str, Any]:
+    return {"n": metrics.n, "accuracy": metrics.accuracy, "accuracy_ci95": metrics.accuracy_ci95}

@@ -1,6 +1,6 @@
 """tlcli train."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tlcli.cli.console import Screen, counts_table, metrics_table, reuse
 from tlcli.cli.options import (
@@ -17,6 +17,7 @@ from tlcli.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from tlcli.features.int8 import Agreement
     from tlcli.workflows.train import Trained
 
 
@@ -32,10 +33,11 @@ def train(
 ) -> None:
     """Train a classifier on the images of a config.
 
-    Every image passes the frozen backbone once; its features are kept, and later runs reuse them. Training and
-    validation images are measured, the test images are left to evaluate.
+    Every image passes the frozen backbone once; its features are stored, and later runs reuse them. Training and
+    validation images are measured; the test images are left to evaluate.
     """
     from tlcli.config.load import find_config, load_config  # noqa: PLC0415 - keeps --help fast
+    from tlcli.evaluation.metrics import metrics_document  # noqa: PLC0415
     from tlcli.workflows.train import train as run  # noqa: PLC0415
 
     screen = Screen(as_json, quiet)
@@ -46,11 +48,11 @@ def train(
     screen.document(
         {
             "run_dir": str(trained.run_dir),
-            "metrics": trained.metrics,
+            "metrics": metrics_document(trained.metrics),
             "seconds": trained.seconds,
-            "trainable_parameters": trained.trainable_parameters,
+            "trainable_parameters": trained.fit.head.trainable_parameters,
             "features": {"computed": trained.features.computed, "reused": trained.features.reused},
-            **({"agreement": trained.agreement} if trained.agreement else {}),
+            **({"agreement": vars(trained.agreement)} if trained.agreement else {}),
         }
     )
 
@@ -62,25 +64,24 @@ def _show(screen: Screen, trained: "Trained") -> None:
     screen.line()
     screen.table(metrics_table(trained.metrics))
     screen.line()
-    chosen = trained.fit.history[trained.fit.chosen - 1]
-    if chosen.strength is not None:
-        tried = len(trained.fit.history)
-        how = f"logistic regression, strength {chosen.strength:g} chosen from {tried} by cross-validation"
+    best, steps = trained.fit.best, len(trained.fit.history)
+    if trained.fit.kind == "logistic_regression":
+        how = f"logistic regression, C {best.C:g} chosen from {steps} by cross-validation"
     else:
-        how = f"minibatch recipe, weights of epoch {chosen.step} of {len(trained.fit.history)}"
-    screen.line(f"Head: {trained.trainable_parameters:,} trainable parameters; {how}")
+        how = f"mini-batch training, weights of epoch {best.step} of {steps}"
+    screen.line(f"Head: {trained.fit.head.trainable_parameters:,} trainable parameters; {how}")
     seconds = ", ".join(f"{stage} {value:.1f}" for stage, value in trained.seconds.items())
     screen.line(reuse(trained.features))
     if trained.agreement:
         screen.line(_agreement_line(trained.agreement))
     screen.line(f"Seconds: {seconds}")
-    screen.bold(f"Validation accuracy {trained.metrics['validation']['accuracy']:.4f}")
+    screen.bold(f"Validation accuracy {trained.metrics['validation'].accuracy:.4f}")
     screen.line(f"Run: {trained.run_dir}")
 
 
-def _agreement_line(found: dict[str, Any]) -> str:
+def _agreement_line(found: "Agreement") -> str:
     return (
-        f"int8 against {found['against']}, {found['images']:,} images: cosine {found['cosine_mean']:.4f} (least "
-        f"{found['cosine_least']:.4f}), {found['label_agreement']:.1%} of labels alike, accuracy "
-        f"{found['accuracy']:.4f} and {found['float_accuracy']:.4f}"
+        f"int8 against {found.against}, {found.images:,} images: mean cosine {found.cosine_mean:.4f} (minimum "
+        f"{found.cosine_least:.4f}), {found.label_agreement:.1%} of predictions equal, accuracy "
+        f"{found.accuracy:.4f} and {found.float_accuracy:.4f}"
     )

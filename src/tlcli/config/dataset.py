@@ -1,4 +1,4 @@
-"""The config's dataset section: where the images are and come from, how labels and splits are found."""
+"""The dataset section of a config: where the images are and come from, how labels and splits are determined."""
 
 import re
 from typing import Annotated, Literal, Self
@@ -7,139 +7,142 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from tlcli.config.section import ExpandedPath, Section, Seed
-from tlcli.config.sources import Source, source_is_in_place
+from tlcli.config.sources import Source, is_used_in_place
 
-Share = Annotated[float, Field(ge=0, le=0.9)]
+Fraction = Annotated[float, Field(ge=0, le=0.9)]
 
 
 def _is_pattern(value: str) -> str:
     try:
         re.compile(value)
     except (re.error, OverflowError, RecursionError) as error:  # a{9999999999} and a thousand brackets raise the others
-        raise PydanticCustomError("pattern", "not a regular expression: {why}", {"why": str(error)}) from error
+        raise PydanticCustomError(
+            "invalid_pattern", "Not a regular expression: {reason}.", {"reason": str(error)}
+        ) from error
     return value
 
 
 class LabelRule(Section):
-    """When a row belongs to a class: every limit that is written must hold."""
+    """Which rows belong to a class: those that satisfy every condition that is set."""
 
     below: float | None = None
-    """The cell is a number below this."""
+    """The cell is a number < this value."""
     at_most: float | None = None
-    """The cell is a number not above this."""
+    """The cell is a number <= this value."""
     above: float | None = None
-    """The cell is a number above this."""
+    """The cell is a number > this value."""
     at_least: float | None = None
-    """The cell is a number not below this."""
+    """The cell is a number >= this value."""
     values: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """The cell is one of these texts."""
 
     @model_validator(mode="after")
-    def _says_something(self) -> Self:
+    def _has_a_condition(self) -> Self:
         if all(value is None for value in (self.below, self.at_most, self.above, self.at_least, self.values)):
-            raise PydanticCustomError("rule", "a rule needs below, at_most, above, at_least or values")
+            raise PydanticCustomError("empty_rule", "A rule needs below, at_most, above, at_least or values.")
         return self
 
 
 class Labels(Section):
-    """A table with one line an image."""
+    """A table with one row per image."""
 
     file: str
-    """Path of the table inside the data folder; paths of images in it are relative to its own folder."""
+    """Path of the table inside the data set; paths of images in it are relative to the folder of the table."""
     path: str
-    """Column with the image's path."""
+    """Column with the path of the image."""
     label: str
-    """Column that decides the class."""
+    """Column with the label, or with the value that classes are derived from."""
     delimiter: Literal["comma", "semicolon", "tab", "whitespace"] = "comma"
-    """What stands between cells."""
+    """Separator of the columns."""
     columns: tuple[str, ...] | None = None
-    """Names of the columns, for a table without a header line."""
+    """Names of the columns, for a table without a header."""
     classes: dict[str, LabelRule] = Field(default_factory=dict)
-    """Class to rule, for labels that follow from a number or a group of values; rows that fit none are left out.
-    Without it the label column holds the class."""
+    """Rule for each class, where classes are derived from a number or a set of values; rows that match no rule are
+    skipped and counted. Default: the label column contains the class."""
     split: str | None = None
-    """Column with train, validation or test, if there is one."""
+    """Column with the split: train, validation or test. Default: the table has none."""
     group: str | None = None
-    """Column whose equal values must stay in one split."""
+    """Column with the group of an image: images with equal values stay in one split."""
 
 
 class GroupBy(Section):
-    """Images that belong together and must never be divided between splits (same patient, same module)."""
+    """Which images belong together and stay in one split (same patient, same module)."""
 
     folder: bool = False
-    """Images in one folder are one group."""
+    """Images of one folder are a group."""
     pattern: Annotated[str, AfterValidator(_is_pattern)] | None = None
-    """Regular expression looked for in the image's path; its first group (or whole match) names the group."""
+    """Regular expression searched in the path of an image; its first group, or the whole match, names the group."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
         if self.folder == (self.pattern is not None):
-            raise PydanticCustomError("group_by", "write either folder: true or a pattern")
+            raise PydanticCustomError("wrong_group_by", "Set either folder: true or a pattern.")
         return self
 
 
 class Split(Section):
-    """How splits that the data does not have are cut: by content, stratified, the same on every machine."""
+    """How splits that the data set lacks are drawn: by image content, stratified, the same on every machine."""
 
-    validation: Share = 0.15
-    """Share of the images for validation, where the data has none for it."""
-    test: Share = 0.15
-    """Share for test, where the data has none for it: of its validation images where it has some, else of all."""
+    validation: Fraction = 0.15
+    """Fraction of the images for validation, where the data set has no such split."""
+    test: Fraction = 0.15
+    """Fraction for test, where the data set has no such split: of its validation split where there is one, else of all
+    images."""
     seed: Seed = 0
-    """Another seed, another choice."""
+    """Another seed gives another split."""
     group_by: GroupBy | None = None
-    """What must stay together."""
+    """Which images stay in one split. Default: only exact copies of one another."""
 
     @model_validator(mode="after")
     def _leaves_training(self) -> Self:
         if self.validation + self.test > 0.9:
-            raise PydanticCustomError("shares", "validation and test together may take at most 0.9 of the images")
+            raise PydanticCustomError("fractions_too_large", "validation and test together can be at most 0.9.")
         return self
 
 
 class Limits(Section):
-    """What an archive may hold; one that holds more is refused whole."""
+    """Limits of an archive; one that exceeds them is refused as a whole."""
 
     max_files: Annotated[int, Field(ge=1)] = 2_000_000
-    """Files and folders."""
+    """Maximum number of files and folders."""
     max_gb: Annotated[float, Field(gt=0)] = 200.0
-    """GB (10^9 bytes) after unpacking."""
+    """Maximum size after unpacking, in GB (10^9 bytes)."""
     max_ratio: Annotated[float, Field(ge=1)] = 200.0
-    """Unpacked bytes for each packed byte; archives that unpack to less than 64 MiB are free of it."""
+    """Maximum compression ratio, in unpacked bytes per packed byte; not applied to archives below 64 MiB unpacked."""
 
 
 class Dataset(Section):
-    """The images."""
+    """The images, their labels and splits."""
 
     path: ExpandedPath | None = None
-    """Folder where the data set lies, or is put by fetch. Not needed for sources that are used where they are."""
+    """Folder of the data set, which fetch creates. Not needed for sources that are used in place."""
     sources: tuple[Source, ...] = ()
-    """Where it comes from; the first that works is used."""
+    """Where fetch gets it; the first source that works is used."""
     licence: str | None = None
-    """Under what terms the images may be used; fetch shows it and keeps it beside them."""
+    """Licence of the images; fetch prints it and saves it with them."""
     citation: str | None = None
-    """What to cite; fetch shows it."""
+    """Reference to cite; fetch prints it."""
     limits: Limits = Limits()
-    """What an archive may hold."""
+    """Limits of the archives that fetch unpacks."""
     layout: Literal["auto", "class_folders", "split_folders"] = "auto"
-    """class_folders: one folder a class. split_folders: train, validation, test folders (val, valid) with class folders
-    in them. auto: split_folders where there are some."""
+    """class_folders: one folder per class. split_folders: folders train, validation (or val, valid) and test with class
+    folders inside. auto: split_folders where such folders exist, else class_folders."""
     labels: Labels | None = None
-    """A labels table instead of class folders."""
+    """A table of labels instead of class folders."""
     classes: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
-    """The classes to use, in this order (with two, the second is the positive one). Default: all, sorted by name."""
+    """Classes to use, in this order; of two classes the second is the positive one. Default: all, sorted by name."""
     split: Split = Split()
-    """How missing splits are cut."""
+    """How missing splits are drawn."""
     exclude: ExpandedPath | None = None
-    """A text file that names images to leave out, one a line, as inspect --write-exclude writes it; lines that begin
+    """Text file with images to leave out, one path per line, as inspect --write-exclude writes it; lines that begin
     with # are comments."""
     on_bad_image: Literal["skip", "fail"] = "skip"
-    """An image that cannot be read is left out and named in the run, or stops it. It is never changed or deleted."""
+    """skip: leave out unreadable images and list them in the run. fail: stop. Files are never changed."""
     max_bad_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01
-    """Above this share of unreadable images training stops."""
+    """Maximum fraction of unreadable images; above it training stops."""
 
     @model_validator(mode="after")
-    def _has_a_place(self) -> Self:
-        if self.path is None and not any(source_is_in_place(source) for source in self.sources):
-            raise PydanticCustomError("place", "set path to the folder of the images (fetch puts them there)")
+    def _has_a_path(self) -> Self:
+        if self.path is None and not any(is_used_in_place(source) for source in self.sources):
+            raise PydanticCustomError("no_path", "Set path to the folder of the images, where fetch puts them.")
         return self

@@ -1,4 +1,4 @@
-"""Reads a YAML config: every mistake at once, each with its place, what was received and what is allowed."""
+"""Reads a YAML config: all problems at once, each with its place, what was received and what is allowed."""
 
 import difflib
 import json
@@ -12,7 +12,7 @@ import yaml
 from pydantic import ValidationError
 from yaml.reader import ReaderError
 
-from tlcli.config.problems import SET, ConfigError, Location, Mistake, line_order, mistakes_of
+from tlcli.config.problems import ConfigError, Location, Place, Problem, by_line, problems_of
 from tlcli.config.schema import Config
 from tlcli.config.yaml_core import Dumper, Loader
 from tlcli.errors import UsageError
@@ -20,35 +20,35 @@ from tlcli.system.files import open_regular
 
 DEFAULT_CONFIG = "alien_predator"
 """The shipped config that fetch and train use when none is named."""
-MOST_BYTES = 1_000_000
-"""Bytes of a config; the largest in use has some thousands, and 10 MB would be read for seconds."""
+MAX_BYTES = 1_000_000
+"""Size limit of a config; the largest in use has some thousand bytes, and 10 MB would take seconds to parse."""
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """A valid config and where it came from."""
+class LoadedConfig:
+    """A valid config and where it comes from."""
 
     config: Config
     name: str
-    """The file's name without its ending: the folder of its runs."""
+    """The file's name without its extension: the directory of its runs."""
     path: Path
     overrides: tuple[str, ...] = ()
-    """What --set was given."""
+    """The values of ``--set``."""
 
     @property
-    def given(self) -> str:
-        """What --config takes to name it: a shipped config's name, else the path."""
+    def argument(self) -> str:
+        """What ``--config`` takes to load it again: a shipped config's name, else the path."""
         return self.name if shipped_configs().get(self.name) == self.path else str(self.path)
 
     @property
     def options(self) -> list[str]:
         """The options that give the same config to another command."""
-        return options_of(self.given, self.overrides)
+        return config_options(self.argument, self.overrides)
 
 
-def options_of(given: str, overrides: Sequence[str]) -> list[str]:
+def config_options(argument: str, overrides: Sequence[str]) -> list[str]:
     """``--config`` and ``--set`` with their values."""
-    return ["--config", given, *(word for override in overrides for word in ("--set", override))]
+    return ["--config", argument, *(word for override in overrides for word in ("--set", override))]
 
 
 def shipped_configs() -> dict[str, Path]:
@@ -58,70 +58,57 @@ def shipped_configs() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
-def find_config(given: str | None) -> Path:
-    """The config's path: the one given, or by the name of a shipped one; by default configs/alien_predator.yaml.
+def find_config(argument: str | None) -> Path:
+    """The path of a config: a file's path, the name of a shipped config, or by default configs/alien_predator.yaml.
 
     Raises:
         UsageError: there is no such file.
     """
-    if given is None:
+    if argument is None:
         local = Path("configs", f"{DEFAULT_CONFIG}.yaml")
         return local if local.is_file() else shipped_configs()[DEFAULT_CONFIG]
-    path, shipped = Path(given), shipped_configs()
-    with suppress(OSError, RuntimeError):  # a name of 5,000 letters; ~ of somebody who is not known here
+    path, shipped = Path(argument), shipped_configs()
+    with suppress(OSError, RuntimeError):  # a name of 5,000 letters; ~ of an unknown user
         path = path.expanduser()
         if path.is_file():
             return path
-        if given in shipped:  # also where the folder of its images has the same name
-            return shipped[given]
-        if path.exists() and given:
-            what = "a folder" if path.is_dir() else "a pipe or a device"
-            raise UsageError(f"'{given}' is {what}, and a config is a YAML file; write it to one, and give its path")
-    there = {**{name: name for name in shipped}, **{p.stem: str(p) for p in path.parent.glob("*.y*ml")}}
-    near = difflib.get_close_matches(path.stem, there, 1)
-    hint = f"; did you mean '{there[near[0]]}'?" if near else ""
-    raise UsageError(f"There is no config '{given}'; give the path of a YAML file or one of {', '.join(shipped)}{hint}")
+        if argument in shipped:  # also where the directory of its images has the same name
+            return shipped[argument]
+        if path.exists() and argument:
+            kind = "a directory" if path.is_dir() else "a pipe or a device"
+            raise UsageError("config.not_a_file", f"'{argument}' is {kind}.", "Give the path of a YAML file.")
+    names = {**{name: name for name in shipped}, **{p.stem: str(p) for p in path.parent.glob("*.y*ml")}}
+    near = difflib.get_close_matches(path.stem, names, 1)
+    suggestion = f" Did you mean '{names[near[0]]}'?" if near else ""
+    raise UsageError(
+        "config.not_found",
+        f"There is no config '{argument}'.{suggestion}",
+        f"Give the path of a YAML file, or a name: {', '.join(shipped)}.",
+    )
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> Loaded:
-    """Reads and checks a config.
+def load_config(path: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
+    """Reads and validates a config.
 
     Args:
         path: the YAML file.
         overrides: ``section.key=value`` each, parsed as YAML, applied in order.
 
     Raises:
-        ConfigError: with every mistake.
+        ConfigError: with every problem.
+        UsageError: the file is unreadable.
     """
-    text = _read(path)
-    tree, mistakes = _compose(text, str(path))
-    raw = _constructed(tree, mistakes, str(path))
-    origins: dict[Location, str] = {}
+    raw, places, problems = _parse(_read(path), str(path))
     for override in overrides:
-        _override(raw, override, origins, mistakes)
+        problems += _override(raw, override, places)
     try:
         # JSON's strictness is the one meant: a list is a tuple, a text is a path, but "3" is no number.
         config = Config.model_validate_json(json.dumps(raw))
     except ValidationError as error:
-        mistakes += mistakes_of(error, str(path), tree, origins)
-    if mistakes:
-        raise ConfigError(sorted(mistakes, key=line_order))
-    return Loaded(config, path.stem, path, tuple(overrides))
-
-
-def _read(path: Path) -> str:
-    try:
-        with open_regular(path) as file:
-            data = file.read(MOST_BYTES + 1)
-        if len(data) > MOST_BYTES:
-            raise ConfigError([Mistake(f"{path}:1", "", "larger than 1 MB; a config has some lines of settings")])
-        return data.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        what = f"not UTF-8 text (byte {data[error.start]:#04x}); save the file as UTF-8"
-        raise ConfigError([Mistake(f"{path}:{line}", "", what)]) from error
-    except OSError as error:
-        raise UsageError(f"The config {path} cannot be read: {error.strerror}.") from error
+        problems += problems_of(error, places)
+    if problems:
+        raise ConfigError(sorted(problems, key=by_line))
+    return LoadedConfig(config, path.stem, path, tuple(overrides))
 
 
 def dump_config(config: Config) -> str:
@@ -130,80 +117,109 @@ def dump_config(config: Config) -> str:
     return yaml.dump(tree, None, Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
 
 
-def _compose(text: str, file: str) -> tuple[yaml.Node | None, list[Mistake]]:
+def _read(path: Path) -> str:
     try:
-        tree = yaml.compose(text, Loader)
-    except yaml.YAMLError as error:
-        raise ConfigError([_not_yaml(error, text, file)]) from error
-    return tree, list(_doubled(tree, file)) if tree else []
+        with open_regular(path) as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise ConfigError([Problem("config.too_large", Place(str(path), 1), "", "The file is larger than 1 MB.")])
+        return data.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        place = Place(str(path), data.count(b"\n", 0, error.start) + 1)
+        message = f"The file is not UTF-8 text (byte {data[error.start]:#04x}). Save it as UTF-8."
+        raise ConfigError([Problem("config.not_utf8", place, "", message)]) from error
+    except OSError as error:
+        raise UsageError("config.unreadable", f"The config {path} is unreadable: {error.strerror}.") from error
 
 
-def _not_yaml(error: yaml.YAMLError, text: str, file: str) -> Mistake:
-    if isinstance(error, ReaderError):
-        line = text.count("\n", 0, error.position) + 1
-        return Mistake(f"{file}:{line}", "", f"not valid YAML: the character U+{error.character:04X} is not allowed")
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    return Mistake(f"{file}:{mark.line + 1}" if mark else file, "", f"not valid YAML: {_problem(error)}")
+def _parse(text: str, file: str) -> tuple[dict[str, Any], dict[Location, Place], list[Problem]]:
+    """The mapping in a YAML file, the line of each of its values, and the keys that are in it twice.
 
-
-def _problem(error: yaml.YAMLError) -> str:
-    """What the parser was doing, and what came in between."""
-    if not isinstance(error, yaml.MarkedYAMLError):
-        return " ".join(str(error).split())
-    begun, came = error.context_mark, error.problem_mark
-    since = f" begun in line {begun.line + 1}" if begun and came and begun.line != came.line else ""
-    doing = f"{error.context}{since}: " if error.context else ""
-    return f"{doing}{error.problem}"
-
-
-def _constructed(tree: yaml.Node | None, mistakes: list[Mistake], file: str) -> dict[str, Any]:
+    Raises:
+        ConfigError: the file is not YAML, or something else than a mapping.
+    """
+    problems: list[Problem] = []
     loader = Loader("")
     try:
+        tree = yaml.compose(text, Loader)
+        problems += _duplicate_keys(tree, file)
         raw = loader.construct_document(tree) if tree else {}
     except yaml.YAMLError as error:
-        raise ConfigError(sorted([*mistakes, _not_yaml(error, "", file)], key=line_order)) from error
+        raise ConfigError(sorted([*problems, _not_yaml(error, text, file)], key=by_line)) from error
     finally:
         loader.dispose()
     if not isinstance(raw, dict):
-        raise ConfigError([Mistake(f"{file}:1", "", f"a config is a mapping of sections; received: {raw!r:.60}")])
-    return raw
+        message = f"A config is a mapping of sections. Received: {raw!r:.60}."
+        raise ConfigError([Problem("config.not_a_mapping", Place(file, 1), "", message)])
+    # after the construction, which replaces merge keys (<<) by what they stand for
+    return raw, {(): Place(file, 1), **{key: Place(file, line) for key, line in _lines(tree)}}, problems
 
 
-def _doubled(tree: yaml.Node, file: str, above: str = "") -> Iterator[Mistake]:
-    """Keys that stand twice in one mapping; YAML would silently take the last."""
-    if isinstance(tree, yaml.MappingNode):
-        first: dict[str, int] = {}
-        for key, value in tree.value:
-            name, line = str(key.value), key.start_mark.line + 1
-            if name in first:
-                yield Mistake(f"{file}:{line}", f"{above}{name}", f"this key stands twice, first in line {first[name]}")
-            first.setdefault(name, line)
-            yield from _doubled(value, file, f"{above}{name}.")
-    elif isinstance(tree, yaml.SequenceNode):
-        for number, value in enumerate(tree.value):
-            yield from _doubled(value, file, f"{above}{number}.")
+def _lines(node: yaml.Node | None, above: Location = ()) -> Iterator[tuple[Location, int]]:
+    """Every key and list item below a node, with its line."""
+    children: list[tuple[str | int, yaml.Node, yaml.Node]]
+    if isinstance(node, yaml.MappingNode):
+        children = [(str(key.value), key, value) for key, value in node.value]
+    else:
+        items = node.value if isinstance(node, yaml.SequenceNode) else ()
+        children = [(number, value, value) for number, value in enumerate(items)]
+    for part, begin, value in children:
+        yield (*above, part), begin.start_mark.line + 1
+        yield from _lines(value, (*above, part))
 
 
-def _override(raw: dict[str, Any], override: str, origins: dict[Location, str], mistakes: list[Mistake]) -> None:
+def _duplicate_keys(tree: yaml.Node | None, file: str) -> Iterator[Problem]:
+    """Keys that are twice in one mapping; YAML would silently take the last."""
+    first: dict[Location, int] = {}
+    duplicates: set[Location] = set()
+    for location, line in _lines(tree):
+        if location in first and location[:-1] not in duplicates:
+            message = f"This key is in the mapping twice, first in line {first[location]}."
+            yield Problem("config.duplicate_key", Place(file, line), ".".join(map(str, location)), message)
+        if location in first:
+            duplicates.add(location)
+        first.setdefault(location, line)
+
+
+def _not_yaml(error: yaml.YAMLError, text: str, file: str) -> Problem:
+    if isinstance(error, ReaderError):
+        line = text.count("\n", 0, error.position) + 1
+        message = f"Not valid YAML: the character U+{error.character:04X} is not allowed."
+        return Problem("config.not_yaml", Place(file, line), "", message)
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    place = Place(file, mark.line + 1 if mark else 1)
+    return Problem("config.not_yaml", place, "", f"Not valid YAML: {_reason(error)}.")
+
+
+def _reason(error: yaml.YAMLError) -> str:
+    """What the parser was reading, where that began, and what it found."""
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return " ".join(str(error).split())
+    began = f" (line {error.context_mark.line + 1})" if error.context_mark else ""
+    return f"{error.context}{began}: {error.problem}" if error.context else str(error.problem)
+
+
+def _override(raw: dict[str, Any], override: str, places: dict[Location, Place]) -> list[Problem]:
+    """Sets one value of the raw config and its place; the problems of the override, at most one."""
     key, equals, text = override.partition("=")
-    where = f"{SET}{override:.100}"
-    parts = key.strip().split(".")
+    place, parts = Place(f"--set {override:.100}"), tuple(key.strip().split("."))
     if not equals or not all(parts) or len(parts) < 2:
-        mistakes.append(Mistake(where, "", "write --set section.key=value"))
-        return
+        return [Problem("config.wrong_override", place, "", "Write it as --set section.key=value.")]
     try:
         value = yaml.load(text, Loader)  # noqa: S506 - derived from SafeLoader
     except yaml.YAMLError as error:
-        mistakes.append(Mistake(where, key, f"the value is not valid YAML: {_problem(error)}"))
-        return
+        return [Problem("config.not_yaml", place, key, f"The value is not valid YAML: {_reason(error)}.")]
     target: Any = raw
-    for part in parts[:-1]:
-        inner = target.setdefault(part, {})
-        if inner is None:
-            inner = target[part] = {}
-        if not isinstance(inner, dict):
-            mistakes.append(Mistake(where, key, f"'{part}' is no mapping here; set it whole"))
-            return
-        target = inner
+    for depth, part in enumerate(parts[:-1], 1):
+        if target.get(part) is None:
+            target[part] = {}
+            places.setdefault(parts[:depth], place)
+        target = target[part]
+        if not isinstance(target, dict):
+            message = f"'{part}' is not a mapping here; set its whole value."
+            return [Problem("config.not_a_mapping", place, key, message)]
     target[parts[-1]] = value
-    origins[tuple(parts)] = where
+    for location in [location for location in places if location[: len(parts)] == parts]:
+        del places[location]
+    places[parts] = place
+    return []

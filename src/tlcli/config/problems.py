@@ -1,199 +1,178 @@
-"""What is wrong in a config, told so that it can be put right: place, key, what was received, what is allowed."""
+"""What is wrong in a config: place, key, stable code, and a message with what was received and what is allowed."""
 
 import difflib
-import functools
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple, get_args
 
-import yaml
 from pydantic import ValidationError
 
 from tlcli.config.schema import Config
+from tlcli.config.section import Section
 from tlcli.config.sources import KINDS
 from tlcli.errors import UsageError
 
 Location = tuple[str | int, ...]
-_USER = re.compile(r"//[^/@\s]+@")
-"""User and password in an address, which are nobody's business."""
-SET = "--set "
-"""How the place of a value that was set by an option begins."""
-_SHOWN = 100
-"""Mistakes that are told at once; a file with more is no config with mistakes."""
+"""Keys and positions in lists that lead to a value."""
+_PASSWORD = re.compile(r"//[^/@\s]+@")
+"""User and password in an address, which are never printed."""
+_PRINTED = 100
+"""Problems in a message; a file with more is something other than a config."""
 
 
-class Mistake(NamedTuple):
+class Place(NamedTuple):
+    """Where a value comes from: a line of a file, or an option as it was written (``--set section.key=value``)."""
+
+    source: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.line}" if self.line else self.source
+
+
+@dataclass(frozen=True)
+class Problem:
     """One thing that is wrong in a config."""
 
-    where: str
-    """file:line, or the option."""
+    code: str
+    place: Place
     key: str
+    """Dotted, empty where it is about the whole file."""
     message: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.key + ': ' if self.key else ''}{self.message}"
+        return f"{self.place}: {self.key + ': ' if self.key else ''}{self.message}"
 
 
 class ConfigError(UsageError):
-    """All mistakes of a config."""
+    """All problems of one or more configs; the message lists the first 100."""
 
-    def __init__(self, mistakes: Sequence[Mistake]) -> None:
-        self.mistakes = tuple(mistakes)
-        lines = [str(mistake) for mistake in mistakes[:_SHOWN]]
-        if (more := len(mistakes) - _SHOWN) > 0:
-            lines.append(f"and {more:,} more mistakes")
-        super().__init__("\n".join(lines))
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        lines = [str(problem) for problem in self.problems[:_PRINTED]]
+        if len(problems) > _PRINTED:
+            lines.append(f"{len(problems) - _PRINTED:,} more problems are not shown.")
+        all_problems = "\n".join(lines)
+        super().__init__("config.invalid", all_problems)
+
+    def document(self) -> dict[str, object]:
+        """With all problems, each with its own code."""
+        problems = [
+            {"place": str(one.place), "key": one.key, "code": one.code, "message": one.message} for one in self.problems
+        ]
+        return {**super().document(), "problems": problems}
 
 
-def mistakes_of(
-    error: ValidationError, file: str, tree: yaml.Node | None, origins: Mapping[Location, str]
-) -> list[Mistake]:
-    """Every mistake that the schema found, each with the line or the option that its value came from.
+def by_line(problem: Problem) -> int:
+    """Sorts the problems of a file by line, before those of ``--set``."""
+    return problem.place.line or sys.maxsize
+
+
+PYDANTIC_CODES = {
+    "config.wrong_type": (
+        "bool_type", "int_type", "int_from_float", "float_type", "string_type", "path_type", "tuple_type", "dict_type",
+        "model_type",
+    ),
+    "config.out_of_range": (
+        "greater_than", "greater_than_equal", "less_than", "less_than_equal", "finite_number", "int_parsing_size",
+    ),
+    "config.wrong_length": ("too_short", "too_long", "string_too_short"),
+    "config.wrong_format": ("string_pattern_mismatch",),
+    "config.unknown_choice": ("literal_error",),
+}  # fmt: skip
+"""Codes of problems that pydantic itself finds, by its types; those of the schema's own rules are ``config.TYPE``."""
+_CODES = {kind: code for code, kinds in PYDANTIC_CODES.items() for kind in kinds}
+WORDING = {
+    "bool_type": "Input should be true or false",
+    "model_type": "Input should be a mapping of keys to values",
+    "dict_type": "Input should be a mapping of keys to values",
+    "tuple_type": "Input should be a list",
+    "too_short": "Input should have {min_length} values or more",
+    "too_long": "Input should have {max_length} values or fewer",
+}
+"""Where pydantic's words are those of Python or JSON, not of YAML."""
+
+
+def problems_of(error: ValidationError, places: Mapping[Location, Place]) -> list[Problem]:
+    """Every problem that the schema found.
 
     Args:
-        error: what pydantic found.
-        file: the config's path.
-        tree: its YAML.
-        origins: for each key that was set by an option, the option.
+        error: what pydantic raised.
+        places: where each value of the config comes from; the empty location is the config as a whole.
     """
-    places = _Places(file, tree, origins)
-    return [_mistake(problem, places) for problem in _causes(error.errors())]
+    found: list[Any] = error.errors()
+    parents = {one["loc"][:-1] for one in found}  # a list is also called too short when one of its values is wrong
+    return [_problem(one, places) for one in found if one["type"] != "too_short" or one["loc"] not in parents]
 
 
-def line_order(mistake: Mistake) -> int:
-    """For the order of the file; mistakes in options come last."""
-    line = mistake.where.rpartition(":")[2]
-    return int(line) if line.isdigit() and not mistake.where.startswith(SET) else sys.maxsize
+def _problem(found: Any, places: Mapping[Location, Place]) -> Problem:
+    tagged: Location = found["loc"] or tuple(found["ctx"]["key"].split("."))
+    # pydantic inserts the kind of a source after its position, which is no key of the file
+    location = tuple(p for i, p in enumerate(tagged) if not (p in KINDS and i and isinstance(tagged[i - 1], int)))
+    place = next(places[location[:n]] for n in range(len(location), -1, -1) if location[:n] in places)
+    key = ".".join(map(str, location))
+    if found["type"] == "extra_forbidden":
+        allowed, name = _allowed_keys(tagged[:-1]), str(location[-1])
+        suggestion = _did_you_mean([name], allowed or ()) or _elsewhere(name)
+        return Problem(
+            "config.unknown_key", place, key, f"Unknown key.{suggestion} Allowed here: {', '.join(allowed)}."
+        )
+    if found["type"] == "missing" and isinstance(location[-1], str):
+        return Problem("config.missing_key", place, key, "This key is required.")
+    if found["type"] == "missing":
+        return Problem("config.missing_value", place, key, "A value is missing here.")
+    return Problem(_CODES.get(found["type"], f"config.{found['type']}"), place, key, _wrong_value(found))
 
 
-class _Places:
-    """Finds the line, or the --set, that a value came from; locations are without union tags."""
-
-    def __init__(self, file: str, tree: yaml.Node | None, origins: Mapping[Location, str]) -> None:
-        self._file, self._tree, self._origins = file, tree, origins
-
-    def __call__(self, location: Location) -> str:
-        for origin, where in self._origins.items():
-            if location[: len(origin)] == origin:
-                return where
-        node, line = self._tree, 1
-        for depth, part in enumerate(location, 1):
-            found = _child(node, part)
-            if found is None:  # only --set has it, or it is missing
-                return self._below(location[:depth]) or f"{self._file}:{line}"
-            line, node = found
-        return f"{self._file}:{line}"
-
-    def _below(self, location: Location) -> str | None:
-        return next((where for origin, where in self._origins.items() if origin[: len(location)] == location), None)
+def _wrong_value(found: Any) -> str:
+    """What is allowed, what may be meant, and what was received."""
+    received, context = found.get("input"), found.get("ctx", {})
+    message = WORDING[found["type"]].format_map(context) if found["type"] in WORDING else found["msg"]
+    listed = context.get("allowed", "")
+    choices = listed.split(", ") if listed else re.findall(r"'([^']+)'", context.get("expected", ""))
+    words = [received] if isinstance(received, str) else list(received) if isinstance(received, dict) else []
+    message = f"{message.removesuffix('.')}.{_did_you_mean(words, choices)}"
+    if not isinstance(received, dict):
+        message += f" Received: {_PASSWORD.sub('//***@', repr(received)):.80}."
+    return message + (f" Allowed: {listed}." if listed else "")
 
 
-def _child(node: yaml.Node | None, part: str | int) -> tuple[int, yaml.Node] | None:
-    """Line and value below a node; None where the file has none."""
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            if key.value == str(part):
-                return key.start_mark.line + 1, value
-    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-        return node.value[part].start_mark.line + 1, node.value[part]
-    return None
-
-
-def _causes(problems: Sequence[Any]) -> Iterator[Any]:
-    """Without what only follows: a list is called too short when one of its values is wrong."""
-    above = {problem["loc"][:-1] for problem in problems}
-    return (problem for problem in problems if problem["type"] != "too_short" or problem["loc"] not in above)
-
-
-def _mistake(problem: Any, places: _Places) -> Mistake:
-    location: Location = problem["loc"] or tuple(problem["ctx"]["key"].split("."))
-    plain = _untagged(location)
-    where, key = places(plain), ".".join(map(str, plain))
-    if problem["type"] == "extra_forbidden":
-        allowed = sorted(_properties(_schema(), location[:-1]))
-        name = str(location[-1])
-        hint = _near(name, allowed) or _elsewhere(name)
-        message = f"unknown key{hint}; allowed here: {', '.join(allowed)}"
-    elif problem["type"] == "missing":
-        message = "this key is required" if isinstance(location[-1], str) else "a value is missing here"
-    else:
-        wording = _WORDING.get(problem["type"])
-        message = wording.format_map(problem.get("ctx", {})) if wording else _lower(problem["msg"])
-        received = problem.get("input")
-        message, listed, names = message.partition("; allowed: ")
-        words = [received] if isinstance(received, str) else received if isinstance(received, dict) else ()
-        choices = names.split(", ") if listed else re.findall(r"'([^']+)'", message)
-        message += next(filter(None, (_near(word, choices) for word in words)), "")
-        if not isinstance(received, dict):
-            message += f" (received: {_USER.sub('//***@', repr(received)):.80})"
-        message += listed + names
-    return Mistake(where, key, message)
-
-
-_WORDING = {
-    "model_type": "input should be a mapping of keys to values",
-    "dict_type": "input should be a mapping of keys to values",
-    "tuple_type": "input should be a list",
-    "too_short": "input should have {min_length} values or more",
-    "too_long": "input should have {max_length} values or fewer",
-}
-"""Where JSON's words are not YAML's."""
-
-
-def _lower(sentence: str) -> str:
-    return sentence[0].lower() + sentence[1:]
-
-
-@functools.cache
-def _schema() -> dict[str, Any]:
-    return Config.model_json_schema()
-
-
-def _untagged(location: Location) -> Location:
-    """The location as the user writes it: without the kind of source that follows its number."""
-    return tuple(p for i, p in enumerate(location) if not (p in KINDS and i and isinstance(location[i - 1], int)))
-
-
-def _near(word: str, allowed: Sequence[str]) -> str:
+def _did_you_mean(words: Sequence[str], allowed: Sequence[str]) -> str:
     by_fold = {name.casefold(): name for name in allowed}
-    near = difflib.get_close_matches(word.casefold(), by_fold, 1)
-    return f", did you mean '{by_fold[near[0]]}'?" if near else ""
+    for word in words:
+        if near := difflib.get_close_matches(word.casefold(), by_fold, 1):
+            return f" Did you mean '{by_fold[near[0]]}'?"
+    return ""
 
 
 def _elsewhere(name: str) -> str:
-    """Where else in a config the key stands: it may only be in the wrong section."""
-    places = [".".join(path) for path in _paths(_schema(), ()) if path[-1] == name]
-    return f", is {' or '.join(places)} meant?" if places else ""
+    """Where else in a config the key is allowed: it may only be in the wrong section."""
+    paths = [path for path in _key_paths(Config) if f".{path}".endswith(f".{name}")]
+    return f" Did you mean {' or '.join(paths)}?" if paths and name else ""
 
 
-def _paths(node: dict[str, Any], above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """Every key of the sections, and of what is in them."""
-    for one in _expanded([node], _schema()):
-        for name, below in one.get("properties", {}).items():
-            yield (*above, name)
-            yield from _paths(below, (*above, name))
+def _key_paths(section: type[Section], above: str = "") -> Iterator[str]:
+    """Every key of a section and of the sections in it, dotted."""
+    for name, field in section.model_fields.items():
+        yield f"{above}{name}"
+        for inner in _sections_in(field.annotation):
+            yield from _key_paths(inner, f"{above}{name}.")
 
 
-def _properties(schema: dict[str, Any], location: Location) -> set[str]:
-    """Keys that the JSON Schema allows at a location."""
-    nodes = [schema]
+def _allowed_keys(location: Location) -> list[str]:
+    """Keys of the section at a location, in which sources have their kind after their position, as in pydantic."""
+    sections: list[type[Section]] = [Config]
     for part in location:
-        nodes = list(_expanded(nodes, schema))
-        below = [node["properties"][part] for node in nodes if part in node.get("properties", {})]
-        below += [node["items"] for node in nodes if "items" in node and isinstance(part, int)]
-        below += [node["additionalProperties"] for node in nodes if isinstance(node.get("additionalProperties"), dict)]
-        tagged = [node for node in nodes if part in node.get("properties", {})]  # a union's tag is one of its keys
-        is_tag = isinstance(part, str) and len(nodes) > 2 and tagged
-        nodes = tagged if is_tag else below
-    return {key for node in _expanded(nodes, schema) for key in node.get("properties", {})}
+        matching = [section for section in sections if part in section.model_fields]
+        below = [one for section in matching for one in _sections_in(section.model_fields[str(part)].annotation)]
+        sections = below or matching or sections  # a section; the kind of a source; a position or the name of a class
+    return sorted({name for section in sections for name in section.model_fields})
 
 
-def _expanded(nodes: Sequence[dict[str, Any]], schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for node in nodes:
-        if "$ref" in node:
-            yield from _expanded([schema["$defs"][node["$ref"].rsplit("/", 1)[1]]], schema)
-        elif choices := [*node.get("anyOf", []), *node.get("oneOf", [])]:
-            yield from _expanded(choices, schema)
-        else:
-            yield node
+def _sections_in(annotation: object) -> list[type[Section]]:
+    """The sections that a value of this type can be or hold."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return [annotation]
+    return [section for inner in get_args(annotation) for section in _sections_in(inner)]

@@ -1,4 +1,4 @@
-"""The config: seven sections, each value with its meaning, unit and range. Defaults live here and nowhere else."""
+"""The config: seven sections, each value with its meaning, unit and range; the only place of their defaults."""
 
 from typing import Annotated, Literal, Self
 
@@ -8,15 +8,14 @@ from pydantic_core import PydanticCustomError
 from tlcli.backbones.catalog import CATALOG
 from tlcli.config.dataset import Dataset
 from tlcli.config.section import Section, Seed, expand
+from tlcli.images.formats import DEFAULT_FORMATS, Format
 
 Level = Annotated[int, Field(ge=0, le=255)]
-Format = Literal["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "ICO", "JPEG2000", "PPM", "TGA"]
-"""As Pillow names them."""
 
 
-def _is_backbone(value: str) -> str:
+def _in_catalog(value: str) -> str:
     if value not in CATALOG:
-        raise PydanticCustomError("choice", "no such backbone; allowed: {allowed}", {"allowed": ", ".join(CATALOG)})
+        raise PydanticCustomError("unknown_choice", "There is no such backbone.", {"allowed": ", ".join(CATALOG)})
     return value
 
 
@@ -24,169 +23,169 @@ def _expanded_weights(value: object) -> object:
     return value if value in ("imagenet", "random") else expand(value)
 
 
-BackboneName = Annotated[str, AfterValidator(_is_backbone), Field(json_schema_extra={"enum": list(CATALOG)})]
+BackboneName = Annotated[str, AfterValidator(_in_catalog), Field(json_schema_extra={"enum": list(CATALOG)})]
 
 
 class Image(Section):
-    """How an image file becomes the array that the backbone sees; the same in train, evaluate and predict."""
+    """Preprocessing: from an image file to the input of the backbone; the same in train, evaluate and predict."""
 
     size: Annotated[int, Field(ge=32, le=1024)] | None = None
-    """Side in pixels. Default: the size the backbone was trained at (224 for DenseNet201)."""
+    """Side of the input in pixels. Default: the size the backbone was trained at (224 for DenseNet201)."""
     resize: Literal["crop", "pad", "squash"] | None = None
-    """crop: keep the aspect, cut the centre; pad: keep the aspect, fill the borders; squash: distort. Default: the
-    backbone's own (see docs/backbones.md)."""
+    """crop: keep the aspect ratio, crop the centre. pad: keep the aspect ratio, pad the borders. squash: change the
+    aspect ratio. Default: that of the backbone (see docs/backbones.md)."""
     background: tuple[Level, Level, Level] = (255, 255, 255)
-    """Red, green, blue (0 to 255) behind transparent pixels and in pad's borders."""
-    formats: Annotated[tuple[Format, ...], Field(min_length=1)] = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-    """Formats that are read, decided by content, not by the file's name."""
+    """Red, green, blue (0 to 255) of transparent pixels and of padding."""
+    formats: Annotated[tuple[Format, ...], Field(min_length=1)] = DEFAULT_FORMATS
+    """Accepted formats, detected by content, not by file name."""
     max_megapixels: Annotated[float, Field(gt=0, le=1000)] = 100.0
-    """Larger images are refused before they are decoded."""
+    """Maximum size of an image in megapixels (10^6 pixels), checked before decoding."""
     max_side: Annotated[int, Field(gt=0)] = 16384
-    """Pixels; larger images are refused."""
+    """Maximum width and height of an image in pixels."""
     max_file_mb: Annotated[float, Field(gt=0)] = 64.0
-    """MiB; larger files are refused."""
+    """Maximum size of a file in MiB (2^20 bytes)."""
 
 
 class Augment(Section):
-    """Augmented views: fixed random changes of each training image, computed once and kept."""
+    """Augmented views: random changes of each training image, drawn once; their features are kept."""
 
     views: Annotated[int, Field(ge=0, le=64)] = 0
-    """Views of each training image beside the image itself; each costs one more pass through the backbone, once."""
+    """Augmented views per training image, besides the image itself; each passes the backbone once."""
     flip: Literal["none", "horizontal", "vertical", "both"] = "none"
-    """Directions in which half of the views are mirrored."""
+    """Directions of random flips, each with probability 0.5."""
     rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
-    """Degrees, to either side."""
+    """Maximum rotation in degrees, in either direction."""
     zoom: Annotated[float, Field(ge=0, le=0.9)] = 0.0
-    """Share by which a view shrinks or grows."""
+    """Maximum zoom in or out, as a fraction."""
     shift: Annotated[float, Field(ge=0, le=0.5)] = 0.0
-    """Share of the side, in either direction."""
+    """Maximum translation, as a fraction of the side, horizontally and vertically."""
     brightness: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Share of the full range that is added or taken."""
+    """Maximum change of brightness, as a fraction of the full range (255)."""
     contrast: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Share by which distances from the mean level shrink or grow."""
+    """Maximum change of contrast about the mean, as a fraction."""
     seed: Seed = 0
-    """Another seed, other views."""
+    """Another seed gives other views."""
 
 
 class Int8(Section):
-    """precision int8: what the backbone is quantised with, and how close to the float features it must be."""
+    """Quantisation for precision int8, and how close to the float features its features must be."""
 
     calibration_images: Annotated[int, Field(ge=8, le=1000)] = 64
-    """Training images that NNCF measures the ranges of activations on. More take longer (64: 20 s for
-    efficientnet_lite0) and help little; where images are very unlike one another, try 128."""
+    """Training images on which NNCF measures the ranges of activations. More images take longer (64: 20 s for
+    efficientnet_lite0) and improve little; try 128 for very heterogeneous images."""
     sample: Annotated[int, Field(ge=1, le=10000)] = 200
-    """Validation images that pass the backbone in float as well, to measure the agreement. Once: they are kept."""
+    """Validation images whose float features are computed as well, to measure the agreement; they are kept."""
     min_cosine: Annotated[float, Field(ge=0, le=1)] = 0.95
-    """Mean cosine between int8 and float features of the sample below which train refuses, before the long pass."""
+    """Minimum mean cosine similarity of int8 and float features of the sample, checked before the frozen pass."""
     min_label_agreement: Annotated[float, Field(ge=0, le=1)] = 0.95
-    """Share of the sample that the fitted head must name alike on int8 and on float features."""
+    """Minimum fraction of the sample with the same predicted label on int8 and on float features."""
     max_accuracy_drop: Annotated[float, Field(ge=0, le=1)] = 0.02
-    """By how much the head's accuracy on the sample may be lower on int8 features than on float ones."""
+    """Maximum loss of accuracy on the sample, from float to int8 features."""
 
 
 class BackboneSection(Section):
     """The frozen pretrained network."""
 
     name: BackboneName = "densenet201"
-    """Which network (see docs/backbones.md)."""
+    """Architecture (see docs/backbones.md)."""
     weights: Annotated[str, BeforeValidator(_expanded_weights, json_schema_input_type=str)] = "imagenet"
-    """imagenet (from its publisher, once), random (a baseline), or the path of a .safetensors file."""
+    """imagenet: downloaded from the publisher once. random: a baseline. Else: the path of a .safetensors file."""
     pooling: Literal["avg", "max"] = "avg"
-    """How the last feature map becomes one vector."""
+    """Global pooling of the last feature map: average or maximum."""
     engine: Literal["auto", "openvino", "keras"] = "auto"
-    """What runs it. auto: OpenVINO where it is installed."""
+    """Inference engine. auto: OpenVINO where it is installed, else Keras."""
     precision: Literal["auto", "f32", "bf16", "int8"] = "auto"
-    """Arithmetic of the frozen pass. auto: bf16 where the processor has it, which is faster, else f32. int8 is
-    faster still and less exact, and is chosen by nothing but this key (see docs/precision.md)."""
+    """Arithmetic of the frozen pass. auto: bf16 where the CPU supports it, which is faster, else f32. int8: faster
+    still and less exact, never chosen by auto (see docs/precision.md)."""
     int8: Int8 = Int8()
-    """Limits of precision int8."""
+    """Settings of precision int8."""
 
 
 class HeadSection(Section):
     """The classifier on the features, and how it is fitted."""
 
-    fit: Literal["convex", "minibatch"] = "convex"
-    """convex: logistic regression by L-BFGS, strength by cross-validation. minibatch: epochs in Keras, see train.
-    convex is the default because it is as accurate and has no rate to choose
+    fit: Literal["logistic_regression", "minibatch"] = "logistic_regression"
+    """logistic_regression: by L-BFGS, C chosen by cross-validation. minibatch: mini-batch training in Keras, see train.
+    logistic_regression is the default because it is as accurate and needs no learning rate
     (bench/heads.py: solar cells 0.852 and 0.850, Alien vs. Predator 0.968 and 0.964)."""
     standardize: bool = True
-    """Fit on features less their mean, divided by their standard deviation or, where it is smaller, by the mean of all
-    features' deviations; folded into the weights."""
+    """Subtract the mean of each feature and divide by its standard deviation, or by the mean of all standard deviations
+    where that is larger; folded into the weights."""
     class_weight: Literal["none", "balanced"] = "none"
-    """balanced: every class has the same total weight, however many images it has."""
-    strengths: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (
-        3000.0, 1000.0, 300.0, 100.0, 30.0, 10.0, 3.0,
+    """balanced: every class has the same total weight, whatever its number of images."""
+    Cs: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (
+        1 / 3000, 1 / 1000, 1 / 300, 1 / 100, 1 / 30, 1 / 10, 1 / 3,
     )  # fmt: skip
-    """convex: candidates for the weight of the L2 penalty against the summed loss, tried from the strongest until the
-    held-out loss is clearly worse than the best."""
+    """logistic_regression: candidates for C, the inverse of regularisation strength as in scikit-learn (smaller values
+    regularise more), tried from the smallest until the held-out loss is clearly worse than the best."""
     folds: Annotated[int, Field(ge=2, le=20)] = 5
-    """convex: folds of the cross-validation, within the training images."""
+    """logistic_regression: folds of the cross-validation on the training images."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """minibatch: share of features dropped in each step."""
+    """minibatch: fraction of the features that is dropped in each step."""
 
 
 class ReduceOnPlateau(Section):
-    """Lower the learning rate when the validation loss stops falling."""
+    """Lower the learning rate when the validation loss stops improving."""
 
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    """What the rate is multiplied by."""
+    """Factor by which the learning rate is multiplied."""
     patience: Annotated[int, Field(ge=1)] = 3
-    """Epochs without a lower validation loss."""
+    """Epochs without improvement of the validation loss before the rate is lowered."""
     min_learning_rate: Annotated[float, Field(ge=0)] = 1e-6
-    """It never falls below this."""
+    """Lower bound of the learning rate."""
 
 
 class Train(Section):
-    """How the minibatch recipe trains; seed also divides the folds of the convex fit."""
+    """Mini-batch training (head.fit: minibatch); seed also draws the folds of logistic_regression."""
 
     epochs: Annotated[int, Field(ge=1, le=10000)] = 30
-    """Passes over the training features."""
+    """Maximum number of epochs."""
     batch_size: Annotated[int, Field(ge=1)] = 32
-    """Rows a step."""
+    """Feature vectors per step."""
     optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
-    """Keras's, with its defaults beside the learning rate."""
+    """Keras optimizer, with its defaults but for the learning rate."""
     learning_rate: Annotated[float, Field(gt=0)] = 0.001
-    """At the start."""
+    """Initial learning rate."""
     reduce_on_plateau: ReduceOnPlateau | None = ReduceOnPlateau()
-    """null: the rate stays."""
+    """Schedule of the learning rate. null: constant."""
     early_stopping: Annotated[int, Field(ge=1)] | None = 10
-    """Epochs without a lower validation loss before training stops; the best weights are kept. null: train all epochs
-    and keep the last weights."""
+    """Epochs without improvement of the validation loss before training stops; the best weights are kept. null: train
+    all epochs and keep the last weights."""
     seed: Seed = 0
-    """Equal seeds give equal heads, bit for bit."""
+    """Seed of initialisation, shuffling and folds; equal seeds give equal heads, bit for bit."""
 
 
 class CrossValidation(Section):
-    """Repeated cross-validation on training and validation images, of the convex fit: how sure the accuracy is, and
-    what more images would bring."""
+    """Repeated cross-validation of logistic regression on training and validation images: the uncertainty of the
+    accuracy, and the learning curve."""
 
     folds: Annotated[int, Field(ge=2, le=20)] = 5
-    """Parts, each held out once."""
+    """Number of folds."""
     repeats: Annotated[int, Field(ge=1, le=20)] = 3
-    """How often the images are divided anew."""
+    """Repetitions with other folds."""
 
 
 class Evaluate(Section):
-    """What evaluate does."""
+    """What evaluate measures and writes."""
 
     fail_under: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Exit code 3 when the test accuracy is lower (also --fail-under)."""
+    """Minimum test accuracy; below it evaluate ends with exit code 3 (also --fail-under)."""
     figures: bool = True
     """Draw the figures."""
     report: bool = True
-    """Measure how sure the numbers are, and write report.html and report.json."""
+    """Measure the uncertainty of the metrics, and write report.html and report.json."""
     cross_validation: CrossValidation | None = CrossValidation()
-    """For the report. null: none."""
+    """Cross-validation for the report. null: none."""
 
 
 class Config(Section):
-    """A tlcli config: what to train on, with which network, how. Paths are relative to the working directory; ~ and
+    """A tlcli config: the images, the backbone, and how to train. Paths are relative to the working directory; ~ and
     $VAR are expanded."""
 
     dataset: Dataset
     """The images."""
     image: Image = Image()
-    """How an image becomes an array."""
+    """Preprocessing."""
     augment: Augment = Augment()
     """Augmented views of the training images."""
     backbone: BackboneSection = BackboneSection()
@@ -194,22 +193,22 @@ class Config(Section):
     head: HeadSection = HeadSection()
     """The classifier on its features."""
     train: Train = Train()
-    """The minibatch recipe."""
+    """Mini-batch training."""
     evaluate: Evaluate = Evaluate()
-    """What evaluate does."""
+    """What evaluate measures and writes."""
 
     def with_backbone_defaults(self) -> Self:
-        """The config with the size and the resize that the backbone decides written out."""
+        """The config with the defaults of its backbone, image.size and image.resize, filled in."""
         row = CATALOG[self.backbone.name]
         image = {"size": self.image.size or row.size, "resize": self.image.resize or row.resize}
         return self.model_copy(update={"image": self.image.model_copy(update=image)})
 
     @model_validator(mode="after")
-    def _size_fits_backbone(self) -> Self:
+    def _size_is_enough(self) -> Self:
         least = CATALOG[self.backbone.name].min_size
         if self.image.size is not None and self.image.size < least:
             raise PydanticCustomError(
-                "size", "{name} takes {least} or more (received: {size})",
+                "size_too_small", "{name} needs {least} pixels or more. Received: {size}.",
                 {"key": "image.size", "size": self.image.size, "name": self.backbone.name, "least": least},
             )  # fmt: skip
         return self

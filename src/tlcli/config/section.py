@@ -1,4 +1,4 @@
-"""What all sections of a config share."""
+"""What all sections of a config have in common."""
 
 import os
 import re
@@ -9,12 +9,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-"""What NumPy, scikit-learn and Keras take."""
+"""The range that NumPy, scikit-learn and Keras accept."""
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{([^}]*)\})")
 
 
 class Section(BaseModel):
-    """Strict (no "3" for 3), frozen, unknown keys refused; descriptions are the docstrings below the fields."""
+    """Strict ("3" is no number), frozen, without unknown keys; descriptions are the docstrings below the fields."""
 
     model_config = ConfigDict(
         strict=True, frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
@@ -22,21 +22,23 @@ class Section(BaseModel):
 
 
 def expand(value: object) -> object:
-    """``~`` and ``$VAR`` in a path; anything but text is left to the type check."""
+    """Expands ``~`` and ``$VAR`` in a path; anything but text is left to the type check."""
     if not isinstance(value, str) or ("$" in value and Path(value).is_absolute() and os.path.lexists(value)):
         return value  # what exists by this very name needs no expansion, even with a $ in it
     for match in _VARIABLE.finditer(value):
         name = match.group(1) or match.group(2)
         if name not in os.environ:
-            raise PydanticCustomError("variable", "the environment variable {name} is not set", {"name": f"${name}"})
+            raise PydanticCustomError(
+                "unset_variable", "The environment variable {name} is not set.", {"name": f"${name}"}
+            )
     try:
         expanded = os.path.expandvars(Path(value).expanduser() if value else "")
-    except RuntimeError as error:  # ~name of somebody who is not known here
+    except RuntimeError as error:  # ~name of an unknown user
         raise PydanticCustomError(
-            "home", "there is no home folder for {name}", {"name": Path(value).parts[0]}
+            "unknown_user", "There is no home directory for {name}.", {"name": Path(value).parts[0]}
         ) from error
     if not expanded.strip():
-        raise PydanticCustomError("empty_path", "a path cannot be empty")
+        raise PydanticCustomError("empty_path", "A path cannot be empty.")
     return expanded
 
 

@@ -1,4 +1,4 @@
-"""YAML 1.2's core schema on PyYAML, which knows 1.1: texts, numbers, lists and mappings, of bounded depth and size."""
+"""The core schema of YAML 1.2 on PyYAML, which implements 1.1; with limits of depth and size."""
 
 import re
 from typing import Any
@@ -7,12 +7,12 @@ import yaml
 from yaml.composer import ComposerError
 from yaml.constructor import ConstructorError
 
-_DEEPEST, _LARGEST = 20, 20_000
-"""Levels and values of a config, far above any in use: a chain of aliases may stand for billions."""
+_MAX_DEPTH, _MAX_VALUES = 20, 20_000
+"""Far above any config in use; without them a chain of aliases could stand for billions of values."""
 
 
 class Loader(yaml.SafeLoader):
-    """YAML 1.2's core: ``1e-3`` is a number; ``no``, ``1:30`` and ``2020-01-01`` are words."""
+    """Loads YAML 1.2: ``1e-3`` is a number; ``no``, ``1:30`` and ``2020-01-01`` are strings."""
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
@@ -20,38 +20,38 @@ class Loader(yaml.SafeLoader):
         self._sizes: dict[yaml.Node | None, int] = {}
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Counts levels and values, aliases as what they stand for; one inside its own anchor has no end."""
+        """Composes a node, and counts levels and values; an alias counts as its target, and as too many inside it."""
         mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
         is_alias, before = self.check_event(yaml.AliasEvent), self._count
         self._depth += 1
-        if self._depth > _DEEPEST:
-            raise ComposerError(None, None, f"nested more than {_DEEPEST} deep", mark)
+        if self._depth > _MAX_DEPTH:
+            raise ComposerError(None, None, f"nested more than {_MAX_DEPTH} deep", mark)
         node = super().compose_node(parent, index)
         self._depth -= 1
-        self._count += self._sizes.get(node, _LARGEST) if is_alias else 1
-        if self._count > _LARGEST:
-            raise ComposerError(None, None, f"more than {_LARGEST:,} values", mark)
+        self._count += self._sizes.get(node, _MAX_VALUES) if is_alias else 1
+        if self._count > _MAX_VALUES:
+            raise ComposerError(None, None, f"more than {_MAX_VALUES:,} values", mark)
         self._sizes.setdefault(node, self._count - before)
         return node
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        """The value, or the place of one that is none: ``!!int x``, half a character, a number of 5,000 digits."""
+        """Constructs a value; gives an invalid one its place: ``!!int x``, a surrogate, a number of 5,000 digits."""
         try:
             value = super().construct_object(node, deep)
-            if isinstance(value, str) and b"\0" in value.encode():  # which raises for half a character
-                raise ValueError("a text cannot hold a NUL character")
+            if isinstance(value, str) and b"\0" in value.encode():  # which raises for a surrogate
+                raise ValueError("a text cannot contain a NUL character")
         except (LookupError, ValueError) as error:
             raise ConstructorError(None, None, f"not a value: {error}", node.start_mark) from error
         return value
 
     def construct_int(self, node: yaml.ScalarNode) -> int:
-        """Decimal unless it says otherwise: 010 is ten."""
+        """Constructs an integer: 010 is ten, 0o10 eight, 0x10 sixteen."""
         text = str(self.construct_scalar(node))
         return int(text, 0 if text[:2] in ("0x", "0o") else 10)
 
 
 class Dumper(yaml.SafeDumper):
-    """Quotes what YAML 1.1 or 1.2 would take for something else than text."""
+    """Quotes strings that YAML 1.1 or 1.2 would read as another type."""
 
 
 _CORE = {
@@ -62,7 +62,7 @@ _CORE = {
         r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
     ),
 }
-"""Scalars of YAML 1.2's core schema (section 10.3.2) that YAML 1.1 writes otherwise: first characters and pattern."""
+"""Scalars of the core schema (YAML 1.2, section 10.3.2) that differ from YAML 1.1: first characters and pattern."""
 _YAML = "tag:yaml.org,2002:"
 _KEPT = [f"{_YAML}{kind}" for kind in ("null", "bool", "int", "float", "str", "seq", "map")]
 Loader.yaml_implicit_resolvers = {

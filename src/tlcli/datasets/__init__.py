@@ -1,1 +1,1 @@
-"""Images: where they come from, which there are, and how one becomes an array."""
+"""Data sets: acquiring them, scanning their images and labels, and dividing them into splits."""

@@ -1,8 +1,8 @@
-"""Digests of files, remembered as long as the files look the same, so that no stage reads a data set twice.
+"""Digests of files, recorded until a file changes, so that no command reads a data set twice.
 
-A file looks the same when its path, size, times (of its bytes and of its inode) and inode are what they were. What is
-remembered lies in one SQLite file in the cache: the digest, with a check over it and over how the file looked. A
-database that is locked, broken or cannot be written costs time and nothing else.
+A file counts as unchanged while its path, size, inode and times (of its content and of its inode) stay the same. The
+records are in one SQLite file in the cache: each holds the digest, and a check over the digest and the file's state. A
+database that is locked, damaged or read-only costs time and nothing else.
 """
 
 import hashlib
@@ -17,17 +17,18 @@ from time import time_ns
 from typing import Literal
 
 from tlcli.system.cache.entries import DATABASE, remove_database
-from tlcli.system.cache.locks import hold
+from tlcli.system.cache.locks import mark_in_use
 from tlcli.system.cpu import threads
 from tlcli.system.files import GONE, cache_folder, disk_unreadable, open_regular
 
 Algorithm = Literal["sha256", "md5"]
 
 _SETTLED = 2 * 10**9
-"""Nanoseconds. A file that changed this recently may change again in the same tick of its disk's clock (2 s on FAT)."""
+"""Nanoseconds. A file that changed more recently may change again within one tick of its disk's clock (2 s on FAT)."""
 _CHECK = 8
+"""Bytes of a record's check."""
 _BATCH = 2000
-"""Files read between two writes of the database: few enough to be small in memory and little to be lost."""
+"""Files read between two writes of the database."""
 
 
 @dataclass
@@ -36,94 +37,88 @@ class Digests:
 
     of: dict[Path, str] = field(default_factory=dict)
     errors: dict[Path, str] = field(default_factory=dict)
-    """Files that cannot be read, and why."""
+    """Unreadable files and the reason."""
     changed: list[Path] = field(default_factory=list)
-    """Files whose bytes are others than those remembered, though they look the same; found where all are read anew."""
+    """Files whose content differs from the record although they count as unchanged; only with ``recompute``."""
 
 
 def digest_of(path: Path, algorithm: Algorithm = "sha256") -> str:
-    """Hex digest of one file, which is read only where it does not look as it did before.
+    """Hex digest of one file, which is read only if it changed since its digest was recorded.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file is unreadable.
         ResourceError: its disk is gone.
     """
     found = digests_of([path], algorithm)
-    if path not in found.of:
-        return _read(path, algorithm)[1]
-    return found.of[path]
+    return found.of[path] if path in found.of else _read(path, algorithm)[1]
 
 
-def digests_of(paths: Iterable[Path], algorithm: Algorithm = "sha256", anew: bool = False) -> Digests:
-    """Hex digests of many files; those that have to be read are read by several threads.
+def digests_of(paths: Iterable[Path], algorithm: Algorithm = "sha256", recompute: bool = False) -> Digests:
+    """Hex digests of many files; those without a record are read by several threads.
 
     Args:
-        paths: any number, each once.
+        paths: any number of files, each once.
         algorithm: of the digest.
-        anew: read every file, whatever is remembered.
+        recompute: read every file, including those that count as unchanged.
 
     Raises:
         ResourceError: their disk is gone.
     """
-    found, unknown = Digests(), list[Path]()
-    known: dict[Path, str] = {}
+    paths = list(paths)
     with _database() as database:
-        for path in paths:
-            remembered = _remembered(database, path, algorithm) if database else None
-            if remembered is None or anew:
-                unknown.append(path)
-            if remembered is not None:
-                (known if anew else found.of)[path] = remembered
+        recorded = {path: digest for path in paths if (digest := _recorded(database, path, algorithm))}
+    found = Digests({} if recompute else dict(recorded))
+    unknown = [path for path in paths if path not in found.of]
     with ThreadPoolExecutor(threads()) as pool:
         for start in range(0, len(unknown), _BATCH):
-            read = pool.map(lambda path: _tried(path, algorithm), unknown[start : start + _BATCH])
-            looks = {}
+            states = {}
             try:
-                for path, look, digest, reason in read:
+                batch = unknown[start : start + _BATCH]
+                for path, state, digest, reason in pool.map(lambda path: _try_read(path, algorithm), batch):
                     if reason:
                         found.errors[path] = reason
                     else:
                         found.of[path] = digest
-                    if look:
-                        looks[path] = (look, digest)
-            finally:  # also of what was read before an interruption
-                _remember(looks, algorithm)
-    found.changed = [path for path, digest in known.items() if found.of.get(path, digest) != digest]
+                    if state:
+                        states[path] = (state, digest)
+            finally:  # an interruption keeps what was read before
+                _record(states, algorithm)
+    found.changed = [path for path, digest in recorded.items() if found.of.get(path, digest) != digest]
     return found
 
 
 def known_digest(path: Path, algorithm: Algorithm = "sha256") -> str | None:
-    """What is remembered of a file that looks as it did then; it is not read."""
+    """The recorded digest of an unchanged file, else None; the file is not read."""
     with _database() as database:
-        return _remembered(database, path, algorithm) if database else None
+        return _recorded(database, path, algorithm)
 
 
 def remember(digests: Mapping[Path, str]) -> None:
-    """Keeps the sha256 of files that this process has just written, and nobody else knew of."""
-    looks = {path: look for path in digests if (look := _look(path, settled=False))}
-    _remember({path: (look, digests[path]) for path, look in looks.items()}, "sha256")
+    """Records the sha256 of files that this process has just written, before any other process knew their names."""
+    states = {path: state for path in digests if (state := _state(path, settled=False))}
+    _record({path: (state, digests[path]) for path, state in states.items()}, "sha256")
 
 
-def _tried(path: Path, algorithm: Algorithm) -> tuple[Path, bytes, str, str]:
-    """The path, how it looks, its digest; and the reason where it cannot be read."""
+def _try_read(path: Path, algorithm: Algorithm) -> tuple[Path, bytes, str, str]:
+    """The path, the file's state and its digest; and the reason if it is unreadable."""
     try:
         return path, *_read(path, algorithm), ""
-    except (OSError, ValueError) as error:  # ValueError: a table's path with a NUL in it
+    except (OSError, ValueError) as error:  # ValueError: a NUL in a path from a label table
         if isinstance(error, OSError) and error.errno in GONE:
             raise disk_unreadable(error, path) from error
         return path, b"", "", f"cannot be read: {getattr(error, 'strerror', None) or error}"
 
 
 def _read(path: Path, algorithm: Algorithm) -> tuple[bytes, str]:
-    """How the file looks and its digest; no look where it changed meanwhile."""
-    before = _look(path)
+    """The file's state and its digest; the state is empty if the file changed while it was read."""
+    before = _state(path)
     with open_regular(path) as file:
         digest = hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
-    return (before if before == _look(path) else b""), digest
+    return (before if before == _state(path) else b""), digest
 
 
-def _look(path: Path, settled: bool = True) -> bytes:
-    """What a file looks like from outside; empty where it cannot be told, or has not settled yet."""
+def _state(path: Path, settled: bool = True) -> bytes:
+    """Size, times and inode of a file; empty if it is unavailable, or changed too recently."""
     try:
         status = path.stat()
     except (OSError, ValueError):
@@ -138,14 +133,14 @@ def _key(path: Path, algorithm: Algorithm) -> bytes:
     return hashlib.blake2b(algorithm.encode() + os.fsencode(path.absolute()), digest_size=16).digest()
 
 
-def _entry(look: bytes, digest: str) -> bytes:
-    """What is kept: the digest's bytes, and a check that fails where the file looks otherwise or it is damaged."""
+def _entry(state: bytes, digest: str) -> bytes:
+    """A record: the digest's bytes, and a check that fails if the file's state differs or the record is damaged."""
     raw = bytes.fromhex(digest)
-    return raw + hashlib.blake2b(look + raw, digest_size=_CHECK).digest()
+    return raw + hashlib.blake2b(state + raw, digest_size=_CHECK).digest()
 
 
-def _remembered(database: sqlite3.Connection, path: Path, algorithm: Algorithm) -> str | None:
-    if not (look := _look(path)):
+def _recorded(database: sqlite3.Connection | None, path: Path, algorithm: Algorithm) -> str | None:
+    if database is None or not (state := _state(path)):
         return None
     try:
         row = database.execute("SELECT entry FROM files WHERE key = ?", (_key(path, algorithm),)).fetchone()
@@ -154,28 +149,28 @@ def _remembered(database: sqlite3.Connection, path: Path, algorithm: Algorithm) 
     if row is None or not isinstance(row[0], bytes):
         return None
     digest = bytes(row[0][:-_CHECK]).hex()
-    return digest if _entry(look, digest) == row[0] else None
+    return digest if _entry(state, digest) == row[0] else None
 
 
-def _remember(read: Mapping[Path, tuple[bytes, str]], algorithm: Algorithm) -> None:
-    if not read:
+def _record(states: Mapping[Path, tuple[bytes, str]], algorithm: Algorithm) -> None:
+    if not states:
         return
-    rows = ((_key(path, algorithm), _entry(look, digest)) for path, (look, digest) in read.items())
+    rows = ((_key(path, algorithm), _entry(state, digest)) for path, (state, digest) in states.items())
     with _database(writing=True) as database:
         try:
             if database:
                 with database:  # one transaction
                     database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?)", rows)
         except sqlite3.Error as error:
-            if not isinstance(error, sqlite3.OperationalError):  # damaged where the first look did not see it
+            if not isinstance(error, sqlite3.OperationalError):  # damage that opening did not find
                 with suppress(OSError):
                     remove_database(cache_folder() / DATABASE)
 
 
 @contextmanager
 def _database(writing: bool = False) -> Iterator[sqlite3.Connection | None]:
-    """The open database, or None where there is none to be had."""
-    database = _opened(cache_folder() / DATABASE, writing)
+    """The open database, or None if it is unavailable."""
+    database = _open(cache_folder() / DATABASE, writing)
     try:
         yield database
     finally:
@@ -183,11 +178,11 @@ def _database(writing: bool = False) -> Iterator[sqlite3.Connection | None]:
             database.close()
 
 
-def _opened(path: Path, writing: bool) -> sqlite3.Connection | None:
-    """Begins it anew where it is broken."""
-    if not (writing or os.path.isfile(path)):  # noqa: PTH113 - or one that cannot be seen
+def _open(path: Path, writing: bool) -> sqlite3.Connection | None:
+    """Opens the database; replaces one that is damaged."""
+    if not (writing or os.path.isfile(path)):  # noqa: PTH113 - False also if the cache cannot be listed
         return None
-    hold(path)
+    mark_in_use(path)
     for _ in range(2):
         database = None
         try:
@@ -200,7 +195,7 @@ def _opened(path: Path, writing: bool) -> sqlite3.Connection | None:
             if database is not None:
                 database.close()
             if not isinstance(error, sqlite3.DatabaseError) or isinstance(error, sqlite3.OperationalError):
-                break  # locked, or not ours to write
+                break  # locked, or read-only
             with suppress(OSError):
                 remove_database(path)
     return None

@@ -1,43 +1,87 @@
-"""Lists of images to leave out: a text file, one name a line, as the index has them.
+"""Exclusion lists: text files that name images to leave out of a data set, one name a line, relative to its folder.
 
-A line that begins with ``#`` is a comment. A line that begins with ``"`` is a JSON string, for names that hold line
-breaks, begin with ``#`` or are no UTF-8.
+A line that begins with ``#`` is a comment. A line that begins with ``"`` is a JSON string, for names that contain line
+breaks, begin with ``#`` or are not UTF-8.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tlcli.datasets.layout import Layout, name_below
+from tlcli.datasets.index import LabelledImage
+from tlcli.datasets.layout import Scan, relative_name
 from tlcli.errors import DataError, UsageError
 from tlcli.system.files import write_text
 
-_MARK = "# Images to leave out, written by tlcli inspect"
+_HEADER = "# Images to exclude, written by tlcli inspect"
 
 
 @dataclass(frozen=True)
-class Excluded:
-    """One line of a list."""
+class Exclusion:
+    """One entry of a list."""
 
     name: str
     reason: str
     active: bool = True
-    """Else it stands there as a comment, for people to decide."""
+    """An inactive entry is written as a comment, for people to decide."""
+
+
+def propose_exclusions(
+    unreadable: Mapping[str, str],
+    duplicates: Iterable[tuple[LabelledImage, LabelledImage, float | None]],
+    label_issues: Iterable[tuple[LabelledImage, str, float]],
+    outliers: Iterable[tuple[LabelledImage, float]],
+) -> list[Exclusion]:
+    """The images that should be excluded, each once.
+
+    Active are unreadable images, redundant exact copies within a split, images with a copy in a split that is measured
+    on, and training images with label issues. Label issues of validation images are inactive: a classifier that selects
+    what it is measured on flatters itself. So are near duplicates within a split, and outliers.
+
+    Args:
+        unreadable: name to reason.
+        duplicates: the image to keep, its copy, and their similarity (0 to 1); None for exact copies.
+        label_issues: the image, the label that is more likely, and the probability of its own label.
+        outliers: the image, and its distance from the nearest other image.
+    """
+    proposed = [Exclusion(name, f"cannot be read: {reason}") for name, reason in unreadable.items()]
+    for kept, copy, similarity in duplicates:
+        kind = "exact copy of" if similarity is None else f"near duplicate ({similarity:.2f}) of"
+        is_leak = kept.split != copy.split
+        split = kept.split if is_leak else f"same split, {kept.split}"
+        proposed.append(Exclusion(copy.name, f"{kind} {kept.name} ({split})", is_leak or similarity is None))
+    for image, likelier, probability in label_issues:
+        reason = f"{_describe(image)}; {likelier} is more likely (probability of {image.label}: {probability:.2f})"
+        proposed.append(Exclusion(image.name, reason, image.split == "train"))
+    for image, distance in outliers:
+        reason = f"{_describe(image)}; outlier (distance from the nearest image: {distance:.2f})"
+        proposed.append(Exclusion(image.name, reason, active=False))
+    chosen: dict[str, Exclusion] = {}
+    for one in proposed:
+        if one.name not in chosen or (one.active and not chosen[one.name].active):
+            chosen[one.name] = one
+    return list(chosen.values())
+
+
+def _describe(image: LabelledImage) -> str:
+    return f"{image.split} image labelled {image.label}"
 
 
 def read_exclusion(path: Path) -> tuple[str, ...]:
-    """The names in a list.
+    """The active names of a list.
 
     Raises:
-        DataError: it cannot be read, or a line is broken.
+        DataError: the file is unreadable, or a line is malformed.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise DataError(
-            f"dataset.exclude {path} cannot be read ({why}); tlcli inspect --write-exclude writes one."
+            "data.exclusion_list_unreadable",
+            f"The exclusion list {path} cannot be read: {reason}.",
+            "Correct dataset.exclude, or write a list with: tlcli inspect --write-exclude FILE.",
         ) from error
     return tuple(_names(path, lines))
 
@@ -51,63 +95,69 @@ def _names(path: Path, lines: Sequence[str]) -> Iterator[str]:
             yield text
             continue
         try:
-            name = json.loads(text)
+            yield json.loads(text)
         except ValueError as error:
             raise DataError(
-                f"{path}:{number}: a line that begins with a quote must be a JSON string: {error}."
+                "data.exclusion_list_malformed",
+                f"{path}:{number}: a line that begins with a quote must be a JSON string: {error}.",
             ) from error
-        yield name
 
 
-def leave_out(layout: Layout, names: Sequence[str]) -> Layout:
-    """The layout less these images; its notes say how many, and which names are those of no image."""
-    unwanted = set(names)
-    of = {name_below(item.path, layout.root): item for item in layout.found}
-    kept = tuple(item for name, item in of.items() if name not in unwanted)
-    notes = [f"{len(layout.found) - len(kept):,} images are left out by dataset.exclude."]
-    if unknown := [name for name in dict.fromkeys(names) if name not in of]:
-        notes.append(f"dataset.exclude names {len(unknown):,} that are no images here, for example {unknown[0]!r}.")
-    return replace(layout, found=kept, notes=(*layout.notes, *notes))
+def exclude_images(scan: Scan, names: Sequence[str]) -> Scan:
+    """The scan without these images; notes say how many were excluded, and which names match no image."""
+    excluded = set(names)
+    files = {relative_name(file.path, scan.root): file for file in scan.files}
+    kept = tuple(file for name, file in files.items() if name not in excluded)
+    notes = [f"{len(scan.files) - len(kept):,} images are excluded by dataset.exclude."]
+    if unknown := [name for name in dict.fromkeys(names) if name not in files]:
+        notes.append(f"{len(unknown):,} names in dataset.exclude match no image, for example {unknown[0]!r}.")
+    return replace(scan, files=kept, notes=(*scan.notes, *notes))
 
 
-def write_exclusion(path: Path, head: str, excluded: Sequence[Excluded]) -> None:
-    """Writes a list, each name below its reason. What an older list at this place leaves out is left out by the new
-    one, too: those images were not looked at again, and somebody may have decided on them.
+def write_exclusion(path: Path, description: str, exclusions: Sequence[Exclusion]) -> None:
+    """Writes a list, the reason above each name. Active entries of an older list at this path stay active: those images
+    were not inspected again, and somebody may have decided on them.
 
     Args:
-        path: a new file, or one that this has written before.
-        head: what it is about, one line.
-        excluded: what to leave out.
+        path: a new file, or one that this function wrote.
+        description: one line for the header.
+        exclusions: the entries.
 
     Raises:
-        UsageError: there is a file that somebody else wrote.
-        DataError: the older list is broken.
+        UsageError: the path is taken by something else.
+        DataError: the older list is malformed.
     """
-    if path.exists() and not (path.is_file() and path.read_bytes().startswith(_MARK.encode())):
-        raise UsageError(
-            f"{path} is there already, and inspect has not written it; name another file for --write-exclude."
-        )
-    left_out = read_exclusion(path) if path.exists() else ()
-    named = {one.name: one for one in excluded}
-    kept = [Excluded(name, "left out before") for name in left_out if name not in named]
-    excluded = [*kept, *(replace(one, active=one.active or one.name in left_out) for one in excluded)]
-    lines = [
-        _MARK,
-        _comment(head),
-        "# Lines that begin with # are comments: delete the # of those that you agree with.",
-        "",
-    ]
-    for one in excluded:
-        lines += [_comment(one.reason), ("" if one.active else "# ") + _written(one.name)]
+    check_replaceable(path)
+    older = read_exclusion(path) if path.exists() else ()
+    names = {one.name for one in exclusions}
+    entries = [Exclusion(name, "excluded before") for name in older if name not in names]
+    entries += [replace(one, active=one.active or one.name in older) for one in exclusions]
+    lines = [_HEADER, _comment(description), "# To exclude an image that is commented out, delete the # before it.", ""]
+    for one in entries:
+        lines += [_comment(one.reason), ("" if one.active else "# ") + _format(one.name)]
     write_text(path, "\n".join(lines) + "\n")
 
 
+def check_replaceable(path: Path) -> None:
+    """Refuses to replace a file that :func:`write_exclusion` has not written.
+
+    Raises:
+        UsageError: it is such a file.
+    """
+    if path.exists() and not (path.is_file() and path.read_bytes().startswith(_HEADER.encode())):
+        raise UsageError(
+            "usage.file_exists",
+            f"{path} exists and was not written by tlcli inspect.",
+            "Give another file to --write-exclude.",
+        )
+
+
 def _comment(text: str) -> str:
-    """One line of UTF-8, whatever names stand in it."""
+    """One line of UTF-8, whatever names are in the text."""
     return "# " + " ".join(text.split()).encode("utf-8", "backslashreplace").decode()
 
 
-def _written(name: str) -> str:
-    """Plain where that is read back as it is."""
-    plain = name.isprintable() and name == name.strip() and not name.startswith(("#", '"'))
-    return name if plain else json.dumps(name)
+def _format(name: str) -> str:
+    """The name itself if it can be read back, else a JSON string."""
+    is_plain = name.isprintable() and name == name.strip() and not name.startswith(("#", '"'))
+    return name if is_plain else json.dumps(name)

@@ -1,116 +1,133 @@
-"""Reads labels from a table: one line an image, classes as they stand there or by a rule on a number."""
+"""Label tables: one row an image, its class in a column or given by a rule on a column."""
 
 import csv
+import operator
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from tlcli.datasets.layout import SPLIT_NAMES, SPLITS, Found, Layout, SplitName
+from tlcli.datasets.layout import SPLIT_ALIASES, SPLITS, LabelledFile, Scan, SplitName
 from tlcli.errors import DataError
 
 _DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t"}
+_LIMITS = {"below": operator.lt, "at_most": operator.le, "above": operator.gt, "at_least": operator.ge}
 
 
 @dataclass(frozen=True)
-class Rule:
-    """When a row belongs to a class: every limit that is set must hold."""
-
-    below: float | None = None
-    at_most: float | None = None
-    above: float | None = None
-    at_least: float | None = None
-    values: tuple[str, ...] | None = None
-
-    def holds(self, value: str) -> bool:
-        """Whether the cell ``value`` meets the rule.
-
-        Raises:
-            ValueError: a limit is set and the cell is no number.
-        """
-        if self.values is not None and value not in self.values:
-            return False
-        if self.below is self.at_most is self.above is self.at_least is None:
-            return True
-        number = float(value)
-        return (
-            (self.below is None or number < self.below)
-            and (self.at_most is None or number <= self.at_most)
-            and (self.above is None or number > self.above)
-            and (self.at_least is None or number >= self.at_least)
-        )
-
-
-@dataclass(frozen=True)
-class Table:
-    """Where a labels table lies and how it is read."""
+class LabelTable:
+    """Where a label table is and how it is read; ``path`` to ``group`` name columns."""
 
     file: str
-    """Relative to the data folder; images are looked for relative to the table's own folder."""
-    path_column: str
-    label_column: str
+    """Relative to the data folder; paths of images are relative to the table's own folder."""
+    path: str
+    label: str
     delimiter: Literal["comma", "semicolon", "tab", "whitespace"] = "comma"
     columns: tuple[str, ...] | None = None
-    """Names of the columns where the table has no header line."""
-    rules: Mapping[str, Rule] = field(default_factory=dict)
-    """Class name to rule; empty: the label column holds the class."""
-    split_column: str | None = None
-    group_column: str | None = None
+    """Names of the columns of a table without a header line."""
+    classes: Mapping[str, Callable[[str], bool]] = field(default_factory=dict)
+    """For each class whether a cell of the label column belongs to it, see :func:`matches`; empty: the cell is the
+    class."""
+    split: str | None = None
+    group: str | None = None
 
 
-def find_in_table(root: Path, table: Table, classes: tuple[str, ...] | None) -> Layout:
-    """The images that a labels table names.
+def matches(cell: str, values: Sequence[str] | None = None, **limits: float | None) -> bool:
+    """Whether a cell is one of ``values`` and a number within all limits, each as far as it is given.
+
+    Args:
+        cell: of the label column.
+        values: allowed texts.
+        limits: any of ``below``, ``at_most``, ``above`` and ``at_least``.
 
     Raises:
-        DataError: the table is missing, a column is unknown, or a cell does not fit; with file:line.
+        ValueError: a limit is given and the cell is not a number.
+    """
+    if values is not None and cell not in values:
+        return False
+    return all(_LIMITS[name](float(cell), limit) for name, limit in limits.items() if limit is not None)
+
+
+def scan_label_table(root: Path, table: LabelTable, classes: Sequence[str] | None) -> Scan:
+    """The images that a label table lists.
+
+    Args:
+        root: the data folder.
+        table: where the table is and how it is read.
+        classes: use only rows of these classes; None uses all.
+
+    Raises:
+        DataError: the table is missing or malformed, a column is missing, or a cell is not allowed; with file:line.
     """
     path = root / table.file
     if not path.is_file():
-        raise DataError(f"The labels table {path} is not there; set dataset.labels.file to its path inside {root}.")
+        raise DataError(
+            "data.label_table_missing",
+            f"There is no label table {path}.",
+            f"Set dataset.labels.file to its path inside {root}.",
+        )
     without_class: Counter[str] = Counter()
     lines: dict[Path, int] = {}
-    found = []
+    files = []
     for line, row in _rows(path, table):
         where = f"{path}:{line}"
-        label = _label(row[table.label_column], table.rules, where)
+        label = _label(row[table.label], table.classes, where)
         if label is None or (classes is not None and label not in classes):
-            without_class[row[table.label_column]] += 1
+            without_class[row[table.label]] += 1
             continue
-        split = None if table.split_column is None else _split(row[table.split_column], where)
-        group = None if table.group_column is None else row[table.group_column]
-        image = _place(path.parent, row[table.path_column])
+        split = None if table.split is None else _split(row[table.split], where)
+        group = None if table.group is None else row[table.group]
+        image = _image_path(path.parent, row[table.path])
         if (first := lines.setdefault(image, line)) != line:
-            raise DataError(f"{where}: the image '{row[table.path_column]}' stands in line {first} already.")
-        found.append(Found(image, label, split, group))
-    if not found:
-        raise DataError(f"The labels table {path} gives no image a class; look at dataset.labels.classes.")
+            raise DataError(
+                "data.duplicate_row",
+                f"{where}: the image '{row[table.path]}' is already in line {first}.",
+                "Remove one of the lines.",
+            )
+        files.append(LabelledFile(image, label, split, group))
+    if not files:
+        raise DataError(
+            "data.label_table_without_labels",
+            f"No row of the label table {path} has a class.",
+            "Check dataset.labels.classes and dataset.classes.",
+        )
     values = ", ".join(f"{value} ({count})" for value, count in without_class.most_common(5))
     notes = (f"{without_class.total()} rows of {path.name} belong to no class: {values}.",) if without_class else ()
-    return Layout(path.parent, tuple(found), notes)
+    return Scan(path.parent, tuple(files), notes)
 
 
-def _place(folder: Path, cell: str) -> Path:
-    """Where the image lies; a table written on Windows names it with backslashes."""
-    place = folder / cell
-    return place if "\\" not in cell or place.exists() else folder / cell.replace("\\", "/")
+def _image_path(folder: Path, cell: str) -> Path:
+    """The path of an image; tables written on Windows have backslashes."""
+    path = folder / cell
+    return path if "\\" not in cell or path.exists() else folder / cell.replace("\\", "/")
 
 
-def _rows(path: Path, table: Table) -> Iterator[tuple[int, dict[str, str]]]:
+def _rows(path: Path, table: LabelTable) -> Iterator[tuple[int, dict[str, str]]]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise DataError(f"The labels table {path} is not UTF-8 text ({error.reason} at byte {error.start}).") from error
-    names = table.columns
-    if names is not None:
-        _check_columns(path, table, names)
-    for line, row in _cells(path, lines, table.delimiter):
-        if names is None:
-            names = tuple(row)
-            _check_columns(path, table, names)
-            continue
+        raise DataError(
+            "data.label_table_not_utf8",
+            f"The label table {path} is not UTF-8 text ({error.reason} at byte {error.start}).",
+            "Save it as UTF-8.",
+        ) from error
+    rows = _cells(path, lines, table.delimiter)
+    names = table.columns if table.columns is not None else next((row for _, row in rows), [])
+    for column in (table.path, table.label, table.split, table.group):
+        if column is not None and names and column not in names:
+            raise DataError(
+                "data.label_table_column_missing",
+                f"The label table {path} has no column '{column}'; its columns are: {', '.join(names)}.",
+                "Correct dataset.labels.",
+            )
+    for line, row in rows:
         if len(row) != len(names):
-            raise DataError(f"{path}:{line}: {len(row)} cells where {len(names)} are expected ({', '.join(names)}).")
+            raise DataError(
+                "data.label_table_malformed",
+                f"{path}:{line}: the row has {len(row)} cells, and {len(names)} are expected ({', '.join(names)}).",
+                "Check the row and dataset.labels.delimiter.",
+            )
         yield line, dict(zip(names, row, strict=True))
 
 
@@ -123,30 +140,31 @@ def _cells(path: Path, lines: Sequence[str], delimiter: str) -> Iterator[tuple[i
         for row in reader:
             if row:
                 yield reader.line_num, [cell.strip() for cell in row]
-    except csv.Error as error:  # not strict, it would swallow the lines after a quote that is not closed
-        raise DataError(f"{path}:{reader.line_num}: the labels table cannot be read: {error}.") from error
+    except csv.Error as error:  # without strict, an unclosed quote would swallow the lines after it
+        raise DataError("data.label_table_malformed", f"{path}:{reader.line_num}: malformed row: {error}.") from error
 
 
-def _check_columns(path: Path, table: Table, names: Sequence[str]) -> None:
-    for column in (table.path_column, table.label_column, table.split_column, table.group_column):
-        if column is not None and column not in names:
-            raise DataError(f"The labels table {path} has no column '{column}'; columns there: {', '.join(names)}.")
-
-
-def _label(value: str, rules: Mapping[str, Rule], where: str) -> str | None:
-    if not rules:
-        return value or None
+def _label(cell: str, classes: Mapping[str, Callable[[str], bool]], where: str) -> str | None:
+    if not classes:
+        return cell or None
     try:
-        matching = [name for name, rule in rules.items() if rule.holds(value)]
+        matching = [name for name, is_member in classes.items() if is_member(cell)]
     except ValueError:
-        raise DataError(f"{where}: '{value}' is no number, and the rules of dataset.labels.classes need one.") from None
+        raise DataError(
+            "data.not_a_number",
+            f"{where}: '{cell}' is not a number, and the rules of dataset.labels.classes require one.",
+        ) from None
     if len(matching) > 1:
-        raise DataError(f"{where}: '{value}' fits several of dataset.labels.classes: {', '.join(matching)}.")
+        raise DataError(
+            "data.ambiguous_label",
+            f"{where}: '{cell}' matches several of dataset.labels.classes: {', '.join(matching)}.",
+            "Change the rules so that each cell matches one of them at most.",
+        )
     return matching[0] if matching else None
 
 
-def _split(value: str, where: str) -> SplitName:
-    split = SPLIT_NAMES.get(value.casefold())
+def _split(cell: str, where: str) -> SplitName:
+    split = SPLIT_ALIASES.get(cell.casefold())
     if split is None:
-        raise DataError(f"{where}: '{value}' is no split; allowed: {', '.join(SPLITS)}.")
+        raise DataError("data.unknown_split", f"{where}: '{cell}' is not a split; allowed: {', '.join(SPLITS)}.")
     return split

@@ -1,54 +1,142 @@
-"""Stable, stratified splits by content: what is set aside depends on the images' bytes, not on names or order."""
+"""Stable, stratified splits: which images are held out depends on their content and a seed, not on names or order.
+
+Groups (:class:`SplitShares`) and exact copies form units, which are never divided.
+"""
 
 import hashlib
+import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
 
+from tlcli.datasets.layout import LabelledFile, SplitName
 from tlcli.errors import DataError
 
 
-def set_aside(units: Sequence[str], labels: Sequence[str], share: float, salt: str) -> list[bool]:
-    """Chooses about ``share`` of the images of each class, never dividing a unit.
+@dataclass(frozen=True)
+class SplitShares:
+    """How the splits that the data does not have are created."""
 
-    Args:
-        units: for each image what must stay together: its sha256 (so that copies do), or its group.
-        labels: for each image its class.
-        share: between 0 and 1.
-        salt: the seed and the name of the split; another salt gives another choice.
+    validation: float
+    """Share of all images; 0 creates no split."""
+    test: float
+    """Share of the data's validation images if it has any, else of all images; 0 creates no split."""
+    seed: int = 0
+    group_of: Callable[[str], str] | None = None
+    """Maps an image's name to its group; see :func:`group_by_folder` and :func:`group_by_pattern`."""
 
-    Returns:
-        For each image whether it is set aside. Per class the count is ``share`` rounded, at least 1, as closely as
-        whole units allow.
+
+def group_by_folder(name: str) -> str:
+    """The folder of an image as its group."""
+    return PurePosixPath(name).parent.as_posix()
+
+
+def group_by_pattern(pattern: str, name: str) -> str:
+    """The first group, or else the whole match, of a regular expression searched in an image's name.
 
     Raises:
-        DataError: a class has too few units to give one and keep one.
+        DataError: it does not match.
+    """
+    match = re.search(pattern, name)
+    if match is None:
+        raise DataError(
+            "data.group_pattern_no_match",
+            f"dataset.split.group_by.pattern {pattern!r} does not match '{name}'.",
+            "Change the pattern so that it matches the name of every image.",
+        )
+    return match.group(1) if match.re.groups else match.group(0)
+
+
+def units_of(groups: Sequence[str | None], digests: Sequence[str]) -> list[str]:
+    """The unit of each image: images of one group, exact copies, and groups that share a copy stay together.
+
+    Args:
+        groups: the group of each image, or None.
+        digests: sha256 of each image.
+    """
+    parents: dict[tuple[str, str], tuple[str, str]] = {}
+
+    def root(node: tuple[str, str]) -> tuple[str, str]:
+        while (parent := parents.setdefault(node, node)) != node:
+            node = parent
+        return node
+
+    for group, digest in zip(groups, digests, strict=True):
+        if group is not None:
+            parents[root(("copy", digest))] = root(("group", group))
+    return [root(("copy", digest))[1] for digest in digests]
+
+
+def assign_splits(files: Sequence[LabelledFile], units: Sequence[str], shares: SplitShares) -> list[SplitName]:
+    """The split of each file. Splits that the data has are kept; missing ones are held out, test from the data's
+    validation images if it has any, else from all, and validation from the training images.
+
+    Raises:
+        DataError: a class is too small for the splits.
+    """
+    given = {file.split for file in files}
+    splits: list[SplitName] = [file.split or "train" for file in files]
+
+    def move(source: SplitName, target: SplitName, share: float) -> None:
+        members = [i for i, split in enumerate(splits) if split == source]
+        units_labels = [units[i] for i in members], [files[i].label for i in members]
+        chosen = hold_out(*units_labels, share, f"{target}:{shares.seed}")
+        for i, is_chosen in zip(members, chosen, strict=True):
+            if is_chosen:
+                splits[i] = target
+
+    remaining = 1.0
+    if "test" not in given and shares.test:
+        source: SplitName = "validation" if "validation" in given else "train"
+        move(source, "test", shares.test)
+        remaining = 1 - shares.test if source == "train" else 1.0
+    if "validation" not in given and shares.validation:
+        move("train", "validation", shares.validation / remaining)
+    return splits
+
+
+def hold_out(units: Sequence[str], labels: Sequence[str], share: float, salt: str) -> list[bool]:
+    """Chooses about ``share`` of the images of each class without dividing a unit.
+
+    Args:
+        units: the unit of each image: its sha256 (so that copies stay together), or its group.
+        labels: the class of each image.
+        share: between 0 and 1.
+        salt: the name of the split and the seed; another salt gives another choice.
+
+    Returns:
+        For each image whether it is held out. The count in each class is ``share``, rounded, but at least 1, as closely
+        as whole units allow.
+
+    Raises:
+        DataError: a class has fewer than two units.
     """
     members: dict[str, list[int]] = defaultdict(list)
     for index, unit in enumerate(units):
         members[unit].append(index)
-    strata: dict[str, list[str]] = defaultdict(list)  # each unit belongs to the class most of its images have
+    strata: dict[str, list[str]] = defaultdict(list)  # a unit belongs to the most frequent class of its images
     for unit, indices in members.items():
         names = [labels[i] for i in indices]
         strata[max(sorted(set(names)), key=names.count)].append(unit)
     chosen = [False] * len(units)
-    for label, unit_names in strata.items():
-        if len(unit_names) < 2:
+    for label, candidates in strata.items():
+        if len(candidates) < 2:
             raise DataError(
-                f"Class '{label}' has {len(unit_names)} different image or group left, and 2 is the least: a class "
-                "needs one for each split that is cut, and one to train on (3 with validation and test). Add images, "
-                "leave the class out with dataset.classes, or set the share in dataset.split to 0."
+                "data.class_too_small",
+                f"Class '{label}' has {len(candidates)} distinct image or group left; at least 2 are needed: one for "
+                "each split that is created, and one for training (3 with validation and test).",
+                "Add images, leave the class out of dataset.classes, or set a share in dataset.split to 0.",
             )
-        total = sum(len(members[unit]) for unit in unit_names)
-        wanted = round(share * total)
-        unit_names.sort(key=lambda unit: hashlib.sha256(f"{salt}:{unit}".encode()).digest())
-        taken: list[str] = []
-        for unit in unit_names:
-            count = len(members[unit])
-            nearer_with_it = count / 2 <= wanted
-            if nearer_with_it and len(taken) < len(unit_names) - 1:  # one always stays
-                taken.append(unit)
-                wanted -= count
-        for unit in taken or [min(unit_names, key=lambda unit: len(members[unit]))]:
+        candidates.sort(key=lambda unit: hashlib.sha256(f"{salt}:{unit}".encode()).digest())
+        missing = round(share * sum(len(members[unit]) for unit in candidates))
+        held_out: list[str] = []
+        for unit in candidates:
+            is_closer_with_it = len(members[unit]) / 2 <= missing
+            if is_closer_with_it and len(held_out) < len(candidates) - 1:  # one unit always remains
+                held_out.append(unit)
+                missing -= len(members[unit])
+        for unit in held_out or [min(candidates, key=lambda unit: len(members[unit]))]:
             for index in members[unit]:
                 chosen[index] = True
     return chosen

@@ -1,70 +1,62 @@
-"""From the last feature map to the features that each of its positions would give alone; what all engines share.
+"""Class activation maps: the features that each position of the last feature map would give alone.
 
-Pooling is a mean over positions (or takes each channel's largest value from one of them), and the head is linear: so a
-image's logit is the mean of what the head says to each position (class activation mapping, Zhou et al. 2016).
+Pooling is a mean over positions (or takes each channel's largest value from one of them), and the head is linear: so an
+image's logit is the mean of the logits of its positions (class activation mapping, Zhou et al. 2016).
 
 Shapes: h, w positions of the last feature map; D features; R rows.
 """
 
-from collections.abc import Callable
+import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from tlcli.backbones.spec import Pooling
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Pooling = Literal["avg", "max"]
-
 
 @dataclass(frozen=True)
 class Normalization:
-    """The layer normalisation that some networks (ConvNeXt) do after pooling."""
+    """The layer normalisation that some networks (ConvNeXt) apply after pooling."""
 
-    gain: "NDArray[np.float32]"
+    gamma: "NDArray[np.float32]"
     """[D]"""
-    shift: "NDArray[np.float32]"
+    beta: "NDArray[np.float32]"
     """[D]"""
     epsilon: float
     """Added to the variance."""
 
     @classmethod
-    def of(cls, function: "Callable[[NDArray[np.float32]], NDArray[np.float32]]", width: int) -> "Normalization":
-        """Of a function that does one to rows float32 [R, D], found by what it makes of three of them."""
-        signs = np.where(np.arange(width) % 2, 1.0, -1.0)
-        unit = (signs - signs.mean()) / signs.std()  # mean 0, variance 1
-        nothing, ones, small = function(np.stack([0 * unit, unit, _SMALL * unit]).astype(np.float32)).astype(np.float64)
-        gain = (ones - nothing) / unit
-        shrunk = (small - nothing) @ (gain * unit) / np.sum((gain * unit) ** 2)  # small / sqrt(small^2 + epsilon)
-        epsilon = max(0.0, _SMALL**2 * (shrunk**-2 - 1))
-        return cls(gain.astype(np.float32), nothing.astype(np.float32), epsilon)
+    def from_json(cls, text: str) -> "Normalization | None":
+        """Reads :data:`tlcli.backbones.conversion.NORMALIZATION_FILE`; None if the network has none."""
+        if (fields := json.loads(text)) is None:
+            return None
+        return cls(np.array(fields["gamma"], np.float32), np.array(fields["beta"], np.float32), fields["epsilon"])
 
-    def around(self, pooled: "NDArray[np.float32]", rows: "NDArray[np.float32]") -> "NDArray[np.float32]":
-        """Rows [R, D] whose mean is the pooled feature [D] -> rows whose mean is that feature normalised.
+    def distribute(self, pooled: "NDArray[np.float32]", rows: "NDArray[np.float32]") -> "NDArray[np.float32]":
+        """Rows [R, D] whose mean is the pooled feature [D] -> rows whose mean is that feature, normalised.
 
-        Centring, gain and shift are linear. The spread is not: every row is divided by the pooled feature's, as rules
-        for relevance hold it constant (Ali et al. 2022, "XAI for Transformers", section 4.2).
+        Centring, gamma and beta are linear. The standard deviation is not: every row is divided by that of the pooled
+        feature, which rules for relevance hold constant (Ali et al. 2022, "XAI for Transformers", section 4.2).
         """
-        spread = np.sqrt(pooled.var(dtype=np.float64) + self.epsilon)
+        deviation = np.sqrt(pooled.var(dtype=np.float64) + self.epsilon)
         centred = rows - rows.mean(axis=1, keepdims=True)
-        return np.asarray(centred * (self.gain / spread).astype(np.float32) + self.shift)
+        return np.asarray(centred * (self.gamma / deviation).astype(np.float32) + self.beta)
 
 
-_SMALL = 1e-3
-"""Its square is the epsilon that Keras takes where layers say nothing else: well told from 0, and from 1."""
-
-
-def positions(
-    last: "NDArray[np.float32]", pooling: Pooling, after: Normalization | None = None
+def features_by_position(
+    last: "NDArray[np.float32]", pooling: Pooling, normalization: Normalization | None = None
 ) -> "NDArray[np.float32]":
     """The features that each position would give alone; their mean over positions is the image's feature.
 
     Args:
         last: the last feature map, [h, w, D].
-        pooling: of ``max`` a position has the channels that are largest there (shared among those where they are
-            equal), times the number of positions, and 0 elsewhere.
-        after: what the network does to the pooled feature.
+        pooling: with ``max``, a position has the channels that are largest there (shared among positions with equal
+            values), times the number of positions, and 0 elsewhere.
+        normalization: applied to the pooled feature.
 
     Returns:
         float32 [h, w, D].
@@ -73,6 +65,6 @@ def positions(
     if pooling == "max":
         largest = rows == rows.max(axis=0)
         rows = rows * (largest * (len(rows) / largest.sum(axis=0))).astype(np.float32)
-    if after is not None:
-        rows = after.around(rows.mean(axis=0, dtype=np.float64).astype(np.float32), rows)
+    if normalization is not None:
+        rows = normalization.distribute(rows.mean(axis=0, dtype=np.float64).astype(np.float32), rows)
     return rows.reshape(last.shape)

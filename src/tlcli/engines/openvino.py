@@ -1,30 +1,35 @@
-"""OpenVINO on the CPU: one image a request, as many requests at once as keep all cores busy."""
+"""OpenVINO on the CPU: one image per request, and enough requests at a time to keep all cores busy."""
 
 import platform
-from collections import deque
-from collections.abc import Iterable, Iterator
+import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlcli.backbones.conversion import is_whole
-from tlcli.engines.compiled import Compiled
+from tlcli.backbones.conversion import ConvertedGraph, convert, is_whole
+from tlcli.backbones.spec import BackboneSpec
+from tlcli.engines.compiled import CompiledGraph
+from tlcli.engines.threaded import ThreadedEngine
 from tlcli.errors import ResourceError
+from tlcli.progress import Progress
 from tlcli.system.cpu import threads
 from tlcli.system.lazy import start_openvino
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from tlcli.images.decoder import Decoder
+
 openvino = start_openvino()
 
 _CORE = openvino.Core()
-"""One for the process, which is never freed: with the last of them OpenVINO frees the stack that it gave the main
-thread for signals, and the next Ctrl-C would end Python with signal 11."""
+"""One for the process, never freed: with the last Core, OpenVINO frees the main thread's signal stack, and the next
+Ctrl-C would end Python with signal 11."""
 
-_KEPT: list[Any] = []
-"""The last network for a few images, in a process that ends soon: freeing it would take 0.04 s of predict's one."""
+_KEEP_ALIVE: list[Any] = []
+"""The last graph compiled for latency, in a process that ends soon: freeing it would take 0.04 s of predict's 1 s."""
 
 
 def has_bf16() -> bool:
@@ -33,76 +38,95 @@ def has_bf16() -> bool:
 
 
 def has_int8() -> bool:
-    """Whether this processor multiplies bytes in hardware. OpenVINO lists INT8 for all; Linux tells of those of Intel's
-    kind, and others are taken to."""
+    """Whether this processor multiplies bytes in hardware. OpenVINO lists INT8 for all processors; Linux lists the
+    instructions of x86-64, and other processors are assumed to have them."""
     cpuinfo = Path("/proc/cpuinfo")
     if platform.machine() != "x86_64" or not cpuinfo.is_file():
         return True
     return "_vnni" in cpuinfo.read_text() or "amx_int8" in cpuinfo.read_text()
 
 
-class OpenVINOEngine:
-    """A compiled backbone. One image a request is as fast as batches here, and makes an image's features
+def open_engine(spec: BackboneSpec, decoder: "Decoder", progress: Progress) -> "OpenVINOEngine":
+    """See :func:`tlcli.engines.interface.open_engine`."""
+    if spec.quantized:  # the operations that stay in float are computed in float32 on every processor
+        return OpenVINOEngine(load(CompiledGraph(spec.quantized.graph, "f32")), decoder)
+    return OpenVINOEngine(load(CompiledGraph(convert(spec, progress), spec.engine.precision)), decoder)
+
+
+@dataclass(frozen=True)
+class LoadedGraph:
+    """A compiled graph in memory."""
+
+    model: Any
+    """openvino.CompiledModel"""
+    graph: ConvertedGraph
+    settings: dict[str, str]
+    """What it was compiled with, without the cache."""
+
+
+def load(compiled: CompiledGraph) -> LoadedGraph:
+    """Compiles a graph, or loads it from the cache of compiled graphs (0.4 s instead of 0.8 s).
+
+    Raises:
+        ResourceError: the graph's files disappeared or changed.
+    """
+    settings = {
+        # All cores work on one image, or each on its own: the same features, but the first of them sooner.
+        "PERFORMANCE_HINT": "LATENCY" if compiled.low_latency else "THROUGHPUT",
+        "INFERENCE_PRECISION_HINT": compiled.precision,
+        "INFERENCE_NUM_THREADS": str(threads()),
+    }
+    with compiled.cache() as folder:
+        cached = {**settings, "CACHE_DIR": str(folder)} if folder else settings
+        try:
+            model = _CORE.compile_model(compiled.graph.xml, "CPU", cached)
+        except RuntimeError as error:
+            if is_whole(compiled.graph.folder):
+                raise
+            raise ResourceError(
+                "resource.file_disappeared", f"{compiled.graph.folder} disappeared or changed while it was in use.",
+                "Run the command again.",
+            ) from error  # fmt: skip
+    if compiled.low_latency:
+        _KEEP_ALIVE[:] = [model]
+    return LoadedGraph(model, compiled.graph, settings)
+
+
+class OpenVINOEngine(ThreadedEngine):
+    """A compiled backbone. One image per request is as fast as batches here, and makes an image's features
     independent of its neighbours."""
 
-    def __init__(self, compiled: Compiled) -> None:
-        """Compiles the graph, or loads it from the cache of compiled graphs (0.4 s instead of 0.8 s)."""
-        settings = {
-            # All cores work on one image, or each on its own: the same features, and few of them sooner.
-            "PERFORMANCE_HINT": "LATENCY" if compiled.few else "THROUGHPUT",
-            "INFERENCE_PRECISION_HINT": compiled.precision,
-            "INFERENCE_NUM_THREADS": str(threads()),
-        }
-        self._graph, self._settings = compiled.graph, dict(settings)
-        with compiled.kept() as folder:
-            settings |= {"CACHE_DIR": str(folder)} if folder else {}
-            try:
-                self._compiled = _CORE.compile_model(compiled.graph.xml, "CPU", settings)
-            except RuntimeError as error:
-                if is_whole(compiled.graph.folder):
-                    raise
-                raise ResourceError(
-                    f"{compiled.graph.folder} went away while it was in use; run the command again."
-                ) from error
-        if compiled.few:
-            _KEPT[:] = [self._compiled]
+    def __init__(self, loaded: LoadedGraph, decoder: "Decoder") -> None:
+        """Makes an engine of a loaded graph."""
+        super().__init__(decoder, _Requests(loaded.model), _workers(loaded.model))
+        self._loaded = loaded
 
-    def features(self, images: "Iterable[NDArray[np.uint8]]") -> "Iterator[NDArray[np.float32]]":
-        """See :class:`tlcli.engines.interface.Engine`."""
-        return _through(self._compiled, images)
+    def maps(self) -> ThreadedEngine:
+        """See :meth:`tlcli.engines.interface.Engine.maps`; compiles the graph again, cut at its pooling."""
+        from tlcli.engines.openvino_maps import LastMap  # noqa: PLC0415 - predict does without it
 
-    def maps(self, images: "Iterable[NDArray[np.uint8]]") -> "Iterator[NDArray[np.float32]]":
-        """See :class:`tlcli.engines.interface.MapEngine`; compiles the graph anew, cut at its pooling."""
-        from tlcli.engines.openvino_maps import LastMap  # noqa: PLC0415 - predict needs none
-
-        last = LastMap.of(self._graph)
-        compiled = _CORE.compile_model(last.graph, "CPU", self._settings)
-        return map(last.positions, _through(compiled, images))
+        last = LastMap.of(self._loaded.graph)
+        model = _CORE.compile_model(last.graph, "CPU", self._loaded.settings)
+        infer = _Requests(model)
+        return ThreadedEngine(self._decoder, lambda pixels: last.positions(infer(pixels)), _workers(model))
 
 
-def _through(compiled: Any, images: "Iterable[NDArray[np.uint8]]") -> "Iterator[NDArray[np.float32]]":
-    """What the graph gives for each image, [1, ...] -> [...], in order."""
-    count = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
-    # Twice as many requests as run at once: the next lies ready while Python takes the result of the last.
-    idle = [compiled.create_infer_request() for _ in range(2 * count)]
-    busy: deque[Any] = deque()
-    try:
-        for image in images:  # uint8 [S, S, 3]
-            if idle:
-                request = idle.pop()
-            else:
-                request = busy.popleft()
-                yield _result(request)
-            busy.append(request)
-            request.start_async([image[np.newaxis]])
-        while busy:
-            yield _result(busy.popleft())
-    finally:  # interrupted: what is at work must not lose its memory, which would end the process
-        for request in busy:
-            request.wait()
+def _workers(model: Any) -> int:
+    """Twice the requests that run at a time: some threads decode while the others wait for their requests."""
+    return 2 * int(model.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
 
 
-def _result(request: Any) -> "NDArray[np.float32]":
-    request.wait()
-    result: NDArray[np.float32] = request.get_output_tensor().data[0].astype(np.float32)  # a copy
-    return result
+class _Requests:
+    """Runs a compiled model, with one infer request a thread: uint8 [S, S, 3] -> the output without its first axis."""
+
+    def __init__(self, model: Any) -> None:
+        self._model, self._local = model, threading.local()
+
+    def __call__(self, pixels: "NDArray[np.uint8]") -> "NDArray[np.float32]":
+        request = getattr(self._local, "request", None)
+        if request is None:
+            request = self._local.request = self._model.create_infer_request()
+        request.start_async([pixels[np.newaxis]])
+        request.wait()
+        result: NDArray[np.float32] = request.get_output_tensor().data[0].astype(np.float32)  # a copy
+        return result

@@ -1,1 +1,1 @@
-"""Arrays in, numbers out."""
+"""Measurements of classifiers and of data sets: arrays in, numbers out."""

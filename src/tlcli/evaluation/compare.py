@@ -1,6 +1,6 @@
-"""Two classifiers on the same images: how far apart they are, and whether that may be chance.
+"""The difference of the accuracies of two classifiers, a and b, on the same images: a paired test and an interval.
 
-Counted are images that both name rightly, only a, only b, neither.
+Both come from four counts: images that both classify correctly, only a, only b, neither. Shapes: N images.
 """
 
 from dataclasses import dataclass
@@ -18,18 +18,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Accuracy of b less that of a, as shares."""
+    """Accuracy of b minus that of a, between -1 and 1."""
 
     difference: float
     low: float
     """95 % interval."""
     high: float
     p: float
-    """How often two equally good ones would differ by as much or more (two-sided)."""
+    """Two-sided p-value: how often two equally good classifiers would differ by as much or more."""
 
     @property
-    def evident(self) -> bool:
-        """Whether one is better beyond chance: by the test, and, as the two may part at the border, by the interval."""
+    def significant(self) -> bool:
+        """Whether one is better beyond chance at 5 %: by the test, and by the interval, which may disagree near
+        the limit."""
         return self.p < 0.05 and not self.low <= 0 <= self.high
 
 
@@ -39,10 +40,10 @@ def paired_difference(both: int, only_a: int, only_b: int, neither: int) -> Pair
     continuity where it is positive.
 
     Args:
-        both: images that a and b name rightly.
-        only_a: that a alone does.
-        only_b: that b alone does.
-        neither: that none does.
+        both: images that a and b classify correctly.
+        only_a: images that only a does.
+        only_b: images that only b does.
+        neither: images that neither does.
 
     Raises:
         ValueError: there are no images, or a count is negative.
@@ -57,21 +58,22 @@ def paired_difference(both: int, only_a: int, only_b: int, neither: int) -> Pair
     down = _joined(share_b - low_b, high_a - share_a, phi)
     up = _joined(high_b - share_b, share_a - low_a, phi)
     difference = (only_b - only_a) / n
-    parted = only_a + only_b
-    p = float(binomtest(only_b, parted).pvalue) if parted else 1.0
+    discordant = only_a + only_b
+    p = float(binomtest(only_b, discordant).pvalue) if discordant else 1.0
     return PairedDifference(difference, difference - down, difference + up, p)
 
 
-def of_units(
+def clustered_difference(
     plain: PairedDifference, gained: "NDArray[np.int64]", units: "NDArray[np.int64]"
 ) -> PairedDifference:  # fmt: skip
-    """The difference where images belong together, and are right or wrong together: never surer than the plain one.
+    """The difference where images belong together, and are right or wrong together; never narrower than the plain one.
 
-    Student's t of the units' sums (a cluster-robust variance) beside it, and of each end and of p the more cautious.
+    Computes Student's t of the units' sums (a cluster-robust variance) and takes the more cautious of both for each end
+    of the interval and for p.
 
     Args:
-        plain: what :func:`paired_difference` says of the same images.
-        gained: of each image [N]: 1 where b alone is right, -1 where a alone is, else 0.
+        plain: the :func:`paired_difference` of the same images.
+        gained: of each image [N]: 1 where only b is correct, -1 where only a is, else 0.
         units: which images belong together [N].
     """
     _, unit = np.unique(units, return_inverse=True)
@@ -89,7 +91,7 @@ def of_units(
 
 
 def _correlation(both: int, only_a: int, only_b: int, neither: int) -> float:
-    """Newcombe's phi; 0 where one of the two is always right or always wrong."""
+    """Newcombe's phi; 0 where one of the two is always correct or always wrong."""
     sides = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
     if not sides:
         return 0.0
@@ -100,5 +102,5 @@ def _correlation(both: int, only_a: int, only_b: int, neither: int) -> float:
 
 
 def _joined(one: float, other: float, phi: float) -> float:
-    """Half the interval of a difference, from halves of the intervals of its two sides."""
+    """Half the interval of a difference, from the half intervals of its two sides."""
     return sqrt(max(one**2 - 2 * phi * one * other + other**2, 0.0))

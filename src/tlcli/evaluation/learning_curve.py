@@ -1,4 +1,4 @@
-"""How accuracy grows with the images fitted on, and what twice as many would bring.
+"""The learning curve: accuracy by number of training images, extrapolated to twice as many.
 
 The curve is a power law, acc(n) = a - b n^-c (Cortes et al. 1994; Hestness et al. 2017), fitted to the accuracies of
 repeated cross-validation. Shapes: S sizes, J draws (folds of all repeats), B simulated curves.
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlcli.evaluation.intervals import bias_corrected
+from tlcli.evaluation.resampling import bias_corrected
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _EXPONENTS = np.geomspace(0.25, 1.5, 30)
-"""Candidates for c. Heads on frozen features come near their best accuracy as n^-1/2 to n^-1; below 1/4 a curve is all
-but a straight line in log n, which five noisy sizes can seldom tell from one that levels off."""
+"""Candidates for c. Heads on frozen features approach their best accuracy as n^-1/2 to n^-1; below 1/4 a curve is
+almost a straight line in log n, which five noisy sizes can seldom distinguish from one that levels off."""
 _SIZES = 4
 _SIMULATED = 2000
 _POINTS = 30
@@ -30,27 +30,27 @@ class Point:
     accuracy: float
     low: float
     high: float
-    """95 % interval of the accuracy expected of that many"""
+    """95 % interval of the expected accuracy"""
 
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """Measured accuracies, the curve through them, and where it leads."""
+    """Measured accuracies, the curve fitted to them, and its extrapolation."""
 
     measured: tuple[Point, ...]
     fitted: tuple[Point, ...]
     """From the smallest size measured to twice ``now``"""
     now: int
-    """Training images there are"""
+    """Number of training images"""
     doubling_gain: float
-    """Accuracy at twice ``now`` less that at ``now``, expected"""
+    """Expected accuracy at twice ``now`` minus that at ``now``"""
     doubling_gain_ci95: tuple[float, float]
 
 
 def learning_curve(
     sizes: "NDArray[np.int64]", accuracies: "NDArray[np.float64]", test_share: float, now: int, seed: int = 0
 ) -> LearningCurve | None:
-    """Fits the curve to what :func:`tlcli.heads.resampling.resample` gives.
+    """Fits the curve to the result of :func:`tlcli.heads.cross_validation.cross_validate`.
 
     Bands are those of curves fitted to simulated accuracies: around the measured ones, with the covariance of the draws
     times Nadeau & Bengio's ``1/J + n_test/n_train`` (:func:`~tlcli.evaluation.intervals.corrected_resampled_t`), and
@@ -59,13 +59,13 @@ def learning_curve(
     Args:
         sizes: rows fitted on [S], rising.
         accuracies: on held-out rows [S, J].
-        test_share: of the rows that a draw holds out.
-        now: training images there are; the gain is that from ``now`` to twice as many.
+        test_share: share of the rows that a draw holds out.
+        now: number of training images; the gain is that from ``now`` to twice as many.
         seed: of the simulation.
 
     Returns:
-        None where fewer than four sizes were measured (under 80 images of two classes): of three the curve has no
-        shape, and intervals of the gain held the truth in 75 of 100 simulated cases.
+        None where fewer than four sizes were measured (under 80 images of two classes): three do not determine the
+        curve's shape, and intervals of the gain contained the true value in only 75 of 100 simulated cases.
     """
     if len(sizes) < _SIZES:
         return None
@@ -93,7 +93,7 @@ def _points(sizes: "NDArray[np.int64]", curves: "NDArray[np.float64]") -> tuple[
 
 
 def _simulated(accuracies: "NDArray[np.float64]", test_share: float, seed: int) -> "NDArray[np.float64]":
-    """[B, S] mean accuracies, as other images might have given them."""
+    """[B, S] mean accuracies, as other samples of images might have given them."""
     random = np.random.default_rng(seed)
     draws = accuracies.shape[1]
     centred = accuracies - accuracies.mean(axis=1, keepdims=True)
@@ -104,8 +104,8 @@ def _simulated(accuracies: "NDArray[np.float64]", test_share: float, seed: int) 
 
 
 def _weights(accuracies: "NDArray[np.float64]") -> "NDArray[np.float64]":
-    """[S]: of small sizes less, whose accuracies vary more from draw to draw. What a draw's held-out rows do to all
-    sizes alike shifts the curve, and does not count."""
+    """[S]: smaller for small sizes, whose accuracies vary more from draw to draw. Effects of a draw's held-out rows
+    that all sizes share only shift the curve, and do not count."""
     apart = accuracies - accuracies.mean(axis=0)
     variances = apart.var(axis=1)
     return np.asarray(1 / (variances + variances.mean() / 10 + 1e-12))
@@ -116,8 +116,8 @@ def _fit(
 ) -> "NDArray[np.float64]":
     """Weighted least squares of a - b n^-c with a <= 1 and b >= 0, of curves [B, S] at once: a, b, c as [B, 3].
 
-    For each candidate c it is a straight line in n^-c, with a closed form: nothing to converge, also where curves are
-    flat and c has no meaning."""
+    For each candidate c it is a straight line in n^-c, with a closed form: nothing to converge, even where curves are
+    flat and c is undetermined."""
     share = weights / weights.sum()
     best, least = np.empty((len(curves), 3)), np.full(len(curves), np.inf)
     middle = curves @ share

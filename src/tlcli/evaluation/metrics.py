@@ -1,64 +1,115 @@
-"""What is measured on a split. A metric is one function and one line in :func:`measure`.
+"""The metrics of one split; those that are one number are rows of :mod:`tlcli.evaluation.scores`.
 
-Shapes: labels int [N], probabilities [N, L], rows sum to 1.
+Importing this imports neither NumPy nor scikit-learn: what only reads metrics starts fast.
+Shapes: N images, L classes; labels int [N], probabilities [N, L], rows sum to 1.
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-from sklearn import metrics
-
-from tlcli.evaluation.calibration import expected_calibration_error
-from tlcli.evaluation.intervals import wilson
+from tlcli.evaluation.scores import SCORES
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
+
+    from tlcli.heads.task import Task
+
+Split = TypeVar("Split", bound=str)
+
+
+@dataclass(frozen=True)
+class ClassMetrics:
+    """One class against the rest; 0 where it was never predicted or never occurs."""
+
+    precision: float
+    recall: float
+    f1: float
+    support: int
+    """Images of the class."""
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """All metrics of one split, as metrics.json has them."""
+
+    __pydantic_config__ = {"allow_inf_nan": False}  # noqa: RUF012 - read by pydantic, no field
+
+    n: int
+    """Images."""
+    accuracy: float
+    accuracy_ci95: tuple[float, float]
+    """95 % confidence interval: Wilson's, of whole groups (:func:`~tlcli.evaluation.intervals.wilson_of_units`)."""
+    scores: dict[str, float | None]
+    """By name, see :data:`tlcli.evaluation.scores.SCORES`; None where one is not defined."""
+    per_class: dict[str, ClassMetrics]
+    confusion_matrix: tuple[tuple[int, ...], ...]
+    """[L, L], rows: ground truth, columns: predicted."""
+    labels: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields as metrics.json has them: the scores stand beside the others."""
+        fields = asdict(self)
+        scores = fields.pop("scores")
+        first = {name: fields.pop(name) for name in ("n", "accuracy", "accuracy_ci95")}
+        return {**first, **scores, **fields}
+
+
+def from_json(fields: object) -> object:
+    """Turns the form of :meth:`Metrics.as_json` into that of :class:`Metrics`, for pydantic to validate."""
+    if not isinstance(fields, dict):
+        return fields
+    names = [score.name for score in SCORES]
+    others = {name: value for name, value in fields.items() if name not in names}
+    return {**others, "scores": {name: fields[name] for name in names if name in fields}}
 
 
 def measure(
-    labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]", names: Sequence[str]
-) -> dict[str, Any]:  # fmt: skip
-    """All metrics of one split, ready for JSON; None where one is not defined (a class without images)."""
+    labels: "NDArray[np.int64]",
+    probabilities: "NDArray[np.float64]",
+    task: "Task",
+    units: "NDArray[np.int64] | None" = None,
+) -> Metrics:
+    """Measures one split.
+
+    Args:
+        labels: the ground truth [N].
+        probabilities: of each class [N, L].
+        task: names the classes, and says which of them have a ROC curve.
+        units: which images belong together [N] (a group, copies); they are right or wrong together, which widens the
+            interval of the accuracy. None: each is on its own.
+    """
+    import numpy as np  # noqa: PLC0415 - see the module
+    from sklearn.metrics import confusion_matrix  # noqa: PLC0415 - see the module
+
+    from tlcli.evaluation.intervals import wilson_of_units  # noqa: PLC0415 - SciPy
+
     predicted = probabilities.argmax(axis=1)
-    correct = int((predicted == labels).sum())
-    confusion = metrics.confusion_matrix(labels, predicted, labels=range(len(names)))
+    correct = predicted == labels
+    confusion = confusion_matrix(labels, predicted, labels=range(task.count))
+    return Metrics(
+        n=len(labels),
+        accuracy=int(correct.sum()) / len(labels),
+        accuracy_ci95=wilson_of_units(correct, np.arange(len(labels)) if units is None else units),
+        scores={score.name: score.compute(labels, probabilities, task) for score in SCORES},
+        per_class=per_class(labels, predicted, task),
+        confusion_matrix=tuple(tuple(row) for row in confusion.tolist()),
+        labels=task.labels,
+    )
+
+
+def metrics_document(metrics: Mapping[Split, Metrics]) -> dict[Split, dict[str, Any]]:
+    """The metrics of each split as metrics.json and ``--json`` have them."""
+    return {split: of_split.as_json() for split, of_split in metrics.items()}
+
+
+def per_class(labels: "NDArray[np.int64]", predicted: "NDArray[np.int64]", task: "Task") -> dict[str, ClassMetrics]:
+    """Metrics of each class, from the ground truth [N] and the predicted classes [N]."""
+    from sklearn.metrics import precision_recall_fscore_support  # noqa: PLC0415 - see the module
+
+    columns = precision_recall_fscore_support(labels, predicted, labels=range(task.count), zero_division=0)
     return {
-        "n": len(labels),
-        "accuracy": correct / len(labels),
-        "accuracy_ci95": list(wilson(correct, len(labels))),
-        "balanced_accuracy": balanced_accuracy(confusion),
-        "log_loss": float(metrics.log_loss(labels, probabilities, labels=range(len(names)))),
-        "roc_auc": roc_auc(labels, probabilities),
-        "ece": expected_calibration_error(labels, probabilities),
-        "per_class": per_class(labels, predicted, names),
-        "confusion_matrix": confusion.tolist(),
-        "labels": list(names),
-    }
-
-
-def balanced_accuracy(confusion: "NDArray[np.int64]") -> float:
-    """Mean recall of the classes that occur."""
-    totals = confusion.sum(axis=1)
-    return float((confusion.diagonal()[totals > 0] / totals[totals > 0]).mean())
-
-
-def roc_auc(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]") -> float | None:
-    """Area under the ROC curve; with more than two classes the mean of each class against the rest."""
-    count = probabilities.shape[1]
-    if len(np.unique(labels)) < count:
-        return None
-    if count == 2:
-        return float(metrics.roc_auc_score(labels, probabilities[:, 1]))
-    return float(metrics.roc_auc_score(labels, probabilities, multi_class="ovr", labels=range(count)))
-
-
-def per_class(
-    labels: "NDArray[np.int64]", predicted: "NDArray[np.int64]", names: Sequence[str]
-) -> dict[str, dict[str, float | int]]:  # fmt: skip
-    """Precision, recall, F1 and number of images of each class; 0 where nothing was predicted or there."""
-    columns = metrics.precision_recall_fscore_support(labels, predicted, labels=range(len(names)), zero_division=0)
-    return {
-        name: {"precision": float(precision), "recall": float(recall), "f1": float(f1), "n": int(n)}
-        for name, precision, recall, f1, n in zip(names, *columns, strict=True)
+        name: ClassMetrics(float(precision), float(recall), float(f1), int(support))
+        for name, precision, recall, f1, support in zip(task.labels, *columns, strict=True)
     }

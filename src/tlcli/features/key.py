@@ -1,47 +1,35 @@
-"""Everything that a feature depends on, in one record, and its digest: the name of its place in the store."""
+"""The key of a feature store: a digest of everything that a feature depends on besides the image and its view."""
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import PIL
 
-from tlcli.backbones.catalog import Backbone
 from tlcli.backbones.conversion import conversion_versions
-from tlcli.engines.interface import EngineChoice
+from tlcli.backbones.spec import BackboneSpec
 from tlcli.images.decode import DECODER_VERSION
-from tlcli.images.resize import Preparation
+from tlcli.images.preparation import Preparation
 
-# What limits which files are read does not change the pixels of those that are.
+# Limits decide which files are read, not the pixels of those that are.
 _LIMITS = ("formats", "max_megapixels", "max_side", "max_file_mb")
 
 
-@dataclass(frozen=True)
-class FeatureKey:
-    """All that turns an image's bytes into its feature."""
-
-    preparation: Preparation
-    backbone: Backbone
-    weights_sha256: str
-    pooling: str
-    engine: EngineChoice
-    quantized: str = ""
-    """Digest of the quantised graph's own files; empty where the graph follows from the fields above."""
-
-    def digest(self) -> str:
-        """Hex sha256; equal keys give equal features for equal images, and different ones need not."""
-        depends = {
-            "decoder": _decoder(self.preparation),
-            "backbone": [self.backbone.name, self.backbone.builder, asdict(self.backbone.scaling)],
-            "graph": [conversion_versions(), self.weights_sha256, self.pooling],
-            "engine": asdict(self.engine),
-            **({"quantized": self.quantized} if self.quantized else {}),
-        }
-        return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
+def feature_key(spec: BackboneSpec, preparation: Preparation) -> str:
+    """Hex sha256; images with equal bytes have equal features under equal keys."""
+    row = spec.row
+    depends = {
+        "decoder": _decoder(preparation),
+        "backbone": [row.name, row.builder, asdict(row.scaling), spec.size, spec.pooling, spec.weights.sha256],
+        "conversion": conversion_versions(),
+        "engine": asdict(spec.engine),
+        "quantized": spec.quantized.sha256 if spec.quantized else "",
+    }
+    return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
 
 
 def preparation_digest(preparation: Preparation) -> str:
-    """Hex sha256 of all that turns an image's bytes into the array that the backbone sees."""
+    """Hex sha256 of everything that turns an image's bytes into the array that the backbone sees."""
     return hashlib.sha256(json.dumps(_decoder(preparation), sort_keys=True).encode()).hexdigest()
 
 

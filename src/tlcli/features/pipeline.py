@@ -1,156 +1,125 @@
-"""Brings images through the backbone: decoding runs ahead in threads, finished rows go to the store shard by shard.
+"""The frozen pass: items go through an engine, and their features to the store, shard by shard.
 
-Memory does not grow with the number of images: a bounded number is decoded ahead, and rows are kept in shards.
+Memory does not grow with the number of images: the engine has a bounded number of items at a time, and features are
+written in shards.
 """
 
-import hashlib
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tlcli.datasets.index import LabelledImage
 from tlcli.engines.interface import Engine
-from tlcli.errors import DataError
 from tlcli.features.store import Store, row_key
-from tlcli.images import augment
-from tlcli.images.augment import Augmentation
-from tlcli.images.decode import BadImageError, prepare, read
-from tlcli.images.resize import Preparation
+from tlcli.images.decode import BadImageError
+from tlcli.images.decoder import Decoder, Item
 from tlcli.progress import SILENT, Progress
 from tlcli.system.files import GONE, disk_unreadable
-from tlcli.system.prefetch import ahead
+from tlcli.system.prefetch import in_order
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 SHARD_ROWS = 512
-"""Rows a shard: what a kill costs at most (12 s of DenseNet201 on two cores)."""
+"""Rows in a shard: a killed process loses no more (12 s of DenseNet201 on two cores)."""
+
+Wanted = Sequence[tuple[Sequence[LabelledImage], Sequence[str]]]
+"""Images with the names of the views wanted of each (see :func:`tlcli.images.augmentation.view_names`)."""
 
 
 @dataclass(frozen=True)
 class Extraction:
-    """What the frozen pass had to do."""
+    """What an extraction did."""
 
     computed: int
     reused: int
     bad: dict[str, str]
-    """sha256 of broken images, and the reason."""
-
-
-@dataclass(frozen=True)
-class _Task:
-    """One image, and the views of it that the store lacks."""
-
-    path: Path
-    sha256: str
-    views: tuple[str, ...]
-
-
-Wanted = Sequence[tuple[Sequence[LabelledImage], Sequence[str]]]
-"""Images, and the names of the views that are wanted of each (see :func:`tlcli.images.augment.view_names`)."""
+    """sha256 of the unreadable images, and the reasons."""
 
 
 def extract(
-    wanted: Wanted,
-    preparation: Preparation,
-    augmentation: Augmentation,
-    store: Store,
-    engine: Callable[[], Engine],
-    progress: Progress = SILENT,
+    wanted: Wanted, decoder: Decoder, store: Store, open_engine: Callable[[], Engine], progress: Progress = SILENT
 ) -> Extraction:
-    """Makes the store hold every view of every image that can be read, in one pass of one engine.
+    """Makes the store hold every view of every readable image; one engine computes what is missing.
 
     Args:
-        wanted: copies (equal bytes) are computed once.
-        preparation: how an image becomes an array.
-        augmentation: how a view differs from the image.
-        store: where features are kept.
-        engine: opens the engine; called only if something is missing.
-        progress: told of every view computed.
+        wanted: images and views; copies (equal bytes) are computed once.
+        decoder: the engine's.
+        store: receives the features.
+        open_engine: opens the engine; not called if nothing readable is missing.
+        progress: receives every view that is computed.
 
     Raises:
-        DataError: a file changed between indexing and reading.
+        DataError: a file changed since it was indexed.
         ResourceError: the disk is full.
     """
     paths: dict[str, Path] = {}
     views: dict[str, tuple[str, ...]] = {}
-    for images, of_each in wanted:
-        for p in images:
-            paths[p.sha256] = p.path
-            views[p.sha256] = (*(of_other := views.get(p.sha256, ())), *(v for v in of_each if v not in of_other))
-    missing = ((sha, tuple(v for v in of_each if row_key(sha, v) not in store)) for sha, of_each in views.items())
-    tasks = [_Task(paths[sha], sha, lacking) for sha, lacking in missing if lacking]
+    for images, names in wanted:
+        for image in images:
+            paths[image.sha256] = image.path
+            before = views.get(image.sha256, ())
+            views[image.sha256] = (*before, *(name for name in names if name not in before))
+    missing = ((sha, tuple(v for v in names if row_key(sha, v) not in store)) for sha, names in views.items())
+    items = [Item(paths[sha], sha, names) for sha, names in missing if names]
     bad: dict[str, str] = {}
-    total = sum(len(task.views) for task in tasks)
-    computed = 0
-    if tasks:
-        computed = _compute(_decoded(tasks, preparation, augmentation, bad), store, engine, total, progress)
+    total, computed = sum(len(item.views) for item in items), 0
+    # An engine takes a while to open, and in a second pass often only unreadable images are missing.
+    first = next((index for index, item in enumerate(items) if _is_readable(item, decoder, bad)), None)
+    if first is not None:
+        with closing(open_engine()) as engine, progress.stage("Computing features", total, "images"):
+            computed = _compute(items[first:], engine, store, bad, progress)
     return Extraction(computed, sum(map(len, views.values())) - total, bad)
 
 
-def _compute(
-    prepared: "Iterator[tuple[bytes, NDArray[np.uint8]]]",
-    store: Store,
-    engine: Callable[[], Engine],
-    total: int,
-    progress: Progress,
-) -> int:
-    first = next(prepared, None)
-    if first is None:  # nothing but broken images
-        return 0
-    keys: deque[bytes] = deque()
+def _is_readable(item: Item, decoder: Decoder, bad: dict[str, str]) -> bool:
+    try:
+        decoder.views(item)
+    except BadImageError as error:
+        _record(error, item, bad)
+        return False
+    return True
 
-    def pixels() -> "Iterator[NDArray[np.uint8]]":
-        for key, array in chain([first], prepared):
-            keys.append(key)
-            yield array
 
-    computed = 0
+def _record(error: BadImageError, item: Item, bad: dict[str, str]) -> None:
+    """Adds an unreadable image to ``bad``, unless its disk disappeared."""
+    if isinstance(error.__cause__, OSError) and error.__cause__.errno in GONE and not isinstance(item.source, bytes):
+        raise disk_unreadable(error.__cause__, item.source) from error  # type: ignore[arg-type]
+    bad[item.sha256] = error.reason
+
+
+def _compute(items: Sequence[Item], engine: Engine, store: Store, bad: dict[str, str], progress: Progress) -> int:
+    """Computes the items and stores their features; the number of views computed."""
+    keys: list[bytes] = []
     rows: list[NDArray[np.float32]] = []
+    computed = 0
 
-    def keep() -> None:
+    def flush() -> None:
         if rows:
-            names, features = [keys.popleft() for _ in rows], np.stack(rows)
-            rows.clear()  # before the disk can fail, or they would be kept again under the keys that follow
+            names, features = list(keys), np.stack(rows)
+            keys.clear()  # before the disk can fail, or the rows would be stored again under later keys
+            rows.clear()
             store.append(names, features)
 
-    opened = engine()
-    with progress.stage("Computing features", total, "images"):
-        try:
-            for row in opened.features(pixels()):
+    try:
+        for item, future in in_order(engine.submit, items, engine.window):
+            try:
+                features = future.result()  # [V, D]
+            except BadImageError as error:
+                _record(error, item, bad)
+                continue
+            for view, row in zip(item.views, features, strict=True):
+                keys.append(row_key(item.sha256, view))
                 rows.append(row)
                 computed += 1
                 progress.advance()
                 if len(rows) == SHARD_ROWS:
-                    keep()
-        finally:  # also when interrupted: what was computed is not computed again
-            keep()
+                    flush()
+    finally:  # also when interrupted: what was computed is kept
+        flush()
     return computed
-
-
-def _decoded(
-    tasks: Sequence[_Task], preparation: Preparation, augmentation: Augmentation, bad: dict[str, str]
-) -> "Iterator[tuple[bytes, NDArray[np.uint8]]]":
-    """Key and pixels of every view, in order, decoded a few images ahead; broken images go to ``bad``."""
-    for task, future in ahead(lambda task: _views(task, preparation, augmentation), tasks):
-        try:
-            arrays = future.result()
-        except BadImageError as error:
-            if isinstance(error.__cause__, OSError) and error.__cause__.errno in GONE:
-                raise disk_unreadable(error.__cause__, task.path) from error
-            bad[task.sha256] = str(error)
-            continue
-        yield from zip((row_key(task.sha256, view) for view in task.views), arrays, strict=True)
-
-
-def _views(task: _Task, preparation: Preparation, augmentation: Augmentation) -> "list[NDArray[np.uint8]]":
-    data = read(task.path, preparation)
-    if hashlib.sha256(data).hexdigest() != task.sha256:
-        raise DataError(f"{task.path} changed since its digest was taken; run the command again with --verify.")
-    plain = prepare(data, preparation)
-    return [augment.apply(plain, view, task.sha256, augmentation) for view in task.views]

@@ -1,4 +1,4 @@
-"""Which images are taken for a purpose, the same on every machine: by digest, spread over the classes."""
+"""Samples of images that are the same on every machine: chosen by digest, stratified by class."""
 
 import hashlib
 from collections import Counter
@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from tlcli.datasets.index import LabelledImage
-from tlcli.images.decode import BadImageError, prepare, read
-from tlcli.images.resize import Preparation
+from tlcli.images.decode import BadImageError
+from tlcli.images.decoder import Decoder, Item
+from tlcli.images.preparation import Preparation
 from tlcli.system.prefetch import ahead
 
 if TYPE_CHECKING:
@@ -15,33 +16,34 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def drawn(images: Iterable[LabelledImage], purpose: str) -> list[LabelledImage]:
-    """All different images, in an order that follows from their digests and the purpose alone."""
-    unique = {p.sha256: p for p in images}
-    return sorted(unique.values(), key=lambda p: hashlib.sha256(f"{purpose}:{p.sha256}".encode()).digest())
+def shuffled(images: Iterable[LabelledImage], purpose: str) -> list[LabelledImage]:
+    """All images with different bytes, in an order that depends on their digests and the purpose only."""
+    unique = {image.sha256: image for image in images}
+    return sorted(unique.values(), key=lambda one: hashlib.sha256(f"{purpose}:{one.sha256}".encode()).digest())
 
 
-def spread(images: Iterable[LabelledImage], purpose: str) -> list[LabelledImage]:
-    """All different images in the order in which they are taken: one of each class, then a second of each, and so on.
+def stratified(images: Iterable[LabelledImage], purpose: str) -> list[LabelledImage]:
+    """All images with different bytes: one of each class, then a second of each class, and so on.
 
-    An image's place within its class follows from its digest, so that others that come or go move it little.
+    An image's position within its class depends on its digest, so that added or removed images change it little.
     """
-    taken: Counter[str] = Counter()
-    turns: list[tuple[int, int, LabelledImage]] = []
-    for place, one in enumerate(drawn(images, purpose)):
-        turns.append((taken[one.label], place, one))
-        taken[one.label] += 1
-    return [one for _, _, one in sorted(turns, key=lambda turn: turn[:2])]
+    seen: Counter[str] = Counter()
+    ranked: list[tuple[int, int, LabelledImage]] = []
+    for position, image in enumerate(shuffled(images, purpose)):
+        ranked.append((seen[image.label], position, image))
+        seen[image.label] += 1
+    return [image for _, _, image in sorted(ranked, key=lambda entry: entry[:2])]
 
 
 def decoded(images: Sequence[LabelledImage], count: int, preparation: Preparation) -> "dict[str, NDArray[np.uint8]]":
-    """The first ``count`` images that can be read: uint8 [S, S, 3] by sha256."""
+    """The first ``count`` readable images: uint8 [S, S, 3] by sha256."""
+    decoder = Decoder(preparation)
     found: dict[str, NDArray[np.uint8]] = {}
-    for one, future in ahead(lambda one: prepare(read(one.path, preparation), preparation), images):
+    for image, future in ahead(lambda one: decoder.views(Item(one.path))[0], images):
         try:
-            found[one.sha256] = future.result()
+            found[image.sha256] = future.result()
         except BadImageError:
-            continue  # the frozen pass tells of it
+            continue  # the extraction reports it
         if len(found) == count:
             break
     return found

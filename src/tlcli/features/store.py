@@ -1,8 +1,8 @@
-"""Features on disk: append-only shards that are whole or not there, named by their content, shared without locks.
+"""Features on disk: append-only shards, written atomically, named by their content, correct without locks.
 
-A shard is a safetensors file of ``keys`` uint8 [n, 32] and ``features`` float32 [n, D], named by its bytes' sha256.
-It is never changed. Two processes that compute the same image write it twice, and either copy is right.
-Memory holds keys only; rows are read when they are asked for.
+A shard is a safetensors file of ``keys`` uint8 [n, 32] and ``features`` float32 [n, D], named by its sha256, and never
+changed. Two processes that compute the same image both write it, and either copy is right. Memory holds keys only; rows
+are read when they are used.
 """
 
 import errno
@@ -20,8 +20,8 @@ import safetensors.numpy
 
 from tlcli.errors import ResourceError
 from tlcli.progress import SILENT, Progress
-from tlcli.system.cache.fallback import refused
-from tlcli.system.cache.locks import hold
+from tlcli.system.cache.fallback import cache_unavailable
+from tlcli.system.cache.locks import mark_in_use
 from tlcli.system.files import cache_folder, disk_unreadable, whole_file
 
 if TYPE_CHECKING:
@@ -33,52 +33,51 @@ _ROW_MASK = (1 << _ROW_BITS) - 1
 
 
 def row_key(sha256: str, view: str) -> bytes:
-    """The 32 bytes under which a view of an image is kept."""
+    """The 32 bytes that identify a view of an image, given the sha256 of the image's bytes and the view's name."""
     return hashlib.sha256(f"{sha256}:{view}".encode()).digest()
 
 
 class Store:
-    """The features under one digest (see :class:`tlcli.features.key.FeatureKey`)."""
+    """The features under one key (see :func:`tlcli.features.key.feature_key`)."""
 
-    def __init__(self, digest: str, width: int, progress: Progress = SILENT) -> None:
-        """Opens the place in the cache; ``width`` is D. Damaged shards are set aside and told of."""
-        self.folder = cache_folder() / "features" / digest[:32]
+    def __init__(self, key: str, width: int, progress: Progress = SILENT) -> None:
+        """Opens the store in the cache; ``width`` is D. Damaged shards are renamed and reported."""
+        self.folder = cache_folder() / "features" / key[:32]
         self._width = width
         self._progress = progress
         self._shards: list[tuple[Path | NDArray[np.float32], int]] = []
-        """Of each shard: the file, and where in it the features begin; or the rows, where the cache cannot be written.
-        """
-        self._places: dict[bytes, int] = {}
+        """Each shard's file and the offset of its features; or its rows in memory, if the cache is not writable."""
+        self._locations: dict[bytes, int] = {}
         """Shard and row of each key, in one number."""
-        hold(self.folder)
+        mark_in_use(self.folder)
         self._load()
 
     def __contains__(self, key: bytes) -> bool:
-        return key in self._places
+        return key in self._locations
 
     def _load(self) -> None:
         for path in sorted(self.folder.glob("*.safetensors")) if os.path.isdir(self.folder) else []:  # noqa: PTH112
-            with suppress(FileNotFoundError):  # set aside by another process meanwhile
+            with suppress(FileNotFoundError):  # another process renamed it
                 try:
                     data = path.read_bytes()
                 except (PermissionError, IsADirectoryError) as error:
-                    self._progress.note(f"Features that cannot be read are passed over ({error.strerror}): {path}")
+                    self._progress.note(f"Skipped an unreadable file of features ({error.strerror}): {path}")
                     continue
                 except OSError as error:
                     if isinstance(error, FileNotFoundError):
                         raise
                     if error.errno != errno.EIO:  # too many open files, a disk that is gone
                         raise disk_unreadable(error, path) from error
-                    data = b""  # a part of the disk that cannot be read: as damaged as other bytes
+                    data = b""  # an unreadable part of the disk: as damaged as flipped bytes
                 keys = self._keys(data) if hashlib.sha256(data).hexdigest() == path.stem else None
                 if keys is not None:
                     self._take(path, keys, data)
                     continue
-                done = "was set aside" if set_aside(path) else "is passed over"
-                self._progress.note(f"A damaged file of features {done}; its images are computed again: {path}")
+                done = "Renamed" if set_aside(path) else "Skipped"
+                self._progress.note(f"{done} a damaged file of features; its images are computed again: {path}")
 
     def _keys(self, data: bytes) -> "NDArray[np.uint8] | None":
-        """The keys of a shard, if it is one of this store."""
+        """The keys of a shard; None if it is not a shard of this store."""
         try:
             arrays = safetensors.numpy.load(data)
             keys, features = arrays["keys"], arrays["features"]
@@ -96,13 +95,13 @@ class Store:
 
     def _add(self, keys: Iterable[bytes], shard: "Path | NDArray[np.float32]", begins: int) -> None:
         first = len(self._shards) << _ROW_BITS
-        self._places.update((key, first + row) for row, key in enumerate(keys))
+        self._locations.update((key, first + row) for row, key in enumerate(keys))
         self._shards.append((shard, begins))
 
     def append(self, keys: Sequence[bytes], features: "NDArray[np.float32]") -> None:
-        """Keeps new rows: ``features`` float32 [n, D], one for each key.
+        """Stores new rows: ``features`` float32 [n, D], one for each key.
 
-        Where the cache cannot be written, which is told of once, they stay in memory.
+        If the cache is not writable, which is reported once, they stay in memory.
 
         Raises:
             ResourceError: the disk is full.
@@ -111,45 +110,45 @@ class Store:
         arrays: dict[str, NDArray[Any]] = {"keys": numbers, "features": features}
         data = safetensors.numpy.save(arrays)
         path = self.folder / f"{hashlib.sha256(data).hexdigest()}.safetensors"
-        hold(self.folder)  # once more, for the case that the cache was removed meanwhile
+        mark_in_use(self.folder)  # again, in case the cache was removed since
         try:
             with whole_file(path) as temporary:
                 Path(temporary).write_bytes(data)
         except (OSError, ResourceError) as error:
-            if not refused(error, self._progress):
+            if not cache_unavailable(error, self._progress):
                 raise
             self._add(keys, features, 0)
         else:
             self._take(path, numbers, data)
 
     def read(self, keys: Iterable[bytes]) -> "NDArray[np.float32]":
-        """Rows for the keys, in their order: float32 [n, D].
+        """The rows of the keys, in their order: float32 [n, D].
 
         Raises:
             KeyError: a key is not in the store.
-            ResourceError: a file of the store went away.
+            ResourceError: a file of the store disappeared.
         """
         return self._rows(self._found(keys))
 
     def reader(self, keys: Iterable[bytes]) -> "Callable[[NDArray[np.int64]], NDArray[np.float32]]":
-        """What reads some rows of the keys, by their numbers: int64 [n] -> float32 [n, D].
+        """A function that reads some of the keys' rows, by their indices: int64 [n] -> float32 [n, D].
 
         Raises:
             KeyError: a key is not in the store.
         """
-        places = self._found(keys)
-        return lambda numbers: self._rows(places[numbers])
+        locations = self._found(keys)
+        return lambda indices: self._rows(locations[indices])
 
     def _found(self, keys: Iterable[bytes]) -> "NDArray[np.int64]":
-        return np.fromiter((self._places[key] for key in keys), np.int64)
+        return np.fromiter((self._locations[key] for key in keys), np.int64)
 
-    def _rows(self, places: "NDArray[np.int64]") -> "NDArray[np.float32]":
-        rows = np.empty((len(places), self._width), np.float32)
-        order = np.argsort(places, kind="stable")
-        shards = places[order] >> _ROW_BITS
+    def _rows(self, locations: "NDArray[np.int64]") -> "NDArray[np.float32]":
+        rows = np.empty((len(locations), self._width), np.float32)
+        order = np.argsort(locations, kind="stable")
+        shards = locations[order] >> _ROW_BITS
         for part in np.split(order, np.flatnonzero(np.diff(shards)) + 1) if len(order) else []:
-            shard, start = self._shards[places[part[0]] >> _ROW_BITS]
-            wanted = places[part] & _ROW_MASK
+            shard, start = self._shards[locations[part[0]] >> _ROW_BITS]
+            wanted = locations[part] & _ROW_MASK
             if not isinstance(shard, Path):
                 rows[part] = shard[wanted]
                 continue
@@ -157,18 +156,19 @@ class Store:
             try:
                 block = np.fromfile(shard, np.float32, count * self._width, offset=start + 4 * self._width * first)
                 rows[part] = block.reshape(count, self._width)[wanted - first]
-            except (OSError, ValueError) as error:  # ValueError: it is shorter than it was
+            except (OSError, ValueError) as error:  # ValueError: the file became shorter
                 raise ResourceError(
-                    f"{shard} went away while its features were in use; run the command again."
-                ) from error
+                    "resource.file_disappeared", f"{shard} disappeared or changed while its features were in use.",
+                    "Run the command again.",
+                ) from error  # fmt: skip
         return rows
 
 
 def set_aside(path: Path) -> bool:
-    """Gives a damaged shard a name under which no store takes it; False where the cache cannot be written.
+    """Renames a damaged shard, so that no store reads it again; False if the cache is not writable.
 
     Raises:
-        FileNotFoundError: it is not there any more.
+        FileNotFoundError: it disappeared.
     """
     try:
         path.replace(path.with_suffix(".damaged"))

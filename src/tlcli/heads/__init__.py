@@ -1,1 +1,1 @@
-"""Classifiers on stored features: the fitted thing, and the two ways to fit it."""
+"""Linear classifiers on stored features: the task, the two ways to fit a head, cross-validation, calibration."""

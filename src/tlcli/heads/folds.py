@@ -1,4 +1,4 @@
-"""Rows divided for cross-validation: whole units, every class in every part; and a sample where there are very many."""
+"""Divides rows into stratified folds that keep units whole; and samples them where there are very many."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -8,20 +8,22 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from tlcli.errors import DataError
 from tlcli.features.rows import Rows
+from tlcli.heads.task import Task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Folds = list[tuple["NDArray[np.int64]", "NDArray[np.int64]"]]
-"""Row numbers fitted on and held out, of each fold."""
+"""Of each fold the numbers of the rows fitted on, and of those held out."""
 
 _ROWS, _OUTPUTS = 8192, 80_000
-"""Rows that the strength is chosen on at most, and rows times classes. The loss is a sum, so the best strength does not
-grow with the rows; and with as many as these it decides little."""
+"""Limits of the rows that C is chosen on, and of rows times classes. The loss is a sum, so the best C does not depend
+on the number of rows; and with as many as these it matters little."""
 
 
-def sampled(rows: Rows, classes: int, folds: int, seed: int) -> "NDArray[np.int64]":
-    """Numbers of all rows where they are few, else of whole units drawn evenly from every class."""
+def sampled(rows: Rows, folds: int, seed: int) -> "NDArray[np.int64]":
+    """Numbers of all rows where they are few, else of a stratified random sample of whole units."""
+    classes = Task.of(rows).count
     limit = min(_ROWS, max(_OUTPUTS // classes, 4 * folds * classes))
     if len(rows) <= limit:
         return np.arange(len(rows))
@@ -36,34 +38,48 @@ def sampled(rows: Rows, classes: int, folds: int, seed: int) -> "NDArray[np.int6
         enough[: 2 * folds] = True  # rare classes keep what the folds need
         chosen[order[members[enough]]] = True
     found = np.flatnonzero(chosen[unit])
-    if len(found) > 2 * limit:  # few units of many rows: some of each must do
+    if len(found) > 2 * limit:  # few units of many rows: sample within them
         found = np.sort(np.random.default_rng(seed).choice(found, limit, replace=False))
     return found
 
 
 def folds_of(rows: Rows, folds: int, seed: int) -> "Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]":
-    """Row numbers fitted and held out; units stay whole, classes are spread evenly."""
+    """Yields the numbers of the rows fitted on and held out, of each fold; stratified, units stay whole.
+
+    Raises:
+        DataError: a class has only one unit, or the groups cannot be divided.
+    """
+    labels = Task.of(rows).strata(rows.labels)
     units, unit = np.unique(rows.units, return_inverse=True)
-    holds = np.unique(np.stack([rows.labels, unit]), axis=1)  # [2, pairs]: which class is in which unit
-    count = min(folds, int(np.bincount(holds[0]).min()))
+    pairs = np.unique(np.stack([labels, unit]), axis=1)  # [2, pairs]: which class is in which unit
+    count = min(folds, int(np.bincount(pairs[0]).min()))
     if count < 2:
-        raise DataError("A class has one different image (or group) for training; cross-validation needs at least 2.")
-    if holds.shape[1] > len(units):  # groups that hold several classes
-        yield from _group_folds(rows, unit, count, seed)
+        raise DataError(
+            "data.class_too_small",
+            "A class has only one distinct image (or group) for training; cross-validation needs at least 2.",
+            "Add images of this class, or leave it out.",
+        )
+    if pairs.shape[1] > len(units):  # groups that hold several classes
+        yield from _group_folds(labels, unit, count, seed)
         return
-    labels = holds[0][np.argsort(holds[1])]  # [units]
-    for fitted, held in StratifiedKFold(count, shuffle=True, random_state=seed).split(units, labels):
+    strata = pairs[0][np.argsort(pairs[1])]  # [units]
+    for fitted, held in StratifiedKFold(count, shuffle=True, random_state=seed).split(units, strata):
         yield np.flatnonzero(np.isin(unit, fitted)), np.flatnonzero(np.isin(unit, held))
 
 
-def _group_folds(
-    rows: Rows, unit: "NDArray[np.int64]", count: int, seed: int
-) -> Folds:  # fmt: skip
-    """Like :func:`folds_of`, less the folds that hold out every group of a class: nothing fitted could tell it."""
+def _group_folds(labels: "NDArray[np.int64]", unit: "NDArray[np.int64]", count: int, seed: int) -> Folds:
+    """Like :func:`folds_of`, without folds that hold out every group of a class: their heads could not know it."""
     splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
-    classes = len(np.unique(rows.labels))
-    splits = splitter.split(rows.labels, rows.labels, unit)
-    usable = [(fitted, held) for fitted, held in splits if len(np.unique(rows.labels[fitted])) == classes]
+    classes = len(np.unique(labels))
+    usable = [
+        (fitted, held)
+        for fitted, held in splitter.split(labels, labels, unit)
+        if len(np.unique(labels[fitted])) == classes
+    ]
     if not usable:
-        raise DataError("The groups cannot be divided so that every class is on both sides; use smaller groups.")
+        raise DataError(
+            "data.groups_not_divisible",
+            "The groups cannot be divided so that every class is both fitted on and held out.",
+            "Use smaller groups.",
+        )
     return usable

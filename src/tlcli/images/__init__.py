@@ -1,1 +1,1 @@
-"""The one decoder, resizing, augmentation, and facts about image files."""
+"""Decoding, resizing, augmentation, statistics and alignment of images."""

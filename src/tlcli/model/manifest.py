@@ -1,5 +1,6 @@
-"""A bundle's ``manifest.json``, strictly checked: what its head was trained on. Importing this takes neither NumPy nor
-Pillow, so that predict knows early what to load.
+"""The manifest of a bundle: its schema, and the checks made when it is read.
+
+Importing this module imports neither NumPy nor Pillow, so that predict knows early which network to load.
 """
 
 import hashlib
@@ -13,15 +14,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 import tlcli
 from tlcli.backbones.weights import Weights
 from tlcli.errors import ModelError
+from tlcli.images.formats import Format
 from tlcli.system.files import read_regular
 
 FORMAT_VERSION = 3
-_MOST = 1 << 26
-"""Bytes: a million classes with names of 60 letters."""
+_MAX_BYTES = 1 << 26
+"""A million classes with names of 60 letters."""
+_TRAIN_AGAIN = "Train again: tlcli train."
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Level = Annotated[int, Field(ge=0, le=255)]
-# Those of the config, and no other: Pillow hands EPS to an external program.
-_Format = Literal["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "ICO", "JPEG2000", "PPM", "TGA"]
 
 
 class _Strict(BaseModel):
@@ -33,11 +34,11 @@ class QuantizedRecord(_Strict):
 
     graph_sha256: _Sha256
     calibration: Annotated[tuple[_Sha256, ...], Field(min_length=1, max_length=1000)]
-    """sha256 of the images it was quantised with."""
+    """sha256 of the images that calibrated it."""
 
 
 class BackboneRecord(_Strict):
-    """Which frozen network the head sits on."""
+    """The frozen backbone that the head was fitted on."""
 
     name: str
     weights: str
@@ -47,7 +48,7 @@ class BackboneRecord(_Strict):
     engine: Literal["openvino", "keras"]
     precision: Literal["f32", "bf16", "int8"]
     quantized: QuantizedRecord | None = None
-    """Of precision int8, and of no other."""
+    """Present with precision int8, and with no other."""
 
     @model_validator(mode="after")
     def _quantized_if_int8(self) -> Self:
@@ -64,23 +65,23 @@ class PreparationRecord(_Strict):
     resize: Literal["crop", "pad", "squash"]
     crop_fraction: Annotated[float, Field(gt=0, le=1)]
     background: tuple[_Level, _Level, _Level]
-    formats: Annotated[tuple[_Format, ...], Field(min_length=1)]
+    formats: Annotated[tuple[Format, ...], Field(min_length=1)]
     max_megapixels: Annotated[float, Field(gt=0, le=1000)]
     max_side: Annotated[int, Field(gt=0)]
     max_file_mb: Annotated[float, Field(gt=0)]
 
 
 class ReferenceRecord(_Strict):
-    """Training images that predict compares with."""
+    """The training images that predict compares new images with."""
 
     sha256: _Sha256
-    """Of reference.safetensors."""
+    """Digest of reference.safetensors."""
     limit: Annotated[float, Field(ge=0, le=2)]
-    """Cosine distance from the nearest of them above which an image is like none of the training images."""
+    """Cosine distance to the nearest of them above which an image is out of distribution ("none of these")."""
 
 
-class Manifest(_Strict):
-    """The bundle's ``manifest.json``, less its own digest."""
+class BundleManifest(_Strict):
+    """A bundle's ``manifest.json`` without its own digest."""
 
     format_version: int
     tlcli_version: str
@@ -89,58 +90,84 @@ class Manifest(_Strict):
     preparation: PreparationRecord
     head_sha256: _Sha256
     temperature: Annotated[float, Field(gt=0)]
-    """What the head's logits are divided by, so that a confidence means what it says."""
+    """Divides the head's logits, so that probabilities are calibrated."""
     reference: ReferenceRecord
 
     def check_weights(self, weights: Weights) -> None:
-        """Raises ModelError unless the head was trained on features of these weights."""
+        """Checks that the head was trained on features of these weights.
+
+        Raises:
+            ModelError: it was trained on other weights.
+        """
         expected = self.backbone.weights_sha256
         if weights.sha256 != expected:
             raise ModelError(
-                f"The weights in {weights.path} are not those this model was trained with (sha256 "
-                f"{weights.sha256[:12]}, expected {expected[:12]}); put the right file there, or train again."
+                "model.weights_changed",
+                f"The weights in {weights.path} differ from those that this model was trained with (sha256 "
+                f"{weights.sha256[:12]}, expected {expected[:12]}).",
+                "Put the original file there, or train again: tlcli train.",
             )
 
 
 def sealed(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a manifest with their own digest (sha256 of their JSON, keys in order), as they are written."""
+    """Returns the fields of a manifest with their digest: the sha256 of their JSON, keys sorted."""
     others = {name: value for name, value in fields.items() if name != "sha256"}
     return {**others, "sha256": hashlib.sha256(json.dumps(others, sort_keys=True).encode()).hexdigest()}
 
 
-def or_with(made_by: object) -> str:
-    """Which other version reads a bundle: the one that made it, if it is another and its name can be shown."""
+def train_again(made_by: object = None) -> str:
+    """Returns the hint for a bundle that this version cannot read; names the version that made it, if it is another."""
     is_other = isinstance(made_by, str) and made_by.isprintable() and made_by != tlcli.__version__
-    return f", or use tlcli {made_by:.20}" if is_other else ""
+    other = f", or use tlcli {made_by:.20}" if is_other else ""
+    return f"Train again (cached features are reused): tlcli train{other}."
 
 
-def read_manifest(path: Path) -> Manifest:
-    """Reads a manifest and checks its form and its digest.
+def read_manifest(path: Path) -> BundleManifest:
+    """Reads a manifest, and checks its schema and its digest.
 
     Raises:
-        ModelError: it is not there, or not one, or not as it was written.
+        ModelError: it is missing, malformed or damaged.
     """
     try:
-        text = read_regular(path, _MOST).decode()
-        fields = json.loads(text)
-        if not isinstance(fields, dict):
-            raise ModelError(f"{path} is not a valid manifest: it holds no JSON object. Train again.")
-        version = fields.get("format_version")
-        if version != FORMAT_VERSION:
-            raise ModelError(
-                f"{path} has bundle format {version!r:.40}, this version of tlcli reads {FORMAT_VERSION}: train again "
-                f"(features that are in the cache are not computed anew){or_with(fields.get('tlcli_version'))}."
-            )
-        stated = fields.pop("sha256", None)
-        manifest = Manifest.model_validate_json(json.dumps(fields))
-        if stated != sealed(fields)["sha256"]:
-            raise ModelError(f"{path} is damaged, or was changed: its digest is not the one in it. Train again.")
-        return manifest
+        fields = json.loads(read_regular(path, _MAX_BYTES).decode())
     except OSError as error:
-        raise ModelError(f"There is no model here: {path} cannot be read ({error.strerror}).") from error
+        raise ModelError(
+            "model.manifest_missing",
+            f"There is no model here: {path} cannot be read ({error.strerror}).",
+            _TRAIN_AGAIN,
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise ModelError(
+            "model.manifest_malformed", f"{path} is not a valid manifest: {error}.", _TRAIN_AGAIN
+        ) from error
+    if not isinstance(fields, dict):
+        raise ModelError(
+            "model.manifest_malformed", f"{path} is not a valid manifest: it holds no JSON object.", _TRAIN_AGAIN
+        )
+    version = fields.get("format_version")
+    if version != FORMAT_VERSION:
+        raise ModelError(
+            "model.format_version",
+            f"{path} has bundle format {version!r:.40}; this version of tlcli reads {FORMAT_VERSION}.",
+            train_again(fields.get("tlcli_version")),
+        )
+    stated = fields.pop("sha256", None)
+    try:
+        manifest = BundleManifest.model_validate_json(json.dumps(fields))
     except ValidationError as error:
         problem = error.errors()[0]
-        place = ".".join(str(part) for part in problem["loc"])
-        raise ModelError(f"{path} is not a valid manifest: {place}: {problem['msg']}.") from error
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path} is not a valid manifest: {error}.") from error
+        key = ".".join(str(part) for part in problem["loc"])
+        raise ModelError(
+            "model.manifest_malformed", f"{path} is not a valid manifest: {key}: {problem['msg']}.", _TRAIN_AGAIN
+        ) from error
+    except ValueError as error:  # half a surrogate pair in a name
+        raise ModelError(
+            "model.manifest_malformed", f"{path} is not a valid manifest: {error}.", _TRAIN_AGAIN
+        ) from error
+    if stated != sealed(fields)["sha256"]:
+        raise ModelError(
+            "model.manifest_damaged",
+            f"{path} is damaged or was changed: its digest differs from the recorded one.",
+            _TRAIN_AGAIN,
+        )
+    return manifest

@@ -1,20 +1,18 @@
-"""One image's answer explained on a card: the image, its heat, and the nearest training images.
+"""One prediction explained on a card: the image, its heat map, and the nearest training images.
 
 Shapes: S is the image's side in pixels; h and w are positions of the heat map.
 """
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from tlcli.reports.figures import STYLE, save
+from tlcli.reports.figures import save_png, styled
 from tlcli.reports.fonts import families
 from tlcli.reports.overlays import coloured, overlay
 
@@ -26,7 +24,7 @@ _ACROSS = 5
 """Neighbours in the row."""
 _QUIET, _OTHER = "#666666", "#B23A00"
 
-# Hundredths of an inch (and so dots at matplotlib's own 100 an inch), from the card's upper left corner.
+# Hundredths of an inch (so dots at matplotlib's default of 100 an inch), from the card's upper left corner.
 _MARGIN, _SIDE, _GAP = 20, 300, 20
 _WIDTH = 2 * _MARGIN + 2 * _SIDE + _GAP
 _TOP = 88
@@ -36,40 +34,45 @@ _SMALL = (_WIDTH - 2 * _MARGIN - (_ACROSS - 1) * 12) // _ACROSS
 
 
 @dataclass(frozen=True)
-class Neighbour:
-    """A training image like the one that is explained."""
+class NeighbourImage:
+    """A training image that is similar to the one explained."""
 
     name: str
     label: str
     similarity: float
+    """Cosine similarity of the features."""
     pixels: "NDArray[np.uint8] | None"
-    """Prepared, uint8 [S, S, 3]; None where its file is not there."""
+    """Prepared, uint8 [S, S, 3]; None where the file is missing or unreadable."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """What a card shows."""
+    """The contents of a card."""
 
     name: str
     answer: str
     label: str
-    """The likeliest class, which the heat is for."""
+    """The most probable class, which the heat map explains."""
     probability: float | None
-    """Of that class; None where it means nothing."""
+    """Of that class; None where it has no meaning."""
     pixels: "NDArray[np.uint8]"
     """The prepared image, uint8 [S, S, 3]."""
     heat: "NDArray[np.float64]"
-    """[h, w], log odds of the label at each position"""
-    neighbours: Sequence[Neighbour] = ()
+    """[h, w], log odds of the label at each position."""
+    neighbours: Sequence[NeighbourImage] = ()
     """The nearest first; five are shown."""
 
 
 def draw(path: Path, card: Card) -> None:
     """Writes the card as PNG, whole or not at all."""
+    save_png(figure_of(card), path)
+
+
+def figure_of(card: Card) -> Figure:
+    """The card as a matplotlib figure."""
     shown = card.neighbours[:_ACROSS]
     height = _ROW + _SMALL + 62 if shown else _ROW - 14
-    with mpl.rc_context({**STYLE, "text.parse_math": False}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # drawn as a box
+    with styled({"text.parse_math": False, "text.color": "black"}):
         figure = Figure(figsize=(_WIDTH / 100, height / 100))
         FigureCanvasAgg(figure)
         axis: Axes = figure.add_axes((0, 0, 1, 1))
@@ -81,7 +84,7 @@ def draw(path: Path, card: Card) -> None:
             axis.text(_MARGIN, _ROW - 14, "Nearest training images", fontsize=11, weight="bold", va="center")
         for number, one in enumerate(shown):
             _neighbour(axis, one, _MARGIN + number * (_SMALL + 12), one.label == card.label)
-        save(figure, path)
+        return figure
 
 
 def _answer(axis: "Axes", card: Card) -> None:
@@ -91,15 +94,14 @@ def _answer(axis: "Axes", card: Card) -> None:
     _line(axis, _MARGIN, 24, card.answer, _WIDTH - 2 * _MARGIN - 120, fontsize=15, weight="bold")
     _line(axis, _MARGIN, 48, card.name, _WIDTH - 2 * _MARGIN, keep_end=True, fontsize=9, color=_QUIET)
     right = _MARGIN + _SIDE + _GAP
-    spoken_for = "the answer" if card.answer == card.label else card.label
-    for left, title in ((_MARGIN, "what the network sees"), (right, f"what speaks for {spoken_for}")):
+    for left, title in ((_MARGIN, "input of the network"), (right, f"evidence for {card.label}")):
         _line(axis, left, _TOP - 11, title, _SIDE, fontsize=10)
     _image(axis, card.pixels, _MARGIN, _TOP, _SIDE)
     _image(axis, np.asarray(overlay(card.pixels, card.heat)), right, _TOP, _SIDE)
 
 
 def _legend(axis: "Axes", largest: float) -> None:
-    """The colours of the heat over grey, with the log odds that they stand for."""
+    """The colours of the heat map on grey, with the log odds that they stand for."""
     left = _MARGIN + _SIDE + _GAP
     strength = np.tile(np.linspace(-1, 1, 301), (2, 1))
     grey = np.full((*strength.shape, 3), 200, np.uint8)
@@ -108,15 +110,15 @@ def _legend(axis: "Axes", largest: float) -> None:
     axis.text(left, _LEGEND + 20, f"against, -{largest:.2g}", **small)
     axis.text(left + _SIDE / 2, _LEGEND + 20, "0", ha="center", **small)
     axis.text(left + _SIDE, _LEGEND + 20, f"for, +{largest:.2g}", ha="right", **small)
-    axis.text(_MARGIN, _LEGEND + 5, "Log odds of that class, were all of it like that place;", **small)
-    axis.text(_MARGIN, _LEGEND + 20, "the mean is the image's, full colour its largest.", **small)
+    axis.text(_MARGIN, _LEGEND + 5, "Log odds of the class if the whole image looked like", **small)
+    axis.text(_MARGIN, _LEGEND + 20, "that position; their mean is the image's log odds.", **small)
 
 
-def _neighbour(axis: "Axes", one: Neighbour, left: int, agrees: bool) -> None:
+def _neighbour(axis: "Axes", one: NeighbourImage, left: int, agrees: bool) -> None:
     if one.pixels is None:
         axis.fill([left, left + _SMALL, left + _SMALL, left], [_ROW, _ROW, _ROW + _SMALL, _ROW + _SMALL], "#EEEEEE")
         middle: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8, "color": _QUIET}
-        axis.text(left + _SMALL / 2, _ROW + _SMALL / 2, "image not there", **middle)
+        axis.text(left + _SMALL / 2, _ROW + _SMALL / 2, "image missing", **middle)
     else:
         _image(axis, one.pixels, left, _ROW, _SMALL)
     below = _ROW + _SMALL
@@ -131,12 +133,12 @@ def _image(axis: "Axes", pixels: "NDArray[np.uint8]", left: int, top: int, side:
 
 
 def _line(axis: "Axes", left: int, top: int, text: str, width: int, keep_end: bool = False, **how: Any) -> None:
-    """A text of any length and script on one line of that width: cut where it is longer, at its end or its start."""
+    """A text of any length and script on one line of this width; where it is longer, its end or its start is cut."""
     shown = " ".join(text.encode(errors="backslashreplace").decode().split())
     shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)
     shown = shown[-200:] if keep_end else shown[:200]
     if len(fonts := families(shown)) > 1:
-        how["weight"] = "normal"  # matplotlib complains of fonts that have no other
+        how["weight"] = "normal"  # matplotlib warns about fonts that have no other
     drawn = axis.text(left, top, shown, va="center", family=fonts, **how)
     while shown and (ratio := drawn.get_window_extent().width / width) > 1:
         kept = min(len(shown) - 1, int(len(shown) / ratio))

@@ -1,56 +1,167 @@
-"""The charts of a page: one function a chart, each gives a matplotlib figure for :func:`tlcli.reports.svg.svg`."""
+"""The charts of a run: one function each, which draws a matplotlib figure for :mod:`tlcli.reports.figures` to save.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+Shapes: N images, L labels.
+"""
 
-import matplotlib as mpl
-from matplotlib.backends.backend_svg import FigureCanvasSVG
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from tlcli.evaluation.calibration import Bin, Coverage
 from tlcli.evaluation.learning_curve import LearningCurve
-from tlcli.reports.figures import COLOURS, shortened
-from tlcli.reports.svg import FAINT, GRID, INK, PAGE_STYLE
+from tlcli.heads.fit import Step
+from tlcli.heads.task import Task
+from tlcli.reports.figures import COLOURS, FAINT, MAX_CLASSES, WIDTH, name_rows, shortened, styled, subplots, titled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from numpy.typing import NDArray
 
-_WIDTH = 4.6
-"""Inches: on a phone it is drawn at three quarters of that, and its words can still be read."""
+_NUMBERED = 30
+"""Classes up to which a confusion matrix has numbers and names; a larger one shows its pattern only."""
 _PERCENT = PercentFormatter(1)  # as many decimals as the axis needs: 87.5 % is not 88 %
 
 
-@dataclass(frozen=True)
-class Estimate:
+def history(steps: Sequence[Step], best: Step) -> Figure:
+    """Log loss and accuracy against epochs (with marks where the learning rate fell), or against the values of C tried.
+
+    Args:
+        steps: of the fit.
+        best: the one whose weights were kept.
+    """
+    is_search = best.C is not None
+    names = ("fitted folds", "held-out folds") if is_search else ("training", "validation")
+    marker = "o" if len(steps) < 40 else None
+    with styled():
+        figure, axes = subplots(WIDTH, 4.6, 2)
+        for axis, quantity in zip(axes, ("loss", "accuracy"), strict=True):
+            for name, key, colour in zip(names, (quantity, f"val_{quantity}"), COLOURS, strict=False):
+                y = [getattr(step, key) for step in steps]
+                axis.plot([_x(step) for step in steps], y, marker=marker, markersize=3, color=colour, label=name)
+            if not is_search:
+                _mark_lower_rates(axis, steps)
+            axis.axvline(_x(best), color=COLOURS[2], linewidth=1.2, zorder=1, label="chosen")
+            _label_steps(axis, len(steps), is_search)
+        axes[0].set_ylabel("log loss")
+        axes[1].set_ylabel("accuracy")
+        axes[1].yaxis.set_major_formatter(_PERCENT)
+        lowest = min(min(step.accuracy, step.val_accuracy) for step in steps)
+        axes[1].set_ylim(max(0, min(lowest - 0.01, 0.94)), 1.005)  # no zoom into rounding, nothing above 1
+        handles, texts = axes[0].get_legend_handles_labels()
+        figure.legend(handles, texts, loc="outside lower center", ncols=2)
+        return figure
+
+
+def _x(step: Step) -> float:
+    return step.step if step.C is None else step.C
+
+
+def _label_steps(axis: "Axes", count: int, is_search: bool) -> None:
+    if is_search:
+        axis.set_xscale("log")
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:g}"))
+        axis.set_xlabel("C (inverse regularisation strength)")
+    else:
+        axis.set_xlim(0.5, count + 0.5)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axis.set_xlabel("epoch")
+
+
+def _mark_lower_rates(axis: "Axes", steps: Sequence[Step]) -> None:
+    label = "learning rate reduced"
+    for before, after in pairwise(steps):
+        if (after.learning_rate or 0) < (before.learning_rate or 0):
+            axis.axvline(after.step, color=FAINT, linewidth=0.8, linestyle=":", label=label)
+            label = "_once in the legend"
+
+
+def confusion_matrix(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> Figure:
+    """Test images by true and predicted class: numbers, shaded by the share of the true class.
+
+    Args:
+        matrix: [L, L], true classes down, predicted ones across.
+        labels: [L].
+    """
+    counted = np.array(matrix)
+    shares = counted / np.maximum(counted.sum(axis=1, keepdims=True), 1)
+    numbered = len(labels) <= _NUMBERED
+    names = [shortened(label, 16) for label in labels] if numbered else []
+    longest = max(map(len, names), default=0)
+    slanted = len(names) > 3 or longest > 10
+    side = max(3.6, 1.8 + 0.55 * min(len(labels), _NUMBERED))
+    # Inches for names: 0.08 a character beside the matrix; below it, where they are slanted, 0.7 of that.
+    width, height = side + 0.9 + 0.08 * longest, side + (0.056 * longest if slanted else 0)
+    with styled({"axes.grid": False}):
+        figure, (axis,) = subplots(width, height)
+        image = axis.imshow(shares, cmap="cividis", vmin=0, vmax=1)
+        axis.set_xticks(range(len(names)), names, **({"rotation": 45, "ha": "right"} if slanted else {}))
+        axis.set_yticks(range(len(names)), names)
+        axis.set_xlabel("predicted")
+        axis.set_ylabel("true")
+        axis.set_title("Confusion matrix, test images")
+        if numbered:
+            for (row, column), count in np.ndenumerate(counted):
+                colour = "black" if shares[row, column] > 0.55 else "white"
+                axis.text(column, row, f"{count}", ha="center", va="center", color=colour)
+        figure.colorbar(image, ax=axis, label="share of the true class", shrink=0.85, aspect=6 * side)
+        return figure
+
+
+def roc(truth: Sequence[int], probabilities: "NDArray[np.float64]", names: Sequence[str]) -> Figure:
+    """ROC curve of the second class (of two), or of each class against the rest, with the area under it.
+
+    Args:
+        truth: the images' labels [N].
+        probabilities: [N, L].
+        names: of the labels [L].
+    """
+    from sklearn import metrics  # noqa: PLC0415 - takes 1 s, and no other chart needs it
+
+    drawn = Task(tuple(names)).roc_classes[:MAX_CLASSES]
+    outside = len(drawn) > 8  # a legend of more lines covers the curves
+    with styled():
+        figure, (axis,) = subplots(8.2 if outside else 5.4, 4.6)
+        axis.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle="--", label="chance")
+        for number, label in enumerate(drawn):
+            positive = np.array(truth) == label
+            if positive.all() or not positive.any():
+                continue
+            false_rate, true_rate, _ = metrics.roc_curve(positive, probabilities[:, label])
+            name = f"{shortened(names[label])} ({metrics.auc(false_rate, true_rate):.3f})"
+            line = ("-", "-.", ":")[number // len(COLOURS) % 3]
+            colour = COLOURS[number % len(COLOURS)]
+            axis.plot(false_rate, true_rate, color=colour, linestyle=line, linewidth=2, label=name)
+        axis.set_aspect("equal")
+        axis.set_xlabel("false positive rate")
+        axis.set_ylabel("true positive rate")
+        axis.set_title(titled("ROC, test images (area under the curve)", len(names)))
+        beside: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5)}
+        axis.legend(**(beside if outside else {"loc": "lower right"}), fontsize=8)
+        return figure
+
+
+class Estimate(NamedTuple):
     """A number with its interval."""
 
     name: str
     value: float
-    low: float
-    high: float
-    is_ours: bool = True
-    """Of the model itself, not of what it is compared with."""
-
-
-def _chart(height: float) -> tuple[Figure, "Axes"]:
-    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
-    FigureCanvasSVG(figure)
-    return figure, figure.subplots()
+    ci95: tuple[float, float]
+    is_baseline: bool = False
 
 
 def estimates(rows: Sequence[Estimate]) -> Figure:
-    """Accuracies with their intervals, one under the other."""
-    with mpl.rc_context(PAGE_STYLE):
-        figure, axis = _chart(0.75 + 0.34 * len(rows))
-        for place, row in enumerate(rows):
-            colour = COLOURS[0] if row.is_ours else FAINT
-            axis.plot([row.low, row.high], [place, place], color=colour, linewidth=2.5, solid_capstyle="round")
-            axis.plot([row.value], [place], "o", color=colour, markersize=6)
-        axis.set_yticks(range(len(rows)), [shortened(row.name, 30) for row in rows])
-        axis.set_ylim(len(rows) - 0.5, -0.5)
-        axis.grid(axis="y", visible=False)
+    """Accuracies with their intervals, one below the other; baselines are grey."""
+    with styled():
+        figure, (axis,) = subplots(WIDTH, 0.75 + 0.34 * len(rows))
+        for number, row in enumerate(rows):
+            colour = FAINT if row.is_baseline else COLOURS[0]
+            axis.plot(row.ci95, [number, number], color=colour, linewidth=2.5, solid_capstyle="round")
+            axis.plot([row.value], [number], "o", color=colour, markersize=6)
+        name_rows(axis, [shortened(row.name, 30) for row in rows])
         axis.spines["left"].set_visible(False)
         axis.tick_params(axis="y", length=0)
         axis.xaxis.set_major_formatter(_PERCENT)
@@ -59,64 +170,60 @@ def estimates(rows: Sequence[Estimate]) -> Figure:
         return figure
 
 
-def reliability(before: Sequence[Bin], after: Sequence[Bin]) -> Figure:
-    """Accuracy against confidence, in bins; on the dashed line a confidence means what it says.
+def reliability_diagram(before: Sequence[Bin], after: Sequence[Bin]) -> Figure:
+    """Accuracy against confidence, in bins; on the dashed line the two are equal.
 
     Args:
-        before: of probabilities as fitted.
-        after: of the calibrated ones.
+        before: of the probabilities as fitted.
+        after: of the calibrated ones, with 95 % intervals.
     """
-    with mpl.rc_context(PAGE_STYLE):
-        figure, axis = _chart(3.4)
+    with styled():
+        figure, (axis,) = subplots(WIDTH, 3.4)
         least = min(b.confidence for b in (*before, *after))
         axis.plot([least, 1], [least, 1], color=FAINT, linewidth=1, linestyle="--")
-        axis.plot(
-            [b.confidence for b in before], [b.accuracy for b in before], "o-", markersize=4, linewidth=1.2,
-            color=COLOURS[1], label="before",
-        )  # fmt: skip
         for b in after:
             axis.plot([b.confidence] * 2, b.accuracy_ci95, color=COLOURS[0], linewidth=1, alpha=0.5)
-        axis.plot(
-            [b.confidence for b in after], [b.accuracy for b in after], "o-", markersize=5, linewidth=1.8,
-            color=COLOURS[0], label="after calibration",
-        )  # fmt: skip
-        axis.xaxis.set_major_formatter(_PERCENT)
-        axis.yaxis.set_major_formatter(_PERCENT)
-        axis.set_xlabel("confidence")
-        axis.set_ylabel("accuracy")
+        for bins, name, colour, width in (
+            (before, "before", COLOURS[1], 1.2),
+            (after, "after calibration", COLOURS[0], 1.8),
+        ):
+            x, y = [b.confidence for b in bins], [b.accuracy for b in bins]
+            axis.plot(x, y, "o-", markersize=2 + 1.7 * width, linewidth=width, color=colour, label=name)
         axis.legend(loc="upper left")
+        _label_shares(axis, "confidence", "accuracy")
         return figure
 
 
 def coverage(points: Sequence[Coverage]) -> Figure:
-    """Accuracy among the most confident answers, against the share of images that are answered."""
-    shares, accuracies = [p.share for p in points], [p.accuracy for p in points]
-    with mpl.rc_context(PAGE_STYLE):
-        figure, axis = _chart(2.8)
-        axis.plot(shares, accuracies, color=COLOURS[0], linewidth=2)
+    """Accuracy on the most confident predictions against their share of all images."""
+    accuracies = [p.accuracy for p in points]
+    with styled():
+        figure, (axis,) = subplots(WIDTH, 2.8)
+        axis.plot([p.share for p in points], accuracies, color=COLOURS[0], linewidth=2)
         axis.set_xlim(0, 1.01)
         axis.set_ylim(min(*accuracies, 0.95) - 0.02, 1.01)
-        axis.xaxis.set_major_formatter(_PERCENT)
-        axis.yaxis.set_major_formatter(_PERCENT)
-        axis.set_xlabel("share of images answered, the most confident first")
-        axis.set_ylabel("accuracy of these")
+        _label_shares(axis, "coverage (share of images, most confident first)", "accuracy on these")
         return figure
 
 
-def learning(curve: LearningCurve) -> Figure:
+def _label_shares(axis: "Axes", x: str, y: str) -> None:
+    axis.xaxis.set_major_formatter(_PERCENT)
+    axis.yaxis.set_major_formatter(_PERCENT)
+    axis.set_xlabel(x)
+    axis.set_ylabel(y)
+
+
+def learning_curve(curve: LearningCurve) -> Figure:
     """Accuracy on held-out images against the number of training images, up to twice as many as there are."""
-    n, line = [p.n for p in curve.fitted], [p.accuracy for p in curve.fitted]
-    with mpl.rc_context(PAGE_STYLE):
-        figure, axis = _chart(3.0)
-        axis.fill_between(
-            n, [p.low for p in curve.fitted], [p.high for p in curve.fitted], color=COLOURS[0], alpha=0.18, linewidth=0
-        )
-        axis.plot(n, line, color=COLOURS[0], linewidth=1.6)
-        axis.plot(
-            [p.n for p in curve.measured], [p.accuracy for p in curve.measured], "o", color=COLOURS[0], markersize=5,
-            label="measured",
-        )  # fmt: skip
-        axis.axvline(curve.now, color=FAINT, linewidth=1, linestyle="--", label="images there are")
+    n = [p.n for p in curve.fitted]
+    lows, highs = [p.low for p in curve.fitted], [p.high for p in curve.fitted]
+    with styled():
+        figure, (axis,) = subplots(WIDTH, 3.0)
+        axis.fill_between(n, lows, highs, color=COLOURS[0], alpha=0.18, linewidth=0)
+        axis.plot(n, [p.accuracy for p in curve.fitted], color=COLOURS[0], linewidth=1.6)
+        measured = [p.n for p in curve.measured], [p.accuracy for p in curve.measured]
+        axis.plot(*measured, "o", color=COLOURS[0], markersize=5, label="measured")
+        axis.axvline(curve.now, color=FAINT, linewidth=1, linestyle="--", label="current training images")
         axis.set_xscale("log")
         ticks = [p.n for p in curve.measured[:-1]] + [curve.now, 2 * curve.now]
         axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
@@ -125,52 +232,4 @@ def learning(curve: LearningCurve) -> Figure:
         axis.set_xlabel("training images")
         axis.set_ylabel("accuracy")
         axis.legend(loc="lower right")
-        return figure
-
-
-def history(steps: Sequence[Mapping[str, float | None]], chosen: int) -> Figure:
-    """Log loss against epochs or strengths of the penalty, on what was fitted and on what was not.
-
-    Args:
-        steps: lines of the run's history.csv.
-        chosen: number of the step whose weights were kept, from 1.
-    """
-    by_strength = steps[0].get("strength") is not None
-    x = [float((step["strength"] if by_strength else step["step"]) or 0) for step in steps]
-    names = ("fitted folds", "held-out folds") if by_strength else ("training", "validation")
-    with mpl.rc_context(PAGE_STYLE):
-        figure, axes = _chart(2.8)
-        for name, key, colour in zip(names, ("loss", "val_loss"), COLOURS, strict=False):
-            axes.plot(x, [step[key] or 0 for step in steps], "o-", markersize=3, color=colour, label=name)
-        axes.axvline(x[chosen - 1], color=COLOURS[2], linewidth=1.2, zorder=1, label="chosen")
-        axes.set_ylabel("log loss")
-        axes.set_xlabel("strength of the L2 penalty" if by_strength else "epoch")
-        if by_strength:
-            axes.set_xscale("log")
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
-        axes.legend(loc="best")
-        return figure
-
-
-def counts(values: Mapping[str, int], unit: str) -> Figure:
-    """Bars with their numbers, the largest first."""
-    with mpl.rc_context(PAGE_STYLE):
-        figure, axis = _chart(0.7 + 0.3 * len(values))
-        bars = axis.barh(range(len(values)), list(values.values()), 0.7, color=COLOURS[0])
-        axis.bar_label(bars, [f"{value:,}" for value in values.values()], padding=3, fontsize=9, color=INK)
-        axis.set_yticks(range(len(values)), [shortened(name, 24) for name in values])
-        axis.set_ylim(len(values) - 0.5, -0.5)
-        axis.grid(axis="y", visible=False)
-        axis.margins(x=0.12)
-        axis.set_xlabel(unit)
-        return figure
-
-
-def histogram(values: Sequence[float], bins: int, unit: str) -> Figure:
-    """How often which values occur."""
-    with mpl.rc_context(PAGE_STYLE):
-        figure, axis = _chart(2.0)
-        axis.hist(values, bins, color=COLOURS[0], edgecolor=GRID, linewidth=0.5)
-        axis.set_xlabel(unit)
-        axis.set_ylabel("images")
         return figure

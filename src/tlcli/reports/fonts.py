@@ -1,4 +1,4 @@
-"""Fonts for names in any script: the one that comes with matplotlib, then what the machine has for the rest."""
+"""Fonts for names in any script: the one that matplotlib ships, then installed fonts for what it lacks."""
 
 from functools import cache
 
@@ -9,8 +9,8 @@ OWN = "DejaVu Sans"
 
 
 def families(text: str) -> list[str]:
-    """Font families that together draw a text, as far as installed fonts can; matplotlib takes each character
-    from the first that has it. What none has is drawn as a box."""
+    """Font families that together cover a text, as far as installed fonts can. matplotlib takes each character from
+    the first family that has it, and draws a box where none has."""
     lacking = {c for c in text if c.isprintable()} - _characters(_regular()[OWN])
     chosen = [OWN]
     for family, path in _regular().items() if lacking else ():
@@ -36,7 +36,7 @@ def _regular() -> dict[str, str]:
 def _characters(path: str) -> frozenset[str]:
     try:
         font = FT2Font(path)
-    except (OSError, RuntimeError):  # removed since matplotlib listed it, or of a kind that it cannot draw
+    except (OSError, RuntimeError):  # removed since matplotlib listed it, or of an unsupported kind
         return frozenset()
-    # Those of fixed size (coloured emoji) make matplotlib fail.
+    # Bitmap fonts of fixed size (coloured emoji) make matplotlib fail.
     return frozenset(map(chr, font.get_charmap())) if font.scalable else frozenset()

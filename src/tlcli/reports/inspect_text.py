@@ -1,80 +1,90 @@
 """Numbers -> the sentences of inspect's page."""
 
-from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tlcli.evaluation.inspection import Inspection
+
+LEAKS, DUPLICATES, LABEL_ISSUES, OUTLIERS = 36, 24, 48, 24
+"""Findings of each kind that the page shows at most; --json has all."""
+_IMBALANCED = 3
+"""Largest class by smallest above which class weights are suggested."""
 
 
-def inspected(images: int, classes: int, leaks: int, issues: int, copies: int) -> str:
-    """The first sentence."""
-    found = [
-        _count(leaks, "leak between splits", "leaks between splits"),
-        _count(issues, "suspicious label", "suspicious labels"),
-        _count(copies, "copy within a split", "copies within a split"),
-    ]
-    return f"{images:,} images of {classes:,} classes: {', '.join(found[:2])} and {found[2]}."
+@dataclass(frozen=True)
+class InspectText:
+    """The sentences, each a property."""
+
+    found: Inspection
+
+    @property
+    def summary(self) -> str:
+        """What was found, in numbers."""
+        images, classes = len(self.found.index.images), len(self.found.index.labels)
+        leaks, issues = len(self.found.leaks), len(self.found.label_issues)
+        duplicates = len(self.found.within_splits)
+        return (
+            f"{images:,} images of {classes:,} classes: {_count(leaks, 'leak', 'leaks')} between splits, "
+            f"{_count(issues, 'label issue', 'label issues')} and {_count(duplicates, 'duplicate', 'duplicates')} "
+            "within a split."
+        )
+
+    @property
+    def leaks(self) -> str:
+        """Duplicates across splits, counted by these."""
+        by_splits = self.found.leaks_by_splits
+        count = sum(by_splits.values())
+        if not count:
+            return "No image has an exact or near duplicate in another split."
+        counted = ", ".join(f"{splits} {of_them:,}" for splits, of_them in by_splits.items())
+        return (
+            f"{_count(count, 'pair', 'pairs')} of duplicates across splits ({counted}). A model trained on one image "
+            "of a pair has in effect seen the other, so metrics that include it are too optimistic."
+            f"{_shown(count, LEAKS)}"
+        )
+
+    @property
+    def label_issues(self) -> str:
+        """Labels that are probably wrong."""
+        scope, count = "Labels of test images are not checked.", len(self.found.label_issues)
+        if not count:
+            return f"No label of a training or validation image looks wrong. {scope}"
+        return (
+            f"{_count(count, 'label is', 'labels are')} contradicted by models trained without the image (confident "
+            "learning, Northcutt et al. 2021). Some of these labels are wrong, some of the images are just hard to "
+            f"classify: check them. {scope}{_shown(count, LABEL_ISSUES)}"
+        )
+
+    @property
+    def duplicates(self) -> str:
+        """Duplicates within a split."""
+        if not (count := len(self.found.within_splits)):
+            return "There are none."
+        counted = _count(count, "pair", "pairs")
+        return f"{counted}. They do not bias the metrics, but the same image counts twice.{_shown(count, DUPLICATES)}"
+
+    @property
+    def outliers(self) -> str:
+        """Images that are far from all others."""
+        if not (count := len(self.found.outliers)):
+            return "No image is far from all others."
+        counted = _count(count, "image is", "images are")
+        return f"{counted} far from all others: of another kind, or the only one of its kind.{_shown(count, OUTLIERS)}"
+
+    @property
+    def classes(self) -> str:
+        """The smallest and the largest class."""
+        training = self.found.index.counts()["train"]
+        least, most = (choose(training, key=lambda name: training[name]) for choose in (min, max))
+        is_imbalanced = training[most] > _IMBALANCED * training[least]
+        return (
+            f"The smallest class is {least} with {training[least]:,} training images, the largest is {most} with "
+            f"{training[most]:,}.{' Consider head.class_weight: balanced.' if is_imbalanced else ''}"
+        )
 
 
 def _count(count: int, one: str, many: str) -> str:
-    return f"{count:,} {one if count == 1 else many}" if count else f"no {one}"
+    return f"{count:,} {one if count == 1 else many}" if count else f"no {many}"
 
 
 def _shown(count: int, most: int) -> str:
     return f" The first {most} are shown." if count > most else ""
-
-
-def found_leaks(between: Mapping[str, int], most: int) -> str:
-    """Copies across splits, counted by these."""
-    count = sum(between.values())
-    if not count:
-        return "No image of one split has a copy, or a near copy, in another."
-    by_splits = ", ".join(f"{splits} {of_them:,}" for splits, of_them in between.items())
-    return (
-        f"{_count(count, 'pair', 'pairs')} of images that show the same lie in two splits ({by_splits}): what is "
-        f"measured on an image whose like was trained on was learnt by heart.{_shown(count, most)}"
-    )
-
-
-def found_suspects(count: int, most: int) -> str:
-    """Labels that are not believed."""
-    if not count:
-        return "No label of a training or validation image is suspicious. Labels of test images are not looked at."
-    return (
-        f"{_count(count, 'label is', 'labels are')} not believed by classifiers that had not seen the image "
-        "(confident learning, Northcutt et al. 2021). Some are wrong, some are just hard: look. Labels of test "
-        f"images are not looked at.{_shown(count, most)}"
-    )
-
-
-def found_copies(count: int, most: int) -> str:
-    """Copies within a split."""
-    if not count:
-        return "There are none."
-    return (
-        f"{_count(count, 'pair', 'pairs')}. They do no harm to the measurement, but count twice.{_shown(count, most)}"
-    )  # fmt: skip
-
-
-def found_outliers(count: int, most: int) -> str:
-    """Images far from all others."""
-    if not count:
-        return "No image is far from all others."
-    return (
-        f"{_count(count, 'image is', 'images are')} far from all others: of another kind, or the only one of its "
-        f"kind.{_shown(count, most)}"
-    )
-
-
-def found_classes(training: Mapping[str, int]) -> str:
-    """The smallest and the largest."""
-    least, most = (choose(training, key=lambda name: training[name]) for choose in (min, max))
-    return (
-        f"The smallest class has {training[least]:,} training images ({least}), the largest {training[most]:,} "
-        f"({most})." + (" Think of head.class_weight: balanced." if training[most] > 3 * training[least] else "")
-    )
-
-
-def after_inspect() -> str:
-    """What can be done about it."""
-    return (
-        "Nothing was changed or deleted. --write-exclude writes the names of what is better left out, with the "
-        "reasons; read it, and give it to dataset.exclude."
-    )

@@ -1,4 +1,4 @@
-"""A heat map over its image: orange where a place speaks for the label, faint blue where it speaks against.
+"""A heat map over its image: orange for evidence of the class, faint blue for evidence against it.
 
 Shapes: S is the image's side in pixels; h and w are positions of the heat map.
 """
@@ -16,17 +16,17 @@ _FOR, _AGAINST = np.array((255, 106, 0), np.float64), np.array((0, 120, 230), np
 _FOR_COVER, _AGAINST_COVER = 0.78, 0.4
 """How much of the image the strongest heat covers."""
 _GREY = 0.75
-"""How far the image's own colours are taken back, so that colour means heat."""
+"""How far the image is desaturated, so that colour means heat."""
 _RELIEF = (0.7, 1.1)
-"""A colour's lightness over black and over white, so that the image is seen through the strongest heat."""
+"""A colour's lightness over black and over white, so that the image stays visible under the strongest heat."""
 
 
 def overlay(pixels: "NDArray[np.uint8]", heat: "NDArray[np.floating]") -> Image.Image:
-    """The image with its heat: full colour is the image's own largest value, for or against; 0 is uncoloured.
+    """The image with its heat map: full colour is the image's own largest absolute value; 0 is uncoloured.
 
     Args:
         pixels: the prepared image, uint8 [S, S, 3].
-        heat: what each position says for the label, [h, w]; made smooth between their centres (bicubic).
+        heat: evidence for the class at each position, [h, w]; interpolated between their centres (bicubic).
 
     Returns:
         An RGB image of S x S pixels.

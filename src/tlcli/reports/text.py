@@ -1,160 +1,172 @@
-"""Numbers -> the sentences of the page."""
+"""Numbers -> the sentences of a run's page."""
 
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import floor
-from typing import Any
 
+from tlcli.evaluation.assessment import Assessment
+from tlcli.evaluation.metrics import Metrics
 from tlcli.reports.page import interval, percent
 
-
-def summary(test: Mapping[str, Any], frequent: str, share: float, twins: int) -> str:
-    """The first sentence: how often it is right, how sure that is, and what saying always the same would give.
-
-    Args:
-        test: the metrics of the test images.
-        frequent: the most frequent class of training.
-        share: of the test images, that are of it.
-        twins: test images that training has copies of.
-    """
-    seen = f" ({twins:,} with a twin in training)" if twins else " that no part of it had seen"
-    return (
-        f"Of {test['n']:,} test images{seen}, {percent(test['accuracy'])} are named right "
-        f"(95 % interval {interval(test['accuracy_ci95'])}). Always answering '{frequent}' would give "
-        f"{percent(share)}."
-    )
+_NO_EFFECT = 0.02
+"""Distance of the temperature from 1 up to which it changes next to nothing."""
 
 
-def intervals(n: int, is_grouped: bool) -> str:
-    """Where the intervals come from."""
-    whole = " All take groups as a whole, as images of a group are not independent." if is_grouped else ""
-    return (
-        "The interval of the accuracy is Wilson's, that of the balanced accuracy joins Wilson's of the recalls, that "
-        "of ROC-AUC comes from leaving out images in turn (jackknife), that of the log loss from drawing them again "
-        f"2,000 times (bootstrap).{whole} They say how far the luck of these {n:,} images may reach. They do not say "
-        "how well these stand for the images you will have."
-    )
+@dataclass(frozen=True)
+class RunText:
+    """The sentences, each a property; empty where there is nothing to say."""
 
+    test: Metrics
+    """Of the test images."""
+    found: Assessment
+    frequent: str
+    """The most frequent class of training."""
+    frequent_share: float
+    """Its share of the test images."""
+    evaluated_runs: int
+    """Runs evaluated on these test images, this one included."""
 
-def test_use(images: int) -> str:
-    """What the test split was used for."""
-    return (
-        f"The {images:,} test images were used for the numbers, the errors and the calibration figures on this "
-        "page, and to find copies of them in training. Nothing of the model was fitted or chosen with them: the head, "
-        "its strength and the temperature come from training and validation images alone."
-    )
+    @property
+    def summary(self) -> str:
+        """The accuracy, its interval, and what always predicting one class would reach."""
+        duplicates = len(self.found.near_duplicates.pairs)
+        seen = (
+            f", {duplicates:,} of which {'has a duplicate' if duplicates == 1 else 'have duplicates'} in training,"
+            if duplicates
+            else " that were not used for training"
+        )
+        return (
+            f"Of {self.test.n:,} test images{seen} {percent(self.test.accuracy)} are classified correctly "
+            f"(95 % interval {interval(self.test.accuracy_ci95)}). Always predicting '{self.frequent}' would reach "
+            f"{percent(self.frequent_share)}."
+        )
 
+    @property
+    def intervals(self) -> str:
+        """How the intervals were calculated, and what they cover."""
+        whole = (
+            ""
+            if not self.found.is_grouped
+            else (" Groups are taken as a whole, because the images of a group are not independent.")
+        )
+        return (
+            "Intervals: Wilson for the accuracy, Wilson intervals of the recalls combined for the balanced accuracy, "
+            f"jackknife for the ROC-AUC, and bootstrap with 2,000 resamples for the log loss.{whole} They cover the "
+            f"sampling error of these {self.test.n:,} images, not how well the images represent those you will "
+            "classify."
+        )
 
-def test_uses(runs: int) -> str:
-    """What several looks at the same test images do."""
-    return (
-        f"{runs} runs have been evaluated on these test images. The best of several runs looks better on them than "
-        "it is; decide between runs by their validation or cross-validation accuracy."
-    )
+    @property
+    def test_use(self) -> str:
+        """What the test split was used for."""
+        return (
+            f"The {self.test.n:,} test images were used only for the metrics, errors, calibration results and "
+            "duplicate search on this page. The head, its hyperparameters and the temperature were fitted to training "
+            "and validation images."
+        )
 
+    @property
+    def repeated_test_use(self) -> str:
+        """Why the best of several runs evaluated on the same test images looks better than it is."""
+        if self.evaluated_runs < 2:
+            return ""
+        return (
+            f"{self.evaluated_runs:,} runs have been evaluated on these test images. The best of several runs looks "
+            "better on them than it is: choose between runs by validation or cross-validation accuracy."
+        )
 
-def estimates(is_validated: bool, is_convex: bool = True) -> str:
-    """What the chart of accuracies shows.
+    @property
+    def estimates(self) -> str:
+        """Caption of the chart of accuracies."""
+        of = self._of(" of logistic regression on the same features")
+        validated = (
+            f", and from cross-validation{of} on training and validation images" if self.found.cross_validation else ""
+        )
+        return f"Accuracy with 95 % intervals on the test images{validated}. Baselines are grey."
 
-    Args:
-        is_validated: there is cross-validation.
-        is_convex: the run's head was fitted the way that was cross-validated.
-    """
-    of = "" if is_convex else " of logistic regression on the same features"
-    validated = f", and by cross-validation{of} on training and validation images" if is_validated else ""
-    return f"Accuracy with 95 % intervals on the test images{validated}; in grey, simpler ways on the same images."
+    def _of(self, method: str) -> str:
+        """What was cross-validated, where that is not the run's own kind of head."""
+        return "" if self.found.is_logistic_regression else method
 
+    @property
+    def cross_validation(self) -> str:
+        """The accuracy over other divisions of the training and validation images."""
+        if (found := self.found.cross_validation) is None:
+            return ""
+        of = self._of(" of logistic regression on the same features (this head would take too long)")
+        return (
+            f"In {found.repeats} x {found.folds}-fold cross-validation on {found.images:,} training and validation "
+            f"images, the accuracy{of} is {percent(found.accuracy)} (95 % interval {interval(found.accuracy_ci95)}, "
+            "corrected for overlapping training folds: Nadeau and Bengio 2003). Near duplicates may lie in different "
+            "folds, which makes this estimate optimistic; tlcli inspect finds them."
+        )
 
-def cross_validation(
-    folds: int, repeats: int, images: int, accuracy: float, accuracy_ci95: tuple[float, float],
-    is_convex: bool = True,
-) -> str:  # fmt: skip
-    """The accuracy over other divisions of training and validation images.
+    @property
+    def calibration(self) -> str:
+        """The effect of the temperature on the test images."""
+        found = self.found.calibration
+        if abs(found.temperature - 1) < _NO_EFFECT:
+            effect = "hardly changes the probabilities"
+        else:
+            effect = "makes the model less confident" if found.temperature > 1 else "makes the model more confident"
+        return (
+            f"A single temperature, {found.temperature:.2f}, was fitted to validation images and held-out training "
+            f"folds; it {effect}. On the {self.test.n:,} test images the expected calibration error is "
+            f"{percent(found.ece_before)} before and {percent(found.ece_after)} after calibration. On a finite sample "
+            "it is never 0, and a difference of one point may be chance."
+        )
 
-    ``is_convex``: the run's head was fitted the way that was cross-validated.
-    """
-    of = "" if is_convex else " of logistic regression on the same features (not of this head, which takes far longer)"
-    return (
-        f"Over {repeats} x {folds}-fold cross-validation on {images:,} training and validation images the accuracy"
-        f"{of} is {percent(accuracy)} (95 % interval {interval(accuracy_ci95)}, widened because the folds' training "
-        "images overlap: Nadeau and Bengio 2003). Near copies within these images are not kept together, and may "
-        "flatter it; tlcli inspect finds them."
-    )
+    @property
+    def coverage(self) -> str:
+        """What ``--min-confidence`` costs and gains: the largest coverage that halves the errors."""
+        aim = min(0.99, 1 - (1 - self.test.accuracy) / 2)
+        reached = [p for p in self.found.calibration.coverage if p.accuracy >= aim and p.share >= 0.05]
+        if not reached:
+            return "tlcli predict --min-confidence P answers 'unsure' where the confidence is below P."
+        best = max(reached, key=lambda p: p.share)
+        digits = 2 if best.threshold < 0.985 else 4
+        # Rounded up, fewer would be answered.
+        threshold = f"{floor(best.threshold * 10**digits) / 10**digits:.{digits}f}"
+        return (
+            f"Example: tlcli predict --min-confidence {threshold} answers 'unsure' for about "
+            f"{percent(1 - best.share, 0)} of the test images, and classifies about {percent(best.accuracy, 0)} of "
+            "the others correctly. (This threshold was chosen on the test images themselves.)"
+        )
 
+    @property
+    def learning_curve(self) -> str:
+        """What twice as many training images would gain, or why that is unknown."""
+        if (found := self.found.learning_curve) is None:
+            return "No learning curve: evaluate.cross_validation is null, or there are too few images to subsample."
+        of = self._of(" (of logistic regression on the same features)")
+        low, high = found.doubling_gain_ci95
+        chance = "" if low > 0 else " The interval includes 0: there is no evidence that more images would help."
+        return (
+            f"Doubling the training images from {found.now:,} to {2 * found.now:,} is expected to gain "
+            f"{100 * found.doubling_gain:.1f} percentage points of accuracy{of} (95 % interval {100 * low:.1f} to "
+            f"{100 * high:.1f}).{chance}"
+        )
 
-def calibration(temperature: float, before: float, after: float, images: int) -> str:
-    """What the temperature did on the test images."""
-    if abs(temperature - 1) < 0.02:
-        did = "left as they were"
-    else:
-        did = "made less sure" if temperature > 1 else "made more sure"
-    return (
-        f"One temperature, {temperature:.2f}, was fitted on images while they were held out; the head's "
-        f"probabilities are {did} by it. On the {images:,} test images, which neither fit has seen, the expected "
-        f"calibration error is {percent(after)} with it, and {percent(before)} without; of finitely many images it "
-        "is never 0, and a difference of a point may be luck."
-    )
+    @property
+    def near_duplicates(self) -> str:
+        """Test images that have a duplicate in training, and the accuracy without them."""
+        found = self.found.near_duplicates
+        if not found.pairs:
+            return f"None of the {self.test.n:,} test images has an exact or near duplicate among the training images."
+        exact, near = found.count("exact"), found.count("near")
+        counted = f"Test images with a duplicate among the training images: {exact:,} exact, {near:,} near."
+        if found.accuracy_without is None:
+            return f"{counted} Every test image has one, so this test says nothing about new images."
+        return (
+            f"{counted} Without them the test accuracy is {percent(found.accuracy_without)} on "
+            f"{found.n_without:,} images instead of {percent(self.test.accuracy)}."
+        )
 
-
-def coverage(points: Sequence[Mapping[str, float]], accuracy: float) -> str:
-    """What ``--min-confidence`` would bring."""
-    aim = min(0.99, 1 - (1 - accuracy) / 2)
-    reached = [p for p in points if p["accuracy"] >= aim and p["share"] >= 0.05]
-    if not reached:
-        return "predict --min-confidence answers 'unsure' below a probability of your choice."
-    best = max(reached, key=lambda p: p["share"])
-    digits = 2 if best["threshold"] < 0.985 else 4
-    threshold = f"{floor(best['threshold'] * 10**digits) / 10**digits:.{digits}f}"  # rounded up, it would answer less
-    return (
-        f"For example, with predict --min-confidence {threshold} it would answer about {percent(best['share'], 0)} of "
-        f"the test images, and be right in about {percent(best['accuracy'], 0)} of these; it is 'unsure' of the "
-        "others. (The example was chosen on these very images.)"
-    )
-
-
-def learning_curve(gain: float, low: float, high: float, images: int, is_convex: bool = True) -> str:
-    """What twice the images would bring; ``is_convex``: the run's head was fitted the way that was measured."""
-    of = "" if is_convex else " (of logistic regression on the same features)"
-    sure = "" if low > 0 else " There is no evidence that they would help."
-    return (
-        f"Twice the images ({2 * images:,} instead of {images:,}) would bring about {100 * gain:.1f} points of "
-        f"accuracy{of} (95 % interval {100 * low:.1f} to {100 * high:.1f}), if the curve goes on as it did.{sure}"
-    )
-
-
-def no_learning_curve() -> str:
-    """Where there is none."""
-    return "No learning curve was measured: evaluate.cross_validation is null, or there are too few images to divide."
-
-
-def leaks(exact: int, near: int, test: Mapping[str, Any], without: Mapping[str, Any] | None) -> str:
-    """Test images that training has, too, and the accuracy without them."""
-    if not exact and not near:
-        return f"None of the {test['n']:,} test images has a copy or a near copy among the training images."
-    kinds = " and ".join(
-        f"{count} {'exact' if kind == 'exact' else 'near'} {'copy' if count == 1 else 'copies'}"
-        for kind, count in (("exact", exact), ("near", near))
-        if count
-    )
-    if without is None:
-        return f"All test images have copies in training ({kinds}): this test says nothing about new images."
-    return (
-        f"Test images with a twin in training: {kinds}. Without them the test accuracy is "
-        f"{percent(without['accuracy'])} on {without['n']:,} images instead of {percent(test['accuracy'])}."
-    )
-
-
-def familiarity(limit: float, validation: float, test: float) -> str:
-    """How often predict says "none of these" of images that are of a class."""
-    return (
-        f"predict answers 'none of these' where the nearest training image is farther than a cosine distance of "
-        f"{limit:.3f}. Of the validation images that would be said of {percent(validation)}, of the test images of "
-        f"{percent(test)}, though all of them are of one of the classes."
-    )
-
-
-def heat() -> str:
-    """What the maps are."""
-    return (
-        "The map is exact: its mean over the image is the log odds of the answer before calibration (class "
-        "activation mapping, Zhou et al. 2016); each image has its own scale."
-    )
+    @property
+    def out_of_distribution(self) -> str:
+        """How often predict answers "none of these" for images that belong to a class."""
+        found = self.found.out_of_distribution
+        return (
+            "tlcli predict answers 'none of these' for an image whose nearest training image is farther than a cosine "
+            f"distance of {found.threshold:.3f}. That would reject {percent(found.validation)} of the validation "
+            f"images and {percent(found.test)} of the test images, although all of them belong to one of the classes."
+        )

@@ -1,17 +1,57 @@
-"""Small images that lie inside a page, as data addresses. Shapes: S is the side in pixels."""
+"""Images as a page or a figure shows them. Shapes: S is the side in pixels."""
 
 import base64
 import io
-from dataclasses import replace
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from PIL import Image
 
+from tlcli.datasets.index import LabelledImage
+from tlcli.images.augmentation import Augmentation, augment
 from tlcli.images.decode import BadImageError, prepare, read
-from tlcli.images.resize import Preparation
+from tlcli.images.preparation import Preparation
+from tlcli.system.prefetch import ahead
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SMALL = 112
+"""Pixels of a thumbnail's side."""
 _QUALITY = 76
-"""At 112 pixels an image then takes 3 to 4 KB."""
+"""Of JPEG: a thumbnail then takes 3 to 4 KB."""
+
+Kind = TypeVar("Kind")
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A small image with its caption."""
+
+    name: str
+    address: str | None
+    """As a ``data:`` address; None where the file is missing or unreadable."""
+    label: str = ""
+    note: str = ""
+
+
+def decoded(path: Path, preparation: Preparation) -> "NDArray[np.uint8] | None":
+    """An image as the backbone sees it, uint8 [S, S, 3]; None where it has been removed or damaged since the index."""
+    with suppress(BadImageError):
+        return prepare(read(path, preparation), preparation)
+    return None
+
+
+def decoded_views(
+    image: LabelledImage, views: Sequence[str], preparation: Preparation, augmentation: Augmentation
+) -> "list[NDArray[np.uint8]]":
+    """These augmented views of an image, uint8 [S, S, 3] each; empty where it cannot be decoded."""
+    plain = decoded(image.path, preparation)
+    return [] if plain is None else [augment(plain, view, image.sha256, augmentation) for view in views]
 
 
 def data_address(image: Image.Image) -> str:
@@ -21,10 +61,24 @@ def data_address(image: Image.Image) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def thumbnail(path: Path, preparation: Preparation, side: int) -> str | None:
-    """An image as the backbone sees it, smaller; None where it is not there any more, or broken."""
-    small = replace(preparation, size=side)
-    try:
-        return data_address(Image.fromarray(prepare(read(path, small), small)))
-    except BadImageError:
-        return None
+def thumbnail(path: Path, preparation: Preparation) -> str | None:
+    """A file's thumbnail, :data:`SMALL` pixels wide; None where the file is missing or unreadable."""
+    pixels = decoded(path, replace(preparation, size=SMALL))
+    return None if pixels is None else data_address(Image.fromarray(pixels))
+
+
+def thumbnails(
+    images: Sequence[LabelledImage], preparation: Preparation, notes: Sequence[str] = ()
+) -> list[Thumbnail]:  # fmt: skip
+    """One for each image, in order, with its label and its note."""
+    small = ahead(lambda one: thumbnail(one.path, preparation), images)
+    return [
+        Thumbnail(one.name, future.result(), one.label, note)
+        for (one, future), note in zip(small, notes or [""] * len(images), strict=True)
+    ]
+
+
+def evenly(items: Sequence[Kind], count: int) -> list[Kind]:
+    """Up to ``count`` of the items, evenly spaced over all of them."""
+    count = min(count, len(items))
+    return [items[len(items) * number // count] for number in range(count)]

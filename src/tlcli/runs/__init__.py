@@ -1,1 +1,1 @@
-"""Run directories and their records."""
+"""Run directories: where they are, and the files in them."""

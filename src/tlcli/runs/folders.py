@@ -1,46 +1,51 @@
-"""Run folders: built under a ``.partial`` name, renamed when complete, found again by name or as the latest."""
+"""Run directories: built under a ``.partial`` name, renamed when complete, found by name or as the latest."""
 
-import csv
 import glob
-import json
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import IO, Any
 
 from tlcli.errors import ModelError, ResourceError, UsageError
-from tlcli.system.files import disk_problem, read_regular, sync_folder, whole_file, write_text
+from tlcli.system.files import disk_problem, sync_folder
 
 _LATEST = "latest"
 _PARTIAL = ".partial"
-_MOST = 1 << 28
-"""Bytes of a JSON file of a run; those of a million images, all of them broken, have half of it."""
+_TIME = "%Y%m%dT%H%M%SZ"
+_NAME = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{4}")
 
 
 @contextmanager
 def new_run(runs_dir: Path, config_name: str) -> Iterator[Path]:
-    """Yields the folder to fill; at the end it gets its final name, and ``latest`` points to it.
+    """Yields a new run directory to fill; at the end it gets its final name, and ``latest`` points to it.
 
-    The final name is that of the yielded folder without ``.partial``; see :func:`final_name`. If the body raises, the
-    partial folder is removed.
+    The final name is that of the yielded directory without ``.partial``; see :func:`final_name`. If the body raises,
+    the directory is removed.
 
     Raises:
-        ResourceError: the folder cannot be made.
-        UsageError: the config has the name of the pointer.
+        ResourceError: the directory cannot be made.
+        UsageError: the config's name is reserved.
     """
     if config_name == _LATEST:
-        raise UsageError(f"A config cannot be called '{_LATEST}', as {runs_dir / _LATEST} points to the newest run.")
+        raise UsageError(
+            "config.name_reserved",
+            f"A config cannot be called '{_LATEST}': {runs_dir / _LATEST} points to the newest run.",
+            "Rename the file.",
+        )
     name = f"{_start(runs_dir):{_TIME}}-{secrets.token_hex(2)}"
     partial = runs_dir / config_name / f"{name}{_PARTIAL}"
     try:
         partial.mkdir(parents=True)
     except OSError as error:
-        raise ResourceError(f"The run folder {partial} cannot be made: {error.strerror}; choose --runs-dir.") from error
+        raise ResourceError(
+            "resource.runs_dir_not_writable",
+            f"The run directory {partial} cannot be made ({error.strerror}).",
+            "Choose another one with --runs-dir.",
+        ) from error
     try:
         yield partial
         final = final_name(partial)
@@ -55,16 +60,13 @@ def new_run(runs_dir: Path, config_name: str) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-        for folder in (partial.parent, runs_dir):  # a run that failed leaves no empty folders behind
+        for folder in (partial.parent, runs_dir):  # a run that failed leaves no empty directories
             with suppress(OSError):
                 folder.rmdir()
 
 
-_TIME = "%Y%m%dT%H%M%SZ"
-
-
 def _start(runs_dir: Path) -> datetime:
-    """Now; where a clock that was set back says that the newest run is still to come, a second after that."""
+    """The time now; or, where the clock was set back, a second after the newest run."""
     now = datetime.now(UTC)
     for run in finished_runs(runs_dir)[:1]:
         with suppress(ValueError, OverflowError):
@@ -74,13 +76,15 @@ def _start(runs_dir: Path) -> datetime:
 
 
 def final_name(partial: Path) -> Path:
-    """Where a run being built will lie."""
+    """The final path of a run that is being built."""
     return partial.with_name(partial.name.removesuffix(_PARTIAL))
 
 
 def _point(link: Path, target: Path) -> None:
-    """A relative symbolic link, replaced in one step; disks without links do without (see :func:`find_run`)."""
-    temporary = link.with_name(f".{link.name}.{os.getpid()}.{os.urandom(4).hex()}")  # a killed process left one
+    """Replaces a relative symbolic link atomically. File systems without links do without (see :func:`find_run`)."""
+    temporary = link.with_name(
+        f".{link.name}.{os.getpid()}.{os.urandom(4).hex()}"
+    )  # a killed process may have left one
     with suppress(OSError):
         temporary.symlink_to(os.path.relpath(target, link.parent), target_is_directory=True)
         temporary.replace(link)
@@ -88,34 +92,60 @@ def _point(link: Path, target: Path) -> None:
 
 
 def find_run(runs_dir: Path, config: str | None = None, run: Path | None = None) -> Path:
-    """The run asked for, else the newest complete one (of a config, where named by its name or path).
+    """The run given, else the newest complete one (of a config, given by name or path).
 
     Raises:
         ModelError: there is none.
     """
     if run is not None:
         if not (run / "run.json").is_file():
-            raise ModelError(f"{run} is not a run folder (it has no run.json); runs lie in {runs_dir}/NAME/.")
+            raise ModelError(
+                "model.not_a_run",
+                f"{run} is not a run: it has no run.json.",
+                f"Choose a directory in {runs_dir}/NAME/.",
+            )
         if run.resolve().name.endswith(_PARTIAL):
-            raise ModelError(f"{run} is what a training that was ended before its end has left; train again.")
+            raise ModelError("model.run_incomplete", f"{run} is incomplete: its training was killed.", "Train again.")
         return run.resolve()
     complete = finished_runs(runs_dir, config)
     if not complete:
         which = f" of '{Path(config).stem}'" if config else ""
         option = f" --config {config}" if config else ""
-        raise ModelError(f"There is no finished run{which} in {runs_dir} yet; run: tlcli train{option}")
+        raise ModelError(
+            "model.no_runs", f"There is no finished run{which} in {runs_dir} yet.", f"Run: tlcli train{option}"
+        )
     return complete[0].resolve()
 
 
 def finished_runs(runs_dir: Path, config: str | None = None) -> list[Path]:
-    """Complete runs (of a config, where named by its name or path), the newest first."""
+    """Complete runs (of a config, given by name or path), the newest first."""
     pattern = f"{glob.escape(Path(config).stem) if config else '*'}/*/run.json"
     folders = [path.parent for path in runs_dir.glob(pattern) if not path.parent.is_symlink()]
     return sorted((path for path in folders if not path.name.endswith(_PARTIAL)), key=age, reverse=True)
 
 
+def run_directories(runs_dir: Path, config: str | None = None) -> list[Path]:
+    """Everything that has a run's name or its record, damaged runs included, the newest first."""
+    name = Path(config).stem if config else None
+    directories = [
+        path
+        for path in runs_dir.glob("*/*")
+        if name in (None, path.parent.name) and not path.is_symlink() and not path.parent.is_symlink()
+    ]
+    found = [path for path in directories if _NAME.fullmatch(path.name) or (path / "run.json").is_file()]
+    return sorted((path for path in found if not path.name.endswith(_PARTIAL)), key=age, reverse=True)
+
+
+def start_of(run: Path) -> datetime | None:
+    """When a run started, in UTC; None where its directory was renamed."""
+    if named := _NAME.fullmatch(run.name):
+        with suppress(ValueError):  # the 31st of February
+            return datetime.strptime(named[1], _TIME).replace(tzinfo=UTC)
+    return None
+
+
 def age(run: Path) -> tuple[str, int]:
-    """What runs are ordered by: the time of their start; within a second, when they were written."""
+    """Orders runs by the time of their start; within a second, by when they were written."""
     try:
         written = (run / "run.json").stat().st_mtime_ns
     except OSError:
@@ -127,18 +157,18 @@ _LATEST_BUT = re.compile(rf"(?:(?P<config>[^~]+)/)?{_LATEST}(?:~(?P<back>[0-9]{{
 
 
 def named_run(runs_dir: Path, given: str) -> Path:
-    """The run that somebody means.
+    """The run that a user names.
 
     Args:
-        runs_dir: where runs lie.
-        given: a run's folder, ``NAME/TIME-xxxx`` below ``runs_dir``, the end of that if no other run has it,
-            ``latest``, or ``latest~2`` for the second before it; ``NAME/latest`` is the latest of a config.
+        runs_dir: directory of the runs.
+        given: a run's directory, ``NAME/TIME-xxxx`` below ``runs_dir``, a unique ending of that, ``latest``, or
+            ``latest~2`` for the second before it; ``NAME/latest`` is the latest of a config.
 
     Raises:
         ModelError: there is no such run.
-        UsageError: several end so.
+        UsageError: several have this ending.
     """
-    with suppress(OSError, ValueError, RuntimeError):  # a name of 5,000 letters, a NUL, ~ of a stranger
+    with suppress(OSError, ValueError, RuntimeError):  # a name of 5,000 letters, a NUL, ~ of an unknown user
         folder = Path(given).expanduser().resolve()
         if (folder / "run.json").is_file() and not folder.name.endswith(_PARTIAL):
             return folder
@@ -147,7 +177,11 @@ def named_run(runs_dir: Path, given: str) -> Path:
         complete = finished_runs(runs_dir, config)
         if back < len(complete):
             return complete[back].resolve()
-        raise ModelError(f"'{given}' is before the first of the {len(complete)} runs in {runs_dir}; see: tlcli runs")
+        raise ModelError(
+            "model.run_not_found",
+            f"'{given}' does not exist: there are {len(complete)} runs in {runs_dir}.",
+            "List them: tlcli runs",
+        )
     found = [path for path in finished_runs(runs_dir) if given and run_name(runs_dir, path).endswith(given)]
     exact = [path for path in found if run_name(runs_dir, path) == given]
     if len(exact or found) == 1:
@@ -155,11 +189,15 @@ def named_run(runs_dir: Path, given: str) -> Path:
     if found:
         names = ", ".join(run_name(runs_dir, path) for path in found[:5])
         raise UsageError(
-            f"'{given}' fits {len(found)} runs: {names}{' ...' if len(found) > 5 else ''}; give more of it."
+            "usage.run_ambiguous",
+            f"'{given}' matches {len(found)} runs: {names}{' ...' if len(found) > 5 else ''}.",
+            "Give more of the name.",
         )
     raise ModelError(
-        f"There is no run '{given:.100}' in {runs_dir}; give its folder, NAME/TIME-xxxx, the end of that, latest or "
-        "latest~1 (see: tlcli runs)."
+        "model.run_not_found",
+        f"There is no run '{given:.100}' in {runs_dir}. Allowed: a run's directory, NAME/TIME-xxxx, the end of that, "
+        "latest, latest~1.",
+        "List them: tlcli runs",
     )
 
 
@@ -168,56 +206,3 @@ def run_name(runs_dir: Path, run: Path) -> str:
     run = run.resolve()
     root = runs_dir.resolve()
     return run.relative_to(root).as_posix() if run.is_relative_to(root) else str(run)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """JSON for people and programs: indented, UTF-8; numbers that are not finite are refused."""
-    _write(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def reasons(bad: Mapping[str, str]) -> list[dict[str, str]]:
-    """Images that were left out, as run.json lists them."""
-    return [{"path": name, "reason": reason} for name, reason in bad.items()]
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object of a run.
-
-    Raises:
-        ModelError: missing or broken.
-    """
-    try:
-        value = json.loads(read_regular(path, _MOST).decode())
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(
-            f"{path} cannot be read ({getattr(error, 'strerror', None) or error}); train again."
-        ) from error
-    if not isinstance(value, dict):
-        raise ModelError(f"{path} is not what a run holds; train again.")
-    return value
-
-
-def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table with one header line; whole or not there. Rows are written as they come."""
-    with (
-        whole_file(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
-    ):
-        writer = csv.writer(_UnixLines(file))
-        writer.writerow(header)
-        writer.writerows(rows)
-
-
-class _UnixLines:
-    """Makes ``\\n`` of the line ends of csv: asked for this, csv before Python 3.13 leaves a ``\\r`` in a cell bare."""
-
-    def __init__(self, file: IO[str]) -> None:
-        self._file = file
-
-    def write(self, line: str) -> int:
-        return self._file.write(line.removesuffix("\r\n") + "\n")
-
-
-def _write(path: Path, text: str) -> None:
-    """The odd bytes of a file name that is no UTF-8 stand escaped, as JSON would: ``\\udcff``."""
-    write_text(path, text.encode(errors="backslashreplace").decode())

@@ -1,23 +1,28 @@
-"""What runs answered, read back from their tables of predictions; and how often test images were looked at."""
+"""predictions.csv: one line for each image of the splits that were measured."""
 
 import csv
-import io
 from collections import defaultdict
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from tlcli.datasets.index import Index
 from tlcli.datasets.layout import SPLITS, SplitName
 from tlcli.errors import ModelError
-from tlcli.runs import folders as runs
-from tlcli.system.files import open_regular
+from tlcli.runs.files import read_csv, write_csv
+from tlcli.runs.folders import finished_runs
+from tlcli.runs.records import read_metrics
 
-_COLUMNS = ["path", "sha256", "split", "label", "predicted"]
-GROUP = "group"
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_COLUMNS = ("path", "sha256", "split", "label", "predicted", "group")
 
 
-class Answer(NamedTuple):
-    """One image of a run's predictions.csv."""
+class Prediction(NamedTuple):
+    """One line of predictions.csv."""
 
     path: str
     """Relative to the data folder."""
@@ -25,61 +30,78 @@ class Answer(NamedTuple):
     label: str
     predicted: str
     group: str
-    """What it belongs together with; its own where it stands alone"""
+    """Images with the same value belong together."""
 
     @property
-    def right(self) -> bool:
-        """Whether the likeliest class is the image's own."""
+    def is_correct(self) -> bool:
+        """Whether the predicted class is the label."""
         return self.label == self.predicted
 
 
-def read_predictions(run: Path) -> dict[SplitName, list[Answer]]:
-    """The answers of a run for each split that was measured, in the table's order; no test before evaluate.
+def write_predictions(run: Path, index: Index, probabilities: "dict[SplitName, NDArray[np.float64]]") -> None:
+    """Writes predictions.csv.
+
+    Args:
+        run: the run's directory.
+        index: the images.
+        probabilities: [N, L] of the images of each split measured, in the index's order.
+    """
+    header = (*_COLUMNS, *(f"{label} (class)" if label in _COLUMNS else label for label in index.labels))
+    rows = (
+        (p.name, p.sha256, split, p.label, index.labels[int(row.argmax())], p.group, *(f"{v:.6f}" for v in row))
+        for split, of_split in probabilities.items()
+        for p, row in zip(index.of(split), of_split, strict=True)
+    )
+    write_csv(run / "predictions.csv", header, rows)
+
+
+def read_predictions(run: Path) -> dict[SplitName, list[Prediction]]:
+    """The predictions of a run for each split that was measured, in the file's order; test only after evaluate.
 
     Raises:
-        ModelError: the table is missing or broken.
+        ModelError: the file is missing or malformed.
     """
     table = run / "predictions.csv"
-    found: dict[str, list[Answer]] = defaultdict(list)
+    found: dict[str, list[Prediction]] = defaultdict(list)
     try:
-        with io.TextIOWrapper(io.BufferedReader(open_regular(table)), newline="", encoding="utf-8") as file:
-            rows = csv.reader(file, strict=True)
-            head = next(rows, [])
-            if head[: len(_COLUMNS)] != _COLUMNS:
-                raise ModelError(f"{table} is not a table of predictions; run: tlcli evaluate --run {run}")
-            grouped = head[len(_COLUMNS) :][:1] == [GROUP]  # tables of older versions have none
-            for path, sha256, split, label, predicted, *more in rows:
-                found[split].append(Answer(path, sha256, label, predicted, more[0] if grouped else sha256))
-    except (OSError, ValueError, IndexError, csv.Error) as error:
-        raise ModelError(f"{table} cannot be read ({error}); run: tlcli evaluate --run {run}") from error
+        for path, sha256, split, *others in _lines(table):
+            found[split].append(Prediction(path, sha256, *others[:3]))
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        raise ModelError(
+            "model.predictions_malformed", f"{table} cannot be read ({error}).", f"Run: tlcli evaluate --run {run}"
+        ) from error
     return {split: found[split] for split in SPLITS if split in found}
 
 
-def looks_at_test(runs_dir: Path, run: Path) -> int:
-    """How many runs in a folder, this one included, were evaluated on its test images; 0 before evaluate.
+def _lines(table: Path) -> Iterator[list[str]]:
+    rows = read_csv(table)
+    if tuple(next(rows, [])[: len(_COLUMNS)]) != _COLUMNS:
+        raise ValueError(f"its columns are not {', '.join(_COLUMNS)}, ...")
+    yield from rows
 
-    Two runs share their test images where these are, by content, the same for the greater part: at least half of all
-    that either was evaluated on. Whoever takes the best of many such runs has chosen by the test images, and the
-    accuracy of the chosen one on them is too high.
+
+def count_test_evaluations(runs_dir: Path, run: Path) -> int:
+    """How many runs in a directory, this one included, were evaluated on its test images; 0 before evaluate.
+
+    Two runs share their test images where most of these are, by content, the same: at least half of all that either was
+    evaluated on. Choosing the best of many such runs overfits the test images: its accuracy on them is too high.
 
     Raises:
-        ModelError: this run's table is missing or broken; other runs that are do not count.
+        ModelError: this run's predictions are missing or malformed; other runs whose are do not count.
     """
-    own = {answer.sha256 for answer in read_predictions(run).get("test", [])}
+    own = {prediction.sha256 for prediction in read_predictions(run).get("test", [])}
     if not own:
         return 0
     count = 1
-    for other in runs.finished_runs(runs_dir):
+    for other in finished_runs(runs_dir):
         if other.resolve() != run.resolve():
             with suppress(ModelError):
-                count += _shared(own, other)
+                count += _shares_test_images(own, other)
     return count
 
 
-def _shared(own: set[str], other: Path) -> bool:
-    """Whether these test images are for the greater part those of another run."""
-    test = runs.read_json(other / "metrics.json").get("test")
-    if not test:
+def _shares_test_images(own: set[str], other: Path) -> bool:
+    if "test" not in read_metrics(other):
         return False  # without reading a long table
-    others = {answer.sha256 for answer in read_predictions(other).get("test", [])}
+    others = {prediction.sha256 for prediction in read_predictions(other).get("test", [])}
     return 2 * len(own & others) >= len(own | others)

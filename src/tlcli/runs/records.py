@@ -1,57 +1,138 @@
-"""What workflows read of a run's JSON files, checked; what else these hold does not matter there."""
+"""run.json and metrics.json as typed values."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
-from tlcli.errors import ModelError
-from tlcli.runs import folders as runs
+from tlcli.datasets.layout import SplitName
+from tlcli.evaluation.metrics import Metrics, from_json, metrics_document
+from tlcli.features.int8 import Agreement
+from tlcli.heads.fit import FitKind
+from tlcli.runs.files import read_json, write_json
 
 
-class Part(BaseModel):
-    """The fields that somebody reads."""
-
+class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
 
-Kind = TypeVar("Kind", bound=Part)
-
-
-def read_part(kind: type[Kind], path: Path) -> Kind:
-    """The fields of a JSON file.
-
-    Raises:
-        ModelError: it is missing or broken, or a field is missing or of another kind.
-    """
-    fields = runs.read_json(path)
-    try:
-        return kind.model_validate(fields)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        place = ".".join(str(part) for part in problem["loc"])
-        raise ModelError(f"{path} is not what a run holds: {place}: {problem['msg']}; train again.") from error
-
-
-class Skipped(Part):
+class Skipped(_Record):
     """An image that was left out."""
 
     path: str
+    """Relative to the data folder."""
     reason: str
 
 
-class _Head(Part):
-    strength: float | None = None
+class FeatureCounts(_Record):
+    """Features of a run."""
+
+    computed: int
+    """By this run."""
+    reused: int
+    """From the store."""
+    views: int
+    """Of each training image, the plain image included."""
+
+
+class QuantizedBackbone(_Record):
+    """The quantised graph of precision int8."""
+
+    graph_sha256: str
+    calibration: tuple[str, ...]
+    """sha256 of the images it was calibrated on."""
+
+
+class RunBackbone(_Record):
+    """The frozen network."""
+
+    name: str
+    weights: str
+    """As in the config: imagenet, random or a path."""
+    weights_sha256: str
+    engine: str
+    precision: str
+    quantized: QuantizedBackbone | None = None
+    """Of precision int8 only."""
+
+
+class RunHead(_Record):
+    """How the head was fitted."""
+
+    fit: FitKind
+    steps: int
+    """Lines of history.csv."""
     chosen_step: int
+    """The step whose weights the head has, counted from 1."""
+    C: float | None = None
+    """Of logistic regression."""
+    temperature: float
 
 
-class Record(Part):
-    """What evaluate and its report read of run.json."""
+class RunRecord(_Record):
+    """Everything in run.json."""
 
+    status: Literal["complete"] = "complete"
     config: str
+    """What --config takes to name the config."""
     overrides: tuple[str, ...] = ()
-    skipped: tuple[Skipped, ...]
+    """What --set was given."""
     seconds: dict[str, float]
-    images: dict[str, dict[str, int]]
-    head: _Head
+    """Of each stage of train."""
+    images: Annotated[dict[SplitName, dict[str, int]], Field(min_length=1)]
+    """Split -> class -> number of images."""
+    skipped: tuple[Skipped, ...]
+    """Images that train left out."""
+    features: FeatureCounts
+    backbone: RunBackbone
+    head: RunHead
+    agreement: Agreement | None = None
+    """Of precision int8 with the float precision."""
+    trainable_parameters: int
+    seeds: dict[str, int]
+    versions: dict[str, str]
+    """Of tlcli, Python and the packages that decide results."""
     data_digest: str
+    """:meth:`tlcli.datasets.index.Index.digest` of the images."""
+    data_root: str
+    """Absolute path of the data folder."""
+    skipped_test: tuple[Skipped, ...] = ()
+    """Images that evaluate left out."""
+
+
+_RUN = TypeAdapter(RunRecord)
+_METRICS = TypeAdapter(dict[SplitName, Annotated[Metrics, BeforeValidator(from_json)]])
+
+
+def skipped_images(bad: Mapping[str, str]) -> tuple[Skipped, ...]:
+    """From names and reasons."""
+    return tuple(Skipped(path=name, reason=reason) for name, reason in bad.items())
+
+
+def write_record(run: Path, record: RunRecord) -> None:
+    """Writes run.json."""
+    write_json(run / "run.json", record.model_dump(exclude_none=True))
+
+
+def read_record(run: Path) -> RunRecord:
+    """Reads run.json.
+
+    Raises:
+        ModelError: it is missing or malformed.
+    """
+    return read_json(run / "run.json", _RUN)
+
+
+def write_metrics(run: Path, metrics: Mapping[SplitName, Metrics]) -> None:
+    """Writes metrics.json."""
+    write_json(run / "metrics.json", metrics_document(metrics))
+
+
+def read_metrics(run: Path) -> dict[SplitName, Metrics]:
+    """Reads metrics.json: train and validation, and test after evaluate.
+
+    Raises:
+        ModelError: it is missing or malformed.
+    """
+    return read_json(run / "metrics.json", _METRICS)

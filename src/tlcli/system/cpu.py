@@ -1,10 +1,17 @@
-"""How many threads to use: as many as this process is given cores, or as the user asks for."""
+"""The processor: how many threads to use, the limits that decide it, and the instruction sets.
+
+The number of threads is what the user asks for, at most the cores that this process may use: those it is bound to, and
+no more than its control groups (a container's limits) allow.
+"""
 
 import math
 import os
+import platform
 import random
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 _VARIABLE = "TLCLI_THREADS"
@@ -14,71 +21,117 @@ _LIBRARIES = (
 )  # fmt: skip
 _CGROUP = Path("/sys/fs/cgroup")
 _OWN_GROUPS = Path("/proc/self/cgroup")
-GIVEN = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
-"""The cores that this process was started with."""
+_CPUINFO = Path("/proc/cpuinfo")
+_INITIAL = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+"""The cores that this process was bound to when it started."""
+
+_INSTRUCTIONS = re.compile(r"\b(?:avx|amx|fma|asimd|sve|sme|i8mm|bf16)\w*")
+"""Linux's names of the instruction sets that decide the speed of matrix products: asimd is ARM's NEON. bfloat16 without
+avx512_bf16, amx_bf16 or bf16 is emulated."""
+
+
+@dataclass(frozen=True)
+class Cores:
+    """The cores of this machine, and how many of them this process may use."""
+
+    machine: int | None
+    bound: int | None
+    """Those that this process was bound to when it started; None where the system cannot bind."""
+    quota: float | None
+    """Cores' worth of time that its control groups allow; None without a limit."""
+    usable: int
+    used: int
+    """Threads that tlcli starts."""
+
+
+@dataclass(frozen=True)
+class Processor:
+    """Its name, and its instruction sets for matrix products; None where the system does not report them."""
+
+    name: str
+    architecture: str
+    instructions: list[str] | None
 
 
 def threads() -> int:
-    """``$TLCLI_THREADS`` (which ``--threads`` sets), but never more than :func:`cores`."""
-    return min(_asked() or cores(), cores())
+    """Returns the threads to use: ``$TLCLI_THREADS`` (which ``--threads`` sets), at most :func:`cores`."""
+    return min(_requested() or cores(), cores())
 
 
 def cores() -> int:
-    """Cores this process may use: those it is bound to, and a container's share of their time, rounded up."""
-    bound = len(_bound_to())
+    """Returns the cores this process may use: those it is bound to, at most its quota of time, rounded up."""
+    bound = len(_affinity())
     return max(1, min(bound, math.ceil(quota() or bound)))
 
 
-def use_threads(count: int | None = None) -> None:
-    """Holds this process, the libraries it calls and the processes it starts to the threads there are.
+def core_counts() -> Cores:
+    """Returns the counts that :func:`threads` is decided by."""
+    return Cores(os.cpu_count(), len(_INITIAL) or None, quota(), cores(), threads())
 
-    Libraries read it when they are imported: call it first. They know of cores, and not of a container's share of time.
+
+def use_threads(count: int | None = None) -> None:
+    """Limits this process, the libraries it calls and the processes it starts to the threads that may be used.
+
+    Libraries read the environment when they are imported: call this first. They know the cores, and not a container's
+    quota.
 
     Args:
         count: what the user asks for; without it ``$TLCLI_THREADS`` holds.
     """
     if count is not None:
         os.environ[_VARIABLE] = str(count)
-        with suppress(OSError, AttributeError):  # --threads counts from what was given, not from what the variable left
-            os.sched_setaffinity(0, GIVEN)
-    given = threads()
-    if _asked() and given < len(_bound_to()):
-        # Whatever threads anything starts, they have these cores; any of them, so that two processes seldom share.
+        with suppress(OSError, AttributeError):  # --threads overrides the binding that the variable caused
+            os.sched_setaffinity(0, _INITIAL)
+    used = threads()
+    if _requested() and used < len(_affinity()):
+        # Whatever threads anything starts share these cores; a random choice, so that two processes seldom collide.
         with suppress(OSError, AttributeError):
-            os.sched_setaffinity(0, random.sample(sorted(_bound_to()), given))
-    if given < (os.cpu_count() or 1):
+            os.sched_setaffinity(0, random.sample(sorted(_affinity()), used))
+    if used < (os.cpu_count() or 1):
         for name in _LIBRARIES:
-            os.environ[name] = str(given) if count is not None else os.environ.get(name, str(given))
-
-
-def _asked() -> int:
-    wanted = os.environ.get(_VARIABLE, "")
-    return int(wanted) if wanted.isdecimal() else 0
-
-
-def _bound_to() -> set[int]:
-    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+            os.environ[name] = str(used) if count is not None else os.environ.get(name, str(used))
 
 
 def quota() -> float | None:
-    """Cores' worth of time that the control groups allow, version 2 or 1; None where they set no limit."""
-    texts = group_limits("cpu", "cpu.max", ("cpu.cfs_quota_us", "cpu.cfs_period_us"))
-    return min(filter(None, map(_share, texts)), default=None)
+    """Returns the cores' worth of time that the control groups allow, version 2 or 1; None without a limit."""
+    texts = group_limits("cpu", "cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us")
+    return min(filter(None, map(_ratio, texts)), default=None)
 
 
-def group_limits(controller: str, current: str, legacy: Sequence[str]) -> Iterator[str]:
-    """What this process's control groups and all above them say of a limit, those that say anything.
+def group_limits(controller: str, current: str, *legacy: str) -> Iterator[str]:
+    """Yields the limits that this process's control groups and all above them set.
 
     Args:
         controller: ``cpu``, ``memory``.
         current: the file that holds the limit in version 2 of control groups.
-        legacy: the file or files that do in version 1; their texts are joined by a space.
+        legacy: the file or files that hold it in version 1; their texts are joined by a space.
     """
     for group in ["", *_groups(controller)]:
         inner = group.lstrip("/")
         for files in ([_CGROUP / inner / current], [_CGROUP / controller / inner / name for name in legacy]):
             with suppress(OSError, ValueError):
                 yield " ".join(file.read_text().strip() for file in files)
+
+
+def processor() -> Processor:
+    """Returns the first processor of this machine."""
+    text = ""
+    with suppress(OSError, ValueError):
+        text = _CPUINFO.read_text()
+    lines = reversed(re.findall(r"(?m)^([^:\n]*):(.*)$", text))  # so that the first of each name stays
+    rows = {name.strip(): value.strip() for name, value in lines}
+    flags = rows.get("flags") or rows.get("Features")  # x86's and ARM's name
+    name = rows.get("model name") or platform.processor() or platform.machine()
+    return Processor(name, platform.machine(), sorted(set(_INSTRUCTIONS.findall(flags))) if flags else None)
+
+
+def _requested() -> int:
+    wanted = os.environ.get(_VARIABLE, "")
+    return int(wanted) if wanted.isdecimal() else 0
+
+
+def _affinity() -> set[int]:
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
 
 
 def _groups(controller: str) -> Iterator[str]:
@@ -93,7 +146,7 @@ def _groups(controller: str) -> Iterator[str]:
             yield from (str(path) for path in [PurePosixPath(group), *PurePosixPath(group).parents])
 
 
-def _share(text: str) -> float | None:
+def _ratio(text: str) -> float | None:
     """Quota and period, microseconds."""
     try:
         allowed, period = text.split()

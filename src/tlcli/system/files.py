@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: temporary name, fsync, rename, fsync of the folder."""
+"""Files that are written whole or not at all (temporary name, fsync, rename, fsync of the folder); disk errors."""
 
 import errno
 import hashlib
@@ -14,7 +14,7 @@ from pathlib import Path
 from tlcli.errors import ResourceError
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-"""What the system says when a disk, or a user's share of it, is full."""
+"""Error numbers of a full disk, or of a user's quota that is used up."""
 
 FAILED = frozenset(
     getattr(errno, name)
@@ -24,20 +24,26 @@ FAILED = frozenset(
     )
     if hasattr(errno, name)
 )  # fmt: skip
-"""What it says when a file grows beyond a limit, and when a disk is broken, not to be written or gone."""
+"""Error numbers of a file above a size limit, and of a disk that is broken, read-only or disconnected."""
 
 GONE = FAILED - {errno.EFBIG, errno.EIO, errno.EROFS, errno.ENXIO}
-"""What it says of files whose disk is no longer there. EIO may be one bad place or all of it, and ENXIO a socket."""
+"""Error numbers of a disconnected disk. EIO may be one bad sector or the whole disk, and ENXIO a socket."""
 
 
 def cache_folder() -> Path:
-    """``$TLCLI_CACHE``, or the platform's cache folder for tlcli."""
+    """Returns ``$TLCLI_CACHE``, or the platform's cache folder for tlcli.
+
+    Raises:
+        ResourceError: ``$TLCLI_CACHE`` begins with the home folder of a user who has none.
+    """
     if configured := os.environ.get("TLCLI_CACHE"):
         try:
             return Path(configured).expanduser()
         except RuntimeError as error:
             raise ResourceError(
-                f"There is no home folder for $TLCLI_CACHE={configured}; set it to the whole path of a folder."
+                "resource.no_home_folder",
+                f"TLCLI_CACHE={configured} is in the home folder of a user who has none.",
+                "Set TLCLI_CACHE to an absolute path.",
             ) from error
     import platformdirs  # noqa: PLC0415 - only where the variable is not set
 
@@ -46,10 +52,11 @@ def cache_folder() -> Path:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yields a temporary path in the same folder; what is written there appears at ``path`` at the end, or not at all.
+    """Yields a temporary path in the same folder; what the body writes there appears at ``path``, or not at all.
 
     Raises:
-        ResourceError: the disk is full, broken or gone, or the folder cannot be made; the message names the path.
+        ResourceError: the disk is full, broken or disconnected, or the folder cannot be created; the message names
+            the path.
     """
     make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(3).hex()}.tmp")
@@ -64,15 +71,15 @@ def whole_file(path: Path) -> Iterator[Path]:
             raise problem from error
         raise
     finally:
-        with suppress(OSError):  # what is no longer there, or a disk that is gone: the first error counts
+        with suppress(OSError):  # already renamed, or a disconnected disk: the first error counts
             temporary.unlink()
 
 
 def make_folder(folder: Path) -> None:
-    """Makes a folder and those above it, where they are not there.
+    """Creates a folder and its parents where they are missing.
 
     Raises:
-        ResourceError: it cannot be made; the message names it.
+        ResourceError: the folder cannot be created; the message names it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -80,8 +87,9 @@ def make_folder(folder: Path) -> None:
         if error.errno in FULL:
             raise disk_full(folder) from error
         raise ResourceError(
-            f"The folder {folder} cannot be made: {error.strerror}. Point --runs-dir, dataset.path or $TLCLI_CACHE, "
-            "whichever it belongs to, to a place that can be written."
+            "resource.folder_not_created",
+            f"The folder {folder} cannot be created: {error.strerror}.",
+            "Point --runs-dir, dataset.path or TLCLI_CACHE, whichever it belongs to, to a writable folder.",
         ) from error
 
 
@@ -92,13 +100,13 @@ def write_text(path: Path, text: str) -> None:
 
 
 def open_regular(path: Path) -> io.FileIO:
-    """Opens a file to be read, unbuffered, if it is one: a named pipe would wait for ever, and a device need not end.
+    """Opens a regular file for reading, unbuffered; a named pipe would block for ever, and a device may never end.
 
     Raises:
-        OSError: it is none, or cannot be read.
+        OSError: the path is no regular file, or unreadable.
     """
-    waits_not = getattr(os, "O_NONBLOCK", 0)  # for somebody to write into a pipe; files do not know it
-    file = io.FileIO(path, "rb", opener=lambda name, flags: os.open(name, flags | waits_not))
+    non_blocking = getattr(os, "O_NONBLOCK", 0)  # opening a pipe returns at once; regular files ignore it
+    file = io.FileIO(path, "rb", opener=lambda name, flags: os.open(name, flags | non_blocking))
     if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         return file
     file.close()
@@ -106,17 +114,17 @@ def open_regular(path: Path) -> io.FileIO:
 
 
 def read_regular(path: Path, most: int) -> bytes:
-    """The bytes of a file, if it is one and has at most so many.
+    """Returns the bytes of a regular file of at most ``most`` bytes.
 
     Raises:
-        OSError: it is none, has more, or cannot be read.
+        OSError: the path is no regular file, larger, or unreadable.
     """
     with open_regular(path) as file:
         if os.fstat(file.fileno()).st_size <= most:
             data = file.read()
             if len(data) <= most:  # it may have grown
                 return data
-    raise OSError(errno.EFBIG, f"it has more than {readable(most)}", str(path))
+    raise OSError(errno.EFBIG, f"it has more than {format_size(most)}", str(path))
 
 
 def sync_folder(folder: Path) -> None:
@@ -131,12 +139,12 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync_disk(folder: Path) -> None:
-    """Makes all files below ``folder`` survive a power cut, where fsync of each would take minutes for thousands.
+    """Makes all files below ``folder`` survive a power cut; one fsync for each of thousands would take minutes.
 
     Raises:
         OSError: something could not be written.
     """
-    if sys.platform.startswith("linux"):  # of the other systems none has a call for one disk
+    if sys.platform.startswith("linux"):  # no other system can flush a single disk
         import ctypes  # noqa: PLC0415 - 10 ms that few commands need
 
         descriptor = os.open(folder, os.O_RDONLY)
@@ -150,25 +158,27 @@ def sync_disk(folder: Path) -> None:
 
 
 def free_bytes(path: Path) -> int:
-    """What is free on the disk where ``path`` is, or will be."""
-    return shutil.disk_usage(next(p for p in [path, *path.absolute().parents] if p.exists())).free
+    """Returns the free bytes of the disk that holds ``path``, or will hold it."""
+    existing = filter(os.path.exists, [path, *path.absolute().parents])  # Path.exists raises where it lacks permission
+    return shutil.disk_usage(next(existing)).free
 
 
 def need_room(path: Path, needed: int, what: str) -> None:
-    """Checks that ``needed`` bytes are free where ``path`` will be.
+    """Checks that ``needed`` bytes are free on the disk where ``path`` will be.
 
     Raises:
         ResourceError: less is free; the message names both.
     """
     if needed > (free := free_bytes(path)):
         raise ResourceError(
-            f"{what} needs {readable(needed)} at {path.parent}, and {readable(free)} are free there. "
-            "Free some space, or set dataset.path to another disk."
+            "resource.not_enough_disk_space",
+            f"{what} needs {format_size(needed)} in {path.parent}, and {format_size(free)} are free there.",
+            "Free some space, or set dataset.path to a folder on another disk.",
         )
 
 
-def readable(count: int) -> str:
-    """Bytes for people: 14.8 MB."""
+def format_size(count: int) -> str:
+    """Formats bytes for people: 14.8 MB."""
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
         if count >= size:
             return f"{count / size:.1f} {unit}"
@@ -176,9 +186,9 @@ def readable(count: int) -> str:
 
 
 def disk_problem(error: OSError, path: Path) -> ResourceError | None:
-    """What to tell where writing ``path`` failed; None where its disk is not to blame.
+    """Returns the error to raise where writing ``path`` failed; None where its disk is not the cause.
 
-    The system's own error names no path where writing itself fails, as a file that is open has none.
+    The system's own error names no path where a write to an open file fails.
     """
     if error.errno in FULL:
         return disk_full(path)
@@ -186,59 +196,69 @@ def disk_problem(error: OSError, path: Path) -> ResourceError | None:
     if error.errno not in FAILED or elsewhere:
         return None
     return ResourceError(
-        f"{path} could not be written: {error.strerror}. Mend or reconnect its disk, or point --runs-dir, "
-        "dataset.path or $TLCLI_CACHE to another, and run the command again; what was computed is kept."
+        "resource.write_failed",
+        f"{path} could not be written: {error.strerror}.",
+        "Fix or reconnect its disk, or point --runs-dir, dataset.path or TLCLI_CACHE to another, and run the command "
+        "again; everything computed so far is kept.",
     )
 
 
 def disk_unreadable(error: OSError, path: Path) -> ResourceError:
-    """The error for a disk that does not give what is on it."""
-    mend = "Mend or reconnect its disk" if error.errno in FAILED else "Mend that"
+    """Returns the error to raise where the disk does not return the bytes of ``path``."""
     return ResourceError(
-        f"{path} could not be read: {error.strerror}. {mend}, and run the command again; what was computed is kept."
+        "resource.unreadable_file",
+        f"{path} could not be read: {error.strerror}.",
+        f"{'Fix or reconnect its disk' if error.errno in FAILED else 'Fix that'}, and run the command again; "
+        "everything computed so far is kept.",
     )
 
 
 def check_disk(unreadable: Mapping[str, str], count: int, root: Path) -> None:
-    """Tells a disk that fails from files that are broken: more than a tenth of them could not be read from it.
+    """Distinguishes a failing disk from broken files: it fails where more than a tenth of the files gave an I/O error.
 
     Args:
-        unreadable: files below ``root``, and why each was not read.
+        unreadable: the reason why a file could not be read, by its path relative to ``root``.
         count: of all files.
         root: their folder.
 
     Raises:
-        ResourceError: it is the disk.
+        ResourceError: the disk fails.
     """
-    words = os.strerror(errno.EIO)
-    failed = [name for name, reason in unreadable.items() if words in reason]
+    reason = os.strerror(errno.EIO)
+    failed = [name for name, given in unreadable.items() if reason in given]
     if len(failed) * 10 > count:
         raise ResourceError(
-            f"{len(failed):,} of {count:,} images could not be read from their disk, for example "
-            f"{root / failed[0]}: {words}. Mend or reconnect it, and run the command again; what was computed is kept."
+            "resource.failing_disk",
+            f"{len(failed):,} of {count:,} images could not be read from their disk, for example {root / failed[0]}: "
+            f"{reason}.",
+            "Fix or reconnect the disk, and run the command again; everything computed so far is kept.",
         )
 
 
 def disk_full(path: Path) -> ResourceError:
-    """The error for a full disk, with what is free there."""
+    """Returns the error to raise where the disk of ``path`` is full, with the free space."""
     return ResourceError(
-        f"The disk is full: {path} could not be written ({readable(free_bytes(path))} free). "
-        "Free some space, or point --runs-dir, dataset.path or $TLCLI_CACHE to another disk."
+        "resource.disk_full",
+        f"The disk is full: {path} could not be written ({format_size(free_bytes(path))} free).",
+        "Free some space, or point --runs-dir, dataset.path or TLCLI_CACHE to another disk.",
     )
 
 
-_PIECE = 16 << 20
+_CHUNK = 16 << 20
 
 
 def sha256_file(path: Path) -> str:
-    """Hex sha256 of a file's bytes.
+    """Returns the hex sha256 of a file's bytes.
 
-    In pieces large enough that a thread beside others asks for the interpreter's lock a few times and not hundreds:
-    :func:`hashlib.file_digest` takes 256 KB, and waits up to 5 ms for each.
+    In chunks so large that a thread beside others takes the interpreter lock a few times and not hundreds:
+    :func:`hashlib.file_digest` reads 256 KB, and waits up to 5 ms for the lock each time.
+
+    Raises:
+        OSError: the path is no regular file, or unreadable.
     """
     digest = hashlib.sha256()
     with open_regular(path) as file:
-        piece = memoryview(bytearray(min(_PIECE, path.stat().st_size or _PIECE)))
-        while count := file.readinto(piece):
-            digest.update(piece[:count])
+        chunk = memoryview(bytearray(min(_CHUNK, path.stat().st_size or _CHUNK)))
+        while count := file.readinto(chunk):
+            digest.update(chunk[:count])
     return digest.hexdigest()

@@ -1,137 +1,197 @@
-"""Evaluate: the only command that looks at the test images; completes the run's metrics, predictions and figures."""
+"""Evaluate: the only command that measures the test images; completes a run's metrics, predictions and report."""
 
 import shlex
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tlcli.config.load import load_config, options_of
+from tlcli.config.build_dataset import dataset_index
+from tlcli.config.build_features import feature_extractor
+from tlcli.config.build_head import cross_validate_head
+from tlcli.config.load import config_options, load_config
 from tlcli.config.schema import Config
 from tlcli.datasets.index import Index
 from tlcli.datasets.layout import SPLITS, SplitName
+from tlcli.datasets.unreadable import drop_unreadable
 from tlcli.errors import DataError
+from tlcli.evaluation.metrics import Metrics, measure
+from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.pipeline import Extraction
+from tlcli.features.splits import SplitFeatures
+from tlcli.heads.task import Task
 from tlcli.model.bundle import Bundle, load_bundle
 from tlcli.progress import SILENT, Progress
-from tlcli.runs import folders as runs
-from tlcli.runs.records import Record, read_part
-from tlcli.workflows.dataset import indexed
-from tlcli.workflows.frozen_pass import FrozenPass, usable
-from tlcli.workflows.int8 import open_pass_for
-from tlcli.workflows.measure import measured, predict_split, write_predictions
+from tlcli.runs.predictions import write_predictions
+from tlcli.runs.records import RunRecord, read_record, skipped_images, write_metrics, write_record
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from tlcli.evaluation.assessment import Assessment
+    from tlcli.reports.text import RunText
+
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What evaluate measured."""
+    """A run that was measured on its test images."""
 
     run_dir: Path
-    metrics: dict[SplitName, dict[str, Any]]
+    metrics: dict[SplitName, Metrics]
+    """Of all splits."""
     fail_under: float | None
-    """The limit in the run's config."""
+    """The least test accuracy that the run's config asks for."""
     features: Extraction
     bad: Mapping[str, str]
-    """Test images that cannot be read: name to reason."""
-    words: Mapping[str, str]
-    """Sentences of the report; empty where none was asked for."""
+    """Unreadable test images: name to reason."""
+    text: "RunText | None"
+    """Sentences of the report; None where none was requested."""
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run, opened."""
+
+    folder: Path
+    record: RunRecord
+    config: Config
+    bundle: Bundle
+
+    @classmethod
+    def open(cls, folder: Path) -> "_Run":
+        config = load_config(folder / "config.yaml").config
+        return cls(folder, read_record(folder), config, load_bundle(folder / "model"))
 
 
 def evaluate(run: Path, verify: bool = False, progress: Progress = SILENT) -> Evaluated:
     """Measures the test images of a run.
 
     Args:
-        run: the run's folder.
-        verify: read every image for its digest, also those that look as they did before.
-        progress: told of the features computed.
+        run: the run's directory.
+        verify: read every image for its digest, also images that look unchanged.
+        progress: receives the stages.
 
     Raises:
         DataError: there are no test images, or the data is not what the run was trained on.
-        ModelError: the run or its bundle is broken.
+        ModelError: the run or its bundle is damaged.
     """
-    record, checked = runs.read_json(run / "run.json"), read_part(Record, run / "run.json")
-    bundle = load_bundle(run / "model")
-    config = load_config(run / "config.yaml").config
-    index = _same_data(config, checked, verify)
-    frozen = open_pass_for(index, config, progress, bundle.manifest.backbone.quantized)
-    bundle.manifest.check_weights(frozen.weights)
-    index, extraction = _with_features(index, frozen, config, progress)
-    predictions = {split: predict_split(index, split, frozen, bundle.head) for split in SPLITS}
-    metrics = {split: measured(index, split, rows) for split, rows in predictions.items()}
-    runs.write_json(run / "run.json", {**record, "skipped_test": runs.reasons(index.bad)})
-    runs.write_json(run / "metrics.json", metrics)
+    opened = _Run.open(run)
+    index = _same_data(opened, verify)
+    extractor = feature_extractor(index, opened.config, progress, opened.bundle.manifest.backbone.quantized)
+    opened.bundle.manifest.check_weights(extractor.spec.weights)
+    index, extraction = _extract(index, extractor, opened.config, progress)
+    features = SplitFeatures(index, extractor)
+    predictions = {split: opened.bundle.head.predict(features.rows(split)) for split in SPLITS}
+    metrics = {split: _measure(features, split, predictions[split]) for split in SPLITS}
+    write_record(run, opened.record.model_copy(update={"skipped_test": skipped_images(index.bad)}))
+    write_metrics(run, metrics)
     write_predictions(run, index, predictions)
-    if config.evaluate.figures:
+    if opened.config.evaluate.figures:
         _draw(run / "figures", index, metrics["test"], predictions["test"], progress)
-    words = dict[str, str]()
-    if config.evaluate.report:
-        words = _report(run, config, index, frozen, bundle, metrics, predictions["test"], progress)
-    return Evaluated(run, metrics, config.evaluate.fail_under, extraction, index.bad, words)
+    text = None
+    if opened.config.evaluate.report:
+        assessment = _assess(opened, features, predictions["test"], progress)
+        text = _report(opened, features, assessment, metrics["test"], predictions["test"], progress)
+    return Evaluated(run, metrics, opened.config.evaluate.fail_under, extraction, index.bad, text)
 
 
-def _same_data(config: Config, record: Record, verify: bool) -> Index:
-    """The data set as the run saw it; another division would let training images into the test."""
-    options = options_of(record.config, record.overrides)
-    index = indexed(config.dataset, options, verify)
+def _same_data(run: _Run, verify: bool) -> Index:
+    """The data set as the run saw it; with other splits, training images could be among the test images."""
+    record = run.record
+    options = config_options(record.config, record.overrides)
+    index = dataset_index(run.config.dataset, options, verify)
     skipped = {item.path for item in record.skipped}
     seen = Index(index.root, index.labels, tuple(p for p in index.images if p.name not in skipped), {}, ())
     if seen.digest() != record.data_digest:
         raise DataError(
-            f"The images in {index.root} are not those this run was trained on (files were added, removed or "
-            f"changed), so training images might be among the test ones; train again: tlcli train "
-            f"{shlex.join(options)}"
+            "data.changed_since_training",
+            f"The images in {index.root} are not those that this run was trained on: files were added, removed or "
+            "changed, so that training images could be among the test images.",
+            f"Train again: tlcli train {shlex.join(options)}",
         )
     return seen
 
 
-def _with_features(
-    index: Index, frozen: FrozenPass, config: Config, progress: Progress
+def _extract(
+    index: Index, extractor: FeatureExtractor, config: Config, progress: Progress
 ) -> tuple[Index, Extraction]:  # fmt: skip
-    done = frozen.run([(index.images, frozen.views[:1])], progress)
-    index = usable(index, done.bad, config.dataset.on_bad_image, config.dataset.max_bad_fraction)
+    done = extractor.extract([(index.images, extractor.views[:1])], progress)
+    index = drop_unreadable(index, done.bad, config.dataset.on_bad_image, config.dataset.max_bad_fraction)
     if not index.of("test"):
-        unreadable = f" that can be read (all {len(index.bad)} are broken)" if index.bad else ""
+        readable = "no readable test images" if index.bad else "no test images"
         raise DataError(
-            f"This run has no test images{unreadable}; set dataset.split.test above 0 or add a test folder, and train."
+            "data.no_test_images",
+            f"This run has {readable}.",
+            "Set dataset.split.test above 0 or add a test folder, and train again.",
         )
     return index, done
 
 
-def _report(
-    run: Path, config: Config, index: Index, frozen: FrozenPass, bundle: Bundle,
-    metrics: dict[SplitName, dict[str, Any]], probabilities: "NDArray[np.float64]", progress: Progress,
-) -> dict[str, str]:  # fmt: skip
-    import numpy as np  # noqa: PLC0415
-
-    from tlcli.runs.predictions import looks_at_test  # noqa: PLC0415
-    from tlcli.workflows.assess import assess  # noqa: PLC0415 - with matplotlib 2 s to import
-    from tlcli.workflows.run_page import Measured, write_report  # noqa: PLC0415
-    from tlcli.workflows.shown import Answers  # noqa: PLC0415
-
-    record = runs.read_json(run / "run.json")
-    found = assess(
-        index, frozen, bundle, config, record.get("head", {}).get("strength"), probabilities, progress
-    )  # fmt: skip
-    test = index.of("test")
-    answers = Answers(test, np.array([index.labels.index(image.label) for image in test]), probabilities)
-    uses = looks_at_test(run.parent.parent, run)
-    with progress.stage("Writing the report"):
-        settings = (run / "config.yaml").read_text(encoding="utf-8")
-        measured = Measured(run, record, settings, metrics, index, bundle, found, answers, uses)
-        return write_report(measured, lambda: frozen.opened(progress))
+def _measure(features: SplitFeatures, split: SplitName, probabilities: "NDArray[np.float64]") -> Metrics:
+    rows = features.rows(split)
+    return measure(rows.labels, probabilities, Task(features.index.labels), rows.units)
 
 
 def _draw(
-    folder: Path, index: Index, test: dict[str, Any], probabilities: "NDArray[np.float64]", progress: Progress
+    folder: Path, index: Index, test: Metrics, probabilities: "NDArray[np.float64]", progress: Progress
 ) -> None:  # fmt: skip
-    from tlcli.reports import figures  # noqa: PLC0415 - matplotlib takes 1 s to import
+    from tlcli.reports.run_figures import draw_test  # noqa: PLC0415 - matplotlib takes 1 s to import
 
-    split: SplitName = "test"
-    labels = [index.labels.index(image.label) for image in index.of(split)]
+    truth = [index.labels.index(image.label) for image in index.of("test")]
     with progress.stage("Drawing figures"):
-        figures.confusion_matrix(folder / "confusion_matrix.png", test["confusion_matrix"], index.labels)
-        figures.roc(folder / "roc.png", labels, probabilities, index.labels)
+        draw_test(folder, index.labels, test.confusion_matrix, truth, probabilities)
+
+
+def _assess(
+    run: _Run, features: SplitFeatures, probabilities: "NDArray[np.float64]", progress: Progress
+) -> "Assessment":  # fmt: skip
+    """Intervals, baselines, calibration, near duplicates and learning curve of the test predictions [N, L]."""
+    from tlcli.evaluation.assessment import OutOfDistribution, assess  # noqa: PLC0415 - with matplotlib 2 s to import
+
+    index, reference = features.index, run.bundle.reference
+    beyond = (reference.out_of_distribution(features.rows(split)) for split in ("validation", "test"))
+    return assess(
+        [image for split in SPLITS for image in index.of(split)],
+        features.rows(*SPLITS),
+        Task(index.labels),
+        probabilities,
+        kind=run.record.head.fit,
+        temperature=run.bundle.head.temperature,
+        preparation=features.extractor.decoder.preparation,
+        out_of_distribution=OutOfDistribution(reference.limit, *beyond),
+        cross_validated=cross_validate_head(
+            run.config, features.rows("train", "validation"), run.record.head.C, progress
+        ),
+        seed=run.config.train.seed,
+        progress=progress,
+    )
+
+
+def _report(
+    run: _Run, features: SplitFeatures, assessment: "Assessment", test: Metrics,
+    probabilities: "NDArray[np.float64]", progress: Progress,
+) -> "RunText":  # fmt: skip
+    from tlcli.model.predictor import Predictor  # noqa: PLC0415 - see _assess
+    from tlcli.reports.gallery import Predictions  # noqa: PLC0415
+    from tlcli.reports.run_page import RunReport, write_report  # noqa: PLC0415
+    from tlcli.runs.history import read_history  # noqa: PLC0415
+    from tlcli.runs.predictions import count_test_evaluations  # noqa: PLC0415
+
+    index, history = features.index, read_history(run.folder / "history.csv")
+    report = RunReport(
+        run=run.folder,
+        record=read_record(run.folder),
+        config=(run.folder / "config.yaml").read_text(encoding="utf-8"),
+        metrics=test,
+        history=history,
+        best=history[run.record.head.chosen_step - 1],
+        index=index,
+        bundle=run.bundle,
+        assessment=assessment,
+        predictions=Predictions(index.of("test"), features.rows("test").labels, probabilities),
+        evaluated_runs=count_test_evaluations(run.folder.parent.parent, run.folder),
+    )
+    with progress.stage("Writing the report"), closing(features.extractor.open_engine(progress)) as engine:
+        return write_report(report, Predictor(run.bundle, engine).explain)

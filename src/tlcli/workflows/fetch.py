@@ -11,10 +11,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from tlcli.config.build_dataset import read_index
 from tlcli.config.dataset import Dataset
-from tlcli.config.load import Loaded
+from tlcli.config.load import LoadedConfig
 from tlcli.config.schema import Config
-from tlcli.config.sources import ArchiveSource, FolderSource, Source, UrlSource, kind_of
+from tlcli.config.sources import ArchiveSource, FolderSource, Source, UrlSource, source_kind
 from tlcli.datasets.acquire.acquire import Acquisition
 from tlcli.datasets.acquire.archives import unpack
 from tlcli.datasets.acquire.downloads.failures import without_secrets
@@ -30,7 +31,6 @@ from tlcli.datasets.acquire.sources.url import remote_file
 from tlcli.datasets.exclusion import read_exclusion
 from tlcli.errors import DataError, NetworkError, ResourceError, TlcliError, UsageError
 from tlcli.progress import SILENT, Progress
-from tlcli.workflows.dataset import index_at
 
 _SILENCE = 50.0
 """Seconds that all remote sources together may be silent, before fetch reports that none answers."""
@@ -50,7 +50,7 @@ class Fetched:
 
 
 def fetch(
-    loaded: Loaded, origin: str | None = None, force: bool = False, offline: bool = False, progress: Progress = SILENT
+    loaded: LoadedConfig, origin: str | None = None, force: bool = False, offline: bool = False, progress: Progress = SILENT
 ) -> Fetched:  # fmt: skip
     """Installs the data set of a config, unless it is installed already, and counts its images.
 
@@ -109,7 +109,7 @@ def _section_of(origin: str) -> Source:
 
 def _dataset_source(section: Source) -> DatasetSource:
     """The source that a config section describes."""
-    kind, values = kind_of(section) or "", dict(section)
+    kind, values = source_kind(section) or "", dict(section)
     name = without_secrets(values[kind]) if kind == "url" else str(values[kind])
     record = SourceRecord(kind=kind, name=name, subdir=section.subdir, files=values.get("files", ()))
     wanted: dict[str, Any] = {field: values.get(field) for field in ("sha256", "size", "version")}
@@ -140,10 +140,10 @@ def _reader(config: Config, progress: Progress) -> DatasetReader:
     dataset = config.dataset
 
     def scan(root: Path, known: Mapping[str, str]) -> DirectoryScan:
-        from tlcli.workflows.frozen_pass import preparation_of  # noqa: PLC0415 - a second fetch must not pay for NumPy
+        from tlcli.config.build_features import preparation_of  # noqa: PLC0415 - a second fetch must not pay for NumPy
 
         with progress.stage("Counting images"):
-            index = index_at(root, dataset, known)
+            index = read_index(root, dataset, known)
         table = dataset.labels.file if dataset.labels else None
         return scan_images(index, preparation_of(config), table, progress)
 
@@ -206,7 +206,7 @@ def _named(source: DatasetSource, error: TlcliError) -> TlcliError:
 
 
 def _no_source_works(
-    failures: Sequence[TlcliError], sources: Sequence[DatasetSource], loaded: Loaded
+    failures: Sequence[TlcliError], sources: Sequence[DatasetSource], loaded: LoadedConfig
 ) -> TlcliError:  # fmt: skip
     path, lines = loaded.config.dataset.path, "".join(f"\n  - {error}" for error in failures)
     if not failures:

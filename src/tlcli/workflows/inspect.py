@@ -1,159 +1,180 @@
-"""Inspect: looks over the images before anything is trained: files, copies, leaks, labels, outliers. Changes nothing.
+"""inspect: checks a data set before anything is trained: files, duplicates, leaks, labels, outliers. Changes nothing.
 
-Test images are looked at for what is wrong with the files and for copies, never for what a classifier says of them.
+Test images are checked for faulty files and for duplicates, but not for what a classifier predicts for them.
 Shapes: N images, S the side of a small grey image in pixels.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from tlcli.config.load import Loaded
+from tlcli.config.build_dataset import dataset_index
+from tlcli.config.build_features import feature_extractor, preparation_of
+from tlcli.config.load import LoadedConfig
 from tlcli.config.schema import Config
+from tlcli.datasets.exclusion import check_replaceable, propose_exclusions, write_exclusion
 from tlcli.datasets.index import Index, LabelledImage, without
-from tlcli.datasets.layout import SPLITS
 from tlcli.errors import DataError
+from tlcli.evaluation.inspection import (
+    Duplicate,
+    Inspection,
+    LabelIssue,
+    Outlier,
+    exact_duplicates,
+    find_outliers,
+    in_order_of_splits,
+    rank_labels,
+)
+from tlcli.features.extractor import FeatureExtractor
+from tlcli.features.rows import Rows
 from tlcli.images.decode import BadImageError
-from tlcli.images.facts import Facts, facts_of, oddities
+from tlcli.images.preparation import Preparation
+from tlcli.images.statistics import ImageStatistics, image_statistics, oddities
 from tlcli.progress import SILENT, Progress
 from tlcli.system.prefetch import ahead
-from tlcli.workflows.dataset import indexed
-from tlcli.workflows.frozen_pass import FrozenPass, preparation_of
-from tlcli.workflows.inspection import Copies, Inspection, Outlier, Suspect
-from tlcli.workflows.int8 import open_pass_for
-from tlcli.workflows.measure import split_rows
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 
-def inspect(loaded: Loaded, verify: bool = False, progress: Progress = SILENT) -> Inspection:
-    """Looks over the images of a config. Their features are kept: train finds them.
+@dataclass(frozen=True)
+class Inspected:
+    """What inspect found, and the files that it wrote."""
+
+    found: Inspection
+    page: Path
+    excluded: tuple[int, int] | None
+    """Images on the list to leave out, and comments for people to decide on; None where no list was asked for."""
+
+
+def inspect(
+    loaded: LoadedConfig, page: Path, commands: Sequence[str] = (), write_exclude: Path | None = None,
+    verify: bool = False, progress: Progress = SILENT,
+) -> Inspected:  # fmt: skip
+    """Inspects the images of a config. Their features are stored, and train reuses them.
 
     Args:
         loaded: the config.
-        verify: read every image for its digest, also those that look as they did before.
-        progress: told of the stages.
+        page: the HTML file to write.
+        commands: shown on the page as next steps.
+        write_exclude: where to write the list of images to leave out.
+        verify: read every image again to compute its digest, even where size and time of the file are unchanged.
+        progress: receives the stages.
 
     Raises:
-        DataError: the images are missing, or too few to look at.
-        ModelError, NetworkError: the backbone's weights or the engine are not to be had.
+        DataError: the images are missing or too few.
+        ModelError, NetworkError: the backbone's weights or the engine are unavailable.
         ResourceError: the disk is full.
+        UsageError: ``write_exclude`` is a file that inspect has not written.
     """
     config = loaded.config
-    with progress.stage("Reading the images' digests"):
-        index = indexed(config.dataset, loaded.options, verify)
-    facts, small, unreadable = _looked_at(index, config, progress)
-    index = without(index, {p.sha256: unreadable[p.name] for p in index.images if p.name in unreadable})
-    frozen = open_pass_for(index, config, progress)
-    done = frozen.run([(index.images, frozen.views[:1])], progress)
-    index = without(index, done.bad)
-    return Inspection(
+    if write_exclude:
+        check_replaceable(write_exclude)
+    with progress.stage("Indexing images"):
+        index = dataset_index(config.dataset, loaded.options, verify)
+    index, statistics, small = _scan(index, preparation_of(config), progress)
+    extractor = feature_extractor(index, config, progress)
+    extraction = extractor.extract([(index.images, extractor.views[:1])], progress)
+    index = without(index, extraction.bad)
+    found = Inspection(
         index=index,
-        facts={name: one for name, one in facts.items() if name not in index.bad},
+        statistics={name: one for name, one in statistics.items() if name not in index.bad},
         unreadable=dict(index.bad),
-        odd=_odd(index, facts, frozen.preparation.size),
-        copies=(*_exact(index), *_near(index, frozen, small, progress)),
-        suspects=_suspects(index, frozen, config, progress),
-        outliers=_outliers(index, frozen, progress),
-        features=done,
-        frozen=frozen,
+        unusual=_unusual(index, statistics, extractor.decoder.preparation.size),
+        duplicates=(*exact_duplicates(index.images), *_near_duplicates(index, extractor, small, progress)),
+        ranked_labels=_ranked_labels(index, extractor, config, progress),
+        outliers=_outliers(index, extractor, progress),
+        features=extraction,
     )
+    excluded = _write_exclusion(write_exclude, found) if write_exclude else None
+    with progress.stage("Writing the page"):
+        _write_page(page, loaded.name, found, commands, extractor)
+    return Inspected(found, page, excluded)
 
 
-def _looked_at(
-    index: Index, config: Config, progress: Progress
-) -> "tuple[dict[str, Facts], dict[str, NDArray[np.uint8]], dict[str, str]]":
-    """Facts by name, small grey versions by sha256, and what cannot be read, by name."""
-    from tlcli.evaluation.near_duplicates import SIDE  # noqa: PLC0415 - SciPy; a wrong config is told before
+def _scan(
+    index: Index, preparation: Preparation, progress: Progress
+) -> "tuple[Index, dict[str, ImageStatistics], dict[str, NDArray[np.uint8]]]":
+    """The readable images, their statistics by name, and small grey versions [S, S] by sha256."""
+    from tlcli.evaluation.image_similarity import SIDE  # noqa: PLC0415 - SciPy; config errors are reported before
 
-    preparation = preparation_of(config)
-    facts: dict[str, Facts] = {}
+    statistics: dict[str, ImageStatistics] = {}
     small: dict[str, NDArray[np.uint8]] = {}
     bad: dict[str, str] = {}
-    with progress.stage("Looking at images", len(index.images), "images"):
-        for one, future in ahead(lambda one: facts_of(one.path, preparation, SIDE), index.images):
+    with progress.stage("Scanning images", len(index.images), "images"):
+        for one, future in ahead(lambda one: image_statistics(one.path, preparation, SIDE), index.images):
             try:
-                facts[one.name], small[one.sha256] = future.result()
+                statistics[one.name], small[one.sha256] = future.result()
             except BadImageError as error:
-                bad[one.name] = str(error)
+                bad[one.sha256] = error.reason
             progress.advance()
-    return facts, small, bad
+    return without(index, bad), statistics, small
 
 
-def _odd(index: Index, facts: dict[str, Facts], size: int) -> dict[str, tuple[str, ...]]:
-    found = {one.name: tuple(oddities(one.path, facts[one.name], size)) for one in index.images}
+def _unusual(index: Index, statistics: dict[str, ImageStatistics], size: int) -> dict[str, tuple[str, ...]]:
+    found = {one.name: tuple(oddities(one.path, statistics[one.name], size)) for one in index.images}
     return {name: what for name, what in found.items() if what}
 
 
-def _exact(index: Index) -> list[Copies]:
-    """Each further copy with the first one of its bytes, test and validation images first."""
-    first: dict[str, LabelledImage] = {}
-    pairs = [(first.setdefault(one.sha256, one), one) for one in sorted(index.images, key=_from_the_test)]
-    return [Copies(other, one, "exact", 1.0) for other, one in pairs if other is not one]
-
-
-def _near(
-    index: Index, frozen: FrozenPass, small: "dict[str, NDArray[np.uint8]]", progress: Progress
-) -> list[Copies]:  # fmt: skip
-    from tlcli.workflows.copies import near_copies  # noqa: PLC0415 - SciPy
+def _near_duplicates(
+    index: Index, extractor: FeatureExtractor, small: "dict[str, NDArray[np.uint8]]", progress: Progress
+) -> list[Duplicate]:  # fmt: skip
+    from tlcli.evaluation.near_duplicates import find_near_duplicates  # noqa: PLC0415 - SciPy
 
     of_bytes: dict[str, LabelledImage] = {}
-    for one in sorted(index.images, key=_from_the_test):
+    for one in in_order_of_splits(index.images):
         of_bytes.setdefault(one.sha256, one)
-    different = list(of_bytes.values())
-    found = near_copies(different, different, index.labels, frozen, small, progress)
-    ordered = [(sorted((one.first, one.second), key=_from_the_test), one.likeness) for one in found]
-    return [Copies(first, second, "near", likeness) for (first, second), likeness in ordered]
+    distinct = list(of_bytes.values())
+    rows = extractor.rows(distinct, index.labels)
+    found = find_near_duplicates(distinct, rows, extractor.decoder.preparation, known=small, progress=progress)
+    ordered = [(in_order_of_splits((one.first, one.second)), one.similarity) for one in found]
+    return [Duplicate(first, second, "near", similarity) for (first, second), similarity in ordered]
 
 
-def _from_the_test(image: LabelledImage) -> int:
-    """Test images first, then validation, then training."""
-    return -SPLITS.index(image.split)
+def _labelled(index: Index, extractor: FeatureExtractor) -> tuple[list[LabelledImage], Rows]:
+    """Training and validation images, whose labels may be used before training, and their features."""
+    images = [*index.of("train"), *index.of("validation")]
+    return images, extractor.rows(images, index.labels)
 
 
-def _known(index: Index) -> list[LabelledImage]:
-    """Whose labels may be looked at before training."""
-    return [*index.of("train"), *index.of("validation")]
-
-
-def _suspects(index: Index, frozen: FrozenPass, config: Config, progress: Progress) -> tuple[Suspect, ...]:
-    from tlcli.evaluation.label_errors import suspects  # noqa: PLC0415 - scikit-learn and more
-    from tlcli.heads.convex import fit_convex  # noqa: PLC0415
-    from tlcli.heads.resampling import resample  # noqa: PLC0415
-
-    images, head, seed = _known(index), config.head, config.train.seed
-    rows = split_rows(images, index.labels, frozen.views[:1], frozen)
+def _ranked_labels(
+    index: Index, extractor: FeatureExtractor, config: Config, progress: Progress
+) -> tuple[LabelIssue, ...]:  # fmt: skip
+    images, rows = _labelled(index, extractor)
+    head = config.head
     try:
-        fit = fit_convex(rows, head.strengths, head.folds, head.standardize, "none", seed, progress)
-        strength = fit.history[fit.chosen - 1].strength or 1.0
-        said = resample(rows, strength, head.folds, 3, head.standardize, "none", seed, (1.0,), progress).probabilities
-    except DataError as error:  # all else that was found is worth showing
-        progress.note(f"Labels were not weighed: {error}")
+        return rank_labels(
+            images, index.labels, rows, head.Cs, head.folds, head.standardize, config.train.seed, progress
+        )
+    except DataError as error:  # the other findings are worth showing
+        progress.note(f"Labels were not checked: {error.message}")
         return ()
-    with progress.stage("Weighing labels"):
-        found = suspects(rows.labels, said)
-    shown = max(found.issues, len(images) // 10)
-    return tuple(
-        Suspect(images[place], index.labels[int(said[place].argmax())], float(score), number < found.issues)
-        for number, (place, score) in enumerate(zip(found.places[:shown], found.scores[:shown], strict=True))
+
+
+def _outliers(index: Index, extractor: FeatureExtractor, progress: Progress) -> tuple[Outlier, ...]:
+    with progress.stage("Searching for outliers"):
+        return find_outliers(*_labelled(index, extractor))
+
+
+def _write_exclusion(path: Path, found: Inspection) -> tuple[int, int]:
+    listed = propose_exclusions(
+        found.unreadable,
+        [(one.first, one.second, None if one.kind == "exact" else one.similarity) for one in found.duplicates],
+        [(one.image, one.suggested, one.label_probability) for one in found.label_issues],
+        [(one.image, one.distance) for one in found.outliers],
     )
+    write_exclusion(path, f"Data folder: {found.index.root}", listed)
+    active = sum(one.active for one in listed)
+    return active, len(listed) - active
 
 
-def _outliers(index: Index, frozen: FrozenPass, progress: Progress) -> tuple[Outlier, ...]:
-    """Images whose nearest other one lies more than three interquartile ranges above the upper quartile (Tukey 1977,
-    far out)."""
-    from tlcli.evaluation.explain import nearest  # noqa: PLC0415 - SciPy
-    from tlcli.evaluation.near_duplicates import sketch  # noqa: PLC0415
+def _write_page(
+    path: Path, name: str, found: Inspection, commands: Sequence[str], extractor: FeatureExtractor
+) -> None:  # fmt: skip
+    from tlcli.reports.inspect_page import write_inspect_page  # noqa: PLC0415 - matplotlib takes 1 s to import
 
-    images = _known(index)
-    rows = split_rows(images, index.labels, frozen.views[:1], frozen)
-    with progress.stage("Looking for outliers"):
-        sketches = sketch(rows)
-        found = nearest(sketches, sketches, 1, rows.units, rows.units)
-    distances = 1 - found.similarities[:, 0]
-    distances = np.where(np.isfinite(distances), distances, 0)
-    low, high = np.quantile(distances, (0.25, 0.75))
-    far = np.flatnonzero(distances > high + 3 * (high - low))
-    order = far[np.argsort(-distances[far], kind="stable")]
-    return tuple(Outlier(images[place], float(distances[place])) for place in order)
+    write_inspect_page(
+        path, name, found, commands, extractor.decoder.preparation, extractor.decoder.augmentation, extractor.views
+    )  # fmt: skip

@@ -1,105 +1,77 @@
-"""Predict: name the class of images with a run's bundle. No TensorFlow, no scikit-learn, no store: it starts fast.
-
-Importing this takes neither NumPy, Pillow nor OpenVINO: a second core checks the network's graph while they are
-imported.
-"""
+"""Predict: classify images with a run's model. No TensorFlow, no scikit-learn, no store: it starts fast."""
 
 import glob
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlcli.backbones.catalog import CATALOG
-from tlcli.backbones.conversion import Exported, cached_export, export_folder
-from tlcli.datasets.layout import images_below
-from tlcli.engines.compiled import Compiled
-from tlcli.model.manifest import Manifest, read_manifest
+from tlcli.datasets.layout import find_images
+from tlcli.errors import ResourceError
+from tlcli.model.predictor import Explanation, Prediction, Predictor
 from tlcli.progress import SILENT, Progress
-from tlcli.runs import folders as runs
-from tlcli.system.files import cache_folder
 
 if TYPE_CHECKING:
-    from tlcli.engines.interface import MapEngine
-    from tlcli.model.bundle import Bundle
-    from tlcli.workflows.answer import Prediction
-    from tlcli.workflows.explain import Explanation
+    from tlcli.images.preparation import Preparation
 
-_FEW = 8
-"""Images for which it is worth a graph of their own, which is loaded a tenth of a second sooner."""
+
+@dataclass(frozen=True)
+class ExplainedPrediction:
+    """What --explain adds to a prediction."""
+
+    card: Path | None
+    """The PNG that shows the evidence; None for an unreadable image."""
+    explanation: Explanation | None
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """All answers, in the order asked."""
+    """All predictions, in the order of the images."""
 
-    predictions: "tuple[Prediction, ...]"
+    predictions: tuple[Prediction, ...]
     labels: tuple[str, ...]
-    explanations: "tuple[Explanation, ...]" = ()
+    explained: tuple[ExplainedPrediction, ...] = ()
     """One for each prediction, where they were asked for."""
 
 
 def predict(
     run: Path,
     inputs: Sequence[str],
-    top_k: int,
+    top_k: int = 1,
     min_confidence: float = 0.0,
     explain: Path | None = None,
     progress: Progress = SILENT,
 ) -> Predicted:
-    """Predicts every image named, in every folder named (with its sub-folders) and matched by every pattern.
+    """Classifies every image that is named, that is in a directory named (with its subdirectories), or that matches.
 
     Args:
-        run: the run's folder.
-        inputs: files, folders, patterns.
-        top_k: how many of the likeliest classes are named.
+        run: the run's directory.
+        inputs: files, directories, patterns.
+        top_k: how many of the most probable classes each prediction has.
         min_confidence: below this probability the answer is "unsure".
-        explain: a folder for cards that show why each image was answered as it was.
-        progress: told of every image.
+        explain: a directory for cards that show what each answer rests on.
+        progress: counts the images done.
 
     Raises:
-        ModelError: the bundle is broken, or its backbone is not to be had.
+        ModelError, NetworkError: the model is damaged, or its backbone is unavailable.
+        ResourceError: the cards cannot be written.
     """
-    folder = run / "model"
-    manifest, paths = read_manifest(folder / "manifest.json"), list(_paths(inputs))
-    few = len(paths) <= _FEW
-    with ThreadPoolExecutor(1) as beside, progress.stage("Predicting", len(paths), "images"):
-        # Checking 70 MB takes as long as importing NumPy and OpenVINO, and there is a core for it; likewise loading the
-        # network, and importing what reads images and the head.
-        checked = beside.submit(_ready, manifest, few)
-        from tlcli.workflows.bundled_engine import at_hand, opened  # noqa: PLC0415
-
-        ready = checked.result()
-        # What takes longer waits until the bundle is known to be whole.
-        loading = beside.submit(opened, manifest, ready, few, progress) if at_hand(manifest, ready) else None
-        from tlcli.model.bundle import load_bundle  # noqa: PLC0415
-        from tlcli.workflows.answer import answers  # noqa: PLC0415
-
-        bundle = load_bundle(folder)
-        engine = loading.result() if loading else opened(manifest, ready, few, progress)
-        known = len(bundle.manifest.labels)
-        found = tuple(answers(bundle, engine, paths, min(top_k, known), min_confidence, progress))
-    explained = _explained(run, bundle, engine, found, explain, progress) if explain else ()
-    return Predicted(found, bundle.manifest.labels, explained)
+    paths = list(_expanded(inputs))
+    with progress.stage("Predicting", len(paths), "images"):
+        predictor = Predictor.load(run, len(paths), progress)
+        top_k = min(top_k, len(predictor.labels))
+        predictions = tuple(map(_named, predictor.predict(paths, top_k, min_confidence, progress)))
+    explained = tuple(_explain(run, predictor, predictions, explain, progress)) if explain else ()
+    return Predicted(predictions, predictor.labels, explained)
 
 
-def _explained(
-    run: Path, bundle: "Bundle", engine: "MapEngine", found: "Sequence[Prediction]", folder: Path, progress: Progress
-) -> "tuple[Explanation, ...]":
-    from tlcli.workflows.explain import explain  # noqa: PLC0415 - not for those who ask for no explanation
-
-    root = runs.read_json(run / "run.json").get("data_root")
-    return tuple(explain(bundle, engine, found, folder, Path(root) if isinstance(root, str) else None, progress))
-
-
-def _paths(inputs: Sequence[str]) -> Iterator[str]:
-    """Files as they were written; what is not there is kept, to get a row of its own."""
+def _expanded(inputs: Sequence[str]) -> Iterator[str]:
+    """Files as they were given; what does not exist is kept, and gets a prediction that says so."""
     for given in inputs:
         path = Path(given)
         if path.is_dir():
-            found = [str(file) for file in images_below(path)]
+            found = [str(file) for file in find_images(path)]
         elif not path.exists() and glob.has_magic(given):
             found = sorted(glob.glob(given, recursive=True))  # noqa: PTH207 - the pattern may be absolute
         else:
@@ -107,22 +79,72 @@ def _paths(inputs: Sequence[str]) -> Iterator[str]:
         yield from found or [given]
 
 
-def _ready(manifest: Manifest, few: bool) -> Compiled | None:
-    """The compiled graph, or one that can be compiled, if the cache has it whole."""
-    row, record, size = CATALOG.get(manifest.backbone.name), manifest.backbone, manifest.preparation.size
-    if row is None:  # which loading the bundle tells of
-        return None
-    if record.quantized:
-        from tlcli.backbones.quantization import find_quantized_graph  # noqa: PLC0415 - NumPy
+def _named(prediction: Prediction) -> Prediction:
+    """A pattern that matched nothing was read as a file; its error says what it is."""
+    if prediction.error and glob.has_magic(prediction.path) and not os.path.lexists(prediction.path):
+        return replace(prediction, error="no file matches this pattern", error_code="image.no_match")
+    return prediction
 
-        found = find_quantized_graph(row, record.quantized.graph_sha256)
-        return Compiled(found.graph, "f32", few) if found else None
-    folder = export_folder(row, size, record.pooling, record.weights_sha256)
-    # A cache that cannot be written (an image of a container) has what train left there.
-    ways = [few] if os.access(cache_folder(), os.W_OK) else [few, False]
-    for way in ways:
-        compiled = Compiled(Exported(folder), record.precision, way)
-        if compiled.is_as_written and compiled.graph.xml.is_file():
-            return compiled
-    found_graph = cached_export(row, size, record.pooling, record.weights_sha256)
-    return Compiled(found_graph, record.precision, few) if found_graph else None
+
+def _explain(
+    run: Path, predictor: Predictor, predictions: Sequence[Prediction], folder: Path, progress: Progress
+) -> Iterator[ExplainedPrediction]:
+    """Writes a card for every classified image, named after it: ``cat-why.png``."""
+    from tlcli.runs.records import read_record  # noqa: PLC0415 - only for those who ask for explanations
+
+    root = Path(read_record(run).data_root)
+    classified = [one for one in predictions if one.error is None]
+    names = iter(card_names([one.path for one in classified]))
+    with progress.stage("Explaining", len(classified), "images"):
+        explanations = predictor.explain([Path(one.path) for one in classified])
+        for prediction in predictions:
+            if prediction.error is not None:
+                yield ExplainedPrediction(None, None)
+                continue
+            explanation, name = next(explanations), next(names)
+            if explanation is not None:
+                _write_card(folder / name, prediction, explanation, root, predictor.bundle.preparation)
+            yield ExplainedPrediction(folder / name if explanation else None, explanation)
+            progress.advance()
+
+
+def card_names(paths: Sequence[str]) -> list[str]:
+    """Returns a file name for the card of each image: all different, and none that an image is likely to have."""
+    taken: set[str] = set()
+    names = []
+    for path in paths:
+        stem = os.fsencode(Path(path).stem)[:200].decode(errors="ignore")  # file systems take 255 bytes
+        name, number = f"{stem}-why.png", 1
+        while name.casefold() in taken:
+            number += 1
+            name = f"{stem}-why-{number}.png"
+        taken.add(name.casefold())
+        names.append(name)
+    return names
+
+
+def _write_card(
+    path: Path, prediction: Prediction, explanation: Explanation, root: Path, preparation: "Preparation"
+) -> None:
+    from tlcli.reports import cards  # noqa: PLC0415 - matplotlib takes 1 s to import
+    from tlcli.reports.thumbnails import decoded  # noqa: PLC0415
+
+    neighbours = [
+        cards.NeighbourImage(one.name, one.label, one.similarity, decoded(root / one.name, preparation))
+        for one in explanation.neighbours
+    ]
+    # Out of distribution, the probability says nothing: it is a share among the known classes.
+    probability = None if prediction.is_none_of_these else prediction.probability
+    label = prediction.label or ""
+    card = cards.Card(
+        prediction.path, prediction.text, label, probability, explanation.pixels, explanation.evidence, neighbours
+    )
+    try:
+        cards.draw(path, card)
+    except (OSError, ResourceError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        raise ResourceError(
+            "resource.card_not_written",
+            f"The explanation {path} cannot be written: {getattr(cause, 'strerror', error)}.",
+            "Choose another directory with --explain.",
+        ) from error

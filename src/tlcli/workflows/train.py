@@ -1,4 +1,4 @@
-"""Train: index the images, take them through the backbone once, fit the head, measure, write the run."""
+"""Train: index the images, extract their features once, fit the head, measure it, write the run."""
 
 import platform
 from collections.abc import Iterator
@@ -7,55 +7,71 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import tlcli
-from tlcli.config.load import Loaded, dump_config
+from tlcli.config.build_dataset import dataset_index
+from tlcli.config.build_features import feature_extractor, int8_limits, resolved
+from tlcli.config.build_head import fit_head
+from tlcli.config.load import LoadedConfig, dump_config
 from tlcli.config.schema import Config
 from tlcli.datasets.index import Index
 from tlcli.datasets.layout import SplitName
+from tlcli.datasets.unreadable import drop_unreadable
+from tlcli.evaluation.metrics import Metrics, measure
+from tlcli.features.extractor import FeatureExtractor
+from tlcli.features.int8 import Agreement, check_features, check_labels
 from tlcli.features.pipeline import Extraction
-from tlcli.heads.head import Fit
+from tlcli.features.splits import SplitFeatures
+from tlcli.heads.fit import Fit
+from tlcli.heads.task import Task
 from tlcli.images.decode import DECODER_VERSION
 from tlcli.model.bundle import save_bundle
+from tlcli.model.reference import build_reference
 from tlcli.progress import SILENT, Progress
-from tlcli.runs import folders as runs
+from tlcli.runs.folders import final_name, new_run
+from tlcli.runs.history import write_history
+from tlcli.runs.predictions import write_predictions
+from tlcli.runs.records import (
+    FeatureCounts,
+    QuantizedBackbone,
+    RunBackbone,
+    RunHead,
+    RunRecord,
+    skipped_images,
+    write_metrics,
+    write_record,
+)
 from tlcli.system.files import write_text
-from tlcli.workflows.dataset import indexed
-from tlcli.workflows.fit import fitted
-from tlcli.workflows.frozen_pass import FrozenPass, resolved, usable
-from tlcli.workflows.int8 import check_features, check_labels, open_pass_for
-from tlcli.workflows.measure import measured, predict_split, write_predictions
-from tlcli.workflows.reference import reference_of
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 _VERSIONS = ("keras", "numpy", "openvino", "pillow", "scikit-learn", "tensorflow")
-
-_LOOKED_AT: tuple[SplitName, ...] = ("train", "validation")
+_MEASURED: tuple[SplitName, ...] = ("train", "validation")
 """The splits that train measures; the test images are left to evaluate."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What train made."""
+    """A finished training run."""
 
     run_dir: Path
-    metrics: dict[SplitName, dict[str, Any]]
+    metrics: dict[SplitName, Metrics]
+    """Of the training and validation images."""
     seconds: dict[str, float]
-    trainable_parameters: int
+    """Of each stage."""
     features: Extraction
     index: Index
     fit: Fit
-    agreement: dict[str, Any] | None
-    """Of int8 with the float precision, on a sample; None of other precisions."""
+    agreement: Agreement | None
+    """Of int8 with the float precision, on a sample; None with other precisions."""
 
 
 @dataclass
 class _Clock:
-    """Seconds each stage took."""
+    """Seconds of each stage."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -66,128 +82,141 @@ class _Clock:
         self.seconds[name] = round(perf_counter() - started, 3)
 
 
-def train(loaded: Loaded, runs_dir: Path, verify: bool = False, progress: Progress = SILENT) -> Trained:
-    """Trains a head for the config; measures training and validation images, never the test ones.
+def train(loaded: LoadedConfig, runs_dir: Path, verify: bool = False, progress: Progress = SILENT) -> Trained:
+    """Trains a head for a config, and measures it on training and validation images, never on test images.
 
     Args:
         loaded: the config.
-        runs_dir: where the run's folder is made.
-        verify: read every image for its digest, also those that look as they did before.
-        progress: told of the stages.
+        runs_dir: where the run's directory is made.
+        verify: read every image for its digest, also images that look unchanged.
+        progress: receives the stages.
 
     Raises:
-        DataError: the images are missing or unfit.
-        ModelError, NetworkError: the backbone's weights or the engine are not to be had.
+        DataError: the images are missing or malformed.
+        ModelError, NetworkError: the backbone's weights or the engine are unavailable.
         ResourceError: the disk is full.
     """
-    with runs.new_run(runs_dir.absolute(), loaded.name) as folder:  # first, since it may not be writable
+    with new_run(runs_dir.absolute(), loaded.name) as folder:  # first, since it may not be writable
         return _train(loaded, folder, verify, progress)
 
 
-def _train(loaded: Loaded, folder: Path, verify: bool, progress: Progress) -> Trained:
+def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress) -> Trained:
     clock, config = _Clock(), loaded.config
-    with clock.stage("index"), progress.stage("Reading the images' digests"):
-        index = indexed(config.dataset, loaded.options, verify)
+    with clock.stage("index"), progress.stage("Indexing images"):
+        index = dataset_index(config.dataset, loaded.options, verify)
     for note in index.notes:
         progress.note(note)
     with clock.stage("features"):
-        frozen = open_pass_for(index, config, progress)
-        sample = check_features(index, frozen, config, progress)
-        index, extraction = _features(index, frozen, config, progress, sample.computed if sample else 0)
+        extractor = feature_extractor(index, config, progress)
+        limits, held_out = int8_limits(config), index.of("validation") or index.of("train")
+        sample = check_features(held_out, extractor, limits, progress)
+        index, extraction = _extract(index, extractor, config, sample.computed if sample else 0, progress)
+        features = SplitFeatures(index, extractor)
     with clock.stage("head"):
-        fit = fitted(index, frozen, config, progress)
-        agreement = check_labels(sample, index, frozen, fit.head, config)
+        views = extractor.rows(index.of("train"), index.labels, extractor.views)
+        fit = fit_head(config, views, features.rows("validation"), len(index.of("train")), progress)
+        agreement = check_labels(sample, index.labels, extractor, fit.head.probabilities, limits)
     with clock.stage("measure"):
-        predictions = {split: predict_split(index, split, frozen, fit.head) for split in _LOOKED_AT}
-        metrics = {split: measured(index, split, rows) for split, rows in predictions.items()}
+        rows, task = {split: features.rows(split) for split in _MEASURED}, Task(index.labels)
+        predictions = {split: fit.head.predict(rows[split]) for split in _MEASURED}
+        metrics = {
+            split: measure(rows[split].labels, predictions[split], task, rows[split].units) for split in _MEASURED
+        }
     with clock.stage("write"):
-        _write(folder, resolved(config, frozen), index, frozen, fit, metrics, predictions)
+        write_text(folder / "config.yaml", dump_config(resolved(config, extractor)))
+        _write_results(folder, index, fit, metrics, predictions)
+        _write_model(folder / "model", features, extractor, fit, config)
         if config.evaluate.figures:
-            _draw(folder / "figures", index, frozen, fit, progress)
-    record = _record(index, frozen, fit, extraction, config, clock.seconds)
-    if agreement:
-        record["agreement"] = agreement
-    given = {"config": loaded.given, "overrides": loaded.overrides}
-    runs.write_json(folder / "run.json", {"status": "complete", **given, **record})
-    run_dir = runs.final_name(folder)
-    return Trained(run_dir, metrics, clock.seconds, fit.head.trainable_parameters, extraction, index, fit, agreement)
+            _draw(folder / "figures", index, extractor, fit, progress)
+    write_record(folder, _record(loaded, index, extractor, fit, extraction, agreement, clock.seconds))
+    return Trained(final_name(folder), metrics, clock.seconds, extraction, index, fit, agreement)
 
 
-def _features(
-    index: Index, frozen: FrozenPass, config: Config, progress: Progress, computed: int
+def _extract(
+    index: Index, extractor: FeatureExtractor, config: Config, computed: int, progress: Progress
 ) -> tuple[Index, Extraction]:
-    """Training images in all views, validation images plain; broken ones leave the index. ``computed``: before."""
-    done = frozen.run([(index.of("train"), frozen.views), (index.of("validation"), frozen.views[:1])], progress)
-    index = usable(index, done.bad, config.dataset.on_bad_image, config.dataset.max_bad_fraction)
+    """Extracts training images in all views and validation images without augmentation.
+
+    Returns:
+        the index of the readable images, and the counts, to which ``computed`` of before are added.
+    """
+    wanted = [(index.of("train"), extractor.views), (index.of("validation"), extractor.views[:1])]
+    done = extractor.extract(wanted, progress)
+    index = drop_unreadable(index, done.bad, config.dataset.on_bad_image, config.dataset.max_bad_fraction)
     return index, Extraction(computed + done.computed, done.reused - computed, done.bad)
 
 
-def _write(
-    folder: Path, config: Config, index: Index, frozen: FrozenPass, fit: Fit,
-    metrics: dict[SplitName, dict[str, Any]], predictions: "dict[SplitName, NDArray[np.float64]]",
+def _write_results(
+    folder: Path, index: Index, fit: Fit, metrics: dict[SplitName, Metrics],
+    predictions: "dict[SplitName, NDArray[np.float64]]",
 ) -> None:  # fmt: skip
-    write_text(folder / "config.yaml", dump_config(config))
-    runs.write_json(folder / "metrics.json", metrics)
+    write_metrics(folder, metrics)
     write_predictions(folder, index, predictions)
-    columns = ("step", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "strength")
-    rows = [["" if (v := getattr(step, c)) is None else v for c in columns] for step in fit.history]
-    runs.write_csv(folder / "history.csv", columns, rows)
-    preparation = {**vars(frozen.preparation), "decoder_version": DECODER_VERSION}
-    backbone = {**_backbone_record(frozen, config), "pooling": frozen.pooling}
-    fields = {"tlcli_version": tlcli.__version__, "labels": index.labels}
-    given = {**fields, "backbone": backbone, "preparation": preparation}
-    save_bundle(folder / "model", given, fit.head, reference_of(index, frozen, config.train.seed))
+    write_history(folder / "history.csv", fit.history)
 
 
-def _backbone_record(frozen: FrozenPass, config: Config) -> dict[str, Any]:
-    made = frozen.quantized
-    return {
-        "name": frozen.row.name,
-        "weights": config.backbone.weights,
-        "weights_sha256": frozen.weights.sha256,
-        "engine": frozen.engine.engine,
-        "precision": frozen.engine.precision,
-        **({"quantized": {"graph_sha256": made.sha256, "calibration": made.images}} if made else {}),
+def _write_model(
+    folder: Path, features: SplitFeatures, extractor: FeatureExtractor, fit: Fit, config: Config
+) -> None:  # fmt: skip
+    index, backbone = features.index, _backbone(extractor, config).model_dump(exclude_none=True)
+    fields = {
+        "tlcli_version": tlcli.__version__,
+        "labels": index.labels,
+        "backbone": {**backbone, "pooling": extractor.spec.pooling},
+        "preparation": {**vars(extractor.decoder.preparation), "decoder_version": DECODER_VERSION},
     }
+    names = [image.name for image in index.of("train")]
+    save_bundle(folder, fields, fit.head, build_reference(features.rows("train"), names, config.train.seed))
+
+
+def _backbone(extractor: FeatureExtractor, config: Config) -> RunBackbone:
+    spec = extractor.spec
+    graph = spec.quantized
+    return RunBackbone(
+        name=spec.row.name,
+        weights=config.backbone.weights,
+        weights_sha256=spec.weights.sha256,
+        engine=spec.engine.name,
+        precision=spec.engine.precision,
+        quantized=QuantizedBackbone(graph_sha256=graph.sha256, calibration=graph.images) if graph else None,
+    )
 
 
 def _record(
-    index: Index, frozen: FrozenPass, fit: Fit, extraction: Extraction, config: Config, seconds: dict[str, float]
-) -> dict[str, Any]:  # fmt: skip
-    return {
-        "seconds": seconds,
-        "images": index.counts(),
-        "skipped": runs.reasons(index.bad),
-        "features": {"computed": extraction.computed, "reused": extraction.reused, "views": len(frozen.views)},
-        "backbone": _backbone_record(frozen, config),
-        "head": {
-            "fit": config.head.fit,
-            "steps": len(fit.history),
-            "chosen_step": fit.chosen,
-            "strength": fit.history[fit.chosen - 1].strength,
-            "temperature": fit.head.temperature,
-        },
-        "trainable_parameters": fit.head.trainable_parameters,
-        "seeds": {"split": config.dataset.split.seed, "augment": config.augment.seed, "train": config.train.seed},
-        "versions": {
-            "tlcli": tlcli.__version__,
-            "python": platform.python_version(),
-            **{name: metadata.version(name) for name in _VERSIONS},
-        },
-        "data_digest": index.digest(),
-        "data_root": str(index.root.absolute()),
-    }
+    loaded: LoadedConfig, index: Index, extractor: FeatureExtractor, fit: Fit, extraction: Extraction,
+    agreement: Agreement | None, seconds: dict[str, float],
+) -> RunRecord:  # fmt: skip
+    config = loaded.config
+    versions = {name: metadata.version(name) for name in _VERSIONS}
+    return RunRecord(
+        config=loaded.argument,
+        overrides=loaded.overrides,
+        seconds=seconds,
+        images=index.counts(),
+        skipped=skipped_images(index.bad),
+        features=FeatureCounts(computed=extraction.computed, reused=extraction.reused, views=len(extractor.views)),
+        backbone=_backbone(extractor, config),
+        head=RunHead(
+            fit=fit.kind,
+            steps=len(fit.history),
+            chosen_step=fit.best.step,
+            C=fit.best.C,
+            temperature=fit.head.temperature,
+        ),
+        agreement=agreement,
+        trainable_parameters=fit.head.trainable_parameters,
+        seeds={"split": config.dataset.split.seed, "augment": config.augment.seed, "train": config.train.seed},
+        versions={"tlcli": tlcli.__version__, "python": platform.python_version(), **versions},
+        data_digest=index.digest(),
+        data_root=str(index.root.absolute()),
+    )
 
 
-def _draw(folder: Path, index: Index, frozen: FrozenPass, fit: Fit, progress: Progress) -> None:
-    from tlcli.reports import figures  # noqa: PLC0415 - matplotlib takes 1 s to import
-    from tlcli.reports import samples as images  # noqa: PLC0415 - matplotlib takes 1 s to import
+def _draw(folder: Path, index: Index, extractor: FeatureExtractor, fit: Fit, progress: Progress) -> None:
+    from tlcli.reports.run_figures import draw_training  # noqa: PLC0415 - matplotlib takes 1 s to import
 
+    decoder = extractor.decoder
     with progress.stage("Drawing figures"):
-        figures.class_counts(folder / "class_counts.png", index.counts())
-        images.samples(folder / "samples.png", index.of("train"), index.labels, frozen.preparation)
-        if len(frozen.views) > 1:
-            images.augmented(
-                folder / "augmented.png", index.of("train"), frozen.views, frozen.preparation, frozen.augmentation
-            )
-        figures.history(folder / "history.png", fit)
+        draw_training(
+            folder, index, fit.history, fit.best, extractor.views, decoder.preparation, decoder.augmentation
+        )  # fmt: skip

@@ -1,6 +1,5 @@
 """Every hostile or damaged archive is refused, quickly and in little memory, and nothing is written outside."""
 
-import re
 import subprocess
 import sys
 from collections import Counter
@@ -14,7 +13,7 @@ SECONDS = 5.0
 """What an archive may take, with making it; the slowest takes a fifth of it on two slow cores."""
 ROOM = 2**30
 """Bytes of address space for all: libraries and threads take half; most bombs would need more than all of it."""
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ALL = f"""
 import resource, sys
 from pathlib import Path
@@ -29,9 +28,9 @@ for number, case in enumerate(HOSTILE):
 def test_hostile_or_damaged_archive_is_refused_at_once(tmp_path: Path, case: Hostile) -> None:
     started = perf_counter()
 
-    told = refusal(case, tmp_path / "place")
+    error = refusal(case, tmp_path / "place")
 
-    assert re.search(case.outcome, told), told
+    assert error.code == case.code
     assert perf_counter() - started < SECONDS
     assert {path.name for path in tmp_path.iterdir()} <= {"place", "cache"}
     assert {path.name for path in (tmp_path / "place").iterdir()} <= {"archive", "outer"}

@@ -1,4 +1,4 @@
-"""What lies in the cache is known by its names, and what has other names is nobody's to remove."""
+"""Entries are recognised by their names, and anything with another name is never removed."""
 
 import os
 import subprocess
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tlcli.system.cache import locks as use
-from tlcli.system.cache.entries import DATABASE, Entry, contents, remove, staging_of
+from tlcli.system.cache import locks
+from tlcli.system.cache.entries import DATABASE, Entry, remove, scan, staging_path
 from tlcli.system.files import cache_folder, whole_file, write_text
 
 STORE, GRAPH = "0123456789abcdef" * 2, "mobilenet_v2-0123456789abcdef"
@@ -23,14 +23,14 @@ def put(*names: str) -> None:
 
 
 def found() -> dict[str, str]:
-    """Kind of everything, by its place in the cache."""
-    seen = contents(cache_folder())
+    """The kind of everything, by its path in the cache."""
+    seen = scan(cache_folder())
     others = {str(path.relative_to(cache_folder())): "other" for path in seen.others}
     return {str(entry.path.relative_to(cache_folder())): entry.kind for entry in seen.entries} | others
 
 
 def entry(name: str) -> Entry:
-    return next(one for one in contents(cache_folder()).entries if one.path == cache_folder() / name)
+    return next(one for one in scan(cache_folder()).entries if one.path == cache_folder() / name)
 
 
 WHOLE = {
@@ -41,9 +41,7 @@ WHOLE = {
     ),
     f"compiled/{GRAPH}-bf16/digests.json": (f"compiled/{GRAPH}-bf16", "compiled graphs"),
     f"compiled/{GRAPH}-f32-few/digests.json": (f"compiled/{GRAPH}-f32-few", "compiled graphs"),
-    "weights/mobilenet-imagenet.sha256": ("weights/mobilenet-imagenet.sha256", "first uses"),
-    DATABASE: (DATABASE, "digests"),
-    f"locks/{STORE}.lock": (f"locks/{STORE}.lock", "locks"),
+    DATABASE: (DATABASE, "file digests"),
 }  # fmt: skip
 
 
@@ -68,21 +66,20 @@ def test_kinds(file: str) -> None:
         (f"compiled/{GRAPH}-bf16/1.blob", f"compiled/{GRAPH}-bf16"),  # killed before its digests were kept
         ("weights/xception-random-0.safetensors", "weights/xception-random-0.safetensors"),  # without its digest
         ("weights/xception-random-0.sha256", "weights/xception-random-0.sha256"),
-        (f"locks/features-{STORE}.lock", f"locks/features-{STORE}.lock"),
     ],
 )
-def test_left_overs(file: str, name: str) -> None:
+def test_leftovers(file: str, name: str) -> None:
     put(file)
-    assert found() == {name: "left-overs"}
+    assert found() == {name: "leftovers"}
     assert remove(entry(name))
     assert found() == {}
-    assert not list(cache_folder().rglob("*.*"))
+    assert not [path for path in cache_folder().rglob("*.*") if path.suffix != ".lock"]
 
 
 @pytest.mark.parametrize("name", [f".{SHARD}.safetensors.77.abcdef.tmp", f"{SHARD}.damaged"])
-def test_left_overs_in_a_store_are_no_part_of_it(name: str) -> None:
+def test_leftovers_in_a_store_are_no_part_of_it(name: str) -> None:
     put(f"features/{STORE}/{SHARD}.safetensors", f"features/{STORE}/{name}")
-    assert found() == {f"features/{STORE}": "features", f"features/{STORE}/{name}": "left-overs"}
+    assert found() == {f"features/{STORE}": "features", f"features/{STORE}/{name}": "leftovers"}
     assert entry(f"features/{STORE}").bytes == 5
     assert remove(entry(f"features/{STORE}/{name}"))
     assert found() == {f"features/{STORE}": "features"}
@@ -96,53 +93,52 @@ def test_left_overs_in_a_store_are_no_part_of_it(name: str) -> None:
         f"weights/{GRAPH}/x", "backbones/.git/config",
     ],
 )  # fmt: skip
-def test_what_has_another_name_is_not_ours(name: str) -> None:
+def test_other_names_are_not_tlclis(name: str) -> None:
     put(name)
     assert set(found().values()) == {"other"}
 
 
-def test_links_are_not_ours(tmp_path: Path) -> None:
+def test_links_are_not_tlclis(tmp_path: Path) -> None:
     put(f"features/{STORE}/{SHARD}.safetensors")
     (tmp_path / "mine").mkdir()
     (cache_folder() / "features" / ("f" * 32)).symlink_to(tmp_path / "mine")
     assert found()[f"features/{'f' * 32}"] == "other"
 
 
-def test_the_names_that_are_written_are_known() -> None:
+def test_the_names_that_are_written_are_recognised() -> None:
     put(f"backbones/{GRAPH}/digests.json")
-    staging_of(cache_folder() / "backbones" / GRAPH).mkdir()
+    staging_path(cache_folder() / "backbones" / GRAPH).mkdir()
     with whole_file(cache_folder() / "features" / STORE / f"{SHARD}.safetensors") as temporary:
         temporary.write_bytes(b"1")
-        assert found()[str(temporary.relative_to(cache_folder()))] == "left-overs"
+        assert found()[str(temporary.relative_to(cache_folder()))] == "leftovers"
     write_text(cache_folder() / "compiled" / f"{GRAPH}-f32" / "digests.json", "{}")
-    assert sorted(found().values()) == ["compiled graphs", "converted backbones", "features", "left-overs"]
+    assert sorted(found().values()) == ["compiled graphs", "converted backbones", "features", "leftovers"]
 
 
-def test_a_marker_of_what_is_there_is_no_left_over() -> None:
-    put(f"features/{STORE}/{SHARD}.safetensors")
-    use.hold(cache_folder() / "features" / STORE)
-    assert found() == {f"features/{STORE}": "features", f"locks/features-{STORE}.lock": "locks"}
+@pytest.mark.parametrize("file", [f"locks/features-{STORE}.lock", "weights/mobilenet-imagenet.sha256"])
+def test_locks_and_pinned_digests_are_neither_entries_nor_foreign(file: str) -> None:
+    put(file)
+    assert found() == {}
 
 
 def test_random_weights_and_their_digest_are_one_entry() -> None:
     put("weights/xception-random-0.safetensors", "weights/xception-random-0.sha256")
-    (one,) = contents(cache_folder()).entries
+    (one,) = scan(cache_folder()).entries
     assert (one.kind, one.path.suffix, one.bytes, one.files) == ("weights", ".safetensors", 10, 2)
     assert remove(one)
     assert list((cache_folder() / "weights").iterdir()) == []
 
 
-@pytest.mark.parametrize("file", [file for file in WHOLE if not file.startswith(("locks", "weights"))])
-def test_what_is_held_stays_and_what_is_not_goes_with_its_marker(file: str) -> None:
+@pytest.mark.parametrize("file", WHOLE)
+def test_an_entry_in_use_stays(file: str) -> None:
     put(file)
     one = entry(WHOLE[file][0])
-    use.hold(one.path)
+    locks.mark_in_use(one.path)
     assert not remove(one)
     assert (cache_folder() / file).exists()
-    use.release()
+    locks.release_all()
     assert remove(one)
     assert found() == {}
-    assert list((cache_folder() / "locks").iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -152,26 +148,26 @@ def test_what_is_held_stays_and_what_is_not_goes_with_its_marker(file: str) -> N
         f"compiled/{GRAPH}-bf16/1.blob",
     ],
 )  # fmt: skip
-def test_a_temporary_file_whose_maker_lives_stays(left: str) -> None:
+def test_a_temporary_file_of_a_running_process_stays(left: str) -> None:
     put(left)
-    one = next(one for one in contents(cache_folder()).entries if one.kind == "left-overs")
-    assert one.guard
-    use.hold(one.guard)
+    one = next(one for one in scan(cache_folder()).entries if one.kind == "leftovers")
+    assert one.owner
+    locks.mark_in_use(one.owner)
     assert not remove(one)
     assert (cache_folder() / left).exists()
 
 
-def test_a_killed_removal_leaves_no_half_entry() -> None:
+def test_a_killed_removal_leaves_no_incomplete_entry() -> None:
     put(f"features/{STORE}/{SHARD}.safetensors", f"features/{STORE}/{'b' * 64}.safetensors")
     program = (
-        "import os, shutil\nfrom tlcli.system.cache.entries import contents, remove\n"
+        "import os, shutil\nfrom tlcli.system.cache.entries import remove, scan\n"
         "from tlcli.system.files import cache_folder\n"
-        "shutil.rmtree = lambda *_: os._exit(9)\n"
-        "remove(next(one for one in contents(cache_folder()).entries if one.kind == 'features'))\n"
+        "shutil.rmtree = lambda *_, **__: os._exit(9)\n"
+        "remove(next(one for one in scan(cache_folder()).entries if one.kind == 'features'))\n"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False, env={**os.environ}).returncode == 9
-    assert set(found().values()) == {"left-overs"}
-    for one in contents(cache_folder()).entries:
+    assert set(found().values()) == {"leftovers"}
+    for one in scan(cache_folder()).entries:
         assert remove(one)
     assert found() == {}
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import tlcli
 from tlcli.datasets.acquire.manifest import DatasetManifest, SourceRecord, tree_of
 from tlcli.datasets.index import Index, LabelledImage
-from tlcli.datasets.layout import SPLIT_NAMES, SPLITS
+from tlcli.datasets.layout import SPLIT_ALIASES, SPLITS
 from tlcli.errors import DataError
 from tlcli.progress import Progress
 from tlcli.system.cpu import threads
 
 if TYPE_CHECKING:
-    from tlcli.images.resize import Preparation
+    from tlcli.images.preparation import Preparation
 
 _BATCH = 100
 
@@ -84,15 +84,15 @@ def scan_images(index: Index, preparation: "Preparation", label_table: str | Non
         label_table: the label table that the index was read from, if any.
         progress: receives every image.
     """
-    from tlcli.images.decode import BadImageError, glance  # noqa: PLC0415 - a second fetch must not pay for NumPy
+    from tlcli.images.decode import BadImageError, quick_check  # noqa: PLC0415 - a second fetch must not pay for NumPy
 
     def check(images: Sequence[LabelledImage]) -> dict[str, str]:
         bad = {}
         for image in images:
             try:
-                glance(image.path, preparation)
+                quick_check(image.path, preparation)
             except BadImageError as error:
-                bad[image.name] = str(error)
+                bad[image.name] = error.reason
         return bad
 
     images, unreadable = index.images, dict(index.bad)
@@ -111,9 +111,9 @@ def _layout_note(index: Index, label_table: str | None) -> str:
     top = {image.name.partition("/")[0] for image in index.images}
     if label_table:
         layout = f"label table ({label_table})"
-    elif all(name.casefold() in SPLIT_NAMES for name in top):
+    elif all(name.casefold() in SPLIT_ALIASES for name in top):
         layout = (
-            f"split folders ({', '.join(sorted(top, key=lambda name: SPLITS.index(SPLIT_NAMES[name.casefold()])))})"
+            f"split folders ({', '.join(sorted(top, key=lambda name: SPLITS.index(SPLIT_ALIASES[name.casefold()])))})"
         )
     else:
         layout = "class folders"

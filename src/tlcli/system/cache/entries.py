@@ -1,6 +1,6 @@
-"""What lies in the cache, by its names alone: nothing that tlcli did not put there is taken for its own.
+"""The entries of the cache, recognised by their names alone; anything with another name is not tlcli's and stays.
 
-The folder may be anybody's, if ``$TLCLI_CACHE`` was set wrongly; so what has another name is counted and left alone.
+The folder may be anybody's, if ``$TLCLI_CACHE`` was set wrongly.
 """
 
 import errno
@@ -10,87 +10,90 @@ import shutil
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
-from tlcli.system.cache.locks import alone, last_used
+from tlcli.system.cache.locks import exclusive, last_used
 
-Kind = Literal[
-    "features", "converted backbones", "compiled graphs", "weights", "first uses", "digests", "locks", "left-overs"
-]
-KINDS: tuple[Kind, ...] = (
-    "features", "converted backbones", "compiled graphs", "weights", "first uses", "digests", "locks", "left-overs",
-)  # fmt: skip
-LASTING: tuple[Kind, ...] = ("first uses", "locks")
-"""What stays whatever is pruned: which weights were used first cannot be computed again."""
+Kind = Literal["features", "converted backbones", "compiled graphs", "weights", "file digests", "leftovers"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 DATABASE = "digests-1.sqlite"
 """Digests of files; see :mod:`tlcli.datasets.digests`."""
 
-_BESIDE = ("-journal", "-wal", "-shm")
-"""What SQLite puts beside it."""
+_SQLITE_SUFFIXES = ("", "-journal", "-wal", "-shm")
 
-_NETWORK = r"[a-z0-9_]+-(int8-)?[0-9a-f]{16}"
+_LATEST = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
+"""Disks keep later times where a clock jumped."""
+
+_BACKBONE = r"[a-z0-9_]+-(int8-)?[0-9a-f]{16}"
 _FOLDERS: dict[str, tuple[Kind, re.Pattern[str]]] = {
     "features": ("features", re.compile(r"[0-9a-f]{32}")),
-    "backbones": ("converted backbones", re.compile(_NETWORK)),
-    "compiled": ("compiled graphs", re.compile(rf"{_NETWORK}-[a-z0-9]+(-few)?")),
-    "weights": ("weights", re.compile(r"[a-z0-9_]+-(random-\d+\.(safetensors|sha256)|imagenet\.sha256)")),
+    "backbones": ("converted backbones", re.compile(_BACKBONE)),
+    "compiled": ("compiled graphs", re.compile(rf"{_BACKBONE}-[a-z0-9]+(-few)?")),
+    "weights": ("weights", re.compile(r"[a-z0-9_]+-random-\d+\.(safetensors|sha256)")),
 }
-"""Of each folder: what it holds, and the names of its entries."""
+"""The kind of the entries in each folder, and the pattern of their names."""
 
-_UNFINISHED = re.compile(r"\.(?P<name>.+?)\.\d+(\.[0-9a-f]{6,8})?(\.tmp)?")
-"""A temporary file or staging folder: the name that it is to get, the process's number, something random."""
-_MARKER = re.compile(r"(?P<folder>[a-z]+)-(?P<name>.+)\.lock")
+_PINNED = re.compile(r"[a-z0-9_]+-imagenet\.sha256")
+"""Digests of ImageNet weights at their first use: they cannot be computed again, and so are no entries."""
+
+_TEMPORARY = re.compile(r"\.(?P<name>.+?)\.\d+(\.[0-9a-f]{6,8})?(\.tmp)?")
+"""A temporary file or staging folder: its final name, the process's number, something random."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What is kept and removed as one."""
+    """What is kept and removed as a unit."""
 
     kind: Kind
     path: Path
     bytes: int
     files: int
-    last_used: float
-    """Seconds since 1970."""
-    guard: Path | None
-    """The entry that whoever uses this holds: itself, or that of which it is a left-over; None where nobody uses it."""
+    last_used: datetime
+    owner: Path | None
+    """The entry that whoever uses this marks as in use: itself, or the one that it is a leftover of; None for damaged
+    files, which nobody uses."""
 
 
 @dataclass(frozen=True)
-class Contents:
-    """All that is in a cache."""
+class Scan:
+    """Everything in a cache."""
 
-    entries: tuple[Entry, ...]
-    others: tuple[Path, ...]
+    entries: tuple[Entry, ...] = ()
+    others: tuple[Path, ...] = ()
     """What tlcli did not put there."""
 
 
-def contents(folder: Path) -> Contents:
-    """What lies in a cache; what other processes remove meanwhile is left out.
+def scan(folder: Path) -> Scan:
+    """Lists a cache; what other processes remove meanwhile is left out.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the folder cannot be read.
     """
     entries, others = list[Entry](), list[Path]()
     for path in sorted(folder.iterdir()):
         if path.name in _FOLDERS and path.is_dir():
             with suppress(FileNotFoundError):
-                _look_into(path, entries, others)
-        elif path.name == "locks" and path.is_dir():
-            with suppress(FileNotFoundError):
-                entries += _locks(path)
+                for inner in sorted(path.iterdir()):
+                    found = list(_entries(inner))
+                    entries += found
+                    if not found and not (path.name == "weights" and _PINNED.fullmatch(inner.name)):
+                        others.append(inner)
         elif path.name == DATABASE and path.is_file():
-            beside = [path, *(path.with_name(DATABASE + end) for end in _BESIDE)]
-            entries.append(_entry("digests", path, [file for file in beside if file.is_file()], guard=path))
-        elif not path.name.startswith(f"{DATABASE}-"):
+            entries.append(_entry("file digests", path, [file for file in _database(path) if file.is_file()], path))
+        elif path not in _database(folder / DATABASE) and not (path.name == "locks" and path.is_dir()):
             others.append(path)
-    return Contents(tuple(entries), tuple(others))
+    return Scan(tuple(entries), tuple(others))
 
 
-def remove(entry: Entry) -> bool:
-    """Removes an entry that nobody uses: it is gone at once for who looks for it, and then its bytes.
+def remove(entry: Entry, dry_run: bool = False) -> bool:
+    """Removes an entry that no process uses: by one rename, then its bytes.
+
+    Args:
+        entry: of :func:`scan`.
+        dry_run: only check whether it could be removed.
 
     Returns:
         False where a running process uses it; it stays.
@@ -98,104 +101,80 @@ def remove(entry: Entry) -> bool:
     Raises:
         OSError: it cannot be removed.
     """
-    with alone(entry.guard) if entry.guard else nullcontext(True) as unused:
-        if not unused:
-            return False
-        gone = entry.path
-        if entry.path.is_dir() and not gone.name.startswith("."):
-            gone = staging_of(entry.path)
-            entry.path.rename(gone)
-        elif entry.kind == "digests":
-            remove_database(gone)
-        elif not gone.is_dir():
-            gone.unlink(missing_ok=True)
-            if gone.suffix == ".safetensors":
-                digest_beside(gone).unlink(missing_ok=True)
-    for _ in range(100):
-        with suppress(FileNotFoundError):  # another prune removes it, too
-            if not gone.is_dir():
-                return True
-            shutil.rmtree(gone)
-    raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), str(gone))
+    path = entry.path
+    with exclusive(entry.owner) if entry.owner else nullcontext(True) as unused:
+        if not unused or dry_run:
+            return unused
+        if not path.is_dir():
+            for file in (path, *([digest_file(path)] if path.suffix == ".safetensors" else []), *_database(path)[1:]):
+                file.unlink(missing_ok=True)
+        elif not path.name.startswith("."):
+            path = path.rename(staging_path(path))
+    shutil.rmtree(path, ignore_errors=True)  # another prune may be removing the same
+    if path.is_dir():
+        raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), str(path))
+    return True
 
 
 def remove_database(path: Path) -> None:
-    """Removes an SQLite database and what lies beside it, which it would take for its own when it is made anew."""
-    for end in ("", *_BESIDE):
-        path.with_name(path.name + end).unlink(missing_ok=True)
+    """Removes an SQLite database and the files beside it, which a new one would take for its own."""
+    for file in _database(path):
+        file.unlink(missing_ok=True)
 
 
-def digest_beside(weights: Path) -> Path:
-    """Where the sha256 of a random network's weights stands."""
+def digest_file(weights: Path) -> Path:
+    """Returns the path of the file that holds the sha256 of a random backbone's weights."""
     return weights.with_suffix(".sha256")
 
 
-def staging_of(path: Path) -> Path:
-    """A new name beside an entry for what is not it yet, or no more. A killed process may have had this one's number,
-    and processes of other machines and containers have it now: hence the random end."""
+def staging_path(path: Path) -> Path:
+    """Returns a new hidden name beside an entry that is not complete yet, or is being removed.
+
+    A killed process may have had the same number, and so may processes of other machines and containers: hence the
+    random end.
+    """
     return path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
 
 
-def _look_into(folder: Path, entries: list[Entry], others: list[Path]) -> None:
-    kind, names = _FOLDERS[folder.name]
-    for path in sorted(folder.iterdir()):
-        unfinished = _UNFINISHED.fullmatch(path.name)
-        is_own = path.is_file() if kind == "weights" else path.is_dir()
-        if unfinished and names.fullmatch(unfinished["name"]) and not path.is_symlink():
-            guard = path.with_name(unfinished["name"])
-            entries.append(_entry("left-overs", path, _files(path), guard))
-        elif is_own and names.fullmatch(path.name) and not path.is_symlink():
-            if kind == "weights":
-                entries += _weights(path)
-                continue
-            files, left = list[Path](), list[Path]()
-            for file in _files(path):
-                (left if file != path and _is_left_over(file) else files).append(file)
-            entries += [
-                _entry("left-overs", file, [file], None if file.suffix == ".damaged" else path) for file in left
-            ]
-            # Without digests nobody takes a network for whole: killed, or at work on it now.
-            whole = kind == "features" or path / "digests.json" in files
-            entries.append(_entry(kind if whole else "left-overs", path, files, path))
-        else:
-            others.append(path)
+def _entries(path: Path) -> Iterator[Entry]:
+    """Yields the entry at a path, and the leftovers inside it; nothing for a name that is not tlcli's."""
+    kind, names = _FOLDERS[path.parent.name]
+    temporary = _TEMPORARY.fullmatch(path.name)
+    if path.is_symlink():
+        return
+    if temporary and names.fullmatch(temporary["name"]):
+        yield _entry("leftovers", path, _files(path), path.with_name(temporary["name"]))
+    elif not names.fullmatch(path.name) or path.is_dir() == (kind == "weights"):
+        return
+    elif kind == "weights":
+        weights, digest = path.with_suffix(".safetensors"), digest_file(path)
+        if path == weights or not weights.exists():  # one without the other is a leftover
+            is_whole = path == weights and digest.is_file()
+            yield _entry(kind if is_whole else "leftovers", path, [path, digest] if is_whole else [path], weights)
+    else:
+        files = _files(path)
+        leftovers = [file for file in files if file.suffix == ".damaged" or _TEMPORARY.fullmatch(file.name)]
+        for file in leftovers:
+            yield _entry("leftovers", file, [file], None if file.suffix == ".damaged" else path)
+        # Without digests no process takes a backbone for complete: its maker was killed, or is at work.
+        is_whole = kind == "features" or path / "digests.json" in files
+        yield _entry(kind if is_whole else "leftovers", path, [file for file in files if file not in leftovers], path)
 
 
-def _weights(path: Path) -> Iterator[Entry]:
-    """A random network and its digest are one entry; either without the other is a left-over."""
-    if path.name.endswith("-imagenet.sha256"):
-        yield _entry("first uses", path, [path], None)
-    elif path.suffix != ".sha256":
-        both = [path, digest_beside(path)]
-        yield _entry("weights" if both[1].is_file() else "left-overs", path, both, path)
-    elif not path.with_suffix(".safetensors").exists():
-        yield _entry("left-overs", path, [path], path.with_suffix(".safetensors"))
-
-
-def _is_left_over(file: Path) -> bool:
-    return file.suffix == ".damaged" or _UNFINISHED.fullmatch(file.name) is not None
-
-
-def _locks(folder: Path) -> Iterator[Entry]:
-    """Markers of entries that are gone are left-overs; the others, and those of fetch, stay."""
-    for path in sorted(folder.iterdir()):
-        named = _MARKER.fullmatch(path.name)
-        if named and named["folder"] in _FOLDERS:
-            guard = folder.parent / named["folder"] / named["name"]
-            yield _entry("locks" if guard.exists() else "left-overs", path, [path], guard)
-        else:
-            yield _entry("locks", path, [path], None)
-
-
-def _entry(kind: Kind, path: Path, files: list[Path], guard: Path | None) -> Entry:
-    size, count, newest = 0, 0, 0.0
+def _entry(kind: Kind, path: Path, files: list[Path], owner: Path | None) -> Entry:
+    sizes, times = list[int](), [0.0]
     for file in files:
         with suppress(OSError):
             status = file.lstat()
-            size, count, newest = size + status.st_size, count + 1, max(newest, status.st_mtime)
-    if guard == path:
-        newest = last_used(path)
-    return Entry(kind, path, size, count, newest, guard)
+            sizes.append(status.st_size)
+            times.append(status.st_mtime)
+    seconds = min(last_used(path) if owner == path else max(times), _LATEST)
+    return Entry(kind, path, sum(sizes), len(sizes), datetime.fromtimestamp(seconds, UTC), owner)
+
+
+def _database(path: Path) -> list[Path]:
+    """The files of an SQLite database."""
+    return [path.with_name(path.name + suffix) for suffix in _SQLITE_SUFFIXES]
 
 
 def _files(path: Path) -> list[Path]:

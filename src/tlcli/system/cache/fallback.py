@@ -1,4 +1,4 @@
-"""Where things go while the cache cannot be written: memory, or a folder that lives as long as this process."""
+"""The fallback while the cache cannot be written: memory, or a temporary folder that lives as long as this process."""
 
 import errno
 import os
@@ -11,77 +11,77 @@ from tlcli.errors import ModelError, ResourceError
 from tlcli.progress import Progress
 from tlcli.system.files import cache_folder
 
-_REFUSED = frozenset(
+_UNAVAILABLE = frozenset(
     {
-        errno.EROFS, errno.EACCES, errno.EPERM,  # not to be written
-        errno.ENOTDIR, errno.EEXIST,  # a file has the place of a folder
-        errno.ENOENT, errno.ESTALE, errno.ENOTCONN,  # removed meanwhile; a network's disk that is gone
+        errno.EROFS, errno.EACCES, errno.EPERM,  # read-only
+        errno.ENOTDIR, errno.EEXIST,  # a file has the name of a folder
+        errno.ENOENT, errno.ESTALE, errno.ENOTCONN,  # deleted meanwhile; a network disk that is disconnected
     }
 )  # fmt: skip
-"""What the system says of a cache that is not to be had. A full or failing disk is an error, and not among these."""
+"""Error numbers of an unavailable cache. A full or failing disk is an error, and not among these."""
 
-_TOLD: set[Path] = set()
-"""Caches of which it was told."""
-_PLACES: dict[Path, Path] = {}
-"""Where that is which belongs at a path of the cache."""
+_reported: set[Path] = set()
+"""Caches whose unavailability was reported."""
+_moved: dict[Path, Path] = {}
+"""The fallback path of each path in the cache that could not be written."""
 _folders: list[Path] = []
-"""The folder for this process, once there is one."""
+"""The temporary folder of this process, once there is one."""
 
 
-def refused(error: OSError | ResourceError, progress: Progress) -> bool:
-    """Whether the cache cannot be written, and work goes on without it; told of once."""
-    system = error if isinstance(error, OSError) else error.__cause__  # what a ResourceError was made of
-    if not isinstance(system, OSError) or system.errno not in _REFUSED:
+def cache_unavailable(error: OSError | ResourceError, progress: Progress) -> bool:
+    """Returns whether an error means that the cache cannot be written and work goes on without it; reports it once."""
+    cause = error if isinstance(error, OSError) else error.__cause__
+    if not isinstance(cause, OSError) or cause.errno not in _UNAVAILABLE:
         return False
-    if cache_folder() not in _TOLD:
-        _TOLD.add(cache_folder())
+    if cache_folder() not in _reported:
+        _reported.add(cache_folder())
         progress.note(
-            f"The cache {cache_folder()} cannot be written ({system.strerror}): what is computed is not kept for later "
-            "commands. To keep it, make it a folder that you may write to, or set TLCLI_CACHE to another."
+            f"The cache {cache_folder()} cannot be written ({cause.strerror}): nothing is kept for later commands. "
+            "Make it a writable folder, or set TLCLI_CACHE to another."
         )
     return True
 
 
-def place_of(path: Path) -> Path:
-    """Where that is which belongs at a path of the cache: there, or in the folder for this process."""
-    return _PLACES.get(path, path)
+def actual_path(path: Path) -> Path:
+    """Returns where a path of the cache really is: there, or in the fallback folder of this process."""
+    return _moved.get(path, path)
 
 
-def made(path: Path, make: Callable[[Path], None], progress: Progress) -> Path:
-    """Makes a file or folder of the cache; where that cannot be written, in a folder for this process.
+def create_in_cache(path: Path, create: Callable[[Path], None], progress: Progress) -> Path:
+    """Creates a file or folder of the cache; where the cache cannot be written, in the fallback folder.
 
     Args:
-        path: its place in the cache.
-        make: makes it at the path it is given, whole or not at all.
-        progress: told where it is not kept.
+        path: in the cache.
+        create: creates it at the path it is given, whole or not at all.
+        progress: receives a note where it is not kept.
 
     Returns:
-        where it is.
+        The path where it is.
     """
     try:
-        make(path)
+        create(path)
     except (OSError, ResourceError) as error:
-        if not refused(error, progress):
+        if not cache_unavailable(error, progress):
             raise
     else:
-        _PLACES.pop(path, None)
+        _moved.pop(path, None)
         return path
-    import tempfile  # noqa: PLC0415 - only where it is needed
+    import tempfile  # noqa: PLC0415 - rarely needed
 
     if not _folders:
         _folders.append(Path(tempfile.mkdtemp(prefix="tlcli-")))
-    spare = _folders[0] / path.parent.name / path.name
-    make(spare)
-    _PLACES[path] = spare
-    return spare
+    fallback = _folders[0] / path.parent.name / path.name
+    create(fallback)
+    _moved[path] = fallback
+    return fallback
 
 
 @contextmanager
-def removed_meanwhile(folder: Path) -> Iterator[None]:
-    """Tells a cache that was removed from the errors of the process that wrote there.
+def report_deletion(folder: Path) -> Iterator[None]:
+    """Turns the error of a process that wrote into a folder into FileNotFoundError where the folder was deleted.
 
     Raises:
-        FileNotFoundError: the folder is gone, and the body failed.
+        FileNotFoundError: the body failed, and the folder is gone.
     """
     try:
         yield
@@ -91,8 +91,8 @@ def removed_meanwhile(folder: Path) -> Iterator[None]:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder)) from error
 
 
-def forget() -> None:
-    """Removes the folder for this process, and what was put there."""
-    _PLACES.clear()
+def remove_fallback() -> None:
+    """Removes the fallback folder of this process with its content."""
+    _moved.clear()
     while _folders:
         shutil.rmtree(_folders.pop(), ignore_errors=True)

@@ -1,219 +1,136 @@
-"""Zip files, read without believing them.
+"""Zip files: ``zipfile`` reads the directory and decompresses; whether to believe them is decided here.
 
-``zipfile`` reads the directory, and nothing else of it is used: it expands overlapping members without limit, and bzip2
-and LZMA a whole MiB of packed bytes at once.
+On its own it expands members that overlap (12 KB become 500 MB), cuts contents at their declared size, and decompresses
+4 KB of bzip2 to 4 GB at once.
 """
 
+import bz2
+import copy
+import re
 import stat
 import struct
+import sys
 import zipfile
 import zlib
-from collections.abc import Generator, Iterator, Sequence
-from pathlib import Path
-from typing import IO
+from collections.abc import Iterator
+from typing import BinaryIO
 
-from tlcli.datasets.acquire.archives.archive import CHUNK, BrokenError, HostileError, Member
-from tlcli.datasets.acquire.archives.unpackers import UNPACKERS, unpacking
+from tlcli.datasets.acquire.archives.archive import (
+    CHUNK,
+    DamageError,
+    Member,
+    MemberError,
+    UnsupportedMemberError,
+)
 
 
 class Zip:
-    """A zip file. Its parts may be read by several threads at once."""
+    """An open zip file; implements :class:`Archive`."""
 
     in_any_order = True
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
         try:
-            with zipfile.ZipFile(path) as opened_zip:
-                self._infos, self._end = opened_zip.infolist(), opened_zip.start_dir
+            self._zip = zipfile.ZipFile(file)
         except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
-            raise BrokenError("its directory cannot be read") from error
-        with path.open("rb") as file:
-            _check_end_record(file, len(self._infos), self._end)
-        self._begins: dict[int, int] = {}  # where a member's packed bytes begin, by the place of its header
+            raise DamageError("its directory is unreadable") from error
+        self._check_end()
 
-    def members(self) -> Generator[Member, None, None]:
-        """See :class:`Archive`. Members that share packed bytes are a bomb: 12 KB become 500 MB."""
-        end, last = 0, ""
-        with self._path.open("rb", buffering=0) as file:
-            for info in sorted(self._infos, key=lambda info: info.header_offset):
-                if not 0 <= info.header_offset < self._end:
-                    raise BrokenError(f"the header of {info.orig_filename!r} is missing")
-                if info.header_offset < end:
-                    raise HostileError(info.orig_filename, "it overlaps another member")
-                begin = _checked_header(info, file)
-                end, last = begin + info.compress_size, info.orig_filename
-                self._begins[info.header_offset] = begin
-        if end > self._end:
-            raise HostileError(last, "it overlaps the directory")
-        for info in self._infos:
-            name = _zip_name(info)
-            kind = stat.S_IFMT(info.external_attr >> 16)
-            if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise HostileError(name, "it is a link or a device")
-            is_file = not name.endswith("/")
-            if info.file_size and not is_file:
-                raise HostileError(name, "it is a folder with content")
-            yield Member(name, is_file, info.file_size, info)
+    def _check_end(self) -> None:
+        """Refuses files with several ends, of which other programs read another, and parts of a split archive."""
+        length = self._file.seek(0, 2)
+        self._file.seek(max(0, length - _END.size - 2**16))
+        tail = self._file.read()
+        marks = [match.start() for match in re.finditer(re.escape(_END_MARK), tail)]
+        ends = [at for at in marks if at + _END.size + int.from_bytes(tail[at + 20 : at + 22], "little") == len(tail)]
+        if not ends or ends != marks[-1:]:
+            raise DamageError("it has two ends, or continues after its end")
+        disk, first_disk, *counts = _END.unpack_from(tail, ends[0])[1:5]
+        if {disk, first_disk} - {0, 2**16 - 1} or set(counts) - {len(self._zip.infolist()) % 2**16, 2**16 - 1}:
+            raise DamageError("its directory has another number of members than its end declares")
 
-    def contents(self, members: Sequence[Member]) -> Generator[tuple[Member, Iterator[bytes]], None, None]:
+    def members(self) -> Iterator[Member]:
+        """See :class:`Archive`; in the order of their contents."""
+        end = 0
+        for info in sorted(self._zip.infolist(), key=lambda info: info.header_offset):
+            name = _decoded_name(info)
+            if 0 <= info.header_offset < end:
+                raise MemberError(name, "it overlaps another member")
+            end = self._content_offset(info, name) + info.compress_size
+            if end > self._zip.start_dir:
+                raise MemberError(name, "it overlaps the directory")
+            if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+                raise MemberError(name, "it is a link or a device")
+            yield Member(name, not name.endswith("/"), info.file_size, info)
+
+    def _content_offset(self, info: zipfile.ZipInfo, name: str) -> int:
+        """Where the content begins, after the member's own header has been compared with the directory."""
+        if not 0 <= info.header_offset < self._zip.start_dir:
+            raise DamageError(f"the header of {name!r} is missing")
+        self._file.seek(info.header_offset)
+        header = self._file.read(_HEADER.size)
+        if len(header) < _HEADER.size or not header.startswith(_HEADER_MARK):
+            raise DamageError(f"the header of {name!r} is missing")
+        _, _, flags, method, _, _, crc, packed, size, name_length, extra_length = _HEADER.unpack(header)
+        own_name, extra = self._file.read(name_length), self._file.read(extra_length)
+        if (flags | info.flag_bits) & _ENCRYPTED:
+            raise UnsupportedMemberError(name, "it is encrypted")
+        if info.compress_type not in _METHODS or (flags | info.flag_bits) & _PATCH:
+            raise UnsupportedMemberError(name, f"its compression method {info.compress_type} is not supported")
+        later = (0, _IN_EXTRA) if flags & _SIZES_FOLLOW else ()
+        in_extra = struct.pack("<2Q", info.file_size, info.compress_size) in extra
+        for own, listed in ((crc, info.CRC), (packed, info.compress_size), (size, info.file_size)):
+            if own != listed and own not in later and not (own == _IN_EXTRA and in_extra):
+                raise MemberError(name, "its own header and the directory differ")
+        if own_name != _raw_name(info) or method != info.compress_type:
+            raise MemberError(name, "its own header and the directory differ")
+        return int(info.header_offset + _HEADER.size + name_length + extra_length)
+
+    def chunks(self, member: Member) -> Iterator[bytes]:
         """See :class:`Archive`."""
-        with self._path.open("rb", buffering=0) as file:
-            for member in members:
-                if member.source is None:
-                    raise TypeError(member)
-                file.seek(self._begins[member.source.header_offset])
-                unpacked = _stored if member.source.compress_type == zipfile.ZIP_STORED else _unpacked
-                yield member, _compared(member.source, unpacked(member.source, file))
+        if (info := member.info) is None:
+            raise TypeError(member)
+        unbounded = copy.copy(info)  # the end of the content and its checksum are compared here
+        unbounded.file_size = sys.maxsize
+        del unbounded.CRC
+        packed = info.compress_type == zipfile.ZIP_BZIP2
+        if packed:
+            unbounded.compress_type = zipfile.ZIP_STORED
+        at_once = _LZMA_CHUNK if info.compress_type == zipfile.ZIP_LZMA else CHUNK
+        size = crc = 0
+        with self._zip.open(unbounded) as opened, bz2.BZ2File(opened) if packed else opened as file:
+            while size <= info.file_size and (chunk := file.read(at_once)):
+                size, crc = size + len(chunk), zlib.crc32(chunk, crc)
+                yield chunk
+        if (size, crc) != (info.file_size, info.CRC):
+            raise DamageError(f"the content of {member.name!r} has another size or checksum than declared")
 
 
-def is_zip(path: Path) -> bool:
-    """Whether a file ends as a zip does; it can have other data in front."""
-    with path.open("rb") as file:
-        return bool(_end_records(file)[1])
-
-
-_END_RECORD = struct.Struct("<4x4H2IH")
-_ZIP64_SHORT, _ZIP64_LONG = 2**16 - 1, 2**32 - 1
-"""Numbers that say: the true one is elsewhere."""
-
-
-def _end_records(file: IO[bytes]) -> tuple[bytes, list[int]]:
-    """The part of a file where a zip's end record can be, and the places in it of all that look like one."""
-    length = file.seek(0, 2)
-    file.seek(max(0, length - _END_RECORD.size - 2**16))
-    tail = file.read()
-    places = []
-    at = tail.find(b"PK\x05\x06")
-    while 0 <= at <= len(tail) - _END_RECORD.size:
-        places.append(at)
-        at = tail.find(b"PK\x05\x06", at + 1)
-    return tail, places
-
-
-def _check_end_record(file: IO[bytes], entries: int, directory: int) -> None:
-    """Compares the record at a zip's end, of which zipfile believes the last thing that looks like one.
-
-    Args:
-        file: the zip.
-        entries: how many the directory has.
-        directory: where it begins.
-
-    Raises:
-        BrokenError: other readers would see another archive.
-    """
-    tail, places = _end_records(file)
-    ends = {at: at + _END_RECORD.size + _END_RECORD.unpack_from(tail, at)[-1] for at in places}
-    fitting = [at for at in places if ends[at] == len(tail)]
-    if len(fitting) > 1:
-        raise BrokenError("it has two ends")
-    if not fitting or fitting != places[-1:]:
-        raise BrokenError("it goes on after its end")
-    at = fitting[0]
-    disk, first_disk, here, everywhere, size, _, _ = _END_RECORD.unpack_from(tail, at)
-    if {disk, first_disk} - {0, _ZIP64_SHORT} or here != everywhere:
-        raise BrokenError("it is one part of several")
-    if everywhere not in (entries % 2**16, _ZIP64_SHORT):
-        raise BrokenError(f"it has {entries:,} members where its end says {everywhere:,}")
-    zip64 = 76 if tail[max(0, at - 20) : at].startswith(b"PK\x06\x07") else 0
-    if size not in (file.tell() - len(tail) + at - zip64 - directory, _ZIP64_LONG):
-        raise BrokenError("it has two directories")
-
-
-def _zip_name(info: zipfile.ZipInfo) -> str:
-    """A member's name: Linux' and macOS' own tools write UTF-8 without saying so, which zipfile takes for cp437.
-
-    It also cuts names at a NUL byte and turns the system's separator into "/", but for ``orig_filename``.
-    """
-    try:
-        return _raw_name(info).decode()
-    except UnicodeDecodeError:
-        return info.orig_filename
+_END, _END_MARK = struct.Struct("<4s4H2IH"), b"PK\x05\x06"
+_HEADER, _HEADER_MARK = struct.Struct("<4s5H3I2H"), b"PK\x03\x04"
+_UTF8, _SIZES_FOLLOW, _PATCH = 0x800, 0x8, 0x20
+_ENCRYPTED = 0x2041  # in any of three ways
+_IN_EXTRA = 2**32 - 1
+"""In place of a size: it does not fit into 32 bits, and is in the extra field."""
+_WINDOWS = 0
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+_LZMA_CHUNK = 2**12
+"""Bytes that are decompressed at once, with no limit for the result: of LZMA at most 28 MB."""
 
 
 def _raw_name(info: zipfile.ZipInfo) -> bytes:
     return info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8 else "cp437")
 
 
-_UTF8 = 0x800
-_ENCRYPTED = 0x2041  # in any of three ways
-_PATCH = 0x20
+def _decoded_name(info: zipfile.ZipInfo) -> str:
+    r"""A member's name with ``/``.
 
-
-def _checked_header(info: zipfile.ZipInfo, file: IO[bytes]) -> int:
-    """Where the packed bytes begin, after the member's own header has been found to say what the directory says.
-
-    Raises:
-        HostileError, BrokenError: it does not, or cannot be read here.
+    The tools of Linux and macOS write UTF-8 without its flag, which ``zipfile`` takes for cp437. Those of Windows may
+    write ``\`` as a separator; in a name of an unknown code page it may be half of a character, and is left.
     """
-    file.seek(info.header_offset)
-    head = file.read(30)
-    if len(head) < 30 or head[:4] != b"PK\x03\x04":
-        raise BrokenError(f"the header of {info.orig_filename!r} is missing")
-    _, flags, method, _, crc, packed, size, name_length, extra_length = struct.unpack("<HHHIIIIHH", head[4:])
-    if (flags | info.flag_bits) & _ENCRYPTED:
-        raise HostileError(info.orig_filename, "it is encrypted; unpack the archive yourself, and give its folder")
-    name, extra = file.read(name_length), file.read(extra_length)
-    if name != _raw_name(info):
-        raise HostileError(info.orig_filename, f"its own header calls it {name.decode('utf-8', 'replace')!r}")
-    size, packed = _zip64_sizes(extra, size, packed)
-    later = flags & 8  # sizes and check sum follow the bytes; they are in the directory
-    told = [(crc, info.CRC), (packed, info.compress_size), (size, info.file_size)]
-    if method != info.compress_type or any(
-        own != listed and not (later and own in (0, _ZIP64_LONG)) for own, listed in told
-    ):
-        raise HostileError(info.orig_filename, "its own header and the archive's directory differ")
-    if method not in (zipfile.ZIP_STORED, *UNPACKERS) or (flags | info.flag_bits) & _PATCH:
-        raise HostileError(info.orig_filename, f"it is packed in a way that is not read here (number {method})")
-    return int(info.header_offset + 30 + name_length + extra_length)
-
-
-def _zip64_sizes(extra: bytes, size: int, packed: int) -> tuple[int, int]:
-    """The sizes; those that do not fit into a header's 32 bits are in its extra field."""
-    at = 0
-    while at + 4 <= len(extra):
-        kind, length = struct.unpack_from("<HH", extra, at)
-        if kind == 1 and length >= 8:
-            larger = struct.unpack_from(f"<{min(length // 8, 2)}Q", extra, at + 4)
-            return larger[0] if size == _ZIP64_LONG else size, larger[-1] if packed == _ZIP64_LONG else packed
-        at += 4 + length
-    return size, packed
-
-
-def _stored(info: zipfile.ZipInfo, file: IO[bytes]) -> Iterator[bytes]:
-    left = info.compress_size
-    while chunk := file.read(min(left, CHUNK)):
-        left -= len(chunk)
-        yield chunk
-
-
-def _unpacked(info: zipfile.ZipInfo, file: IO[bytes]) -> Iterator[bytes]:
-    """A member's content in pieces of at most a MiB: zipfile takes a third longer, and memory for a bomb."""
-    end = file.tell() + info.compress_size
-    with unpacking(f"the content of {info.orig_filename!r} is broken"):
-        unpacker = UNPACKERS[info.compress_type](info, file)
-        left = end - file.tell()
-        while not unpacker.eof and left >= 0:
-            packed = file.read(min(left, CHUNK)) if unpacker.needs_input else b""
-            left -= len(packed)
-            chunk = unpacker.decompress(packed, CHUNK)
-            if not (packed or chunk):
-                break  # LZMA needs no mark at its end; whether all is there, the size tells
-            yield chunk
-    if left or unpacker.unused_data:
-        raise BrokenError(f"the content of {info.orig_filename!r} goes on after its end")
-
-
-def _compared(info: zipfile.ZipInfo, chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The chunks; size and check sum must be those of the directory."""
-    size = crc = 0
-    for chunk in chunks:
-        size += len(chunk)
-        if size > info.file_size:
-            raise BrokenError(f"{info.orig_filename!r} is larger than it says")
-        crc = zlib.crc32(chunk, crc)
-        yield chunk
-    if size != info.file_size:
-        raise BrokenError(f"{info.orig_filename!r} is smaller than it says")
-    if crc != info.CRC:
-        raise BrokenError(f"the check sum of {info.orig_filename!r} is wrong")
+    try:
+        name = _raw_name(info).decode()
+    except UnicodeDecodeError:
+        return info.orig_filename
+    return name.replace("\\", "/") if info.create_system == _WINDOWS else name

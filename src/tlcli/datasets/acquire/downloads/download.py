@@ -18,7 +18,7 @@ from tlcli.datasets.acquire.downloads.partial_file import PartialFile
 from tlcli.datasets.acquire.downloads.retries import DEFAULT_POLICY, Retries, RetryPolicy
 from tlcli.errors import DataError, NetworkError
 from tlcli.progress import SILENT, Progress
-from tlcli.system.files import disk_problem, need_room, readable
+from tlcli.system.files import disk_problem, format_size, need_room
 
 if TYPE_CHECKING:
     from requests import Response
@@ -133,7 +133,7 @@ class _Transfer:
                 size = self.part.size
                 received += max(0, size - before)
                 retries.heard = received >= _HEARD
-                hint = f"Run the same command to continue; {readable(size)} are kept." if self.part.headers else ""
+                hint = f"Run the same command to continue; {format_size(size)} are kept." if self.part.headers else ""
                 retries.pause(failed, progressed=size - most >= _PROGRESS, hint=hint)
                 most = max(most, size)
 

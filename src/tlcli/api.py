@@ -1,0 +1,78 @@
+"""The Python API: ``tlcli.load``, ``tlcli.train`` and ``tlcli.evaluate``.
+
+Importing it imports nothing heavy; each function imports what it needs when it is called.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tlcli.model.predictor import Predictor
+    from tlcli.workflows.evaluate import Evaluated
+    from tlcli.workflows.train import Trained
+
+
+def load(run: str | os.PathLike[str] = "runs/latest") -> "Predictor":
+    """Loads the trained model of a run.
+
+    Args:
+        run: the run's directory, such as ``runs/latest`` or ``runs/solar_cells/20261127T190000Z-1a2b``.
+
+    Returns:
+        A predictor: ``predictor.predict(["a.jpg", "b.jpg"])`` gives a prediction for each image.
+
+    Raises:
+        ModelError: there is no such run, or its model is damaged.
+        NetworkError: the weights of the backbone are missing on this machine and cannot be downloaded.
+    """
+    from tlcli.model.predictor import Predictor  # noqa: PLC0415 - importing tlcli stays light
+    from tlcli.runs.folders import find_run  # noqa: PLC0415
+
+    return Predictor.load(find_run(Path("runs"), run=Path(run)))
+
+
+def train(
+    config: str | os.PathLike[str],
+    overrides: "Mapping[str, object] | None" = None,
+    runs_dir: str | os.PathLike[str] = "runs",
+) -> "Trained":
+    """Trains a classifier, as ``tlcli train`` does.
+
+    Args:
+        config: the path of a YAML file, or the name of a config that comes with tlcli.
+        overrides: config values to set, such as ``{"dataset.path": "images", "train.seed": 1}``.
+        runs_dir: where the run's directory is made.
+
+    Returns:
+        The run: its directory, metrics of the training and validation images, and the fitted head.
+
+    Raises:
+        TlcliError: the config, the images or the backbone are wrong or missing; its ``code`` says what.
+    """
+    import json  # noqa: PLC0415
+
+    from tlcli.config.load import find_config, load_config  # noqa: PLC0415 - importing tlcli stays light
+    from tlcli.workflows.train import train as run  # noqa: PLC0415
+
+    given = [f"{key}={json.dumps(value, default=os.fspath)}" for key, value in (overrides or {}).items()]
+    return run(load_config(find_config(os.fspath(config)), given), Path(runs_dir))
+
+
+def evaluate(run: str | os.PathLike[str] = "runs/latest") -> "Evaluated":
+    """Measures a run on its test images, as ``tlcli evaluate`` does.
+
+    Args:
+        run: the run's directory.
+
+    Returns:
+        The metrics of all splits, and where the report is.
+
+    Raises:
+        TlcliError: the run is missing, or its images have changed; its ``code`` says what.
+    """
+    from tlcli.runs.folders import find_run  # noqa: PLC0415 - importing tlcli stays light
+    from tlcli.workflows.evaluate import evaluate as measure  # noqa: PLC0415
+
+    return measure(find_run(Path("runs"), run=Path(run)))

@@ -1,0 +1,40 @@
+"""The specification of a backbone: everything besides the image that its features depend on, as one value."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from tlcli.backbones.catalog import Backbone
+from tlcli.backbones.weights import Weights
+
+if TYPE_CHECKING:
+    from tlcli.backbones.quantization import QuantizedGraph
+
+Precision = Literal["f32", "bf16", "int8"]
+Pooling = Literal["avg", "max"]
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """The engine, the precision and the library version that run a backbone; see
+    :func:`tlcli.engines.interface.choose_engine`."""
+
+    name: str
+    """A key of :data:`tlcli.backbones.catalog.ENGINES`."""
+    precision: Precision
+    version: str
+    """Version of the library that runs the backbone; results may differ between versions."""
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """A pretrained backbone, complete: which network, its weights, and what computes it in which arithmetic."""
+
+    row: Backbone
+    size: int
+    """Side of the input images in pixels."""
+    pooling: Pooling
+    """Reduces the last feature map to one vector."""
+    weights: Weights
+    engine: EngineChoice
+    quantized: "QuantizedGraph | None" = None
+    """The graph of precision int8; None for the other precisions."""

@@ -1,0 +1,106 @@
+"""From the config's image, augment and backbone sections to the objects that compute features."""
+
+from pathlib import Path
+
+from tlcli.backbones.catalog import CATALOG
+from tlcli.backbones.spec import BackboneSpec
+from tlcli.backbones.weights import find_weights
+from tlcli.config.schema import Config
+from tlcli.config.sources import ArchiveSource, FolderSource, Source
+from tlcli.datasets.index import Index
+from tlcli.engines.interface import choose_engine, open_engine
+from tlcli.features.extractor import FeatureExtractor
+from tlcli.features.int8 import Int8Limits, RecordedGraph, int8_extractor
+from tlcli.features.key import feature_key
+from tlcli.features.store import Store
+from tlcli.images.augmentation import Augmentation, view_names
+from tlcli.images.decoder import Decoder
+from tlcli.images.preparation import Preparation
+from tlcli.progress import SILENT, Progress
+
+
+def feature_extractor(
+    index: Index, config: Config, progress: Progress = SILENT, recorded: RecordedGraph | None = None
+) -> FeatureExtractor:
+    """Chooses engine and precision, finds the weights and opens the store.
+
+    Args:
+        index: the images; those of training calibrate a new quantised backbone.
+        config: the whole config.
+        progress: receives the choices, downloads and quantisation.
+        recorded: the quantised backbone of an existing run; a new run takes any that fits.
+
+    Raises:
+        ModelError, NetworkError: the weights, the engine or NNCF are unavailable.
+        DataError: no training image is readable to quantise with.
+    """
+    section = config.backbone
+    is_int8 = section.precision == "int8"
+    if is_int8:
+        choose_engine(section.engine, "int8")  # refuses what cannot work before anything is downloaded
+    row, preparation = CATALOG[section.name], preparation_of(config)
+    augmentation = Augmentation(**config.augment.model_dump(exclude={"views"}))
+    engine = choose_engine(section.engine, "auto" if is_int8 else section.precision)
+    weights = find_weights(row, section.weights, progress)
+    spec = BackboneSpec(row, preparation.size, section.pooling, weights, engine)
+    progress.note(
+        f"Backbone {row.name} ({section.weights} weights), {preparation.size} x {preparation.size} "
+        f"({preparation.resize}), engine {engine.name}, precision "
+        + (f"int8, compared with {engine.precision}" if is_int8 else engine.precision)
+    )
+    exact = FeatureExtractor(
+        spec=spec,
+        decoder=Decoder(preparation, augmentation),
+        store=Store(feature_key(spec, preparation), row.features, progress),
+        views=tuple(view_names(config.augment.views, augmentation)),
+        opener=open_engine,
+    )
+    if not is_int8:
+        return exact
+    images = index.images if recorded else index.of("train")
+    return int8_extractor(exact, images, section.int8.calibration_images, progress, recorded)
+
+
+def int8_limits(config: Config) -> Int8Limits:
+    """The limits of precision int8."""
+    return Int8Limits(**config.backbone.int8.model_dump())
+
+
+def preparation_of(config: Config) -> Preparation:
+    """The image preparation: the config's, else the backbone's own."""
+    row = CATALOG[config.backbone.name]
+    image = config.image
+    return Preparation(
+        size=image.size or row.size,
+        resize=image.resize or row.resize,
+        crop_fraction=row.crop_fraction,
+        background=image.background,
+        formats=image.formats,
+        max_megapixels=image.max_megapixels,
+        max_side=image.max_side,
+        max_file_mb=image.max_file_mb,
+    )
+
+
+def resolved(config: Config, extractor: FeatureExtractor) -> Config:
+    """The config as it was run: without ``auto`` or backbone defaults, and with absolute paths."""
+    section = config.backbone
+    weights = section.weights if section.weights in ("imagenet", "random") else str(Path(section.weights).absolute())
+    engine = {"engine": extractor.spec.engine.name, "precision": extractor.spec.engine.precision, "weights": weights}
+    path = config.dataset.path and config.dataset.path.absolute()
+    exclude = config.dataset.exclude and config.dataset.exclude.absolute()
+    sources = tuple(_absolute(source) for source in config.dataset.sources)
+    return config.with_backbone_defaults().model_copy(
+        update={
+            "backbone": section.model_copy(update=engine),
+            "dataset": config.dataset.model_copy(update={"path": path, "sources": sources, "exclude": exclude}),
+        }
+    )
+
+
+def _absolute(source: Source) -> Source:
+    if isinstance(source, FolderSource):
+        return source.model_copy(update={"folder": source.folder.absolute()})
+    if isinstance(source, ArchiveSource):
+        return source.model_copy(update={"archive": source.archive.absolute()})
+    return source

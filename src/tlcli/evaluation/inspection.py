@@ -1,0 +1,201 @@
+"""What inspect finds in a data set, as typed results."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tlcli.datasets.index import Index, LabelledImage
+from tlcli.datasets.layout import SPLITS
+from tlcli.features.pipeline import Extraction
+from tlcli.images.statistics import ImageStatistics
+
+if TYPE_CHECKING:
+    from tlcli.features.rows import Rows
+    from tlcli.progress import Progress
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """Two images that show the same."""
+
+    first: LabelledImage
+    """Of the two, the one whose split matters more: test before validation before training."""
+    second: LabelledImage
+    kind: str
+    """exact (the same bytes) or near."""
+    similarity: float
+    """1 of exact duplicates."""
+
+    @property
+    def is_leak(self) -> bool:
+        """The two are in different splits."""
+        return self.first.split != self.second.split
+
+
+@dataclass(frozen=True)
+class LabelIssue:
+    """An image whose label is suspicious: heads that were fitted without it predict another class."""
+
+    image: LabelledImage
+    suggested: str
+    """The most probable class."""
+    label_probability: float
+    """Out-of-fold probability of the image's own label."""
+    is_issue: bool
+    """Classified as a label error by confident learning; the others are only ranked."""
+
+
+@dataclass(frozen=True)
+class Outlier:
+    """An image that is far from all others."""
+
+    image: LabelledImage
+    distance: float
+    """From the nearest other image: cosine distance of the mean-centred features, 0 to 2."""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Everything that was found."""
+
+    index: Index
+    statistics: dict[str, ImageStatistics]
+    """By name."""
+    unreadable: dict[str, str]
+    """Name -> reason."""
+    unusual: dict[str, tuple[str, ...]]
+    """Name -> what is unusual about the file."""
+    duplicates: tuple[Duplicate, ...]
+    """The exact ones first; leaks are among them."""
+    ranked_labels: tuple[LabelIssue, ...]
+    """Of training and validation images, the most suspicious first: all issues, and at least a tenth of the images."""
+    outliers: tuple[Outlier, ...]
+    """The farthest first."""
+    features: Extraction
+
+    @property
+    def leaks(self) -> list[Duplicate]:
+        """Duplicates across splits."""
+        return [one for one in self.duplicates if one.is_leak]
+
+    @property
+    def within_splits(self) -> list[Duplicate]:
+        """Duplicates within one split."""
+        return [one for one in self.duplicates if not one.is_leak]
+
+    @property
+    def leaks_by_splits(self) -> dict[str, int]:
+        """Number of leaks of each two splits, the test split first."""
+        return Counter(f"{one.first.split} and {one.second.split}" for one in self.leaks)
+
+    @property
+    def label_issues(self) -> list[LabelIssue]:
+        """Labels that confident learning classifies as errors."""
+        return [one for one in self.ranked_labels if one.is_issue]
+
+    def document(self) -> dict[str, Any]:
+        """What ``--json`` prints: all of it, images by their names."""
+        return {
+            "root": str(self.index.root),
+            "images": self.index.counts(),
+            "notes": list(self.index.notes),
+            "statistics": {name: asdict(one) for name, one in self.statistics.items()},
+            "unreadable": self.unreadable,
+            "unusual": self.unusual,
+            "duplicates": [
+                {
+                    "first": _named(one.first),
+                    "second": _named(one.second),
+                    "kind": one.kind,
+                    "similarity": one.similarity,
+                    "is_leak": one.is_leak,
+                }
+                for one in self.duplicates
+            ],
+            "labels": [
+                {
+                    **_named(one.image),
+                    "suggested": one.suggested,
+                    "label_probability": one.label_probability,
+                    "is_issue": one.is_issue,
+                }
+                for one in self.ranked_labels
+            ],
+            "outliers": [{**_named(one.image), "distance": one.distance} for one in self.outliers],
+            "features": {"computed": self.features.computed, "reused": self.features.reused},
+        }
+
+
+def _named(image: LabelledImage) -> dict[str, str]:
+    return {"path": image.name, "split": image.split, "label": image.label}
+
+
+def in_order_of_splits(images: Sequence[LabelledImage]) -> list[LabelledImage]:
+    """Test images first, then validation, then training."""
+    return sorted(images, key=lambda image: -SPLITS.index(image.split))
+
+
+def exact_duplicates(images: Sequence[LabelledImage]) -> Iterator[Duplicate]:
+    """Every further image of the same bytes, with the first one."""
+    first: dict[str, LabelledImage] = {}
+    for one in in_order_of_splits(images):
+        if (other := first.setdefault(one.sha256, one)) is not one:
+            yield Duplicate(other, one, "exact", 1.0)
+
+
+def rank_labels(
+    images: Sequence[LabelledImage], labels: Sequence[str], rows: "Rows", Cs: Sequence[float],
+    folds: int, standardize: bool, seed: int, progress: "Progress",
+) -> tuple[LabelIssue, ...]:  # fmt: skip
+    """Ranks labels by how suspicious they are, from 3 times repeated cross-validation (Northcutt et al. 2021).
+
+    Args:
+        images: whose labels are ranked; the test images are not among them.
+        labels: all classes.
+        rows: features of the images.
+        Cs: inverse regularisation strengths to choose from by cross-validation.
+        folds: of the cross-validation.
+        standardize: scale every feature to variance 1.
+        seed: of the folds.
+        progress: reports the stages.
+
+    Raises:
+        DataError: there are too few images of a class.
+    """
+    from tlcli.evaluation.label_issues import find_label_issues  # noqa: PLC0415 - only here: pandas, scikit-learn
+    from tlcli.heads.cross_validation import cross_validate  # noqa: PLC0415
+    from tlcli.heads.logistic_regression import fit_logistic_regression  # noqa: PLC0415
+
+    C = fit_logistic_regression(rows, Cs, folds, standardize, "none", seed, progress).best.C or 1.0
+    predicted = cross_validate(rows, C, folds, 3, standardize, "none", seed, (1.0,), progress).probabilities
+    with progress.stage("Ranking labels"):
+        found = find_label_issues(rows.labels, predicted)
+    shown = max(found.count, len(images) // 10)
+    return tuple(
+        LabelIssue(images[number], labels[int(predicted[number].argmax())], float(score), rank < found.count)
+        for rank, (number, score) in enumerate(zip(found.numbers[:shown], found.scores[:shown], strict=True))
+    )
+
+
+def find_outliers(images: Sequence[LabelledImage], rows: "Rows") -> tuple[Outlier, ...]:
+    """Images whose distance from their nearest other one is more than three interquartile ranges above the upper
+    quartile ("far out": Tukey 1977), the farthest first.
+
+    Args:
+        images: to compare with one another.
+        rows: their features; rows of one unit (a group, copies) are not compared.
+    """
+    from tlcli.evaluation.image_similarity import projected  # noqa: PLC0415 - SciPy
+    from tlcli.evaluation.nearest import nearest  # noqa: PLC0415
+
+    features = projected(rows)
+    found = nearest(features, features, 1, rows.units, rows.units)
+    distances = 1 - found.similarities[:, 0]
+    distances = np.where(np.isfinite(distances), distances, 0)
+    low, high = np.quantile(distances, (0.25, 0.75))
+    far = np.flatnonzero(distances > high + 3 * (high - low))
+    order = far[np.argsort(-distances[far], kind="stable")]
+    return tuple(Outlier(images[number], float(distances[number])) for number in order)

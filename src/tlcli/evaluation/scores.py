@@ -1,0 +1,73 @@
+"""The metrics that are one number. To add one: write a function, and a row of :data:`SCORES`; it then appears in
+metrics.json, in tables and in reports.
+
+Importing this imports neither NumPy nor scikit-learn: what only reads metrics starts fast.
+Shapes: N images, L classes; labels int [N], probabilities [N, L], rows sum to 1.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tlcli.heads.task import Task
+
+Compute = Callable[["NDArray[np.int64]", "NDArray[np.float64]", "Task"], "float | None"]
+"""Labels [N], probabilities [N, L] and the task -> the value; None where it is not defined."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """A row of the table."""
+
+    name: str
+    """The key in metrics.json."""
+    title: str
+    """The heading in tables and reports."""
+    compute: Compute
+    is_percentage: bool = False
+    """Whether reports show it in per cent."""
+
+
+def balanced_accuracy(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]", task: "Task") -> float:
+    """Mean recall of the classes that occur."""
+    import numpy as np  # noqa: PLC0415 - see the module
+
+    correct = probabilities.argmax(axis=1) == labels
+    recalls = [correct[labels == number].mean() for number in range(task.count) if (labels == number).any()]
+    return float(np.mean(recalls))
+
+
+def log_loss(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]", task: "Task") -> float:
+    """Mean negative log probability of the true class, in nats."""
+    from sklearn import metrics  # noqa: PLC0415 - see the module
+
+    return float(metrics.log_loss(labels, probabilities, labels=range(task.count)))
+
+
+def roc_auc(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]", task: "Task") -> float | None:
+    """Area under the ROC curve, mean over the task's curves; None where a class has no images."""
+    import numpy as np  # noqa: PLC0415 - see the module
+    from sklearn.metrics import roc_auc_score  # noqa: PLC0415 - see the module
+
+    if len(np.unique(labels)) < task.count:
+        return None
+    return float(np.mean([roc_auc_score(labels == number, probabilities[:, number]) for number in task.roc_classes]))
+
+
+def ece(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]", task: "Task") -> float:  # noqa: ARG001
+    """Expected calibration error."""
+    from tlcli.evaluation.calibration import expected_calibration_error  # noqa: PLC0415 - SciPy
+
+    return expected_calibration_error(labels, probabilities)
+
+
+SCORES: tuple[Score, ...] = (
+    Score("balanced_accuracy", "balanced accuracy", balanced_accuracy, is_percentage=True),
+    Score("roc_auc", "ROC-AUC", roc_auc),
+    Score("log_loss", "log loss", log_loss),
+    Score("ece", "calibration error", ece, is_percentage=True),
+)

@@ -1,0 +1,86 @@
+"""From images to stored features: the backbone, the decoder and the store together.
+
+Shapes: N images, K + 1 views, D features.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tlcli.backbones.spec import BackboneSpec
+from tlcli.datasets.index import LabelledImage
+from tlcli.engines import interface
+from tlcli.engines.interface import Engine
+from tlcli.features.pipeline import Extraction, Wanted, extract
+from tlcli.features.rows import Rows
+from tlcli.features.store import Store, row_key
+from tlcli.images.augmentation import PLAIN
+from tlcli.images.decoder import Decoder
+from tlcli.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+EngineOpener = Callable[[BackboneSpec, Decoder, Progress], Engine]
+"""Opens an engine: :func:`tlcli.engines.interface.open_engine`, or a test double."""
+
+
+@dataclass(frozen=True)
+class FeatureExtractor:
+    """Computes each image's features once, and reads them from the store from then on."""
+
+    spec: BackboneSpec
+    decoder: Decoder
+    store: Store
+    """Opened under the key of the spec and the preparation; see :func:`tlcli.features.key.feature_key`."""
+    views: tuple[str, ...] = (PLAIN,)
+    """Names of the views of a training image; the first is the image without augmentation."""
+    exact: "FeatureExtractor | None" = None
+    """With precision int8: the float extractor that it is compared with."""
+    opener: EngineOpener = interface.open_engine
+
+    def extract(self, wanted: Wanted, progress: Progress = SILENT) -> Extraction:
+        """Makes the store hold these views of these images; see :func:`tlcli.features.pipeline.extract`."""
+        return extract(wanted, self.decoder, self.store, lambda: self.open_engine(progress), progress)
+
+    def open_engine(self, progress: Progress = SILENT) -> Engine:
+        """Loads the backbone; the caller closes it.
+
+        Raises:
+            ModelError: the weights do not fit the backbone, or the engine is unavailable on this machine.
+        """
+        return self.opener(self.spec, self.decoder, progress)
+
+    def features(self, images: Sequence[LabelledImage]) -> "NDArray[np.float32]":
+        """The stored features of images without augmentation: float32 [N, D].
+
+        Raises:
+            KeyError: an image was not extracted.
+        """
+        return self.store.read(row_key(image.sha256, PLAIN) for image in images)
+
+    def rows(
+        self, images: Sequence[LabelledImage], labels: Sequence[str], views: Sequence[str] | None = None
+    ) -> Rows:  # fmt: skip
+        """The stored features of labelled images, view after view: N (K + 1) rows that are read when they are used.
+
+        Args:
+            images: the images.
+            labels: all class names; a row's label is an index into them.
+            views: names of the views; None takes the images without augmentation.
+
+        Raises:
+            KeyError: an image was not extracted.
+        """
+        names = (PLAIN,) if views is None else views
+        numbers = {label: number for number, label in enumerate(labels)}
+        units = {unit: number for number, unit in enumerate(dict.fromkeys(image.group for image in images))}
+        keys = [row_key(image.sha256, view) for view in names for image in images]
+        return Rows(
+            labels=np.tile(np.array([numbers[image.label] for image in images], np.int64), len(names)),
+            units=np.tile(np.array([units[image.group] for image in images], np.int64), len(names)),
+            width=self.spec.row.features,
+            read=self.store.reader(keys),
+        )

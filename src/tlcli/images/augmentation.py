@@ -1,0 +1,108 @@
+"""Deterministic augmentation: the same image, view number and settings always give the same pixels.
+
+Augmentation works on the prepared array, uint8 [S, S, 3], as the preprocessing layers of a model would.
+Shapes: S is the side in pixels.
+"""
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from PIL import Image
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+AUGMENT_VERSION = 1
+"""Part of every augmented view's key: increase it when the augmented pixels change."""
+
+PLAIN = "0"
+"""The name of view 0, the image without augmentation."""
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Ranges of the random changes, which are drawn uniformly for each view."""
+
+    flip: Literal["none", "horizontal", "vertical", "both"] = "none"
+    rotation: float = 0.0
+    """Degrees, in either direction."""
+    zoom: float = 0.0
+    """Share by which the image is scaled down or up."""
+    shift: float = 0.0
+    """Share of the side, in any direction."""
+    brightness: float = 0.0
+    """Share of the full range (255 levels) that is added or subtracted."""
+    contrast: float = 0.0
+    """Share by which distances from the mean level are scaled down or up."""
+    seed: int = 0
+
+
+def view_names(views: int, augmentation: Augmentation) -> list[str]:
+    """The names of view 0 and of the augmented views 1 to ``views``, which include a digest of the settings."""
+    settings = json.dumps([AUGMENT_VERSION, asdict(augmentation)], sort_keys=True)
+    digest = hashlib.sha256(settings.encode()).hexdigest()[:12]
+    return [PLAIN, *(f"{k}-{digest}" for k in range(1, views + 1))]
+
+
+def augment(pixels: "NDArray[np.uint8]", view: str, sha256: str, augmentation: Augmentation) -> "NDArray[np.uint8]":
+    """Computes one view of a prepared image.
+
+    Args:
+        pixels: uint8 [S, S, 3], view 0.
+        view: a name from :func:`view_names`.
+        sha256: hex digest of the image's file; with the view's name it seeds the random changes.
+        augmentation: the ranges of the changes.
+
+    Returns:
+        uint8 [S, S, 3].
+    """
+    if view == PLAIN:
+        return pixels
+    random = np.random.default_rng(int.from_bytes(hashlib.sha256(f"{sha256}:{view}".encode()).digest()))
+    # Always the same draws in the same order, so that changing one setting leaves the draws of the others alone.
+    horizontal, vertical, angle, size, right, down, brightness, contrast = random.uniform(-1, 1, 8)
+    if augmentation.flip in ("horizontal", "both") and horizontal > 0:
+        pixels = pixels[:, ::-1]
+    if augmentation.flip in ("vertical", "both") and vertical > 0:
+        pixels = pixels[::-1]
+    pixels = _affine(
+        pixels,
+        angle=math.radians(angle * augmentation.rotation),
+        scale=1 + size * augmentation.zoom,
+        shift=(right * augmentation.shift, down * augmentation.shift),
+    )
+    return _adjust_levels(pixels, brightness * augmentation.brightness * 255, 1 + contrast * augmentation.contrast)
+
+
+def _affine(pixels: "NDArray[np.uint8]", angle: float, scale: float, shift: tuple[float, float]) -> "NDArray[np.uint8]":
+    """Rotates, scales and shifts about the centre; the outside is filled with the image mirrored at its edge."""
+    if angle == 0 and scale == 1 and shift == (0, 0):
+        return np.ascontiguousarray(pixels)
+    side = pixels.shape[0]
+    cos, sin = math.cos(angle) / scale, math.sin(angle) / scale
+    # M mirrored copies on each side, enough for the strongest zoom and shift.
+    copies = math.ceil((abs(cos) + abs(sin) - 1) / 2 + max(abs(part) for part in shift) + 1 / side)
+    margin = max(copies, 1) * side
+    padded = np.pad(pixels, ((margin, margin), (margin, margin), (0, 0)), mode="symmetric")  # [(2M+1)S, (2M+1)S, 3]
+    centre = side / 2
+    # Pillow maps output to input: (x, y) -> (a x + b y + c, d x + e y + f); the image starts at (MS, MS) of ``padded``.
+    from_x = margin + centre - cos * centre - sin * centre - shift[0] * side
+    from_y = margin + centre + sin * centre - cos * centre - shift[1] * side
+    coefficients = (cos, sin, from_x, -sin, cos, from_y)
+    transformed = Image.fromarray(padded).transform(
+        (side, side), Image.Transform.AFFINE, coefficients, resample=Image.Resampling.BILINEAR
+    )
+    return np.asarray(transformed, np.uint8)
+
+
+def _adjust_levels(pixels: "NDArray[np.uint8]", offset: float, gain: float) -> "NDArray[np.uint8]":
+    if offset == 0 and gain == 1:
+        return pixels
+    levels = pixels.astype(np.float32)
+    mean = levels.mean()
+    adjusted: NDArray[np.uint8] = np.clip(np.rint((levels - mean) * gain + mean + offset), 0, 255).astype(np.uint8)
+    return adjusted

@@ -1,0 +1,257 @@
+"""A trained model in memory: images in, answers out. The predict command, the Python API and servers share it.
+
+Importing this module imports neither NumPy nor OpenVINO, so that :meth:`Predictor.load` imports them side by side.
+Shapes: D features, h and w positions of the last feature map, S pixels a side.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from tlcli.model.backbone import find_compiled, load_backbone
+from tlcli.model.manifest import BundleManifest, read_manifest
+from tlcli.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tlcli.engines.interface import Engine
+    from tlcli.engines.openvino import LoadedGraph
+    from tlcli.images.decoder import Item
+    from tlcli.model.bundle import Bundle
+
+    Image = str | os.PathLike[str] | bytes | NDArray[np.uint8]
+    """A file, an encoded image, or pixels uint8 [H, W, 3]."""
+
+UNSURE, NONE_OF_THESE = "unsure", "none of these"
+_NEIGHBOURS = 5
+_FEW = 8
+"""Images for which a graph compiled for latency pays, which loads 0.1 s sooner than one compiled for throughput."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one image, or why there is none."""
+
+    path: str
+    """The file as it was given; ``image 3`` for the third image where bytes or pixels were given."""
+    label: str | None
+    """The most probable class; None where the image is unreadable."""
+    probability: float | None
+    """Calibrated probability of ``label``."""
+    top: tuple[tuple[str, float], ...]
+    """The most probable classes with their probabilities, in descending order."""
+    probabilities: tuple[float, ...]
+    """One for each class, in the model's order; empty where the image is unreadable."""
+    answer: str | None = None
+    """``label``, or :data:`UNSURE`, or :data:`NONE_OF_THESE`."""
+    distance: float | None = None
+    """Cosine distance (0 to 2) of its feature to the nearest reference image of the bundle."""
+    error: str | None = None
+    """Why the image is unreadable."""
+    error_code: str | None = None
+    """The stable code of that error, such as ``image.truncated``."""
+
+    @property
+    def text(self) -> str:
+        """The answer; where it is not the most probable class, that class in brackets."""
+        return self.label or "" if self.answer == self.label else f"{self.answer} ({self.label}?)"
+
+    @property
+    def is_none_of_these(self) -> bool:
+        """Whether the image is out of distribution; a class may have the name "none of these", too."""
+        return self.answer == NONE_OF_THESE != self.label
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A training image near to a new one."""
+
+    name: str
+    label: str
+    similarity: float
+    """Cosine similarity of the features."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What an answer rests on."""
+
+    pixels: "NDArray[np.uint8]"
+    """uint8 [S, S, 3], as the backbone sees the image"""
+    evidence: "NDArray[np.float64]"
+    """[h, w], the contribution of each position of the last feature map to the log odds of the label"""
+    neighbours: tuple[Neighbour, ...]
+    """The nearest reference images, the nearest first"""
+
+
+class Predictor:
+    """A trained model. Its methods may be called from several threads at once."""
+
+    def __init__(self, bundle: "Bundle", engine: "Engine", few: bool = False, progress: Progress = SILENT) -> None:
+        """Makes a predictor of a bundle and an engine that runs its backbone; :meth:`load` is the usual way.
+
+        Args:
+            bundle: the trained head and what belongs to it.
+            engine: runs the bundle's backbone on images prepared as the bundle says.
+            few: whether the engine is compiled for few images (low latency).
+            progress: reports a conversion of the backbone that a later call needs.
+        """
+        self.bundle = bundle
+        self.labels = bundle.labels
+        self._engines: dict[bool, Engine] = {few: engine}
+        self._opening = Lock()
+        self._progress = progress
+
+    @classmethod
+    def load(cls, run: Path, expected_images: int = 1, progress: Progress = SILENT) -> "Predictor":
+        """Loads the model of a run.
+
+        Args:
+            run: the run's directory.
+            expected_images: how many images the next call will bring; up to 8 load a graph compiled for latency.
+            progress: reports a download or conversion of the backbone.
+
+        Raises:
+            ModelError: the run, its bundle or its backbone is missing or damaged.
+            NetworkError: the backbone's weights are missing here and cannot be downloaded.
+        """
+        folder = run / "model"
+        manifest, few = read_manifest(folder / "manifest.json"), expected_images <= _FEW
+        with ThreadPoolExecutor(1) as beside:
+            # Checking 70 MB of compiled graph and loading it takes as long as importing what reads images and the head.
+            loading = beside.submit(_load_if_cached, manifest, few, progress)
+            from tlcli.images.decoder import Decoder  # noqa: PLC0415 - NumPy, Pillow
+            from tlcli.model.bundle import load_bundle  # noqa: PLC0415
+
+            bundle = load_bundle(folder)
+            # What takes longer waits until the bundle is known to be intact.
+            graph = loading.result() or load_backbone(manifest, find_compiled(manifest, few), few, progress)
+            from tlcli.engines.openvino import OpenVINOEngine  # noqa: PLC0415
+        return cls(bundle, OpenVINOEngine(graph, Decoder(bundle.preparation)), few, progress)
+
+    def predict(
+        self,
+        images: "Iterable[Image]",
+        top_k: int = 1,
+        min_confidence: float = 0.0,
+        progress: Progress = SILENT,
+    ) -> list[Prediction]:
+        """Classifies images.
+
+        Args:
+            images: files, encoded images (bytes), or pixels uint8 [H, W, 3] in RGB order.
+            top_k: how many of the most probable classes ``top`` holds.
+            min_confidence: below this probability the answer is "unsure".
+            progress: counts the images done.
+
+        Returns:
+            One prediction for each image, in order; an unreadable image has one that says why.
+        """
+        given = list(images)
+        return list(self.stream(given, top_k, min_confidence, progress, len(given) <= _FEW))
+
+    def stream(
+        self,
+        images: "Iterable[Image]",
+        top_k: int = 1,
+        min_confidence: float = 0.0,
+        progress: Progress = SILENT,
+        few: bool = False,
+    ) -> Iterator[Prediction]:
+        """Like :meth:`predict`, for any number of images: yields each prediction as soon as it and those before it are
+        there, with a bounded number of images in memory."""
+        from tlcli.images.decode import BadImageError  # noqa: PLC0415 - see the module
+        from tlcli.system.prefetch import in_order  # noqa: PLC0415
+
+        engine = self._engine(few)
+        items = ((_name(image, number), _item(image)) for number, image in enumerate(images, 1))
+        for (name, _), feature in in_order(lambda pair: engine.submit(pair[1]), items, engine.window):
+            try:
+                yield self._answer(name, feature.result()[0], top_k, min_confidence)
+            except BadImageError as error:
+                yield Prediction(name, None, None, (), (), error=error.reason, error_code=error.code)
+            progress.advance()
+
+    def explain(self, images: "Sequence[Image]") -> "Iterator[Explanation | None]":
+        """Explains the answer to each image by its feature map and its neighbours; None for an unreadable image."""
+        from tlcli.images.decode import BadImageError  # noqa: PLC0415 - see the module
+        from tlcli.images.decoder import Decoder  # noqa: PLC0415
+        from tlcli.system.prefetch import in_order  # noqa: PLC0415
+
+        decoder, engine = Decoder(self.bundle.preparation), self._engine(few=False).maps()
+        try:
+            for image, maps in in_order(lambda one: engine.submit(_item(one)), images, engine.window):
+                try:
+                    yield self._explanation(decoder.views(_item(image))[0], maps.result()[0])
+                except BadImageError:
+                    yield None
+        finally:
+            engine.close()
+
+    def _explanation(self, pixels: "NDArray[np.uint8]", maps: "NDArray[np.float32]") -> Explanation:
+        """Of pixels uint8 [S, S, 3] and their feature map [h, w, D]."""
+        import numpy as np  # noqa: PLC0415 - see the module
+
+        from tlcli.evaluation.activation_map import activation_map  # noqa: PLC0415
+        from tlcli.evaluation.nearest import nearest  # noqa: PLC0415
+
+        head, reference = self.bundle.head, self.bundle.reference
+        feature = maps.mean(axis=(0, 1))[np.newaxis]
+        label = int(head.probabilities(feature)[0].argmax())
+        found = nearest(feature, reference.features.astype(np.float32), _NEIGHBOURS)
+        neighbours = (
+            Neighbour(reference.names[index], self.labels[reference.labels[index]], float(similarity))
+            for index, similarity in zip(found.numbers[0], found.similarities[0], strict=True)
+        )
+        return Explanation(pixels, activation_map(maps, head, label), tuple(neighbours))
+
+    def _engine(self, few: bool) -> "Engine":
+        """An engine for few or many images; one for many does for few as well."""
+        with self._opening:
+            if not (few or False in self._engines):
+                from tlcli.engines.openvino import OpenVINOEngine  # noqa: PLC0415 - see the module
+                from tlcli.images.decoder import Decoder  # noqa: PLC0415
+
+                manifest = self.bundle.manifest
+                graph = load_backbone(manifest, find_compiled(manifest, few=False), False, self._progress)
+                self._engines[False] = OpenVINOEngine(graph, Decoder(self.bundle.preparation))
+            return self._engines.get(few) or self._engines[not few]
+
+    def _answer(self, name: str, feature: "NDArray[np.float32]", top_k: int, min_confidence: float) -> Prediction:
+        head, reference = self.bundle.head, self.bundle.reference
+        probabilities = tuple(float(p) for p in head.probabilities(feature[None])[0])
+        ranked = sorted(zip(self.labels, probabilities, strict=True), key=lambda pair: -pair[1])
+        label, probability = ranked[0]
+        distance = 1 - float(reference.similarities(feature[None]).max())
+        answer = UNSURE if probability < min_confidence else label
+        if distance > reference.limit:
+            answer = NONE_OF_THESE
+        return Prediction(name, label, probability, tuple(ranked[:top_k]), probabilities, answer, distance)
+
+
+def _load_if_cached(manifest: BundleManifest, few: bool, progress: Progress) -> "LoadedGraph | None":
+    """The graph where the cache has it compiled, so that nothing is downloaded, converted or compiled."""
+    compiled = find_compiled(manifest, few)
+    if compiled is None or not compiled.is_cached:
+        return None
+    from tlcli.engines.openvino import has_bf16  # noqa: PLC0415 - see the module
+
+    if compiled.precision == "bf16" and not has_bf16():
+        return None
+    return load_backbone(manifest, compiled, few, progress)
+
+
+def _name(image: "Image", number: int) -> str:
+    return os.fspath(image) if isinstance(image, str | os.PathLike) else f"image {number}"
+
+
+def _item(image: "Image") -> "Item":
+    from tlcli.images.decoder import Item  # noqa: PLC0415 - NumPy
+
+    return Item(Path(image) if isinstance(image, str | os.PathLike) else image)

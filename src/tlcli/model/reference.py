@@ -1,0 +1,85 @@
+"""The training images that a bundle carries: the reference for explanations and for out-of-distribution detection.
+
+Shapes: N images, M reference images, D features.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tlcli.features.rows import Rows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_IMAGES = 1000
+"""Reference images at most: 2.6 MB of efficientnet_lite0's features, 3.8 MB of DenseNet201's."""
+_MEASURED = 4000
+"""Images that the limit is computed from, at most."""
+_WITHIN = 0.99
+"""Share of the training images that lie within the limit."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Training images that new ones are compared with."""
+
+    features: "NDArray[np.float16]"
+    """[M, D], of length 1 each"""
+    labels: "NDArray[np.int64]"
+    """[M], class numbers"""
+    names: tuple[str, ...]
+    """[M], as in the index"""
+    limit: float
+    """Cosine distance from the nearest of them above which an image is out of distribution."""
+
+    def similarities(self, features: "NDArray[np.float32]") -> "NDArray[np.float32]":
+        """Cosines between features [N, D] and those of the reference images, [N, M]; 0 for a feature of zeros."""
+        lengths = np.linalg.norm(features, axis=1, keepdims=True)
+        return np.asarray(features / np.where(lengths > 0, lengths, 1) @ self._rows.T)
+
+    def out_of_distribution(self, rows: Rows) -> float:
+        """Share of the rows that are beyond the limit."""
+        far = [self.similarities(features).max(axis=1) < 1 - self.limit for _, features in rows.blocks()]
+        return float(np.concatenate(far).mean())
+
+    @cached_property
+    def _rows(self) -> "NDArray[np.float32]":
+        return self.features.astype(np.float32)
+
+
+def build_reference(rows: Rows, names: Sequence[str], seed: int) -> Reference:
+    """Chooses training images, evenly of all classes, and computes the limit that few training images exceed.
+
+    The distance is the cosine distance to the nearest image (Sun et al. 2022, "Out-of-distribution detection with deep
+    nearest neighbors", with k = 1), without images of an image's own unit, as its copies are always near.
+
+    Args:
+        rows: features of the plain training images [N, D].
+        names: of these images [N].
+        seed: of the choice.
+    """
+    from tlcli.evaluation.nearest import nearest  # noqa: PLC0415 - not for predict
+
+    order = np.random.default_rng(seed).permutation(len(rows))
+    turn = np.empty(len(rows), np.int64)  # position of an image among those of its class
+    for label in np.unique(rows.labels):
+        members = order[rows.labels[order] == label]
+        turn[members] = np.arange(len(members))
+    chosen = np.sort(np.lexsort((np.arange(len(rows)), turn))[:_IMAGES])
+    features = rows.read(chosen)
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    features /= np.where(lengths > 0, lengths, 1)
+    measured = np.sort(order[:_MEASURED])
+    near = nearest(rows.read(measured), features, 1, rows.units[measured], rows.units[chosen])
+    distances = 1 - near.similarities[np.isfinite(near.similarities)]
+    limit = float(np.quantile(distances, _WITHIN)) if len(distances) else 2.0
+    return Reference(
+        features.astype(np.float16),
+        rows.labels[chosen],
+        tuple(names[number] for number in chosen),
+        min(max(limit, 0.0), 2.0),
+    )

@@ -1,0 +1,176 @@
+"""The images of a run's page: the cells of the confusion matrix, and predictions explained.
+
+Shapes: N test images, L labels, S the side of a prepared image in pixels, D features, h and w positions of the last
+feature map.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from tlcli.datasets.index import LabelledImage
+from tlcli.model.bundle import Bundle
+from tlcli.model.predictor import Explanation
+from tlcli.reports.overlays import overlay
+from tlcli.reports.page import percent
+from tlcli.reports.thumbnails import Thumbnail, data_address, thumbnail, thumbnails
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Explain = Callable[[Sequence[Path]], "Iterable[Explanation | None]"]
+_LARGE = 224
+"""Pixels of an image that is explained."""
+_IN_A_CELL, _IN_ALL = 24, 480
+"""Images of one cell, and of all cells together: 2 MB of the page, 6 MB if all of them were noise."""
+_ERRORS, _LEAST_CONFIDENT, _NEIGHBOURS = 12, 6, 4
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The test images, and the probabilities that the model gives them."""
+
+    images: Sequence[LabelledImage]
+    truth: "NDArray[np.int64]"
+    """Numbers of the labels [N]."""
+    probabilities: "NDArray[np.float64]"
+    """[N, L]"""
+
+    @property
+    def predicted(self) -> "NDArray[np.int64]":
+        """Numbers of the most probable classes [N]."""
+        return np.asarray(self.probabilities.argmax(axis=1))
+
+    @property
+    def confidence(self) -> "NDArray[np.float64]":
+        """Probabilities of the predicted classes [N]."""
+        return np.asarray(self.probabilities.max(axis=1))
+
+    def worst_errors(self) -> "NDArray[np.int64]":
+        """The misclassified images of the highest confidence, the worst first."""
+        wrong = np.flatnonzero(self.predicted != self.truth)
+        return wrong[np.argsort(-self.confidence[wrong], kind="stable")][:_ERRORS]
+
+    def least_confident(self) -> "NDArray[np.int64]":
+        """The correctly classified images of the lowest confidence, the lowest first."""
+        correct = np.flatnonzero(self.predicted == self.truth)
+        return correct[np.argsort(self.confidence[correct], kind="stable")][:_LEAST_CONFIDENT]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of the confusion matrix that has images."""
+
+    true: str
+    predicted: str
+    anchor: str
+    """Its id in the page."""
+    count: int
+    share: float
+    """Of the true class's images."""
+    images: tuple[Thumbnail, ...]
+    """Some or all of them."""
+
+    @property
+    def is_correct(self) -> bool:
+        """Whether it lies on the diagonal."""
+        return self.true == self.predicted
+
+
+def confusion_cells(predictions: Predictions, bundle: Bundle) -> list[Cell]:
+    """Every cell of the confusion matrix that has images; more errors than correct predictions are shown."""
+    labels, confidence = bundle.manifest.labels, predictions.confidence
+    members: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for number in np.argsort(-confidence, kind="stable"):  # the most confident errors come first
+        members[int(predictions.truth[number]), int(predictions.predicted[number])].append(int(number))
+    shown = _allotted(members)
+    numbers = [number for part in shown.values() for number in part]
+    notes = [f"{labels[predictions.predicted[number]]} {percent(confidence[number], 0)}" for number in numbers]
+    ready = thumbnails([predictions.images[number] for number in numbers], bundle.preparation, notes)
+    ends = np.cumsum([0, *(len(part) for part in shown.values())])
+    of_cell = {cell: tuple(ready[a:b]) for cell, (a, b) in zip(shown, pairwise(ends), strict=True)}
+    totals = np.bincount(predictions.truth, minlength=len(labels))
+    return [
+        Cell(
+            labels[true], labels[predicted], f"cell-{true}-{predicted}", len(found), len(found) / int(totals[true]),
+            of_cell.get((true, predicted), ()),
+        )
+        for (true, predicted), found in sorted(members.items())
+    ]  # fmt: skip
+
+
+def _allotted(members: Mapping[tuple[int, int], list[int]]) -> dict[tuple[int, int], list[int]]:
+    """The images shown of each cell: about as many of every error, then the least confident correct predictions."""
+    order = sorted(members, key=lambda cell: (cell[0] == cell[1], -len(members[cell]), cell))
+    left, shown = _IN_ALL, {}
+    for number, cell in enumerate(order):
+        is_correct = cell[0] == cell[1]
+        found = members[cell][::-1] if is_correct else members[cell]
+        cells_left = sum((one[0] == one[1]) == is_correct for one in order[number:])
+        shown[cell] = found[: min(_IN_A_CELL, max(1, left // cells_left), left)]
+        left -= len(shown[cell])
+    return {cell: part for cell, part in shown.items() if part}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A test image, its prediction, and why: the evidence in the image, and the most similar training images."""
+
+    image: Thumbnail
+    predicted: str
+    probability: float
+    heat: str
+    """The heat map of the predicted class over the image; a ``data:`` address."""
+    neighbours: tuple[Thumbnail, ...]
+    """The nearest training images."""
+
+    @property
+    def is_correct(self) -> bool:
+        """Whether the predicted class is the label."""
+        return self.predicted == self.image.label
+
+
+def explained(
+    numbers: "NDArray[np.int64]", predictions: Predictions, root: Path, bundle: Bundle, explain: Explain
+) -> list[Case]:
+    """Test images with their heat maps and nearest training images; images that can no longer be read are left out.
+
+    Args:
+        numbers: of the images among the predictions.
+        predictions: of the test images.
+        root: the data folder, in which the training images are.
+        bundle: the model.
+        explain: :meth:`tlcli.model.predictor.Predictor.explain`; called only where there is something to explain.
+    """
+    if not len(numbers):
+        return []
+    found = explain([predictions.images[number].path for number in numbers])
+    pairs = zip(numbers, found, strict=True)
+    return [_case(number, one, predictions, root, bundle) for number, one in pairs if one is not None]
+
+
+def _case(number: int, explanation: Explanation, predictions: Predictions, root: Path, bundle: Bundle) -> Case:
+    image, predicted = predictions.images[number], int(predictions.predicted[number])
+    return Case(
+        Thumbnail(image.name, _large(Image.fromarray(explanation.pixels)), image.label),
+        bundle.labels[predicted],
+        float(predictions.confidence[number]),
+        _large(overlay(explanation.pixels, explanation.evidence)),
+        tuple(
+            Thumbnail(
+                near.name, thumbnail(root / near.name, bundle.preparation), near.label, f"cosine {near.similarity:.2f}"
+            )
+            for near in explanation.neighbours[:_NEIGHBOURS]
+        ),
+    )
+
+
+def _large(image: Image.Image) -> str:
+    shrunk = image.resize((_LARGE, _LARGE), Image.Resampling.BICUBIC) if image.width > _LARGE else image
+    return data_address(shrunk)

@@ -1,0 +1,135 @@
+"""The page of inspect: what it found -> inspect.html."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+
+from markupsafe import Markup
+from PIL import Image
+
+from tlcli.datasets.index import LabelledImage
+from tlcli.evaluation.inspection import Duplicate, Inspection
+from tlcli.images.augmentation import Augmentation
+from tlcli.images.preparation import Preparation
+from tlcli.reports import data_charts
+from tlcli.reports.figures import svg
+from tlcli.reports.inspect_text import DUPLICATES, LABEL_ISSUES, LEAKS, OUTLIERS, InspectText
+from tlcli.reports.page import Fact, Pair, paired, percent, write_page
+from tlcli.reports.thumbnails import SMALL, Thumbnail, data_address, decoded_views, evenly, thumbnails
+
+_SAMPLES, _CLASSES, _AUGMENTED, _VIEWS = 6, 40, 4, 6
+"""Images shown of each class, classes, augmented images, and views of each of those, the original included."""
+
+
+@dataclass(frozen=True)
+class InspectPage:
+    """What the template of the page shows."""
+
+    name: str
+    found: Inspection
+    text: InspectText
+    facts: Sequence[Fact]
+    charts: Mapping[str, Markup]
+    leaks: Sequence[Pair]
+    duplicates: Sequence[Pair]
+    """Within a split."""
+    label_issues: Sequence[Thumbnail]
+    outliers: Sequence[Thumbnail]
+    samples: Mapping[str, Sequence[Thumbnail]]
+    """Some training images of each class."""
+    views: Sequence[Sequence[Thumbnail]]
+    """Training images, each before its augmented views."""
+    commands: Sequence[str]
+
+
+def write_inspect_page(
+    path: Path, name: str, found: Inspection, commands: Sequence[str], preparation: Preparation,
+    augmentation: Augmentation, views: Sequence[str],
+) -> None:  # fmt: skip
+    """Writes the page.
+
+    Args:
+        path: of the file.
+        name: of the data set.
+        found: what inspect found.
+        commands: what to run next.
+        preparation: how the backbone sees an image.
+        augmentation: what augmented views are made with.
+        views: names of a training image's views, the plain one first.
+    """
+    leaks, within = found.leaks[:LEAKS], found.within_splits[:DUPLICATES]
+    issues, outliers = found.label_issues[:LABEL_ISSUES], found.outliers[:OUTLIERS]
+    notes = [f"probably {one.suggested} (label {percent(one.label_probability, 0)})" for one in issues]
+    distances = [f"distance {one.distance:.2f}" for one in outliers]
+    page = InspectPage(
+        name=name,
+        found=found,
+        text=InspectText(found),
+        facts=_facts(found),
+        charts=_charts(found),
+        leaks=_pairs(leaks, preparation),
+        duplicates=_pairs(within, preparation),
+        label_issues=thumbnails([one.image for one in issues], preparation, notes),
+        outliers=thumbnails([one.image for one in outliers], preparation, distances),
+        samples=_samples(found, preparation),
+        views=_views(found.index.of("train"), views, preparation, augmentation),
+        commands=commands,
+    )
+    write_page(path, "inspect.html.j2", page)
+
+
+def _facts(found: Inspection) -> list[Fact]:
+    labelled = sum(one.split != "test" for one in found.index.images)
+    leaks = Counter(one.kind for one in found.leaks)
+    share = percent(len(found.label_issues) / labelled)
+    return [
+        Fact("Images", f"{len(found.index.images):,}", f"{len(found.index.labels):,} classes"),
+        Fact("Unreadable files", f"{len(found.unreadable):,}", f"{len(found.unusual):,} unusual"),
+        Fact("Leaks", f"{len(found.leaks):,}", f"{leaks['exact']:,} exact, {leaks['near']:,} near"),
+        Fact("Label issues", f"{len(found.label_issues):,}", f"{share} of {labelled:,}"),
+        Fact("Outliers", f"{len(found.outliers):,}", f"of {labelled:,}"),
+    ]
+
+
+def _pairs(duplicates: Sequence[Duplicate], preparation: Preparation) -> list[Pair]:
+    images = [image for one in duplicates for image in (one.first, one.second)]
+    ready = thumbnails(images, preparation, [image.split for image in images])
+    return paired(ready, [one.kind for one in duplicates])
+
+
+def _samples(found: Inspection, preparation: Preparation) -> dict[str, list[Thumbnail]]:
+    training = found.index.of("train")
+    shown: dict[str, list[Thumbnail]] = {}
+    for label in found.index.labels[:_CLASSES]:
+        chosen = evenly([one for one in training if one.label == label], _SAMPLES)
+        shown[label] = [replace(one, label="") for one in thumbnails(chosen, preparation)]  # the heading says it
+    return shown
+
+
+def _views(
+    training: Sequence[LabelledImage], views: Sequence[str], preparation: Preparation, augmentation: Augmentation
+) -> list[list[Thumbnail]]:
+    """Some training images, each before its augmented views."""
+    rows = []
+    for one in evenly(training, _AUGMENTED) if len(views) > 1 else ():
+        made = decoded_views(one, views[:_VIEWS], preparation, augmentation)
+        small = [data_address(Image.fromarray(pixels).resize((SMALL, SMALL))) for pixels in made]
+        names = (f"view {number}" if number else one.name for number in count())
+        rows.append([Thumbnail(name, address) for name, address in zip(names, small, strict=False)])
+    return [row for row in rows if row]
+
+
+def _charts(found: Inspection) -> dict[str, Markup]:
+    statistics = list(found.statistics.values())
+    formats = dict(Counter(one.format for one in statistics).most_common())
+    sides = [max(one.width, one.height) for one in statistics]
+    drawn = {
+        "formats": (data_charts.counts(formats, "images"), "Images of each format"),
+        "sizes": (data_charts.histogram(sides, 30, "longer side in pixels"), "Sizes of the images"),
+        "brightness": (
+            data_charts.histogram([one.brightness for one in statistics], 32, "mean level"), "Brightness of the images",
+        ),
+    }  # fmt: skip
+    return {name: svg(figure, name, title) for name, (figure, title) in drawn.items()}

@@ -1,0 +1,175 @@
+"""The report of a run: what evaluate measured -> report.json and the page report.html."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from markupsafe import Markup
+
+from tlcli.datasets.index import Index
+from tlcli.evaluation.assessment import Assessment
+from tlcli.evaluation.metrics import Metrics
+from tlcli.heads.fit import Step
+from tlcli.model.bundle import Bundle
+from tlcli.reports import charts
+from tlcli.reports.figures import svg
+from tlcli.reports.gallery import Case, Cell, Explain, Predictions, confusion_cells, explained
+from tlcli.reports.page import Fact, Pair, interval, paired, percent, write_page
+from tlcli.reports.text import RunText
+from tlcli.reports.thumbnails import thumbnails
+from tlcli.runs.files import write_json
+from tlcli.runs.records import RunRecord, Skipped
+
+_PAIRS = 24
+"""Pairs of duplicates that are shown."""
+_MATRIX, _CONFUSIONS = 20, 30
+"""Classes up to which the whole matrix is shown, and the confusions listed where it is not."""
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """Everything that a report is made of."""
+
+    run: Path
+    """The run's folder."""
+    record: RunRecord
+    config: str
+    """The resolved config, as YAML."""
+    metrics: Metrics
+    """Of the test images."""
+    history: Sequence[Step]
+    best: Step
+    index: Index
+    bundle: Bundle
+    assessment: Assessment
+    predictions: Predictions
+    """Of the test images."""
+    evaluated_runs: int
+    """Runs evaluated on these test images, this one included."""
+
+
+@dataclass(frozen=True)
+class RunPage:
+    """What the template of the page shows."""
+
+    report: RunReport
+    text: RunText
+    facts: Sequence[Fact]
+    charts: Mapping[str, Markup]
+    cells: Sequence[Cell]
+    errors: Sequence[Case]
+    least_confident: Sequence[Case]
+    duplicates: Sequence[Pair]
+    commands: Sequence[str]
+
+    @property
+    def matrix(self) -> list[tuple[str, list[Cell | None]]]:
+        """Rows of the confusion matrix: the true class, and a cell (or None) for each predicted one."""
+        cells = {(cell.true, cell.predicted): cell for cell in self.cells}
+        labels = self.report.metrics.labels
+        return [(true, [cells.get((true, predicted)) for predicted in labels]) for true in labels]
+
+    @property
+    def is_matrix_shown(self) -> bool:
+        """Else there are too many classes, and the most frequent confusions are listed."""
+        return len(self.report.metrics.labels) <= _MATRIX
+
+    @property
+    def linked(self) -> Sequence[Cell]:
+        """The cells whose images can be shown."""
+        return self.cells if self.is_matrix_shown else self.confusions[:_CONFUSIONS]
+
+    @property
+    def confusions(self) -> list[Cell]:
+        """The cells off the diagonal, the most frequent first."""
+        return sorted((c for c in self.cells if not c.is_correct), key=lambda c: (-c.count, c.true, c.predicted))
+
+    @property
+    def skipped(self) -> Sequence[Skipped]:
+        """Images left out by train and by evaluate."""
+        return [*self.report.record.skipped, *self.report.record.skipped_test]
+
+
+def write_report(report: RunReport, explain: Explain) -> RunText:
+    """Writes report.json and report.html into the run's folder.
+
+    Args:
+        report: what evaluate has found.
+        explain: explains images; called only where there is something to explain.
+
+    Returns:
+        The sentences of the page.
+    """
+    found, predictions, bundle = report.assessment, report.predictions, report.bundle
+    text = RunText(report.metrics, found, *_majority(report.index), report.evaluated_runs)
+    write_json(report.run / "report.json", {"evaluated_runs": report.evaluated_runs, **asdict(found)})
+    numbers = np.concatenate([predictions.worst_errors(), predictions.least_confident()])
+    cases = explained(numbers, predictions, report.index.root, bundle, explain)
+    page = RunPage(
+        report=report,
+        text=text,
+        facts=_facts(report),
+        charts=_charts(report),
+        cells=confusion_cells(predictions, bundle),
+        errors=[case for case in cases if not case.is_correct],
+        least_confident=[case for case in cases if case.is_correct],
+        duplicates=_duplicates(report),
+        commands=[shlex.join(["tlcli", "train", "--config", str(report.run / "config.yaml")]), "tlcli evaluate"],
+    )
+    write_page(report.run / "report.html", "run.html.j2", page)
+    return text
+
+
+def _majority(index: Index) -> tuple[str, float]:
+    """The most frequent class of the training images, and its share of the test images."""
+    counts = index.counts()
+    label = max(counts["train"], key=lambda name: counts["train"][name])
+    return label, counts["test"][label] / sum(counts["test"].values())
+
+
+def _facts(report: RunReport) -> list[Fact]:
+    """The numbers at the top."""
+    found, test = report.assessment, report.metrics
+    facts = [Fact("Test accuracy", percent(test.accuracy), interval(test.accuracy_ci95))]
+    if validated := found.cross_validation:
+        facts.append(Fact("Cross-validation", percent(validated.accuracy), interval(validated.accuracy_ci95)))
+    best = max(found.baselines, key=lambda baseline: baseline.accuracy)
+    before = percent(found.calibration.ece_before)
+    images, seconds = sum(report.record.images["train"].values()), sum(report.record.seconds.values())
+    return [
+        *facts,
+        Fact("Best baseline", percent(best.accuracy), best.name),
+        Fact("Calibration error", percent(found.calibration.ece_after), f"{before} before calibration"),
+        Fact("Training time", f"{seconds:.0f} s", f"{images:,} training images"),
+    ]
+
+
+def _charts(report: RunReport) -> dict[str, Markup]:
+    found, calibration = report.assessment, report.assessment.calibration
+    rows = [charts.Estimate("this model, test", report.metrics.accuracy, report.metrics.accuracy_ci95)]
+    if validated := found.cross_validation:
+        name = "this model" if found.is_logistic_regression else "logistic regression"
+        rows.append(charts.Estimate(f"{name}, cross-validation", validated.accuracy, validated.accuracy_ci95))
+    rows += [charts.Estimate(b.name, b.accuracy, b.accuracy_ci95, is_baseline=True) for b in found.baselines]
+    reliability = charts.reliability_diagram(calibration.bins_before, calibration.bins_after)
+    drawn = {
+        "estimates": (charts.estimates(rows), "Accuracy of the model and of baselines, with 95 % intervals"),
+        "reliability": (reliability, "Reliability diagram: accuracy against confidence"),
+        "coverage": (charts.coverage(calibration.coverage), "Accuracy against coverage"),
+        "history": (charts.history(report.history, report.best), "Log loss and accuracy of the fit"),
+    }
+    if found.learning_curve:
+        curve = charts.learning_curve(found.learning_curve)
+        drawn["learning_curve"] = (curve, "Learning curve: accuracy against training images")
+    return {name: svg(figure, name, title) for name, (figure, title) in drawn.items()}
+
+
+def _duplicates(report: RunReport) -> list[Pair]:
+    """Test images beside their duplicates in training."""
+    known = {image.name: image for image in report.index.images}
+    pairs = report.assessment.near_duplicates.pairs[:_PAIRS]
+    images = [known[name] for pair in pairs for name in (pair.test, pair.train)]
+    ready = thumbnails(images, report.bundle.preparation, [image.split for image in images])
+    return paired(ready, [pair.kind for pair in pairs])

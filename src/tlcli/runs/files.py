@@ -1,0 +1,78 @@
+"""JSON and CSV files of a run: written whole or not at all, validated as they are read."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from tlcli.errors import ModelError
+from tlcli.system.files import open_regular, read_regular, whole_file, write_text
+
+_LIMIT = 1 << 28
+"""Bytes of a JSON file; that of a million images, all of them unreadable, has half of it."""
+Kind = TypeVar("Kind")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes indented JSON in UTF-8. Raises ValueError for numbers that are not finite."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_text(path, text.encode(errors="backslashreplace").decode())  # file names that are not UTF-8: as JSON escapes
+
+
+def read_json(path: Path, adapter: TypeAdapter[Kind]) -> Kind:
+    """Reads and validates JSON.
+
+    Args:
+        path: of the file.
+        adapter: what it must be.
+
+    Raises:
+        ModelError: the file is missing, is not JSON, or a field is missing or of another type.
+    """
+    try:
+        value = json.loads(read_regular(path, _LIMIT).decode())
+    except (OSError, ValueError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ModelError("model.run_unreadable", f"{path} cannot be read ({reason}).", "Train again.") from error
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        field = ".".join(str(part) for part in problem["loc"])
+        reason = f"{field}: {problem['msg']}" if field else problem["msg"]
+        raise ModelError("model.run_malformed", f"{path} is malformed: {reason}.", "Train again.") from error
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Writes a table with one header line, as the rows come."""
+    with (
+        whole_file(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
+        writer = csv.writer(_UnixLines(file))
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def read_csv(path: Path) -> Iterator[list[str]]:
+    """Yields the lines of a table, its header first.
+
+    Raises:
+        OSError, ValueError, csv.Error: it is missing, not a file, or malformed.
+    """
+    with io.TextIOWrapper(io.BufferedReader(open_regular(path)), newline="", encoding="utf-8") as file:
+        yield from csv.reader(file, strict=True)
+
+
+class _UnixLines:
+    """Ends lines with ``\\n``. Before Python 3.13, csv does so too, but leaves a ``\\r`` in a cell unquoted."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def write(self, line: str) -> int:
+        return self._file.write(line.removesuffix("\r\n") + "\n")

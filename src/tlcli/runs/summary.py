@@ -1,0 +1,57 @@
+"""The key figures of a run."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from tlcli.errors import ModelError
+from tlcli.evaluation.metrics import Metrics
+from tlcli.heads.fit import FitKind
+from tlcli.runs.folders import start_of
+from tlcli.runs.records import read_metrics, read_record
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """The key figures of a run."""
+
+    name: str
+    """NAME/TIME-xxxx, as ``tlcli runs compare`` takes it."""
+    path: Path
+    started: datetime | None
+    """In UTC; None where the directory was renamed."""
+    backbone: str
+    precision: str
+    fit: FitKind
+    validation: Metrics
+    test: Metrics | None
+    """None before evaluate."""
+    images: dict[str, int]
+    """Of each split."""
+    seconds: float
+    """Duration of training."""
+
+
+def summarize(run: Path) -> RunSummary:
+    """Reads the key figures of a run.
+
+    Raises:
+        ModelError: its files are missing or malformed.
+    """
+    record, metrics = read_record(run), read_metrics(run)
+    if "validation" not in metrics:
+        raise ModelError(
+            "model.run_malformed", f"{run / 'metrics.json'} is malformed: there is no validation.", "Train again."
+        )
+    return RunSummary(
+        name=f"{run.parent.name}/{run.name}",
+        path=run.resolve(),
+        started=start_of(run),
+        backbone=record.backbone.name,
+        precision=record.backbone.precision,
+        fit=record.head.fit,
+        validation=metrics["validation"],
+        test=metrics.get("test"),
+        images={split: sum(by_class.values()) for split, by_class in record.images.items()},
+        seconds=round(sum(record.seconds.values()), 3),
+    )

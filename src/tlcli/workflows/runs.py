@@ -1,0 +1,87 @@
+"""runs: lists the runs of a directory, and compares two of them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from yaml import YAMLError
+
+from tlcli.config.load import MAX_BYTES
+from tlcli.config.yaml_core import Loader
+from tlcli.errors import ModelError
+from tlcli.runs.folders import named_run, run_directories
+from tlcli.runs.summary import RunSummary, summarize
+from tlcli.system.files import read_regular
+
+if TYPE_CHECKING:
+    from tlcli.runs.comparison import Comparison
+
+
+@dataclass(frozen=True)
+class ListedRuns:
+    """The runs of a directory, the newest first."""
+
+    runs: tuple[RunSummary, ...]
+    broken: dict[str, str]
+    """Runs that cannot be read: name -> reason."""
+
+
+@dataclass(frozen=True)
+class ComparedRuns:
+    """Two runs on the same test images, and how their configs differ."""
+
+    comparison: "Comparison"
+    settings: dict[str, tuple[Any, Any]]
+    """Config key -> value of a and of b, where they differ; None where a config lacks it."""
+
+
+def list_runs(runs_dir: Path, config: str | None = None) -> ListedRuns:
+    """All finished runs of a directory, or those of a config, given by name or path. Broken runs hide no others."""
+    found: list[RunSummary] = []
+    broken: dict[str, str] = {}
+    for run in run_directories(runs_dir, config):
+        try:
+            found.append(summarize(run))
+        except ModelError as error:
+            broken[f"{run.parent.name}/{run.name}"] = error.message
+    return ListedRuns(tuple(found), broken)
+
+
+def compare(runs_dir: Path, a: str, b: str) -> ComparedRuns:
+    """Compares two evaluated runs, named as :func:`~tlcli.runs.folders.named_run` takes them.
+
+    Raises:
+        DataError: classes, labels or all images differ, so that there is nothing to compare.
+        ModelError: a run is missing, malformed or was not evaluated.
+        UsageError: a name is ambiguous, or both name the same run.
+    """
+    from tlcli.runs.comparison import compare_runs  # noqa: PLC0415 - SciPy; listing runs needs none
+
+    run_a, run_b = named_run(runs_dir, a), named_run(runs_dir, b)
+    comparison = compare_runs(runs_dir, run_a, run_b)
+    settings_a, settings_b = (dict(_flat(_config(run))) for run in (run_a, run_b))
+    keys = dict.fromkeys([*settings_a, *settings_b])
+    return ComparedRuns(
+        comparison,
+        {key: (settings_a.get(key), settings_b.get(key)) for key in keys if settings_a.get(key) != settings_b.get(key)},
+    )
+
+
+def _config(run: Path) -> dict[str, Any]:
+    """The config as it was written, not validated."""
+    path = run / "config.yaml"
+    try:
+        value = Loader(read_regular(path, MAX_BYTES).decode()).get_single_data()
+    except (OSError, UnicodeDecodeError, YAMLError, RecursionError) as error:
+        raise ModelError("model.run_unreadable", f"{path} cannot be read ({error}).", "Train again.") from error
+    return value if isinstance(value, dict) else {}
+
+
+def _flat(section: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and their values."""
+    for key, value in section.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value

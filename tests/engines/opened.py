@@ -1,0 +1,54 @@
+"""Opens real engines on prepared images, for tests."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tlcli.backbones.catalog import Backbone
+from tlcli.backbones.conversion import ConvertedGraph
+from tlcli.backbones.spec import BackboneSpec, EngineChoice, Pooling, Precision
+from tlcli.backbones.weights import Weights
+from tlcli.engines.compiled import CompiledGraph
+from tlcli.engines.interface import Engine, open_engine
+from tlcli.engines.openvino import OpenVINOEngine, load
+from tlcli.images.decoder import Decoder, Item
+from tlcli.images.preparation import Preparation
+from tlcli.system.prefetch import in_order
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def spec_of(
+    row: Backbone, size: int, weights: Weights, engine: str = "openvino", precision: Precision = "f32",
+    pooling: Pooling = "avg",
+) -> BackboneSpec:  # fmt: skip
+    return BackboneSpec(row, size, pooling, weights, EngineChoice(engine, precision, ""))
+
+
+def unchanged(size: int) -> Decoder:
+    """Leaves pixels of this size as they are."""
+    return Decoder(Preparation(size, "squash"))
+
+
+def opened(spec: BackboneSpec) -> Engine:
+    return open_engine(spec, unchanged(spec.size))
+
+
+def opened_graph(compiled: CompiledGraph | ConvertedGraph, size: int) -> OpenVINOEngine:
+    if isinstance(compiled, ConvertedGraph):
+        compiled = CompiledGraph(compiled, "f32")
+    return OpenVINOEngine(load(compiled), unchanged(size))
+
+
+def rows_of(engine: Engine, images: "Sequence[NDArray[np.uint8]]") -> "NDArray[np.float32]":
+    """Features, or maps, of each image: [N, ...]."""
+    items = [Item(image) for image in images]
+    return np.concatenate([future.result() for _, future in in_order(engine.submit, items, engine.window)])
+
+
+def maps_of(engine: Engine, images: "Sequence[NDArray[np.uint8]]") -> "NDArray[np.float32]":
+    with closing(engine.maps()) as last:
+        return rows_of(last, images)
