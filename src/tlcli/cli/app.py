@@ -4,6 +4,7 @@ import errno
 import gc
 import io
 import os
+import pkgutil
 import signal
 import sys
 import traceback
@@ -15,8 +16,8 @@ from typing import Annotated, NoReturn
 import typer
 
 import tlcli
-from tlcli.cli import cache, config, doctor, evaluate, fetch, inspect, interrupts, predict, runs, train
-from tlcli.cli import console as render
+from tlcli.cli import interrupts
+from tlcli.cli.console import Screen, print_error, write_out
 from tlcli.errors import InterruptError, ResourceError, TlcliError, UsageError
 from tlcli.system.cache.fallback import remove_fallback
 from tlcli.system.cpu import use_threads
@@ -34,7 +35,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        render.write_out(f"tlcli {tlcli.__version__}\n")
+        write_out(f"tlcli {tlcli.__version__}\n")
         raise typer.Exit
 
 
@@ -47,15 +48,14 @@ def _common(
     pass
 
 
-app.command("fetch")(fetch.fetch)
-app.command("inspect")(inspect.inspect)
-app.command("train")(train.train)
-app.command("evaluate")(evaluate.evaluate)
-app.command("predict")(predict.predict)
-app.add_typer(runs.app, name="runs")
-app.add_typer(cache.app, name="cache")
-app.add_typer(config.app, name="config")
-app.command("doctor")(doctor.doctor)
+COMMANDS = ("fetch", "inspect", "train", "evaluate", "predict", "runs", "cache", "config", "doctor")
+"""Each is a module of tlcli.cli that has a function of its name, or a Typer application ``app`` with subcommands."""
+for _name in COMMANDS:
+    _module = pkgutil.resolve_name(f"tlcli.cli.{_name}")
+    if hasattr(_module, "app"):
+        app.add_typer(_module.app, name=_name)
+    else:
+        app.command(_name)(getattr(_module, _name))
 
 
 def run() -> NoReturn:
@@ -87,7 +87,7 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file name that the terminal's encoding lacks is no failure
         sys.stdout.reconfigure(errors="backslashreplace")
     options = sys.argv[: sys.argv.index("--")] if "--" in sys.argv else sys.argv
-    render.Screen.has_printed_document = False
+    Screen.has_printed_document = False
     if "--debug" not in options:
         warnings.simplefilter("ignore")  # those of libraries; what a user must know is a note
     error: TlcliError | None
@@ -109,9 +109,9 @@ def main() -> None:
 
 def _print_failure(error: TlcliError, as_json: bool) -> None:
     with suppress(OSError):  # stderr may be what is not writable
-        render.print_error(error.message or error.code, error.hint, error.code)
+        print_error(error.message or error.code, error.hint, error.code)
     with suppress(OSError):
-        render.Screen(as_json).document({"error": error.document()})
+        Screen(as_json).document({"error": error.document()})
 
 
 def _open_closed_streams() -> None:
