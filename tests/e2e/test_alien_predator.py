@@ -1,4 +1,4 @@
-"""The tutorial's images, where they are there."""
+"""The tutorial's images, on machines that have them."""
 
 from pathlib import Path
 
@@ -32,11 +32,12 @@ def test_fetch_from_takes_one_tree_of_the_archive(tlcli: Tlcli, alien_predator_z
     done = tlcli("fetch", "--from", alien_predator_zip)
     assert done.code == 0, done.err
     assert len([p for p in (tmp_path / "data/alien_predator").rglob("*") if p.is_file()]) == 894 + 1  # the manifest
-    assert "tlcli train" in done.out
 
 
 def test_random_densenet201_runs_through_with_1921_parameters(tlcli: Tlcli, alien_predator_zip: Path) -> None:
     tlcli("fetch", "--from", alien_predator_zip)
-    done = tlcli("train", "--set", "backbone.weights=random", "--set", "augment.views=0", "--set", "train.epochs=3")
+    done = tlcli(
+        "train", "--set", "backbone.weights=random", "--set", "augment.views=0", "--set", "train.epochs=3", "--json"
+    )
     assert done.code == 0, done.err
-    assert "1,921 trainable parameters" in done.out
+    assert done.json()["trainable_parameters"] == 1921

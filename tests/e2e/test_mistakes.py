@@ -1,4 +1,4 @@
-"""Mistakes of users end with the right exit code and a message that names the values; a traceback fails the runner."""
+"""Mistakes of users end with an exit code, an error code and the values; a traceback fails the runner."""
 
 import json
 import os
@@ -23,20 +23,19 @@ def test_typo_in_a_key(tlcli: Tlcli, shapes: Path) -> None:
     done = tlcli("train", "--config", "shapes.yaml", "--json")
     assert done.code == 2
     assert done.problems() == [("shapes.yaml:4", "backbone.nmae", "config.unknown_key")]
-    assert "'name'" in done.err
 
 
 def test_missing_folder(tlcli: Tlcli, shapes: Path) -> None:
-    done = tlcli("train", "--config", "shapes.yaml", "--set", "dataset.path=elsewhere")
-    assert done.code == 3
+    done = tlcli("train", "--config", "shapes.yaml", "--set", "dataset.path=elsewhere", "--json")
+    assert (done.code, done.error) == (3, "data.images_missing")
     assert "elsewhere" in done.err
-    assert "dataset.path" in done.err
 
 
 def test_hint_names_the_same_config_with_its_overrides(tlcli: Tlcli, shapes: Path) -> None:
     given = ("--config", "alien_predator", "--set", "dataset.path=no where", "--set", "image.size=64")
     done = tlcli("train", *given)
     assert done.code == 3
+    assert "[data.images_missing]" in done.err
     again = "tlcli fetch --config alien_predator --set 'dataset.path=no where' --set image.size=64"
     assert again in done.err
     (shapes / "no where").mkdir()
@@ -48,7 +47,7 @@ def test_archive_instead_of_a_folder(tlcli: Tlcli, shapes: Path) -> None:
     given = ("--config", "shapes.yaml", "--set", "dataset.path=all.zip")
     done = tlcli("train", *given)
     assert done.code == 3
-    assert "all.zip" in done.err
+    assert "[data.not_a_folder]" in done.err
     command = shlex.split(done.err.rpartition("tlcli ")[2].strip().rstrip("."))
     assert tlcli(*command).code == 0
     assert len(list((shapes / "all").rglob("*.png"))) == 40
@@ -57,22 +56,22 @@ def test_archive_instead_of_a_folder(tlcli: Tlcli, shapes: Path) -> None:
 def test_class_with_one_image(tlcli: Tlcli, shapes: Path) -> None:
     for path in list((shapes / "shapes/dark").iterdir())[1:]:
         path.unlink()
-    done = tlcli("train", "--config", "shapes.yaml")
-    assert done.code == 3
+    done = tlcli("train", "--config", "shapes.yaml", "--json")
+    assert (done.code, done.error) == (3, "data.class_too_small")
     assert "'dark'" in done.err
 
 
 def test_empty_class(tlcli: Tlcli, shapes: Path) -> None:
     (shapes / "shapes/empty").mkdir()
-    done = tlcli("train", "--config", "shapes.yaml")
-    assert done.code == 3
+    done = tlcli("train", "--config", "shapes.yaml", "--json")
+    assert (done.code, done.error) == (3, "data.empty_class_folder")
     assert "shapes/empty" in done.err
 
 
 def test_one_broken_image_in_forty_stops_because_one_percent_is_allowed(tlcli: Tlcli, shapes: Path) -> None:
     (shapes / "shapes/dark/text.jpg").write_text("this is no image")
-    done = tlcli("train", "--config", "shapes.yaml")
-    assert done.code == 3
+    done = tlcli("train", "--config", "shapes.yaml", "--json")
+    assert (done.code, done.error) == (3, "data.unreadable_images")
     assert all(value in done.err for value in ("1 of 41", "2.4%", "dark/text.jpg"))
 
 
@@ -97,20 +96,19 @@ def test_weights_that_are_unavailable(tlcli: Tlcli, shapes: Path) -> None:
         "HTTPS_PROXY": "http://127.0.0.1:9",
         "https_proxy": "http://127.0.0.1:9",
     }
-    done = tlcli("train", "--config", "shapes.yaml", "--set", "backbone.weights=imagenet", env=nowhere)
-    assert done.code == 4
+    done = tlcli("train", "--config", "shapes.yaml", "--set", "backbone.weights=imagenet", "--json", env=nowhere)
+    assert (done.code, done.error) == (4, "network.weights_unavailable")
     assert "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5" in done.err
     assert str(shapes / "keras" / "models") in done.err
 
 
 def test_no_run_yet(tlcli: Tlcli) -> None:
     for command in (("evaluate",), ("predict", "x.jpg")):
-        done = tlcli(*command)
-        assert done.code == 5
-        assert "tlcli train" in done.err
+        done = tlcli(*command, "--json")
+        assert (done.code, done.error) == (5, "model.no_runs")
 
 
-def test_predict_answers_the_others_when_one_cannot_be_read(tlcli: Tlcli, shapes: Path) -> None:
+def test_predict_classifies_the_others_when_one_is_unreadable(tlcli: Tlcli, shapes: Path) -> None:
     assert tlcli("train", "--config", "shapes.yaml").code == 0
     (shapes / "text.jpg").write_text("this is no image")
     done = tlcli(
@@ -120,32 +118,32 @@ def test_predict_answers_the_others_when_one_cannot_be_read(tlcli: Tlcli, shapes
     answers = done.json()
     assert [a["path"] for a in answers[:3]] == ["missing.png", "shapes/light/1.png", "text.jpg"]
     assert [a["error"] is None for a in answers] == [False, True, False] + [True] * 10
+    assert [a["error_code"] for a in answers[:3]] == ["image.unreadable", None, "image.unknown_format"]
     assert answers[1]["label"] == "light"
     assert len((shapes / "t.csv").read_text().splitlines()) == 1 + len(answers)
-    done = tlcli("predict", "shapes/light/1.png", "--csv", "no/t.csv")
-    assert (done.code, done.out) == (2, "")
-    assert "--csv" in done.err
+    done = tlcli("predict", "shapes/light/1.png", "--csv", "no/t.csv", "--json")
+    assert (done.code, done.error) == (2, "usage.no_folder")
 
 
-def test_predict_refuses_a_damaged_model_though_its_network_is_in_the_cache(tlcli: Tlcli, shapes: Path) -> None:
+def test_predict_refuses_a_damaged_model_though_its_backbone_is_in_the_cache(tlcli: Tlcli, shapes: Path) -> None:
     assert tlcli("train", "--config", "shapes.yaml").code == 0
     assert tlcli("predict", "shapes/light/1.png").code == 0
     model = shapes / "runs/latest/model"
     whole = (model / "head.safetensors").read_bytes()
     (model / "head.safetensors").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    done = tlcli("predict", "shapes/light/1.png")
-    assert (done.code, done.out) == (5, "")
+    done = tlcli("predict", "shapes/light/1.png", "--json")
+    assert (done.code, done.error) == (5, "model.bundle_damaged")
     assert "head.safetensors" in done.err
     (model / "head.safetensors").write_bytes(whole)
     manifest = json.loads((model / "manifest.json").read_text())
     manifest["preparation"]["decoder_version"] = 1
     (model / "manifest.json").write_text(json.dumps(manifest))
-    done = tlcli("predict", "shapes/light/1.png")
-    assert done.code == 5
+    done = tlcli("predict", "shapes/light/1.png", "--json")
+    assert (done.code, done.error) == (5, "model.manifest_damaged")
     assert "manifest.json" in done.err
     (model / "manifest.json").write_text(json.dumps(sealed(manifest)))
-    done = tlcli("predict", "shapes/light/1.png")
-    assert (done.code, done.out) == (5, "")
+    done = tlcli("predict", "shapes/light/1.png", "--json")
+    assert (done.code, done.error) == (5, "model.decoder_version")
 
 
 def test_evaluate_refuses_data_that_changed_since_training(tlcli: Tlcli, shapes: Path) -> None:
@@ -153,10 +151,11 @@ def test_evaluate_refuses_data_that_changed_since_training(tlcli: Tlcli, shapes:
     shutil.copy(shapes / "shapes/dark/1.png", shapes / "shapes/dark/new.png")
     done = tlcli("evaluate")
     assert done.code == 3
+    assert "[data.changed_since_training]" in done.err
     assert "tlcli train --config shapes.yaml --set 'head.Cs=[1]'" in done.err
 
 
-def test_ten_more_images_cost_ten_passes(tlcli: Tlcli, shapes: Path) -> None:
+def test_ten_more_images_cost_ten_features(tlcli: Tlcli, shapes: Path) -> None:
     train = ("train", "--config", "shapes.yaml", "--json", "--set", "dataset.split.test=0")
     assert tlcli(*train).json()["features"] == {"computed": 40, "reused": 0}
     for number in range(10):
@@ -174,8 +173,8 @@ def test_evaluate_refuses_weights_that_are_not_those_of_training(
     save_file(arrays, own)
     assert tlcli("train", "--config", "shapes.yaml", "--set", f"backbone.weights={own.name}").code == 0
     save_file({name: array * 0.5 for name, array in arrays.items()}, own)
-    done = tlcli("evaluate")
-    assert (done.code, done.out) == (5, "")
+    done = tlcli("evaluate", "--json")
+    assert (done.code, done.error) == (5, "model.weights_changed")
 
 
 def test_test_images_that_are_all_broken(tlcli: Tlcli, shapes: Path) -> None:
@@ -188,14 +187,14 @@ def test_test_images_that_are_all_broken(tlcli: Tlcli, shapes: Path) -> None:
         (shapes / "split/test" / label / "text.png").write_text("this is no image")
     own_splits = ("--set", "dataset.path=split", "--set", "dataset.max_bad_fraction=1")
     assert tlcli("train", "--config", "shapes.yaml", *own_splits).code == 0
-    done = tlcli("evaluate")
-    assert (done.code, done.out) == (3, "")
+    done = tlcli("evaluate", "--json")
+    assert (done.code, done.error) == (3, "data.no_test_images")
 
 
 def test_training_that_diverges_names_the_learning_rate(tlcli: Tlcli, shapes: Path) -> None:
     wild = ("head.fit=minibatch", "train.optimizer=sgd", "train.learning_rate=1e38")
-    done = tlcli("train", "--config", "shapes.yaml", *(word for value in wild for word in ("--set", value)))
-    assert done.code == 2
+    done = tlcli("train", "--config", "shapes.yaml", "--json", *(word for value in wild for word in ("--set", value)))
+    assert (done.code, done.error) == (2, "config.training_diverged")
     assert "train.learning_rate=1e+38" in done.err
 
 

@@ -21,8 +21,9 @@ from tlcli.heads.head import Head
 from tlcli.images.decode import DECODER_VERSION
 from tlcli.images.formats import Format
 from tlcli.images.preparation import Preparation
-from tlcli.model.bundle import Bundle, Reference, load_bundle, save_bundle
+from tlcli.model.bundle import Bundle, load_bundle, save_bundle
 from tlcli.model.manifest import FORMAT_VERSION, sealed
+from tlcli.model.reference import Reference
 
 ROW = CATALOG["inception_v3"]
 PREPARATION = Preparation(size=96, resize="pad", crop_fraction=0.9, background=(0, 10, 255), formats=("PNG", "AVIF"))

@@ -13,16 +13,15 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 from tests.torture.hostile_bytes import PAYLOADS, ending
-from tlcli.workflows.list_runs import list_runs
 
 from tlcli.backbones.catalog import CATALOG
 from tlcli.backbones.torch_file import read_tensors
 from tlcli.backbones.weights import find_weights
-from tlcli.errors import ModelError
 from tlcli.model.bundle import load_bundle
 from tlcli.model.manifest import FORMAT_VERSION, sealed
 from tlcli.runs.comparison import compare_runs
 from tlcli.runs.predictions import read_predictions
+from tlcli.runs.summary import summarize
 from tlcli.workflows.evaluate import evaluate
 from tlcli.workflows.predict import predict
 from tlcli.workflows.runs import list_runs
@@ -59,11 +58,10 @@ def _weights(run: Path) -> object:
 
 
 def _listed(run: Path) -> object:
-    """The list names broken runs and goes on; its word for this one is raised here."""
+    """The list names broken runs and goes on; the error of this one is raised here, and must be listed."""
     broken = list_runs(run.parent.parent).broken
-    if broken:
-        raise ModelError(next(iter(broken.values())))
-    return None
+    assert not broken or f"{run.parent.name}/{run.name}" in broken
+    return summarize(run) if broken else None
 
 
 def _compared(run: Path) -> object:
@@ -159,7 +157,7 @@ def _payloads() -> Iterator[Hostile]:
             yield Hostile(
                 "backbone.weights", name,
                 _put(f"weights{ending(name)}", made),
-                _weights, ("model.weights_executable",),
+                _weights, ("model.weights_format",),
             )  # fmt: skip
         yield Hostile(
             "a file of PyTorch",
@@ -367,7 +365,7 @@ def _no_files() -> Iterator[Hostile]:
             name,
             _in_place("weights.safetensors", kinds[name]),
             lambda run: find_weights(ROW, run / "weights.safetensors"),
-            ("model.weights_missing",),
+            ("model.weights_not_found",),
         )
 
 

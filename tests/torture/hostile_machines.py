@@ -43,7 +43,7 @@ def commands(made: Trained, large: bool) -> Iterator[tuple[str, str]]:
         own = made.folder / f"own{Path(name.rstrip(')')).suffix}"
         own.write_bytes(data)
         done = made.tlcli("train", "--config", "shapes.yaml", "--set", f"backbone.weights={own.name}")
-        yield f"train, backbone.weights a {name}", _refused(done, name, 5, "model.weights_executable")
+        yield f"train, backbone.weights a {name}", _refused(done, name, 5, "model.weights_format")
         done = made.tlcli("predict", "--run", own.name, IMAGE)
         yield f"predict --run, a {name}", _refused(done, name, 5, "model.not_a_run")
         assert not canary.exists(), f"{name}: code of the file ran"
@@ -130,7 +130,7 @@ def moved(made: Trained) -> Iterator[tuple[str, str]]:
     shutil.rmtree(cache)
     _with_weights(elsewhere, "own.safetensors")
     done = made.tlcli("predict", "--run", elsewhere, IMAGE, cache=cache)
-    came = _refused(done, "moved", 5, "model.weights_missing")
+    came = _refused(done, "moved", 5, "model.weights_not_found")
     yield "predict with a run that was moved without its own weights", came
     _with_weights(elsewhere, "imagenet")
     nowhere = {

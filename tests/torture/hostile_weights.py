@@ -46,7 +46,7 @@ def run(folder: Path) -> Counter[str]:
     outcomes: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
     assert len(outcomes) == len(names)
     for file, came in outcomes.items():
-        assert came.startswith("refused: "), f"{names[file]}: {came}"
+        assert came.startswith("`model."), f"{names[file]}: {came}"
     return Counter(outcomes.values())
 
 
@@ -61,7 +61,7 @@ def main() -> None:
             build._load(network, Path(name), _ROW)
             outcomes[name] = "was taken"
         except ModelError as error:
-            outcomes[name] = f"refused: ModelError, exit code {error.exit_code}"
+            outcomes[name] = f"`{error.code}`, exit code {error.exit_code}"
         except BaseException as error:  # noqa: BLE001 - the outcome
             outcomes[name] = repr(error)
     print(json.dumps(outcomes))

@@ -99,11 +99,11 @@ def predicted(made: Trained, kinds: Sequence[Kind]) -> tuple[int, int]:
     """Predicts a folder of all kinds, and each odd file, by the real command.
 
     Returns:
-        how many were classified, and how many were listed with their reason.
+        how many were classified, and how many were listed with their code.
     """
     folder = made.folder / "kinds"
     folder.mkdir(exist_ok=True)
-    expected: dict[str, str | None] = {}
+    expected: dict[str, str | None] = {}  # codes
     for number, kind in enumerate(kinds):
         if kind.usual and kind.sure:
             name = f"{number:03d}.jpg"
@@ -118,20 +118,20 @@ def predicted(made: Trained, kinds: Sequence[Kind]) -> tuple[int, int]:
     given = [f"kinds/{name}" for name in expected]
     done = made.tlcli("predict", *given, "--json")
     assert done.code == 3, (done.code, done.err)
-    answers = {Path(one["path"]).name: one["error"] for one in json.loads(done.out)}
+    answers = {Path(one["path"]).name: one["error_code"] for one in json.loads(done.out)}
     assert list(answers) == list(expected)
     assert answers == expected
     done = made.tlcli("predict", "kinds", "--json")
     assert done.code == 3, (done.code, done.err)
     assert _digests(folder) == before, "an image was changed"
-    bad = sum(error is not None for error in answers.values())
+    bad = sum(code is not None for code in answers.values())
     return len(answers) - bad, bad
 
 
 def _refusal(path: Path) -> str | None:
-    """The reason that the image at a path is refused for with the default formats, or None."""
+    """The code that the image at a path is refused with, with the default formats; None if it is valid."""
     error = refusal(path, _USUAL)
-    return None if error is None else error.reason
+    return None if error is None else error.code
 
 
 def section(large: bool, cache: Path | None = None) -> Iterator[str]:
@@ -181,7 +181,7 @@ def _workflows(folder: Path, cache: Path | None, good: Sequence[Kind], bad: Sequ
     (folder / "real").mkdir()
     classified, listed = predicted(trained(folder / "real", cache or folder / "cache"), [*good, *bad])
     yield f"{row('predict (the real command) on all of them', 'classified, exit code 3 for the others')} {classified} |"
-    yield f"{row('predict (the real command) on all of them', 'listed with the reason')} {listed} |"
+    yield f"{row('predict (the real command) on all of them', 'listed with the code')} {listed} |"
     yield f"{row('all of them after predict', 'unchanged, byte for byte')} {classified + listed} |"
     compared = same_pixels(folder / "same", good, [kind for kind in bad if kind.sure])
     same = "the same pixels enter the backbone: difference 0"

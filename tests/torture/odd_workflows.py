@@ -1,10 +1,11 @@
 """The exact pixels that enter the backbone in train, evaluate, predict and inspect, recorded in its place."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from unittest import mock
 
 import numpy as np
@@ -12,12 +13,15 @@ from tests.torture.image_bytes import BACKGROUND
 from tests.torture.image_kinds import ALL_FORMATS, Kind
 
 from tlcli.backbones.catalog import CATALOG
+from tlcli.backbones.spec import BackboneSpec, EngineChoice
 from tlcli.backbones.weights import Weights
+from tlcli.config import build_features
 from tlcli.config.load import load_config
-from tlcli.engines.interface import EngineChoice
-from tlcli.features import pipeline as extract
-from tlcli.images.decode import prepare
-from tlcli.workflows import answer, bundled_engine, frozen_pass
+from tlcli.engines.double import FakeEngine
+from tlcli.images.decoder import Decoder, Item
+from tlcli.model.bundle import load_bundle
+from tlcli.model.predictor import Predictor
+from tlcli.progress import Progress
 from tlcli.workflows.evaluate import evaluate
 from tlcli.workflows.inspect import inspect
 from tlcli.workflows.predict import predict
@@ -27,52 +31,51 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _ROW = CATALOG["mobilenet_v3_small"]
+Entered = dict[str, "NDArray[np.uint8]"]
+"""Pixels that entered the backbone, by the sha256 of the image's file."""
 
 
-class Recorder:
-    """Replaces the engine: records the pixels that enter it, and returns random features seeded by the image."""
+class Recorder(FakeEngine):
+    """Records the pixels that enter it."""
 
-    def __init__(self) -> None:
-        self.entered: dict[str, NDArray[np.uint8]] = {}
-        """Pixels by the sha256 of the image's file."""
-        self._decoded: dict[bytes, list[str]] = {}
+    def __init__(self, decoder: Decoder, entered: Entered) -> None:
+        super().__init__(decoder, _ROW.features)
+        self._entered, self._of_thread = entered, threading.local()
 
-    def decoding(self, data: bytes, preparation: Any, decode: Any) -> "NDArray[np.uint8]":
-        """Decodes, and records which image the pixels belong to."""
-        pixels: NDArray[np.uint8] = decode(data, preparation)
-        self._decoded.setdefault(pixels.tobytes(), []).append(hashlib.sha256(data).hexdigest())
-        return pixels
+    def _rows(self, item: Item) -> "NDArray[np.float32]":
+        assert isinstance(item.source, Path)
+        self._of_thread.path = item.source
+        return super()._rows(item)
 
-    def features(self, images: "Iterable[NDArray[np.uint8]]") -> "Iterator[NDArray[np.float32]]":
-        """See :class:`tlcli.engines.interface.Engine`."""
-        for pixels in images:
-            of = self._decoded[pixels.tobytes()]  # only decoded pixels may enter
-            for sha256 in of:
-                self.entered[sha256] = pixels.copy()
-            number = int.from_bytes(hashlib.sha256(of[0].encode()).digest()[:8], "big")
-            yield np.random.default_rng(number).random(_ROW.features, np.float32)
+    def feature(self, pixels: "NDArray[np.uint8]") -> "NDArray[np.float32]":
+        """See :class:`FakeEngine`."""
+        sha256 = hashlib.sha256(self._of_thread.path.read_bytes()).hexdigest()
+        self._entered[sha256] = pixels.copy()
+        return super().feature(pixels)
 
 
 @contextmanager
-def recording(cache: Path) -> Iterator[Recorder]:
+def recording(cache: Path) -> Iterator[Entered]:
     """Within the body, every workflow uses a recorder as its engine, and this cache."""
-    recorder = Recorder()
+    entered: Entered = {}
 
-    def decoding(data: bytes, preparation: Any) -> "NDArray[np.uint8]":
-        return recorder.decoding(data, preparation, prepare)
+    def opened(_spec: BackboneSpec, decoder: Decoder, _progress: Progress) -> Recorder:
+        return Recorder(decoder, entered)
+
+    def loaded(run: Path, *_: object) -> Predictor:
+        bundle = load_bundle(run / "model")
+        return Predictor(bundle, Recorder(Decoder(bundle.preparation), entered))
 
     with ExitStack() as stack:
-        for module, name, stand_in in (
-            (extract, "prepare", decoding),
-            (answer, "prepare", decoding),
-            (frozen_pass, "choose_engine", lambda *_: EngineChoice("openvino", "f32", "recorder")),
-            (frozen_pass, "find_weights", lambda *_: Weights(cache / "none", "0" * 64)),
-            (frozen_pass, "open_engine", lambda *_: recorder),
-            (bundled_engine, "opened", lambda *_: recorder),
+        for module, name, double in (
+            (build_features, "choose_engine", lambda *_: EngineChoice("openvino", "f32", "recorder")),
+            (build_features, "find_weights", lambda *_: Weights(cache / "none", "0" * 64)),
+            (build_features, "open_engine", opened),
+            (Predictor, "load", loaded),
         ):
-            stack.enter_context(mock.patch.object(module, name, stand_in))
+            stack.enter_context(mock.patch.object(module, name, double))
         stack.enter_context(mock.patch.dict("os.environ", {"TLCLI_CACHE": str(cache)}))
-        yield recorder
+        yield entered
 
 
 def _config(folder: Path) -> Path:
@@ -114,10 +117,9 @@ def same_pixels(folder: Path, good: Sequence[Kind], bad: Sequence[Kind]) -> int:
     for kind, one in zip(paths.values(), found.predictions, strict=True):
         assert (one.error is None) == kind.valid, f"{kind.name}: {one.error}"
     test = {one.sha256 for one in made.index.of("test")}
-    for name, recorder in {"evaluate": evaluating, "predict": predicting, "inspect": inspecting}.items():
-        entered = recorder.entered
+    for name, entered in {"evaluate": evaluating, "predict": predicting, "inspect": inspecting}.items():
         assert entered.keys() == valid.keys(), [valid.get(sha, sha) for sha in entered.keys() ^ valid.keys()]
-        for sha256, pixels in {**predicting.entered, **training.entered}.items():
+        for sha256, pixels in {**predicting, **training}.items():
             assert np.array_equal(entered[sha256], pixels), f"{valid[sha256]}: different pixels in {name}"
-    assert training.entered.keys() == valid.keys() - test
+    assert training.keys() == valid.keys() - test
     return len(valid)

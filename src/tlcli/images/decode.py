@@ -105,7 +105,7 @@ def quick_check(path: Path, preparation: Preparation) -> None:
     data = read(path, preparation)
     try:
         with Image.open(io.BytesIO(data), formats=preparation.formats) as image:
-            _check_size(image.size, preparation)
+            check_size(image.size, preparation)
             if image.format in _END_MARKERS and _END_MARKERS[image.format] in data[-_TAIL:]:
                 return
     except Exception:  # noqa: BLE001, S110 - decode() says what is wrong
@@ -126,7 +126,7 @@ def _decode(
     PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
     try:
         with Image.open(io.BytesIO(data), formats=preparation.formats) as image:
-            _check_size(image.size, preparation)
+            check_size(image.size, preparation)
             by = scale(image.size, preparation)
             reduced = image.draft(None, (max(1, image.width // by), max(1, image.height // by))) if by > 1 else None
             box: Box = reduced[1] if reduced else (0, 0, *image.size)
@@ -151,7 +151,12 @@ def _check_bytes(count: int, limits: Preparation) -> None:
         )
 
 
-def _check_size(size: tuple[int, int], limits: Preparation) -> None:
+def check_size(size: tuple[int, int], limits: Preparation) -> None:
+    """Checks width and height against the limits.
+
+    Raises:
+        BadImageError: there are no pixels, or too many.
+    """
     width, height = size
     if width < 1 or height < 1:
         raise BadImageError("image.no_pixels", f"it has {width} x {height} pixels")

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tlcli.errors import DataError
 from tlcli.images.augmentation import PLAIN, Augmentation, augment
-from tlcli.images.decode import prepare, read
+from tlcli.images.decode import BadImageError, check_size, prepare, read
 from tlcli.images.preparation import Preparation, resize
 
 if TYPE_CHECKING:
@@ -60,5 +60,10 @@ class Decoder:
         return [augment(plain, view, sha256, self.augmentation) for view in item.views]
 
     def _resized(self, pixels: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+            raise BadImageError(
+                "image.malformed_pixels", f"pixels must be uint8 [H, W, 3], not {pixels.dtype} {list(pixels.shape)}"
+            )
         height, width, _ = pixels.shape
+        check_size((width, height), self.preparation)
         return np.asarray(resize(Image.fromarray(pixels), (0, 0, width, height), self.preparation))

@@ -164,8 +164,12 @@ class Predictor:
         progress: Progress = SILENT,
         few: bool = False,
     ) -> Iterator[Prediction]:
-        """Like :meth:`predict`, for any number of images: yields each prediction as soon as it and those before it are
-        there, with a bounded number of images in memory."""
+        """Like :meth:`predict`, for any number of images: yields their predictions in order, with few images in memory.
+
+        Images are read ahead of the predictions, as many as keep all cores busy (``window`` of the engine): the n-th
+        prediction is yielded when it and those before it are there, and n - 1 + window images were read or ``images``
+        has ended. Where images arrive one by one and each answer is wanted at once, call :meth:`predict` for each.
+        """
         from tlcli.images.decode import BadImageError  # noqa: PLC0415 - see the module
         from tlcli.system.prefetch import in_order  # noqa: PLC0415
 

@@ -1,0 +1,86 @@
+"""A model of colours in memory: red, green and blue images, an engine whose features are mean colours."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+import tlcli
+from tlcli.engines.threaded import ThreadedEngine
+from tlcli.heads.head import Head
+from tlcli.images.decode import DECODER_VERSION
+from tlcli.images.decoder import Decoder
+from tlcli.images.preparation import Preparation
+from tlcli.model.bundle import Bundle
+from tlcli.model.manifest import BundleManifest
+from tlcli.model.predictor import Predictor
+from tlcli.model.reference import Reference
+
+COLOURS = {"red": (250, 20, 20), "green": (20, 250, 20), "blue": (20, 20, 250)}
+PREPARATION = Preparation(16, "squash")
+HEAD = Head(8 * np.eye(3, dtype=np.float32), np.zeros(3, np.float32))
+TRAINING = ["red", "green", "blue", "red", "green", "blue"]
+
+
+class ColourEngine(ThreadedEngine):
+    """Features are the mean colour, 0..1; the feature map has four positions."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        super().__init__(decoder, lambda pixels: _map(pixels).mean(axis=(0, 1)), workers=2)
+
+    def maps(self) -> ThreadedEngine:
+        """See :meth:`tlcli.engines.interface.Engine.maps`."""
+        return ThreadedEngine(self._decoder, _map, workers=2)
+
+
+def _map(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    mean: NDArray[np.float32] = (pixels.reshape(2, 8, 2, 8, 3).mean(axis=(1, 3)) / 255).astype(np.float32)
+    return mean
+
+
+def bundle(
+    labels: tuple[str, ...] = tuple(COLOURS),
+    head: Head = HEAD,
+    reference: "NDArray[np.float32] | None" = None,
+    limit: float = 2.0,
+) -> Bundle:
+    """A bundle that was never on disk.
+
+    Args:
+        labels: the classes.
+        head: takes as many features as the engine gives.
+        reference: features [6, D] of the training images; without them, the mean colours of ``TRAINING``.
+        limit: cosine distance beyond which an image is out of distribution.
+    """
+    features = np.array([COLOURS[name] for name in TRAINING], np.float32) if reference is None else reference
+    features = features / np.linalg.norm(features, axis=1, keepdims=True)
+    manifest = BundleManifest.model_validate({
+        "format_version": 3, "tlcli_version": tlcli.__version__, "labels": labels, "head_sha256": "0" * 64,
+        "backbone": {
+            "name": "mobilenet_v2", "weights": "random", "weights_sha256": "0" * 64, "pooling": "avg",
+            "engine": "openvino", "precision": "f32",
+        },
+        "preparation": {"decoder_version": DECODER_VERSION, **vars(PREPARATION)}, "temperature": head.temperature,
+        "reference": {"sha256": "0" * 64, "limit": limit},
+    })  # fmt: skip
+    numbers = np.arange(len(features)) % len(labels)
+    names = tuple(f"{number}.png" for number in range(len(features)))
+    return Bundle(manifest, head, Reference(features.astype(np.float16), numbers, names, limit))
+
+
+def predictor(limit: float = 2.0) -> Predictor:
+    """A predictor of the three colours."""
+    return Predictor(bundle(limit=limit), ColourEngine(Decoder(PREPARATION)))
+
+
+def colour(*names: str) -> NDArray[np.uint8]:
+    """Pixels of one colour, or of two halves beside each other."""
+    return np.concatenate([np.full((20, 20, 3), COLOURS[name], np.uint8) for name in names], axis=1)
+
+
+def drawn(path: Path, *names: str) -> Path:
+    """A file of one colour, or of two halves."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(colour(*names)).save(path)
+    return path

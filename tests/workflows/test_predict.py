@@ -1,0 +1,195 @@
+"""Predict: files, directories and patterns in, predictions and cards out."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.model.colours import COLOURS, PREPARATION, TRAINING, drawn, predictor
+
+from tlcli.errors import ResourceError
+from tlcli.images.decode import prepare
+from tlcli.model.predictor import Predictor
+from tlcli.progress import Progress
+from tlcli.reports import cards
+from tlcli.runs.records import FeatureCounts, RunBackbone, RunHead, RunRecord, write_record
+from tlcli.workflows.predict import Predicted, card_names, predict
+
+Answer = Callable[..., Predicted]
+
+
+class Counting(Progress):
+    """Counts the images done."""
+
+    steps = 0
+
+    def advance(self, steps: int = 1) -> None:
+        self.steps += steps
+
+
+@pytest.fixture
+def answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Answer:
+    """``predict`` with a run of the three colours, whose training images 0 and 1 have been deleted."""
+    monkeypatch.setattr(Predictor, "load", lambda *_: predictor())
+    root, run = tmp_path / "training", tmp_path / "run"
+    for number, name in enumerate(TRAINING):
+        drawn(root / f"{number}.png", name)
+    (root / "0.png").unlink()
+    (root / "1.png").unlink()
+    run.mkdir()
+    write_record(run, record_of(root))
+
+    def call(*inputs: object, **options: object) -> Predicted:
+        return predict(run, [str(one) for one in inputs], **options)  # type: ignore[arg-type]
+
+    return call
+
+
+def record_of(root: Path) -> RunRecord:
+    return RunRecord(
+        config="colours", seconds={}, images={"train": {"red": 6}}, skipped=(), features=FeatureCounts(computed=6, reused=0, views=1),
+        backbone=RunBackbone(
+            name="mobilenet_v2", weights="random", weights_sha256="0" * 64, engine="openvino", precision="f32"
+        ),
+        head=RunHead(fit="logistic_regression", steps=1, chosen_step=1, C=1.0, temperature=1.0),
+        trainable_parameters=12, seeds={}, versions={}, data_digest="", data_root=str(root),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> dict[str, cards.Card]:
+    """The cards that are drawn, by their file's name."""
+    kept: dict[str, cards.Card] = {}
+    draw = cards.draw
+
+    def keeping(path: Path, card: cards.Card) -> None:
+        kept[path.name] = card
+        draw(path, card)
+
+    monkeypatch.setattr(cards, "draw", keeping)
+    return kept
+
+
+# Inputs
+
+
+def test_files_directories_and_patterns_are_expanded_in_order(tmp_path: Path, answer: Answer) -> None:
+    for name in ("b/2.png", "b/1.png", "b/deep/3.png", "c10.png", "c1.png"):
+        drawn(tmp_path / name, "red")
+    (tmp_path / "b/notes.txt").write_text("no image")
+    found = answer(tmp_path / "none.png", tmp_path / "b", tmp_path / "c*.png")
+    names = [Path(one.path).relative_to(tmp_path).as_posix() for one in found.predictions]
+    assert names == ["none.png", "b/1.png", "b/2.png", "b/deep/3.png", "c1.png", "c10.png"]
+    assert [one.error_code for one in found.predictions] == ["image.unreadable", *[None] * 5]
+    assert found.labels == tuple(COLOURS)
+    assert found.explained == ()
+
+
+def test_a_pattern_that_matches_nothing_says_so(tmp_path: Path, answer: Answer) -> None:
+    literal = drawn(tmp_path / "[1]*.png", "red")
+    found = answer(tmp_path / "*.jpg", literal)
+    assert [one.error_code for one in found.predictions] == ["image.no_match", None]
+
+
+def test_copies_and_broken_copies_each_have_their_own_answer(tmp_path: Path, answer: Answer) -> None:
+    one, two = drawn(tmp_path / "1.png", "red"), drawn(tmp_path / "2.png", "blue")
+    copy, bad = tmp_path / "copy.png", tmp_path / "bad.png"
+    copy.write_bytes(one.read_bytes())
+    bad.write_text("no image")
+    paths = [one, one, bad, two, copy, two, bad, one]
+    found = answer(*paths).predictions
+    assert [p.path for p in found] == [str(path) for path in paths]
+    assert [p.label for p in found] == ["red", "red", None, "blue", "red", "blue", None, "red"]
+    assert found == tuple(answer(path).predictions[0] for path in paths)
+
+
+def test_top_k_is_at_most_the_number_of_classes(tmp_path: Path, answer: Answer) -> None:
+    path = drawn(tmp_path / "1.png", "red")
+    assert len(answer(path, top_k=2).predictions[0].top) == 2
+    assert len(answer(path, top_k=50).predictions[0].top) == 3
+
+
+# Cards
+
+
+def test_every_answer_has_a_card_with_its_evidence_and_neighbours(
+    tmp_path: Path, answer: Answer, shown: dict[str, cards.Card]
+) -> None:
+    paths = [drawn(tmp_path / "red.png", "red"), drawn(tmp_path / "both.png", "green", "blue")]
+    found = answer(*paths, explain=tmp_path / "why")
+    assert [one.card for one in found.explained] == [tmp_path / "why/red-why.png", tmp_path / "why/both-why.png"]
+    for path, one, prediction in zip(paths, found.explained, found.predictions, strict=True):
+        assert one.card is not None
+        assert one.explanation is not None
+        with Image.open(one.card) as image:
+            assert image.format == "PNG"
+        card = shown[one.card.name]
+        assert (card.name, card.label, card.probability) == (str(path), prediction.label, prediction.probability)
+        assert np.array_equal(card.pixels, prepare(path.read_bytes(), PREPARATION))
+        assert np.array_equal(card.heat, one.explanation.evidence)
+        assert [n.name for n in card.neighbours] == [n.name for n in one.explanation.neighbours]
+    # Two of the training images have been deleted; they are named all the same.
+    assert [n.name for n in shown["red-why.png"].neighbours][:2] == ["0.png", "3.png"]
+    assert [n.pixels is None for n in shown["red-why.png"].neighbours] == [True, False, True, False, False]
+
+
+def test_an_unreadable_image_has_no_card_and_the_others_keep_theirs(
+    tmp_path: Path, answer: Answer, shown: dict[str, cards.Card], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [drawn(tmp_path / f"{name}.png", name) for name in COLOURS]
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    explain = Predictor.explain
+
+    def deleting(model: Predictor, images: list[Path]) -> object:
+        paths[1].unlink()  # after it was classified
+        return explain(model, images)
+
+    monkeypatch.setattr(Predictor, "explain", deleting)
+    found = answer(paths[0], tmp_path / "broken.png", paths[1], paths[2], explain=tmp_path / "why")
+    assert [one.card and one.card.name for one in found.explained] == ["red-why.png", None, None, "blue-why.png"]
+    assert [one.explanation is None for one in found.explained] == [False, True, True, False]
+    assert {name: card.label for name, card in shown.items()} == {"red-why.png": "red", "blue-why.png": "blue"}
+
+
+def test_no_answers_give_no_cards(tmp_path: Path, answer: Answer) -> None:
+    found = answer(tmp_path / "none.png", explain=tmp_path / "why")
+    assert [(one.card, one.explanation) for one in found.explained] == [(None, None)]
+    assert not (tmp_path / "why").exists()
+
+
+def test_cards_of_many_images_stay_in_order(tmp_path: Path, answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cards, "draw", lambda path, card: path.write_text(card.label))
+    names = [list(COLOURS)[number * number % 3] for number in range(70)]
+    paths = [drawn(tmp_path / f"{number}.png", name) for number, name in enumerate(names)]
+    progress = Counting()
+    found = answer(*paths, explain=tmp_path, progress=progress)
+    assert [one.card and one.card.read_text() for one in found.explained] == names
+    assert [one.explanation and one.explanation.neighbours[0].label for one in found.explained] == names
+    assert progress.steps == 2 * 70
+
+
+def test_images_beside_the_cards_are_left_alone(tmp_path: Path, answer: Answer) -> None:
+    paths = [drawn(tmp_path / f"{name}.png", name) for name in COLOURS]
+    before = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+    answer(*paths, explain=tmp_path)
+    assert {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths} == before
+    assert len(list(tmp_path.glob("*-why.png"))) == 3
+
+
+def test_a_directory_that_cannot_be_made_is_an_error(tmp_path: Path, answer: Answer) -> None:
+    (tmp_path / "why").write_text("a file")
+    with pytest.raises(ResourceError) as caught:
+        answer(drawn(tmp_path / "a.png", "red"), explain=tmp_path / "why")
+    assert caught.value.code == "resource.card_not_written"
+    assert str(tmp_path / "why/a-why.png") in caught.value.message
+
+
+def test_names_of_cards() -> None:
+    assert card_names(["a/cat.jpg", "b/cat.png", "b/Cat.png", "dog", ".hidden"]) == [
+        "cat-why.png", "cat-why-2.png", "Cat-why-3.png", "dog-why.png", ".hidden-why.png",
+    ]  # fmt: skip
+    (long,) = card_names(["日" * 80 + ".jpg"])
+    assert len(long.encode()) < 255
+    assert long == "日" * 66 + "-why.png"
