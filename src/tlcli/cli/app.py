@@ -15,8 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import tlcli
-from tlcli.cli import cache, config, doctor, evaluate, fetch, inspect, interrupts, predict, runs, train
-from tlcli.cli import console as render
+from tlcli.cli import cache, config, console, doctor, evaluate, fetch, inspect, interrupts, predict, runs, train
 from tlcli.errors import InterruptError, ResourceError, TlcliError, UsageError
 from tlcli.system.cache.fallback import remove_fallback
 from tlcli.system.cpu import use_threads
@@ -34,7 +33,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        render.write_out(f"tlcli {tlcli.__version__}\n")
+        console.write_out(f"tlcli {tlcli.__version__}\n")
         raise typer.Exit
 
 
@@ -79,7 +78,7 @@ def run() -> NoReturn:
 def main() -> None:
     """Runs the command line, and raises SystemExit with its exit code.
 
-    A failure prints ``Error: message`` and ``Hint: ...`` on stderr, and with ``--json`` one document on stdout,
+    A failure prints ``Error [code]: message`` and ``Hint: ...`` on stderr, and with ``--json`` one document on stdout,
     ``{"error": {"code", "message", "hint", "exit_code"}}``, unless the command has already printed its own.
     """
     _open_closed_streams()
@@ -87,7 +86,7 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file name that the terminal's encoding lacks is no failure
         sys.stdout.reconfigure(errors="backslashreplace")
     options = sys.argv[: sys.argv.index("--")] if "--" in sys.argv else sys.argv
-    render.Screen.has_printed_document = False
+    console.Screen.has_printed_document = False
     if "--debug" not in options:
         warnings.simplefilter("ignore")  # those of libraries; what a user must know is a note
     error: TlcliError | None
@@ -109,9 +108,9 @@ def main() -> None:
 
 def _print_failure(error: TlcliError, as_json: bool) -> None:
     with suppress(OSError):  # stderr may be what is not writable
-        render.print_error(error.message or error.code, error.hint, error.code)
+        console.print_error(error.message, error.hint, error.code)
     with suppress(OSError):
-        render.Screen(as_json).document({"error": error.document()})
+        console.Screen(as_json).document({"error": error.document()})
 
 
 def _open_closed_streams() -> None:
