@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from tlcli.workflows.answer import Prediction, answers
 
 from tlcli.heads.head import Head
 from tlcli.images.preparation import Preparation
 from tlcli.model.bundle import Bundle, Reference
 from tlcli.progress import Progress
+from tlcli.workflows.answer import Prediction, answers
 
 
 class Counting:

@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.special import logit
-from tlcli.workflows.answer import Prediction, answers
-from tlcli.workflows.explain import card_names, explain
 
 from tlcli.errors import ResourceError
 from tlcli.heads.head import Head
@@ -18,6 +16,8 @@ from tlcli.images.preparation import Preparation
 from tlcli.model.bundle import Bundle, Reference
 from tlcli.progress import Progress
 from tlcli.reports import cards
+from tlcli.workflows.answer import Prediction, answers
+from tlcli.workflows.explain import card_names, explain
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
