@@ -120,6 +120,8 @@ def _entry(
         prefix, arguments = "config.", [keywords["custom_error_type"], keywords["custom_error_message"]]
     elif name == "PydanticCustomError" and module.startswith("tlcli.config."):
         prefix = "config."
+    if arguments and isinstance(arguments[0], ast.Starred):
+        return None  # the error of another process, which this one raises again
     code = _literal(arguments[0] if arguments else keywords.get("code"))
     is_code = CODE.fullmatch(prefix + code) is not None
     is_known = name in roots or name == "BadImageError" or prefix or (name == "Problem" and is_code)
@@ -213,7 +215,7 @@ def table(entries: list[Entry]) -> str:
     lines = [
         "# Errors",
         "",
-        "Every error has a stable code. It is printed on stderr as `Error:` and `Hint:`; `--json` adds to stdout",
+        "Every error has a stable code. It is printed on stderr as `Error [code]: message` and `Hint: ...`; `--json` adds to stdout",
         '`{"error": {"code", "message", "hint", "exit_code"}}`. An invalid config is one error, `config.invalid`, with',
         "a list `problems` of `{place, key, code, message}`. Codes `image.*` are the reasons why an image is skipped.",
         "Text in {braces} stands for values, text in [brackets] is not always there.",

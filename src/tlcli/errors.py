@@ -11,7 +11,7 @@ class TlcliError(Exception):
 
     exit_code = 1
 
-    def __init__(self, code: str, message: str = "", hint: str = "") -> None:
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
         """Makes an error.
 
         Args:
@@ -24,7 +24,7 @@ class TlcliError(Exception):
         self.code, self.message, self.hint = code, message, hint
 
     def __str__(self) -> str:
-        return f"{self.message or self.code} {self.hint}".rstrip()
+        return f"{self.message} {self.hint}".rstrip()
 
     def document(self) -> dict[str, object]:
         """What ``--json`` prints below ``"error"``."""

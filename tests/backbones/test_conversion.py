@@ -248,7 +248,7 @@ def test_weights_that_disappear_during_the_conversion_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def removing(*_: object) -> None:
-        raise ModelError("model.weights_mismatch")
+        raise ModelError("model.weights_mismatch", "Other weights.")
 
     monkeypatch.setattr(keras_process, "run_job", removing)
     gone = Weights(tmp_path / "gone.safetensors", "0" * 64)

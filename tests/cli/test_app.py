@@ -63,7 +63,9 @@ def failure(run: Run, *arguments: str) -> dict[str, Any]:
     error: dict[str, Any] = document["error"]
     assert list(error)[:4] == ["code", "message", "hint", "exit_code"]
     assert error["exit_code"] == code
-    assert err.endswith(f"Error: {error['message']}\n" + (f"Hint: {error['hint']}\n" if error["hint"] else ""))
+    assert err.endswith(
+        f"Error [{error['code']}]: {error['message']}\n" + (f"Hint: {error['hint']}\n" if error["hint"] else "")
+    )
     return error
 
 
@@ -85,13 +87,13 @@ def test_expected_error_is_its_message_its_hint_and_its_exit_code(
     run: Run, raising: Add, kind: type[TlcliError], code: int
 ) -> None:
     raising(kind("x.y", "A message.", "A hint."))
-    assert run("fail") == (code, "", "Error: A message.\nHint: A hint.\n")
+    assert run("fail") == (code, "", "Error [x.y]: A message.\nHint: A hint.\n")
     assert failure(run, "fail") == {"code": "x.y", "message": "A message.", "hint": "A hint.", "exit_code": code}
 
 
 def test_error_without_a_hint_has_one_line(run: Run, raising: Add) -> None:
     raising(DataError("x.y", "A message."))
-    assert run("fail") == (3, "", "Error: A message.\n")
+    assert run("fail") == (3, "", "Error [x.y]: A message.\n")
 
 
 def test_config_error_prints_all_problems(run: Run, raising: Add) -> None:
@@ -100,7 +102,7 @@ def test_config_error_prints_all_problems(run: Run, raising: Add) -> None:
         Problem("config.y", Place("--set a"), "", "B."),
     ]
     raising(ConfigError(problems))
-    assert run("fail") == (2, "", "Error: c.yaml:3: train.epochs: Wrong.\n--set a: B.\n")
+    assert run("fail") == (2, "", "Error [config.invalid]: c.yaml:3: train.epochs: Wrong.\n--set a: B.\n")
     error = failure(run, "fail")
     assert error["code"] == "config.invalid"
     assert error["problems"] == [
@@ -143,7 +145,7 @@ def test_result_that_json_lacks_is_a_bug_with_a_document(run: Run, monkeypatch: 
 def test_message_is_printed_as_it_is(run: Run, raising: Add) -> None:
     message = r"C:\images\[/bold] [red]x[/red] 'a' 12.5 /a/b c\ " + "long " * 60
     raising(DataError("x.y", message.rstrip()))
-    assert run("fail")[2] == f"Error: {message.rstrip()}\n"
+    assert run("fail")[2] == f"Error [x.y]: {message.rstrip()}\n"
 
 
 @pytest.mark.parametrize(
@@ -365,7 +367,7 @@ def test_output_to_a_full_disk_is_an_error_of_the_disk(tmp_path: Path, arguments
     with Path("/dev/full").open("wb") as full, process(tmp_path, *arguments.split(), stdout=full) as command:
         err = command.communicate()[1]
     assert command.returncode == 6
-    assert err.startswith(b"Error: No space left on device")
+    assert err.startswith(b"Error [resource.disk_full]: No space left on device")
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
@@ -386,7 +388,7 @@ def test_same_command_runs_as_a_module(tmp_path: Path) -> None:
 def test_no_colour_without_a_terminal(tmp_path: Path) -> None:
     with process(tmp_path, "train", "--config", "nothing") as command:
         err = command.communicate()[1]
-    assert err.startswith(b"Error: ")
+    assert err.startswith(b"Error [config.not_found]: ")
     assert b"\x1b" not in err
 
 
@@ -429,7 +431,7 @@ def test_current_folder_that_was_removed_is_no_bug(
 def test_error_document_that_cannot_be_written_leaves_the_exit_code(tmp_path: Path) -> None:
     command = ["train", "--config", "none", "--json"]
     with Path("/dev/full").open("wb") as full, process(tmp_path, *command, stdout=full) as done:
-        assert done.communicate()[1].startswith(b"Error: ")
+        assert done.communicate()[1].startswith(b"Error [config.not_found]: ")
     assert done.returncode == 2
 
 
@@ -444,4 +446,4 @@ def test_signal_before_a_command_has_begun_gets_its_document(number: int, code: 
     assert done.returncode == code
     error = json.loads(done.stdout)["error"]
     assert (error["code"], error["exit_code"]) == ("interrupted", code)
-    assert done.stderr == f"Error: {error['message']}\nHint: {error['hint']}\n"
+    assert done.stderr == f"Error [interrupted]: {error['message']}\nHint: {error['hint']}\n"

@@ -66,7 +66,7 @@ def test_show_of_a_wrong_config_prints_its_problems_and_nothing_else(config: Run
     Path("c.yaml").write_text("dataset:\n  pth: x\n")
     code, out, err = config("show", "--config", "c.yaml")
     assert (code, out) == (2, "")
-    assert err.startswith("Error: c.yaml:2: dataset.pth: ")
+    assert err.startswith("Error [config.invalid]: c.yaml:2: dataset.pth: ")
     assert "'path'" in err
 
 
@@ -110,7 +110,7 @@ def test_check_goes_on_after_a_wrong_file_and_reports_all_problems(config: Run) 
     assert code == 2
     assert out.startswith("good.yaml: ")
     places = ["a.yaml:2", "a.yaml:3", "none.yaml", "b.yaml:2"]
-    assert [line.removeprefix("Error: ").split(": ")[0] for line in err.splitlines()] == places
+    assert [line.removeprefix("Error [config.invalid]: ").split(": ")[0] for line in err.splitlines()] == places
     code, out, _ = config("check", "a.yaml", "none.yaml", "b.yaml", "good.yaml", "--json")
     assert code == 2
     assert [(problem["place"], problem["code"]) for problem in json.loads(out)["error"]["problems"]] == [

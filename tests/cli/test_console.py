@@ -4,24 +4,31 @@ import io
 import json
 import re
 import sys
-from typing import Any
 
 import pytest
 from rich.console import Console
 from rich.table import Table
 
-from tlcli.cli import console as render
+from tlcli.cli import console
 from tlcli.cli.console import Screen, print_error
 from tlcli.cli.options import again
+from tlcli.datasets.layout import SplitName
+from tlcli.evaluation.metrics import ClassMetrics, Metrics
 from tlcli.progress import Progress
 
 ODD = r"C:\a\[b] [red]x[/red] [/] :smile: 'q' 3.5 /a/x\ " + "long" * 50
-METRICS: dict[str, dict[str, Any]] = {
-    "train": {"n": 12345, "accuracy": 1.0, "accuracy_ci95": [0.9997, 1.0], "balanced_accuracy": 1.0},
-    "validation": {"n": 20, "accuracy": 0.95, "accuracy_ci95": [0.7639, 0.9911], "balanced_accuracy": 0.9},
+
+
+def metrics(n: int, accuracy: float, interval: tuple[float, float], *scores: float | None) -> Metrics:
+    """Balanced accuracy, ROC-AUC, log loss and calibration error are the scores."""
+    names = ("balanced_accuracy", "roc_auc", "log_loss", "ece")
+    return Metrics(n, accuracy, interval, dict(zip(names, scores, strict=True)), {}, ((n,),), ("a",))
+
+
+METRICS: dict[SplitName, Metrics] = {
+    "train": metrics(12345, 1.0, (0.9997, 1.0), 1.0, 1.0, 0.00012, 0.5),
+    "validation": metrics(20, 0.95, (0.7639, 0.9911), 0.9, None, 0.2, 0.05),
 }
-METRICS["train"] |= {"roc_auc": 1.0, "log_loss": 0.00012, "ece": 0.5}
-METRICS["validation"] |= {"roc_auc": None, "log_loss": 0.2, "ece": 0.05}
 
 
 def cells(table: Table) -> list[list[str]]:
@@ -57,7 +64,7 @@ def test_with_json_stdout_holds_the_document_alone(capsys: pytest.CaptureFixture
     screen = Screen(as_json=True)
     screen.line("a result")
     screen.bold("a figure")
-    screen.table(render.metrics_table(METRICS))
+    screen.table(console.metrics_table(METRICS))
     screen.next_command("tlcli", "train")
     screen.progress.note("a note")
     screen.document({"größe": [1, None]})
@@ -73,8 +80,8 @@ def test_quiet_prints_nothing_but_the_document(capsys: pytest.CaptureFixture[str
         screen = Screen(as_json=as_json, quiet=True)
         screen.line("a result")
         screen.bold("a figure")
-        screen.table(render.metrics_table(METRICS))
-        screen.table(render.confusion_table([[1] * 40] * 40, ["a long label"] * 40))
+        screen.table(console.metrics_table(METRICS))
+        screen.table(console.confusion_table([[1] * 40] * 40, ["a long label"] * 40))
         screen.next_command("tlcli", "train")
         screen.progress.note("a note")
         with screen.progress.stage("work", 2, "images"):
@@ -105,13 +112,13 @@ def test_document_is_ascii_where_stdout_is_not_utf8(monkeypatch: pytest.MonkeyPa
 
 
 def test_error_goes_to_stderr_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    render.print_error(ODD)
-    render.print_error(ODD, ODD)
+    console.print_error(ODD)
+    console.print_error(ODD, ODD)
     assert capsys.readouterr() == ("", f"Error: {ODD}\nError: {ODD}\nHint: {ODD}\n")
 
 
 def test_text_for_other_programs_is_written_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    render.write_out(ODD)
+    console.write_out(ODD)
     assert capsys.readouterr() == (ODD, "")
 
 
@@ -154,7 +161,7 @@ def test_wide_table_is_not_cut_on_a_narrow_screen(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     labels = [f"a rather long label {number}" for number in range(12)]
-    Screen(as_json=as_json).table(render.confusion_table([[123456] * 12] * 12, labels))
+    Screen(as_json=as_json).table(console.confusion_table([[123456] * 12] * 12, labels))
     out, err = capsys.readouterr()
     printed, other = (err, out) if as_json else (out, err)
     assert other == ""
@@ -167,7 +174,7 @@ def test_narrow_table_stays_within_the_screen(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "60")
-    Screen().table(render.metrics_table(METRICS))
+    Screen().table(console.metrics_table(METRICS))
     assert max(len(line) for line in capsys.readouterr().out.splitlines()) <= 60
 
 
@@ -176,7 +183,7 @@ def test_narrow_table_stays_within_the_screen(
 
 def test_counts_table_has_sums_both_ways() -> None:
     counts = {"train": {"cat": 1000, "dog": 234}, "validation": {"cat": 10, "dog": 0}, "test": {"cat": 5, "dog": 7}}
-    _, head, *body = cells(render.counts_table(counts))
+    _, head, *body = cells(console.counts_table(counts))
     assert head == ["class", "train", "validation", "test", "all"]
     assert [line for line in body if len(line) > 1] == [
         ["cat", "1,000", "10", "5", "1,015"],
@@ -186,7 +193,7 @@ def test_counts_table_has_sums_both_ways() -> None:
 
 
 def test_metrics_table_has_a_column_a_split_and_a_dash_for_what_cannot_be_measured() -> None:
-    assert cells(render.metrics_table(METRICS))[1:] == [
+    assert cells(console.metrics_table(METRICS))[1:] == [
         ["", "train", "validation"],
         ["images", "12,345", "20"],
         ["accuracy", "1.0000", "0.9500"],
@@ -200,10 +207,10 @@ def test_metrics_table_has_a_column_a_split_and_a_dash_for_what_cannot_be_measur
 
 def test_per_class_table_has_a_line_a_class() -> None:
     per_class = {
-        "cat": {"precision": 0.5, "recall": 0.25, "f1": 1 / 3, "n": 1200},
-        "[dog]": {"precision": 1.0, "recall": 0.0, "f1": 0.0, "n": 3},
+        "cat": ClassMetrics(0.5, 0.25, 1 / 3, 1200),
+        "[dog]": ClassMetrics(1.0, 0.0, 0.0, 3),
     }
-    assert cells(render.per_class_table(per_class))[1:] == [
+    assert cells(console.per_class_table(per_class))[1:] == [
         ["class", "precision", "recall", "F1", "support"],
         ["cat", "0.5000", "0.2500", "0.3333", "1,200"],
         ["[dog]", "1.0000", "0.0000", "0.0000", "3"],
@@ -211,7 +218,7 @@ def test_per_class_table_has_a_line_a_class() -> None:
 
 
 def test_confusion_table_has_true_classes_down_and_predicted_across() -> None:
-    assert cells(render.confusion_table([[10, 2], [0, 1500]], ["[cat]", "dog"]))[1:] == [
+    assert cells(console.confusion_table([[10, 2], [0, 1500]], ["[cat]", "dog"]))[1:] == [
         ["true \\ predicted", "[cat]", "dog"],
         ["[cat]", "10", "2"],
         ["dog", "0", "1,500"],
@@ -220,7 +227,7 @@ def test_confusion_table_has_true_classes_down_and_predicted_across() -> None:
 
 def test_confusion_table_refuses_labels_that_do_not_fit() -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - of zip
-        render.confusion_table([[1, 2], [3, 4]], ["cat"])
+        console.confusion_table([[1, 2], [3, 4]], ["cat"])
 
 
 # Progress
@@ -230,7 +237,7 @@ def test_confusion_table_refuses_labels_that_do_not_fit() -> None:
 def terminal(monkeypatch: pytest.MonkeyPatch) -> tuple[Progress, io.StringIO]:
     """Progress as on a terminal, and what was written there."""
     out = io.StringIO()
-    return render._Bars(Console(file=out, force_terminal=True, width=120)), out
+    return console._Bars(Console(file=out, force_terminal=True, width=120)), out
 
 
 def test_stages_are_silent_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
@@ -296,10 +303,10 @@ def test_stage_that_fails_lets_the_error_through_and_ends(terminal: tuple[Progre
 
 def test_colour_can_be_switched_off(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
-    render.print_error("x")
+    console.print_error("x")
     assert "\x1b[1;31m" in capsys.readouterr().err
     monkeypatch.setenv("NO_COLOR", "1")
-    render.print_error("x")
+    console.print_error("x")
     assert "31m" not in capsys.readouterr().err
 
 

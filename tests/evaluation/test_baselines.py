@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tlcli.images.resize import Preparation
 
 from tlcli.datasets.index import LabelledImage
 from tlcli.evaluation.baselines import Baseline, colour_rows, measure_baselines
-from tlcli.features.colour_histogram import colours as colours_of
+from tlcli.features.colour_histogram import colour_histogram
 from tlcli.features.rows import Rows
 from tlcli.images.decode import prepare
+from tlcli.images.preparation import Preparation
 from tlcli.progress import Progress
 
 N = 240
@@ -91,7 +91,7 @@ def test_colours_are_computed_once_and_belong_to_their_images(tmp_path: Path) ->
     colour_rows(images[:30], features.part(np.arange(30)), preparation, first)
     found = colour_rows(images[::-1], features, preparation, second)
     assert (first.steps, second.steps) == (30, 10)
-    expected = [colours_of(prepare(one.path.read_bytes(), preparation)) for one in images[::-1]]
+    expected = [colour_histogram(prepare(one.path.read_bytes(), preparation)) for one in images[::-1]]
     assert np.array_equal(found.features(), np.stack(expected))
     assert np.array_equal(found.labels, features.labels)
     assert np.array_equal(found.units, features.units)

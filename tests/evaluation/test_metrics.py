@@ -1,3 +1,4 @@
+import json
 import math
 from dataclasses import astuple
 from typing import TYPE_CHECKING
@@ -9,7 +10,8 @@ from sklearn import metrics as reference
 
 from tlcli.evaluation.calibration import expected_calibration_error
 from tlcli.evaluation.intervals import wilson
-from tlcli.evaluation.metrics import ClassMetrics, Metrics, balanced_accuracy, measure, per_class, roc_auc
+from tlcli.evaluation.metrics import ClassMetrics, Metrics, from_json, measure, per_class
+from tlcli.evaluation.scores import SCORES, balanced_accuracy, roc_auc
 from tlcli.heads.task import Task
 
 if TYPE_CHECKING:
@@ -36,19 +38,21 @@ def test_every_metric_of_a_small_split_is_the_one_counted_by_hand() -> None:
     assert found.accuracy_ci95 == wilson(3, 5)
     assert found.confusion_matrix == ((2, 1), (1, 1))
     assert found.labels == ("alien", "predator")
-    assert found.balanced_accuracy == pytest.approx((2 / 3 + 1 / 2) / 2)
-    assert found.log_loss == pytest.approx(-math.log(0.9 * 0.6 * 0.3 * 0.8 * 0.45) / 5)
+    assert found.scores["balanced_accuracy"] == pytest.approx((2 / 3 + 1 / 2) / 2)
+    assert found.scores["log_loss"] == pytest.approx(-math.log(0.9 * 0.6 * 0.3 * 0.8 * 0.45) / 5)
     # of the six pairs (class 0, class 1) five have the higher probability on the side of class 1
-    assert found.roc_auc == pytest.approx(5 / 6)
+    assert found.scores["roc_auc"] == pytest.approx(5 / 6)
     assert astuple(found.per_class["alien"]) == (pytest.approx(2 / 3), pytest.approx(2 / 3), pytest.approx(2 / 3), 3)
     assert found.per_class["predator"] == ClassMetrics(1 / 2, 1 / 2, 1 / 2, 2)
 
 
 def test_metrics_are_read_from_json_as_they_were_written() -> None:
     found = measure(LABELS, PROBABILITIES, TASK)
-    assert TypeAdapter(Metrics).validate_python(found.as_json()) == found
+    written = json.loads(json.dumps(found.as_json()))
+    assert {score.name for score in SCORES} <= set(written)
+    assert TypeAdapter(Metrics).validate_python(from_json(written)) == found
     with pytest.raises(ValidationError):
-        TypeAdapter(Metrics).validate_python({**found.as_json(), "accuracy": math.nan})
+        TypeAdapter(Metrics).validate_python(from_json({**written, "accuracy": math.nan}))
 
 
 def test_images_that_belong_together_widen_the_interval() -> None:
@@ -65,10 +69,10 @@ def test_three_classes_agree_with_scikit_learn() -> None:
     predicted = probabilities.argmax(axis=1)
     found = measure(labels, probabilities, Task(("a", "b", "c")))
     assert found.accuracy == reference.accuracy_score(labels, predicted)
-    assert found.balanced_accuracy == pytest.approx(reference.balanced_accuracy_score(labels, predicted))
-    assert found.log_loss == pytest.approx(-np.log(probabilities[np.arange(200), labels]).mean())
+    assert found.scores["balanced_accuracy"] == pytest.approx(reference.balanced_accuracy_score(labels, predicted))
+    assert found.scores["log_loss"] == pytest.approx(-np.log(probabilities[np.arange(200), labels]).mean())
     areas = [reference.roc_auc_score(labels == label, probabilities[:, label]) for label in range(3)]
-    assert found.roc_auc == pytest.approx(np.mean(areas))
+    assert found.scores["roc_auc"] == pytest.approx(np.mean(areas))
     for number, name in enumerate("abc"):
         row = found.per_class[name]
         assert row.recall == pytest.approx((predicted[labels == number] == number).mean())
@@ -83,9 +87,9 @@ def test_a_class_without_images_leaves_the_area_undefined_and_the_rest_measured(
     probabilities = np.full((4, classes), 0.1)
     probabilities[:, 0] = 1 - 0.1 * (classes - 1)
     found = measure(np.zeros(4, np.int64), probabilities, Task(tuple(names)))
-    assert found.roc_auc is None
+    assert found.scores["roc_auc"] is None
     assert found.accuracy == 1
-    assert found.balanced_accuracy == 1
+    assert found.scores["balanced_accuracy"] == 1
     assert found.per_class[names[-1]] == ClassMetrics(0, 0, 0, 0)
     assert len(found.confusion_matrix) == classes
 
@@ -97,7 +101,8 @@ def test_a_class_never_predicted_has_precision_0_and_no_warning() -> None:
 
 
 def test_balanced_accuracy_leaves_out_classes_that_do_not_occur() -> None:
-    assert balanced_accuracy(np.array([[3, 1], [0, 0]])) == pytest.approx(0.75)
+    predicted = np.eye(2)[[0, 0, 0, 1]]
+    assert balanced_accuracy(np.zeros(4, np.int64), predicted, TASK) == pytest.approx(0.75)
 
 
 def test_the_area_of_two_classes_is_that_of_the_second() -> None:

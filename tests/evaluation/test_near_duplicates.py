@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
-from tlcli.images.facts import facts_of
-from tlcli.images.resize import Preparation
 
 from tlcli.datasets.index import LabelledImage
 from tlcli.datasets.layout import SplitName
@@ -16,6 +14,8 @@ from tlcli.evaluation import near_duplicates
 from tlcli.evaluation.image_similarity import SIDE
 from tlcli.evaluation.near_duplicates import find_near_duplicates
 from tlcli.features.rows import Rows
+from tlcli.images.preparation import Preparation
+from tlcli.images.statistics import image_statistics
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -100,6 +100,6 @@ def test_an_image_that_was_deleted_is_left_out(data: Data) -> None:
 
 def test_small_versions_that_are_known_are_not_decoded_again(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
     images, rows = data
-    known = {one.sha256: facts_of(one.path, PREPARATION, SIDE)[1] for one in images}
-    monkeypatch.setattr(near_duplicates, "facts_of", lambda *_: pytest.fail("decoded"))
+    known = {one.sha256: image_statistics(one.path, PREPARATION, SIDE)[1] for one in images}
+    monkeypatch.setattr(near_duplicates, "image_statistics", lambda *_: pytest.fail("decoded"))
     assert len(find_near_duplicates(images, rows, PREPARATION, known=known)) == 2

@@ -290,7 +290,7 @@ def test_a_full_disk_is_reported_and_no_row_gets_the_key_of_another(
         nonlocal calls
         calls += 1
         if calls == fails_at:  # somebody frees space right after
-            raise ResourceError("resource.disk_full")
+            raise ResourceError("resource.disk_full", "The disk is full.")
         append(keys, features)
 
     monkeypatch.setattr(store, "append", full_once)

@@ -18,7 +18,8 @@ from tlcli.reports.text import RunText
 if TYPE_CHECKING:
     from tlcli.evaluation.inspection import Inspection
 
-TEST = Metrics(525, 0.861, (0.829, 0.888), 0.8, 0.3, 0.9, 0.02, {}, ((1,),), ("a",))
+SCORES: dict[str, float | None] = {"balanced_accuracy": 0.8, "roc_auc": 0.9, "log_loss": 0.3, "ece": 0.02}
+TEST = Metrics(525, 0.861, (0.829, 0.888), SCORES, {}, ((1,),), ("a",))
 CROSS_VALIDATED = CrossValidationAccuracy(0.85, (0.83, 0.87), 5, 3, 2099)
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from tests.runs.run_folders import made_run, rows
-from tlcli.evaluation.agreement import Agreement
 
 from tlcli.errors import ModelError
+from tlcli.features.int8 import Agreement
 from tlcli.heads.fit import Step
 from tlcli.runs.history import read_history, write_history
 from tlcli.runs.records import (

@@ -30,24 +30,24 @@ def test_all_sections_are_there() -> None:
 
 
 def test_the_first_problem_gives_the_exit_code() -> None:
-    bad = section("bad", NetworkError("network.bad"), ModelError("model.bad"))
+    bad = section("bad", NetworkError("network.bad", "Bad."), ModelError("model.bad", "Bad."))
     assert doctor([section("fine")]).exit_code == 0
-    assert doctor([section("fine"), bad, section("worse", ModelError("model.worse"))]).exit_code == 4
+    assert doctor([section("fine"), bad, section("worse", ModelError("model.worse", "Worse."))]).exit_code == 4
 
 
 def test_a_warning_does_not_change_the_exit_code() -> None:
-    assert doctor([lambda: Section("odd", warnings=[ModelError("model.odd")])]).exit_code == 0
+    assert doctor([lambda: Section("odd", warnings=[ModelError("model.odd", "Odd.")])]).exit_code == 0
 
 
 @pytest.mark.parametrize("name", ["cache", "kaggle"])
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (RuntimeError("odd\nthing"), "bug.check_failed"),
-        (ImportError("no"), "bug.check_failed"),
+        (RuntimeError("odd\nthing"), "internal.check_failed"),
+        (ImportError("no"), "internal.check_failed"),
         (OSError(5, f"I/O {SECRET}"), "resource.check_failed"),
-        (KeyError(SECRET), "bug.check_failed"),
-        (ModelError("model.odd"), "model.odd"),
+        (KeyError(SECRET), "internal.check_failed"),
+        (ModelError("model.odd", "Odd."), "model.odd"),
     ],
 )
 def test_a_check_that_breaks_is_a_problem_and_the_others_are_done(name: str, error: Exception, code: str) -> None:

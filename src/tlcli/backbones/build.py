@@ -5,7 +5,6 @@ Slow to import: only the converting process and the Keras engine do.
 
 import math
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -55,7 +54,7 @@ def split_at_pooling(model: keras.Model) -> tuple[keras.Model, keras.layers.Laye
     return keras.Model(model.input, trunk(before[-1].output, training=False)), pooling, after
 
 
-def normalization_of(model: keras.Model) -> dict[str, Any] | None:
+def normalization_of(model: keras.Model) -> dict[str, object] | None:
     """The layer normalisation behind the pooling of a model of :func:`build`, for JSON; None if there is none."""
     _, _, after = split_at_pooling(model)
     if not after:

@@ -35,8 +35,7 @@ def run_module(module: str, request: Mapping[str, object], environment: Mapping[
     done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
     output = done.stderr.strip()
     if done.returncode == ModelError.exit_code:
-        code, message, hint = json.loads(output.splitlines()[-1])
-        raise ModelError(code, message, hint)
+        raise ModelError(*json.loads(output.splitlines()[-1]))
     if done.returncode:
         _check_free_space(request, doing, output)
         raise ModelError("model.process_failed", f"{doing} failed (exit {done.returncode}):\n{output[-2000:]}")

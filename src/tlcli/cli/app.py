@@ -16,8 +16,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import tlcli
-from tlcli.cli import interrupts
-from tlcli.cli.console import Screen, print_error, write_out
+from tlcli.cli import console, interrupts
 from tlcli.errors import InterruptError, ResourceError, TlcliError, UsageError
 from tlcli.system.cache.fallback import remove_fallback
 from tlcli.system.cpu import use_threads
@@ -35,7 +34,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        write_out(f"tlcli {tlcli.__version__}\n")
+        console.write_out(f"tlcli {tlcli.__version__}\n")
         raise typer.Exit
 
 
@@ -79,7 +78,7 @@ def run() -> NoReturn:
 def main() -> None:
     """Runs the command line, and raises SystemExit with its exit code.
 
-    A failure prints ``Error: message`` and ``Hint: ...`` on stderr, and with ``--json`` one document on stdout,
+    A failure prints ``Error [code]: message`` and ``Hint: ...`` on stderr, and with ``--json`` one document on stdout,
     ``{"error": {"code", "message", "hint", "exit_code"}}``, unless the command has already printed its own.
     """
     _open_closed_streams()
@@ -87,7 +86,7 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file name that the terminal's encoding lacks is no failure
         sys.stdout.reconfigure(errors="backslashreplace")
     options = sys.argv[: sys.argv.index("--")] if "--" in sys.argv else sys.argv
-    Screen.has_printed_document = False
+    console.Screen.has_printed_document = False
     if "--debug" not in options:
         warnings.simplefilter("ignore")  # those of libraries; what a user must know is a note
     error: TlcliError | None
@@ -109,9 +108,9 @@ def main() -> None:
 
 def _print_failure(error: TlcliError, as_json: bool) -> None:
     with suppress(OSError):  # stderr may be what is not writable
-        print_error(error.message or error.code, error.hint, error.code)
+        console.print_error(error.message, error.hint, error.code)
     with suppress(OSError):
-        Screen(as_json).document({"error": error.document()})
+        console.Screen(as_json).document({"error": error.document()})
 
 
 def _open_closed_streams() -> None:

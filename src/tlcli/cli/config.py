@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tlcli.cli import console as render
+from tlcli.cli import console
 from tlcli.cli.options import ConfigOption, DebugOption, JsonOption, SetOption
 
 app = typer.Typer(help="Inspect configs before anything runs.", no_args_is_help=True)
@@ -24,9 +24,9 @@ def show(
 
     complete = load_config(find_config(config), set_ or ()).config.with_backbone_defaults()
     if as_json:
-        render.Screen(as_json).document(complete.model_dump(mode="json"))
+        console.Screen(as_json).document(complete.model_dump(mode="json"))
     else:
-        render.write_out(dump_config(complete))
+        console.write_out(dump_config(complete))
 
 
 @app.command()
@@ -44,7 +44,7 @@ def check(
     from tlcli.config.problems import ConfigError, Place, Problem  # noqa: PLC0415
     from tlcli.errors import UsageError  # noqa: PLC0415
 
-    screen, valid, problems = render.Screen(as_json), list[dict[str, str]](), list[Problem]()
+    screen, valid, problems = console.Screen(as_json), list[dict[str, str]](), list[Problem]()
     for file in [*(files or ()), *([config] if config is not None or not files else ())]:
         path = Path(file or "")
         try:
@@ -68,4 +68,4 @@ def schema(
     """Print the JSON Schema of configs, for editors."""
     from tlcli.config.schema import Config  # noqa: PLC0415 - keeps --help fast
 
-    render.write_out(json.dumps(Config.model_json_schema(), indent=2) + "\n")
+    console.write_out(json.dumps(Config.model_json_schema(), indent=2) + "\n")

@@ -6,7 +6,7 @@ Shapes: N images of all splits, n test images, L classes.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -125,7 +125,7 @@ class Assessment:
     is_logistic_regression: bool
     """The run's head was fitted by logistic regression, as those of cross-validation and learning curve always are."""
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The fields as JSON takes them."""
         return asdict(self)
 

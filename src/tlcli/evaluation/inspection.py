@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -96,7 +96,7 @@ class Inspection:
         """Labels that confident learning classifies as errors."""
         return [one for one in self.ranked_labels if one.is_issue]
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> dict[str, object]:
         """What ``--json`` prints: all of it, images by their names."""
         return {
             "root": str(self.index.root),

@@ -6,7 +6,7 @@ Shapes: N images, L classes; labels int [N], probabilities [N, L], rows sum to 1
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from tlcli.evaluation.scores import SCORES
 
@@ -48,7 +48,7 @@ class Metrics:
     """[L, L], rows: ground truth, columns: predicted."""
     labels: tuple[str, ...]
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The fields as metrics.json has them: the scores stand beside the others."""
         fields = asdict(self)
         scores = fields.pop("scores")
@@ -99,7 +99,7 @@ def measure(
     )
 
 
-def metrics_document(metrics: Mapping[Split, Metrics]) -> dict[Split, dict[str, Any]]:
+def metrics_document(metrics: Mapping[Split, Metrics]) -> dict[Split, dict[str, object]]:
     """The metrics of each split as metrics.json and ``--json`` have them."""
     return {split: of_split.as_json() for split, of_split in metrics.items()}
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -109,7 +109,7 @@ class BundleManifest(_Strict):
             )
 
 
-def sealed(fields: Mapping[str, Any]) -> dict[str, Any]:
+def sealed(fields: Mapping[str, object]) -> dict[str, object]:
     """Returns the fields of a manifest with their digest: the sha256 of their JSON, keys sorted."""
     others = {name: value for name, value in fields.items() if name != "sha256"}
     return {**others, "sha256": hashlib.sha256(json.dumps(others, sort_keys=True).encode()).hexdigest()}

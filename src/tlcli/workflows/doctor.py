@@ -59,4 +59,4 @@ def _as_problem(error: Exception, message: str) -> TlcliError:
         return ResourceError("resource.no_home_folder", message, "Set HOME to a writable folder.")
     if isinstance(error, OSError) and error.strerror:
         return ResourceError("resource.check_failed", message, "Fix that, and run it again.")
-    return TlcliError("bug.check_failed", message, "Report it with this output.")
+    return TlcliError("internal.check_failed", message, "Report it with this output.")

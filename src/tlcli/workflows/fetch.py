@@ -202,7 +202,7 @@ def _named(source: DatasetSource, error: TlcliError) -> TlcliError:
     """The error with the name of its source."""
     if source.record.name in str(error):
         return error
-    return type(error)(error.code, f"{source.record}: {error.message or error.code}", error.hint)
+    return type(error)(error.code, f"{source.record}: {error.message}", error.hint)
 
 
 def _no_source_works(
