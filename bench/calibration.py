@@ -20,7 +20,7 @@ from sklearn.metrics import log_loss
 from heads import fitted, rows_of
 from measure import introduce, save, table
 from tlcli.config.build_head import fit_regression
-from tlcli.config.load import Loaded, find_config, load_config
+from tlcli.config.load import LoadedConfig, find_config, load_config
 from tlcli.evaluation.calibration import expected_calibration_error
 from tlcli.features.rows import Rows
 from tlcli.heads.calibration import fit_temperature, with_temperature
@@ -41,7 +41,7 @@ def divided(rows: Rows, seed: int) -> tuple[Rows, Rows, Rows]:
 
 
 def logistic_regression(
-    train: Rows, validation: Rows, test: Rows, loaded: Loaded
+    train: Rows, validation: Rows, test: Rows, loaded: LoadedConfig
 ) -> tuple[Answers, dict[str, Answers]]:
     """Answers to the test images, and those that a temperature can be fitted on."""
     fit = fit_regression(loaded.config, train, "none")
@@ -52,7 +52,7 @@ def logistic_regression(
     return (test.labels, fit.head.probabilities(test.features())), {"validation": watched, "held out": both}
 
 
-def minibatch(train: Rows, validation: Rows, test: Rows, loaded: Loaded) -> tuple[Answers, dict[str, Answers]]:
+def minibatch(train: Rows, validation: Rows, test: Rows, loaded: LoadedConfig) -> tuple[Answers, dict[str, Answers]]:
     """The same, of the other fit."""
     head = fitted("minibatch", train, validation, loaded)
     watched = validation.labels, head.probabilities(validation.features())
@@ -70,7 +70,7 @@ def floor(probabilities: "NDArray[np.float64]", random: np.random.Generator) -> 
     return float(np.mean([expected_calibration_error(labels, probabilities) for labels in drawn]))
 
 
-def compare(loaded: Loaded, splits: int) -> list[dict[str, Any]]:
+def compare(loaded: LoadedConfig, splits: int) -> list[dict[str, Any]]:
     """A row for each fit and each way to find a temperature."""
     rows, *_ = rows_of(loaded)
     found: dict[tuple[str, str], list[tuple[float, ...]]] = {}

@@ -27,7 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from engine import to_be_had, weights_at_hand, without_limits
+from engine import available, available_weights, without_limits
 from images import make_tree
 from measure import empty, in_turn, introduce, keras_program, note, ratio, save, settings, spread, table, tlcli, values
 from tlcli.backbones.catalog import CATALOG
@@ -60,11 +60,11 @@ class Work:
             dataset__path=self.folder / "images",
             evaluate__report="false",
             backbone__name=backbone,
-            backbone__weights=weights_at_hand(backbone),
+            backbone__weights=available_weights(backbone),
             backbone__precision=precision,
             train__learning_rate=rate,
         )
-        lifted = without_limits(precision, weights_at_hand(backbone))
+        lifted = without_limits(precision, available_weights(backbone))
         train = tlcli(self.folder, self.cache, "train", "--config", CONFIG, "--quiet", *given, *lifted)
         evaluate = tlcli(self.folder, self.cache, "evaluate", "--quiet", "--json")
         metrics = evaluate.document()
@@ -73,7 +73,7 @@ class Work:
 
     def keras(self, backbone: str, epochs: int, seed: int = 0) -> tuple[float, dict[str, Any]]:
         """Seconds of the whole process, and what it printed."""
-        arguments = ["--epochs", str(epochs), "--network", backbone, "--weights", weights_at_hand(backbone)]
+        arguments = ["--epochs", str(epochs), "--network", backbone, "--weights", available_weights(backbone)]
         done = keras_program("recipe.py", self.folder, "split", *arguments, "--seed", str(seed))
         return done.seconds, done.document()
 
@@ -120,7 +120,7 @@ def thirty(seconds: float, epochs: Sequence[float]) -> float:
 def speed(work: Work, backbone: str, precisions: Sequence[str], runs: int, timed: int) -> dict[str, Any]:
     """Seconds of each, in turn."""
     epochs: list[list[float]] = []
-    find_weights(CATALOG[backbone], weights_at_hand(backbone))  # random ones are made now, not in anyone's time
+    find_weights(CATALOG[backbone], available_weights(backbone))  # random ones are made now, not in anyone's time
 
     def keras() -> float:
         seconds, printed = work.keras(backbone, timed)
@@ -140,7 +140,7 @@ def speed(work: Work, backbone: str, precisions: Sequence[str], runs: int, timed
         turns[f"tlcli {precision}, warm"] = partial(warm, precision)
     note(f"{backbone}: {runs} turns of Keras ({timed} epochs) and tlcli")
     found = {title: values(seconds) for title, seconds in in_turn(turns, runs).items()}
-    return {"weights": weights_at_hand(backbone), "keras_epoch_seconds": epochs, "seconds": found}
+    return {"weights": available_weights(backbone), "keras_epoch_seconds": epochs, "seconds": found}
 
 
 def show_speed(backbone: str, found: dict[str, Any], timed: int) -> None:
@@ -194,7 +194,7 @@ def main() -> None:
     parser.add_argument("--images", nargs=2, type=int, default=[694, 200], metavar=("TRAIN", "VALIDATION"))
     options = parser.parse_args()
     introduce()
-    precisions = to_be_had(options.precisions)
+    precisions = available(options.precisions)
     with tempfile.TemporaryDirectory() as name:
         os.environ["TLCLI_CACHE"] = str(Path(name) / "cache")
         work = prepared(Path(name), options.alien_predator, options.images)
@@ -210,7 +210,7 @@ def main() -> None:
         if options.solar_cells:
             works["solar cells"] = solar_cells(Path(name) / "cells")
         for title, one in works.items():
-            if options.accuracy_runs and weights_at_hand(REAL) == "imagenet":
+            if options.accuracy_runs and available_weights(REAL) == "imagenet":
                 results[f"accuracy, {title}"] = found = accuracy(one, precisions, options.accuracy_runs)
                 show_accuracy(title, found, one.counts)
     save("recipe", settings=vars(options), results=results)

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from engine import opened, rate, to_be_had, weights_at_hand, without_limits
+from engine import available, available_weights, opened, rate, without_limits
 from images import arrays, make_tree
 from measure import Process, introduce, note, ratio, save, settings, spread, table, tlcli, values
 from tlcli.backbones.catalog import CATALOG
@@ -39,7 +39,7 @@ class Training:
     def __init__(self, folder: Path, images: Path, backbone: str, precision: str) -> None:
         """Nothing is run yet."""
         self._folder, self._cache = folder, folder / "cache"
-        weights = weights_at_hand(backbone)
+        weights = available_weights(backbone)
         given = settings(
             dataset__path=images,
             dataset__split="{test: 0}",
@@ -198,7 +198,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where 1 GB can be put; default: the system's temporary folder")
     options = parser.parse_args()
     introduce()
-    if not to_be_had([options.precision]):
+    if not available([options.precision]):
         return
     results: dict[str, Any] = {"sizes": {}, "overhead": {}}
     with tempfile.TemporaryDirectory(dir=options.folder) as name:

@@ -81,7 +81,7 @@ def _exit_at_once(number: int) -> None:
     """Ends the process; with ``--json`` by a document where no command can have printed one."""
     error = InterruptError(number)
     with suppress(OSError):
-        os.write(2, f"Error: {error.message}\nHint: {error.hint}\n".encode())
+        os.write(2, f"Error [{error.code}]: {error.message}\nHint: {error.hint}\n".encode())
         if "--json" in sys.argv and not _state.begun:
             import json  # noqa: PLC0415 - takes time
 
