@@ -4,13 +4,13 @@ python bench/recipe.py [--alien-predator ARCHIVE] [--solar-cells] [--runs 2] [--
 
 Keras (bench/plain/recipe.py): DenseNet201 frozen inside the training graph, augmentation layers, 30 epochs, evaluation.
 `--timed-epochs` epochs are run; the others are counted as the median of all but the first.
-tlcli: configs/alien_predator.yaml as it is shipped, augmented views included; set are the place of the images, the
-weights, and (see the rows) backbone and precision; the report, which the recipe has not, is not made.
-Cold: an empty cache, so that the network is converted, too (its weights lie on the machine). Warm: the
-features are there, and the head is trained at another learning rate. Both see the same images in the same splits, at
-224 x 224 pixels. Weights are ImageNet's where they are on this machine, else random, which cost the same time.
+tlcli: configs/alien_predator.yaml as it is shipped, with augmented views; only the path of the images, the weights,
+backbone and precision are set, and no report is written, as the recipe has none.
+Cold: an empty cache, so that the backbone is converted, too (its weights are on the machine). Warm: the features are
+stored, and the head is trained with another learning rate. Both get the same images in the same splits, at 224 x 224
+pixels. Weights are ImageNet's where they are on this machine, else random, which cost the same time.
 
-Images: Alien vs. Predator from its archive, or as many made ones of the same size (694 and 200, 250 x 250). With the
+Images: Alien vs. Predator from its archive, or as many drawn ones of the same size (694 and 200, 250 x 250). With the
 archive the accuracies are compared as well: `efficientnet_lite0` with its ImageNet weights (from pip), the whole recipe
 in Keras on the identical network beside tlcli. `--solar-cells` does so on every third of the solar cells, which come
 from pip, too. `--runs 0` times nothing. Writes bench/results/recipe.json.
@@ -79,7 +79,7 @@ class Work:
 
 
 def prepared(folder: Path, archive: str | None, counts: Sequence[int]) -> Work:
-    """Alien vs. Predator, or made images."""
+    """Alien vs. Predator, or drawn images."""
     images = folder / "images"
     if archive:
         source = Path(archive).expanduser().absolute()
@@ -91,7 +91,7 @@ def prepared(folder: Path, archive: str | None, counts: Sequence[int]) -> Work:
 
 
 def solar_cells(folder: Path) -> Work:
-    """Every third solar cell: those for training in its config, and all others, which are divided anew."""
+    """Every third solar cell, with the training split of its config; all others are for validation."""
     solar = load_config(find_config("solar_cells"), [])
     for image in dataset_index(solar.config.dataset, solar.options).images[::3]:
         split = "train" if image.split == "train" else "validation"
@@ -120,7 +120,9 @@ def thirty(seconds: float, epochs: Sequence[float]) -> float:
 def speed(work: Work, backbone: str, precisions: Sequence[str], runs: int, timed: int) -> dict[str, Any]:
     """Seconds of each, in turn."""
     epochs: list[list[float]] = []
-    find_weights(CATALOG[backbone], available_weights(backbone))  # random ones are made now, not in anyone's time
+    find_weights(
+        CATALOG[backbone], available_weights(backbone)
+    )  # random ones are created now, not while something is timed
 
     def keras() -> float:
         seconds, printed = work.keras(backbone, timed)
@@ -198,7 +200,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         os.environ["TLCLI_CACHE"] = str(Path(name) / "cache")
         work = prepared(Path(name), options.alien_predator, options.images)
-        kind = "Alien vs. Predator" if options.alien_predator else "made"
+        kind = "Alien vs. Predator" if options.alien_predator else "drawn"
         print(f"Images ({kind}): {', '.join(f'{count} {split}' for split, count in work.counts.items())}", flush=True)
         results: dict[str, Any] = {"images": {"kind": kind, **work.counts}}
         if options.runs:

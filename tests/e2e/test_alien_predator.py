@@ -35,6 +35,7 @@ def test_fetch_from_takes_one_tree_of_the_archive(tlcli: Tlcli, alien_predator_z
     assert "tlcli train" in done.out
 
 
+@pytest.mark.slow
 def test_random_densenet201_runs_through_with_1921_parameters(tlcli: Tlcli, alien_predator_zip: Path) -> None:
     tlcli("fetch", "--from", alien_predator_zip)
     done = tlcli("train", "--set", "backbone.weights=random", "--set", "augment.views=0", "--set", "train.epochs=3")

@@ -6,6 +6,7 @@ import pytest
 from tests.torture.hostile_models import section
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_hostile_model_files(session_cache: Path) -> None:
     lines = list(section(large=False, cache=session_cache))

@@ -6,6 +6,7 @@ import pytest
 from tests.torture.odd_images import section
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_odd_and_broken_images(session_cache: Path) -> None:
     lines = list(section(large=False, cache=session_cache))

@@ -2,7 +2,10 @@
 
 from collections.abc import Callable
 
+import pytest
 
+
+@pytest.mark.slow
 def test_what_disappears_is_named_and_what_was_computed_is_kept(program: Callable[..., str]) -> None:
     said = program("vanished", 0)
 
