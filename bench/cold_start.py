@@ -3,9 +3,9 @@
 python bench/cold_start.py [--runs 7]
 
 DenseNet201, random weights (they cost the same time as ImageNet's), one sigmoid unit. `predict`, first time: with an
-empty cache except for the weights, so that the backbone is built, converted and compiled; second time: with the cache of
-the first. The Keras script (bench/plain/predict.py) loads the saved model with its frozen backbone, and predicts. Every
-command runs once uncounted, then all take turns. Writes bench/results/cold_start.json.
+empty cache except for the weights, so that the backbone is built, converted and compiled; second time: with the cache
+of the first. The Keras script (bench/plain/predict.py) loads the saved model with its frozen backbone, and predicts.
+Every command runs once uncounted, then all take turns. Writes bench/results/cold_start.json.
 """
 
 import argparse

@@ -29,7 +29,8 @@ from typing import cast
 from tests.reliability import row
 from tests.torture import toy
 from tests.torture.calls import Calls, failing
-from tests.torture.toy import Toy, codes_in, command, ending, forked, result_of
+from tests.torture.setting import codes_in
+from tests.torture.toy import Toy, command, ending, forked, result_of
 
 from tlcli.backbones.conversion import GRAPH_FILES, is_whole, kept
 from tlcli.errors import ResourceError

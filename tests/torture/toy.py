@@ -9,7 +9,6 @@ import hashlib
 import io
 import json
 import os
-import re
 import resource
 import shutil
 import sys
@@ -97,11 +96,6 @@ def command(said: Path, *arguments: str) -> int:
         with said.open("a", encoding="utf-8") as file:
             file.write(errors.getvalue())
     return code
-
-
-def codes_in(said: str) -> list[str]:
-    """The codes of the errors that commands have printed, in their order."""
-    return re.findall(r"^Error \[([a-z0-9_.]+)\]: ", said, re.MULTILINE)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from pathlib import Path
 
 from tests.reliability import row
 from tests.torture import toy
-from tests.torture.toy import Toy, codes_in, ending, forked, result_of
+from tests.torture.setting import codes_in
+from tests.torture.toy import Toy, ending, forked, result_of
 
 from tlcli.datasets import digests
 from tlcli.features.store import Store
