@@ -1,13 +1,12 @@
-"""Whether one temperature makes probabilities truer: solar cells, over random divisions.
+"""Whether one temperature improves the probabilities: solar cells, over random splits.
 
 python bench/calibration.py [--splits 40] [--out FILE.json]
 
-In each split 65 % of the images are fitted on, 15 % watched and 20 % kept for the test, which neither the head nor
-its temperature has seen. The temperature is fitted on the validation images alone, and (of logistic regression,
-which cross-validates anyway) on these and on training images while they were held out. ECE of finite images is never 0:
-``floor`` is what a head that is exactly as sure as it should be would show on as many. ``change``: mean over splits,
-with the standard error of that mean; ``falls``: share of splits in which it falls. ECE cannot change by less than its
-noise; the log loss tells finer. Writes bench/results/calibration.json, or FILE.json.
+In each split 65 % of the images are for training, 15 % for validation and 20 % for the test. The temperature is fitted
+on the validation images alone, and (of logistic regression, which cross-validates anyway) on these and on the training
+images while they were held out. ECE of finite images is never 0: ``floor`` is that of a perfectly calibrated head on as
+many. ``change``: mean over splits, with the standard error of that mean; ``falls``: share of splits in which it falls.
+The log loss shows smaller changes than the ECE, which is noisy. Writes bench/results/calibration.json, or FILE.json.
 """
 
 import argparse
@@ -20,7 +19,7 @@ from sklearn.metrics import log_loss
 from heads import fitted, rows_of
 from measure import introduce, save, table
 from tlcli.config.build_head import fit_regression
-from tlcli.config.load import Loaded, find_config, load_config
+from tlcli.config.load import LoadedConfig, find_config, load_config
 from tlcli.evaluation.calibration import expected_calibration_error
 from tlcli.features.rows import Rows
 from tlcli.heads.calibration import fit_temperature, with_temperature
@@ -28,12 +27,12 @@ from tlcli.heads.calibration import fit_temperature, with_temperature
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Answers = tuple["NDArray[np.int64]", "NDArray[np.float64]"]
+Predictions = tuple["NDArray[np.int64]", "NDArray[np.float64]"]
 """Labels [n] and probabilities [n, L]."""
 _FLOOR_DRAWS = 20
 
 
-def divided(rows: Rows, seed: int) -> tuple[Rows, Rows, Rows]:
+def split(rows: Rows, seed: int) -> tuple[Rows, Rows, Rows]:
     """Training, validation and test rows."""
     order = np.random.default_rng(seed).permutation(len(rows))
     test, validation = round(0.2 * len(rows)), round(0.35 * len(rows))
@@ -41,27 +40,29 @@ def divided(rows: Rows, seed: int) -> tuple[Rows, Rows, Rows]:
 
 
 def logistic_regression(
-    train: Rows, validation: Rows, test: Rows, loaded: Loaded
-) -> tuple[Answers, dict[str, Answers]]:
-    """Answers to the test images, and those that a temperature can be fitted on."""
+    train: Rows, validation: Rows, test: Rows, loaded: LoadedConfig
+) -> tuple[Predictions, dict[str, Predictions]]:
+    """Predictions of the test images, and those that a temperature can be fitted on."""
     fit = fit_regression(loaded.config, train, "none")
     held = fit.held_out
     assert held is not None
-    watched = validation.labels, fit.head.probabilities(validation.features())
-    both = np.concatenate([held.labels, watched[0]]), np.concatenate([held.probabilities, watched[1]])
-    return (test.labels, fit.head.probabilities(test.features())), {"validation": watched, "held out": both}
+    basis = validation.labels, fit.head.probabilities(validation.features())
+    both = np.concatenate([held.labels, basis[0]]), np.concatenate([held.probabilities, basis[1]])
+    return (test.labels, fit.head.probabilities(test.features())), {"validation": basis, "held out": both}
 
 
-def minibatch(train: Rows, validation: Rows, test: Rows, loaded: Loaded) -> tuple[Answers, dict[str, Answers]]:
+def minibatch(
+    train: Rows, validation: Rows, test: Rows, loaded: LoadedConfig
+) -> tuple[Predictions, dict[str, Predictions]]:
     """The same, of the other fit."""
     head = fitted("minibatch", train, validation, loaded)
-    watched = validation.labels, head.probabilities(validation.features())
-    return (test.labels, head.probabilities(test.features())), {"validation": watched}
+    basis = validation.labels, head.probabilities(validation.features())
+    return (test.labels, head.probabilities(test.features())), {"validation": basis}
 
 
-def scored(answers: Answers) -> tuple[float, float]:
+def scored(predictions: Predictions) -> tuple[float, float]:
     """Calibration error and log loss."""
-    return expected_calibration_error(*answers), float(log_loss(*answers))
+    return expected_calibration_error(*predictions), float(log_loss(*predictions))
 
 
 def floor(probabilities: "NDArray[np.float64]", random: np.random.Generator) -> float:
@@ -70,12 +71,12 @@ def floor(probabilities: "NDArray[np.float64]", random: np.random.Generator) -> 
     return float(np.mean([expected_calibration_error(labels, probabilities) for labels in drawn]))
 
 
-def compare(loaded: Loaded, splits: int) -> list[dict[str, Any]]:
+def compare(loaded: LoadedConfig, splits: int) -> list[dict[str, Any]]:
     """A row for each fit and each way to find a temperature."""
     rows, *_ = rows_of(loaded)
     found: dict[tuple[str, str], list[tuple[float, ...]]] = {}
     for seed in range(splits):
-        parts, random = divided(rows, seed), np.random.default_rng(seed)
+        parts, random = split(rows, seed), np.random.default_rng(seed)
         for fit in (logistic_regression, minibatch):
             (labels, plain), bases = fit(*parts, loaded)
             least, before = floor(plain, random), scored((labels, plain))
@@ -105,7 +106,7 @@ def summary(values: "NDArray[np.float64]") -> dict[str, Any]:
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--splits", type=int, default=40, help="random divisions of the images")
+    parser.add_argument("--splits", type=int, default=40, help="random splits of the images")
     parser.add_argument("--out", type=Path, metavar="FILE.json")
     options = parser.parse_args()
     introduce()

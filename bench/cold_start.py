@@ -3,9 +3,9 @@
 python bench/cold_start.py [--runs 7]
 
 DenseNet201, random weights (they cost the same time as ImageNet's), one sigmoid unit. `predict`, first time: with an
-empty cache (but for the weights), so that the network is built, converted and compiled; second time: with what the
-first left. The Keras script (bench/plain/predict.py) loads the saved model, frozen network and all, and predicts. Every
-command runs once uncounted, then all take turns. Writes bench/results/cold_start.json.
+empty cache except for the weights, so that the backbone is built, converted and compiled; second time: with the cache
+of the first. The Keras script (bench/plain/predict.py) loads the saved model with its frozen backbone, and predicts.
+Every command runs once uncounted, then all take turns. Writes bench/results/cold_start.json.
 """
 
 import argparse
@@ -20,24 +20,24 @@ from measure import empty, in_turn, introduce, keras_program, note, ratio, save,
 SECOND, SCRIPT = "tlcli predict IMAGE, second time", "Keras script, one image"
 IMAGE = "my_images/dark/000000.jpg"
 FIRST_RUNS = 3
-"""Of what takes long: predict with an empty cache."""
+"""Runs of what takes long: predict with an empty cache."""
 
 
 def commands(folder: Path) -> dict[str, Callable[[], float]]:
-    """What is timed, each giving its seconds."""
+    """What is timed; each returns its seconds."""
     cache = folder / "cache"
     train = ["train", "--config", "my_images", *settings(backbone__name="densenet201", backbone__weights="random")]
     return {
         "tlcli --help": lambda: tlcli(folder, cache, "--help").seconds,
         "tlcli config check": lambda: tlcli(folder, cache, "config", "check", "alien_predator").seconds,
-        "tlcli train, 40 images, features there": lambda: tlcli(folder, cache, *train).seconds,
+        "tlcli train, 40 images, features stored": lambda: tlcli(folder, cache, *train).seconds,
         SECOND: lambda: tlcli(folder, cache, "predict", IMAGE).seconds,
         SCRIPT: lambda: keras_program("predict.py", folder, "model.keras", IMAGE).seconds,
     }
 
 
 def first_predict(folder: Path) -> float:
-    """With nothing in the cache but the weights."""
+    """Seconds with nothing in the cache but the weights."""
     shutil.copytree(folder / "cache" / "weights", folder / "empty" / "weights", dirs_exist_ok=True)
     empty(folder / "empty")
     return tlcli(folder, folder / "empty", "predict", IMAGE).seconds

@@ -4,7 +4,7 @@ python bench/coverage.py [--repetitions 1000] [--out FILE.json]
 
 Every row draws a data set, states its interval, and asks whether it holds the true value; rows that fit heads are
 drawn a third as often, counts four times as often. Features are two clouds of D dimensions, of which a linear head's
-true accuracy is known in closed form; test images of three classes have probabilities that are too sure. ``of``: how
+true accuracy is known in closed form; test images of three classes have overconfident probabilities. ``of``: how
 many data sets were drawn; ``sure``: the share's own 95 % interval. Writes bench/results/coverage.json, or FILE.json.
 """
 

@@ -2,8 +2,8 @@
 
 python bench/decode.py [--backbones densenet201 efficientnet_lite0] [--images 200] [--precision auto] [--runs 3]
 
-What `tlcli train` does with files: read, check the digest, decode and bring to size in threads, run the network, write
-the features to a new store. The images are made: 250-pixel ones, 2 megapixels, and 12 megapixels as a camera gives
+What `tlcli train` does with files: read, check the digest, decode and resize in threads, run the network, write
+the features to a new store. The images are drawn: 250-pixel ones, 2 megapixels, and 12 megapixels as a camera gives
 them (smooth structure and sensor noise, JPEG quality 90). Every file has bytes of its own. The engine is open and warm.
 All kinds take turns, --runs times. Writes bench/results/decode.json.
 """
@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from engine import opened, to_be_had
+from engine import available, opened, preparation_of
 from images import THUMBNAIL, camera_image, encoded, numbered
 from measure import in_turn, introduce, note, ratio, save, spread, table, values
 from tlcli.backbones.catalog import CATALOG
@@ -28,9 +28,8 @@ from tlcli.datasets.index import LabelledImage
 from tlcli.engines.interface import Engine
 from tlcli.features.pipeline import extract
 from tlcli.features.store import Store
-from tlcli.images.augmentation import PLAIN, Augmentation
-from tlcli.images.decode import prepare
-from tlcli.images.preparation import Preparation
+from tlcli.images.augmentation import PLAIN
+from tlcli.images.decoder import Decoder, Item
 
 THUMBNAILS = "JPEG, 250 px"
 KINDS: dict[str, tuple[str, int, int, dict[str, int]]] = {
@@ -60,30 +59,34 @@ def make(folder: Path, kind: str, count: int) -> list[LabelledImage]:
     return images
 
 
-def preparation(name: str) -> Preparation:
-    """The backbone's own."""
-    row = CATALOG[name]
-    return Preparation(row.size, row.resize, row.crop_fraction)
+class _StaysOpen:
+    """An engine that :func:`extract` does not close at its end."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.window, self.submit, self.maps = engine.window, engine.submit, engine.maps
+
+    def close(self) -> None:
+        pass
 
 
 def through(images: list[LabelledImage], name: str, engine: Engine) -> float:
     """Images a second from files to a store that is new."""
     store = Store(hashlib.sha256(os.urandom(16)).hexdigest(), CATALOG[name].features)
     started = perf_counter()
-    done = extract([(images, [PLAIN])], preparation(name), Augmentation(), store, lambda: engine)
+    done = extract([(images, [PLAIN])], Decoder(preparation_of(name)), store, lambda: _StaysOpen(engine))
     elapsed = perf_counter() - started
     if done.computed != len(images):
         raise SystemExit(f"{done.computed} of {len(images)} images were computed: {done.bad}")
     return len(images) / elapsed
 
 
-def decoder(images: list[LabelledImage], name: str, seconds: float = 0.5) -> float:
-    """Milliseconds an image, decoded and brought to size in one thread, from bytes in memory."""
-    files = [image.path.read_bytes() for image in images[:_DRAWN]]
-    prepared = preparation(name)
+def decoding(images: list[LabelledImage], name: str, seconds: float = 0.5) -> float:
+    """Milliseconds an image, decoded and resized in one thread, from bytes in memory."""
+    items = [Item(image.path.read_bytes()) for image in images[:_DRAWN]]
+    decoder = Decoder(preparation_of(name))
     count, started = 0, perf_counter()
     while count < _DRAWN or perf_counter() - started < seconds:
-        prepare(files[count % _DRAWN], prepared)
+        decoder.views(items[count % _DRAWN])
         count += 1
     return (perf_counter() - started) / count * 1000
 
@@ -94,14 +97,14 @@ def measured(name: str, precision: str, files: dict[str, list[LabelledImage]], r
     through(files[THUMBNAILS][:16], name, engine)
 
     def turn(made: list[LabelledImage]) -> tuple[float, float]:
-        return through(made, name, engine), decoder(made, name)
+        return through(made, name, engine), decoding(made, name)
 
     turns = {kind: partial(turn, made) for kind, made in files.items()}
     note(f"{name}, {chosen}: {runs} turns")
     found = {}
     for kind, pairs in in_turn(turns, runs).items():
-        rates, decoding = zip(*pairs, strict=True)
-        found[kind] = {"images_a_second": values(rates), "decoder_ms_a_image_a_core": values(decoding)}
+        rates, milliseconds = zip(*pairs, strict=True)
+        found[kind] = {"images_a_second": values(rates), "decoder_ms_a_image_a_core": values(milliseconds)}
     return {"precision": chosen, "kinds": found}
 
 
@@ -134,13 +137,13 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()
     introduce()
-    if not to_be_had([options.precision]):
+    if not available([options.precision]):
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["TLCLI_CACHE"] = str(folder / "cache")
         note("Making the images")
-        files = {kind: make(folder / str(place), kind, options.images) for place, kind in enumerate(KINDS)}
+        files = {kind: make(folder / str(number), kind, options.images) for number, kind in enumerate(KINDS)}
         megabytes = {kind: made[0].path.stat().st_size / 1e6 for kind, made in files.items()}
         results = {}
         for backbone in options.backbones:

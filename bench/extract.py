@@ -1,8 +1,8 @@
-"""Images a second of the frozen pass, by backbone and precision, beside Keras and the peak of the machine.
+"""Images a second of the backbones by precision, beside Keras and the peak of the machine.
 
 python bench/extract.py [--backbones densenet201 resnet50 ...] [--precisions f32 bf16 int8] [--runs 3] [--seconds 3]
 
-The engine alone: prepared images lie in memory. Keras is `predict` in batches of 32 on TensorFlow, the same network
+The engine alone: decoded images lie in memory. Keras is `predict` in batches of 32 on TensorFlow, the same network
 in float32, in a process of its own. The peak is the best matrix product (OpenVINO, same precision) found in the same
 turn; the share is the network's convolutions and products (2 operations a multiply-add, counted in its graph) a second
 over that peak. All take turns, --runs times. Writes bench/results/extract.json.
@@ -16,23 +16,22 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from engine import PRECISIONS, flop_of_graph, opened, rate, to_be_had, weights_at_hand
+from engine import PRECISIONS, available, available_weights, flop_of_graph, opened, rate, spec_of
 from images import arrays
 from measure import PLAIN, in_turn, introduce, note, ratio, save, spread, table, values
 from peak import Peak
 from tlcli.backbones.catalog import CATALOG
-from tlcli.backbones.conversion import exported
-from tlcli.backbones.weights import find_weights
+from tlcli.backbones.conversion import convert
 
 BACKBONES = ("densenet201", "efficientnet_lite0", "resnet50", "efficientnet_v2_b0", "convnext_tiny")
 
 
 class Keras:
-    """A process on TensorFlow that predicts when it is told to."""
+    """A process on TensorFlow that predicts on request."""
 
     def __init__(self, name: str) -> None:
         """Starts it and waits until the network is there."""
-        command = [sys.executable, str(PLAIN / "features.py"), name, "--weights", weights_at_hand(name)]
+        command = [sys.executable, str(PLAIN / "features.py"), name, "--weights", available_weights(name)]
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the process
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True
@@ -67,10 +66,9 @@ class Keras:
 
 def measured(name: str, precisions: Sequence[str], peaks: dict[str, Peak], runs: int, seconds: float) -> dict[str, Any]:
     """All figures of one backbone."""
-    row = CATALOG[name]
     note(f"{name}: converting, compiling, starting Keras")
-    flop = flop_of_graph(exported(row, row.size, "avg", find_weights(row, weights_at_hand(name))).xml)
-    images = arrays(32, row.size)
+    flop = flop_of_graph(convert(spec_of(name, "f32")).xml)
+    images = arrays(32, CATALOG[name].size)
     engines = {precision: opened(name, precision)[0] for precision in precisions}
     keras = Keras(name)
     turns: dict[str, Callable[[], float]] = {"keras f32": lambda: keras.rate(seconds)}
@@ -80,7 +78,7 @@ def measured(name: str, precisions: Sequence[str], peaks: dict[str, Peak], runs:
     keras.rate(seconds)  # how many images fill the time
     found = {turn: values(rates) for turn, rates in in_turn(turns, runs).items()}
     keras.close()
-    return {"gflop_a_image": round(flop / 1e9, 3), "weights": weights_at_hand(name), **found}
+    return {"gflop_a_image": round(flop / 1e9, 3), "weights": available_weights(name), **found}
 
 
 def lines(name: str, found: dict[str, Any], precisions: Sequence[str]) -> list[list[str]]:
@@ -104,7 +102,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3, help="of each measurement")
     options = parser.parse_args()
     introduce()
-    precisions = to_be_had(options.precisions)
+    precisions = available(options.precisions)
     peaks = {precision: Peak(precision) for precision in precisions}
     results = {name: measured(name, precisions, peaks, options.runs, options.seconds) for name in options.backbones}
     columns = ("backbone", "precision", "images/s", "x Keras", "peak, GFLOP/s", "share of peak")

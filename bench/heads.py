@@ -1,12 +1,12 @@
-"""Which way to fit the head is the better default: both on the same features and folds, with their seconds.
+"""Which fit of the head is the better default: both on the same features and folds, with their seconds.
 
 python bench/heads.py [--alien-predator ARCHIVE] [--repeats 2]
 
 Repeated stratified 5-fold over all images, features of efficientnet_lite0 (ImageNet weights). In each fold 15 % of
-the images fitted on are set aside as the validation images that the minibatch recipe watches; logistic regression,
-which needs none, is given the same rest. Solar cells come from pip; Alien vs. Predator from its archive, where given.
-With the archive, the minibatch recipe is also fitted with 0 to 3 augmented views of each image fitted on, as the
-config alien_predator draws them. Writes bench/results/heads.json.
+the training images are the validation images of the minibatch fit; logistic regression, which needs none, is fitted
+on the same rest. Solar cells come from pip; Alien vs. Predator from its archive, where given.
+With the archive, the minibatch head is also fitted with 0 to 3 augmented views of each training image, as the config
+alien_predator draws them. Writes bench/results/heads.json.
 """
 
 import argparse
@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold, train_test_split
-from tlcli.workflows.dataset import indexed
-from tlcli.workflows.frozen_pass import open_pass
 
 from measure import introduce, save, table
+from tlcli.config.build_dataset import dataset_index
+from tlcli.config.build_features import feature_extractor
 from tlcli.config.build_head import fit_head, fit_regression
-from tlcli.config.load import Loaded, find_config, load_config
+from tlcli.config.load import LoadedConfig, find_config, load_config
 from tlcli.features.rows import Rows
 from tlcli.heads.head import Head
 from tlcli.workflows.fetch import fetch
@@ -35,38 +35,38 @@ if TYPE_CHECKING:
 FITS = ("logistic_regression", "minibatch", "minibatch, standardized")
 VIEWS = 3
 Score = tuple[float, float, float]
-"""Accuracy and log loss on the fold held out, seconds of the fit."""
+"""Accuracy and log loss on the held-out fold, seconds of the fit."""
 
 
-def rows_of(loaded: Loaded) -> list[Rows]:
-    """Features of all images of a config: the plain ones and those of each view."""
-    index = indexed(loaded.config.dataset, loaded.options)
-    frozen = open_pass(loaded.config)
-    frozen.run([(index.images, frozen.views)])
-    return [frozen.rows(index.images, index.labels, [view]) for view in frozen.views]
+def rows_of(loaded: LoadedConfig) -> list[Rows]:
+    """Features of all images of a config, for each view: the first is without augmentation."""
+    index = dataset_index(loaded.config.dataset, loaded.options)
+    extractor = feature_extractor(index, loaded.config)
+    extractor.extract([(index.images, extractor.views)])
+    return [extractor.rows(index.images, index.labels, [view]) for view in extractor.views]
 
 
-def fitted(fit: str, train: Rows, watched: Rows, loaded: Loaded) -> Head:
-    """A head, by the defaults of the config."""
+def fitted(fit: str, train: Rows, validation: Rows, loaded: LoadedConfig) -> Head:
+    """A head, with the defaults of the config."""
     config = loaded.config
     if fit == "logistic_regression":
         return fit_regression(config, train, "none").head
     head = config.head.model_copy(update={"fit": "minibatch", "standardize": fit.endswith("standardized")})
-    return replace(fit_head(config.model_copy(update={"head": head}), train, watched, 0).head, temperature=1.0)
+    return replace(fit_head(config.model_copy(update={"head": head}), train, validation, 0).head, temperature=1.0)
 
 
 def folds(labels: "NDArray[np.int64]", repeats: int) -> "Iterator[tuple[NDArray[np.int64], ...]]":
-    """Numbers of the rows fitted on, watched and held out."""
+    """Numbers of the training, validation and held-out rows."""
     for repeat in range(repeats):
         for inner, held in StratifiedKFold(5, shuffle=True, random_state=repeat).split(labels, labels):
-            train, watched = train_test_split(inner, test_size=0.15, stratify=labels[inner], random_state=repeat)
-            yield train, watched, held
+            train, validation = train_test_split(inner, test_size=0.15, stratify=labels[inner], random_state=repeat)
+            yield train, validation, held
 
 
-def scored(fit: str, train: Rows, watched: Rows, held: Rows, loaded: Loaded) -> Score:
+def scored(fit: str, train: Rows, validation: Rows, held: Rows, loaded: LoadedConfig) -> Score:
     """Of one head."""
     started = perf_counter()
-    head = fitted(fit, train, watched, loaded)
+    head = fitted(fit, train, validation, loaded)
     elapsed = perf_counter() - started
     probabilities = head.probabilities(held.features())
     accuracy = float((probabilities.argmax(1) == held.labels).mean())
@@ -84,12 +84,12 @@ def means(scores: dict[str, list[Score]]) -> dict[str, dict[str, float]]:
     return found
 
 
-def compare(loaded: Loaded, repeats: int) -> dict[str, dict[str, float]]:
-    """Every fit on plain features, and the recipe with more and more views, where the config has views."""
+def compare(loaded: LoadedConfig, repeats: int) -> dict[str, dict[str, float]]:
+    """Every fit on plain features, and the minibatch fit with more and more views, where the config has views."""
     views = rows_of(loaded)
     plain, scores = views[0], dict[str, list[Score]]()
-    for train, watched, held in folds(plain.labels, repeats):
-        parts = (plain.take(watched), plain.take(held), loaded)
+    for train, validation, held in folds(plain.labels, repeats):
+        parts = (plain.take(validation), plain.take(held), loaded)
         for fit in FITS:
             scores.setdefault(fit, []).append(scored(fit, plain.take(train), *parts))
         for count in range(1, len(views)):

@@ -1,6 +1,6 @@
-"""Images that are made, so that every program runs anywhere: thumbnails of several classes, and camera images.
+"""Drawn images, so that every program runs anywhere: thumbnails of several classes, and camera images.
 
-Every file has bytes of its own, or the frozen pass would compute it only once.
+All files differ: features of equal ones would be computed only once.
 """
 
 import io
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 THUMBNAIL = 250
 """Side in pixels, as in Alien vs. Predator."""
 _BASES = 12
-"""Drawn for each class; an image is a blend of two of them, each cut at a place of its own."""
+"""Drawn for each class; an image is a blend of two of them, each cropped at random."""
 
 
 def make_tree(folder: Path, splits: Mapping[str, int], classes: Sequence[str], side: int = THUMBNAIL) -> None:
     """``folder/split/class/000000.jpg``, as many of each split as is said; an empty split name makes no folder for it.
 
-    A quarter to a half of each image comes from any class, so that the classes can be told apart, but not wholly.
+    A quarter to a half of each image comes from any class, so that the classes are separable, but not perfectly.
     """
     random = np.random.default_rng(0)
     bases = [_bases(random, place / len(classes), side * 3 // 2) for place in range(len(classes))]

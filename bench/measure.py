@@ -48,8 +48,8 @@ started = time.perf_counter()
 child = os.posix_spawnp(sys.argv[2], sys.argv[2:], os.environ)
 _, status, usage = os.wait4(child, 0)
 seconds, code = time.perf_counter() - started, os.waitstatus_to_exitcode(status)
-told = [seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss, code]
-open(sys.argv[1], "w").write(json.dumps(told))
+measured = [seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss, code]
+open(sys.argv[1], "w").write(json.dumps(measured))
 """
 """A small process that starts what is timed: on Linux a process's largest size begins with that of its parent, which
 here holds images and libraries."""
@@ -58,17 +58,17 @@ here holds images and libraries."""
 def process(command: Sequence[str | Path], folder: Path, **environment: str) -> Process:
     """Runs a process, which must succeed, in ``folder``."""
     with (
-        tempfile.NamedTemporaryFile("r") as told,
+        tempfile.NamedTemporaryFile("r") as measured,
         tempfile.TemporaryFile("w+") as out,
         tempfile.TemporaryFile("w+") as log,
     ):
         subprocess.run(
-            [sys.executable, "-I", "-S", "-c", _LAUNCHER, told.name, *map(str, command)],
+            [sys.executable, "-I", "-S", "-c", _LAUNCHER, measured.name, *map(str, command)],
             cwd=folder, env={**os.environ, **environment}, stdout=out, stderr=log, check=False,
         )  # fmt: skip
         out.seek(0)
         log.seek(0)
-        report = told.read()
+        report = measured.read()
         seconds, processor, memory, code = json.loads(report) if report else (0, 0, 0, 1)
         if code:
             raise SystemExit(f"{' '.join(map(str, command))} failed:\n{log.read()[-3000:]}")
@@ -82,7 +82,7 @@ def tlcli(folder: Path, cache: Path, *arguments: str | Path) -> Process:
 
 
 def empty(cache: Path) -> None:
-    """Leaves nothing in tlcli's cache but files of random weights, which stand for files that lie on the machine."""
+    """Leaves nothing in tlcli's cache but random weights, which stand for weights that are on the machine."""
     for path in cache.iterdir() if cache.is_dir() else ():
         if path.is_file():
             path.unlink()
@@ -155,5 +155,5 @@ def save(name: str, out: Path | None = None, /, **results: object) -> None:
 
 
 def note(message: str) -> None:
-    """A line about what is going on, beside the results."""
+    """Prints progress on stderr."""
     print(message, file=sys.stderr, flush=True)

@@ -4,13 +4,13 @@ python bench/recipe.py [--alien-predator ARCHIVE] [--solar-cells] [--runs 2] [--
 
 Keras (bench/plain/recipe.py): DenseNet201 frozen inside the training graph, augmentation layers, 30 epochs, evaluation.
 `--timed-epochs` epochs are run; the others are counted as the median of all but the first.
-tlcli: configs/alien_predator.yaml as it is shipped, augmented views included; set are the place of the images, the
-weights, and (see the rows) backbone and precision; the report, which the recipe has not, is not made.
-Cold: an empty cache, so that the network is converted, too (its weights lie on the machine). Warm: the
-features are there, and the head is trained at another learning rate. Both see the same images in the same splits, at
-224 x 224 pixels. Weights are ImageNet's where they are on this machine, else random, which cost the same time.
+tlcli: configs/alien_predator.yaml as it is shipped, with augmented views; only the path of the images, the weights,
+backbone and precision are set, and no report is written, as the recipe has none.
+Cold: an empty cache, so that the backbone is converted, too (its weights are on the machine). Warm: the features are
+stored, and the head is trained with another learning rate. Both get the same images in the same splits, at 224 x 224
+pixels. Weights are ImageNet's where they are on this machine, else random, which cost the same time.
 
-Images: Alien vs. Predator from its archive, or as many made ones of the same size (694 and 200, 250 x 250). With the
+Images: Alien vs. Predator from its archive, or as many drawn ones of the same size (694 and 200, 250 x 250). With the
 archive the accuracies are compared as well: `efficientnet_lite0` with its ImageNet weights (from pip), the whole recipe
 in Keras on the identical network beside tlcli. `--solar-cells` does so on every third of the solar cells, which come
 from pip, too. `--runs 0` times nothing. Writes bench/results/recipe.json.
@@ -27,7 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from engine import to_be_had, weights_at_hand, without_limits
+from engine import available, available_weights, without_limits
 from images import make_tree
 from measure import empty, in_turn, introduce, keras_program, note, ratio, save, settings, spread, table, tlcli, values
 from tlcli.backbones.catalog import CATALOG
@@ -60,11 +60,11 @@ class Work:
             dataset__path=self.folder / "images",
             evaluate__report="false",
             backbone__name=backbone,
-            backbone__weights=weights_at_hand(backbone),
+            backbone__weights=available_weights(backbone),
             backbone__precision=precision,
             train__learning_rate=rate,
         )
-        lifted = without_limits(precision, weights_at_hand(backbone))
+        lifted = without_limits(precision, available_weights(backbone))
         train = tlcli(self.folder, self.cache, "train", "--config", CONFIG, "--quiet", *given, *lifted)
         evaluate = tlcli(self.folder, self.cache, "evaluate", "--quiet", "--json")
         metrics = evaluate.document()
@@ -73,13 +73,13 @@ class Work:
 
     def keras(self, backbone: str, epochs: int, seed: int = 0) -> tuple[float, dict[str, Any]]:
         """Seconds of the whole process, and what it printed."""
-        arguments = ["--epochs", str(epochs), "--network", backbone, "--weights", weights_at_hand(backbone)]
+        arguments = ["--epochs", str(epochs), "--network", backbone, "--weights", available_weights(backbone)]
         done = keras_program("recipe.py", self.folder, "split", *arguments, "--seed", str(seed))
         return done.seconds, done.document()
 
 
 def prepared(folder: Path, archive: str | None, counts: Sequence[int]) -> Work:
-    """Alien vs. Predator, or made images."""
+    """Alien vs. Predator, or drawn images."""
     images = folder / "images"
     if archive:
         source = Path(archive).expanduser().absolute()
@@ -91,7 +91,7 @@ def prepared(folder: Path, archive: str | None, counts: Sequence[int]) -> Work:
 
 
 def solar_cells(folder: Path) -> Work:
-    """Every third solar cell: those for training in its config, and all others, which are divided anew."""
+    """Every third solar cell, with the training split of its config; all others are for validation."""
     solar = load_config(find_config("solar_cells"), [])
     for image in dataset_index(solar.config.dataset, solar.options).images[::3]:
         split = "train" if image.split == "train" else "validation"
@@ -120,7 +120,9 @@ def thirty(seconds: float, epochs: Sequence[float]) -> float:
 def speed(work: Work, backbone: str, precisions: Sequence[str], runs: int, timed: int) -> dict[str, Any]:
     """Seconds of each, in turn."""
     epochs: list[list[float]] = []
-    find_weights(CATALOG[backbone], weights_at_hand(backbone))  # random ones are made now, not in anyone's time
+    find_weights(
+        CATALOG[backbone], available_weights(backbone)
+    )  # random ones are created now, not while something is timed
 
     def keras() -> float:
         seconds, printed = work.keras(backbone, timed)
@@ -140,7 +142,7 @@ def speed(work: Work, backbone: str, precisions: Sequence[str], runs: int, timed
         turns[f"tlcli {precision}, warm"] = partial(warm, precision)
     note(f"{backbone}: {runs} turns of Keras ({timed} epochs) and tlcli")
     found = {title: values(seconds) for title, seconds in in_turn(turns, runs).items()}
-    return {"weights": weights_at_hand(backbone), "keras_epoch_seconds": epochs, "seconds": found}
+    return {"weights": available_weights(backbone), "keras_epoch_seconds": epochs, "seconds": found}
 
 
 def show_speed(backbone: str, found: dict[str, Any], timed: int) -> None:
@@ -194,11 +196,11 @@ def main() -> None:
     parser.add_argument("--images", nargs=2, type=int, default=[694, 200], metavar=("TRAIN", "VALIDATION"))
     options = parser.parse_args()
     introduce()
-    precisions = to_be_had(options.precisions)
+    precisions = available(options.precisions)
     with tempfile.TemporaryDirectory() as name:
         os.environ["TLCLI_CACHE"] = str(Path(name) / "cache")
         work = prepared(Path(name), options.alien_predator, options.images)
-        kind = "Alien vs. Predator" if options.alien_predator else "made"
+        kind = "Alien vs. Predator" if options.alien_predator else "drawn"
         print(f"Images ({kind}): {', '.join(f'{count} {split}' for split, count in work.counts.items())}", flush=True)
         results: dict[str, Any] = {"images": {"kind": kind, **work.counts}}
         if options.runs:
@@ -210,7 +212,7 @@ def main() -> None:
         if options.solar_cells:
             works["solar cells"] = solar_cells(Path(name) / "cells")
         for title, one in works.items():
-            if options.accuracy_runs and weights_at_hand(REAL) == "imagenet":
+            if options.accuracy_runs and available_weights(REAL) == "imagenet":
                 results[f"accuracy, {title}"] = found = accuracy(one, precisions, options.accuracy_runs)
                 show_accuracy(title, found, one.counts)
     save("recipe", settings=vars(options), results=results)

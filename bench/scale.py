@@ -1,15 +1,15 @@
-"""1,000, 10,000, 60,000 images: time, memory and disk of `tlcli train`, cold and warm; and what tlcli itself takes.
+"""1,000, 10,000, 60,000 images: time, memory and disk of `tlcli train`, cold and warm; and the overhead of tlcli.
 
 python bench/scale.py [--sizes 1000 10000 60000] [--classes 10] [--overhead densenet201:1000 efficientnet_lite0:10000]
 
-The images are small JPEGs that the program makes, no two alike; half of each may come from another class. Cold: no
-features; the network is converted and compiled before, which bench/recipe.py counts. Warm: the features are there, and
-the head is fitted with other settings. Sizes up to 1,000 are run --runs times, larger ones once: they are long enough
-to be their own average. All images are for training and validation, so that each passes the network.
+The images are small JPEGs that the program draws, all different; half of each may come from another class. Cold: no
+features; the backbone is converted and compiled before, which bench/recipe.py counts. Warm: the features are stored,
+and the head is fitted with other settings. Sizes up to 1,000 are run --runs times, larger ones once, since they take
+long enough. All images are for training and validation, so that each passes the backbone.
 
-The second table is what tlcli takes beside its engine: a whole cold `tlcli train` on 250-pixel thumbnails, less what
-the engine alone takes for as many images in memory, measured before and after. Where fewer than 10,000 are run, a
-quarter of them is run as well, and 10,000 are read off the line through the two. Writes bench/results/scale.json.
+The second table is the overhead of tlcli over its engine: a whole cold `tlcli train` on 250-pixel thumbnails, less the
+time of the engine alone for as many images in memory, measured before and after. Where fewer than 10,000 are run, a
+quarter of them is run as well, and 10,000 are extrapolated from the two. Writes bench/results/scale.json.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from engine import opened, rate, to_be_had, weights_at_hand, without_limits
+from engine import available, available_weights, opened, rate, without_limits
 from images import arrays, make_tree
 from measure import Process, introduce, note, ratio, save, settings, spread, table, tlcli, values
 from tlcli.backbones.catalog import CATALOG
@@ -29,17 +29,17 @@ BACKBONE = "efficientnet_lite0"
 SMALL = 160
 """Side in pixels of the many images."""
 FULL = 10_000
-"""Thumbnails for which tlcli's own share is told."""
+"""Thumbnails for which the overhead is reported."""
 OTHER_HEAD = settings(head__class_weight="balanced", head__folds=3)
 
 
 class Training:
-    """`tlcli train` on the images of a folder, with a cache that has the converted network from the start."""
+    """`tlcli train` on the images of a folder, with the converted backbone in the cache."""
 
     def __init__(self, folder: Path, images: Path, backbone: str, precision: str) -> None:
-        """Nothing is run yet."""
+        """Runs nothing yet."""
         self._folder, self._cache = folder, folder / "cache"
-        weights = weights_at_hand(backbone)
+        weights = available_weights(backbone)
         given = settings(
             dataset__path=images,
             dataset__split="{test: 0}",
@@ -51,7 +51,7 @@ class Training:
         self._given = ["--config", "my_images", "--quiet", "--json", *given, *lifted]
 
     def cold(self) -> Process:
-        """Without features and digests; the network is converted."""
+        """Without features and digests; the backbone is converted."""
         shutil.rmtree(self._cache / "features", ignore_errors=True)
         for path in self._cache.glob("digests*"):
             path.unlink()
@@ -154,24 +154,26 @@ def overhead(folder: Path, backbone: str, count: int, precision: str, runs: int)
     return {"precision": chosen, "whole_seconds": whole, "engine_images_a_second": values(rates)}
 
 
-def on_the_line(medians: dict[int, float], count: int) -> float:
-    """Seconds of so many images by the line through two numbers of them; measured, where there is one."""
+def extrapolated(medians: dict[int, float], count: int) -> float:
+    """Seconds of ``count`` images by the line through the measured numbers of images; of one number, measured."""
     (few, low), (many, high) = next(iter(medians.items())), list(medians.items())[-1]
     return high if count == many else low + (count - few) * (high - low) / (many - few)
 
 
 def show_overhead(results: dict[str, Any]) -> None:
-    """The table of what tlcli itself takes."""
+    """The table of the overhead."""
     rows = []
     for backbone, row in results.items():
         medians = {count: whole["median"] for count, whole in row["whole_seconds"].items()}
         engine = row["engine_images_a_second"]
         for count in sorted({*medians, max(FULL, *medians)}):
             measured = count in medians
-            seconds = medians[count] if measured else on_the_line(medians, count)
-            told = spread(row["whole_seconds"][count], 1) if measured else f"{seconds:,.1f} (by the line)"
+            seconds = medians[count] if measured else extrapolated(medians, count)
+            shown = spread(row["whole_seconds"][count], 1) if measured else f"{seconds:,.1f} (extrapolated)"
             alone = count / engine["median"]
-            rows.append([backbone, row["precision"], f"{count:,}", told, f"{alone:,.1f}", f"{1 - alone / seconds:.1%}"])
+            rows.append(
+                [backbone, row["precision"], f"{count:,}", shown, f"{alone:,.1f}", f"{1 - alone / seconds:.1%}"]
+            )
     columns = ("cold tlcli train", "precision", "thumbnails", "whole, s", "engine alone, s", "not the engine")
     print(f"\n{table(columns, rows)}", flush=True)
 
@@ -195,10 +197,12 @@ def main() -> None:
     )  # fmt: skip
     parser.add_argument("--precision", default="auto", choices=["auto", "f32", "bf16", "int8"])
     parser.add_argument("--runs", type=int, default=3, help="of up to 1,000 images; larger ones are run once")
-    parser.add_argument("--folder", type=Path, help="where 1 GB can be put; default: the system's temporary folder")
+    parser.add_argument(
+        "--folder", type=Path, help="a folder with 1 GB of space; default: the system's temporary folder"
+    )
     options = parser.parse_args()
     introduce()
-    if not to_be_had([options.precision]):
+    if not available([options.precision]):
         return
     results: dict[str, Any] = {"sizes": {}, "overhead": {}}
     with tempfile.TemporaryDirectory(dir=options.folder) as name:

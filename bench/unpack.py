@@ -2,8 +2,8 @@
 
 python bench/unpack.py [--images 60000] [--runs 3] [--folder FOLDER]    (60,000 of 41 KB are 2.4 GB; needs 8 GB)
 
-fetch also takes the sha256 of the archive and of every file, looks at every image, counts classes and splits, and
-flushes the files to the disk before it gives the folder its name. Writes bench/results/unpack.json.
+fetch also computes the sha256 of the archive and of every file, checks every image, counts classes and splits, and
+flushes the files to the disk before it renames the folder. Writes bench/results/unpack.json.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from images import encoded, grained, numbered, structure
 from measure import Process, in_turn, introduce, process, save, spread, table, tlcli, values
 
 _DIFFERENT = 200
-"""Images that are drawn; the others differ from them in a comment only, which makes them other files."""
+"""Images that are drawn; the others differ from them only in a comment."""
 
 
 def jpegs() -> list[bytes]:
@@ -32,7 +32,7 @@ def jpegs() -> list[bytes]:
 
 
 def make_archive(path: Path, images: int) -> int:
-    """A zip as Kaggle gives it (deflated), with ten classes in two splits; gives the bytes it unpacks to."""
+    """Writes a zip as Kaggle gives it (deflated), with ten classes in two splits; returns the bytes it unpacks to."""
     drawn, total = jpegs(), 0
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for number in range(images):
@@ -44,12 +44,12 @@ def make_archive(path: Path, images: int) -> int:
 
 
 def commands(folder: Path) -> dict[str, Callable[[], Process]]:
-    """What is timed: unpacking by each into nothing, and fetching what is there."""
+    """What is timed: unpacking by each, and fetching what is installed."""
 
-    def afresh(run: Callable[[], Process]) -> Process:
+    def anew(run: Callable[[], Process]) -> Process:
         for left in ("unzipped", "fetched"):
             shutil.rmtree(folder / left, ignore_errors=True)
-        os.sync()  # what the run before left to be written is not this one's
+        os.sync()  # what the run before has not written yet must not count for this one
         return run()
 
     def fetch() -> Process:
@@ -58,7 +58,7 @@ def commands(folder: Path) -> dict[str, Callable[[], Process]]:
     def unzip() -> Process:
         return process(["unzip", "-q", "images.zip", "-d", "unzipped"], folder)
 
-    return {"unzip": lambda: afresh(unzip), "tlcli fetch": lambda: afresh(fetch), "tlcli fetch again": fetch}
+    return {"unzip": lambda: anew(unzip), "tlcli fetch": lambda: anew(fetch), "tlcli fetch again": fetch}
 
 
 def show(runs: dict[str, list[Process]]) -> None:

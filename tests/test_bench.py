@@ -1,4 +1,4 @@
-"""The programs of bench/: each tells how it is used, and what they count and print is right. Nothing is timed here."""
+"""The programs of bench/: each documents its usage, and what they count and print is right. Nothing is timed here."""
 
 import io
 import json
@@ -27,7 +27,7 @@ FIVE = ("cold_start", "decode", "extract", "recipe", "scale")
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_every_program_tells_how_it_is_used(name: str) -> None:
+def test_every_program_has_help(name: str) -> None:
     command = [sys.executable, str(BENCH / f"{name}.py"), "--help"]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
@@ -35,7 +35,7 @@ def test_every_program_tells_how_it_is_used(name: str) -> None:
     assert name not in FIVE or f"bench/results/{name}.json" in done.stdout.replace("\n", " ")
 
 
-def test_programs_are_all_there_and_make_bench_runs_those_that_measure() -> None:
+def test_make_runs_every_program_that_measures() -> None:
     shared = {"engine", "machine", "measure", "peak", "images"}
     assert {path.stem for path in BENCH.glob("*.py")} == {*PROGRAMS, *shared}
     recipe = (BENCH.parent / "Makefile").read_text()
@@ -76,7 +76,7 @@ def test_a_written_graph_costs_two_operations_a_multiply_add(tmp_path: Path) -> 
     assert engine.flop_of_graph(tmp_path / "m.xml") == 2 * 3 * 5 * 7
 
 
-def test_medians_keep_all_that_they_were_taken_from() -> None:
+def test_medians_keep_all_values() -> None:
     row = measure.values([3.0, 1.0, 2.0])
     assert row == {"median": 2.0, "values": [3.0, 1.0, 2.0]}
     assert measure.spread(row, 1) == "2.0 (1.0 to 3.0)"
@@ -103,23 +103,23 @@ def test_settings_name_keys_of_the_config() -> None:
     ]  # fmt: skip
 
 
-def test_a_process_is_timed_and_its_memory_and_answer_are_told(tmp_path: Path) -> None:
-    held = bytearray(600_000_000)  # of this process: not to be told as the other's
+def test_time_memory_and_output_of_a_process_are_measured(tmp_path: Path) -> None:
+    own = bytearray(600_000_000)  # of this process: must not count as the other's
     program = "import json; held = bytearray(80_000_000); print('first'); print(json.dumps({'a': 1}))"
     done = measure.process([sys.executable, "-c", program], tmp_path)
     assert done.document() == {"a": 1}
     assert done.seconds > 0
     assert done.processor > 0
     assert 80 < done.memory_mb < 200
-    assert held
+    assert own
 
 
-def test_a_process_that_fails_ends_the_program_with_what_it_said(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="such a pity"):
-        measure.process([sys.executable, "-c", "raise SystemExit('such a pity')"], tmp_path)
+def test_a_process_that_fails_ends_the_program_with_its_stderr(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="some reason"):
+        measure.process([sys.executable, "-c", "raise SystemExit('some reason')"], tmp_path)
 
 
-def test_made_images_are_all_different(tmp_path: Path) -> None:
+def test_drawn_images_are_all_different(tmp_path: Path) -> None:
     images.make_tree(tmp_path, {"train": 6, "validation": 4}, ["a", "b"], side=32)
     files = sorted(tmp_path.rglob("*.jpg"))
     assert len(files) == 10
@@ -137,19 +137,19 @@ def test_numbered_images_have_other_bytes_and_the_same_pixels(kind: str) -> None
     assert Image.open(io.BytesIO(other)).tobytes() == Image.open(io.BytesIO(plain)).tobytes()
 
 
-def test_machine_is_named_in_json_and_in_words() -> None:
+def test_the_machine_is_described_as_json_and_as_text() -> None:
     found = machine.machine()
     assert json.loads(json.dumps(found)) == found
     assert f"{found['cores']} cores" in machine.named(found)
     assert all(name in machine.named(found) for name in found["instructions"])
 
 
-def test_a_precision_that_is_not_to_be_had_is_left_out_with_its_reason(
+def test_an_unavailable_precision_is_skipped_with_its_reason(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "lacking", lambda precision: "not here" if precision == "bf16" else "")
-    assert engine.to_be_had(["auto", "f32", "bf16"]) == ["auto", "f32"]
-    assert capsys.readouterr().out == "Left out, bf16: not here\n"
+    monkeypatch.setattr(engine, "why_unavailable", lambda precision: "not here" if precision == "bf16" else "")
+    assert engine.available(["auto", "f32", "bf16"]) == ["auto", "f32"]
+    assert "bf16: not here" in capsys.readouterr().out
 
 
 def test_limits_of_int8_are_lifted_for_random_weights_alone() -> None:

@@ -106,6 +106,7 @@ def asked(answered: tuple[dict[str, dict[str, Any]], object]) -> dict[str, dict[
     return answered[0]
 
 
+@pytest.mark.slow
 @EACH_KERAS_ROW
 def test_the_weights_file_is_the_one_that_keras_would_fetch(row: Backbone, asked: dict[str, dict[str, Any]]) -> None:
     keras = asked[row.builder]
@@ -116,6 +117,7 @@ def test_the_weights_file_is_the_one_that_keras_would_fetch(row: Backbone, asked
     assert row.weights.package == ""
 
 
+@pytest.mark.slow
 @EACH_KERAS_ROW
 def test_the_size_is_the_one_that_keras_names_and_the_least_is_allowed(
     row: Backbone, asked: dict[str, dict[str, Any]]
@@ -125,6 +127,7 @@ def test_the_size_is_the_one_that_keras_names_and_the_least_is_allowed(
     assert row.size == keras.get("size", 224)
 
 
+@pytest.mark.slow
 @EACH_KERAS_ROW
 def test_the_scaling_is_the_familys_own_preprocess_input(row: Backbone, asked: dict[str, dict[str, Any]]) -> None:
     keras = asked[row.builder]

@@ -22,6 +22,8 @@ from tlcli.system.files import sha256_file
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+pytestmark = pytest.mark.slow
+
 ROW = CATALOG["mobilenet"]
 SIZE = 32
 

@@ -22,6 +22,8 @@ from tlcli.errors import ModelError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+pytestmark = pytest.mark.slow
+
 ROW = CATALOG["mobilenet"]
 SIZE = 64  # so that the last feature map has more than one position
 needs_nncf = pytest.mark.skipif(not importlib.util.find_spec("nncf"), reason="nncf is not installed (tlcli[int8])")

@@ -210,6 +210,7 @@ def test_no_file_is_taken_for_the_publishers_where_none_published_a_digest(tmp_p
     assert caught.value.code == "model.weights_format"
 
 
+@pytest.mark.slow
 def test_random_weights_are_the_same_network_every_time(tmp_path: Path) -> None:
     row = CATALOG["mobilenet_v3_small"]
     first = find_weights(row, "random")

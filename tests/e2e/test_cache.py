@@ -124,6 +124,7 @@ def test_prune_removes_nothing_that_a_running_process_uses(trained: Trained, tlc
     assert [path for path in cache.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "moment",
     [
@@ -169,6 +170,7 @@ def test_leftovers_of_a_kill_do_not_interfere_and_prune_removes_them(
     assert tlcli_here("cache", "verify").code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("state", "number"), [("empty", 30), ("filled", 13)])  # EROFS, EACCES
 def test_without_a_writable_cache_the_results_are_the_same(
     state: str, number: int, trained: Trained, tmp_path: Path

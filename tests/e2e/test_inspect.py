@@ -48,6 +48,7 @@ def test_deliberate_mistakes_are_found(tlcli: Tlcli, shapes: Path) -> None:
     assert Path(shapes / found["page"]).is_file()
 
 
+@pytest.mark.slow
 def test_train_leaves_out_what_is_on_the_list(tlcli: Tlcli, shapes: Path) -> None:
     folder = shapes / "shapes"
     (folder / "dark/broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
@@ -118,6 +119,7 @@ def test_duplicates_and_leaks_of_alien_vs_predator(tlcli: Tlcli, aliens: Path) -
     assert sum(facts["mode"] == "P" and name in found["unusual"] for name, facts in found["statistics"].items()) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_flipped_labels_rank_first(tlcli: Tlcli, aliens: Path, tmp_path: Path) -> None:
     shutil.copytree(aliens / "data", tmp_path / "flipped")

@@ -30,6 +30,7 @@ def images(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_remembered_digest_that_is_wrong_is_an_error_and_verify_is_its_remedy(
     images: Path, tlcli: Tlcli, session_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -50,6 +51,7 @@ def test_a_remembered_digest_that_is_wrong_is_an_error_and_verify_is_its_remedy(
     assert tlcli("evaluate", "--verify").code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells which cores a thread may use")
 def test_with_threads_1_every_thread_of_the_process_runs_on_one_core(
     images: Path, tlcli: Tlcli, tmp_path: Path

@@ -155,6 +155,7 @@ def test_evaluate_refuses_data_that_changed_since_training(tlcli: Tlcli, shapes:
     assert "tlcli train --config shapes.yaml --set 'head.Cs=[1]'" in done.err
 
 
+@pytest.mark.slow
 def test_ten_more_images_cost_ten_features(tlcli: Tlcli, shapes: Path) -> None:
     train = ("train", "--config", "shapes.yaml", "--json", "--set", "dataset.split.test=0")
     assert tlcli(*train).json()["features"] == {"computed": 40, "reused": 0}
@@ -177,6 +178,7 @@ def test_evaluate_refuses_weights_that_are_not_those_of_training(
     assert (done.code, done.error) == (5, "model.weights_changed")
 
 
+@pytest.mark.slow
 def test_test_images_that_are_all_broken(tlcli: Tlcli, shapes: Path) -> None:
     for label in ("dark", "light"):
         for split, numbers in (("train", range(14)), ("val", range(14, 20))):

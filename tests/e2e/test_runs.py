@@ -51,6 +51,7 @@ def test_runs_are_listed_and_compared(tlcli: Tlcli, trained: list[Path]) -> None
     assert found["test_evaluations"] == 2
 
 
+@pytest.mark.slow
 def test_other_splits_are_compared_on_what_is_common_and_fair(tlcli: Tlcli, trained: list[Path]) -> None:
     for seed in range(1, 4):
         done = tlcli("train", "--config", "shapes.yaml", "--json", "--set", f"dataset.split.seed={seed}")
@@ -68,6 +69,7 @@ def test_other_splits_are_compared_on_what_is_common_and_fair(tlcli: Tlcli, trai
         assert not found["same_data"]
 
 
+@pytest.mark.slow
 def test_the_printed_list_and_comparison_fit_the_screen(tlcli: Tlcli, trained: list[Path]) -> None:
     done = tlcli("runs")
     assert done.code == 0

@@ -246,6 +246,7 @@ def test_pixels_that_are_a_view_of_another_array_are_read_as_they_look(openvino:
     assert np.array_equal(rows_of(openvino, [image[:, ::-1]]), rows_of(openvino, [image[:, ::-1].copy()]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["f32", "bf16"])
 def test_keras_gives_the_same_features_in_order(openvino: Engine, weights: Weights, precision: Precision) -> None:
     import keras
@@ -290,6 +291,7 @@ def test_views_are_rows_and_errors_belong_to_their_items(weights: Weights, name:
     assert np.abs(np.stack(found) - np.stack(seen)).max() < 1e-4 * np.abs(np.stack(seen)).max()
 
 
+@pytest.mark.slow
 def test_the_pooling_of_the_spec_is_applied(weights: Weights) -> None:
     some = [np.kron(image, np.ones((2, 2, 1), np.uint8)) for image in images(5)]  # 64 x 64: four positions to pool
     poolings: tuple[Pooling, ...] = ("avg", "max")
@@ -330,6 +332,7 @@ def test_without_a_writable_cache_the_graph_is_compiled_each_time(
 LARGER = [np.kron(image, np.ones((4, 4, 1), np.uint8)) for image in images(40)]  # 128 x 128: 4 x 4 positions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pooling", ["avg", "max"])
 def test_the_mean_of_the_maps_is_the_feature_with_either_pooling_and_engine(weights: Weights, pooling: Pooling) -> None:
     found = {}
@@ -375,6 +378,7 @@ def test_maps_come_in_order_and_leave_the_features_alone(weights: Weights) -> No
     assert np.array_equal(rows_of(engine, LARGER[:5]), before)
 
 
+@pytest.mark.slow
 def test_a_damaged_graph_gives_no_maps(weights: Weights) -> None:
     spec = spec_of(ROW, 96, weights)
     engine, graph = opened(spec), cached_graph(spec)

@@ -52,6 +52,7 @@ def test_changed_copies_are_similar(change: object) -> None:
     assert np.mean(similarity(first, second, SHARED) >= SIMILARITY) >= 11 / 12
 
 
+@pytest.mark.slow
 def test_other_images_of_the_same_kind_are_not() -> None:
     first, second = (np.stack([small(scene(seed + shift)) for seed in range(40)]) for shift in (0, 500))
     assert similarity(first, second, SHARED).max() < 0.5

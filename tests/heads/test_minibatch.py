@@ -143,6 +143,7 @@ def test_dropout_acts_in_training_and_not_in_validation() -> None:
     assert fitted.head.trainable_parameters == 9
 
 
+@pytest.mark.slow
 def test_balanced_class_weights_raise_the_probability_of_the_rare_class() -> None:
     random = np.random.default_rng(8)
     labels = (np.arange(200) % 10 == 0).astype(np.int64)  # one in ten is of class 1
@@ -169,6 +170,7 @@ SETTINGS: dict[int, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 3])
 def test_equal_seeds_give_bit_equal_heads_and_histories(classes: int) -> None:
     one, other = (fit(classes, 2.0, **SETTINGS[classes]) for _ in range(2))
@@ -176,10 +178,12 @@ def test_equal_seeds_give_bit_equal_heads_and_histories(classes: int) -> None:
     assert one.history == other.history
 
 
+@pytest.mark.slow
 def test_another_seed_gives_another_head() -> None:
     assert digest(fit(2, 2.0, **SETTINGS[2])) != digest(fit(2, 2.0, **SETTINGS[2], seed=5))
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_bit_equal_heads_in_another_process() -> None:
     answer = subprocess.run([sys.executable, __file__], capture_output=True, text=True, check=True)
     assert answer.stdout.split() == [digest(fit(classes, 2.0, **settings)) for classes, settings in SETTINGS.items()]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.reliability import row
 from tests.torture.names import NAMED, named
-from tests.torture.setting import SOURCE, Done, Setting, bytes_of, set_up, unprivileged
+from tests.torture.setting import SOURCE, Done, Setting, bytes_of, codes_in, set_up, unprivileged
 
 PREDICT = ("predict", "shapes/dark/1.png", "--config", "c.yaml")
 TRAIN = ("train", "--config", "c.yaml", "--json")
@@ -35,8 +35,10 @@ class Case:
     shell: str = '"$@"'
     env: Mapping[str, str | None] = field(default_factory=dict)
     code: int = 0
+    error: str = ""
+    """The code of the error that stderr names."""
     says: str = ""
-    """A value, a path or the system's reason that stdout or stderr contains."""
+    """A value or a path that stdout or stderr contains."""
     large: bool = True
     """Only in the long trial."""
     make: Callable[[Path], object] = lambda folder: None
@@ -45,7 +47,7 @@ class Case:
     def outcome(self) -> str:
         """As docs/reliability.md has it."""
         done = {0: "done", 141: "ended quietly (141)"}.get(self.code, f"exit {self.code}")
-        return f"{done}: {self.says}" if self.says and self.code else done
+        return f"{done}: `{self.error}`" if self.error else done
 
 
 def _file(folder: Path) -> None:
@@ -96,9 +98,9 @@ CASES = (
          env={"HOME": "/proc/nowhere", "XDG_CACHE_HOME": None, "TLCLI_CACHE": None}, large=False),
     Case("cache that is a file", TRAIN, env={"TLCLI_CACHE": "file"}, make=_file, says=ACCURACY),
     Case("cache in the home of an unknown user", env={"TLCLI_CACHE": "~nobody-is-so/x"}, code=6,
-         says="~nobody-is-so/x"),
+         error="resource.no_home_folder", says="~nobody-is-so/x"),
     Case("--runs-dir in the home of an unknown user", ("runs", "--runs-dir", "~nobody-is-so/x"), code=2,
-         says="~nobody-is-so/x"),
+         error="usage.unknown_user", says="~nobody-is-so/x"),
     Case("--runs-dir ~/runs", ("runs", "--runs-dir", "~/runs"), env={"HOME": "{}"}, says="c/2"),
     Case("TMPDIR that does not exist", TRAIN, env={"TMPDIR": "/proc/nowhere"}, says=ACCURACY),
     Case("TMPDIR on a disk of 64 KB", TRAIN, shell=TINY, says=ACCURACY),
@@ -121,27 +123,29 @@ CASES = (
     Case("all streams closed, inspect", INSPECT, shell='"$@" >&- 2>&- <&-'),
     Case("stdout closed, --json", (*PREDICT, "--json"), shell='"$@" >&-'),
     Case("reader that closes the pipe (| head -1)", ("config", "schema"), shell='"$@" | head -1 >/dev/null; exit 0'),
-    Case("stdout full", (*PREDICT, "--json"), shell='"$@" >/dev/full', code=6, says="No space left on device",
+    Case("stdout full", (*PREDICT, "--json"), shell='"$@" >/dev/full', code=6, error="resource.disk_full",
          large=False),
     Case("stderr full", ("train", "--config", "none"), shell='"$@" 2>/dev/full', code=2),
     Case("PYTHONOPTIMIZE=2", TRAIN, env={"PYTHONOPTIMIZE": "2"}, says=ACCURACY),
     Case("PYTHONWARNINGS=error", TRAIN, env={"PYTHONWARNINGS": "error"}, says=ACCURACY),
     Case("umask 077", TRAIN, shell='umask 077; "$@"', says=ACCURACY),
-    Case("umask 777", TRAIN, shell=unprivileged('umask 777; "$@"'), code=6, says="Permission denied"),
+    Case("umask 777", TRAIN, shell=unprivileged('umask 777; "$@"'), code=6, error="resource.system_error"),
     Case("64 open files", TRAIN, shell='ulimit -n 64; "$@"', says=ACCURACY),
     Case("3 GB of address space", shell='ulimit -v 3000000; "$@"', says=DARK),
-    Case("files of 8 KB at most", TRAIN, shell='ulimit -f 8; "$@"', code=6, says="File too large"),
+    Case("files of 8 KB at most", TRAIN, shell='ulimit -f 8; "$@"', code=6,
+         error="resource.write_failed"),
     Case("current folder deleted", ("runs", "--runs-dir", "{}/runs"), shell=CWD + 'rmdir ../there; "$@"', says="c/2"),
     Case("current folder deleted, train", ("train", "--config", "{}/c.yaml"), shell=CWD + 'rmdir ../there; "$@"',
-         code=6, says="cd", large=False),
+         code=6, error="resource.no_working_directory", large=False),
     Case("current folder read-only, predict", ("predict", "{}/shapes/dark/1.png", "--runs-dir", "{}/runs"),
          shell=unprivileged(CWD + 'chmod a-w .; "$@"; code=$?; chmod u+w .; exit $code'), says="dark"),
     Case("current folder read-only, train", ("train", "--config", "{}/c.yaml", "--set", "dataset.path={}/shapes"),
          shell=unprivileged(CWD + 'chmod a-w .; "$@"; code=$?; chmod u+w .; exit $code'), code=6,
-         says="--runs-dir", large=False),
-    Case("--runs-dir that is a file", (*TRAIN, "--runs-dir", "file"), make=_file, code=6, says="--runs-dir"),
+         error="resource.runs_dir_not_writable", large=False),
+    Case("--runs-dir that is a file", (*TRAIN, "--runs-dir", "file"), make=_file, code=6,
+         error="resource.runs_dir_not_writable"),
     Case("runs read-only, evaluate", ("evaluate",), shell=unprivileged(LOCKED.format("runs")), code=6,
-         says="Permission denied"),
+         error="resource.system_error"),
     Case("runs and cache read-only, predict", shell=unprivileged(LOCKED.format('runs "$TLCLI_CACHE"')), says=DARK),
     Case("read-only images", TRAIN, shell=unprivileged(LOCKED.format("shapes")), says=ACCURACY),
     Case("times in the future", TRAIN, make=_future, says=ACCURACY),
@@ -171,6 +175,7 @@ def try_one(case: Case, setting: Setting) -> str:
     done: Done = setting.run(*words, shell=case.shell, env=env)
     assert done.code == case.code, f"{case.name}: {done}"
     assert case.says in done.out + done.err, f"{case.name}: {done}"
+    assert not case.error or codes_in(done.err) == [case.error], f"{case.name}: {done}"
     assert bytes_of(setting.folder / "shapes") == before, f"{case.name}: images were changed"
     return case.outcome
 

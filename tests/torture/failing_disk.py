@@ -29,9 +29,10 @@ from typing import cast
 from tests.reliability import row
 from tests.torture import toy
 from tests.torture.calls import Calls, failing
+from tests.torture.setting import codes_in
 from tests.torture.toy import Toy, command, ending, forked, result_of
 
-from tlcli.backbones.conversion import is_whole, kept
+from tlcli.backbones.conversion import GRAPH_FILES, is_whole, kept
 from tlcli.errors import ResourceError
 from tlcli.runs import folders as runs
 from tlcli.system.files import whole_file
@@ -65,7 +66,7 @@ def _ended(code: int, said: str, folder: Path) -> str:
         return "exit 0: the call was not essential, or never reached"
     assert code == 6, f"exit {code}: {said}"
     assert str(folder) in said, f"names no path: {said}"
-    return "exit 6, names the path"
+    return f"exit 6, `{codes_in(said)[-1]}`, names the path"
 
 
 def _at_every_call(
@@ -190,15 +191,16 @@ def converted(outcome: Outcome, choose: Callable[[int], Sequence[int]], seed: in
         folder, said = Path(name) / "backbones" / "net", Path(name) / "said.txt"
 
         def write(staging: Path) -> None:  # in reality a child process
-            with whole_file(staging / "model.xml") as xml, whole_file(staging / "model.bin") as weights:
-                xml.write_text("graph")
-                weights.write_bytes(bytes(9999))
+            for name in GRAPH_FILES:
+                with whole_file(staging / name) as temporary:
+                    temporary.write_bytes(name.encode() * 1000)
 
         def job() -> int:
             try:
                 assert is_whole(kept(folder, write).folder)
             except (OSError, ResourceError) as error:
-                said.write_text(str(error))
+                code = error.code if isinstance(error, ResourceError) else "resource.system_error"
+                said.write_text(f"Error [{code}]: {error}")
                 return 6 if isinstance(error, ResourceError) or error.errno in ERRORS else 1
             return 0
 

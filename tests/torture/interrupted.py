@@ -38,7 +38,7 @@ REUSED = "features kept and reused"
 CLEAN = ("130, one line", "143, one line")
 MOMENTS = 10
 """How many moments are tried until one hits the command at work."""
-SAID = re.compile(r"Error: Interrupted by (Ctrl-C|SIGTERM)\. .*\nHint: ")
+SAID = re.compile(r"Error \[interrupted\]: .*\nHint: ")
 _OURS = re.compile(r'File "[^"]*/tlcli/(?!__main__|__init__|cli/__init__|cli/interrupts)')
 
 

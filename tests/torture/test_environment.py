@@ -8,7 +8,7 @@ from tests.torture.environment import CASES, Case, many_files, narrow, try_one
 from tests.torture.names import NAMED, named
 from tests.torture.setting import Setting, set_up
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

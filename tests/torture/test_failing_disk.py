@@ -12,10 +12,11 @@ from tlcli.errors import ResourceError
 from tlcli.system.files import disk_problem, whole_file
 
 
+@pytest.mark.slow
 def test_whatever_call_fails_the_exit_code_and_the_next_run_are_right(program: Callable[..., str]) -> None:
     printed = program("failing_disk", 1, os.getpid(), 5)
 
-    assert " exit 6" in printed
+    assert " exit 6, `resource." in printed
 
 
 @pytest.mark.parametrize("number", failing_disk.ERRORS)

@@ -14,6 +14,7 @@ from tests.torture.setting import set_up
 pytestmark = pytest.mark.e2e
 
 
+@pytest.mark.slow
 def test_interruptions_at_random_moments(session_cache: Path) -> None:
     outcomes = interrupted.run(8, seed=1, cache=session_cache)
     assert list(outcomes) == list(interrupted.COMMANDS)
@@ -73,6 +74,7 @@ def test_an_ignored_signal_stays_ignored(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "True\n")
 
 
+@pytest.mark.slow
 def test_ctrl_c_after_the_backbone_was_freed(session_cache: Path) -> None:
     """With its last core OpenVINO would free the main thread's stack for signals: signal 11."""
     with set_up(session_cache) as setting:

@@ -3,7 +3,10 @@
 import os
 from collections.abc import Callable
 
+import pytest
 
+
+@pytest.mark.slow
 def test_after_a_kill_the_next_training_ends_with_the_same_bits(program: Callable[..., str]) -> None:
     printed = program("killed", 30, os.getpid())
 

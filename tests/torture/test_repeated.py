@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import pytest
 from tests.torture import repeated
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_bits(session_cache: Path) -> None:
     found = repeated.run(2, ("logistic_regression",), session_cache)
 

@@ -24,7 +24,7 @@ from tests.reliability import row
 from tests.torture import toy
 from tests.torture.toy import command, ending, forked
 
-from tlcli.backbones.conversion import Exported, is_whole, kept
+from tlcli.backbones.conversion import GRAPH_FILES, ConvertedGraph, is_whole, kept
 from tlcli.datasets.acquire import install
 from tlcli.features.store import Store, row_key
 from tlcli.progress import Progress
@@ -67,15 +67,15 @@ def _backbone(folder: Path, rounds: int, seed: int) -> int:
     target, bytes_of = folder / "net", np.arange(50_000, dtype=np.int32).tobytes()
 
     def write(staging: Path) -> None:
-        (staging / "model.xml").write_text("graph")
-        (staging / "model.bin").write_bytes(bytes_of)
+        for name in GRAPH_FILES:
+            (staging / name).write_bytes(bytes_of)
 
     for _ in range(rounds):
         if chance.random() < 0.1 and target.exists():
             # Truncated in one step: a new file could land in a folder that is just being removed, and keep it.
             with suppress(FileNotFoundError):  # another process is just replacing it
                 os.truncate(target / "model.bin", 4)
-        made = Exported(target) if is_whole(target) else kept(target, write)
+        made = ConvertedGraph(target) if is_whole(target) else kept(target, write)
         assert made.folder == target
         try:
             content = (target / "model.bin").read_bytes()

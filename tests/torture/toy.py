@@ -1,7 +1,7 @@
-"""A training that takes a quarter of a second: drawn images, and a stand-in for the backbone.
+"""A training that takes a quarter of a second: drawn images, and a double of the engine.
 
-All but the backbone is the real thing: index, decoder, store, head, run folder, evaluate. The stand-in gives each
-image a feature that follows from its pixels. A shard is :data:`SHARD` rows instead of 512, so that there are many.
+All but the backbone is real: index, decoder, store, head, run folder, evaluate. The double gives each image a feature
+that follows from its pixels. A shard is :data:`SHARD` rows instead of 512, so that there are many.
 Jobs run in processes that are forked from one that has imported all it needs.
 """
 
@@ -13,7 +13,7 @@ import resource
 import shutil
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,13 +25,12 @@ from PIL import Image
 
 from tlcli.backbones.weights import Weights
 from tlcli.cli import app
-from tlcli.features import pipeline as extract
+from tlcli.config import build_features
+from tlcli.engines.double import FakeEngine
+from tlcli.features import pipeline
+from tlcli.images.decoder import Decoder
 from tlcli.runs import folders as runs
-from tlcli.workflows import (
-    evaluate,  # noqa: F401 - the commands import them late
-    frozen_pass,
-    train,  # noqa: F401 - the commands import them late
-)
+from tlcli.workflows import evaluate, train  # noqa: F401 - the commands import them late
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,26 +38,27 @@ if TYPE_CHECKING:
 SHARD = 8
 IMAGES = 60
 """With their augmented views about 96 rows: 12 shards."""
-_WIDTH = 1280  # of mobilenet_v2
+WINDOW = 2
+"""Images at a time in the engine."""
+MOST_LOST = SHARD + 1 + 2 * WINDOW
+"""What a killed process may lose: a shard that was not written yet, the other view of its last image, and both views of
+the images in the engine."""
 
 
-class _Engine:
-    """Row of numbers that follows from the pixels; counts the images that it was asked for."""
+class ToyEngine(FakeEngine):
+    """Counts the images that it is given, in all processes, by a byte each in a file."""
 
-    def __init__(self, counter: Path) -> None:
-        self._counter = counter
+    counter: Path
+    """Set before one is opened."""
 
-    def features(self, images: "Iterable[NDArray[np.uint8]]") -> "Iterator[NDArray[np.float32]]":
-        for image in images:
-            with suppress(OSError), self._counter.open("ab", buffering=0) as file:  # where files must not grow
-                file.write(b".")
-            digest = hashlib.sha256(image.tobytes()).digest()
-            noise = np.random.default_rng(int.from_bytes(digest[:8], "little")).normal(0, 1, _WIDTH)
-            yield (noise + image.mean() / 256).astype(np.float32)
+    def __init__(self, decoder: Decoder, width: int) -> None:
+        super().__init__(decoder, width)
+        self.window = WINDOW
 
-    def maps(self, images: "Iterable[NDArray[np.uint8]]") -> "Iterator[NDArray[np.float32]]":
-        for row in self.features(images):
-            yield row.reshape(1, 1, -1)
+    def feature(self, pixels: "NDArray[np.uint8]") -> "NDArray[np.float32]":
+        with suppress(OSError), self.counter.open("ab", buffering=0) as file:  # where files must not grow
+            file.write(b".")
+        return super().feature(pixels)
 
 
 def draw(folder: Path, count: int = IMAGES) -> None:
@@ -77,24 +77,24 @@ def draw(folder: Path, count: int = IMAGES) -> None:
         "head:\n  Cs: [0.1, 1]\n  folds: 2\n"
         "evaluate:\n  figures: false\n  report: false\n"
     )
-    (folder / "weights").write_bytes(b"stand-in")
+    (folder / "weights").write_bytes(b"unused")
 
 
 def command(said: Path, *arguments: str) -> int:
-    """Runs ``tlcli ARGUMENTS --quiet`` in this process; its exit code. What it says of errors is added to a file."""
+    """Runs ``tlcli ARGUMENTS --quiet`` in this process; its exit code. What it writes to stderr is added to a file."""
     sys.argv = ["tlcli", *arguments, "--quiet"]
-    with redirect_stderr(io.StringIO()) as told, redirect_stdout(io.StringIO()):
+    with redirect_stderr(io.StringIO()) as errors, redirect_stdout(io.StringIO()):
         try:
             app.main()
         except SystemExit as ended:
             code = int(ended.code or 0)
         else:
             raise AssertionError("main() ends with SystemExit")
-    if told.getvalue():
+    if errors.getvalue():
         allowed = resource.getrlimit(resource.RLIMIT_FSIZE)[1]  # a trial may have lowered the other
         resource.setrlimit(resource.RLIMIT_FSIZE, (allowed, allowed))
         with said.open("a", encoding="utf-8") as file:
-            file.write(told.getvalue())
+            file.write(errors.getvalue())
     return code
 
 
@@ -111,7 +111,7 @@ class Toy:
 
     @property
     def said(self) -> Path:
-        """What commands have told of errors."""
+        """What commands have written to stderr."""
         return self.folder / "said.txt"
 
     @property
@@ -120,7 +120,7 @@ class Toy:
 
     @property
     def computed(self) -> int:
-        """Images that the stand-in was given, in all processes."""
+        """Images that the engine was given, in all processes."""
         return self.counter.stat().st_size if self.counter.exists() else 0
 
     @property
@@ -136,13 +136,13 @@ class Toy:
             path.unlink(missing_ok=True)
 
     def install(self) -> None:
-        """Puts the stand-in in the backbone's place, in this process."""
-        counter = self.counter
+        """Replaces the backbone by :class:`ToyEngine` in this process, below the real command line."""
         os.environ["TLCLI_CACHE"] = str(self.cache)
-        extract.SHARD_ROWS = SHARD
+        ToyEngine.counter = self.counter
+        pipeline.SHARD_ROWS = SHARD
         weights = Weights(self.folder / "weights", "0" * 64)
-        setattr(frozen_pass, "find_weights", lambda *_: weights)  # noqa: B010 - to mypy it is not there
-        setattr(frozen_pass, "open_engine", lambda *_: _Engine(counter))  # noqa: B010
+        setattr(build_features, "find_weights", lambda *_: weights)  # noqa: B010 - to mypy it is not there
+        setattr(build_features, "open_engine", ToyEngine.open)  # noqa: B010
 
     def command(self, name: str) -> int:
         """Runs ``tlcli train`` or ``tlcli evaluate`` in this process; its exit code. See :attr:`said`."""
@@ -193,7 +193,7 @@ def warm_up() -> None:
 
 
 def result_of(folder: Path) -> dict[str, object]:
-    """What a training and its evaluation come to, without names and times; features by their keys."""
+    """The results of a training and its evaluation, without names and times; features by their keys."""
     run = runs.find_run(folder / "runs")
     shards = sorted((folder / "cache" / "features").glob("*/*.safetensors"))
     loaded = [safetensors.numpy.load_file(path) for path in shards]

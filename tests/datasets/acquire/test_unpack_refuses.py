@@ -36,6 +36,7 @@ def test_hostile_or_damaged_archive_is_refused_at_once(tmp_path: Path, case: Hos
     assert {path.name for path in (tmp_path / "place").iterdir()} <= {"archive", "outer"}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit a process's memory")
 def test_all_are_refused_in_little_memory(tmp_path: Path) -> None:
     done = subprocess.run(
