@@ -50,8 +50,12 @@ class Fetched:
 
 
 def fetch(
-    loaded: LoadedConfig, origin: str | None = None, force: bool = False, offline: bool = False, progress: Progress = SILENT
-) -> Fetched:  # fmt: skip
+    loaded: LoadedConfig,
+    origin: str | None = None,
+    force: bool = False,
+    offline: bool = False,
+    progress: Progress = SILENT,
+) -> Fetched:
     """Installs the data set of a config, unless it is installed already, and counts its images.
 
     Args:
