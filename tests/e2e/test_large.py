@@ -14,7 +14,7 @@ from tlcli.datasets.digests import remember
 
 pytestmark = pytest.mark.e2e
 
-SETTINGS = ("--set", "backbone.name=mobilenet_v3_small", "--set", "backbone.weights=random", "--set", "image.size=32")
+SETTINGS = ("--set", "backbone.name=mobilenet_v2", "--set", "backbone.weights=random", "--set", "image.size=32")
 TRAIN = ("train", "--config", "my_images", *SETTINGS, "--set", "evaluate.figures=false")
 
 

@@ -49,7 +49,8 @@ def answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Answer:
 
 def record_of(root: Path) -> RunRecord:
     return RunRecord(
-        config="colours", seconds={}, images={"train": {"red": 6}}, skipped=(), features=FeatureCounts(computed=6, reused=0, views=1),
+        config="colours", seconds={}, images={"train": {"red": 6}}, skipped=(),
+        features=FeatureCounts(computed=6, reused=0, views=1),
         backbone=RunBackbone(
             name="mobilenet_v2", weights="random", weights_sha256="0" * 64, engine="openvino", precision="f32"
         ),
