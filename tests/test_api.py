@@ -31,7 +31,7 @@ HEAVY = {
     "matplotlib",
     "typer",
 }
-SMALL = {"image.size": 32, "head.Cs": [0.1], "evaluate.figures": False, "evaluate.report": False}
+SMALL = {"head.Cs": [0.1], "evaluate.figures": False, "evaluate.report": False}
 
 
 @pytest.fixture(scope="module")

@@ -47,7 +47,10 @@ def shapes(tmp_path: Path) -> Path:
 
 
 def draw_shapes(tmp_path: Path) -> Path:
-    """Draws them in a folder, others for other names: no test finds the features of another."""
+    """Draws them in a folder, others for other names: no test finds the features of another.
+
+    All tests share the converted backbone of 32 pixels.
+    """
     random = np.random.default_rng(zlib.crc32(tmp_path.name.encode()))
     for label, level in (("dark", 60), ("light", 190)):
         (tmp_path / "shapes" / label).mkdir(parents=True)
@@ -57,7 +60,7 @@ def draw_shapes(tmp_path: Path) -> Path:
     config = tmp_path / "shapes.yaml"
     config.write_text(
         "dataset:\n  path: shapes\n"
-        "image:\n  size: 64\n"
+        "image:\n  size: 32\n"
         "backbone:\n  name: mobilenet_v2\n  weights: random\n"
         "head:\n  Cs: [0.1, 1]\n"
     )

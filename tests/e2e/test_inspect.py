@@ -97,6 +97,7 @@ def aliens(alien_predator_zip: Path, tmp_path_factory: pytest.TempPathFactory) -
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_duplicates_and_leaks_of_alien_vs_predator(tlcli: Tlcli, aliens: Path) -> None:
     given = (*LITE, "--set", f"dataset.path={aliens}", "--set", "dataset.split.test=0")

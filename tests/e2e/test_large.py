@@ -14,7 +14,7 @@ from tlcli.datasets.digests import remember
 
 pytestmark = pytest.mark.e2e
 
-SETTINGS = ("--set", "backbone.name=mobilenet_v3_small", "--set", "backbone.weights=random", "--set", "image.size=32")
+SETTINGS = ("--set", "backbone.name=mobilenet_v2", "--set", "backbone.weights=random", "--set", "image.size=32")
 TRAIN = ("train", "--config", "my_images", *SETTINGS, "--set", "evaluate.figures=false")
 
 
@@ -65,9 +65,9 @@ def test_with_threads_1_every_thread_of_the_process_runs_on_one_core(
                 seen.append(threads)
             time.sleep(0.01)
     assert process.returncode == 0
-    held = [threads for threads in seen if all("-" not in cores and "," not in cores for cores in threads)]
-    first = seen.index(held[0])
-    assert seen[first:] == held  # from the moment the option was read until the end
+    limited = [threads for threads in seen if all("-" not in cores and "," not in cores for cores in threads)]
+    first = seen.index(limited[0])
+    assert seen[first:] == limited  # from the moment the option was read until the end
 
 
 def allowed(pid: int) -> set[str]:

@@ -1,4 +1,4 @@
-"""The bundle: what is saved is what is loaded, and what is damaged or hostile is refused in one sentence."""
+"""The bundle: what is saved is what is loaded, and what is damaged or hostile is refused with a code."""
 
 import hashlib
 import json
@@ -75,7 +75,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def changed(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Changes the manifest as a hostile hand would: all else still fits."""
+    """Changes the manifest as an attacker would: everything else still fits."""
     manifest = json.loads((folder / "manifest.json").read_text())
     change(manifest)
     (folder / "manifest.json").write_text(json.dumps(sealed(manifest)))

@@ -102,7 +102,16 @@ def test_unreadable_images_have_codes_and_the_others_answers(tmp_path: Path) -> 
     good = noise(1)
     (tmp_path / "text.png").write_text("no image")
     whole = encoded(good)
-    given = [tmp_path / "none.png", good, tmp_path, tmp_path / "text.png", b"", whole[:100], whole, b"no image"]
+    given: list[Path | bytes | NDArray[np.uint8]] = [
+        tmp_path / "none.png",
+        good,
+        tmp_path,
+        tmp_path / "text.png",
+        b"",
+        whole[:100],
+        whole,
+        b"no image",
+    ]
     found = fake()[0].predict(given)
     assert [one.error_code for one in found] == [
         "image.unreadable", None, "image.not_a_file", "image.unknown_format", "image.empty", "image.broken", None,

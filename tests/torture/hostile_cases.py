@@ -1,4 +1,4 @@
-"""Hostile and damaged bundles, runs and weights: what is changed of a good run, and who then reads it."""
+"""Hostile and damaged bundles, runs and weights: what is changed of a good run, and what then reads it."""
 
 import hashlib
 import json
@@ -38,9 +38,9 @@ class Hostile:
     """What is changed."""
     name: str
     change: Callable[[Path, Path], object]
-    """Given a copy of the run and the canary that must not come to be."""
+    """Given a copy of the run and the canary that must not be created."""
     read: Read
-    """Who reads it; must raise one of tlcli's errors."""
+    """Reads it; must raise one of tlcli's errors."""
     codes: tuple[str, ...] = ()
     """The error codes that may refuse it; any where empty."""
 
@@ -69,7 +69,7 @@ def _compared(run: Path) -> object:
 
 
 def _signed(run: Path, name: str, data: bytes) -> None:
-    """Another file of arrays, with its digest in the manifest, as a hostile hand would."""
+    """Another file of arrays, with its digest in the manifest, as an attacker would."""
     (run / "model" / f"{name}.safetensors").write_bytes(data)
     digest = hashlib.sha256(data).hexdigest()
 
@@ -100,7 +100,7 @@ Change = Callable[[Path, Path], object]
 
 
 def _as(data: bytes) -> Callable[[Path], bytes]:
-    """What gives these bytes, whatever the canary's path."""
+    """These bytes, whatever the canary's path."""
     return lambda _canary: data
 
 
@@ -183,7 +183,7 @@ def with_header(header: object, data: bytes = b"") -> bytes:
 
 
 def broken_arrays() -> dict[str, bytes]:
-    """Safetensors files that no reader may believe."""
+    """Safetensors files that no reader may accept."""
     one = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
     twice = '{"weights":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"weights":{"dtype":"F32","shape":[2],"data_offsets":[8,16]}}'
     return {
@@ -275,7 +275,7 @@ def _manifests() -> Iterator[Hostile]:
         "labels that are numbers": {"labels": [1, 2]}, "a text for labels": {"labels": "ab"}, "a label of half a character": {"labels": ["\ud800", "b"]},
         "temperature 0": {"temperature": 0}, "temperature below 0": {"temperature": -1}, "temperature NaN": {"temperature": float("nan")},
         "temperature 10^400": {"temperature": 10**400}, "a digest in capitals": {"head_sha256": "A" * 64}, "a digest with a path": {"head_sha256": "../" * 21 + "a"},
-        "a key nobody knows": {"architecture": "os.system"}, "__class__": {"__class__": "os.system"}, "a list for the backbone": {"backbone": []},
+        "an unknown key": {"architecture": "os.system"}, "__class__": {"__class__": "os.system"}, "a list for the backbone": {"backbone": []},
         "the version a list": {"tlcli_version": []},
     }  # fmt: skip
     for name, changes in values.items():

@@ -30,7 +30,7 @@ def _probabilities(done: Done) -> list[float]:
 
 
 def commands(made: Trained, large: bool) -> Iterator[tuple[str, str]]:
-    """What was given to the real command, and what came of it."""
+    """What was given to the real command, and its outcome."""
     canary = made.folder / "canary"
     names = list(PAYLOADS) if large else ["pickle, protocol 4 (.pkl)", "Keras with a Lambda layer (.keras)"]
     for name in names:
@@ -67,7 +67,7 @@ def _controls(made: Trained) -> tuple[str, str]:
 
 
 def _caches(made: Trained, large: bool) -> Iterator[tuple[str, str]]:
-    """A cache whose files have other content than was written: recomputed, with the same answers."""
+    """A cache whose files were changed after they were written: recomputed, with the same answers."""
     right = _probabilities(made.tlcli("predict", IMAGE, "--json"))
     graph: dict[str, Callable[[Path], object]] = {
         "the converted graph (model.xml) is garbage": lambda folder: _garbage(folder, "model.xml"),
@@ -120,12 +120,12 @@ def _text(folder: Path, text: str) -> None:
 
 
 def moved(made: Trained) -> Iterator[tuple[str, str]]:
-    """A run in another folder with an empty cache, and one whose weights cannot be had there."""
+    """A run in another folder with an empty cache, and one whose weights are unavailable there."""
     right = _probabilities(made.tlcli("predict", IMAGE, "--json"))
     elsewhere, cache = made.folder / "elsewhere" / "a run", made.folder / "empty"
     shutil.copytree(made.run, elsewhere)
     done = made.tlcli("predict", "--run", elsewhere, IMAGE, "--json", cache=cache)
-    assert _probabilities(done) == right, "a run that was moved answers otherwise"
+    assert _probabilities(done) == right, "a run that was moved: other answers"
     yield "predict with a run that was moved, and an empty cache", "the same answers"
     shutil.rmtree(cache)
     _with_weights(elsewhere, "own.safetensors")

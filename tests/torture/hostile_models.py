@@ -27,7 +27,7 @@ _HANGS = 20
 
 @contextmanager
 def _limited(name: str) -> Iterator[None]:
-    """Ends what hangs, with the case's name."""
+    """Fails with the case's name if the body hangs."""
 
     def end(*_: object) -> None:
         raise AssertionError(f"{name}: hangs")
@@ -48,7 +48,7 @@ def refusal(case: Hostile, run: Path, folder: Path) -> str:
         the code of the error, and its exit code.
 
     Raises:
-        AssertionError: it was read, ended in another error, hung, or the canary came to be.
+        AssertionError: it was accepted, ended in another error, hung, or the canary was created.
     """
     name = f"{case.place}: {case.name}"
     copy, canary = folder / "runs" / "one" / "20260101T000000Z-0000", folder / "canary"
@@ -68,10 +68,10 @@ def refusal(case: Hostile, run: Path, folder: Path) -> str:
     except BaseException as error:
         raise AssertionError(f"{name}: {error!r} is no refusal") from error
     else:
-        raise AssertionError(f"{name}: was taken")
+        raise AssertionError(f"{name}: was accepted")
     finally:
         os.chdir(before)
-        assert not canary.exists(), f"{name}: the canary came to be: code of the file ran"
+        assert not canary.exists(), f"{name}: code of the file ran"
         shutil.rmtree(folder / "runs")
     assert not case.codes or code in case.codes, f"{name}: {code}: {message}"
     assert len(message) < 2_000, f"{name}: {len(message)} letters"
@@ -79,7 +79,7 @@ def refusal(case: Hostile, run: Path, folder: Path) -> str:
 
 
 def section(large: bool, cache: Path | None = None) -> Iterator[str]:
-    """What came of it; ``cache`` may hold the converted backbone."""
+    """The section of the report; ``cache`` may hold the converted backbone."""
     cases = hostile()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -98,8 +98,8 @@ def section(large: bool, cache: Path | None = None) -> Iterator[str]:
     yield f"## Hostile model files ({total})"
     yield ""
     yield "Pickles, Keras, HDF5, ONNX, PyTorch and NumPy files that run code, and damaged or lying safetensors,"
-    yield "manifests, records, pipes and links, in the place of each file that a command reads. Each is refused in one"
-    yield "sentence, and no code of a file ran: a canary would have told. `python -m tests.torture.hostile_models`"
+    yield "manifests, records, pipes and links, in the place of each file that a command reads. Each is refused with one"
+    yield "error with a code, and no code of a file ran: it would have left a canary. `python -m tests.torture.hostile_models`"
     yield ""
     yield "| what | outcome | cases |"
     yield "| --- | --- | ---: |"
@@ -112,7 +112,7 @@ def section(large: bool, cache: Path | None = None) -> Iterator[str]:
 
 
 def main() -> None:
-    """Prints what was seen."""
+    """Prints the section."""
     for line in section(large=True):
         print(line)
 

@@ -29,7 +29,7 @@ def _wrong() -> dict[str, bytes]:
 
 
 def run(folder: Path) -> Counter[str]:
-    """How many were refused; the first that was not raises AssertionError."""
+    """The number of refusals by code; AssertionError where a file was accepted."""
     canary, files = folder / "canary", folder / "weights"
     files.mkdir()
     names = {}
@@ -59,7 +59,7 @@ def main() -> None:
     for name in sys.argv[1:]:
         try:
             build._load(network, Path(name), _ROW)
-            outcomes[name] = "was taken"
+            outcomes[name] = "was accepted"
         except ModelError as error:
             outcomes[name] = f"`{error.code}`, exit code {error.exit_code}"
         except BaseException as error:  # noqa: BLE001 - the outcome
