@@ -215,7 +215,7 @@ def table(entries: list[Entry]) -> str:
     lines = [
         "# Errors",
         "",
-        "Every error has a stable code. It is printed on stderr as `Error [code]: message` and `Hint: ...`; `--json` adds to stdout",
+        "Every error has a stable code. stderr has `Error [code]: message` and `Hint: ...`; `--json` adds to stdout",
         '`{"error": {"code", "message", "hint", "exit_code"}}`. An invalid config is one error, `config.invalid`, with',
         "a list `problems` of `{place, key, code, message}`. Codes `image.*` are the reasons why an image is skipped.",
         "Text in {braces} stands for values, text in [brackets] is not always there.",

@@ -105,7 +105,10 @@ def engine() -> Section:
     except ModelError as error:
         return Section("engine", {"engine": None}, problems=[error])
     found = Section("engine", {
-        "engine": choice.name, "version": choice.version, "precision": choice.precision, "reason": explain_choice(choice),
+        "engine": choice.name,
+        "version": choice.version,
+        "precision": choice.precision,
+        "reason": explain_choice(choice),
     })  # fmt: skip
     if choice.name == "keras":
         message = "OpenVINO is not installed; predict needs it."

@@ -50,7 +50,8 @@ class Fetched:
 
 
 def fetch(
-    loaded: LoadedConfig, origin: str | None = None, force: bool = False, offline: bool = False, progress: Progress = SILENT
+    loaded: LoadedConfig, origin: str | None = None, force: bool = False, offline: bool = False,
+    progress: Progress = SILENT,
 ) -> Fetched:  # fmt: skip
     """Installs the data set of a config, unless it is installed already, and counts its images.
 

@@ -49,11 +49,15 @@ def find_accounts(progress: Progress) -> Iterator[Account]:
                     message = f"{account.origin} holds no Kaggle token: no token has spaces or such characters."
                     hint = "Copy the token again, with nothing around it."
                     raise NetworkError("network.kaggle_token_malformed", message, hint)
+            if account.token and (account.token[0] in "/\\~." or account.token[1:2] == ":"):
+                message = f"{account.origin} holds the path of a file that does not exist, instead of a Kaggle token."
+                hint = "Set it to the token, or to the absolute path of the file that holds it."
+                raise NetworkError("network.kaggle_token_malformed", message, hint)
             yield account
 
 
 def token_files() -> tuple[Path, ...]:
-    """All files in which credentials are looked for, whether they exist or not."""
+    """All files that may hold credentials, whether they exist or not."""
     home, configured = Path.home() / ".kaggle", os.environ.get("KAGGLE_CONFIG_DIR")
     config = Path(configured) if configured else home
     if not configured and sys.platform.startswith("linux") and not home.exists():
