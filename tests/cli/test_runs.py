@@ -220,10 +220,14 @@ def test_options_before_compare_are_refused_instead_of_ignored(run: Run, two: No
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code"),
-    [(["latest", "latest"], 2), (["latest", "ffff"], 5), (["latest", "26"], 5), (["latest"], 2)],
-)
-def test_mistakes_are_one_line(run: Run, two: None, arguments: list[str], code: int) -> None:
+    ("arguments", "code", "error"),
+    [
+        (["latest", "latest"], 2, "usage.same_run"), (["latest", "ffff"], 5, "model.run_not_found"),
+        (["latest", "26"], 5, "model.run_not_found"), (["latest"], 2, "usage.missing_argument"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_an_error_and_a_hint(run: Run, two: None, arguments: list[str], code: int, error: str) -> None:
     ended, out, err = run("runs", "compare", *arguments)
     assert (ended, out) == (code, "")
-    assert len(err.splitlines()) == 1
+    assert err.startswith(f"Error [{error}]: ")
+    assert len(err.splitlines()) == 2

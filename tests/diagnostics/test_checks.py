@@ -55,7 +55,7 @@ def missing(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
 def test_the_verdict_is_the_worst() -> None:
     from tlcli.errors import ModelError
 
-    error = ModelError("model.example")
+    error = ModelError("model.example", "Odd.")
     assert Section("a").verdict == "ok"
     assert Section("a", warnings=[error]).verdict == "warning"
     assert Section("a", warnings=[error], problems=[error]).verdict == "problem"
@@ -190,7 +190,7 @@ def test_weights_of_another_digest_are_a_problem(
     from tlcli.backbones import weights
 
     (home / "x").write_text("")
-    monkeypatch.setattr(weights, "weights_place", lambda row: home / "x" if row.name == "vgg16" else None)
+    monkeypatch.setattr(weights, "imagenet_path", lambda row: home / "x" if row.name == "vgg16" else None)
     monkeypatch.setattr(weights, "is_verified", lambda *_: verified)
     assert codes(checks.weights()) == expected
 
@@ -198,7 +198,7 @@ def test_weights_of_another_digest_are_a_problem(
 def test_without_any_weights_there_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     from tlcli.backbones import weights
 
-    monkeypatch.setattr(weights, "weights_place", lambda _: None)
+    monkeypatch.setattr(weights, "imagenet_path", lambda _: None)
     assert codes(checks.weights()) == ["model.no_weights"]
 
 

@@ -81,7 +81,7 @@ def test_only_runs_and_links_are_left(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} - {"latest"} == {"cats"}
 
 
-FAILURES = [ValueError("x"), KeyboardInterrupt(), SystemExit(3), OSError(13, "x"), ModelError("x")]
+FAILURES = [ValueError("x"), KeyboardInterrupt(), SystemExit(3), OSError(13, "x"), ModelError("model.x", "X.")]
 
 
 @pytest.mark.parametrize("error", FAILURES, ids=lambda error: type(error).__name__)

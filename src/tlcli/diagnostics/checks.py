@@ -105,7 +105,9 @@ def engine() -> Section:
     except ModelError as error:
         return Section("engine", {"engine": None}, problems=[error])
     found = Section("engine", {
-        "engine": choice.name, "version": choice.version, "precision": choice.precision,
+        "engine": choice.name,
+        "version": choice.version,
+        "precision": choice.precision,
         "reason": explain_choice(choice),
     })  # fmt: skip
     if choice.name == "keras":

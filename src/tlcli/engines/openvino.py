@@ -28,6 +28,9 @@ _CORE = openvino.Core()
 """One for the process, never freed: with the last Core, OpenVINO frees the main thread's signal stack, and the next
 Ctrl-C would end Python with signal 11."""
 
+_FIRST_ARRAY = openvino.Tensor(np.zeros(1, np.float32)).data
+"""Read by one thread, before any other: on the first such access, OpenVINO's Python bindings fill tables under a lock
+of C++ for which they release Python's lock, so that two threads that both do it first wait for each other forever."""
 _KEEP_ALIVE: list[Any] = []
 """The last graph compiled for latency, in a process that ends soon: freeing it would take 0.04 s of predict's 1 s."""
 

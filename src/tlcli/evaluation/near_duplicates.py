@@ -53,7 +53,7 @@ def find_near_duplicates(
         images: all images concerned.
         rows: features of these plain images, in the same order.
         preparation: decodes them.
-        between: looks only for an image of the first split and one of the second. None: for any two images.
+        between: each pair has an image of the first split and one of the second. None: any two images.
         known: small grey versions, uint8 [S, S], by sha256; the others are decoded.
         progress: receives the stage.
     """

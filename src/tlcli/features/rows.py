@@ -1,4 +1,4 @@
-"""Rows to fit on: features that may be larger than memory, passed over block by block.
+"""Rows to fit on: features that may be larger than memory, processed block by block.
 
 Shapes: N rows, D features. A block is float32 [n, D], n at most ``BLOCK_ROWS``.
 """

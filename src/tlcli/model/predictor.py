@@ -114,7 +114,7 @@ class Predictor:
 
         Args:
             run: the run's directory.
-            expected_images: how many images the next call will bring; up to 8 load a graph compiled for latency.
+            expected_images: how many images the next call has; up to 8 load a graph compiled for latency.
             progress: reports a download or conversion of the backbone.
 
         Raises:

@@ -103,9 +103,9 @@ def _answer(axis: "Axes", card: Card) -> None:
 def _legend(axis: "Axes", largest: float) -> None:
     """The colours of the heat map on grey, with the log odds that they stand for."""
     left = _MARGIN + _SIDE + _GAP
-    strength = np.tile(np.linspace(-1, 1, 301), (2, 1))
-    grey = np.full((*strength.shape, 3), 200, np.uint8)
-    axis.imshow(coloured(grey, strength), extent=(left, left + _SIDE, _LEGEND + 10, _LEGEND), aspect="auto")
+    relevance = np.tile(np.linspace(-1, 1, 301), (2, 1))
+    grey = np.full((*relevance.shape, 3), 200, np.uint8)
+    axis.imshow(coloured(grey, relevance), extent=(left, left + _SIDE, _LEGEND + 10, _LEGEND), aspect="auto")
     small: dict[str, Any] = {"fontsize": 8, "color": _QUIET, "va": "center"}
     axis.text(left, _LEGEND + 20, f"against, -{largest:.2g}", **small)
     axis.text(left + _SIDE / 2, _LEGEND + 20, "0", ha="center", **small)

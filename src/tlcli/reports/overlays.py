@@ -34,16 +34,16 @@ def overlay(pixels: "NDArray[np.uint8]", heat: "NDArray[np.floating]") -> Image.
     side = pixels.shape[0]
     largest = np.abs(heat).max() or 1.0
     coarse = Image.fromarray((heat / largest).astype(np.float32))
-    strength = np.asarray(coarse.resize((side, side), Image.Resampling.BICUBIC), np.float64)
-    return Image.fromarray(coloured(pixels, np.clip(strength, -1, 1)))
+    relevance = np.asarray(coarse.resize((side, side), Image.Resampling.BICUBIC), np.float64)
+    return Image.fromarray(coloured(pixels, np.clip(relevance, -1, 1)))
 
 
-def coloured(pixels: "NDArray[np.uint8]", strength: "NDArray[np.floating]") -> "NDArray[np.uint8]":
-    """Colours every pixel, uint8 [H, W, 3], by its strength [H, W], 1 (for) to -1 (against)."""
+def coloured(pixels: "NDArray[np.uint8]", relevance: "NDArray[np.floating]") -> "NDArray[np.uint8]":
+    """Colours every pixel, uint8 [H, W, 3], by its relevance [H, W], 1 (for) to -1 (against)."""
     grey = np.asarray(Image.fromarray(pixels).convert("L"), np.float64)[..., np.newaxis]  # [H, W, 1]
     pale = pixels + (grey - pixels) * _GREY
-    amount = np.abs(strength)[..., np.newaxis]
-    speaks_for = strength[..., np.newaxis] > 0
+    amount = np.abs(relevance)[..., np.newaxis]
+    speaks_for = relevance[..., np.newaxis] > 0
     colour = np.where(speaks_for, _FOR, _AGAINST) * (_RELIEF[0] + (_RELIEF[1] - _RELIEF[0]) * grey / 255)
     blended = pale + (colour - pale) * amount * np.where(speaks_for, _FOR_COVER, _AGAINST_COVER)
     return np.asarray(np.rint(np.clip(blended, 0, 255)), np.uint8)

@@ -50,12 +50,9 @@ class Fetched:
 
 
 def fetch(
-    loaded: LoadedConfig,
-    origin: str | None = None,
-    force: bool = False,
-    offline: bool = False,
+    loaded: LoadedConfig, origin: str | None = None, force: bool = False, offline: bool = False,
     progress: Progress = SILENT,
-) -> Fetched:
+) -> Fetched:  # fmt: skip
     """Installs the data set of a config, unless it is installed already, and counts its images.
 
     Args:

@@ -98,7 +98,7 @@ def test_a_cache_that_is_deleted_while_a_graph_is_created(how: str) -> None:
             removed.append(place)
             shutil.rmtree(cache_folder())
             if how == "fails":
-                raise ModelError("model.conversion_failed")
+                raise ModelError("model.conversion_failed", "Odd.")
             return
         write(place)
 
@@ -109,7 +109,7 @@ def test_a_cache_that_is_deleted_while_a_graph_is_created(how: str) -> None:
 
 def test_an_error_of_the_conversion_itself_is_not_changed() -> None:
     def failing(_: Path) -> None:
-        raise ModelError("model.conversion_failed")
+        raise ModelError("model.conversion_failed", "Odd.")
 
     with pytest.raises(ModelError) as error:
         kept(folder(), failing)

@@ -57,7 +57,7 @@ def unpack(
     Args:
         archive: the file.
         target: where the files go; left incomplete if this raises.
-        subdirs: only what lies below the first of these directories that the archive has is unpacked; "" is all of it.
+        subdirs: only the contents of the first of these directories that the archive has are unpacked; "" is all of it.
         limits: what is refused.
         progress: receives every file.
         name: of the archive in progress and messages about the disk, where its file has another.

@@ -1,6 +1,6 @@
 """Resumable downloads: the right bytes or a clear error, across tries, processes and kills; never a mixed file.
 
-What has arrived lies beside the target (:mod:`tlcli.datasets.acquire.downloads.partial_file`). It is continued only
+What has arrived is kept beside the target (:mod:`tlcli.datasets.acquire.downloads.partial_file`). It is continued only
 where the server proves (If-Range, 206 and Content-Range, RFC 9110 sections 13 and 14) that its file is still the same;
 anything else begins again.
 """

@@ -54,7 +54,7 @@ def find_accounts(progress: Progress) -> Iterator[Account]:
 
 
 def token_files() -> tuple[Path, ...]:
-    """All files in which credentials are looked for, whether they exist or not."""
+    """All files that may hold credentials, whether they exist or not."""
     home, configured = Path.home() / ".kaggle", os.environ.get("KAGGLE_CONFIG_DIR")
     config = Path(configured) if configured else home
     if not configured and sys.platform.startswith("linux") and not home.exists():

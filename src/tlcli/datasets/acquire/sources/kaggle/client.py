@@ -110,7 +110,7 @@ class KaggleClient:
 
         here = {"LOCALHOST": KaggleEnv.LOCAL, "TEST": KaggleEnv.TEST}  # its others are Kaggle's own machines
         env = here.get(os.environ.get("KAGGLE_API_ENVIRONMENT", ""), KaggleEnv.PROD)
-        # With any token, it looks for none by itself: it would find what was refused, and trip over broken files.
+        # Given any token, it does not search for one: it would find the one that was refused, and fail at broken files.
         with KaggleClient(env, api_token="", user_agent=f"tlcli/{tlcli.__version__}") as client:
             session = client.http_client()._session  # it offers no other way to timeouts and headers
             session.auth = None

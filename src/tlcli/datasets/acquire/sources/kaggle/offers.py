@@ -74,7 +74,7 @@ def dataset_offer(
     except HttpStatusError as refused:
         if refused.status not in (401, 403) or refused.host:
             raise explain(kaggle, item, "", refused) from None
-        about = None  # it may not be looked at; the download may be allowed all the same
+        about = None  # the account may not view it; the download may still be allowed
     newest, licence = getattr(about, "current_version_number", None), getattr(about, "license_name", None)
     item.newest = newest if isinstance(newest, int) and newest > 0 else None
     number = version or item.newest

@@ -68,13 +68,13 @@ def _not_found(kaggle: KaggleClient, item: Item, file: str) -> NetworkError:
     files = kaggle.quietly(item.list_files) if file else ()
     if file and (item.newest or files):
         listed = f" Its files: {', '.join(files[:8])}{', ...' if len(files) > 8 else ''}." if files else ""
-        hint = f"{_nearest(file, files)}{listed}".strip() or f"Look at {item.page}."
+        hint = f"{_nearest(file, files)}{listed}".strip() or f"See {item.page}."
         return NetworkError("network.kaggle_no_file", f"Kaggle's {item.title} has no file '{file}'.", hint)
     if item.newest and item.version:
         return _no_version(item)
     if item.newest:
         message = f"Kaggle's {item.title} has no files (any more)."
-        return NetworkError("network.kaggle_no_file", message, f"Look at {item.page}.")
+        return NetworkError("network.kaggle_no_file", message, f"See {item.page}.")
     hint = _similar(kaggle, item) or f"Its name is the end of the address of its page, as in {item.page}."
     return NetworkError("network.kaggle_not_found", f"Kaggle has no {item.title} (any more).", hint)
 
