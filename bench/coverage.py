@@ -23,12 +23,12 @@ from measure import introduce, save, table
 from tlcli.evaluation.compare import clustered_difference, paired_difference
 from tlcli.evaluation.intervals import corrected_resampled_t, wilson, wilson_of_units
 from tlcli.evaluation.learning_curve import learning_curve
-from tlcli.evaluation.metric_intervals import metric_intervals, metrics_of
+from tlcli.evaluation.resampled_intervals import metric_intervals, metrics_of
 from tlcli.features.rows import Rows
 from tlcli.heads.calibration import fit_temperature
-from tlcli.heads.cross_validation import cross_validate
 from tlcli.heads.head import Head
 from tlcli.heads.logistic_regression import fit_logistic_regression
+from tlcli.heads.repeated_cross_validation import cross_validate
 from tlcli.heads.task import Task
 from tlcli.system.cpu import cores
 

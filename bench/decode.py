@@ -29,7 +29,7 @@ from tlcli.engines.interface import Engine
 from tlcli.features.pipeline import extract
 from tlcli.features.store import Store
 from tlcli.images.augmentation import PLAIN
-from tlcli.images.decoder import Decoder, Item
+from tlcli.images.items import Decoder, Item
 
 THUMBNAILS = "JPEG, 250 px"
 KINDS: dict[str, tuple[str, int, int, dict[str, int]]] = {

@@ -17,9 +17,10 @@ from tlcli.backbones.weights import find_weights, keras_models_folder
 from tlcli.config.build_dataset import dataset_index
 from tlcli.config.build_features import feature_extractor
 from tlcli.config.load import find_config, load_config
-from tlcli.engines.interface import Engine, choose_engine, open_engine
+from tlcli.engines.choice import choose_engine
+from tlcli.engines.interface import Engine, open_engine
 from tlcli.errors import ModelError
-from tlcli.images.decoder import Decoder, Item
+from tlcli.images.items import Decoder, Item
 from tlcli.images.preparation import Preparation
 from tlcli.system.prefetch import in_order
 

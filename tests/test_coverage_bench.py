@@ -8,7 +8,7 @@ import pytest
 import calibration
 import coverage
 from tlcli.evaluation.calibration import expected_calibration_error
-from tlcli.evaluation.metrics import measure
+from tlcli.evaluation.split_metrics import measure
 from tlcli.features.rows import Rows
 from tlcli.heads.head import Head
 

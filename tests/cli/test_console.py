@@ -13,7 +13,7 @@ from tlcli.cli import console
 from tlcli.cli.console import Screen, print_error
 from tlcli.cli.options import again
 from tlcli.datasets.layout import SplitName
-from tlcli.evaluation.metrics import ClassMetrics, Metrics
+from tlcli.evaluation.split_metrics import ClassMetrics, Metrics
 from tlcli.progress import Progress
 
 ODD = r"C:\a\[b] [red]x[/red] [/] :smile: 'q' 3.5 /a/x\ " + "long" * 50

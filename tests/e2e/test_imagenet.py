@@ -12,9 +12,10 @@ from tlcli.backbones.catalog import CATALOG
 from tlcli.backbones.spec import BackboneSpec
 from tlcli.backbones.torch_file import read_tensors
 from tlcli.backbones.weights import find_weights
-from tlcli.engines.interface import choose_engine, open_engine
+from tlcli.engines.choice import choose_engine
+from tlcli.engines.interface import open_engine
 from tlcli.heads.head import Head
-from tlcli.images.decoder import Decoder, Item
+from tlcli.images.items import Decoder, Item
 from tlcli.images.preparation import Preparation
 from tlcli.system.prefetch import in_order
 

@@ -13,7 +13,7 @@ from tlcli.backbones.weights import Weights
 from tlcli.engines.compiled import CompiledGraph
 from tlcli.engines.interface import Engine, open_engine
 from tlcli.engines.openvino import OpenVINOEngine, load
-from tlcli.images.decoder import Decoder, Item
+from tlcli.images.items import Decoder, Item
 from tlcli.images.preparation import Preparation
 from tlcli.system.prefetch import in_order
 

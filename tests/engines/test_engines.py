@@ -20,14 +20,15 @@ from tlcli.backbones.conversion import ConvertedGraph, cached_graph
 from tlcli.backbones.spec import BackboneSpec, EngineChoice, Pooling, Precision
 from tlcli.backbones.weights import Weights, find_weights
 from tlcli.engines import openvino as openvino_engine
+from tlcli.engines.choice import choose_engine, int8_is_fast
 from tlcli.engines.compiled import CompiledGraph
 from tlcli.engines.double import FakeEngine
-from tlcli.engines.interface import Engine, choose_engine, int8_is_fast, open_engine
+from tlcli.engines.interface import Engine, open_engine
 from tlcli.engines.threaded import ThreadedEngine
 from tlcli.errors import ModelError
 from tlcli.images.augmentation import Augmentation, view_names
 from tlcli.images.decode import BadImageError
-from tlcli.images.decoder import Decoder, Item
+from tlcli.images.items import Decoder, Item
 from tlcli.images.preparation import Preparation
 
 if TYPE_CHECKING:

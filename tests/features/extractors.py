@@ -9,7 +9,7 @@ from tlcli.backbones.weights import Weights
 from tlcli.engines.double import FakeEngine
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.store import Store
-from tlcli.images.decoder import Decoder
+from tlcli.images.items import Decoder
 from tlcli.images.preparation import Preparation
 
 SMALL = Preparation(32, "squash")

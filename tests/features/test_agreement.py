@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tlcli.features.agreement import cosine_similarities, label_agreement
+from tlcli.features.int8_agreement import cosine_similarities, label_agreement
 
 
 def test_cosine_similarity_ignores_lengths() -> None:

@@ -14,11 +14,11 @@ from tlcli.datasets.layout import SplitName
 from tlcli.engines.double import FakeEngine
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.pipeline import Extraction
-from tlcli.features.splits import SplitFeatures
+from tlcli.features.split_features import SplitFeatures
 from tlcli.features.store import Store, row_key
 from tlcli.images.augmentation import Augmentation, view_names
 from tlcli.images.decode import prepare
-from tlcli.images.decoder import Decoder
+from tlcli.images.items import Decoder
 from tlcli.images.preparation import Preparation
 
 WIDTH = 6

@@ -15,7 +15,7 @@ from tlcli.features.pipeline import Extraction, extract
 from tlcli.features.store import Store, row_key
 from tlcli.images.augmentation import Augmentation, augment, view_names
 from tlcli.images.decode import prepare
-from tlcli.images.decoder import Decoder
+from tlcli.images.items import Decoder
 from tlcli.images.preparation import Preparation
 from tlcli.progress import Progress
 

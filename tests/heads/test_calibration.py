@@ -7,7 +7,7 @@ from sklearn.metrics import log_loss
 
 from tlcli.features.rows import Rows
 from tlcli.heads.calibration import calibrated, fit_temperature, with_temperature
-from tlcli.heads.fit import Fit, HeldOut, Step
+from tlcli.heads.fit_record import Fit, HeldOut, Step
 from tlcli.heads.head import Head
 
 if TYPE_CHECKING:

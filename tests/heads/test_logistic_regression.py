@@ -6,7 +6,7 @@ from sklearn.metrics import log_loss
 from tlcli.errors import DataError
 from tlcli.features.rows import Rows
 from tlcli.heads import fold_fits, solver
-from tlcli.heads.fit import Fit
+from tlcli.heads.fit_record import Fit
 from tlcli.heads.folds import folds_of
 from tlcli.heads.logistic_regression import fit_logistic_regression
 from tlcli.heads.standardize import Standardizer

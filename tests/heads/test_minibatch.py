@@ -8,7 +8,7 @@ import pytest
 
 from tlcli.errors import UsageError
 from tlcli.features.rows import Rows
-from tlcli.heads.fit import Fit
+from tlcli.heads.fit_record import Fit
 from tlcli.heads.minibatch import Plateau, fit_minibatch
 from tlcli.progress import Progress
 

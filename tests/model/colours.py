@@ -10,7 +10,7 @@ import tlcli
 from tlcli.engines.threaded import ThreadedEngine
 from tlcli.heads.head import Head
 from tlcli.images.decode import DECODER_VERSION
-from tlcli.images.decoder import Decoder
+from tlcli.images.items import Decoder
 from tlcli.images.preparation import Preparation
 from tlcli.model.bundle import Bundle
 from tlcli.model.manifest import BundleManifest

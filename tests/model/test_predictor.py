@@ -25,8 +25,9 @@ from tests.model.colours import (
 from tlcli.engines.double import FakeEngine
 from tlcli.heads.head import Head
 from tlcli.images.decode import prepare
-from tlcli.images.decoder import Decoder
-from tlcli.model.predictor import NONE_OF_THESE, UNSURE, Prediction, Predictor
+from tlcli.images.items import Decoder
+from tlcli.model.prediction import NONE_OF_THESE, UNSURE, Prediction
+from tlcli.model.predictor import Predictor
 from tlcli.progress import Progress
 
 WIDTH = 12

@@ -23,9 +23,9 @@ from tlcli.evaluation.calibration import (
     reliability,
 )
 from tlcli.evaluation.learning_curve import learning_curve
-from tlcli.evaluation.metrics import measure
+from tlcli.evaluation.split_metrics import measure
 from tlcli.heads.calibration import with_temperature
-from tlcli.heads.fit import Step
+from tlcli.heads.fit_record import Step
 from tlcli.heads.task import Task
 from tlcli.reports import charts
 from tlcli.reports.figures import svg

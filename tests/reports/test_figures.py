@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
 from tlcli.datasets.index import LabelledImage
-from tlcli.heads.fit import Step
+from tlcli.heads.fit_record import Step
 from tlcli.images.augmentation import Augmentation, view_names
 from tlcli.images.preparation import Preparation
 from tlcli.reports import charts, data_charts

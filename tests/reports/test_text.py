@@ -11,7 +11,7 @@ from tests.reports import sample
 from tlcli.evaluation.assessment import Calibration, CrossValidationAccuracy, DuplicatePair, TrainTestDuplicates
 from tlcli.evaluation.calibration import Coverage
 from tlcli.evaluation.learning_curve import LearningCurve
-from tlcli.evaluation.metrics import Metrics
+from tlcli.evaluation.split_metrics import Metrics
 from tlcli.reports.inspect_text import InspectText
 from tlcli.reports.text import RunText
 

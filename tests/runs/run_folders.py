@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tlcli.datasets.layout import SplitName
-from tlcli.evaluation.metrics import ClassMetrics, Metrics
+from tlcli.evaluation.split_metrics import ClassMetrics, Metrics
 from tlcli.runs.files import write_csv
 from tlcli.runs.records import FeatureCounts, RunBackbone, RunHead, RunRecord, write_metrics, write_record
 

@@ -18,7 +18,7 @@ from tlcli.backbones.weights import Weights
 from tlcli.config import build_features
 from tlcli.config.load import load_config
 from tlcli.engines.double import FakeEngine
-from tlcli.images.decoder import Decoder, Item
+from tlcli.images.items import Decoder, Item
 from tlcli.model.bundle import load_bundle
 from tlcli.model.predictor import Predictor
 from tlcli.progress import Progress

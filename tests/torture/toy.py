@@ -28,7 +28,7 @@ from tlcli.cli import app
 from tlcli.config import build_features
 from tlcli.engines.double import FakeEngine
 from tlcli.features import pipeline
-from tlcli.images.decoder import Decoder
+from tlcli.images.items import Decoder
 from tlcli.runs import folders as runs
 from tlcli.workflows import evaluate, train  # noqa: F401 - the commands import them late
 

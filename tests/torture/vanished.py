@@ -24,7 +24,8 @@ from tests.torture.toy import Toy, ending, forked, result_of
 
 from tlcli.datasets import digests
 from tlcli.features.store import Store
-from tlcli.images import decode, decoder
+from tlcli.images import decode
+from tlcli.images import items as decoder
 from tlcli.images.decode import read
 from tlcli.images.preparation import Preparation
 from tlcli.system.files import read_regular

@@ -16,7 +16,7 @@ Pooling = Literal["avg", "max"]
 @dataclass(frozen=True)
 class EngineChoice:
     """The engine, the precision and the library version that run a backbone; see
-    :func:`tlcli.engines.interface.choose_engine`."""
+    :func:`tlcli.engines.choice.choose_engine`."""
 
     name: str
     """A key of :data:`tlcli.backbones.catalog.ENGINES`."""

@@ -19,7 +19,7 @@ from tlcli.progress import Progress
 
 if TYPE_CHECKING:
     from tlcli.datasets.layout import SplitName
-    from tlcli.evaluation.metrics import ClassMetrics, Metrics
+    from tlcli.evaluation.split_metrics import ClassMetrics, Metrics
     from tlcli.features.pipeline import Extraction
 
 
@@ -181,7 +181,7 @@ def counts_table(counts: Mapping[Any, Mapping[str, int]]) -> Table:
 
 def metrics_table(metrics: "Mapping[SplitName, Metrics]") -> Table:
     """Metrics in rows, splits in columns."""
-    from tlcli.evaluation.scores import SCORES  # noqa: PLC0415 - NumPy
+    from tlcli.evaluation.metrics import SCORES  # noqa: PLC0415 - NumPy
 
     table, splits = plain_table("", *metrics, title="Metrics"), metrics.values()
     table.add_row("images", *(f"{m.n:,}" for m in splits))

@@ -42,7 +42,7 @@ def evaluate(
     By default this is the latest run, with --config the latest run of that config. No other command measures the test
     images.
     """
-    from tlcli.evaluation.metrics import metrics_document  # noqa: PLC0415 - keeps --help fast
+    from tlcli.evaluation.split_metrics import metrics_document  # noqa: PLC0415 - keeps --help fast
     from tlcli.runs.folders import find_run  # noqa: PLC0415
     from tlcli.workflows.evaluate import evaluate as measure  # noqa: PLC0415
 

@@ -20,7 +20,7 @@ from tlcli.cli.options import (
 from tlcli.errors import DataError, ResourceError, UsageError
 
 if TYPE_CHECKING:
-    from tlcli.model.predictor import Prediction
+    from tlcli.model.prediction import Prediction
     from tlcli.workflows.predict import Predicted
 
 

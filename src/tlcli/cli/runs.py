@@ -22,7 +22,7 @@ from tlcli.cli.options import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tlcli.evaluation.metrics import Metrics
+    from tlcli.evaluation.split_metrics import Metrics
     from tlcli.runs.summary import RunSummary
     from tlcli.workflows.runs import ListedRuns
 

@@ -17,7 +17,7 @@ from tlcli.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from tlcli.features.int8 import Agreement
+    from tlcli.features.int8_agreement import Agreement
     from tlcli.workflows.train import Trained
 
 
@@ -37,7 +37,7 @@ def train(
     validation images are measured; the test images are left to evaluate.
     """
     from tlcli.config.load import find_config, load_config  # noqa: PLC0415 - keeps --help fast
-    from tlcli.evaluation.metrics import metrics_document  # noqa: PLC0415
+    from tlcli.evaluation.split_metrics import metrics_document  # noqa: PLC0415
     from tlcli.workflows.train import train as run  # noqa: PLC0415
 
     screen = Screen(as_json, quiet)

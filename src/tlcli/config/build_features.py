@@ -8,13 +8,15 @@ from tlcli.backbones.weights import find_weights
 from tlcli.config.schema import Config
 from tlcli.config.sources import ArchiveSource, FolderSource, Source
 from tlcli.datasets.index import Index
-from tlcli.engines.interface import choose_engine, open_engine
+from tlcli.engines.choice import choose_engine
+from tlcli.engines.interface import open_engine
 from tlcli.features.extractor import FeatureExtractor
-from tlcli.features.int8 import Int8Limits, RecordedGraph, int8_extractor
+from tlcli.features.int8 import RecordedGraph, int8_extractor
+from tlcli.features.int8_agreement import Int8Limits
 from tlcli.features.key import feature_key
 from tlcli.features.store import Store
 from tlcli.images.augmentation import Augmentation, view_names
-from tlcli.images.decoder import Decoder
+from tlcli.images.items import Decoder
 from tlcli.images.preparation import Preparation
 from tlcli.progress import SILENT, Progress
 

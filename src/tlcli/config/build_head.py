@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 from tlcli.config.schema import Config
 from tlcli.errors import DataError
 from tlcli.features.rows import Rows
-from tlcli.heads.fit import Fit
+from tlcli.heads.fit_record import Fit
 from tlcli.progress import SILENT, Progress
 from tlcli.system.lazy import start_tensorflow
 
 if TYPE_CHECKING:
-    from tlcli.heads.cross_validation import CrossValidated
+    from tlcli.heads.repeated_cross_validation import CrossValidated
 
 
 def fit_head(config: Config, training: Rows, validation: Rows, images: int, progress: Progress = SILENT) -> Fit:
@@ -87,7 +87,7 @@ def cross_validate_head(
     Returns:
         None where the config asks for none, or the images cannot be divided.
     """
-    from tlcli.heads.cross_validation import cross_validate  # noqa: PLC0415 - scikit-learn takes 1 s
+    from tlcli.heads.repeated_cross_validation import cross_validate  # noqa: PLC0415 - scikit-learn takes 1 s
 
     section, head = config.evaluate.cross_validation, config.head
     if section is None:

@@ -98,7 +98,7 @@ def machine() -> Section:
 
 def engine() -> Section:
     """Returns the engine that runs the backbone where a config says auto, and the reason."""
-    from tlcli.engines.interface import explain_choice, int8_is_fast  # noqa: PLC0415 - may be broken
+    from tlcli.engines.choice import explain_choice, int8_is_fast  # noqa: PLC0415 - may be broken
 
     try:
         choice = choose_automatically()
@@ -124,7 +124,7 @@ def choose_automatically() -> "EngineChoice":
     Raises:
         ModelError: no engine can run here.
     """
-    from tlcli.engines.interface import choose_engine  # noqa: PLC0415 - may be broken
+    from tlcli.engines.choice import choose_engine  # noqa: PLC0415 - may be broken
 
     return choose_engine("auto", "auto")
 

@@ -21,7 +21,7 @@ from tlcli.errors import ResourceError
 from tlcli.features.rows import Rows
 from tlcli.heads.head import Head
 from tlcli.images.decode import prepare
-from tlcli.images.decoder import Decoder, Item
+from tlcli.images.items import Decoder, Item
 from tlcli.images.preparation import Preparation
 from tlcli.system.files import format_size, free_bytes
 from tlcli.system.lazy import start_openvino

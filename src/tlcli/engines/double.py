@@ -7,7 +7,7 @@ import numpy as np
 
 from tlcli.backbones.spec import BackboneSpec
 from tlcli.engines.threaded import ThreadedEngine
-from tlcli.images.decoder import Decoder
+from tlcli.images.items import Decoder
 from tlcli.progress import SILENT, Progress
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import numpy as np
 
 from tlcli.backbones.spec import BackboneSpec, Pooling
 from tlcli.engines.activation_maps import Normalization, features_by_position
-from tlcli.images.decoder import Decoder, Item
+from tlcli.images.items import Decoder, Item
 from tlcli.progress import Progress
 from tlcli.system.cpu import threads
 from tlcli.system.lazy import start_tensorflow

@@ -20,7 +20,7 @@ from tlcli.system.lazy import start_openvino
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tlcli.images.decoder import Decoder
+    from tlcli.images.items import Decoder
 
 openvino = start_openvino()
 

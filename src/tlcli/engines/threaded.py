@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tlcli.images.decoder import Decoder, Item
+    from tlcli.images.items import Decoder, Item
 
 
 class ThreadedEngine:

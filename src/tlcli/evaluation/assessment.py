@@ -16,12 +16,12 @@ from tlcli.evaluation.baselines import colour_rows, measure_baselines
 from tlcli.evaluation.calibration import Bin, Coverage, coverage_curve, expected_calibration_error, reliability
 from tlcli.evaluation.intervals import corrected_resampled_t, wilson, wilson_of_units
 from tlcli.evaluation.learning_curve import LearningCurve, learning_curve
-from tlcli.evaluation.metric_intervals import metric_intervals
 from tlcli.evaluation.near_duplicates import find_near_duplicates
+from tlcli.evaluation.resampled_intervals import metric_intervals
 from tlcli.features.rows import Rows
 from tlcli.heads.calibration import with_temperature
-from tlcli.heads.cross_validation import CrossValidated
-from tlcli.heads.fit import FitKind
+from tlcli.heads.fit_record import FitKind
+from tlcli.heads.repeated_cross_validation import CrossValidated
 from tlcli.heads.task import Task
 from tlcli.images.preparation import Preparation
 from tlcli.progress import SILENT, Progress

@@ -166,8 +166,8 @@ def rank_labels(
         DataError: there are too few images of a class.
     """
     from tlcli.evaluation.label_issues import find_label_issues  # noqa: PLC0415 - only here: pandas, scikit-learn
-    from tlcli.heads.cross_validation import cross_validate  # noqa: PLC0415
     from tlcli.heads.logistic_regression import fit_logistic_regression  # noqa: PLC0415
+    from tlcli.heads.repeated_cross_validation import cross_validate  # noqa: PLC0415
 
     C = fit_logistic_regression(rows, Cs, folds, standardize, "none", seed, progress).best.C or 1.0
     predicted = cross_validate(rows, C, folds, 3, standardize, "none", seed, (1.0,), progress).probabilities

@@ -1,7 +1,7 @@
 """95 % confidence intervals of an accuracy and other shares, in closed form.
 
 The interval of the accuracy is :func:`wilson_of_units`; the intervals of all metrics are put together in
-:mod:`tlcli.evaluation.metric_intervals`. ``bench/coverage.py`` measures how often they contain the true value.
+:mod:`tlcli.evaluation.resampled_intervals`. ``bench/coverage.py`` measures how often they contain the true value.
 Shapes: N images, U units (images that belong together: a group, copies), J folds.
 """
 

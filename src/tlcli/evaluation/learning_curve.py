@@ -50,7 +50,7 @@ class LearningCurve:
 def learning_curve(
     sizes: "NDArray[np.int64]", accuracies: "NDArray[np.float64]", test_share: float, now: int, seed: int = 0
 ) -> LearningCurve | None:
-    """Fits the curve to the result of :func:`tlcli.heads.cross_validation.cross_validate`.
+    """Fits the curve to the result of :func:`tlcli.heads.repeated_cross_validation.cross_validate`.
 
     Bands are those of curves fitted to simulated accuracies: around the measured ones, with the covariance of the draws
     times Nadeau & Bengio's ``1/J + n_test/n_train`` (:func:`~tlcli.evaluation.intervals.corrected_resampled_t`), and

@@ -1,14 +1,13 @@
-"""The metrics of one split; those that are one number are rows of :mod:`tlcli.evaluation.scores`.
+"""The metrics that are one number. To add one: write a function, and a row of :data:`SCORES`; it then appears in
+metrics.json, in tables and in reports.
 
 Importing this imports neither NumPy nor scikit-learn: what only reads metrics starts fast.
 Shapes: N images, L classes; labels int [N], probabilities [N, L], rows sum to 1.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, TypeVar
-
-from tlcli.evaluation.scores import SCORES
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,100 +15,59 @@ if TYPE_CHECKING:
 
     from tlcli.heads.task import Task
 
-Split = TypeVar("Split", bound=str)
+Compute = Callable[["NDArray[np.int64]", "NDArray[np.float64]", "Task"], "float | None"]
+"""Labels [N], probabilities [N, L] and the task -> the value; None where it is not defined."""
 
 
 @dataclass(frozen=True)
-class ClassMetrics:
-    """One class against the rest; 0 where it was never predicted or never occurs."""
+class Score:
+    """A row of the table."""
 
-    precision: float
-    recall: float
-    f1: float
-    support: int
-    """Images of the class."""
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """All metrics of one split, as metrics.json has them."""
-
-    __pydantic_config__ = {"allow_inf_nan": False}  # noqa: RUF012 - read by pydantic, no field
-
-    n: int
-    """Images."""
-    accuracy: float
-    accuracy_ci95: tuple[float, float]
-    """95 % confidence interval: Wilson's, of whole groups (:func:`~tlcli.evaluation.intervals.wilson_of_units`)."""
-    scores: dict[str, float | None]
-    """By name, see :data:`tlcli.evaluation.scores.SCORES`; None where one is not defined."""
-    per_class: dict[str, ClassMetrics]
-    confusion_matrix: tuple[tuple[int, ...], ...]
-    """[L, L], rows: ground truth, columns: predicted."""
-    labels: tuple[str, ...]
-
-    def as_json(self) -> dict[str, object]:
-        """The fields as metrics.json has them: the scores stand beside the others."""
-        fields = asdict(self)
-        scores = fields.pop("scores")
-        first = {name: fields.pop(name) for name in ("n", "accuracy", "accuracy_ci95")}
-        return {**first, **scores, **fields}
+    name: str
+    """The key in metrics.json."""
+    title: str
+    """The heading in tables and reports."""
+    compute: Compute
+    is_percentage: bool = False
+    """Whether reports show it in per cent."""
 
 
-def from_json(fields: object) -> object:
-    """Turns the form of :meth:`Metrics.as_json` into that of :class:`Metrics`, for pydantic to validate."""
-    if not isinstance(fields, dict):
-        return fields
-    names = [score.name for score in SCORES]
-    others = {name: value for name, value in fields.items() if name not in names}
-    return {**others, "scores": {name: fields[name] for name in names if name in fields}}
-
-
-def measure(
-    labels: "NDArray[np.int64]",
-    probabilities: "NDArray[np.float64]",
-    task: "Task",
-    units: "NDArray[np.int64] | None" = None,
-) -> Metrics:
-    """Measures one split.
-
-    Args:
-        labels: the ground truth [N].
-        probabilities: of each class [N, L].
-        task: names the classes, and says which of them have a ROC curve.
-        units: which images belong together [N] (a group, copies); they are right or wrong together, which widens the
-            interval of the accuracy. None: each is on its own.
-    """
+def balanced_accuracy(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]", task: "Task") -> float:
+    """Mean recall of the classes that occur."""
     import numpy as np  # noqa: PLC0415 - see the module
-    from sklearn.metrics import confusion_matrix  # noqa: PLC0415 - see the module
 
-    from tlcli.evaluation.intervals import wilson_of_units  # noqa: PLC0415 - SciPy
-
-    predicted = probabilities.argmax(axis=1)
-    correct = predicted == labels
-    confusion = confusion_matrix(labels, predicted, labels=range(task.count))
-    return Metrics(
-        n=len(labels),
-        accuracy=int(correct.sum()) / len(labels),
-        accuracy_ci95=wilson_of_units(correct, np.arange(len(labels)) if units is None else units),
-        scores={score.name: score.compute(labels, probabilities, task) for score in SCORES},
-        per_class=per_class(labels, predicted, task),
-        confusion_matrix=tuple(tuple(row) for row in confusion.tolist()),
-        labels=task.labels,
-    )
+    correct = probabilities.argmax(axis=1) == labels
+    recalls = [correct[labels == number].mean() for number in range(task.count) if (labels == number).any()]
+    return float(np.mean(recalls))
 
 
-def metrics_document(metrics: Mapping[Split, Metrics]) -> dict[Split, dict[str, object]]:
-    """The metrics of each split as metrics.json and ``--json`` have them."""
-    return {split: of_split.as_json() for split, of_split in metrics.items()}
+def log_loss(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]", task: "Task") -> float:
+    """Mean negative log probability of the true class, in nats."""
+    from sklearn import metrics  # noqa: PLC0415 - see the module
+
+    return float(metrics.log_loss(labels, probabilities, labels=range(task.count)))
 
 
-def per_class(labels: "NDArray[np.int64]", predicted: "NDArray[np.int64]", task: "Task") -> dict[str, ClassMetrics]:
-    """Metrics of each class, from the ground truth [N] and the predicted classes [N]."""
-    from sklearn.metrics import precision_recall_fscore_support  # noqa: PLC0415 - see the module
+def roc_auc(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]", task: "Task") -> float | None:
+    """Area under the ROC curve, mean over the task's curves; None where a class has no images."""
+    import numpy as np  # noqa: PLC0415 - see the module
+    from sklearn.metrics import roc_auc_score  # noqa: PLC0415 - see the module
 
-    columns = precision_recall_fscore_support(labels, predicted, labels=range(task.count), zero_division=0)
-    return {
-        name: ClassMetrics(float(precision), float(recall), float(f1), int(support))
-        for name, precision, recall, f1, support in zip(task.labels, *columns, strict=True)
-    }
+    if len(np.unique(labels)) < task.count:
+        return None
+    return float(np.mean([roc_auc_score(labels == number, probabilities[:, number]) for number in task.roc_classes]))
+
+
+def ece(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]", task: "Task") -> float:  # noqa: ARG001
+    """Expected calibration error."""
+    from tlcli.evaluation.calibration import expected_calibration_error  # noqa: PLC0415 - SciPy
+
+    return expected_calibration_error(labels, probabilities)
+
+
+SCORES: tuple[Score, ...] = (
+    Score("balanced_accuracy", "balanced accuracy", balanced_accuracy, is_percentage=True),
+    Score("roc_auc", "ROC-AUC", roc_auc),
+    Score("log_loss", "log loss", log_loss),
+    Score("ece", "calibration error", ece, is_percentage=True),
+)

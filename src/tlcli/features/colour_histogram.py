@@ -19,7 +19,7 @@ from tlcli.features.key import preparation_digest
 from tlcli.features.pipeline import Extraction, extract
 from tlcli.features.store import Store
 from tlcli.images.augmentation import PLAIN
-from tlcli.images.decoder import Decoder
+from tlcli.images.items import Decoder
 from tlcli.images.preparation import Preparation
 from tlcli.progress import SILENT, Progress
 from tlcli.system.cpu import threads

@@ -17,7 +17,7 @@ from tlcli.features.pipeline import Extraction, Wanted, extract
 from tlcli.features.rows import Rows
 from tlcli.features.store import Store, row_key
 from tlcli.images.augmentation import PLAIN
-from tlcli.images.decoder import Decoder
+from tlcli.images.items import Decoder
 from tlcli.progress import SILENT, Progress
 
 if TYPE_CHECKING:

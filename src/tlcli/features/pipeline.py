@@ -15,7 +15,7 @@ from tlcli.datasets.index import LabelledImage
 from tlcli.engines.interface import Engine
 from tlcli.features.store import Store, row_key
 from tlcli.images.decode import BadImageError
-from tlcli.images.decoder import Decoder, Item
+from tlcli.images.items import Decoder, Item
 from tlcli.progress import SILENT, Progress
 from tlcli.system.files import GONE, disk_unreadable
 from tlcli.system.prefetch import in_order

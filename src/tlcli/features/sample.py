@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tlcli.datasets.index import LabelledImage
 from tlcli.images.decode import BadImageError
-from tlcli.images.decoder import Decoder, Item
+from tlcli.images.items import Decoder, Item
 from tlcli.images.preparation import Preparation
 from tlcli.system.prefetch import ahead
 

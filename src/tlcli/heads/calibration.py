@@ -13,7 +13,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp, softmax
 
 from tlcli.features.rows import Rows
-from tlcli.heads.fit import Fit
+from tlcli.heads.fit_record import Fit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

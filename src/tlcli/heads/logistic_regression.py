@@ -11,7 +11,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from tlcli.features.rows import Rows
-from tlcli.heads.fit import Fit, HeldOut, Step
+from tlcli.heads.fit_record import Fit, HeldOut, Step
 from tlcli.heads.fold_fits import FoldFits, joined, problems_of
 from tlcli.heads.folds import folds_of, sampled
 from tlcli.heads.solver import MAX_PASSES, Solution, solve

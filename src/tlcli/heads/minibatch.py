@@ -13,7 +13,7 @@ from keras import callbacks, layers
 
 from tlcli.errors import UsageError
 from tlcli.features.rows import Rows
-from tlcli.heads.fit import Fit, Step
+from tlcli.heads.fit_record import Fit, Step
 from tlcli.heads.standardize import Standardizer
 from tlcli.heads.task import Task
 from tlcli.progress import SILENT, Progress

@@ -7,13 +7,13 @@ Shapes: D features, h and w positions of the last feature map, S pixels a side.
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from tlcli.model.backbone import find_compiled, load_backbone
 from tlcli.model.manifest import BundleManifest, read_manifest
+from tlcli.model.prediction import NONE_OF_THESE, UNSURE, Explanation, Neighbour, Prediction
 from tlcli.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -22,72 +22,15 @@ if TYPE_CHECKING:
 
     from tlcli.engines.interface import Engine
     from tlcli.engines.openvino import LoadedGraph
-    from tlcli.images.decoder import Item
+    from tlcli.images.items import Item
     from tlcli.model.bundle import Bundle
 
     Image = str | os.PathLike[str] | bytes | NDArray[np.uint8]
     """A file, an encoded image, or pixels uint8 [H, W, 3]."""
 
-UNSURE, NONE_OF_THESE = "unsure", "none of these"
 _NEIGHBOURS = 5
 _FEW = 8
 """Images for which a graph compiled for latency pays, which loads 0.1 s sooner than one compiled for throughput."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The answer for one image, or why there is none."""
-
-    path: str
-    """The file as it was given; ``image 3`` for the third image where bytes or pixels were given."""
-    label: str | None
-    """The most probable class; None where the image is unreadable."""
-    probability: float | None
-    """Calibrated probability of ``label``."""
-    top: tuple[tuple[str, float], ...]
-    """The most probable classes with their probabilities, in descending order."""
-    probabilities: tuple[float, ...]
-    """One for each class, in the model's order; empty where the image is unreadable."""
-    answer: str | None = None
-    """``label``, or :data:`UNSURE`, or :data:`NONE_OF_THESE`."""
-    distance: float | None = None
-    """Cosine distance (0 to 2) of its feature to the nearest reference image of the bundle."""
-    error: str | None = None
-    """Why the image is unreadable."""
-    error_code: str | None = None
-    """The stable code of that error, such as ``image.truncated``."""
-
-    @property
-    def text(self) -> str:
-        """The answer; where it is not the most probable class, that class in brackets."""
-        return self.label or "" if self.answer == self.label else f"{self.answer} ({self.label}?)"
-
-    @property
-    def is_none_of_these(self) -> bool:
-        """Whether the image is out of distribution; a class may have the name "none of these", too."""
-        return self.answer == NONE_OF_THESE != self.label
-
-
-@dataclass(frozen=True)
-class Neighbour:
-    """A training image near to a new one."""
-
-    name: str
-    label: str
-    similarity: float
-    """Cosine similarity of the features."""
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """What an answer rests on."""
-
-    pixels: "NDArray[np.uint8]"
-    """uint8 [S, S, 3], as the backbone sees the image"""
-    evidence: "NDArray[np.float64]"
-    """[h, w], the contribution of each position of the last feature map to the log odds of the label"""
-    neighbours: tuple[Neighbour, ...]
-    """The nearest reference images, the nearest first"""
 
 
 class Predictor:
@@ -126,7 +69,7 @@ class Predictor:
         with ThreadPoolExecutor(1) as beside:
             # Checking 70 MB of compiled graph and loading it takes as long as importing what reads images and the head.
             loading = beside.submit(_load_if_cached, manifest, few, progress)
-            from tlcli.images.decoder import Decoder  # noqa: PLC0415 - NumPy, Pillow
+            from tlcli.images.items import Decoder  # noqa: PLC0415 - NumPy, Pillow
             from tlcli.model.bundle import load_bundle  # noqa: PLC0415
 
             bundle = load_bundle(folder)
@@ -185,7 +128,7 @@ class Predictor:
     def explain(self, images: "Sequence[Image]") -> "Iterator[Explanation | None]":
         """Explains the answer to each image by its feature map and its neighbours; None for an unreadable image."""
         from tlcli.images.decode import BadImageError  # noqa: PLC0415 - see the module
-        from tlcli.images.decoder import Decoder  # noqa: PLC0415
+        from tlcli.images.items import Decoder  # noqa: PLC0415
         from tlcli.system.prefetch import in_order  # noqa: PLC0415
 
         decoder, engine = Decoder(self.bundle.preparation), self._engine(few=False).maps()
@@ -220,7 +163,7 @@ class Predictor:
         with self._opening:
             if not (few or False in self._engines):
                 from tlcli.engines.openvino import OpenVINOEngine  # noqa: PLC0415 - see the module
-                from tlcli.images.decoder import Decoder  # noqa: PLC0415
+                from tlcli.images.items import Decoder  # noqa: PLC0415
 
                 manifest = self.bundle.manifest
                 graph = load_backbone(manifest, find_compiled(manifest, few=False), False, self._progress)
@@ -256,6 +199,6 @@ def _name(image: "Image", number: int) -> str:
 
 
 def _item(image: "Image") -> "Item":
-    from tlcli.images.decoder import Item  # noqa: PLC0415 - NumPy
+    from tlcli.images.items import Item  # noqa: PLC0415 - NumPy
 
     return Item(Path(image) if isinstance(image, str | os.PathLike) else image)

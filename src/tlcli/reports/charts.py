@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from tlcli.evaluation.calibration import Bin, Coverage
 from tlcli.evaluation.learning_curve import LearningCurve
-from tlcli.heads.fit import Step
+from tlcli.heads.fit_record import Step
 from tlcli.heads.task import Task
 from tlcli.reports.figures import COLOURS, FAINT, MAX_CLASSES, WIDTH, name_rows, shortened, styled, subplots, titled
 

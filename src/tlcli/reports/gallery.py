@@ -16,7 +16,7 @@ from PIL import Image
 
 from tlcli.datasets.index import LabelledImage
 from tlcli.model.bundle import Bundle
-from tlcli.model.predictor import Explanation
+from tlcli.model.prediction import Explanation
 from tlcli.reports.overlays import overlay
 from tlcli.reports.page import percent
 from tlcli.reports.thumbnails import Thumbnail, data_address, thumbnail, thumbnails

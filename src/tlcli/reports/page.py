@@ -9,7 +9,7 @@ from typing import NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import tlcli
-from tlcli.evaluation.scores import SCORES
+from tlcli.evaluation.metrics import SCORES
 from tlcli.reports.thumbnails import Thumbnail
 from tlcli.system.files import write_text
 

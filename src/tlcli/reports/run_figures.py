@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlcli.datasets.index import Index
-from tlcli.heads.fit import Step
+from tlcli.heads.fit_record import Step
 from tlcli.images.augmentation import Augmentation
 from tlcli.images.preparation import Preparation
 from tlcli.reports import charts, data_charts, samples

@@ -10,8 +10,8 @@ from markupsafe import Markup
 
 from tlcli.datasets.index import Index
 from tlcli.evaluation.assessment import Assessment
-from tlcli.evaluation.metrics import Metrics
-from tlcli.heads.fit import Step
+from tlcli.evaluation.split_metrics import Metrics
+from tlcli.heads.fit_record import Step
 from tlcli.model.bundle import Bundle
 from tlcli.reports import charts
 from tlcli.reports.figures import svg

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import floor
 
 from tlcli.evaluation.assessment import Assessment
-from tlcli.evaluation.metrics import Metrics
+from tlcli.evaluation.split_metrics import Metrics
 from tlcli.reports.page import interval, percent
 
 _NO_EFFECT = 0.02

@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from tlcli.errors import ModelError
-from tlcli.heads.fit import Step
+from tlcli.heads.fit_record import Step
 from tlcli.runs.files import read_csv, write_csv
 
 _COLUMNS = tuple(field.name for field in fields(Step))

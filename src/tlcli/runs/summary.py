@@ -5,8 +5,8 @@ from datetime import datetime
 from pathlib import Path
 
 from tlcli.errors import ModelError
-from tlcli.evaluation.metrics import Metrics
-from tlcli.heads.fit import FitKind
+from tlcli.evaluation.split_metrics import Metrics
+from tlcli.heads.fit_record import FitKind
 from tlcli.runs.folders import start_of
 from tlcli.runs.records import read_metrics, read_record
 

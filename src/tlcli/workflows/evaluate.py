@@ -16,10 +16,10 @@ from tlcli.datasets.index import Index
 from tlcli.datasets.layout import SPLITS, SplitName
 from tlcli.datasets.unreadable import drop_unreadable
 from tlcli.errors import DataError
-from tlcli.evaluation.metrics import Metrics, measure
+from tlcli.evaluation.split_metrics import Metrics, measure
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.pipeline import Extraction
-from tlcli.features.splits import SplitFeatures
+from tlcli.features.split_features import SplitFeatures
 from tlcli.heads.task import Task
 from tlcli.model.bundle import Bundle, load_bundle
 from tlcli.progress import SILENT, Progress

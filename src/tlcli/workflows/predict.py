@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from tlcli.datasets.layout import find_images
 from tlcli.errors import ResourceError
-from tlcli.model.predictor import Explanation, Prediction, Predictor
+from tlcli.model.prediction import Explanation, Prediction
+from tlcli.model.predictor import Predictor
 from tlcli.progress import SILENT, Progress
 
 if TYPE_CHECKING:

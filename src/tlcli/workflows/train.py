@@ -18,12 +18,12 @@ from tlcli.config.schema import Config
 from tlcli.datasets.index import Index
 from tlcli.datasets.layout import SplitName
 from tlcli.datasets.unreadable import drop_unreadable
-from tlcli.evaluation.metrics import Metrics, measure
+from tlcli.evaluation.split_metrics import Metrics, measure
 from tlcli.features.extractor import FeatureExtractor
-from tlcli.features.int8 import Agreement, check_features, check_labels
+from tlcli.features.int8_agreement import Agreement, check_features, check_labels
 from tlcli.features.pipeline import Extraction
-from tlcli.features.splits import SplitFeatures
-from tlcli.heads.fit import Fit
+from tlcli.features.split_features import SplitFeatures
+from tlcli.heads.fit_record import Fit
 from tlcli.heads.task import Task
 from tlcli.images.decode import DECODER_VERSION
 from tlcli.model.bundle import save_bundle

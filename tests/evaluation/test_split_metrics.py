@@ -10,8 +10,8 @@ from sklearn import metrics as reference
 
 from tlcli.evaluation.calibration import expected_calibration_error
 from tlcli.evaluation.intervals import wilson
-from tlcli.evaluation.metrics import ClassMetrics, Metrics, from_json, measure, per_class
-from tlcli.evaluation.scores import SCORES, balanced_accuracy, roc_auc
+from tlcli.evaluation.metrics import SCORES, balanced_accuracy, roc_auc
+from tlcli.evaluation.split_metrics import ClassMetrics, Metrics, from_json, measure, per_class
 from tlcli.heads.task import Task
 
 if TYPE_CHECKING:

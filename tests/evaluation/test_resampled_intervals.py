@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from tlcli.evaluation.metric_intervals import metric_intervals, metrics_of
-from tlcli.evaluation.metrics import Metrics, measure
+from tlcli.evaluation.resampled_intervals import metric_intervals, metrics_of
+from tlcli.evaluation.split_metrics import Metrics, measure
 from tlcli.heads.task import Task
 
 if TYPE_CHECKING:

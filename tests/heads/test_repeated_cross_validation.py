@@ -7,8 +7,8 @@ from sklearn.linear_model import LogisticRegression
 from tlcli.errors import DataError
 from tlcli.features.rows import Rows
 from tlcli.heads import folds
-from tlcli.heads.cross_validation import SHARES, cross_validate
 from tlcli.heads.folds import folds_of
+from tlcli.heads.repeated_cross_validation import SHARES, cross_validate
 from tlcli.heads.standardize import Standardizer
 
 

@@ -1,0 +1,69 @@
+"""What a trained model answers, and what an answer rests on.
+
+Shapes: S pixels a side, h and w positions of the last feature map.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+UNSURE, NONE_OF_THESE = "unsure", "none of these"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one image, or why there is none."""
+
+    path: str
+    """The file as it was given; ``image 3`` for the third image where bytes or pixels were given."""
+    label: str | None
+    """The most probable class; None where the image is unreadable."""
+    probability: float | None
+    """Calibrated probability of ``label``."""
+    top: tuple[tuple[str, float], ...]
+    """The most probable classes with their probabilities, in descending order."""
+    probabilities: tuple[float, ...]
+    """One for each class, in the model's order; empty where the image is unreadable."""
+    answer: str | None = None
+    """``label``, or :data:`UNSURE`, or :data:`NONE_OF_THESE`."""
+    distance: float | None = None
+    """Cosine distance (0 to 2) of its feature to the nearest reference image of the bundle."""
+    error: str | None = None
+    """Why the image is unreadable."""
+    error_code: str | None = None
+    """The stable code of that error, such as ``image.truncated``."""
+
+    @property
+    def text(self) -> str:
+        """The answer; where it is not the most probable class, that class in brackets."""
+        return self.label or "" if self.answer == self.label else f"{self.answer} ({self.label}?)"
+
+    @property
+    def is_none_of_these(self) -> bool:
+        """Whether the image is out of distribution; a class may have the name "none of these", too."""
+        return self.answer == NONE_OF_THESE != self.label
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A training image near to a new one."""
+
+    name: str
+    label: str
+    similarity: float
+    """Cosine similarity of the features."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What an answer rests on."""
+
+    pixels: "NDArray[np.uint8]"
+    """uint8 [S, S, 3], as the backbone sees the image"""
+    evidence: "NDArray[np.float64]"
+    """[h, w], the contribution of each position of the last feature map to the log odds of the label"""
+    neighbours: tuple[Neighbour, ...]
+    """The nearest reference images, the nearest first"""
