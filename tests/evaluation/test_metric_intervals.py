@@ -47,7 +47,9 @@ def test_images_drawn_several_times_count_as_often() -> None:
     found = metrics_of(labels, probabilities, THREE)(weights)
     for row, counts in zip(found, weights.astype(int), strict=True):
         expected = measure(np.repeat(labels, counts), np.repeat(probabilities, counts, axis=0), THREE)
-        assert row[:3] == pytest.approx([value_of(expected, name) for name in ("accuracy", "balanced_accuracy", "log_loss")])
+        assert row[:3] == pytest.approx(
+            [value_of(expected, name) for name in ("accuracy", "balanced_accuracy", "log_loss")]
+        )
         assert row[3] == pytest.approx(expected.scores["roc_auc"], abs=0.003)  # placements are those of all images
 
 

@@ -20,7 +20,7 @@ from tlcli.backbones.quantization import (
 from tlcli.datasets.index import LabelledImage
 from tlcli.engines.interface import choose_engine, int8_is_fast
 from tlcli.errors import DataError, ModelError
-from tlcli.features.agreement import cosine_similarities, label_agreement
+from tlcli.features.agreement import Agreement, cosine_similarities, label_agreement
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.key import feature_key, preparation_digest
 from tlcli.features.sample import decoded, shuffled, stratified
@@ -67,20 +67,6 @@ class Sample:
     cosine_least: float
     computed: int
     """int8 features that were computed for it; the extraction of all images reuses them."""
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """The agreement of int8 with the float precision on a sample; the fields are those of run.json."""
-
-    against: str
-    """The float precision."""
-    images: int
-    cosine_mean: float
-    cosine_least: float
-    label_agreement: float
-    accuracy: float
-    float_accuracy: float
 
 
 def int8_extractor(
