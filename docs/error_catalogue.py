@@ -176,15 +176,15 @@ def _is_text(node: ast.expr) -> bool:
 
 def _assigned(name: str, line: int, scope: Scope) -> ast.expr | None:
     """What a local variable was last set to, above a line."""
-    value = None
-    for node in ast.walk(scope[-1]) if scope else ():
-        if isinstance(node, ast.Assign) and node.lineno <= line:
-            target = node.targets[0]
-            if isinstance(target, ast.Name) and target.id == name:
-                value = node.value
-            elif isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
-                pairs = zip(target.elts, node.value.elts, strict=True)
-                value = next((one for to, one in pairs if isinstance(to, ast.Name) and to.id == name), value)
+    value, inner = None, ast.walk(scope[-1]) if scope else ()
+    above = [node for node in inner if isinstance(node, ast.Assign) and node.lineno <= line]
+    for node in sorted(above, key=lambda node: node.lineno):
+        target = node.targets[0]
+        if isinstance(target, ast.Name) and target.id == name:
+            value = node.value
+        elif isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+            pairs = zip(target.elts, node.value.elts, strict=True)
+            value = next((one for to, one in pairs if isinstance(to, ast.Name) and to.id == name), value)
     return value
 
 

@@ -11,7 +11,8 @@ from tests.features.extractors import extractor_of
 from tlcli.datasets.index import LabelledImage
 from tlcli.errors import ModelError
 from tlcli.features.extractor import FeatureExtractor
-from tlcli.features.int8_agreement import Agreement, Int8Limits, check_features, check_labels
+from tlcli.features.int8_agreement import Int8Limits, check_features, check_labels
+from tlcli.features.int8_record import Agreement
 from tlcli.features.store import Store, row_key
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 from tests.runs.run_folders import made_run, rows
 
 from tlcli.errors import ModelError
-from tlcli.features.int8_agreement import Agreement
+from tlcli.features.int8_record import Agreement
 from tlcli.heads.fit_record import Step
 from tlcli.runs.history import read_history, write_history
 from tlcli.runs.records import (

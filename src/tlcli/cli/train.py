@@ -17,7 +17,7 @@ from tlcli.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from tlcli.features.int8_agreement import Agreement
+    from tlcli.features.int8_record import Agreement
     from tlcli.workflows.train import Trained
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from tlcli.datasets.index import LabelledImage
 from tlcli.errors import ModelError
 from tlcli.features.extractor import FeatureExtractor
+from tlcli.features.int8_record import Agreement
 from tlcli.features.sample import shuffled
 from tlcli.progress import SILENT, Progress
 
@@ -42,20 +43,6 @@ class Sample:
     cosine_least: float
     computed: int
     """int8 features that were computed for it; the extraction of all images reuses them."""
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """The agreement of int8 with the float precision on a sample; the fields are those of run.json."""
-
-    against: str
-    """The float precision."""
-    images: int
-    cosine_mean: float
-    cosine_least: float
-    label_agreement: float
-    accuracy: float
-    float_accuracy: float
 
 
 def check_features(

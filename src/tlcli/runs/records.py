@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 from tlcli.datasets.layout import SplitName
 from tlcli.evaluation.split_metrics import Metrics, from_json, metrics_document
-from tlcli.features.int8_agreement import Agreement
+from tlcli.features.int8_record import Agreement
 from tlcli.heads.fit_record import FitKind
 from tlcli.runs.files import read_json, write_json
 

@@ -20,7 +20,8 @@ from tlcli.datasets.layout import SplitName
 from tlcli.datasets.unreadable import drop_unreadable
 from tlcli.evaluation.split_metrics import Metrics, measure
 from tlcli.features.extractor import FeatureExtractor
-from tlcli.features.int8_agreement import Agreement, check_features, check_labels
+from tlcli.features.int8_agreement import check_features, check_labels
+from tlcli.features.int8_record import Agreement
 from tlcli.features.pipeline import Extraction
 from tlcli.features.split_features import SplitFeatures
 from tlcli.heads.fit_record import Fit
