@@ -34,6 +34,10 @@ of C++ for which they release Python's lock, so that two threads that both do it
 _KEEP_ALIVE: list[Any] = []
 """The last graph compiled for latency, in a process that ends soon: freeing it would take 0.04 s of predict's 1 s."""
 
+# The first ``Tensor.data`` of a process builds a static table of NumPy types in C++, and may release Python's lock
+# meanwhile: two threads that do so at once wait for each other for ever. Building it here, in one thread, avoids that.
+np.asarray(openvino.Tensor(np.zeros(1, np.uint8)).data)
+
 
 def has_bf16() -> bool:
     """Whether this processor multiplies bfloat16 matrices in hardware."""
