@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tlcli.backbones.spec import EngineChoice
 from tlcli.diagnostics import self_test as module
 from tlcli.diagnostics.self_test import check_features, check_head, generate_images, reference_features, run
-from tlcli.engines.interface import EngineChoice
 from tlcli.errors import ResourceError
 
 F32 = EngineChoice("openvino", "f32", "")

@@ -10,8 +10,8 @@ from tests.features.extractors import extractor_of
 
 from tlcli.datasets.index import LabelledImage
 from tlcli.errors import ModelError
-from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.agreement import Agreement
+from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.int8 import Int8Limits, check_features, check_labels
 from tlcli.features.store import Store, row_key
 

@@ -19,8 +19,8 @@ from tlcli.datasets.index import Index
 from tlcli.datasets.layout import SplitName
 from tlcli.datasets.unreadable import drop_unreadable
 from tlcli.evaluation.metrics import Metrics, measure
-from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.agreement import Agreement
+from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.int8 import check_features, check_labels
 from tlcli.features.pipeline import Extraction
 from tlcli.features.splits import SplitFeatures
