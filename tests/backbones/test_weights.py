@@ -262,7 +262,7 @@ def test_without_a_published_digest_the_first_use_decides(keras_home: Path, tmp_
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe", b"0" * 64 + b"\n", b"nonsense"])
-def test_a_broken_record_of_the_first_use_is_refused_or_written_anew(
+def test_a_broken_record_of_the_first_use_is_refused_or_written_again(
     keras_home: Path, tmp_path: Path, content: bytes
 ) -> None:
     put(keras_home / "models" / "net.h5")
