@@ -4,7 +4,7 @@ Shapes: the input is an RGB image with levels 0..255, [H, W, 3]; ``features`` is
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 Resize = Literal["crop", "pad", "squash"]
 Channels = tuple[float, float, float]
@@ -149,3 +149,9 @@ CATALOG: dict[str, Backbone] = {row.name: row for row in _ROWS}
 
 ENGINES = {"openvino": "openvino", "keras": "tensorflow"}
 """Every engine with the package that it needs; ``tlcli.engines.NAME`` has the function that opens it."""
+if TYPE_CHECKING:
+    EngineName = str
+    EngineSetting = str
+else:  # what pydantic checks: the keys of the table
+    EngineName = Literal[tuple(ENGINES)]
+    EngineSetting = Literal[("auto", *ENGINES)]

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from tlcli.backbones.catalog import CATALOG
+from tlcli.backbones.catalog import CATALOG, EngineSetting
 from tlcli.config.dataset import Dataset
 from tlcli.config.section import Section, Seed, expand
 from tlcli.images.formats import DEFAULT_FORMATS, Format
@@ -92,7 +92,7 @@ class BackboneSection(Section):
     """imagenet: downloaded from the publisher once. random: a baseline. Else: the path of a .safetensors file."""
     pooling: Literal["avg", "max"] = "avg"
     """Global pooling of the last feature map: average or maximum."""
-    engine: Literal["auto", "openvino", "keras"] = "auto"
+    engine: EngineSetting = "auto"
     """Inference engine. auto: OpenVINO where it is installed, else Keras."""
     precision: Literal["auto", "f32", "bf16", "int8"] = "auto"
     """Arithmetic of the frozen pass. auto: bf16 where the CPU supports it, which is faster, else f32. int8: faster

@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 import tlcli
+from tlcli.backbones.catalog import EngineName
 from tlcli.backbones.weights import Weights
 from tlcli.errors import ModelError
 from tlcli.images.formats import Format
@@ -45,7 +46,7 @@ class BackboneRecord(_Strict):
     """As in the config: imagenet, random or a path."""
     weights_sha256: _Sha256
     pooling: Literal["avg", "max"]
-    engine: Literal["openvino", "keras"]
+    engine: EngineName
     precision: Literal["f32", "bf16", "int8"]
     quantized: QuantizedRecord | None = None
     """Present with precision int8, and with no other."""
