@@ -673,7 +673,7 @@ def test_explanation_of_kaggle_is_shown_unless_it_holds_the_token(
 
 
 @pytest.mark.parametrize("method", ["GetDataset", "DownloadDataset"])
-@pytest.mark.parametrize("later", ["120", LATER, "soon", "nan"])
+@pytest.mark.parametrize("later", ["120", LATER, "soon", "nan"], ids=["seconds", "date", "word", "nan"])
 def test_rate_limit_says_when_to_try_again(method: str, later: str, kaggle: Kaggle, fetch: Fetching) -> None:
     kaggle.errors[method] = (429, {"Retry-After": later}, "")
 
