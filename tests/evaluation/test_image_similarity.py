@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -42,20 +44,25 @@ CHANGES = {
     "grey": lambda image: image.convert("L"),
     "with a frame": framed,
 }
-SHARED = SharedComponents.of(np.stack([small(scene(1000 + number)) for number in range(160)]))
+
+
+@functools.cache
+def shared() -> SharedComponents:
+    """Of 160 scenes; 10 s, so not at import."""
+    return SharedComponents.of(np.stack([small(scene(1000 + number)) for number in range(160)]))
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
 def test_changed_copies_are_similar(change: object) -> None:
     first = np.stack([small(scene(seed)) for seed in range(12)])
     second = np.stack([small(change(scene(seed))) for seed in range(12)])  # type: ignore[operator]
-    assert np.mean(similarity(first, second, SHARED) >= SIMILARITY) >= 11 / 12
+    assert np.mean(similarity(first, second, shared()) >= SIMILARITY) >= 11 / 12
 
 
 @pytest.mark.slow
 def test_other_images_of_the_same_kind_are_not() -> None:
     first, second = (np.stack([small(scene(seed + shift)) for seed in range(40)]) for shift in (0, 500))
-    assert similarity(first, second, SHARED).max() < 0.5
+    assert similarity(first, second, shared()).max() < 0.5
 
 
 def test_what_all_images_share_does_not_make_them_similar() -> None:
@@ -77,8 +84,8 @@ def test_what_all_images_share_does_not_make_them_similar() -> None:
 
 def test_uniform_images_have_similarity_0() -> None:
     flat = np.full((3, SIDE, SIDE), 90, np.float32)
-    assert similarity(flat, flat, SHARED).tolist() == [0, 0, 0]
-    assert similarity(flat[:0], flat[:0], SHARED).shape == (0,)
+    assert similarity(flat, flat, shared()).tolist() == [0, 0, 0]
+    assert similarity(flat[:0], flat[:0], shared()).shape == (0,)
 
 
 def test_candidates_are_near_and_of_other_bytes() -> None:
