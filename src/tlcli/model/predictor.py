@@ -96,6 +96,8 @@ class Predictor:
         Returns:
             One prediction for each image, in order; an unreadable image has one that says why.
         """
+        if isinstance(images, str | bytes | os.PathLike):  # an iterable of letters, or none at all
+            raise TypeError(f"predict takes a list of images. Received: {images!r:.60}. Write: predict([image])")
         given = list(images)
         return list(self.stream(given, top_k, min_confidence, progress, len(given) <= _FEW))
 
