@@ -117,6 +117,7 @@ def good(path: Path) -> Path:
 def refused(path: Path) -> str:
     with pytest.raises(ModelError) as caught:
         read_tensors(path)
+    assert caught.value.code == "model.weights_malformed"
     assert str(path) in str(caught.value)
     return str(caught.value)
 
@@ -188,7 +189,7 @@ def test_code_named_in_the_file_never_runs(tmp_path: Path, function: Any, place:
         write(path, bomb, [storage])
     else:
         write(path, state, [storage], **{place: bomb})  # type: ignore[arg-type]
-    assert "is not allowed, only tensors are" in refused(path)
+    assert f".{function.__name__} " in refused(path)
     assert not proof.exists()
 
 
@@ -418,8 +419,10 @@ def test_tuples_within_tuples_without_end_are_refused(tmp_path: Path, state: byt
 
 def test_endless_copies_of_a_storage_are_refused(tmp_path: Path) -> None:
     storage = floats(1000)
-    state = OrderedDict({str(number): Tensor(storage, (1000,), (1,)) for number in range(5)})
-    assert "repeat them without end" in refused(write(tmp_path / "a.pth", state, [storage]))
+    state = OrderedDict({str(number): Tensor(storage, (1000,), (1,)) for number in range(4)})
+    assert len(read_tensors(write(tmp_path / "a.pth", state, [storage]))) == 4
+    state["4"] = Tensor(storage, (1000,), (1,))
+    refused(write(tmp_path / "a.pth", state, [storage]))
 
 
 def test_a_tensor_of_very_many_axes_is_refused(tmp_path: Path) -> None:
