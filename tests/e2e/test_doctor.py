@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.commands import as_process
 from tests.e2e.conftest import Tlcli
 
 pytestmark = pytest.mark.e2e
@@ -56,12 +57,13 @@ def test_it_fits_a_narrow_screen(tlcli: Tlcli, home: dict[str, str], columns: in
 
 
 def test_a_problem_gives_the_exit_code_and_the_rest_is_checked(
-    tlcli: Tlcli, home: dict[str, str], tmp_path: Path
+    home: dict[str, str], tmp_path: Path, session_cache: Path
 ) -> None:
+    """A process of its own, since another OpenVINO is imported."""
     (tmp_path / "broken" / "openvino").mkdir(parents=True)
     (tmp_path / "broken" / "openvino" / "__init__.py").write_text("raise ImportError('libtbb.so.12 is missing')")
     path = os.pathsep.join([str(tmp_path / "broken"), os.environ.get("PYTHONPATH", "")])
-    done = tlcli("doctor", "--json", env={**home, "PYTHONPATH": path})
+    done = as_process(tmp_path, session_cache)("doctor", "--json", env={**home, "PYTHONPATH": path})
     assert done.code == 5
     found = done.json()["sections"]
     assert [problem["code"] for problem in found["engine"]["problems"]] == ["model.openvino_not_importable"]

@@ -1,8 +1,10 @@
 """The main job on real images: fetch, train, evaluate with its report, predict on solar cells."""
 
 import csv
+import doctest
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from tests.browser import broken_images, chromium, opened, overflows
 from tests.e2e.conftest import Tlcli
 
 pytestmark = pytest.mark.e2e
+PYTHON_API = Path(__file__).parents[2] / "docs" / "python.md"
 
 RUN_FILES = {
     "config.yaml",
@@ -209,3 +212,20 @@ def test_predict_explains(solar: tuple[Path, Tlcli], tmp_path: Path) -> None:
     assert [set(one) for one in answer["nearest"]] == [{"path", "label", "similarity"}] * 5
     assert all((root / one["path"]).is_file() for one in answer["nearest"])
     assert (broken["explanation"], broken["nearest"]) == (None, [])
+
+
+def test_examples_of_the_python_api_do_what_they_say(
+    solar: tuple[Path, Tlcli], session_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a copy: the examples train, and other tests look at the latest run of the demo."""
+    folder, tlcli = solar
+    root = Path(tlcli("fetch", "--config", "solar_cells", "--json").json()["root"])
+    shutil.copytree(folder, tmp_path / "copy", symlinks=True)
+    monkeypatch.chdir(tmp_path / "copy")
+    monkeypatch.setenv("TLCLI_CACHE", str(session_cache))
+    shutil.copy(folder / root / "images/cell0100.png", "cell.png")
+    found = doctest.testfile(str(PYTHON_API), module_relative=False, encoding="utf-8")
+    assert found.attempted > 15
+    assert found.failed == 0
+    run = json.loads((Path("runs/latest") / "run.json").read_text())
+    assert run["seeds"]["train"] == 1
