@@ -8,7 +8,7 @@ from tests.runs.run_folders import made_run, rows, sha
 
 from tlcli.datasets.index import Index, LabelledImage
 from tlcli.errors import ModelError
-from tlcli.runs.predictions import Prediction, count_test_evaluations, read_predictions, write_predictions
+from tlcli.runs.predictions import PredictionRow, count_test_evaluations, read_predictions, write_predictions
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
@@ -18,8 +18,8 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     write_predictions(tmp_path, index, {"test": np.array([[0.9, 0.1], [0.8, 0.2]])})
     assert read_predictions(tmp_path) == {
         "test": [
-            Prediction("odd, name.png", sha("odd, name.png"), "label", "label", "odd, name.png"),
-            Prediction('a "quoted".png', sha('a "quoted".png'), "path", "label", 'a "quoted".png'),
+            PredictionRow("odd, name.png", sha("odd, name.png"), "label", "label", "odd, name.png"),
+            PredictionRow('a "quoted".png', sha('a "quoted".png'), "path", "label", 'a "quoted".png'),
         ]
     }
     assert [one.is_correct for one in read_predictions(tmp_path)["test"]] == [True, False]

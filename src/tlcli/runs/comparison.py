@@ -11,7 +11,7 @@ from tlcli.datasets.layout import SplitName
 from tlcli.errors import DataError, ModelError, UsageError
 from tlcli.evaluation.compare import PairedDifference, clustered_difference, paired_difference
 from tlcli.runs.folders import run_name
-from tlcli.runs.predictions import Prediction, count_test_evaluations, read_predictions
+from tlcli.runs.predictions import PredictionRow, count_test_evaluations, read_predictions
 from tlcli.runs.records import read_metrics, read_record
 
 Key = tuple[str, int]
@@ -126,13 +126,18 @@ def compare_runs(runs_dir: Path, run_a: Path, run_b: Path) -> Comparison:
 
 
 def _side(
-    name: str, run: Path, own: dict[Key, Prediction], other: dict[Key, Prediction], trained: set[str], correct: int
+    name: str,
+    run: Path,
+    own: dict[Key, PredictionRow],
+    other: dict[Key, PredictionRow],
+    trained: set[str],
+    correct: int,
 ) -> Side:
     alone = [key for key in own if key not in other]
     return Side(name, run, len(own), len(alone), sum(sha256 in trained for sha256, _ in alone), correct)
 
 
-def _test(run: Path, predictions: dict[SplitName, list[Prediction]]) -> dict[Key, Prediction]:
+def _test(run: Path, predictions: dict[SplitName, list[PredictionRow]]) -> dict[Key, PredictionRow]:
     """Each test image by its content: a renamed file is the same image, and copies are numbered."""
     if "test" not in predictions:
         raise ModelError(
@@ -141,14 +146,14 @@ def _test(run: Path, predictions: dict[SplitName, list[Prediction]]) -> dict[Key
             f"Run: tlcli evaluate --run {run}",
         )
     copies: Counter[str] = Counter()
-    found: dict[Key, Prediction] = {}
+    found: dict[Key, PredictionRow] = {}
     for prediction in sorted(predictions["test"], key=lambda prediction: prediction.path):
         found[prediction.sha256, copies[prediction.sha256]] = prediction
         copies[prediction.sha256] += 1
     return found
 
 
-def _contents(predictions: dict[SplitName, list[Prediction]], split: SplitName) -> set[str]:
+def _contents(predictions: dict[SplitName, list[PredictionRow]], split: SplitName) -> set[str]:
     return {prediction.sha256 for prediction in predictions.get(split, [])}
 
 
@@ -163,7 +168,7 @@ def _check_classes(run_a: Path, run_b: Path) -> None:
         )
 
 
-def _check_labels(pairs: Sequence[tuple[Prediction, Prediction]]) -> None:
+def _check_labels(pairs: Sequence[tuple[PredictionRow, PredictionRow]]) -> None:
     differing = [(a, b) for a, b in pairs if a.label != b.label]
     if differing:
         a, b = differing[0]
@@ -175,5 +180,5 @@ def _check_labels(pairs: Sequence[tuple[Prediction, Prediction]]) -> None:
         )
 
 
-def _disagreement(a: Prediction, b: Prediction) -> Disagreement:
+def _disagreement(a: PredictionRow, b: PredictionRow) -> Disagreement:
     return Disagreement(b.path, b.sha256, b.label, a.predicted, b.predicted)

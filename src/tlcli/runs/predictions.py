@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _COLUMNS = ("path", "sha256", "split", "label", "predicted", "group")
 
 
-class Prediction(NamedTuple):
+class PredictionRow(NamedTuple):
     """One line of predictions.csv."""
 
     path: str
@@ -55,17 +55,17 @@ def write_predictions(run: Path, index: Index, probabilities: "dict[SplitName, N
     write_csv(run / "predictions.csv", header, rows)
 
 
-def read_predictions(run: Path) -> dict[SplitName, list[Prediction]]:
+def read_predictions(run: Path) -> dict[SplitName, list[PredictionRow]]:
     """The predictions of a run for each split that was measured, in the file's order; test only after evaluate.
 
     Raises:
         ModelError: the file is missing or malformed.
     """
     table = run / "predictions.csv"
-    found: dict[str, list[Prediction]] = defaultdict(list)
+    found: dict[str, list[PredictionRow]] = defaultdict(list)
     try:
         for path, sha256, split, *others in _lines(table):
-            found[split].append(Prediction(path, sha256, *others[:3]))
+            found[split].append(PredictionRow(path, sha256, *others[:3]))
     except (OSError, ValueError, TypeError, csv.Error) as error:
         raise ModelError(
             "model.predictions_malformed", f"{table} cannot be read ({error}).", f"Run: tlcli evaluate --run {run}"

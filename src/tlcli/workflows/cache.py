@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tlcli.errors import ResourceError
 from tlcli.progress import SILENT, Progress
-from tlcli.system.cache.entries import KINDS, Entry, Kind, Scan, remove, scan
+from tlcli.system.cache.entries import KINDS, CacheScan, Entry, Kind, remove, scan
 from tlcli.system.files import cache_folder, free_bytes
 
 if TYPE_CHECKING:
@@ -141,12 +141,12 @@ def prune_cache(
     return Pruning(cache_folder(), dry_run, tuple(pruned), before - size, size)
 
 
-def _scan() -> Scan:
+def _scan() -> CacheScan:
     """Lists the cache; empty where it does not exist yet."""
     try:
         return scan(cache_folder())
     except FileNotFoundError:
-        return Scan()
+        return CacheScan()
     except OSError as error:
         raise ResourceError(
             "resource.cache_unreadable",

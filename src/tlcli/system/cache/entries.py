@@ -58,7 +58,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Scan:
+class CacheScan:
     """Everything in a cache."""
 
     entries: tuple[Entry, ...] = ()
@@ -66,7 +66,7 @@ class Scan:
     """What tlcli did not put there."""
 
 
-def scan(folder: Path) -> Scan:
+def scan(folder: Path) -> CacheScan:
     """Lists a cache; what other processes remove meanwhile is left out.
 
     Raises:
@@ -85,7 +85,7 @@ def scan(folder: Path) -> Scan:
             entries.append(_entry("file digests", path, [file for file in _database(path) if file.is_file()], path))
         elif path not in _database(folder / DATABASE) and not (path.name == "locks" and path.is_dir()):
             others.append(path)
-    return Scan(tuple(entries), tuple(others))
+    return CacheScan(tuple(entries), tuple(others))
 
 
 def remove(entry: Entry, dry_run: bool = False) -> bool:
