@@ -69,7 +69,7 @@ def test_the_life_of_a_quantised_backbone(shapes: Path, tmp_path: Path, session_
     assert tlcli("predict", image, "--run", run, "--json").json() == right
 
     refused = tlcli("train", *INT8, "--set", "backbone.int8.min_cosine=1", "--json")
-    assert (refused.code, refused.error) == (5, "model.requirement_not_met")
+    assert (refused.code, refused.error) == (5, "model.int8_too_coarse")
 
 
 def test_keras_has_no_int8(tlcli: Tlcli, shapes: Path) -> None:
