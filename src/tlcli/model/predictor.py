@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from tlcli.engines.compiled import CompiledGraph
 from tlcli.model.backbone import find_compiled, load_backbone
 from tlcli.model.manifest import BundleManifest, read_manifest
 from tlcli.model.prediction import NONE_OF_THESE, UNSURE, Explanation, Neighbour, Prediction
@@ -67,15 +68,18 @@ class Predictor:
         folder = run / "model"
         manifest, few = read_manifest(folder / "manifest.json"), expected_images <= _FEW
         with ThreadPoolExecutor(1) as beside:
-            # Checking 70 MB of compiled graph and loading it takes as long as importing what reads images and the head.
-            loading = beside.submit(_load_if_cached, manifest, few, progress)
+            # Checking 70 MB of compiled graph takes as long as importing OpenVINO, loading it as long as the rest.
+            checked = beside.submit(find_compiled, manifest, few)
+            from tlcli.engines.openvino import OpenVINOEngine  # noqa: PLC0415 - see the module
+
+            compiled = checked.result()
+            loading = beside.submit(_load_if_cached, manifest, compiled, few, progress)
             from tlcli.images.items import Decoder  # noqa: PLC0415 - NumPy, Pillow
             from tlcli.model.bundle import load_bundle  # noqa: PLC0415
 
             bundle = load_bundle(folder)
             # What takes longer waits until the bundle is known to be intact.
-            graph = loading.result() or load_backbone(manifest, find_compiled(manifest, few), few, progress)
-            from tlcli.engines.openvino import OpenVINOEngine  # noqa: PLC0415
+            graph = loading.result() or load_backbone(manifest, compiled, few, progress)
         return cls(bundle, OpenVINOEngine(graph, Decoder(bundle.preparation)), few, progress)
 
     def predict(
@@ -184,9 +188,10 @@ class Predictor:
         return Prediction(name, label, probability, tuple(ranked[:top_k]), probabilities, answer, distance)
 
 
-def _load_if_cached(manifest: BundleManifest, few: bool, progress: Progress) -> "LoadedGraph | None":
+def _load_if_cached(
+    manifest: BundleManifest, compiled: CompiledGraph | None, few: bool, progress: Progress
+) -> "LoadedGraph | None":
     """The graph where the cache has it compiled, so that nothing is downloaded, converted or compiled."""
-    compiled = find_compiled(manifest, few)
     if compiled is None or not compiled.is_cached:
         return None
     from tlcli.engines.openvino import has_bf16  # noqa: PLC0415 - see the module
