@@ -12,7 +12,7 @@ from rich.table import Table
 from tlcli.cli import console
 from tlcli.cli.console import Screen, print_error
 from tlcli.cli.options import again
-from tlcli.datasets.layout import SplitName
+from tlcli.datasets.split_names import SplitName
 from tlcli.evaluation.split_metrics import ClassMetrics, Metrics
 from tlcli.progress import Progress
 

@@ -120,10 +120,18 @@ def test_rule_of_no_values_is_refused() -> None:
 
 
 def test_labels_need_a_table_and_two_columns() -> None:
-    assert types(Labels, {}) == ["missing"] * 3
+    table: dict[str, object] = {"file": "labels.csv", "path": "path"}
+    unfit: list[dict[str, object]] = [
+        {},
+        table,
+        {**table, "label": "x", "class_columns": ("a", "b")},
+        {"label": "x", "path": "path"},
+    ]
+    for values in unfit:
+        assert types(Labels, values) == ["wrong_labels"]
     labels = Labels(file="labels.csv", path="path", label="label")
     assert (labels.delimiter, labels.columns, labels.classes, labels.split, labels.group) == (
-        *("comma", None, {}, None, None),
+        *("auto", None, {}, None, None),
     )
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from tlcli.datasets.exclusion import Exclusion, exclude_images, propose_exclusions, read_exclusion, write_exclusion
 from tlcli.datasets.index import LabelledImage
-from tlcli.datasets.layout import LabelledFile, Scan, SplitName
+from tlcli.datasets.labelled_files import LabelledFile, Scan
+from tlcli.datasets.split_names import SplitName
 from tlcli.errors import DataError, UsageError
 
 NAMES = [
@@ -65,7 +66,7 @@ def test_malformed_line_is_refused_with_its_number(tmp_path: Path, line: str) ->
 
 def test_images_are_excluded_by_name_and_unknown_names_are_counted(tmp_path: Path) -> None:
     found = tuple(LabelledFile(tmp_path / label / f"{n}.png", label) for label in ("a", "b") for n in range(3))
-    scan = Scan(tmp_path, found, ("a note",))
+    scan = Scan(tmp_path, found, notes=("a note",))
     left = exclude_images(scan, ["a/1.png", "b/0.png", "b/9.png", "b/9.png"])
     assert [item.path.relative_to(tmp_path).as_posix() for item in left.files] == [
         "a/0.png",

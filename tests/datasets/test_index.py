@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from tlcli.datasets.index import Index, build_index, without
-from tlcli.datasets.layout import LabelledFile, Scan, SplitName, scan_folders
+from tlcli.datasets.labelled_files import LabelledFile, Scan
+from tlcli.datasets.layout import scan_folders
+from tlcli.datasets.split_names import SplitName
 from tlcli.datasets.splits import SplitShares, group_by_folder, group_by_pattern
 from tlcli.errors import DataError
 
@@ -241,11 +243,12 @@ def test_without_refuses_to_empty_a_class(tmp_path: Path, put: Put) -> None:
 @pytest.mark.parametrize(
     ("counts", "shares", "classes", "code", "part"),
     [
-        ({"a": 1, "b": 9}, SHARES, None, "data.class_too_small", "'a' has 1"),
-        ({"a": 2, "b": 9}, SplitShares(0.2, 0), None, "data.class_too_small", "'a' has 1"),
+        ({"a": 1, "b": 9}, SHARES, None, "data.class_too_small", "'a' (1)"),
+        ({"a": 2, "b": 9}, SplitShares(0.2, 0), None, "data.class_too_small", "'a' (2)"),
+        ({"a": 3, "b": 9, "c": 2}, SHARES, None, "data.class_too_small", "'a' (3), 'c' (2)"),
         ({"a": 9, "b": 9}, NO_SHARES, None, "data.no_validation_images", ""),
         ({"a": 9}, SHARES, None, "data.too_few_classes", "'a'"),
-        ({"a": 9, "b": 9}, SHARES, ("a", "b", "c"), "data.class_too_small", "'c' has 0"),
+        ({"a": 9, "b": 9}, SHARES, ("a", "b", "c"), "data.class_too_small", "'c' (0)"),
     ],
 )
 def test_too_few_images_are_refused(
@@ -285,6 +288,6 @@ def test_copies_across_given_splits_and_across_classes_are_counted(tmp_path: Pat
                 (tmp_path / split / label / f"{number}.png").write_bytes(f"{split} {label} {number}".encode())
     (tmp_path / "val/a/0.png").write_bytes(b"train a 1")
     (tmp_path / "train/b/0.png").write_bytes(b"train a 2")
-    copies, label_errors = build_index(scan_folders(tmp_path, "auto", None), SplitShares(0.2, 0.2)).notes
+    _, copies, label_errors = build_index(scan_folders(tmp_path, "auto", None), SplitShares(0.2, 0.2)).notes
     assert "1 of 6 validation" in copies
     assert "1" in label_errors

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tlcli.datasets.label_table import LabelTable, matches, scan_label_table
+from tlcli.datasets.label_rules import matches
+from tlcli.datasets.label_table import LabelTable, scan_label_table
 from tlcli.errors import DataError
 
 TABLE = LabelTable(file="labels.csv", path="file", label="kind")
@@ -89,8 +90,9 @@ def test_rules_define_classes_and_rows_without_class_are_counted(tmp_path: Path)
     scan = scan_label_table(tmp_path, ruled(good={"below": 0.3}, bad={"above": 0.7}), None)
 
     assert [(item.path.name, item.label) for item in scan.files] == [("1.png", "good"), ("2.png", "bad")]
-    (note,) = scan.notes
-    assert all(part in note for part in ("3 ", "labels.csv", "0.5 (2)", "0.4 (1)"))
+    (rows,) = scan.left_out
+    assert rows.count == 3
+    assert all(part in rows.reason for part in ("labels.csv", "0.5: 2", "0.4: 1"))
 
 
 def test_other_classes_are_left_out_and_counted(tmp_path: Path) -> None:
@@ -99,8 +101,9 @@ def test_other_classes_are_left_out_and_counted(tmp_path: Path) -> None:
     scan = scan_label_table(tmp_path, TABLE, ("owl", "cat"))
 
     assert [item.label for item in scan.files] == ["cat", "owl"]
-    (note,) = scan.notes
-    assert all(part in note for part in ("2 ", "dog (1)"))
+    (rows,) = scan.left_out
+    assert rows.count == 2
+    assert "dog: 1" in rows.reason
 
 
 def test_split_and_group_columns(tmp_path: Path) -> None:
@@ -153,10 +156,10 @@ def test_missing_table_is_refused(tmp_path: Path) -> None:
     assert error.value.code == "data.label_table_missing"
 
 
-def test_table_that_is_not_utf8_is_refused_with_the_byte(tmp_path: Path) -> None:
+def test_table_that_is_not_utf8_is_refused_with_the_line(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_bytes(b"file,kind\n1.png,caf\xe9\n")
 
     with pytest.raises(DataError) as error:
         scan_label_table(tmp_path, TABLE, None)
     assert error.value.code == "data.label_table_not_utf8"
-    assert "19" in error.value.message
+    assert "labels.csv:2" in error.value.message

@@ -7,7 +7,10 @@ from typing import Literal
 
 import pytest
 
-from tlcli.datasets.layout import SPLIT_ALIASES, Scan, find_images, scan_folders
+from tlcli.datasets.labelled_files import Scan
+from tlcli.datasets.layout import scan_folders
+from tlcli.datasets.split_names import SPLIT_ALIASES
+from tlcli.datasets.walk import find_images
 from tlcli.errors import DataError
 
 Put = Callable[[Path, int], Path]
@@ -121,9 +124,8 @@ def test_test_folder_without_classes_is_skipped_and_named(tmp_path: Path, put: P
 
     assert {item.label for item in scan.files} == {"cat", "dog"}
     assert len(scan.files) == 2 + len(others)
-    (note,) = scan.notes
-    assert str(root) in note
-    assert note.endswith(": test.")
+    (images,) = scan.left_out
+    assert (images.count, images.example) == (1, "test/5.png")
 
 
 def test_train_and_test_folders_without_classes_are_not_classes(tmp_path: Path, put: Put) -> None:
@@ -148,8 +150,9 @@ def test_skipped_files_are_counted_by_suffix(tmp_path: Path, put: Put) -> None:
     for name in ("cat/list.txt", "dog/a.txt", "dog/Thumbs.db", "dog/box.xml", "notes.txt"):
         (root / name).write_text("no image")
 
-    (note,) = scan_folders(root, "auto", None).notes
-    assert "2 '.txt' files, 1 '.xml' files" in note
+    (others,) = scan_folders(root, "auto", None).left_out
+    assert others.count == 4
+    assert "3 .txt, 1 .xml" in others.reason
 
 
 def test_classes_select_folders(tmp_path: Path, put: Put) -> None:

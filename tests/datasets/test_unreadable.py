@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tlcli.datasets.index import Index, LabelledImage
-from tlcli.datasets.layout import SplitName
+from tlcli.datasets.split_names import SplitName
 from tlcli.datasets.unreadable import drop_unreadable
 from tlcli.errors import DataError, ResourceError
 
@@ -46,9 +46,21 @@ def test_a_failing_disk_is_reported_instead_of_its_images(tmp_path: Path) -> Non
         drop_unreadable(index_at(tmp_path), bad, "skip", 0.01)
     one = {f"{3:064x}": bad[f"{8:064x}"]}  # one bad sector is not a failing disk
     assert len(drop_unreadable(index_at(tmp_path), one, "skip", 0.1).images) == 9
+
+
+def test_one_is_always_left_out_unless_none_is_allowed(tmp_path: Path) -> None:
+    one = {f"{3:064x}": "broken"}
+    assert len(drop_unreadable(index_at(tmp_path), one, "skip", 0.01).images) == 9
     with pytest.raises(DataError) as caught:
-        drop_unreadable(index_at(tmp_path), one, "skip", 0.01)
+        drop_unreadable(index_at(tmp_path), one, "skip", 0.0)
     assert caught.value.code == "data.unreadable_images"
+
+
+def test_if_none_is_readable_the_first_is_named(tmp_path: Path) -> None:
+    bad = {f"{n:064x}": "broken" for n in range(10)}
+    with pytest.raises(DataError) as caught:
+        drop_unreadable(index_at(tmp_path), bad, "skip", 0.01)
+    assert caught.value.code == "data.no_usable_images"
 
 
 def test_few_are_left_out(tmp_path: Path) -> None:

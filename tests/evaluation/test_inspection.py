@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from tlcli.datasets.index import LabelledImage
-from tlcli.datasets.layout import SplitName
+from tlcli.datasets.split_names import SplitName
 from tlcli.evaluation.inspection import exact_duplicates, find_outliers
 from tlcli.features.rows import Rows
 

@@ -9,7 +9,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from tlcli.datasets.index import LabelledImage
-from tlcli.datasets.layout import SplitName
+from tlcli.datasets.split_names import SplitName
 from tlcli.evaluation import near_duplicates
 from tlcli.evaluation.image_similarity import SIDE
 from tlcli.evaluation.near_duplicates import find_near_duplicates

@@ -10,7 +10,7 @@ from PIL import Image
 from tests.features.extractors import extractor_of
 
 from tlcli.datasets.index import Index, LabelledImage
-from tlcli.datasets.layout import SplitName
+from tlcli.datasets.split_names import SplitName
 from tlcli.engines.double import FakeEngine
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.pipeline import Extraction

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from tlcli.datasets.layout import SplitName
+from tlcli.datasets.split_names import SplitName
 from tlcli.evaluation.split_metrics import ClassMetrics, Metrics
 from tlcli.runs.files import write_csv
 from tlcli.runs.records import FeatureCounts, RunBackbone, RunHead, RunRecord, write_metrics, write_record

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tests.runs.run_folders import Row, made_run, rows, sha
 
-from tlcli.datasets.layout import SplitName
+from tlcli.datasets.split_names import SplitName
 from tlcli.errors import DataError, ModelError, UsageError
 from tlcli.evaluation.compare import paired_difference
 from tlcli.runs.comparison import Comparison, Disagreement, compare_runs

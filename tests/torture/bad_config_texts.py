@@ -281,7 +281,7 @@ BAD: dict[str, tuple[str, Expected]] = {
     ),
     "labels without columns": (
         GOOD + "  labels:\n    file: labels.csv\n",
-        [(3, "dataset.labels.path", "config.missing_key", ""), (3, "dataset.labels.label", "config.missing_key", "")],
+        [(3, "dataset.labels", "config.wrong_labels", "")],
     ),
     "rule without a limit": (
         LABELS + "    classes:\n      good: {}\n",

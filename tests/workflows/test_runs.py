@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.runs.run_folders import Row, made_run, rows
 
-from tlcli.datasets.layout import SplitName
+from tlcli.datasets.split_names import SplitName
 from tlcli.errors import ModelError
 from tlcli.workflows.runs import ComparedRuns, compare, list_runs
 

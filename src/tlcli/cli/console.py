@@ -18,7 +18,7 @@ from rich.text import Text
 from tlcli.progress import Progress
 
 if TYPE_CHECKING:
-    from tlcli.datasets.layout import SplitName
+    from tlcli.datasets.split_names import SplitName
     from tlcli.evaluation.split_metrics import ClassMetrics, Metrics
     from tlcli.features.pipeline import Extraction
 

@@ -11,8 +11,11 @@ from tlcli.config.sources import FolderSource, PackageSource, Source
 from tlcli.datasets.acquire.sources import folder, package
 from tlcli.datasets.exclusion import exclude_images, read_exclusion
 from tlcli.datasets.index import Index, build_index
-from tlcli.datasets.label_table import LabelTable, matches, scan_label_table
-from tlcli.datasets.layout import scan_folders
+from tlcli.datasets.label_pattern import scan_label_pattern
+from tlcli.datasets.label_rules import matches
+from tlcli.datasets.label_table import LabelTable, scan_label_table
+from tlcli.datasets.labelled_files import normal_label, with_normal_labels, without_small_classes
+from tlcli.datasets.layout import scan_folders, with_splits_by_folder
 from tlcli.datasets.splits import SplitShares, group_by_folder, group_by_pattern
 from tlcli.errors import DataError
 
@@ -36,15 +39,25 @@ def dataset_index(dataset: Dataset, options: Sequence[str], verify: bool = False
 
 def read_index(root: Path, dataset: Dataset, known: Mapping[str, str] = {}, verify: bool = False) -> Index:
     """The index of the data set at ``root``, read as the config says; see :func:`tlcli.datasets.index.build_index`."""
-    if dataset.labels is not None:
-        scan = scan_label_table(root, _label_table(dataset.labels), dataset.classes)
-        order = dataset.classes or tuple(dataset.labels.classes) or None
+    labels, order = dataset.labels, dataset.classes
+    if labels is None:
+        scan = scan_folders(root, dataset.layout, dataset.classes, dataset.split_folders)
     else:
-        scan = scan_folders(root, dataset.layout, dataset.classes)
-        order = dataset.classes
+        rules = {name: partial(matches, **dict(rule)) for name, rule in labels.classes.items()}
+        order = dataset.classes or tuple(labels.classes) or labels.class_columns
+        if labels.pattern is not None:
+            scan = scan_label_pattern(root, labels.pattern, rules, dataset.classes)
+        else:
+            scan = scan_label_table(root, _label_table(labels, rules), dataset.classes)
+        if dataset.layout == "auto" and all(file.split is None for file in scan.files):
+            scan = with_splits_by_folder(scan, scan.root)
+    scan = with_normal_labels(scan)
     if dataset.exclude is not None:
         scan = exclude_images(scan, read_exclusion(dataset.exclude))
-    return build_index(scan, _split_shares(dataset.split), order, known, verify)
+    if dataset.min_images_per_class is not None:
+        scan = without_small_classes(scan, dataset.min_images_per_class)
+        order = order and tuple(label for label in order if any(file.label == label for file in scan.files))
+    return build_index(scan, _split_shares(dataset.split), order and tuple(map(normal_label, order)), known, verify)
 
 
 def dataset_folder(dataset: Dataset) -> tuple[Path | None, str]:
@@ -75,9 +88,9 @@ def source_folder(source: Source) -> Path | None:
     return None
 
 
-def _label_table(labels: Labels) -> LabelTable:
-    rules = {name: partial(matches, **dict(rule)) for name, rule in labels.classes.items()}
-    return LabelTable(**{**dict(labels), "classes": rules})
+def _label_table(labels: Labels, rules: Mapping[str, Callable[[str], bool]]) -> LabelTable:
+    given = labels.model_dump(exclude={"pattern", "classes", "class_columns"})
+    return LabelTable(**given, classes=rules, class_columns=labels.class_columns or ())
 
 
 def _split_shares(split: Split) -> SplitShares:

@@ -1,14 +1,19 @@
 """The dataset section of a config: where the images are and come from, how labels and splits are determined."""
 
+import codecs
 import re
+from collections import Counter
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from tlcli.config.section import ExpandedPath, Section, Seed
 from tlcli.config.sources import Source, is_used_in_place
 
+FolderNames = Annotated[
+    tuple[str, ...], Field(min_length=1), BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
+]
 Fraction = Annotated[float, Field(ge=0, le=0.9)]
 
 
@@ -43,26 +48,67 @@ class LabelRule(Section):
         return self
 
 
-class Labels(Section):
-    """A table with one row per image."""
+def _is_label_pattern(value: str) -> str:
+    groups = re.compile(_is_pattern(value)).groupindex
+    if "label" not in groups or not set(groups) <= {"label", "split", "group"}:
+        raise PydanticCustomError(
+            "invalid_pattern", "A pattern needs the named group (?P<label>...); split and group are the others allowed."
+        )
+    return value
 
-    file: str
-    """Path of the table inside the data set; paths of images in it are relative to the folder of the table."""
-    path: str
+
+def _is_encoding(value: str) -> str:
+    try:
+        codecs.lookup(value)
+    except LookupError as error:
+        raise PydanticCustomError("unknown_encoding", "Not a text encoding, such as utf-8 or cp1252.") from error
+    return value
+
+
+class Labels(Section):
+    """Labels that are not folders: a table with one row per image, or a pattern on the names of the images."""
+
+    file: str | None = None
+    """Path of the table inside the data set."""
+    path: str | None = None
     """Column with the path of the image."""
-    label: str
+    label: str | None = None
     """Column with the label, or with the value that classes are derived from."""
-    delimiter: Literal["comma", "semicolon", "tab", "whitespace"] = "comma"
-    """Separator of the columns."""
+    class_columns: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
+    """Instead of label: columns of 0 and 1 (one-hot), each named after its class."""
+    folder: str | None = None
+    """Folder of the images inside the data set. Default: paths in the table are relative to the folder of the table."""
+    delimiter: Literal["auto", "comma", "semicolon", "tab", "whitespace"] = "auto"
+    """Separator of the columns. auto: the one with which the first line has the columns that are named here."""
+    encoding: Annotated[str, AfterValidator(_is_encoding)] = "utf-8"
+    """Text encoding of the table."""
     columns: tuple[str, ...] | None = None
     """Names of the columns, for a table without a header."""
     classes: dict[str, LabelRule] = Field(default_factory=dict)
     """Rule for each class, where classes are derived from a number or a set of values; rows that match no rule are
     skipped and counted. Default: the label column contains the class."""
     split: str | None = None
-    """Column with the split: train, validation or test. Default: the table has none."""
+    """Column with the split: train, validation or test. Default: split folders that the images are in, if any."""
     group: str | None = None
     """Column with the group of an image: images with equal values stay in one split."""
+    pattern: Annotated[str, AfterValidator(_is_label_pattern)] | None = None
+    """Instead of a table: regular expression searched in the path of each image, as in (?P<label>cat|dog). The groups
+    split and group are optional; images that do not match are left out and counted."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.pattern is not None:
+            if of_table := sorted(self.model_fields_set - {"pattern", "classes"}):
+                raise PydanticCustomError(
+                    "wrong_labels", "pattern cannot be combined with {names}.", {"names": ", ".join(of_table)}
+                )
+        elif self.file is None or self.path is None or (self.label is None) == (self.class_columns is None):
+            raise PydanticCustomError(
+                "wrong_labels", "Set file, path, and either label or class_columns; or a pattern."
+            )
+        elif self.class_columns and self.classes:
+            raise PydanticCustomError("wrong_labels", "classes are rules on the column label, not on class_columns.")
+        return self
 
 
 class GroupBy(Section):
@@ -126,11 +172,15 @@ class Dataset(Section):
     """Limits of the archives that fetch unpacks."""
     layout: Literal["auto", "class_folders", "split_folders"] = "auto"
     """class_folders: one folder per class. split_folders: folders train, validation (or val, valid) and test with class
-    folders inside. auto: split_folders where such folders exist, else class_folders."""
+    folders inside, or inside each class folder. auto: split_folders where such folders exist, else class_folders."""
+    split_folders: dict[Literal["train", "validation", "test"], FolderNames] | None = None
+    """Names of the split folders, where they are not the usual ones, as in {train: part1, test: [part2, part3]}."""
     labels: Labels | None = None
     """A table of labels instead of class folders."""
     classes: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
     """Classes to use, in this order; of two classes the second is the positive one. Default: all, sorted by name."""
+    min_images_per_class: Annotated[int, Field(ge=1)] | None = None
+    """Leave out classes with fewer images than this, and list them. Default: such classes are an error."""
     split: Split = Split()
     """How missing splits are drawn."""
     exclude: ExpandedPath | None = None
@@ -139,7 +189,22 @@ class Dataset(Section):
     on_bad_image: Literal["skip", "fail"] = "skip"
     """skip: leave out unreadable images and list them in the run. fail: stop. Files are never changed."""
     max_bad_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01
-    """Maximum fraction of unreadable images; above it training stops."""
+    """Maximum fraction of unreadable images; above it training stops. A single one is allowed unless this is 0."""
+
+    @model_validator(mode="after")
+    def _names_each_class_once(self) -> Self:
+        twice = [name for name, count in Counter(self.classes or ()).items() if count > 1]
+        if twice:
+            raise PydanticCustomError("duplicate_class", "classes has '{name}' twice.", {"name": twice[0]})
+        return self
+
+    @model_validator(mode="after")
+    def _splits_by_folders_or_labels(self) -> Self:
+        if self.split_folders and (self.labels is not None or self.layout == "class_folders"):
+            raise PydanticCustomError(
+                "wrong_split_folders", "split_folders cannot be combined with labels or layout: class_folders."
+            )
+        return self
 
     @model_validator(mode="after")
     def _has_a_path(self) -> Self:

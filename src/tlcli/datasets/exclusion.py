@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tlcli.datasets.index import LabelledImage
-from tlcli.datasets.layout import Scan, relative_name
+from tlcli.datasets.labelled_files import Scan
+from tlcli.datasets.walk import relative_name
 from tlcli.errors import DataError, UsageError
 from tlcli.system.files import write_text
 

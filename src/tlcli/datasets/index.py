@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tlcli.datasets.digests import digests_of
-from tlcli.datasets.layout import SPLITS, Scan, SplitName, relative_name
-from tlcli.datasets.splits import SplitShares, assign_splits, units_of
+from tlcli.datasets.labelled_files import LeftOut, Scan
+from tlcli.datasets.split_names import SPLITS, SplitName
+from tlcli.datasets.splits import MIN_TRAINING, SplitShares, assign_splits, units_of
+from tlcli.datasets.walk import relative_name
 from tlcli.errors import DataError
 from tlcli.system.files import check_disk
 
@@ -40,7 +42,9 @@ class Index:
     bad: Mapping[str, str]
     """Unreadable images: name to reason."""
     notes: tuple[str, ...]
-    """What users should know about how the data set was read, one sentence each."""
+    """How the data set was read, what was left out, and what else users should know, one sentence each."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Files of the data folder that are not used, by reason; unreadable images are in ``bad``."""
 
     def of(self, split: SplitName) -> list[LabelledImage]:
         """The images of one split, in the index's order."""
@@ -84,12 +88,7 @@ def build_index(
     check_disk(bad, len(scan.files), scan.root)
     files = [file for file in scan.files if file.path in digests]
     if not files:
-        first = "".join(f" The first, {name}, {reason}." for name, reason in list(bad.items())[:1])
-        raise DataError(
-            "data.no_usable_images",
-            f"None of the {len(bad)} images in {scan.root} is usable.{first}",
-            "Check the folder and the permissions of its files.",
-        )
+        raise no_usable_images(scan.root, len(bad), *next(iter(bad.items()), ("", "")))
     names = [relative_name(file.path, scan.root) for file in files]
     groups = [
         file.group if file.group is not None or shares.group_of is None else shares.group_of(name)
@@ -102,10 +101,24 @@ def build_index(
         for file, name, unit, split in zip(files, names, units, splits, strict=True)
     )
     labels = tuple(classes) if classes is not None else tuple(sorted({file.label for file in files}))
-    notes = (*scan.notes, *_note_changed(read.changed), *_note_divided_groups(groups, splits), *_note_copies(images))
-    index = Index(scan.root, labels, images, bad, notes)
+    notes = (
+        f"Read as {scan.read_as}; {len(labels):,} classes.",
+        *map(str, scan.left_out),
+        *scan.notes,
+        *_note_changed(read.changed),
+        *_note_divided_groups(groups, splits),
+        *_note_copies(images),
+    )
+    index = Index(scan.root, labels, images, bad, notes, scan.left_out)
     _check(index)
     return index
+
+
+def no_usable_images(root: Path, count: int, name: str, reason: str) -> DataError:
+    """The error of a data set without any readable image; ``name`` and ``reason`` are of the first."""
+    first = f" The first, {name}, {reason}." if name else ""
+    message = f"None of the {count} images in {root} is usable.{first}"
+    return DataError("data.no_usable_images", message, "Check the files, their paths and their permissions.")
 
 
 def without(index: Index, bad: Mapping[str, str]) -> Index:
@@ -160,14 +173,16 @@ def _note_copies(images: Sequence[LabelledImage]) -> Iterator[str]:
 
 
 def _check(index: Index) -> None:
-    for label, count in index.counts()["train"].items():
-        if count < 2:
-            raise DataError(
-                "data.class_too_small",
-                f"Class '{label}' has {count} usable image(s) for training; at least 2 are needed. Data folder: "
-                f"{index.root}.",
-                "Add images of it, or leave the class out of dataset.classes.",
-            )
+    counts = index.counts()["train"]
+    if small := {label: count for label, count in counts.items() if count < MIN_TRAINING}:
+        listed = ", ".join(f"'{label}' ({count})" for label, count in small.items())
+        raise DataError(
+            "data.class_too_small",
+            f"{len(small)} of {len(counts)} classes have fewer than {MIN_TRAINING} usable images for training: "
+            f"{listed}. Data folder: {index.root}.",
+            "Add images of them, or leave them out: name the other classes in dataset.classes, or set "
+            "dataset.min_images_per_class.",
+        )
     if len(index.labels) < 2:
         raise DataError(
             "data.too_few_classes",

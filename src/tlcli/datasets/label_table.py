@@ -1,18 +1,24 @@
-"""Label tables: one row an image, its class in a column or given by a rule on a column."""
+"""Label tables: one row an image, its class in a column, in one column for each class, or by a rule on a column."""
 
 import csv
-import operator
+import io
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from tlcli.datasets.layout import SPLIT_ALIASES, SPLITS, LabelledFile, Scan, SplitName
+from tlcli.datasets.image_lookup import ImageLookup
+from tlcli.datasets.label_rules import class_of
+from tlcli.datasets.labelled_files import LabelledFile, LeftOut, Scan, with_unused_files
+from tlcli.datasets.split_names import split_of_cell
 from tlcli.errors import DataError
 
+Delimiter = Literal["auto", "comma", "semicolon", "tab", "whitespace"]
 _DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t"}
-_LIMITS = {"below": operator.lt, "at_most": operator.le, "above": operator.gt, "at_least": operator.ge}
+_NUMBERS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True, "": False}
+"""Cells of one-hot columns, in lower case."""
+_WORKBOOK = b"PK\x03\x04"
 
 
 @dataclass(frozen=True)
@@ -20,33 +26,26 @@ class LabelTable:
     """Where a label table is and how it is read; ``path`` to ``group`` name columns."""
 
     file: str
-    """Relative to the data folder; paths of images are relative to the table's own folder."""
+    """Relative to the data folder."""
     path: str
-    label: str
-    delimiter: Literal["comma", "semicolon", "tab", "whitespace"] = "comma"
+    label: str | None = None
+    class_columns: tuple[str, ...] = ()
+    """Columns of 0 and 1, one for each class, instead of ``label``."""
+    folder: str | None = None
+    """Folder that the paths of images are relative to, relative to the data folder; None: the table's own folder."""
+    delimiter: Delimiter = "auto"
+    encoding: str = "utf-8"
     columns: tuple[str, ...] | None = None
     """Names of the columns of a table without a header line."""
     classes: Mapping[str, Callable[[str], bool]] = field(default_factory=dict)
-    """For each class whether a cell of the label column belongs to it, see :func:`matches`; empty: the cell is the
-    class."""
+    """For each class whether a cell of the label column belongs to it, see :func:`tlcli.datasets.label_rules.matches`;
+    empty: the cell is the class."""
     split: str | None = None
     group: str | None = None
 
-
-def matches(cell: str, values: Sequence[str] | None = None, **limits: float | None) -> bool:
-    """Whether a cell is one of ``values`` and a number within all limits, each as far as it is given.
-
-    Args:
-        cell: of the label column.
-        values: allowed texts.
-        limits: any of ``below``, ``at_most``, ``above`` and ``at_least``.
-
-    Raises:
-        ValueError: a limit is given and the cell is not a number.
-    """
-    if values is not None and cell not in values:
-        return False
-    return all(_LIMITS[name](float(cell), limit) for name, limit in limits.items() if limit is not None)
+    def named(self) -> list[str]:
+        """All columns that are read."""
+        return [name for name in (self.path, self.label, self.split, self.group, *self.class_columns) if name]
 
 
 def scan_label_table(root: Path, table: LabelTable, classes: Sequence[str] | None) -> Scan:
@@ -67,18 +66,23 @@ def scan_label_table(root: Path, table: LabelTable, classes: Sequence[str] | Non
             f"There is no label table {path}.",
             f"Set dataset.labels.file to its path inside {root}.",
         )
+    folder = path.parent if table.folder is None else root / table.folder
+    delimiter, rows = _rows(path, table)
+    _refuse_one_hot(path, table, rows)
+    lookup = ImageLookup(folder)
     without_class: Counter[str] = Counter()
     lines: dict[Path, int] = {}
     files = []
-    for line, row in _rows(path, table):
+    for line, row in rows:
         where = f"{path}:{line}"
-        label = _label(row[table.label], table.classes, where)
+        cell = row[table.label] if table.label else _one_hot(row, table.class_columns, where)
+        label = class_of(cell, table.classes, where)
         if label is None or (classes is not None and label not in classes):
-            without_class[row[table.label]] += 1
+            without_class[cell] += 1
             continue
-        split = None if table.split is None else _split(row[table.split], where)
+        split = None if table.split is None else split_of_cell(row[table.split], where)
         group = None if table.group is None else row[table.group]
-        image = _image_path(path.parent, row[table.path])
+        image = lookup.find(row[table.path], where)
         if (first := lines.setdefault(image, line)) != line:
             raise DataError(
                 "data.duplicate_row",
@@ -92,35 +96,78 @@ def scan_label_table(root: Path, table: LabelTable, classes: Sequence[str] | Non
             f"No row of the label table {path} has a class.",
             "Check dataset.labels.classes and dataset.classes.",
         )
-    values = ", ".join(f"{value} ({count})" for value, count in without_class.most_common(5))
-    notes = (f"{without_class.total()} rows of {path.name} belong to no class: {values}.",) if without_class else ()
-    return Scan(path.parent, tuple(files), notes)
+    left_out: tuple[LeftOut, ...] = ()
+    if without_class:
+        values = ", ".join(f"{value or 'empty'}: {count}" for value, count in without_class.most_common(5))
+        left_out = (LeftOut(without_class.total(), f"rows of {path.name} that belong to no class ({values})"),)
+    read_as = f"label table ({table.file}{'' if delimiter == 'comma' else f', separated by {delimiter}'})"
+    scan = Scan(folder, tuple(files), read_as, left_out, tuple(lookup.notes()))
+    return (
+        with_unused_files(scan, folder, f"that {path.name} does not give a class", [path]) if folder.is_dir() else scan
+    )
 
 
-def _image_path(folder: Path, cell: str) -> Path:
-    """The path of an image; tables written on Windows have backslashes."""
-    path = folder / cell
-    return path if "\\" not in cell or path.exists() else folder / cell.replace("\\", "/")
-
-
-def _rows(path: Path, table: LabelTable) -> Iterator[tuple[int, dict[str, str]]]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
+def _one_hot(row: Mapping[str, str], columns: Sequence[str], where: str) -> str:
+    """The one column of a row that has a 1."""
+    found = []
+    for column in columns:
+        is_one = _NUMBERS.get(row[column].lower())
+        if is_one is None:
+            raise DataError(
+                "data.not_one_hot", f"{where}: '{row[column]}' in column '{column}' is neither 0 nor 1.",
+                "Correct the cell, or dataset.labels.class_columns.",
+            )  # fmt: skip
+        if is_one:
+            found.append(column)
+    if len(found) != 1:
         raise DataError(
-            "data.label_table_not_utf8",
-            f"The label table {path} is not UTF-8 text ({error.reason} at byte {error.start}).",
-            "Save it as UTF-8.",
-        ) from error
-    rows = _cells(path, lines, table.delimiter)
+            "data.not_one_hot",
+            f"{where}: {' and '.join(found) if found else 'none'} of dataset.labels.class_columns "
+            f"{'have' if len(found) > 1 else 'has'} a 1; each image has exactly one class.",
+            "Correct the row, or remove it.",
+        )
+    return found[0]
+
+
+def _refuse_one_hot(path: Path, table: LabelTable, rows: Sequence[tuple[int, Mapping[str, str]]]) -> None:
+    """Refuses one of several one-hot columns as the label column: its classes would be 0 and 1.
+
+    Raises:
+        DataError: the label column and others have 0 and 1 only, and exactly one 1 in each row.
+    """
+    if table.label is None or table.classes or not rows:
+        return
+    columns = [name for name in rows[0][1] if all(row[name].lower() in _NUMBERS for _, row in rows)]
+    if table.label not in columns or len(columns) < 2:
+        return
+    if all(sum(_NUMBERS[row[name].lower()] for name in columns) == 1 for _, row in rows):
+        raise DataError(
+            "data.one_hot_label",
+            f"The column '{table.label}' of {path} is one of {len(columns)} columns of 0 and 1 that together name the "
+            f"class: {', '.join(columns)}.",
+            f"Set dataset.labels.class_columns to [{', '.join(columns)}] instead of dataset.labels.label.",
+        )
+
+
+def _rows(path: Path, table: LabelTable) -> tuple[str, list[tuple[int, dict[str, str]]]]:
+    """The delimiter, and the line and cells of every row."""
+    text = _text(path, table.encoding)
+    delimiter = table.delimiter if table.delimiter != "auto" else _delimiter(text, table)
+    rows = _cells(path, text, delimiter)
     names = table.columns if table.columns is not None else next((row for _, row in rows), [])
-    for column in (table.path, table.label, table.split, table.group):
-        if column is not None and names and column not in names:
+    if twice := [name for name in table.named() if list(names).count(name) > 1]:
+        raise DataError(
+            "data.label_table_malformed", f"The label table {path} has several columns named '{twice[0]}'.",
+            "Rename one of them.",
+        )  # fmt: skip
+    for column in table.named():
+        if names and column not in names:
             raise DataError(
                 "data.label_table_column_missing",
                 f"The label table {path} has no column '{column}'; its columns are: {', '.join(names)}.",
-                "Correct dataset.labels.",
+                "Correct dataset.labels, or its delimiter.",
             )
+    found = []
     for line, row in rows:
         if len(row) != len(names):
             raise DataError(
@@ -128,43 +175,54 @@ def _rows(path: Path, table: LabelTable) -> Iterator[tuple[int, dict[str, str]]]
                 f"{path}:{line}: the row has {len(row)} cells, and {len(names)} are expected ({', '.join(names)}).",
                 "Check the row and dataset.labels.delimiter.",
             )
-        yield line, dict(zip(names, row, strict=True))
+        found.append((line, dict(zip(names, row, strict=True))))
+    return delimiter, found
 
 
-def _cells(path: Path, lines: Sequence[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _text(path: Path, encoding: str) -> str:
+    data = path.read_bytes()
+    if data.startswith(_WORKBOOK):
+        raise DataError(
+            "data.label_table_workbook",
+            f"The label table {path} is a workbook of Excel or another spreadsheet, not text.",
+            "Save it as CSV (UTF-8).",
+        )
+    if encoding == "utf-8" and data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        encoding = "utf-16"
+    try:
+        return data.decode("utf-8-sig" if encoding == "utf-8" else encoding)
+    except UnicodeError as error:
+        start = getattr(error, "start", 0)
+        line = data.count(b"\n", 0, start) + 1
+        raise DataError(
+            "data.label_table_not_utf8",
+            f"{path}:{line}: the label table is not {encoding.upper()} text (byte {data[start]:#04x}).",
+            "Save it as UTF-8, or set dataset.labels.encoding; tables of Windows programs often are cp1252.",
+        ) from error
+
+
+def _delimiter(text: str, table: LabelTable) -> str:
+    """The delimiter with which the first line has all columns that are read; comma if there is none."""
+    first = next((line for line in text.splitlines() if line.strip()), "")[:100_000]
+    expected = len(table.columns) if table.columns is not None else None
+    for name, character in _DELIMITERS.items():
+        cells = [cell.strip() for cell in next(csv.reader([first], delimiter=character, skipinitialspace=True), [])]
+        if len(cells) == expected if expected else set(table.named()) <= set(cells):
+            return name
+    words = first.split()
+    return "whitespace" if (len(words) == expected if expected else set(table.named()) <= set(words)) else "comma"
+
+
+def _cells(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     if delimiter == "whitespace":
-        yield from ((number, line.split()) for number, line in enumerate(lines, 1) if line.strip())
+        yield from ((number, line.split()) for number, line in enumerate(text.splitlines(), 1) if line.strip())
         return
-    reader = csv.reader(lines, delimiter=_DELIMITERS[delimiter], skipinitialspace=True, strict=True)
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=_DELIMITERS[delimiter], skipinitialspace=True, strict=True
+    )
     try:
         for row in reader:
             if row:
                 yield reader.line_num, [cell.strip() for cell in row]
     except csv.Error as error:  # without strict, an unclosed quote would swallow the lines after it
         raise DataError("data.label_table_malformed", f"{path}:{reader.line_num}: malformed row: {error}.") from error
-
-
-def _label(cell: str, classes: Mapping[str, Callable[[str], bool]], where: str) -> str | None:
-    if not classes:
-        return cell or None
-    try:
-        matching = [name for name, is_member in classes.items() if is_member(cell)]
-    except ValueError:
-        raise DataError(
-            "data.not_a_number",
-            f"{where}: '{cell}' is not a number, and the rules of dataset.labels.classes require one.",
-        ) from None
-    if len(matching) > 1:
-        raise DataError(
-            "data.ambiguous_label",
-            f"{where}: '{cell}' matches several of dataset.labels.classes: {', '.join(matching)}.",
-            "Change the rules so that each cell matches one of them at most.",
-        )
-    return matching[0] if matching else None
-
-
-def _split(cell: str, where: str) -> SplitName:
-    split = SPLIT_ALIASES.get(cell.casefold())
-    if split is None:
-        raise DataError("data.unknown_split", f"{where}: '{cell}' is not a split; allowed: {', '.join(SPLITS)}.")
-    return split

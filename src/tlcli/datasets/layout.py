@@ -1,205 +1,224 @@
-"""Directory scan: finds labelled images in class folders, with or without train, validation and test folders above."""
+"""Folders as labels: class folders, train, validation and test folders above them, or such folders in each of them."""
 
 import os
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from tlcli.datasets.digests import digests_of
+from tlcli.datasets.labelled_files import LabelledFile, Scan, with_unused_files
+from tlcli.datasets.split_names import SPLITS, SplitName, parse_split_name, split_folder_names
+from tlcli.datasets.walk import find_images, has_images, images_in, relative_name, subfolders, walk
 from tlcli.errors import DataError
-from tlcli.images.formats import IMAGE_SUFFIXES
 
-SplitName = Literal["train", "validation", "test"]
-SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
-
-SPLIT_ALIASES: dict[str, SplitName] = {
-    "train": "train", "training": "train",
-    "val": "validation", "valid": "validation", "validation": "validation", "dev": "validation",
-    "test": "test", "testing": "test",
-}  # fmt: skip
-"""Usual names of split folders, and of splits in label tables, in lower case."""
-_SYSTEM_NAMES = frozenset({"__macosx", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information"})
+Layout = Literal["auto", "class_folders", "split_folders"]
+_MAX_LABELS = 20
+"""Of a suggested pattern."""
 _MAX_DEPTH = 5
 """How many levels below the data folder are searched for split folders."""
 
 
-@dataclass(frozen=True, slots=True)
-class LabelledFile:
-    """A labelled file that was not read yet."""
-
-    path: Path
-    label: str
-    split: SplitName | None = None
-    """The split that the data assigns it to; None if the data has no splits."""
-    group: str | None = None
-    """The group that a label table assigns it to."""
-
-
 @dataclass(frozen=True)
-class Scan:
-    """The labelled files of a data folder."""
+class SplitTree:
+    """A folder whose images are divided into splits by folders."""
 
-    root: Path
-    """The folder that names of images are relative to."""
-    files: tuple[LabelledFile, ...]
-    notes: tuple[str, ...] = ()
-    """How the folder was read and what was left out, one sentence each."""
+    top: Path
+    splits: Mapping[Path, SplitName]
+    """The split folders: in ``top``, or in each class folder in it."""
+    in_classes: bool = False
 
 
 def scan_folders(
-    root: Path, layout: Literal["auto", "class_folders", "split_folders"], classes: tuple[str, ...] | None
+    root: Path,
+    layout: Layout,
+    classes: Sequence[str] | None,
+    split_folders: Mapping[SplitName, Sequence[str]] | None = None,
 ) -> Scan:
     """Finds the class folders below ``root``, at whatever depth the archive put them.
 
     Args:
         root: the data folder.
-        layout: ``split_folders`` requires train and validation folders that hold class folders, ``class_folders``
-            expects class folders only, ``auto`` uses split folders if there are any.
+        layout: ``split_folders`` requires train and validation or test folders, with class folders inside or inside
+            each class folder; ``class_folders`` expects class folders only; ``auto`` uses split folders if there are
+            any.
         classes: use only these class folders; None uses all.
+        split_folders: names of the split folders; None recognises the usual names.
 
     Raises:
         DataError: there are no class folders, several different trees, or a class folder without images.
     """
-    skipped: Counter[str] = Counter()
-    split_roots = [] if layout == "class_folders" else list(_split_roots(root))
-    if split_roots:
-        top, notes = _only_tree(split_roots)
-        files = tuple(
-            LabelledFile(path, folder.name, split)
-            for split, split_folder in _split_folders(top)
-            for folder in _class_folders(split_folder, classes)
-            for path in _images(folder, skipped)
-        )
-        return Scan(top, files, (*notes, *_note_other_folders(top), *_note_skipped(skipped)))
-    if layout == "split_folders":
+    outside = "outside class folders" if classes is None else "outside the folders of dataset.classes"
+    trees = [] if layout == "class_folders" else list(_split_trees(root, split_folders))
+    if trees:
+        tree, notes = _only_tree(trees)
+        files = tuple(_files_of_classes(tree, classes) if tree.in_classes else _files_of_splits(tree, classes))
+        scan = Scan(tree.top, files, _read_as(tree), notes=notes)
+        return with_unused_files(scan, root, outside, [other.top for other in trees if other is not tree])
+    if layout == "split_folders" or split_folders:
+        missing = ", ".join(name for names in (split_folders or {}).values() for name in names)
         raise DataError(
             "data.no_split_folders",
-            f"{root} has no train folder beside a validation or test folder.",
-            "Put the class folders into such folders, or set dataset.layout to class_folders.",
+            f"{root} has no folder with the split folders {missing}."
+            if missing
+            else f"{root} has no train folder beside a validation or test folder.",
+            "Correct dataset.split_folders."
+            if missing
+            else "Put the class folders into such folders, name other "
+            "folders with dataset.split_folders, or set dataset.layout to class_folders.",
         )
     top = _class_root(root)
     folders = _class_folders(top, classes)
-    if layout == "auto" and all(folder.name.casefold() in SPLIT_ALIASES for folder in folders):
+    if layout == "auto" and (names := split_folder_names([folder.name for folder in folders], str(top))):
         raise DataError(
             "data.split_folders_without_classes",
-            f"{top} has {' and '.join(folder.name for folder in folders)} folders without class folders in them.",
-            "Put the images of each class into its own folder there, or set dataset.labels to a label table.",
+            f"{top} has {' and '.join(names)} folders without class folders in them.",
+            "Put the images of each class into its own folder there, or say where the classes are: in a table "
+            f"(dataset.labels.file) or in the names of the images (dataset.labels.pattern{_pattern_for(top)}).",
         )
-    files = tuple(LabelledFile(path, folder.name) for folder in folders for path in _images(folder, skipped))
-    return Scan(top, files, tuple(_note_skipped(skipped)))
+    files = tuple(LabelledFile(path, folder.name) for folder in folders for path in find_images(folder))
+    return with_unused_files(Scan(top, files, "class folders"), root, outside)
 
 
-def find_images(folder: Path) -> list[Path]:
-    """Every image file in a folder and its subfolders, in sorted order."""
-    return [path for path in _walk(folder) if _is_image(path)]
+def with_splits_by_folder(scan: Scan, folder: Path) -> Scan:
+    """The scan of labels that say no splits, with those of the split folders in ``folder`` that all its files are in.
+
+    Raises:
+        DataError: which folders are splits is unclear.
+    """
+    names = split_folder_names([child.name for child in subfolders(folder)], str(folder))
+    of_file = [names.get(relative_name(file.path, folder).partition("/")[0]) for file in scan.files]
+    if not of_file or None in of_file:
+        return scan
+    files = tuple(replace(file, split=split) for file, split in zip(scan.files, of_file, strict=True))
+    used = {folder / name: split for name, split in names.items() if split in of_file}
+    return replace(scan, files=files, read_as=f"{scan.read_as}, in {_read_as(SplitTree(folder, used))}")
 
 
-def relative_name(path: Path, root: Path) -> str:
-    """The name of an image: its path relative to the data folder, with ``/``."""
-    absolute, prefix = os.fspath(path), f"{root}{os.sep}"
-    if absolute.startswith(prefix):  # pathlib and relpath take 20 times as long
-        return absolute[len(prefix) :].replace(os.sep, "/")
-    return Path(os.path.relpath(path, root)).as_posix()
+def _split_trees(root: Path, named: Mapping[SplitName, Sequence[str]] | None, depth: int = 0) -> Iterator[SplitTree]:
+    """Every folder at or below ``root`` that is divided into splits, only the topmost of each branch."""
+    if splits := _split_folders(root, named):
+        yield SplitTree(root, splits)
+    elif splits := _splits_in_classes(root, named):
+        yield SplitTree(root, splits, in_classes=True)
+    elif depth < _MAX_DEPTH:
+        for child in subfolders(root):
+            yield from _split_trees(child, named, depth + 1)
 
 
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name.casefold() in _SYSTEM_NAMES
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    return sorted((Path(e.path) for e in os.scandir(folder) if e.is_dir() and not _is_hidden(e.name)), key=str)
-
-
-def _split_folders(folder: Path) -> list[tuple[SplitName, Path]]:
+def _split_folders(folder: Path, named: Mapping[SplitName, Sequence[str]] | None) -> dict[Path, SplitName]:
     """The split folders directly in ``folder`` that hold class folders; empty unless one is for training.
 
     Beside it there must be another split folder, with class folders or (as test folders often are) without.
     """
-    named = [(SPLIT_ALIASES[c.name.casefold()], c) for c in _subfolders(folder) if c.name.casefold() in SPLIT_ALIASES]
-    splits = [(split, child) for split, child in named if _subfolders(child)]
-    kinds = [split for split, _ in splits]
-    if "train" not in kinds or len(named) < 2:
-        return []
-    if duplicates := [split for split in SPLITS if kinds.count(split) > 1]:
-        names = ", ".join(child.name for split, child in splits if split == duplicates[0])
+    names = _names_of_splits(folder, named)
+    splits = {child: split for name, split in names.items() if subfolders(child := folder / name)}
+    kinds = list(splits.values())
+    if "train" not in kinds or (len(names) < 2 and not named):
+        return {}
+    if not named and (duplicates := [split for split in SPLITS if kinds.count(split) > 1]):
+        listed = ", ".join(child.name for child, split in splits.items() if split == duplicates[0])
         raise DataError(
             "data.duplicate_split_folders",
-            f"{folder} has several folders for {duplicates[0]}: {names}.",
-            "Merge them into one, or rename the others.",
+            f"{folder} has several folders for {duplicates[0]}: {listed}.",
+            "Merge them into one, rename the others, or name all with dataset.split_folders.",
         )
     return splits
 
 
-def _split_roots(root: Path, depth: int = 0) -> Iterator[Path]:
-    """Every folder at or below ``root`` that holds split folders, only the topmost of each branch."""
-    if _split_folders(root):
-        yield root
-    elif depth < _MAX_DEPTH:
-        for child in _subfolders(root):
-            yield from _split_roots(child, depth + 1)
+def _splits_in_classes(folder: Path, named: Mapping[SplitName, Sequence[str]] | None) -> dict[Path, SplitName]:
+    """The split folders inside the class folders in ``folder``; empty unless two classes or more have them."""
+    classes = [child for child in subfolders(folder) if not parse_split_name(child.name)]
+    of_class = {
+        child: {child / name: split for name, split in _names_of_splits(child, named).items()} for child in classes
+    }
+    divided = [child for child, splits in of_class.items() if any(images_in(path) for path in splits)]
+    if len(divided) < 2:
+        return {}
+    if undivided := [child.name for child in classes if child not in divided and has_images(child)]:
+        raise DataError(
+            "data.mixed_layout",
+            f"In {folder}, {divided[0].name} has split folders inside and {', '.join(undivided)} has none.",
+            "Divide every class in the same way, or set dataset.layout to class_folders to read all as undivided.",
+        )
+    return {path: split for child in divided for path, split in of_class[child].items()}
 
 
-def _only_tree(roots: list[Path]) -> tuple[Path, list[str]]:
+def _names_of_splits(folder: Path, named: Mapping[SplitName, Sequence[str]] | None) -> Mapping[str, SplitName]:
+    names = [child.name for child in subfolders(folder)]
+    if named is None:
+        return split_folder_names(names, str(folder))
+    wanted = {name: split for split, of_split in named.items() for name in of_split}
+    return {name: wanted[name] for name in names if name in wanted} if wanted.keys() <= set(names) else {}
+
+
+def _files_of_splits(tree: SplitTree, classes: Sequence[str] | None) -> Iterator[LabelledFile]:
+    for split_folder, split in tree.splits.items():
+        for folder in _class_folders(split_folder, classes):
+            for path in find_images(folder):
+                yield LabelledFile(path, folder.name, split)
+
+
+def _files_of_classes(tree: SplitTree, classes: Sequence[str] | None) -> Iterator[LabelledFile]:
+    used = set(_class_folders(tree.top, classes))
+    for split_folder, split in tree.splits.items():
+        if split_folder.parent in used:
+            for path in find_images(split_folder):
+                yield LabelledFile(path, split_folder.parent.name, split)
+
+
+def _read_as(tree: SplitTree) -> str:
+    names = {split: sorted({path.name for path, of in tree.splits.items() if of == split}) for split in SPLITS}
+    listed = "; ".join(f"{split}: {', '.join(found)}" for split, found in names.items() if found)
+    return f"split folders {'inside class folders ' if tree.in_classes else ''}({listed})"
+
+
+def _only_tree(trees: list[SplitTree]) -> tuple[SplitTree, tuple[str, ...]]:
     """The topmost of several trees, which must be identical, as some archives hold their tree twice; and a note."""
-    roots = sorted(roots, key=lambda path: (len(path.parts), str(path)))
-    first, *others = roots
+    first, *others = sorted(trees, key=lambda tree: (len(tree.top.parts), str(tree.top)))
     if not others:
-        return first, []
-    digests = _tree_digests(first)
+        return first, ()
+    digests = _tree_digests(first.top)
     for other in others:
-        if _tree_digests(other) != digests:
+        if _tree_digests(other.top) != digests:
             raise DataError(
                 "data.several_datasets",
-                f"There are two different data sets: {first} and {other}.",
+                f"There are two different data sets: {first.top} and {other.top}.",
                 "Set dataset.path (or the source's subdir) to one of them.",
             )
-    return first, [f"The same tree exists {len(roots)} times; each image is used once, from {first}."]
+    return first, (f"The same tree exists {len(trees)} times; each image is used once, from {first.top}.",)
 
 
 def _tree_digests(root: Path) -> dict[str, str]:
-    return {path.relative_to(root).as_posix(): digest for path, digest in digests_of(_walk(root)).of.items()}
-
-
-def _note_other_folders(root: Path) -> Iterator[str]:
-    used = [folder for _, folder in _split_folders(root)]
-    if others := [folder.name for folder in _subfolders(root) if folder not in used]:
-        yield f"Skipped in {root}, as they are not splits with class folders: {', '.join(others)}."
-
-
-def _note_skipped(skipped: Counter[str]) -> Iterator[str]:
-    if skipped:
-        yield f"Skipped: {', '.join(f'{count} {kind}' for kind, count in skipped.most_common(6))}."
+    return {path.relative_to(root).as_posix(): digest for path, digest in digests_of(walk(root)).of.items()}
 
 
 def _class_root(root: Path) -> Path:
     """Descends through folders that hold one folder and no images, as archives often have them."""
     while True:
-        folders = _subfolders(root)
-        only_one = len(folders) == 1 and not any(path.suffix and _is_image(path) for path in root.iterdir())
-        if not only_one or not _subfolders(folders[0]):
+        folders = subfolders(root)
+        if len(folders) != 1 or images_in(root) or not subfolders(folders[0]):
             return root
         root = folders[0]
 
 
-def _class_folders(top: Path, classes: tuple[str, ...] | None) -> list[Path]:
-    folders = _subfolders(top)
+def _class_folders(top: Path, classes: Sequence[str] | None) -> list[Path]:
+    folders = subfolders(top)
     if classes is not None:
-        if missing := sorted(set(classes) - {folder.name for folder in folders}):
-            found = ", ".join(folder.name for folder in folders) or "none"
+        wanted = {unicodedata.normalize("NFC", name): name for name in classes}
+        found = {unicodedata.normalize("NFC", folder.name) for folder in folders}
+        if missing := sorted(wanted.keys() - found):
+            listed = ", ".join(folder.name for folder in folders) or "none"
             raise DataError(
                 "data.class_folder_missing",
-                f"{top} has no folder for dataset.classes {', '.join(missing)}; folders found: {found}.",
+                f"{top} has no folder for dataset.classes {', '.join(missing)}; folders found: {listed}.",
                 "Correct dataset.classes, or add the folder.",
             )
-        folders = [folder for folder in folders if folder.name in classes]
+        folders = [folder for folder in folders if unicodedata.normalize("NFC", folder.name) in wanted]
     if len(folders) < 2:
-        raise DataError(
-            "data.too_few_classes",
-            f"{top} has {len(folders)} class folder{'' if len(folders) == 1 else 's'}; at least 2 are needed.",
-            "Put the images of each class into their own folder, named after the class.",
-        )
+        raise _too_few(top, folders)
     for folder in folders:
         if not folder.name.isascii() and os.fsencode(folder.name).decode(errors="replace") != folder.name:
             raise DataError(
@@ -207,37 +226,33 @@ def _class_folders(top: Path, classes: tuple[str, ...] | None) -> list[Path]:
                 f"The name of the class folder {folder} is not UTF-8, and models store class names.",
                 "Rename the folder.",
             )
-        if not any(_is_image(path) for path in _walk(folder)):
-            raise DataError(
-                "data.empty_class_folder",
-                f"The class folder {folder} has no images.",
-                "Add images, remove the folder, or list the other classes in dataset.classes.",
-            )
+    if empty := [folder for folder in folders if not has_images(folder)]:
+        names = ", ".join(folder.name for folder in empty)
+        raise DataError(
+            "data.empty_class_folder",
+            f"{len(empty)} of {len(folders)} class folders in {top} have no images: {names}.",
+            "Add images, remove the folder, or list the other classes in dataset.classes.",
+        )
     return folders
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """Files at any depth except hidden ones, in sorted order; symbolic links to folders are followed once."""
-    seen = set()
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not _is_hidden(name))
-        if (real := os.path.realpath(parent)) in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        for name in sorted(files):
-            if not _is_hidden(name):
-                yield Path(parent, name)
+def _too_few(top: Path, folders: Sequence[Path]) -> DataError:
+    count = len(folders)
+    found = f"{top} has {count} class folder{'' if count == 1 else 's'}; at least 2 are needed."
+    pattern = _pattern_for(top)
+    hint = "Put the images of each class into their own folder, named after the class"
+    if pattern:
+        hint += f"; or, if the classes are in the names of the images, set dataset.labels.pattern{pattern}"
+    return DataError("data.too_few_classes", found, f"{hint}.")
 
 
-def _is_image(path: Path) -> bool:
-    """Decides by name only; the decoder decides by content."""
-    return (path.suffix.lower() in IMAGE_SUFFIXES or not path.suffix) and path.is_file() and not _is_hidden(path.name)
+def _pattern_for(top: Path) -> str:
+    """A pattern that finds classes in the names of images in ``top``, for a hint; empty where they have none.
 
-
-def _images(folder: Path, skipped: Counter[str]) -> Iterator[Path]:
-    for path in _walk(folder):
-        if _is_image(path):
-            yield path
-        else:
-            skipped[f"'{path.suffix or path.name}' files"] += 1
+    The class is the letters before a number: cat.0.jpg and dog_12.jpg.
+    """
+    stems = [re.match(r"[^\W\d_]+(?=[ ._-]*\d)", path.stem) for path in find_images(top)[:10_000]]
+    labels = sorted({found.group() for found in stems if found})
+    if not all(stems) or not 2 <= len(labels) <= _MAX_LABELS:
+        return ""
+    return f" to '(?P<label>{'|'.join(labels)})[ ._-]*\\d'"

@@ -5,13 +5,17 @@ Groups (:class:`SplitShares`) and exact copies form units, which are never divid
 
 import hashlib
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from tlcli.datasets.layout import LabelledFile, SplitName
+from tlcli.datasets.labelled_files import LabelledFile
+from tlcli.datasets.split_names import SplitName
 from tlcli.errors import DataError
+
+MIN_TRAINING = 2
+"""Images of each class that training needs."""
 
 
 @dataclass(frozen=True)
@@ -77,23 +81,52 @@ def assign_splits(files: Sequence[LabelledFile], units: Sequence[str], shares: S
     """
     given = {file.split for file in files}
     splits: list[SplitName] = [file.split or "train" for file in files]
-
-    def move(source: SplitName, target: SplitName, share: float) -> None:
+    created: dict[SplitName, tuple[SplitName, float]] = {}
+    remaining = 1.0
+    if "test" not in given and shares.test:
+        created["test"] = ("validation" if "validation" in given else "train", shares.test)
+        remaining = 1 - shares.test if created["test"][0] == "train" else 1.0
+    if "validation" not in given and shares.validation:
+        created["validation"] = ("train", shares.validation / remaining)
+    labels = [file.label for file in files]
+    for source, minimum in (("train", MIN_TRAINING), ("validation", 1)):
+        targets = [target for target, (taken_from, _) in created.items() if taken_from == source]
+        if targets:
+            members = [i for i, split in enumerate(splits) if split == source]
+            _check_enough([units[i] for i in members], [labels[i] for i in members], minimum, targets)
+    for target, (source, share) in created.items():
         members = [i for i, split in enumerate(splits) if split == source]
-        units_labels = [units[i] for i in members], [files[i].label for i in members]
-        chosen = hold_out(*units_labels, share, f"{target}:{shares.seed}")
+        of_members = [units[i] for i in members], [labels[i] for i in members]
+        chosen = hold_out(*of_members, share, f"{target}:{shares.seed}")
         for i, is_chosen in zip(members, chosen, strict=True):
             if is_chosen:
                 splits[i] = target
-
-    remaining = 1.0
-    if "test" not in given and shares.test:
-        source: SplitName = "validation" if "validation" in given else "train"
-        move(source, "test", shares.test)
-        remaining = 1 - shares.test if source == "train" else 1.0
-    if "validation" not in given and shares.validation:
-        move("train", "validation", shares.validation / remaining)
     return splits
+
+
+def _check_enough(units: Sequence[str], labels: Sequence[str], minimum: int, targets: Sequence[SplitName]) -> None:
+    """Refuses classes that are too small for the splits, all at once.
+
+    Raises:
+        DataError: a class has fewer images than ``minimum`` and one for each of ``targets``, or too few units.
+    """
+    needed, images = minimum + len(targets), Counter(labels)
+    groups = Counter(label for _, label in set(zip(units, labels, strict=True)))
+    small = sorted(label for label in images if images[label] < needed or groups[label] <= len(targets))
+    if not small:
+        return
+    listed = ", ".join(f"'{label}' ({_counted(images[label], groups[label])})" for label in small)
+    raise DataError(
+        "data.class_too_small",
+        f"{len(small)} of {len(images)} classes are too small: {listed}. A class needs {needed} images, in "
+        f"{len(targets) + 1} groups or more: {minimum} to keep and one each for {' and '.join(targets)}.",
+        f"Add images; leave these classes out with --set dataset.min_images_per_class={needed}; or create fewer "
+        f"splits, as with --set dataset.split.{targets[0]}=0, which needs one image less.",
+    )
+
+
+def _counted(images: int, units: int) -> str:
+    return f"{images}" if units == images else f"{images} in {units} groups"
 
 
 def hold_out(units: Sequence[str], labels: Sequence[str], share: float, salt: str) -> list[bool]:
@@ -107,27 +140,13 @@ def hold_out(units: Sequence[str], labels: Sequence[str], share: float, salt: st
 
     Returns:
         For each image whether it is held out. The count in each class is ``share``, rounded, but at least 1, as closely
-        as whole units allow.
-
-    Raises:
-        DataError: a class has fewer than two units.
+        as whole units allow. The only unit of a class stays.
     """
     members: dict[str, list[int]] = defaultdict(list)
     for index, unit in enumerate(units):
         members[unit].append(index)
-    strata: dict[str, list[str]] = defaultdict(list)  # a unit belongs to the most frequent class of its images
-    for unit, indices in members.items():
-        names = [labels[i] for i in indices]
-        strata[max(sorted(set(names)), key=names.count)].append(unit)
     chosen = [False] * len(units)
-    for label, candidates in strata.items():
-        if len(candidates) < 2:
-            raise DataError(
-                "data.class_too_small",
-                f"Class '{label}' has {len(candidates)} distinct image or group left; at least 2 are needed: one for "
-                "each split that is created, and one for training (3 with validation and test).",
-                "Add images, leave the class out of dataset.classes, or set a share in dataset.split to 0.",
-            )
+    for candidates in _strata(units, labels).values():
         candidates.sort(key=lambda unit: hashlib.sha256(f"{salt}:{unit}".encode()).digest())
         missing = round(share * sum(len(members[unit]) for unit in candidates))
         held_out: list[str] = []
@@ -136,7 +155,20 @@ def hold_out(units: Sequence[str], labels: Sequence[str], share: float, salt: st
             if is_closer_with_it and len(held_out) < len(candidates) - 1:  # one unit always remains
                 held_out.append(unit)
                 missing -= len(members[unit])
-        for unit in held_out or [min(candidates, key=lambda unit: len(members[unit]))]:
+        if not held_out and len(candidates) > 1:
+            held_out = [min(candidates, key=lambda unit: len(members[unit]))]
+        for unit in held_out:
             for index in members[unit]:
                 chosen[index] = True
     return chosen
+
+
+def _strata(units: Sequence[str], labels: Sequence[str]) -> dict[str, list[str]]:
+    """The units of each class; one of several classes belongs to the most frequent of its images."""
+    of_unit: dict[str, list[str]] = defaultdict(list)
+    for unit, label in zip(units, labels, strict=True):
+        of_unit[unit].append(label)
+    strata: dict[str, list[str]] = defaultdict(list)
+    for unit, names in of_unit.items():
+        strata[max(sorted(set(names)), key=names.count)].append(unit)
+    return strata

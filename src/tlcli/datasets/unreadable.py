@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Literal
 
-from tlcli.datasets.index import Index, without
+from tlcli.datasets.index import Index, no_usable_images, without
 from tlcli.errors import DataError, ResourceError
 from tlcli.system.files import check_disk
 
@@ -20,7 +20,7 @@ def drop_unreadable(
         index: all images.
         bad: sha256 of the unreadable images, and the reasons.
         on_bad_image: whether they may be left out.
-        max_bad_fraction: the share of unreadable images above which the command fails.
+        max_bad_fraction: the share of unreadable images above which the command fails; above 0, one is always allowed.
 
     Raises:
         DataError: there are unreadable images that may not be left out, there are too many, or too few images remain.
@@ -37,9 +37,12 @@ def drop_unreadable(
         return index
     count = len(index.bad) + len(index.images)
     share = len(dropped) / count
-    if on_bad_image == "skip" and share <= max_bad_fraction:
+    if on_bad_image == "skip" and (share <= max_bad_fraction or (len(dropped) == 1 and max_bad_fraction > 0)):
         return without(index, bad)
     check_disk(dropped, count, index.root)
+    if len(dropped) == count:
+        name, reason = next(iter(dropped.items()))
+        raise no_usable_images(index.root, count, name, reason)
     limit = "dataset.on_bad_image is fail" if on_bad_image == "fail" else f"at most {max_bad_fraction:.1%} are allowed"
     listed = "".join(f"\n  - {name}: {reason}" for name, reason in list(dropped.items())[:_LISTED])
     more = f"\n  and {len(dropped) - _LISTED} more" if len(dropped) > _LISTED else ""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from tlcli.datasets.index import LabelledImage
-from tlcli.datasets.layout import SplitName
+from tlcli.datasets.split_names import SplitName
 from tlcli.evaluation.baselines import colour_rows, measure_baselines
 from tlcli.evaluation.calibration import Bin, Coverage, coverage_curve, expected_calibration_error, reliability
 from tlcli.evaluation.intervals import corrected_resampled_t, wilson, wilson_of_units

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tlcli.datasets.index import Index, LabelledImage
-from tlcli.datasets.layout import SPLITS
+from tlcli.datasets.split_names import SPLITS
 from tlcli.features.pipeline import Extraction
 from tlcli.images.statistics import ImageStatistics
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tlcli.datasets.index import LabelledImage
-from tlcli.datasets.layout import SPLITS, SplitName
+from tlcli.datasets.split_names import SPLITS, SplitName
 from tlcli.evaluation.image_similarity import SIDE, SIMILARITY, SharedComponents, candidates, projected, similarity
 from tlcli.features.rows import Rows
 from tlcli.images.decode import BadImageError

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tlcli.datasets.index import Index
-from tlcli.datasets.layout import SplitName
+from tlcli.datasets.split_names import SplitName
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.rows import Rows
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tlcli.datasets.layout import SplitName
+from tlcli.datasets.split_names import SplitName
 from tlcli.errors import DataError, ModelError, UsageError
 from tlcli.evaluation.compare import PairedDifference, clustered_difference, paired_difference
 from tlcli.runs.folders import run_name

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tlcli.datasets.index import Index
-from tlcli.datasets.layout import SPLITS, SplitName
+from tlcli.datasets.split_names import SPLITS, SplitName
 from tlcli.errors import ModelError
 from tlcli.runs.files import read_csv, write_csv
 from tlcli.runs.folders import finished_runs

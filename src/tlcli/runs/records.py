@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
-from tlcli.datasets.layout import SplitName
+from tlcli.datasets.split_names import SplitName
 from tlcli.evaluation.split_metrics import Metrics, from_json, metrics_document
 from tlcli.features.int8_record import Agreement
 from tlcli.heads.fit_record import FitKind

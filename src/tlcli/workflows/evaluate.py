@@ -13,7 +13,7 @@ from tlcli.config.build_head import cross_validate_head
 from tlcli.config.load import config_options, load_config
 from tlcli.config.schema import Config
 from tlcli.datasets.index import Index
-from tlcli.datasets.layout import SPLITS, SplitName
+from tlcli.datasets.split_names import SPLITS, SplitName
 from tlcli.datasets.unreadable import drop_unreadable
 from tlcli.errors import DataError
 from tlcli.evaluation.split_metrics import Metrics, measure

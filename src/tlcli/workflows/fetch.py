@@ -145,8 +145,7 @@ def _reader(config: Config, progress: Progress) -> DatasetReader:
 
         with progress.stage("Counting images"):
             index = read_index(root, dataset, known)
-        table = dataset.labels.file if dataset.labels else None
-        return scan_images(index, preparation_of(config), table, progress)
+        return scan_images(index, preparation_of(config), progress)
 
     elsewhere = {"path", "sources", "licence", "citation", "limits"}
     excluded = read_exclusion(dataset.exclude) if dataset.exclude else ()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlcli.datasets.layout import find_images
+from tlcli.datasets.walk import find_images
 from tlcli.errors import ResourceError
 from tlcli.model.prediction import Explanation, Prediction
 from tlcli.model.predictor import Predictor

@@ -16,7 +16,7 @@ from tlcli.config.build_head import fit_head
 from tlcli.config.load import LoadedConfig, dump_config
 from tlcli.config.schema import Config
 from tlcli.datasets.index import Index
-from tlcli.datasets.layout import SplitName
+from tlcli.datasets.split_names import SplitName
 from tlcli.datasets.unreadable import drop_unreadable
 from tlcli.evaluation.split_metrics import Metrics, measure
 from tlcli.features.extractor import FeatureExtractor

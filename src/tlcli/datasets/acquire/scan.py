@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import tlcli
 from tlcli.datasets.acquire.manifest import DatasetManifest, SourceRecord, tree_of
 from tlcli.datasets.index import Index, LabelledImage
-from tlcli.datasets.layout import SPLIT_ALIASES, SPLITS
 from tlcli.errors import DataError
 from tlcli.progress import Progress
 from tlcli.system.cpu import threads
@@ -75,13 +74,12 @@ def check_mostly_readable(manifest: DatasetManifest, allowed: float) -> None:
         raise DataError("data.images_unreadable", message)
 
 
-def scan_images(index: Index, preparation: "Preparation", label_table: str | None, progress: Progress) -> DirectoryScan:
+def scan_images(index: Index, preparation: "Preparation", progress: Progress) -> DirectoryScan:
     """Checks every image of an index without decoding all of it.
 
     Args:
         index: the images.
         preparation: formats that are accepted, and limits.
-        label_table: the label table that the index was read from, if any.
         progress: receives every image.
     """
     from tlcli.images.decode import BadImageError, quick_check  # noqa: PLC0415 - a second fetch must not pay for NumPy
@@ -103,18 +101,4 @@ def scan_images(index: Index, preparation: "Preparation", label_table: str | Non
             progress.advance(len(batch))
     readable = replace(index, images=tuple(image for image in images if image.name not in unreadable))
     counts: dict[str, dict[str, int]] = dict(readable.counts().items())
-    return DirectoryScan(counts, unreadable, (_layout_note(index, label_table), *index.notes))
-
-
-def _layout_note(index: Index, label_table: str | None) -> str:
-    """How the directory was read, in one sentence."""
-    top = {image.name.partition("/")[0] for image in index.images}
-    if label_table:
-        layout = f"label table ({label_table})"
-    elif all(name.casefold() in SPLIT_ALIASES for name in top):
-        layout = (
-            f"split folders ({', '.join(sorted(top, key=lambda name: SPLITS.index(SPLIT_ALIASES[name.casefold()])))})"
-        )
-    else:
-        layout = "class folders"
-    return f"Read as {layout}; {len(index.labels):,} classes."
+    return DirectoryScan(counts, unreadable, index.notes)
