@@ -44,7 +44,7 @@ def read_index(root: Path, dataset: Dataset, known: Mapping[str, str] = {}, veri
         scan = scan_folders(root, dataset.layout, dataset.classes, dataset.split_folders)
     else:
         rules = {name: partial(matches, **dict(rule)) for name, rule in labels.classes.items()}
-        order = dataset.classes or tuple(labels.classes) or labels.class_columns
+        order = dataset.classes or tuple(map(normal_label, labels.classes)) or labels.class_columns
         if labels.pattern is not None:
             scan = scan_label_pattern(root, labels.pattern, rules, dataset.classes)
         else:
@@ -57,7 +57,7 @@ def read_index(root: Path, dataset: Dataset, known: Mapping[str, str] = {}, veri
     if dataset.min_images_per_class is not None:
         scan = without_small_classes(scan, dataset.min_images_per_class)
         order = order and tuple(label for label in order if any(file.label == label for file in scan.files))
-    return build_index(scan, _split_shares(dataset.split), order and tuple(map(normal_label, order)), known, verify)
+    return build_index(scan, _split_shares(dataset.split), order, known, verify)
 
 
 def dataset_folder(dataset: Dataset) -> tuple[Path | None, str]:

@@ -2,6 +2,7 @@
 
 import codecs
 import re
+import unicodedata
 from collections import Counter
 from typing import Annotated, Literal, Self
 
@@ -57,6 +58,14 @@ def _is_label_pattern(value: str) -> str:
     return value
 
 
+def _names_each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    composed = tuple(unicodedata.normalize("NFC", name) for name in names)  # as data sets are read
+    twice = [name for name, count in Counter(composed).items() if count > 1]
+    if twice:
+        raise PydanticCustomError("duplicate_class", "The class '{name}' is named twice.", {"name": twice[0]})
+    return composed
+
+
 def _is_encoding(value: str) -> str:
     try:
         codecs.lookup(value)
@@ -74,7 +83,7 @@ class Labels(Section):
     """Column with the path of the image."""
     label: str | None = None
     """Column with the label, or with the value that classes are derived from."""
-    class_columns: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
+    class_columns: Annotated[tuple[str, ...], Field(min_length=2), AfterValidator(_names_each_once)] | None = None
     """Instead of label: columns of 0 and 1 (one-hot), each named after its class."""
     folder: str | None = None
     """Folder of the images inside the data set. Default: paths in the table are relative to the folder of the table."""
@@ -177,7 +186,7 @@ class Dataset(Section):
     """Names of the split folders, where they are not the usual ones, as in {train: part1, test: [part2, part3]}."""
     labels: Labels | None = None
     """A table of labels instead of class folders."""
-    classes: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
+    classes: Annotated[tuple[str, ...], Field(min_length=2), AfterValidator(_names_each_once)] | None = None
     """Classes to use, in this order; of two classes the second is the positive one. Default: all, sorted by name."""
     min_images_per_class: Annotated[int, Field(ge=1)] | None = None
     """Leave out classes with fewer images than this, and list them. Default: such classes are an error."""
@@ -190,13 +199,6 @@ class Dataset(Section):
     """skip: leave out unreadable images and list them in the run. fail: stop. Files are never changed."""
     max_bad_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01
     """Maximum fraction of unreadable images; above it training stops. A single one is allowed unless this is 0."""
-
-    @model_validator(mode="after")
-    def _names_each_class_once(self) -> Self:
-        twice = [name for name, count in Counter(self.classes or ()).items() if count > 1]
-        if twice:
-            raise PydanticCustomError("duplicate_class", "classes has '{name}' twice.", {"name": twice[0]})
-        return self
 
     @model_validator(mode="after")
     def _splits_by_folders_or_labels(self) -> Self:

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 from yaml.reader import ReaderError
+from yaml.scanner import ScannerError
 
 from tlcli.config.problems import ConfigError, Location, Place, Problem, by_line, problems_of
 from tlcli.config.schema import Config
@@ -105,7 +106,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
         # JSON's strictness is the one meant: a list is a tuple, a text is a path, but "3" is no number.
         config = Config.model_validate_json(json.dumps(raw))
     except ValidationError as error:
-        problems += problems_of(error, places)
+        problems += problems_of(error, places, raw)
     if problems:
         raise ConfigError(sorted(problems, key=by_line))
     return LoadedConfig(config, path.stem, path, tuple(overrides))
@@ -195,6 +196,8 @@ def _reason(error: yaml.YAMLError) -> str:
     """What the parser was reading, where that began, and what it found."""
     if not isinstance(error, yaml.MarkedYAMLError):
         return " ".join(str(error).split())
+    if isinstance(error, ScannerError) and "double-quoted" in f"{error.context}" and "escape" in f"{error.problem}":
+        return "a backslash in double quotes begins an escape; write paths of Windows in single quotes or with /"
     began = f" (line {error.context_mark.line + 1})" if error.context_mark else ""
     return f"{error.context}{began}: {error.problem}" if error.context else str(error.problem)
 

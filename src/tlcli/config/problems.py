@@ -95,19 +95,20 @@ WORDING = {
 """Where pydantic's words are those of Python or JSON, not of YAML."""
 
 
-def problems_of(error: ValidationError, places: Mapping[Location, Place]) -> list[Problem]:
+def problems_of(error: ValidationError, places: Mapping[Location, Place], raw: object) -> list[Problem]:
     """Every problem that the schema found.
 
     Args:
         error: what pydantic raised.
         places: where each value of the config comes from; the empty location is the config as a whole.
+        raw: the config as it was read.
     """
     found: list[Any] = error.errors()
     parents = {one["loc"][:-1] for one in found}  # a list is also called too short when one of its values is wrong
-    return [_problem(one, places) for one in found if one["type"] != "too_short" or one["loc"] not in parents]
+    return [_problem(one, places, raw) for one in found if one["type"] != "too_short" or one["loc"] not in parents]
 
 
-def _problem(found: Any, places: Mapping[Location, Place]) -> Problem:
+def _problem(found: Any, places: Mapping[Location, Place], raw: object) -> Problem:
     tagged: Location = found["loc"] or tuple(found["ctx"]["key"].split("."))
     # pydantic inserts the kind of a source after its position, which is no key of the file
     location = tuple(p for i, p in enumerate(tagged) if not (p in KINDS and i and isinstance(tagged[i - 1], int)))
@@ -123,10 +124,22 @@ def _problem(found: Any, places: Mapping[Location, Place]) -> Problem:
         return Problem("config.missing_key", place, key, "This key is required.")
     if found["type"] == "missing":
         return Problem("config.missing_value", place, key, "A value is missing here.")
-    return Problem(_CODES.get(found["type"], f"config.{found['type']}"), place, key, _wrong_value(found))
+    return Problem(
+        _CODES.get(found["type"], f"config.{found['type']}"), place, key, _wrong_value(found, _written(raw, location))
+    )
 
 
-def _wrong_value(found: Any) -> str:
+def _written(raw: Any, location: Location) -> str | None:
+    """How the number at a location was written; None for other values."""
+    for part in location:
+        try:
+            raw = raw[part]
+        except (LookupError, TypeError):
+            return None
+    return getattr(raw, "written", None)
+
+
+def _wrong_value(found: Any, written: str | None) -> str:
     """What is allowed, what may be meant, and what was received."""
     received, context = found.get("input"), found.get("ctx", {})
     message = WORDING[found["type"]].format_map(context) if found["type"] in WORDING else found["msg"]
@@ -134,6 +147,9 @@ def _wrong_value(found: Any) -> str:
     choices = listed.split(", ") if listed else re.findall(r"'([^']+)'", context.get("expected", ""))
     words = [received] if isinstance(received, str) else list(received) if isinstance(received, dict) else []
     message = f"{message.removesuffix('.')}.{_did_you_mean(words, choices)}"
+    if found["type"] == "string_type" and isinstance(received, int | float):
+        written = written or str(received).lower()
+        return f'{message} Received: {written}. Where it is meant as text, quote it: "{written}".'
     if not isinstance(received, dict):
         message += f" Received: {_PASSWORD.sub('//***@', repr(received)):.80}."
     return message + (f" Allowed: {listed}." if listed else "")

@@ -1,7 +1,7 @@
 """The core schema of YAML 1.2 on PyYAML, which implements 1.1; with limits of depth and size."""
 
 import re
-from typing import Any
+from typing import Any, Self
 
 import yaml
 from yaml.composer import ComposerError
@@ -9,6 +9,30 @@ from yaml.constructor import ConstructorError
 
 _MAX_DEPTH, _MAX_VALUES = 20, 20_000
 """Far above any config in use; without them a chain of aliases could stand for billions of values."""
+
+
+class WrittenInt(int):
+    """An integer that remembers how it was written, as a message to the person who wrote it needs."""
+
+    written: str
+
+    def __new__(cls, value: int, written: str) -> Self:
+        """The number ``value``."""
+        number = super().__new__(cls, value)
+        number.written = written
+        return number
+
+
+class WrittenFloat(float):
+    """Like :class:`WrittenInt`."""
+
+    written: str
+
+    def __new__(cls, value: float, written: str) -> Self:
+        """The number ``value``."""
+        number = super().__new__(cls, value)
+        number.written = written
+        return number
 
 
 class Loader(yaml.SafeLoader):
@@ -44,10 +68,22 @@ class Loader(yaml.SafeLoader):
             raise ConstructorError(None, None, f"not a value: {error}", node.start_mark) from error
         return value
 
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Constructs a mapping whose keys are text as written: 010 and 1e3 may be names of classes."""
+        self.flatten_mapping(node)
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                key.tag = f"{_YAML}str"
+        return super().construct_mapping(node, deep)
+
     def construct_int(self, node: yaml.ScalarNode) -> int:
         """Constructs an integer: 010 is ten, 0o10 eight, 0x10 sixteen."""
         text = str(self.construct_scalar(node))
-        return int(text, 0 if text[:2] in ("0x", "0o") else 10)
+        return WrittenInt(int(text, 0 if text[:2] in ("0x", "0o") else 10), text)
+
+    def construct_float(self, node: yaml.ScalarNode) -> float:
+        """Constructs a floating-point number."""
+        return WrittenFloat(super().construct_yaml_float(node), str(self.construct_scalar(node)))
 
 
 class Dumper(yaml.SafeDumper):
@@ -74,3 +110,4 @@ for _kind, (_first, _pattern) in _CORE.items():
         _class.add_implicit_resolver(f"{_YAML}{_kind}", re.compile(f"^(?:{_pattern})$"), list(_first))
 Loader.yaml_constructors = {tag: yaml.SafeLoader.yaml_constructors[tag] for tag in (*_KEPT, None)}
 Loader.add_constructor(f"{_YAML}int", Loader.construct_int)
+Loader.add_constructor(f"{_YAML}float", Loader.construct_float)

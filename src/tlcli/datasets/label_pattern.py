@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tlcli.datasets.label_rules import class_of
-from tlcli.datasets.labelled_files import LabelledFile, LeftOut, Scan
+from tlcli.datasets.labelled_files import LabelledFile, LeftOut, Scan, normal_label
 from tlcli.datasets.split_names import split_of_cell
 from tlcli.datasets.walk import find_images, relative_name
 from tlcli.errors import DataError
@@ -39,7 +39,7 @@ def scan_label_pattern(
             unmatched.append(name)
             continue
         label = class_of(text, rules, name)
-        if label is None or (classes is not None and label not in classes):
+        if label is None or (classes is not None and normal_label(label) not in classes):
             without_class.append(name)
             continue
         cell = values.get("split")

@@ -10,7 +10,7 @@ from typing import Literal
 
 from tlcli.datasets.image_lookup import ImageLookup
 from tlcli.datasets.label_rules import class_of
-from tlcli.datasets.labelled_files import LabelledFile, LeftOut, Scan, with_unused_files
+from tlcli.datasets.labelled_files import LabelledFile, LeftOut, Scan, normal_label, with_unused_files
 from tlcli.datasets.split_names import split_of_cell
 from tlcli.errors import DataError
 
@@ -77,7 +77,7 @@ def scan_label_table(root: Path, table: LabelTable, classes: Sequence[str] | Non
         where = f"{path}:{line}"
         cell = row[table.label] if table.label else _one_hot(row, table.class_columns, where)
         label = class_of(cell, table.classes, where)
-        if label is None or (classes is not None and label not in classes):
+        if label is None or (classes is not None and normal_label(label) not in classes):
             without_class[cell] += 1
             continue
         split = None if table.split is None else split_of_cell(row[table.split], where)
