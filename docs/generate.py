@@ -1,4 +1,5 @@
-"""Writes the generated references: docs/commands.md, config.md, backbones.md and errors.md, and the JSON Schema.
+"""Writes the generated references: docs/commands.md, config.md, backbones.md, errors.md and situations.md, and the
+JSON Schema.
 
 python docs/generate.py [FOLDER]    (default: this repository; tests compare its output with the committed files)
 """
@@ -9,6 +10,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from error_catalogue import catalogue, table
 from tlcli.backbones.catalog import CATALOG
@@ -132,6 +135,27 @@ def backbones() -> str:
     return _HEADER + "\n".join(lines) + "\n"
 
 
+def situations() -> str:
+    """What people bring, and what is made of it, from the situations that the tests check."""
+    from tests.situations.all import SITUATIONS  # noqa: PLC0415 - needs the repository on the path
+    from tests.situations.situation import made_of  # noqa: PLC0415
+
+    count = sum(map(len, SITUATIONS.values()))
+    lines = [
+        "# What people bring",
+        "",
+        f"{count} ways in which data sets, tables, files and commands come, and what tlcli does with each. Nothing is",
+        "left out or reinterpreted in silence: how a data set was read, and what was left out, is printed by fetch,",
+        "inspect and train. Codes are those of [errors](errors.md). The tests make every row.",
+        "",
+    ]
+    for kind, listed in SITUATIONS.items():
+        lines += [f"## {kind}", "", "| what | what tlcli does |", "| --- | --- |"]
+        lines += ["| {} | {} |".format(one.brings.replace("|", "\\|"), made_of(one)) for one in listed]
+        lines.append("")
+    return _HEADER + "\n".join(lines)
+
+
 def main() -> None:
     """Writes all references."""
     root = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[1]
@@ -139,6 +163,7 @@ def main() -> None:
         "docs/commands.md": commands(),
         "docs/config.md": config(),
         "docs/backbones.md": backbones(),
+        "docs/situations.md": situations(),
         "docs/errors.md": _HEADER + table(catalogue()),
         "configs/tlcli.schema.json": json.dumps(Config.model_json_schema(), indent=2) + "\n",
     }

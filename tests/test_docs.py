@@ -9,7 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-GENERATED = ["docs/commands.md", "docs/config.md", "docs/backbones.md", "docs/errors.md", "configs/tlcli.schema.json"]
+REFERENCES = ("commands", "config", "backbones", "errors", "situations")
+GENERATED = [*(f"docs/{name}.md" for name in REFERENCES), "configs/tlcli.schema.json"]
 
 
 def test_generated_references_are_those_that_are_committed(tmp_path: Path) -> None:

@@ -55,4 +55,5 @@ def scan_label_pattern(
     reasons = [(unmatched, "images whose names do not match dataset.labels.pattern"),
                (without_class, "images of other classes")]  # fmt: skip
     left_out = tuple(LeftOut(len(names), reason, names[0]) for names, reason in reasons if names)
-    return Scan(root, tuple(files), "labels in the names of the images", left_out)
+    what = "labels and splits" if "split" in expression.groupindex else "labels"
+    return Scan(root, tuple(files), f"{what} in the names of the images", left_out)

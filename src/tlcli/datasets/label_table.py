@@ -101,6 +101,7 @@ def scan_label_table(root: Path, table: LabelTable, classes: Sequence[str] | Non
         values = ", ".join(f"{value or 'empty'}: {count}" for value, count in without_class.most_common(5))
         left_out = (LeftOut(without_class.total(), f"rows of {path.name} that belong to no class ({values})"),)
     read_as = f"label table ({table.file}{'' if delimiter == 'comma' else f', separated by {delimiter}'})"
+    read_as += f", splits in column '{table.split}'" if table.split else ""
     scan = Scan(folder, tuple(files), read_as, left_out, tuple(lookup.notes()))
     return (
         with_unused_files(scan, folder, f"that {path.name} does not give a class", [path]) if folder.is_dir() else scan

@@ -129,15 +129,16 @@ def _split_folders(folder: Path, named: Mapping[SplitName, Sequence[str]] | None
 
 
 def _splits_in_classes(folder: Path, named: Mapping[SplitName, Sequence[str]] | None) -> dict[Path, SplitName]:
-    """The split folders inside the class folders in ``folder``; empty unless two classes or more have them."""
+    """The split folders inside the class folders in ``folder``; empty unless all classes have them."""
     classes = [child for child in subfolders(folder) if not parse_split_name(child.name)]
     of_class = {
         child: {child / name: split for name, split in _names_of_splits(child, named).items()} for child in classes
     }
     divided = [child for child, splits in of_class.items() if any(images_in(path) for path in splits)]
-    if len(divided) < 2:
+    undivided = [child.name for child in classes if child not in divided and has_images(child)] if divided else []
+    if len(divided) + len(undivided) < 2:
         return {}
-    if undivided := [child.name for child in classes if child not in divided and has_images(child)]:
+    if undivided:
         raise DataError(
             "data.mixed_layout",
             f"In {folder}, {divided[0].name} has split folders inside and {', '.join(undivided)} has none.",
@@ -156,7 +157,7 @@ def _names_of_splits(folder: Path, named: Mapping[SplitName, Sequence[str]] | No
 
 def _files_of_splits(tree: SplitTree, classes: Sequence[str] | None) -> Iterator[LabelledFile]:
     for split_folder, split in tree.splits.items():
-        for folder in _class_folders(split_folder, classes):
+        for folder in _class_folders(_class_root(split_folder), classes):
             for path in find_images(folder):
                 yield LabelledFile(path, folder.name, split)
 
