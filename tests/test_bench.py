@@ -20,8 +20,8 @@ import measure
 
 BENCH = Path(__file__).parents[1] / "bench"
 PROGRAMS = (
-    "calibration", "cold_start", "coverage", "decode", "extract", "heads", "recipe", "report", "scale", "unpack",
-    "unseen",
+    "calibration", "cold_start", "coverage", "decode", "extract", "heads", "none_of_these", "recipe", "report", "scale",
+    "unpack", "unseen",
 )  # fmt: skip
 FIVE = ("cold_start", "decode", "extract", "recipe", "scale")
 

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tlcli.features.rows import Rows
-from tlcli.model.reference import Reference, build_reference
+from tlcli.model.reference import Reference, build_reference, distances_of_others
 
 WIDTH = 40
 
@@ -59,6 +59,22 @@ def test_copies_do_not_make_the_limit_small() -> None:
     alone = reference_of(data({"a": 300, "b": 300})).limit
     copied = reference_of(data({"a": 300, "b": 300}, copies=2, seed=1)).limit
     assert copied == pytest.approx(alone, rel=0.2)
+
+
+@pytest.mark.parametrize("versions", [1, 3, 10])
+def test_versions_in_units_of_their_own_do_not_make_the_limit_small(versions: int) -> None:
+    alone, _ = data({"a": 300, "b": 300})
+    features = np.repeat(alone.read(np.arange(600)), 1 + versions, axis=0)
+    features += np.random.default_rng(1).normal(scale=0.1, size=features.shape).astype(np.float32)
+    rows = Rows.of(features, np.repeat(alone.labels, 1 + versions))
+    limit = build_reference(rows, [str(number) for number in range(len(rows))], 0).limit
+    assert limit == pytest.approx(reference_of((alone, [str(number) for number in range(600)])).limit, rel=0.25)
+
+
+def test_distances_of_others_are_those_after_the_steepest_rise() -> None:
+    distances = np.array([[0.1, 0.11, 0.3, 0.31], [0.1, 0.15, 0.2, 0.3], [0, 0, 0.2, np.inf], [np.inf] * 4], np.float32)
+    np.testing.assert_allclose(distances_of_others(distances), np.array([0.3, 0.1, 0.2, np.inf], np.float32))
+    np.testing.assert_allclose(distances_of_others(distances[:, :1]), distances[:, 0])
 
 
 def test_equal_seeds_give_equal_references() -> None:

@@ -22,6 +22,13 @@ _MEASURED = 4000
 _WITHIN = 0.99
 """Share of the training images that lie within the limit."""
 
+_VERSIONS = 12
+"""Versions of an image that are recognised, at most."""
+_RISE = 2.0
+"""Versions are nearer to one another than this ratio; few plain images have such a rise among their neighbours."""
+_SAME = 1e-6
+"""Cosine distance of images that are equal but for rounding."""
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -51,11 +58,28 @@ class Reference:
         return self.features.astype(np.float32)
 
 
+def distances_of_others(distances: "NDArray[np.float32]") -> "NDArray[np.float32]":
+    """The distance of each image [N] from the nearest image that is no version of it.
+
+    Tools that export augmented images, and videos, give several versions of an image, which are much nearer to one
+    another than to any other image: where the distances of the nearest neighbours rise to twice the one before, the
+    neighbours before that are versions (measured by bench/none_of_these.py).
+
+    Args:
+        distances: of the nearest images [N, k], the nearest first; not finite where there are no more.
+    """
+    known = np.isfinite(distances[:, 1:])
+    ratios = np.where(known, distances[:, 1:], 0) / np.maximum(np.where(known, distances[:, :-1], 1), _SAME)
+    place = np.where(ratios.max(axis=1, initial=0) >= _RISE, ratios.argmax(axis=1) + 1 if ratios.size else 0, 0)
+    return np.asarray(distances[np.arange(len(distances)), place])
+
+
 def build_reference(rows: Rows, names: Sequence[str], seed: int) -> Reference:
     """Chooses training images, evenly of all classes, and computes the limit that few training images exceed.
 
     The distance is the cosine distance to the nearest image (Sun et al. 2022, "Out-of-distribution detection with deep
-    nearest neighbors", with k = 1), without images of an image's own unit, as its copies are always near.
+    nearest neighbors", with k = 1), without images of an image's own unit and other versions of the same image (see
+    :func:`distances_of_others`), as new images have none.
 
     Args:
         rows: features of the plain training images [N, D].
@@ -74,8 +98,9 @@ def build_reference(rows: Rows, names: Sequence[str], seed: int) -> Reference:
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
     features /= np.where(lengths > 0, lengths, 1)
     measured = np.sort(order[:_MEASURED])
-    near = nearest(rows.read(measured), features, 1, rows.units[measured], rows.units[chosen])
-    distances = 1 - near.similarities[np.isfinite(near.similarities)]
+    near = nearest(rows.read(measured), features, _VERSIONS + 1, rows.units[measured], rows.units[chosen])
+    distances = distances_of_others(1 - near.similarities)
+    distances = distances[np.isfinite(distances)]
     limit = float(np.quantile(distances, _WITHIN)) if len(distances) else 2.0
     return Reference(
         features.astype(np.float16),
