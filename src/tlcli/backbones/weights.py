@@ -100,9 +100,10 @@ def _published(row: Backbone, progress: Progress) -> Path:
         return path
     progress.note(f"Downloading the ImageNet weights of {row.name}: {row.weights.url}")
     try:
-        from tlcli.datasets.acquire.sources.url import download  # noqa: PLC0415 - 0.02 s of every predict
+        from tlcli.datasets.acquire.downloads.download import download  # noqa: PLC0415 - 0.02 s of every predict
+        from tlcli.datasets.acquire.sources.url import remote_file  # noqa: PLC0415
 
-        download(row.weights.url, path, row.weights.digest, progress)
+        download(remote_file(row.weights.url, row.weights.digest), path, progress=progress)
     except (NetworkError, DataError) as error:
         raise NetworkError(
             "network.weights_unavailable",

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +187,7 @@ def _fetch_from(
     if directory and not source.link:
         manifest = reader.describe(directory, source.record)
         if source.record.kind == "package":
-            manifest = manifest.model_copy(update={"version": package.version(source.record.name)})
+            manifest = manifest.model_copy(update={"version": metadata.version(source.record.name)})
         return Fetched(directory, manifest, reused=True)
     if offline and source.hosts:
         raise NetworkError("network.offline", f"{source.record} needs the network, and --offline was given.")

@@ -1063,7 +1063,7 @@ _PROXIES = (
     Behaviour(
         "a proxy with a malformed address",
         serves(),
-        refused("network.invalid_proxy", 0),
+        refused("network.invalid_url", 0),
         address="http://files.invalid/file.zip",
         environment={"http_proxy": "http:///"},
     ),

@@ -473,7 +473,7 @@ def caused(outer: BaseException, inner: BaseException) -> BaseException:
         (requests.exceptions.SSLError(nested(ssl.SSLCertVerificationError())), "certificate_invalid"),
         (requests.exceptions.SSLError(nested(ssl.SSLEOFError())), "tls_failed"),
         (requests.exceptions.ProxyError(nested(OSError("SECRET"))), "proxy_failed"),
-        (requests.exceptions.InvalidProxyURL(), "invalid_proxy"),
+        (requests.exceptions.InvalidProxyURL(), "invalid_url"),
         (requests.TooManyRedirects("SECRET"), "redirect_loop"),
         (requests.exceptions.MissingSchema("SECRET"), "invalid_url"),
         (requests.exceptions.InvalidSchema("SECRET"), "invalid_url"),
@@ -487,7 +487,7 @@ def test_code_is_found_in_chains_of_errors(error: BaseException, code: str) -> N
     assert found.code == f"network.{code}"
     assert found.message.startswith("here ")
     assert "SECRET" not in str(found)
-    permanent = code in ("certificate_invalid", "invalid_proxy", "redirect_loop", "invalid_url")
+    permanent = code in ("certificate_invalid", "redirect_loop", "invalid_url")
     assert isinstance(found, RetryableError) is not permanent
 
 

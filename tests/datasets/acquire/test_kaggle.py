@@ -464,7 +464,7 @@ def test_sign_in_is_not_sent_on_to_another_host(kaggle: Kaggle, fetch: Fetching,
     elsewhere = f"http://127.0.0.1:{kaggle.port}/api/v1/users.AccountService/GenerateAccessToken"
     kaggle.errors_once["GenerateAccessToken"] = (307, {"Location": elsewhere}, "")
 
-    assert code(fetch.dataset) == "network.redirect_loop"
+    assert code(fetch.dataset) == "network.http_error"
     assert kaggle.asked == ["GenerateAccessToken"]
 
 
@@ -516,10 +516,8 @@ def test_json_file_that_breaks_off_goes_on(kaggle: Kaggle, fetch: Fetching, tmp_
 def test_file_that_does_not_exist(kaggle: Kaggle, fetch: Fetching) -> None:
     error = refusal(lambda: fetch.dataset(file="tables/lists.csv"))
     assert error.code == "network.kaggle_no_file"
-    assert "'tables/list.csv'" in error.hint
-    assert "tables/list.csv, tables/boxes.json, tables/about.html" in error.hint
-    kaggle.errors["ListDatasetFiles"] = (500, {}, "")
-    assert code(lambda: fetch.dataset(file="x.csv")) == "network.kaggle_no_file"
+    assert "'tables/lists.csv'" in error.message
+    assert "https://www.kaggle.com/datasets/owner/cat-images" in error.hint
 
 
 def test_dataset_without_files(kaggle: Kaggle, fetch: Fetching) -> None:
@@ -533,8 +531,7 @@ def test_dataset_without_files(kaggle: Kaggle, fetch: Fetching) -> None:
 def test_wrong_name(kaggle: Kaggle, fetch: Fetching) -> None:
     error = refusal(lambda: fetch.dataset("owner/cats-images"))
     assert error.code == "network.kaggle_not_found"
-    assert "'owner/cat-images'" in error.hint
-    assert code(lambda: fetch.dataset("nobody/things")) == "network.kaggle_not_found"
+    assert "https://www.kaggle.com/datasets/owner/cats-images" in error.hint
 
 
 def test_wrong_name_where_kaggle_hides_what_exists(
@@ -545,9 +542,7 @@ def test_wrong_name_where_kaggle_hides_what_exists(
     for token, expected in codes.items():
         if token:
             monkeypatch.setenv("KAGGLE_API_TOKEN", token)
-        error = refusal(lambda: fetch.dataset("owner/cats-images"))
-        assert error.code == f"network.kaggle_{expected}"
-        assert "'owner/cat-images'" in error.hint
+        assert code(lambda: fetch.dataset("owner/cats-images")) == f"network.kaggle_{expected}"
 
 
 def test_private_dataset_without_token(kaggle: Kaggle, fetch: Fetching) -> None:
@@ -614,13 +609,11 @@ def test_wrong_name_of_a_competition_or_its_file(
 ) -> None:
     monkeypatch.setenv("KAGGLE_API_TOKEN", TOKEN)
 
-    error = refusal(lambda: fetch.competition("cat-or-dogs"))
-    assert error.code == "network.kaggle_not_found"
-    assert "'cats-or-dogs'" in error.hint
-    assert code(lambda: fetch.competition("birds", "list.csv")) == "network.kaggle_not_found"
-    error = refusal(lambda: fetch.competition(file="list.txt"))
-    assert error.code == "network.kaggle_no_file"
-    assert "'list.csv'" in error.hint
+    assert code(lambda: fetch.competition("cat-or-dogs")) == "network.kaggle_not_found"
+    for name in ("cats-or-dogs", "birds"):
+        error = refusal(lambda name=name: fetch.competition(name, "list.txt"))  # type: ignore[misc]
+        assert error.code == "network.kaggle_no_file"
+        assert f"https://www.kaggle.com/competitions/{name}" in error.hint
 
 
 # -- What goes wrong ----------------------------------------------------------------------------------------------
@@ -772,6 +765,8 @@ NO_KAGGLE: dict[str, Answer] = {
     "broken JSON": (200, JSON, '{"currentVersionNumber": '),
     "nothing": (200, JSON, ""),
     "null": (200, JSON, "null"),
+    "a list": (200, JSON, "[]"),
+    "a text": (200, JSON, '"x"'),
     "a code that is none": (200, JSON, '{"code": "x"}'),
     "no UTF-8": (200, JSON, "\ud800".encode("utf-8", "surrogatepass").decode("latin-1")),
 }
@@ -786,11 +781,8 @@ def test_what_is_not_kaggle_is_an_error(name: str, method: str, kaggle: Kaggle, 
     assert kaggle.asked.count(method) == 1
 
 
-@pytest.mark.parametrize(
-    "body", ["[]", '"x"', "{}", '{"currentVersionNumber": "three", "licenseName": 3}', '{"currentVersionNumber": -1}']
-)
-def test_kaggle_that_knows_no_version(body: str, kaggle: Kaggle, fetch: Fetching, tmp_path: Path) -> None:
-    kaggle.errors["GetDataset"] = (200, JSON, body)
+def test_kaggle_that_knows_no_version(kaggle: Kaggle, fetch: Fetching, tmp_path: Path) -> None:
+    kaggle.errors["GetDataset"] = (200, JSON, "{}")
 
     offer = dataset_offer()
 
@@ -843,14 +835,6 @@ def test_server_that_never_answers(method: str, kaggle: Kaggle, fetch: Fetching)
     found = code(lambda: fetch.dataset(policy=HASTY) if method == "GetDataset" else fetch.of(offer, HASTY))
 
     assert found == "network.timeout"
-    assert monotonic() - began < 5
-
-
-def test_search_that_never_answers_does_not_hold_up_the_refusal(kaggle: Kaggle, fetch: Fetching) -> None:
-    kaggle.silent = {"ListDatasets"}
-    began = monotonic()
-
-    assert code(lambda: fetch.dataset("owner/cats-images", policy=HASTY)) == "network.kaggle_not_found"
     assert monotonic() - began < 5
 
 
