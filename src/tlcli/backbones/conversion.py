@@ -26,8 +26,6 @@ NORMALIZATION_FILE = "normalization.json"
 """The layer normalisation behind the pooling (``gamma``, ``beta``, ``epsilon``), or null."""
 GRAPH_FILES = ("model.xml", "model.bin", NORMALIZATION_FILE)
 _DIGESTS = "digests.json"
-_TRIES = 20
-"""Attempts to replace a damaged folder while other processes damage it again."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,7 @@ def _write_folder(folder: Path, write: Callable[[Path], None], files: Sequence[s
 
 def _publish(staging: Path, folder: Path, files: Sequence[str]) -> None:
     """Renames the staging folder; an existing folder stays if it is intact, and is replaced if it is damaged."""
-    for _ in range(_TRIES):
+    while True:
         try:
             staging.replace(folder)
             return
@@ -125,16 +123,10 @@ def _publish(staging: Path, folder: Path, files: Sequence[str]) -> None:
                 raise
         if is_whole(folder, files):  # another process was first
             return
-        _remove_damaged(folder, staging_path(folder))
-    raise ResourceError(
-        "resource.cache_damaged", f"{folder} is damaged again after {_TRIES} attempts to write it.", "Check its disk."
-    )
-
-
-def _remove_damaged(folder: Path, temporary: Path) -> None:
-    with suppress(FileNotFoundError):  # another process removed it
-        folder.replace(temporary)  # one step, so that no process sees half of it
-    shutil.rmtree(temporary, ignore_errors=True)
+        damaged = staging_path(folder)
+        with suppress(FileNotFoundError):  # another process removed it
+            folder.replace(damaged)  # one step, so that no process sees half of it
+        shutil.rmtree(damaged, ignore_errors=True)
 
 
 def cached_graph(spec: BackboneSpec) -> ConvertedGraph | None:

@@ -130,19 +130,10 @@ def find_quantized(row: Backbone, calibration: Calibration, present: AbstractSet
 
 def find_quantized_graph(row: Backbone, sha256: str) -> QuantizedGraph | None:
     """The quantised backbone with this digest, if it is intact in the cache."""
-    folders = sorted(_folder().glob(f"{row.name}-int8-*"))
-    matching = (folder for folder in folders if _recorded_digest(folder) == sha256)
-    found = next((found for folder in matching if (found := _read(folder))), None)
+    found = next((one for one in _all(row) if one.sha256 == sha256), None)
     if found:
         mark_in_use(found.graph.folder)
     return found
-
-
-def _recorded_digest(folder: Path) -> str:
-    try:
-        return ConvertedGraph(folder).sha256
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return ""
 
 
 def _folder() -> Path:

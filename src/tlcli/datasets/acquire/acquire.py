@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlcli.datasets.acquire.archives import unpack
-from tlcli.datasets.acquire.downloads.download import FileDigest, RemoteFile, download
+from tlcli.datasets.acquire.downloads.download import RemoteFile, download
+from tlcli.datasets.acquire.downloads.partial_file import FileDigest
 from tlcli.datasets.acquire.downloads.retries import RetryPolicy
 from tlcli.datasets.acquire.install import InstallDirectory, InstallError, locked_directory
 from tlcli.datasets.acquire.installed import installed_dataset
