@@ -239,6 +239,16 @@ def test_public_dataset_needs_no_token(kaggle: Kaggle, heard: Listening, fetch: 
     assert heard.notes == []
 
 
+def test_passwords_of_netrc_are_not_for_kaggle(
+    kaggle: Kaggle, fetch: Fetching, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(home / ".netrc", "machine localhost login me password SECRET\n")
+    monkeypatch.setenv("NETRC", str(home / ".netrc"))
+
+    assert fetch.dataset()
+    assert {given for _, given in kaggle.authorizations} == {""}
+
+
 @pytest.mark.parametrize("name", WAYS)
 def test_every_way_of_authenticating(
     name: str, kaggle: Kaggle, fetch: Fetching, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -765,9 +775,6 @@ NO_KAGGLE: dict[str, Answer] = {
     "broken JSON": (200, JSON, '{"currentVersionNumber": '),
     "nothing": (200, JSON, ""),
     "null": (200, JSON, "null"),
-    "a list": (200, JSON, "[]"),
-    "a text": (200, JSON, '"x"'),
-    "a code that is none": (200, JSON, '{"code": "x"}'),
     "no UTF-8": (200, JSON, "\ud800".encode("utf-8", "surrogatepass").decode("latin-1")),
 }
 
@@ -781,8 +788,9 @@ def test_what_is_not_kaggle_is_an_error(name: str, method: str, kaggle: Kaggle, 
     assert kaggle.asked.count(method) == 1
 
 
-def test_kaggle_that_knows_no_version(kaggle: Kaggle, fetch: Fetching, tmp_path: Path) -> None:
-    kaggle.errors["GetDataset"] = (200, JSON, "{}")
+@pytest.mark.parametrize("body", ["[]", '"x"', "{}", '{"code": "x"}'])
+def test_kaggle_that_knows_no_version(body: str, kaggle: Kaggle, fetch: Fetching, tmp_path: Path) -> None:
+    kaggle.errors["GetDataset"] = (200, JSON, body)
 
     offer = dataset_offer()
 

@@ -6,6 +6,7 @@ are JSON, and its errors hold signed addresses.
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -152,33 +153,25 @@ class KaggleClient:
             answer = AccountClient(SimpleNamespace(call=send)).generate_access_token(request)
         except HttpStatusError as refused:
             raise HttpStatusError(401) if refused.status in (400, 403, 404) else refused from None
-        if not answer.token:
-            raise HttpStatusError(401)
         return str(answer.token)
 
     def _check(self, response: "Response") -> None:
         """Raises HttpStatusError for a refusal, which Kaggle reports by status, or with status 200 in JSON."""
-        wait, status = retry_after(response.headers), response.status_code
+        report, host = _Report(), ""
         if _is_of_storage(response):  # which knows nothing of tokens and names
-            if status not in (200, 206):
-                response.close()
-                raise HttpStatusError(status, wait, host=urlsplit(response.url).hostname or "")
-            return
-        report = _Report()
-        if "json" in response.headers.get("Content-Type", ""):
-            try:
+            host = urlsplit(response.url).hostname or ""
+        elif "json" in response.headers.get("Content-Type", ""):
+            with suppress(ValidationError):
                 report = _Report.model_validate_json(response.content)
-            except ValidationError:
-                if status < 400:
-                    raise
-        if status == 200 and report.code < 400:
+        status = report.code if response.status_code == 200 and report.code >= 400 else response.status_code
+        if status in (200, 206):
             return
         response.close()
         printable = "".join(one if one.isprintable() else " " for one in report.message or "")
         explanation = " ".join(printable.split())
         if self.account and any(secret in explanation for secret in self.account.secrets):
             explanation = ""
-        raise HttpStatusError(report.code if status == 200 else status, wait, explanation[:200])
+        raise HttpStatusError(status, retry_after(response.headers), explanation[:200], host)
 
 
 def _is_of_storage(response: "Response") -> bool:
