@@ -120,16 +120,16 @@ def _dataset_source(section: Source) -> DatasetSource:
 
 _SOURCES: Mapping[str, Callable[[Any], dict[str, Any]]] = {
     "kaggle": lambda s: {
-        "offer": partial(offers.dataset_offer, s.kaggle, s.files, s.version, s.size, s.sha256),
+        "offer": partial(offers.dataset_offer, s.kaggle, s.files, s.version),
         "page": f"https://www.kaggle.com/datasets/{s.kaggle}",
         "hosts": 2,  # its API, and the storage that it redirects to
     },
     "competition": lambda s: {
-        "offer": partial(offers.competition_offer, s.competition, s.files, s.size, s.sha256),
+        "offer": partial(offers.competition_offer, s.competition, s.files),
         "page": f"https://www.kaggle.com/competitions/{s.competition}/data",
         "hosts": 2,
     },
-    "url": lambda s: {"offer": lambda *_: Offer((remote_file(s.url, s.sha256, s.size),)), "hosts": 1},
+    "url": lambda s: {"offer": lambda *_: Offer((remote_file(s.url, s.sha256),)), "hosts": 1},
     "archive": lambda s: {"offer": lambda *_: Offer(archive=s.archive)},
     "folder": lambda s: {"directory": partial(folder.locate, s.folder, s.subdir), "link": s.link},
     "package": lambda s: {"directory": partial(package.locate, s.package, s.subdir)},

@@ -387,7 +387,7 @@ def _downloaded(case: Behaviour, target: Path, server: FaultyServer) -> str:
     address = case.address.format_map(server.places)
     server.answer = case.answer
     try:
-        download(remote_file(address, case.digest, case.size), target, case.policy)
+        download(replace(remote_file(address, case.digest), size=case.size), target, case.policy)
     except TlcliError as error:
         assert target.read_bytes() == IN_PLACE, f"{case.name}: refused, but another file is in place"
         if re.search(r"SECRET|\.\.$|\?\.$|\{", f"{error.message}\n{error.hint}", re.MULTILINE):

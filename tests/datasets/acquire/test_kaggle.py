@@ -107,7 +107,7 @@ def dataset_offer(
     policy: RetryPolicy = POLICY,
     progress: Progress = SILENT,
 ) -> Offer:
-    return offers.dataset_offer(slug, files, version, None, None, policy, progress)
+    return offers.dataset_offer(slug, files, version, policy, progress)
 
 
 @dataclass
@@ -125,7 +125,7 @@ class Fetching:
 
     def competition(self, name: str = "cats-or-dogs", file: str = "", policy: RetryPolicy = POLICY) -> bytes:
         files = (file,) if file else ()
-        return self.of(offers.competition_offer(name, files, None, None, policy, self.heard), policy)
+        return self.of(offers.competition_offer(name, files, policy, self.heard), policy)
 
     def of(self, offer: Offer, policy: RetryPolicy = POLICY) -> bytes:
         (file,) = offer.files
@@ -589,7 +589,7 @@ def test_competition(kaggle: Kaggle, fetch: Fetching, tmp_path: Path, monkeypatc
         ("DownloadDataFile", f"Bearer {TOKEN}"),
         ("Storage", ""),
     ]
-    offer = offers.competition_offer("cats-or-dogs", ("list.csv",), None, None, POLICY, SILENT)
+    offer = offers.competition_offer("cats-or-dogs", ("list.csv",), POLICY, SILENT)
     assert (offer.version, offer.licence, offer.files[0].name) == (None, None, "list.csv")
 
 
@@ -859,10 +859,10 @@ from tlcli.datasets.acquire.sources.kaggle import offers
 from tlcli.errors import NetworkError
 from tlcli.progress import SILENT
 assert not {{"kagglesdk", "requests"}} & sys.modules.keys()
-offer = offers.dataset_offer("owner/cat-images", (), None, None, None, DEFAULT_POLICY, SILENT)
+offer = offers.dataset_offer("owner/cat-images", (), None, DEFAULT_POLICY, SILENT)
 download(offer.files[0], Path({str(tmp_path / "out" / "x.zip")!r}))
 try:
-    offers.competition_offer("cats-or-dogs", (), None, None, DEFAULT_POLICY, SILENT)
+    offers.competition_offer("cats-or-dogs", (), DEFAULT_POLICY, SILENT)
 except NetworkError:
     pass
 else:

@@ -4,7 +4,7 @@ import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tlcli.datasets.acquire.archives import unpack
@@ -109,7 +109,8 @@ class Acquisition:
                 files = self._unpack(offer.archive, staging, source)
             return _Acquired(files, (_record(offer.archive.name, checked.result()),))
         digests, records = dict[str, str](), list[ArchiveRecord]()
-        for file in offer.files:
+        for offered in offer.files:
+            file = replace(offered, size=source.size, digest=source.sha256)
             # the same name in every process
             path = directory.work / f"{hashlib.sha256(file.identity.encode()).hexdigest()[:16]}.download"
             if self.force:

@@ -12,13 +12,12 @@ if TYPE_CHECKING:
     from requests import Response
 
 
-def remote_file(url: str, digest: str | None = None, size: int | None = None) -> RemoteFile:
+def remote_file(url: str, digest: str | None = None) -> RemoteFile:
     """What to download from an address.
 
     Args:
         url: http or https; its query, which may hold a secret, is never shown.
         digest: expected md5 (32 hex digits) or sha256 (64).
-        size: expected bytes.
     """
     shown = without_secrets(url)
 
@@ -33,4 +32,4 @@ def remote_file(url: str, digest: str | None = None, size: int | None = None) ->
             raise NetworkError("network.insecure_redirect", message, "Give its sha256.")
         return response
 
-    return RemoteFile(shown.rpartition("/")[2] or shown, shown, url, request, size=size, digest=digest)
+    return RemoteFile(shown.rpartition("/")[2] or shown, shown, url, request, digest=digest)
