@@ -62,7 +62,7 @@ def _fit_minibatch(config: Config, training: Rows, validation: Rows, progress: P
         batch_size=train.batch_size,
         optimizer=train.optimizer,
         learning_rate=train.learning_rate,
-        reduce_on_plateau=Plateau(plateau.factor, plateau.patience, plateau.min_learning_rate) if plateau else None,
+        reduce_on_plateau=Plateau(**plateau.model_dump()) if plateau else None,
         early_stopping=train.early_stopping,
         dropout=head.dropout,
         standardize=head.standardize,

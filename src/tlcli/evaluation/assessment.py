@@ -5,7 +5,7 @@ Shapes: N images of all splits, n test images, L classes.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -124,10 +124,6 @@ class Assessment:
     learning_curve: LearningCurve | None
     is_logistic_regression: bool
     """The run's head was fitted by logistic regression, as those of cross-validation and learning curve always are."""
-
-    def as_json(self) -> dict[str, object]:
-        """The fields as JSON takes them."""
-        return asdict(self)
 
 
 def assess(

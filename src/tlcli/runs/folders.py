@@ -1,6 +1,5 @@
 """Run directories: built under a ``.partial`` name, renamed when complete, found by name or as the latest."""
 
-import glob
 import os
 import re
 import secrets
@@ -69,8 +68,9 @@ def _start(runs_dir: Path) -> datetime:
     """The time now; or, where the clock was set back, a second after the newest run."""
     now = datetime.now(UTC)
     for run in finished_runs(runs_dir)[:1]:
-        with suppress(ValueError, OverflowError):
-            if (before := datetime.strptime(run.name.split("-")[0], _TIME).replace(tzinfo=UTC)) > now:
+        before = start_of(run)
+        with suppress(OverflowError):
+            if before and before > now:
                 return before + timedelta(seconds=1)
     return now
 
@@ -119,21 +119,20 @@ def find_run(runs_dir: Path, config: str | None = None, run: Path | None = None)
 
 def finished_runs(runs_dir: Path, config: str | None = None) -> list[Path]:
     """Complete runs (of a config, given by name or path), the newest first."""
-    pattern = f"{glob.escape(Path(config).stem) if config else '*'}/*/run.json"
-    folders = [path.parent for path in runs_dir.glob(pattern) if not path.parent.is_symlink()]
-    return sorted((path for path in folders if not path.name.endswith(_PARTIAL)), key=age, reverse=True)
+    return [run for run in run_directories(runs_dir, config) if (run / "run.json").is_file()]
 
 
 def run_directories(runs_dir: Path, config: str | None = None) -> list[Path]:
     """Everything that has a run's name or its record, damaged runs included, the newest first."""
     name = Path(config).stem if config else None
-    directories = [
+    found = [
         path
         for path in runs_dir.glob("*/*")
-        if name in (None, path.parent.name) and not path.is_symlink() and not path.parent.is_symlink()
+        if name in (None, path.parent.name) and path.parent.name != _LATEST  # else a link names its runs twice
+        if not path.is_symlink() and not path.name.endswith(_PARTIAL)
+        if _NAME.fullmatch(path.name) or (path / "run.json").is_file()
     ]
-    found = [path for path in directories if _NAME.fullmatch(path.name) or (path / "run.json").is_file()]
-    return sorted((path for path in found if not path.name.endswith(_PARTIAL)), key=age, reverse=True)
+    return sorted(found, key=age, reverse=True)
 
 
 def start_of(run: Path) -> datetime | None:
