@@ -19,12 +19,7 @@ _MANY_EVALUATIONS = 5
 
 
 def compare(
-    a: Annotated[
-        str,
-        typer.Argument(
-            metavar="A", help="A run: its directory, NAME/TIME-xxxx, the end of that (94e2), latest, or latest~1."
-        ),
-    ],
+    a: Annotated[str, typer.Argument(metavar="A", help=options.A_RUN)],
     b: Annotated[str, typer.Argument(metavar="B", help="The run to compare it with.")],
     runs_dir: options.RunsDirOption = options.RUNS_DIR,
     as_json: options.JsonOption = False,

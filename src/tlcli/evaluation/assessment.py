@@ -212,8 +212,7 @@ def _duplicates(
     }
     chosen = [images[number] for number in both]
     for near in find_near_duplicates(chosen, rows.part(both), preparation, ("test", "train"), progress=progress):
-        one, other = sorted((near.first, near.second), key=lambda image: image.split != "test")
-        pairs.setdefault(one.name, DuplicatePair(one.name, other.name, "near"))
+        pairs.setdefault(near.first.name, DuplicatePair(near.first.name, near.second.name, "near"))
     alone = np.array([one.name not in pairs for one in tested])
     n, found = int(alone.sum()), tuple(sorted(pairs.values(), key=lambda pair: pair.kind))
     if not n:

@@ -92,21 +92,14 @@ def _point(link: Path, target: Path) -> None:
 
 
 def find_run(runs_dir: Path, config: str | None = None, run: Path | None = None) -> Path:
-    """The run given, else the newest complete one (of a config, given by name or path).
+    """The run given (see :func:`named_run`), else the newest complete one (of a config, given by name or path).
 
     Raises:
         ModelError: there is none.
+        UsageError: several runs have the ending given.
     """
     if run is not None:
-        if not (run / "run.json").is_file():
-            raise ModelError(
-                "model.not_a_run",
-                f"{run} is not a run: it has no run.json.",
-                f"Choose a directory in {runs_dir}/NAME/.",
-            )
-        if run.resolve().name.endswith(_PARTIAL):
-            raise ModelError("model.run_incomplete", f"{run} is incomplete: its training was killed.", "Train again.")
-        return run.resolve()
+        return named_run(runs_dir, str(run))
     complete = finished_runs(runs_dir, config)
     if not complete:
         which = f" of '{Path(config).stem}'" if config else ""
@@ -194,8 +187,8 @@ def named_run(runs_dir: Path, given: str) -> Path:
         )
     raise ModelError(
         "model.run_not_found",
-        f"There is no run '{given:.100}' in {runs_dir}. Allowed: a run's directory, NAME/TIME-xxxx, the end of that, "
-        "latest, latest~1.",
+        f"There is no complete run '{given:.100}' in {runs_dir}. Allowed: a run's directory, NAME/TIME-xxxx, the end "
+        "of that, latest, latest~1.",
         "List them: tlcli runs",
     )
 
