@@ -111,15 +111,15 @@ class Screen:
 
     def table(self, table: Table) -> None:
         """Prints a table, wider than the screen where it must be: a number without its end is another number."""
-        wide = _console(width=self._needed(table), stderr=self._as_json, quiet=self._quiet)
-        (self._out if self.fits(table) else wide).print(table)
+        needed = self._out.measure(table, options=self._out.options.update(width=10_000)).maximum
+        _console(self._as_json, self._quiet, max(needed, self._out.width)).print(table)
 
-    def fits(self, table: Table) -> bool:
-        """Whether the screen is wide enough for a table."""
-        return self._needed(table) <= self._out.width
-
-    def _needed(self, table: Table) -> int:
-        return self._out.measure(table, options=self._out.options.update(width=10_000)).maximum
+    def some(self, lines: Sequence[str], most: int = 10) -> None:
+        """Prints the first lines, and how many more there are."""
+        for line in lines[:most]:
+            self.line(line)
+        if len(lines) > most:
+            self.line(f"  and {len(lines) - most:,} more (--json lists all)")
 
     def document(self, value: Any) -> None:
         """Prints the JSON document of the command, with ``--json``."""

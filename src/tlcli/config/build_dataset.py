@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from tlcli.config.dataset import Dataset, GroupBy, Labels, Split
+from tlcli.config.dataset import Dataset, GroupBy, Labels
 from tlcli.config.sources import FolderSource, PackageSource, Source
 from tlcli.datasets.acquire.sources import folder, package
 from tlcli.datasets.exclusion import exclude_images, read_exclusion
@@ -44,7 +44,9 @@ def read_index(root: Path, dataset: Dataset, known: Mapping[str, str] = {}, veri
         order = dataset.classes
     if dataset.exclude is not None:
         scan = exclude_images(scan, read_exclusion(dataset.exclude))
-    return build_index(scan, _split_shares(dataset.split), order, known, verify)
+    split = dataset.split
+    shares = SplitShares(split.validation, split.test, split.seed, _group_of(split.group_by))
+    return build_index(scan, shares, order, known, verify)
 
 
 def dataset_folder(dataset: Dataset) -> tuple[Path | None, str]:
@@ -78,10 +80,6 @@ def source_folder(source: Source) -> Path | None:
 def _label_table(labels: Labels) -> LabelTable:
     rules = {name: partial(matches, **dict(rule)) for name, rule in labels.classes.items()}
     return LabelTable(**{**dict(labels), "classes": rules})
-
-
-def _split_shares(split: Split) -> SplitShares:
-    return SplitShares(split.validation, split.test, split.seed, _group_of(split.group_by))
 
 
 def _group_of(group_by: GroupBy | None) -> Callable[[str], str] | None:
