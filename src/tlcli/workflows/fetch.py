@@ -17,7 +17,7 @@ from tlcli.config.load import LoadedConfig
 from tlcli.config.schema import Config
 from tlcli.config.sources import ArchiveSource, FolderSource, Source, UrlSource, source_kind
 from tlcli.datasets.acquire.acquire import Acquisition
-from tlcli.datasets.acquire.archives import unpack
+from tlcli.datasets.acquire.archives.checks import UnpackLimits
 from tlcli.datasets.acquire.downloads.failures import without_secrets
 from tlcli.datasets.acquire.downloads.retries import RetryPolicy
 from tlcli.datasets.acquire.install import InstallError
@@ -174,7 +174,7 @@ def _acquisition(
         return None
     silence = min(20.0, _SILENCE / max(1, sum(source.hosts for source in sources)))
     policy = RetryPolicy(response=silence, silence=silence)
-    limits = unpack.Limits(dataset.limits.max_files, round(dataset.limits.max_gb * 1e9), dataset.limits.max_ratio)
+    limits = UnpackLimits(dataset.limits.max_files, round(dataset.limits.max_gb * 1e9), dataset.limits.max_ratio)
     return Acquisition(dataset.path, reader, limits, dataset.max_bad_fraction, policy, progress)
 
 

@@ -7,7 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlcli.datasets.acquire.archives import unpack
+from tlcli.datasets.acquire.archives.archive import DamagedError, RefusedError
+from tlcli.datasets.acquire.archives.checks import UnpackLimits
+from tlcli.datasets.acquire.archives.unpack import is_archive, unpack
 from tlcli.datasets.acquire.downloads.download import FileDigest, RemoteFile, download
 from tlcli.datasets.acquire.downloads.retries import RetryPolicy
 from tlcli.datasets.acquire.install import InstallDirectory, InstallError, locked_directory
@@ -42,7 +44,7 @@ class Acquisition:
     target: Path
     """The data directory."""
     reader: DatasetReader
-    limits: unpack.Limits
+    limits: UnpackLimits
     max_unreadable: float
     """The fraction of unreadable images from which on more than half of them are no data set."""
     policy: RetryPolicy
@@ -123,7 +125,7 @@ class Acquisition:
         """Unpacks the source's folder of an archive; of one that was named by hand, that of any source."""
         others = dict.fromkeys(other.record.subdir for other in self.configured if other.record.subdir)
         subdirs = (*others, "") if self.by_hand else (source.record.subdir,)
-        return unpack.unpack(archive, staging, subdirs, self.limits, self.progress, name)
+        return unpack(archive, staging, subdirs, self.limits, self.progress, name)
 
     def _download_and_unpack(
         self, file: RemoteFile, path: Path, staging: Path, source: DatasetSource
@@ -131,7 +133,7 @@ class Acquisition:
         """Downloads what is missing and unpacks it; a damaged file that an earlier fetch began is downloaded again."""
         left_over = path.exists() or path.with_name(f".{path.name}.part").exists()
         digest = self._downloaded(file, path)
-        if source.record.files and not unpack.is_archive(path):  # a single file, which is copied as it is
+        if source.record.files and not is_archive(path):  # a single file, which is copied as it is
             target = staging / file.name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
@@ -139,8 +141,8 @@ class Acquisition:
         try:
             return digest, self._unpack(path, staging, source, file.name)
         except DataError as error:
-            damaged = isinstance(error, unpack.DamagedError)
-            useless = damaged or isinstance(error, unpack.RefusedError) or not unpack.is_archive(path)
+            damaged = isinstance(error, DamagedError)
+            useless = damaged or isinstance(error, RefusedError) or not is_archive(path)
             if useless:  # whatever the config says
                 path.unlink()
             if not (damaged and left_over):
