@@ -3,7 +3,6 @@
 import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +20,6 @@ from tlcli.datasets.acquire.sources.source import DatasetSource
 from tlcli.datasets.digests import remember
 from tlcli.errors import DataError
 from tlcli.progress import SILENT, Progress
-from tlcli.system.files import sync_disk
 
 
 @dataclass(frozen=True)
@@ -88,10 +86,7 @@ class Acquisition:
         """The manifest of the staging directory, which must hold what the config expects."""
         known = {f"{staging}/{path}": sha256 for path, sha256 in acquired.digests.items()}
         try:
-            with ThreadPoolExecutor(1) as pool:
-                synced = pool.submit(sync_disk, staging)  # while the processor is busy, the disk can be
-                manifest = self.reader.describe(staging, source.record, known)
-            synced.result()
+            manifest = self.reader.describe(staging, source.record, known)
             check_mostly_readable(manifest, self.max_unreadable)
         except DataError as error:
             raise _relocated(error, staging, str(self.target), acquired.kept_in) from None
@@ -105,10 +100,9 @@ class Acquisition:
             raise TypeError(source)
         offer = source.offer(self.policy, self.progress)
         if offer.archive is not None:
-            with ThreadPoolExecutor(1) as pool:
-                checked = pool.submit(check_archive, offer.archive, source.size, source.sha256)
-                files = self._unpack(offer.archive, staging, source)
-            return _Acquired(files, (_record(offer.archive.name, checked.result()),))
+            digest = check_archive(offer.archive, source.size, source.sha256, self.progress)
+            files = self._unpack(offer.archive, staging, source)
+            return _Acquired(files, (_record(offer.archive.name, digest),))
         digests, records = dict[str, str](), list[ArchiveRecord]()
         for file in offer.files:
             # the same name in every process
@@ -141,11 +135,10 @@ class Acquisition:
         try:
             return digest, self._unpack(path, staging, source, file.name)
         except DataError as error:
-            damaged = isinstance(error, DamagedError)
-            useless = damaged or isinstance(error, RefusedError) or not is_archive(path)
-            if useless:  # whatever the config says
+            useless = isinstance(error, RefusedError)
+            if useless:
                 path.unlink()
-            if not (damaged and left_over):
+            if not (left_over and isinstance(error, DamagedError)):
                 shown = f"'{file.name}' of {file.source}"
                 raise _relocated(error, path, shown, None if useless else path.parent) from error
         self.progress.note(f"{file.name}: the download of an earlier fetch is damaged; downloading it again.")

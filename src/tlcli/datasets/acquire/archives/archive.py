@@ -1,6 +1,5 @@
 """What the readers of zip and tar archives have in common: members, the interface, and what can be wrong."""
 
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,12 +11,12 @@ _SHOWN = 200
 """Characters of a member's name in a message."""
 
 
-class DamagedError(DataError):
-    """The archive is damaged; another copy may be whole."""
-
-
 class RefusedError(DataError):
-    """The archive holds what none may, whatever the limits."""
+    """The file is of no use, whatever the config says."""
+
+
+class DamagedError(RefusedError):
+    """The archive is damaged; another copy may be whole."""
 
 
 def damaged(reason: str) -> DamagedError:
@@ -52,7 +51,6 @@ class Member:
     is_file: bool
     size: int
     """Bytes, as the archive declares them; contents that are longer or shorter are refused."""
-    info: zipfile.ZipInfo | None = None
 
 
 class Archive(Protocol):

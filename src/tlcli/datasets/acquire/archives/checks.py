@@ -1,6 +1,5 @@
 """What an archive may hold: names that stay inside the target and differ on every disk, within the limits."""
 
-import itertools
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -42,7 +41,7 @@ def checked(members: Iterable[Member], packed: int, limits: UnpackLimits) -> dic
     """
     files: dict[str, Member] = {}
     keys: dict[str, str] = {}  # of files: the name as disks that ignore case and accents' composition compare it
-    folders: set[str] = set()
+    folders: set[str] = set()  # likewise
     declared = characters = 0
     for number, member in enumerate(members, 1):
         path = _inside(member.name)
@@ -57,8 +56,8 @@ def checked(members: Iterable[Member], packed: int, limits: UnpackLimits) -> dic
         elif member.size:
             raise malicious(member.name, "it is a directory with content")
         above = folders_above(key if member.is_file else f"{key}/")
-        new = list(itertools.takewhile(lambda folder: folder and folder not in folders, above))
-        folders.update(new)
+        new = set(above) - folders - {""}
+        folders |= new
         characters += len(path) + sum(map(len, new))
         if max(number, len(folders)) > limits.members or characters > _MEAN_NAME * limits.members:
             raise _beyond_limits(f"it has more than {limits.members:,} members or directories, or very long names")

@@ -51,12 +51,9 @@ class Tar:
             raise damaged("a header is damaged") from error
         if headers.block != _ZEROS:
             raise damaged("a header is damaged or missing")
-        for _ in range(_PADDING // CHUNK):  # the checksum of a compressed archive is compared at its very end
-            if not (chunk := self._file.read(CHUNK)):
-                return
-            if chunk.count(0) != len(chunk):
-                break
-        raise damaged("it continues after its end")
+        # Read to the very end: there the checksum of a compressed archive is compared.
+        if self._file.read(_PADDING).strip(b"\0") or self._file.read(1):
+            raise damaged("it continues after its end")
 
     def chunks(self, member: Member) -> Iterator[bytes]:
         """See :class:`Archive`."""
@@ -68,7 +65,8 @@ class Tar:
             yield chunk
 
 
-_PADDING = 2**26
+_PADDING = 2**22
+"""Zeros that may follow the end, in bytes."""
 _MAX_GLOBAL = 100
 """Attributes of all members, which ``tarfile`` copies for each; git writes one."""
 _BUDGET, _BUDGET_OF_MEMBER = 2**24, 2**13

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from tlcli.datasets.acquire.archives.archive import Archive, Member, damaged, unsupported
+from tlcli.datasets.acquire.archives.archive import Archive, Member, RefusedError, damaged, unsupported
 from tlcli.datasets.acquire.archives.checks import DEFAULT_LIMITS, UnpackLimits, checked, folders_above
 from tlcli.datasets.acquire.archives.tar_reader import Tar, is_tar
 from tlcli.datasets.acquire.archives.zip_reader import Zip
@@ -43,8 +43,9 @@ def unpack(
         The sha256 of each file, by its path below ``target``.
 
     Raises:
-        DataError: not an archive, a damaged one (:class:`DamagedError`), one with a member that is not a regular file
-            or directory inside it (:class:`RefusedError`), one beyond the limits, or one without files.
+        RefusedError: not an archive, a damaged one (:class:`DamagedError`), or one with a member that is not a regular
+            file or directory inside it.
+        DataError: an archive beyond the limits, or without files.
         ResourceError: the disk has no room for what the archive holds.
     """
     with _opened(archive) as reader:
@@ -93,13 +94,13 @@ def _reader(file: BinaryIO) -> Archive:
     """The reader for the kind of archive that the content says."""
     head = file.read(512).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if head.startswith((b"7z\xbc\xaf\x27\x1c", b"rar!\x1a\x07")):
-        raise DataError(
+        raise RefusedError(
             "data.archive_unsupported",
             "It is a 7z or RAR archive; supported are zip, tar, tar.gz, tar.xz, tar.zst and tar.bz2.",
             "Unpack it yourself, and give the directory with --from.",
         )
     if head.startswith((b"<!doctype html", b"<html")):
-        raise DataError(
+        raise RefusedError(
             "data.archive_is_web_page",
             "It is a web page, not an archive: its address shows something to read, or asks to sign in.",
             "Give the address of the archive itself.",
@@ -109,7 +110,7 @@ def _reader(file: BinaryIO) -> Archive:
         return Tar(file)
     if is_zip or zipfile.is_zipfile(file):
         return Zip(file)
-    raise DataError("data.not_an_archive", "It is neither a zip nor a tar archive (by its content).")
+    raise RefusedError("data.not_an_archive", "It is neither a zip nor a tar archive (by its content).")
 
 
 def _reading_errors() -> tuple[type[Exception], ...]:

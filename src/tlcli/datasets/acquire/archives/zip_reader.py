@@ -19,6 +19,7 @@ class Zip:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
+        self._current = zipfile.ZipInfo()
         try:
             self._zip = zipfile.ZipFile(file)
         except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
@@ -51,7 +52,8 @@ class Zip:
             end = self._content_offset(info, name) + info.compress_size
             if end > self._zip.start_dir:
                 raise malicious(name, "it overlaps the directory")
-            yield Member(name, not name.endswith("/"), info.file_size, info)
+            self._current = info
+            yield Member(name, not name.endswith("/"), info.file_size)
 
     def _content_offset(self, info: zipfile.ZipInfo, name: str) -> int:
         """Where the content begins: after the member's own header, of which only the directory's place is known."""
@@ -63,11 +65,9 @@ class Zip:
                 return int(info.header_offset + _HEADER.size + name_length + extra_length)
         raise damaged(f"the header of {name!r} is missing")
 
-    def chunks(self, member: Member) -> Iterator[bytes]:
+    def chunks(self, member: Member) -> Iterator[bytes]:  # noqa: ARG002 - it is the current one
         """See :class:`Archive`."""
-        info = copy.copy(member.info)
-        if info is None:
-            raise TypeError(member)
+        info = copy.copy(self._current)
         info.file_size += 1  # the first byte that is too many makes the checksum differ; else it would be cut off
         with self._zip.open(info) as file:
             while chunk := file.read(CHUNK):
