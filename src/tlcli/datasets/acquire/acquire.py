@@ -10,7 +10,7 @@ from tlcli.datasets.acquire.archives.archive import DamagedError, RefusedError
 from tlcli.datasets.acquire.archives.checks import UnpackLimits
 from tlcli.datasets.acquire.archives.unpack import is_archive, unpack
 from tlcli.datasets.acquire.downloads.download import FileDigest, RemoteFile, download
-from tlcli.datasets.acquire.downloads.retries import RetryPolicy
+from tlcli.datasets.acquire.downloads.retries import DEFAULT_POLICY
 from tlcli.datasets.acquire.install import InstallDirectory, InstallError, locked_directory
 from tlcli.datasets.acquire.installed import installed_dataset
 from tlcli.datasets.acquire.manifest import ArchiveRecord, DatasetManifest, read_manifest
@@ -43,15 +43,12 @@ class Acquisition:
     """The data directory."""
     reader: DatasetReader
     limits: UnpackLimits
-    max_unreadable: float
-    """The fraction of unreadable images from which on more than half of them are no data set."""
-    policy: RetryPolicy
     progress: Progress
-    configured: Sequence[DatasetSource] = ()
+    configured: Sequence[DatasetSource]
     """The config's sources; a data set that is there and came from one of them is as good."""
-    by_hand: bool = False
+    by_hand: bool
     """Whether the source was named on the command line."""
-    force: bool = False
+    force: bool
     """Whether to fetch again, and to ignore downloads that an earlier fetch has left."""
 
     def install(self, source: DatasetSource) -> tuple[DatasetManifest, bool]:
@@ -87,7 +84,7 @@ class Acquisition:
         known = {f"{staging}/{path}": sha256 for path, sha256 in acquired.digests.items()}
         try:
             manifest = self.reader.describe(staging, source.record, known)
-            check_mostly_readable(manifest, self.max_unreadable)
+            check_mostly_readable(manifest)
         except DataError as error:
             raise _relocated(error, staging, str(self.target), acquired.kept_in) from None
         notes = tuple(note.replace(str(staging), str(self.target)) for note in manifest.notes)
@@ -96,9 +93,7 @@ class Acquisition:
 
     def _acquire(self, source: DatasetSource, staging: Path, directory: InstallDirectory) -> _Acquired:
         """Fills ``staging``, an empty directory, with the files of a source that is copied."""
-        if source.offer is None:
-            raise TypeError(source)
-        offer = source.offer(self.policy, self.progress)
+        offer = source.offer(DEFAULT_POLICY, self.progress)
         if offer.archive is not None:
             digest = check_archive(offer.archive, source.size, source.sha256, self.progress)
             files = self._unpack(offer.archive, staging, source)
@@ -152,7 +147,7 @@ class Acquisition:
                 return check_archive(path, file.size, file.digest, self.progress)
             except DataError:
                 path.unlink()
-        return download(file, path, self.policy, self.progress, unpacked=True)
+        return download(file, path, progress=self.progress, unpacked=True)
 
 
 def _relocated(error: DataError, path: Path, shown: str, kept_in: Path | None) -> DataError:

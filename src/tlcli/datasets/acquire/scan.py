@@ -62,14 +62,14 @@ class DatasetReader:
         )
 
 
-def check_mostly_readable(manifest: DatasetManifest, allowed: float) -> None:
+def check_mostly_readable(manifest: DatasetManifest) -> None:
     """Checks that a data set is none of mostly unreadable images (pointers of Git LFS, error pages).
 
     Raises:
-        DataError: more than half of the images, and more than the fraction ``allowed``, are unreadable.
+        DataError: more than half of the images are unreadable.
     """
     bad, good = len(manifest.unreadable), sum(sum(of_split.values()) for of_split in manifest.images.values())
-    if bad > max(0.5, allowed) * (bad + good):
+    if bad > good:
         name, reason = next(iter(manifest.unreadable.items()))
         message = f"{bad:,} of {bad + good:,} images are unreadable, for example {name}: {reason}."
         raise DataError("data.images_unreadable", message)
@@ -112,9 +112,8 @@ def _layout_note(index: Index, label_table: str | None) -> str:
     if label_table:
         layout = f"label table ({label_table})"
     elif all(name.casefold() in SPLIT_ALIASES for name in top):
-        layout = (
-            f"split folders ({', '.join(sorted(top, key=lambda name: SPLITS.index(SPLIT_ALIASES[name.casefold()])))})"
-        )
+        in_order = sorted(top, key=lambda name: SPLITS.index(SPLIT_ALIASES[name.casefold()]))
+        layout = f"split folders ({', '.join(in_order)})"
     else:
         layout = "class folders"
     return f"Read as {layout}; {len(index.labels):,} classes."
