@@ -117,19 +117,19 @@ _SOURCES: Mapping[str, Callable[[Any], dict[str, Any]]] = {
     "kaggle": lambda s: {
         "offer": partial(offers.dataset_offer, s.kaggle, s.files, s.version, s.size, s.sha256),
         "page": f"https://www.kaggle.com/datasets/{s.kaggle}",
-        "remote": True,
     },
     "competition": lambda s: {
         "offer": partial(offers.competition_offer, s.competition, s.files, s.size, s.sha256),
         "page": f"https://www.kaggle.com/competitions/{s.competition}/data",
-        "remote": True,
     },
-    "url": lambda s: {"offer": lambda *_: Offer((remote_file(s.url, s.sha256, s.size),)), "remote": True},
+    "url": lambda s: {"offer": lambda *_: Offer((remote_file(s.url, s.sha256, s.size),))},
     "archive": lambda s: {"offer": lambda *_: Offer(archive=s.archive)},
     "folder": lambda s: {"directory": partial(folder.locate, s.folder, s.subdir), "link": s.link},
     "package": lambda s: {"directory": partial(package.locate, s.package, s.subdir)},
 }
 """What is special about each kind of source, from its config section."""
+_REMOTE = ("kaggle", "competition", "url")
+"""Kinds that need the network."""
 
 
 def _reader(config: Config, progress: Progress) -> DatasetReader:
@@ -161,7 +161,7 @@ def _fetch_from(
         if source.record.kind == "package":
             manifest = manifest.model_copy(update={"version": package.version(source.record.name)})
         return Fetched(directory, manifest, reused=True)
-    if offline and source.remote:
+    if offline and source.record.kind in _REMOTE:
         raise NetworkError("network.offline", f"{source.record} needs the network, and --offline was given.")
     if acquisition is None:
         raise UsageError("usage.path_missing", f"dataset.path is not set, and {source.record} is copied to it.")

@@ -56,8 +56,9 @@ class Member:
 class Archive(Protocol):
     """An open zip or tar archive."""
 
-    def members(self) -> Iterator[Member]:
-        """Yields all members, from the beginning each time; raises DataError for links, devices, overlaps and more."""
+    def members(self) -> Iterator[tuple[Member, Iterator[bytes]]]:
+        """Yields all members from the first, each with its content in pieces of at most a MiB, to be read at once.
 
-    def chunks(self, member: Member) -> Iterator[bytes]:
-        """Yields the content of the member that :meth:`members` yielded last, in pieces of at most a MiB."""
+        Raises:
+            DataError: the archive is damaged, or holds links, devices, members that overlap and the like.
+        """

@@ -30,7 +30,7 @@ class Tar:
     def __init__(self, file: BinaryIO) -> None:
         self._compressed, self._file = file, cast("IO[bytes]", file)
 
-    def members(self) -> Iterator[Member]:
+    def members(self) -> Iterator[tuple[Member, Iterator[bytes]]]:
         """See :class:`Archive`; reads the file once from its beginning to its end."""
         self._file = _decompressed(self._compressed)
         headers = _Headers(self._file)
@@ -46,7 +46,8 @@ class Tar:
                 if info.issparse() or info.size < 0:
                     raise malicious(info.name, "it is a sparse file, or its size is negative")
                 is_file = info.isreg() and not info.name.endswith("/")
-                yield Member(info.name, is_file, info.size if info.isreg() else 0)
+                size = info.size if info.isreg() else 0
+                yield Member(info.name, is_file, size), self._chunks(info.name, size)
         except (ValueError, IndexError, RecursionError) as error:  # what tarfile makes of broken headers, or of many
             raise damaged("a header is damaged") from error
         if headers.block != _ZEROS:
@@ -55,12 +56,10 @@ class Tar:
         if self._file.read(_PADDING).strip(b"\0") or self._file.read(1):
             raise damaged("it continues after its end")
 
-    def chunks(self, member: Member) -> Iterator[bytes]:
-        """See :class:`Archive`."""
-        left = member.size
+    def _chunks(self, name: str, left: int) -> Iterator[bytes]:
         while left:
             if not (chunk := self._file.read(min(left, CHUNK))):
-                raise damaged(f"the content of {member.name!r} ends too early")
+                raise damaged(f"the content of {name!r} ends too early")
             left -= len(chunk)
             yield chunk
 

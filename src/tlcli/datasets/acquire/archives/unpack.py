@@ -49,7 +49,7 @@ def unpack(
         ResourceError: the disk has no room for what the archive holds.
     """
     with _opened(archive) as reader:
-        found = checked(reader.members(), archive.stat().st_size, limits)
+        found = checked((member for member, _ in reader.members()), archive.stat().st_size, limits)
         files = _below(found, subdirs)
         need_room(target, sum(member.size for member in files.values()), f"Unpacking {name or archive.name}")
         with progress.stage(f"Unpacking {name or archive.name}", len(files), "files"):
@@ -140,9 +140,9 @@ def _write(reader: Archive, files: Mapping[str, Member], target: Path, progress:
         os.makedirs(os.path.join(target, folder), exist_ok=True)  # noqa: PTH103, PTH118 - pathlib takes tenfold
     paths = {member: path for path, member in files.items()}
     digests = {}
-    for member in reader.members():
+    for member, chunks in reader.members():
         if path := paths.get(member):
-            digests[path] = _save(reader.chunks(member), f"{target}/{path}")
+            digests[path] = _save(chunks, f"{target}/{path}")
             progress.advance()
     if len(digests) < len(files):
         raise damaged("it changed while it was read")

@@ -19,7 +19,6 @@ class Zip:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._current = zipfile.ZipInfo()
         try:
             self._zip = zipfile.ZipFile(file)
         except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
@@ -36,7 +35,7 @@ class Zip:
         if {disk, first_disk} - {0, in_zip64} or set(counts) - {len(self._zip.infolist()) % 2**16, in_zip64}:
             raise damaged("its directory has another number of members than its end declares")
 
-    def members(self) -> Iterator[Member]:
+    def members(self) -> Iterator[tuple[Member, Iterator[bytes]]]:
         """See :class:`Archive`; in the order of their contents."""
         end = 0
         for info in sorted(self._zip.infolist(), key=lambda info: info.header_offset):
@@ -52,8 +51,7 @@ class Zip:
             end = self._content_offset(info, name) + info.compress_size
             if end > self._zip.start_dir:
                 raise malicious(name, "it overlaps the directory")
-            self._current = info
-            yield Member(name, not name.endswith("/"), info.file_size)
+            yield Member(name, not name.endswith("/"), info.file_size), self._chunks(info)
 
     def _content_offset(self, info: zipfile.ZipInfo, name: str) -> int:
         """Where the content begins: after the member's own header, of which only the directory's place is known."""
@@ -65,11 +63,10 @@ class Zip:
                 return int(info.header_offset + _HEADER.size + name_length + extra_length)
         raise damaged(f"the header of {name!r} is missing")
 
-    def chunks(self, member: Member) -> Iterator[bytes]:  # noqa: ARG002 - it is the current one
-        """See :class:`Archive`."""
-        info = copy.copy(self._current)
-        info.file_size += 1  # the first byte that is too many makes the checksum differ; else it would be cut off
-        with self._zip.open(info) as file:
+    def _chunks(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
+        one_more = copy.copy(info)
+        one_more.file_size += 1  # a byte too many makes the checksum differ; else it would be cut off
+        with self._zip.open(one_more) as file:
             while chunk := file.read(CHUNK):
                 yield chunk
 

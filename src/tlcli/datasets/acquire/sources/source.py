@@ -35,8 +35,6 @@ class DatasetSource:
     """Whether a symbolic link to its directory is installed."""
     offer: Callable[[RetryPolicy, Progress], Offer] = lambda *_: Offer()
     """What is to be copied; raises NetworkError."""
-    remote: bool = False
-    """Whether it needs the network."""
     sha256: str | None = None
     """Digest that its archive must have."""
     size: int | None = None
