@@ -1,8 +1,6 @@
-"""What the readers of zip and tar archives have in common: members, the interface, and what can be wrong."""
+"""What the readers of zip and tar archives have in common: members, and what can be wrong."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 from tlcli.errors import DataError
 
@@ -51,14 +49,3 @@ class Member:
     is_file: bool
     size: int
     """Bytes, as the archive declares them; contents that are longer or shorter are refused."""
-
-
-class Archive(Protocol):
-    """An open zip or tar archive."""
-
-    def members(self) -> Iterator[tuple[Member, Iterator[bytes]]]:
-        """Yields all members from the first, each with its content in pieces of at most a MiB, to be read at once.
-
-        Raises:
-            DataError: the archive is damaged, or holds links, devices, members that overlap and the like.
-        """

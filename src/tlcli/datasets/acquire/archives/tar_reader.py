@@ -25,13 +25,17 @@ def is_tar(file: BinaryIO) -> bool:
 
 
 class Tar:
-    """An open tar file, compressed or not; implements :class:`Archive`."""
+    """An open tar file, compressed or not."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._compressed, self._file = file, cast("IO[bytes]", file)
 
     def members(self) -> Iterator[tuple[Member, Iterator[bytes]]]:
-        """See :class:`Archive`; reads the file once from its beginning to its end."""
+        """Reads the file from beginning to end; yields each member with its content, to be read at once or not at all.
+
+        Raises:
+            DataError: the archive is damaged, or holds links, devices and the like.
+        """
         self._file = _decompressed(self._compressed)
         headers = _Headers(self._file)
         try:

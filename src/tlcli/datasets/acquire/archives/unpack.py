@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from tlcli.datasets.acquire.archives.archive import Archive, Member, RefusedError, damaged, unsupported
+from tlcli.datasets.acquire.archives.archive import Member, RefusedError, damaged, unsupported
 from tlcli.datasets.acquire.archives.checks import DEFAULT_LIMITS, UnpackLimits, checked, folders_above
 from tlcli.datasets.acquire.archives.tar_reader import Tar, is_tar
 from tlcli.datasets.acquire.archives.zip_reader import Zip
@@ -66,7 +66,7 @@ def is_archive(path: Path) -> bool:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Archive]:
+def _opened(path: Path) -> Iterator[Zip | Tar]:
     """Opens an archive; what is found wrong with it meanwhile is raised as a DataError."""
     if not path.is_file():
         raise DataError("data.archive_not_found", f"There is no archive {path}.")
@@ -90,7 +90,7 @@ _BAD_NAME = (errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EILSEQ, errn
 """What systems say of names that a disk cannot hold, or cannot tell from another."""
 
 
-def _reader(file: BinaryIO) -> Archive:
+def _reader(file: BinaryIO) -> Zip | Tar:
     """The reader for the kind of archive that the content says."""
     head = file.read(512).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if head.startswith((b"7z\xbc\xaf\x27\x1c", b"rar!\x1a\x07")):
@@ -134,7 +134,7 @@ def _below(files: Mapping[str, Member], subdirs: Sequence[str]) -> dict[str, Mem
     )
 
 
-def _write(reader: Archive, files: Mapping[str, Member], target: Path, progress: Progress) -> dict[str, str]:
+def _write(reader: Zip | Tar, files: Mapping[str, Member], target: Path, progress: Progress) -> dict[str, str]:
     """Writes the files, one after the other: threads would wait for each other's Python more than they gain."""
     for folder in sorted({path.rpartition("/")[0] for path in files}):
         os.makedirs(os.path.join(target, folder), exist_ok=True)  # noqa: PTH103, PTH118 - pathlib takes tenfold

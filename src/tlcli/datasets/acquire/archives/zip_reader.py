@@ -15,7 +15,7 @@ from tlcli.datasets.acquire.archives.archive import CHUNK, Member, damaged, mali
 
 
 class Zip:
-    """An open zip file; implements :class:`Archive`."""
+    """An open zip file."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -36,7 +36,11 @@ class Zip:
             raise damaged("its directory has another number of members than its end declares")
 
     def members(self) -> Iterator[tuple[Member, Iterator[bytes]]]:
-        """See :class:`Archive`; in the order of their contents."""
+        """Yields all members in the order of their contents, each with its content, to be read at once.
+
+        Raises:
+            DataError: the archive is damaged, or holds links, devices, members that overlap and the like.
+        """
         end = 0
         for info in sorted(self._zip.infolist(), key=lambda info: info.header_offset):
             name = _decoded_name(info)
