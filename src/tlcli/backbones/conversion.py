@@ -15,7 +15,7 @@ from tlcli.backbones.spec import BackboneSpec
 from tlcli.errors import ModelError, ResourceError
 from tlcli.progress import SILENT, Progress
 from tlcli.system.cache.entries import staging_path
-from tlcli.system.cache.fallback import actual_path, create_in_cache, report_deletion
+from tlcli.system.cache.fallback import actual_path, create_in_cache
 from tlcli.system.cache.locks import mark_in_use
 from tlcli.system.files import cache_folder, disk_problem, sha256_file, sync_folder, write_text
 
@@ -100,8 +100,7 @@ def _write_folder(folder: Path, write: Callable[[Path], None], files: Sequence[s
     staging = staging_path(folder)
     try:
         staging.mkdir(parents=True)
-        with report_deletion(staging):
-            write(staging)
+        write(staging)
         digests = {name: sha256_file(staging / name) for name in files}
         write_text(staging / _DIGESTS, json.dumps(digests))
         _publish(staging, folder, files)

@@ -12,7 +12,7 @@ from tlcli.datasets.digests import digest_of, known_digest
 from tlcli.errors import DataError, ModelError, NetworkError, ResourceError
 from tlcli.progress import SILENT, Progress
 from tlcli.system.cache.entries import digest_file
-from tlcli.system.cache.fallback import actual_path, create_in_cache, report_deletion
+from tlcli.system.cache.fallback import actual_path, create_in_cache
 from tlcli.system.cache.locks import mark_in_use
 from tlcli.system.files import cache_folder, sha256_file, whole_file, write_text
 
@@ -194,8 +194,7 @@ def _random(row: Backbone, progress: Progress) -> Path:
     def make(path: Path) -> None:
         with whole_file(path) as temporary:
             request = {"job": "random", "name": row.name, "seed": RANDOM_SEED, "out": str(temporary)}
-            with report_deletion(path.parent):
-                keras_process.run_job(request, row.name)
+            keras_process.run_job(request, row.name)
             write_text(digest_file(path), sha256_file(temporary) + "\n")
 
     path = actual_path(cached)
