@@ -11,8 +11,9 @@ from typing import Literal
 
 from tlcli.backbones.conversion import GRAPH_FILES, is_whole
 from tlcli.backbones.quantization import QUANTIZED_FILES
+from tlcli.backbones.weights import RANDOM_FILES
 from tlcli.engines.compiled import is_intact
-from tlcli.system.cache.entries import Entry, Kind, digest_file, remove
+from tlcli.system.cache.entries import Entry, Kind, remove
 from tlcli.system.files import GONE, disk_unreadable, open_regular, sha256_file
 
 Action = Literal["removed", "in use", "kept"]
@@ -94,6 +95,6 @@ _IS_SOUND: dict[Kind, Callable[[Path], bool]] = {
     "features": lambda path: sha256_file(path) == path.stem,
     "converted backbones": _backbone_is_sound,
     "compiled graphs": is_intact,
-    "weights": lambda path: sha256_file(path) == digest_file(path).read_text(encoding="ascii").strip(),
+    "weights": lambda folder: is_whole(folder, RANDOM_FILES),
     "file digests": _database_is_sound,
 }

@@ -39,6 +39,7 @@ WHOLE = {
     ),
     f"compiled/{GRAPH}-bf16/digests.json": (f"compiled/{GRAPH}-bf16", "compiled graphs"),
     f"compiled/{GRAPH}-f32-latency/digests.json": (f"compiled/{GRAPH}-f32-latency", "compiled graphs"),
+    "weights/xception-random-0/digests.json": ("weights/xception-random-0", "weights"),
     DATABASE: (DATABASE, "file digests"),
 }  # fmt: skip
 
@@ -57,13 +58,9 @@ def test_kinds(file: str) -> None:
     [
         (f"backbones/.{GRAPH}.77/model.bin", f"backbones/.{GRAPH}.77"),
         (f"backbones/.{GRAPH}.77.0123abcd/model.bin", f"backbones/.{GRAPH}.77.0123abcd"),
-        (
-            "weights/.xception-random-0.safetensors.77.abcdef.tmp",
-            "weights/.xception-random-0.safetensors.77.abcdef.tmp",
-        ),
+        ("weights/.xception-random-0.77.0123abcd/weights.safetensors", "weights/.xception-random-0.77.0123abcd"),
         (f"compiled/{GRAPH}-bf16/1.blob", f"compiled/{GRAPH}-bf16"),  # killed before its digests were kept
-        ("weights/xception-random-0.safetensors", "weights/xception-random-0.safetensors"),  # without its digest
-        ("weights/xception-random-0.sha256", "weights/xception-random-0.sha256"),
+        ("weights/xception-random-0/weights.safetensors", "weights/xception-random-0"),  # without its digest
     ],
 )
 def test_leftovers(file: str, name: str) -> None:
@@ -117,14 +114,6 @@ def test_the_names_that_are_written_are_recognised() -> None:
 def test_locks_and_pinned_digests_are_no_entries(file: str) -> None:
     put(file)
     assert found() == {}
-
-
-def test_random_weights_and_their_digest_are_one_entry() -> None:
-    put("weights/xception-random-0.safetensors", "weights/xception-random-0.sha256")
-    (one,) = scan(cache_folder())
-    assert (one.kind, one.path.suffix, one.bytes, one.files) == ("weights", ".safetensors", 10, 2)
-    assert remove(one)
-    assert list((cache_folder() / "weights").iterdir()) == []
 
 
 @pytest.mark.parametrize("file", WHOLE)

@@ -32,7 +32,7 @@ _FOLDERS: dict[str, tuple[Kind, re.Pattern[str]]] = {
     "features": ("features", re.compile(r"[0-9a-f]{32}")),
     "backbones": ("converted backbones", re.compile(_BACKBONE)),
     "compiled": ("compiled graphs", re.compile(rf"{_BACKBONE}-[a-z0-9]+(-latency)?")),
-    "weights": ("weights", re.compile(r"[a-z0-9_]+-random-\d+\.(safetensors|sha256)")),
+    "weights": ("weights", re.compile(r"[a-z0-9_]+-random-\d+")),
 }
 """The kind of the entries in each folder, and the pattern of their names. ``weights`` also has digests of ImageNet
 weights at their first use: they cannot be computed again, and so are no entries."""
@@ -89,8 +89,7 @@ def remove(entry: Entry, dry_run: bool = False) -> bool:
         if not unused or dry_run:
             return unused
         if not path.is_dir():
-            for file in (path, *([digest_file(path)] if path.suffix == ".safetensors" else []), *_database(path)[1:]):
-                file.unlink(missing_ok=True)
+            remove_database(path)
         elif not path.name.startswith("."):
             path = path.rename(staging_path(path))
     shutil.rmtree(path, ignore_errors=True)  # another prune may be removing the same
@@ -100,14 +99,9 @@ def remove(entry: Entry, dry_run: bool = False) -> bool:
 
 
 def remove_database(path: Path) -> None:
-    """Removes an SQLite database and the files beside it, which a new one would take for its own."""
+    """Removes an SQLite database, or any file, and the files beside it that a new one would take for its own."""
     for file in _database(path):
         file.unlink(missing_ok=True)
-
-
-def digest_file(weights: Path) -> Path:
-    """Returns the path of the file that holds the sha256 of a random backbone's weights."""
-    return weights.with_suffix(".sha256")
 
 
 def staging_path(path: Path) -> Path:
@@ -127,19 +121,12 @@ def _entries(path: Path) -> Iterator[Entry]:
         return
     if temporary and names.fullmatch(temporary["name"]):
         yield _entry("leftovers", path, _files(path), path.with_name(temporary["name"]))
-    elif not names.fullmatch(path.name) or path.is_dir() == (kind == "weights"):
-        return
-    elif kind == "weights":
-        weights, digest = path.with_suffix(".safetensors"), digest_file(path)
-        if path == weights or not weights.exists():  # one without the other is a leftover
-            is_whole = path == weights and digest.is_file()
-            yield _entry(kind if is_whole else "leftovers", path, [path, digest] if is_whole else [path], weights)
-    else:
+    elif names.fullmatch(path.name) and path.is_dir():
         files = _files(path)
         leftovers = [file for file in files if _TEMPORARY.fullmatch(file.name)]
         for file in leftovers:
             yield _entry("leftovers", file, [file], path)
-        # Without digests no process takes a backbone for complete: its maker was killed, or is at work.
+        # Without digests no process takes a folder for complete: its maker was killed, or is at work.
         is_whole = kind == "features" or path / "digests.json" in files
         yield _entry(kind if is_whole else "leftovers", path, [file for file in files if file not in leftovers], path)
 

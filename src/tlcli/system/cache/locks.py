@@ -1,7 +1,7 @@
 """Which cache entries running processes use, and when each entry was last used.
 
-An entry is what is kept and removed as a unit: the folder of a feature store, of a converted or compiled backbone, a
-weights file, the database of digests. A process that opens one takes a shared lock on its lock file, an empty file in
+An entry is what is kept and removed as a unit: the folder of a feature store, of a converted or compiled backbone, of
+random weights, the database of digests. A process that opens one takes a shared lock on its lock file, an empty file in
 the cache's ``locks``, until the process ends, however it ends; the lock file's time is when the entry was last used.
 Removing an entry takes the lock exclusively. Lock files themselves stay.
 
