@@ -104,11 +104,10 @@ def processor() -> Processor:
     text = ""
     with suppress(OSError, ValueError):
         text = _CPUINFO.read_text()
-    lines = reversed(re.findall(r"(?m)^([^:\n]*):(.*)$", text))  # so that the first of each name stays
-    rows = {name.strip(): value.strip() for name, value in lines}
-    flags = rows.get("flags") or rows.get("Features")  # x86's and ARM's name
-    name = rows.get("model name") or platform.processor() or platform.machine()
-    return Processor(name, sorted(set(_INSTRUCTIONS.findall(flags))) if flags else None)
+    name = re.search(r"(?m)^model name[ \t]*: *(\S.*)$", text)
+    flags = re.search(r"(?m)^(?:flags|Features)[ \t]*:(.*)$", text)  # x86's and ARM's name
+    instructions = sorted(set(_INSTRUCTIONS.findall(flags[1]))) if flags else None
+    return Processor(name[1] if name else platform.processor() or platform.machine(), instructions)
 
 
 def _requested() -> int:
