@@ -24,11 +24,8 @@ _folders: list[Path] = []
 
 def actual_path(path: Path) -> Path:
     """Returns where a path of the cache really is: there, or in the fallback folder of this process."""
-    for folder in _folders:
-        fallback = folder / path.relative_to(cache_folder())
-        if fallback.exists():
-            return fallback
-    return path
+    fallbacks = [_fallback_path(folder, path) for folder in _folders]
+    return next((fallback for fallback in fallbacks if fallback.exists()), path)
 
 
 def create_in_cache(path: Path, create: Callable[[Path], None], progress: Progress) -> Path:
@@ -58,9 +55,13 @@ def create_in_cache(path: Path, create: Callable[[Path], None], progress: Progre
             f"The cache {cache_folder()} cannot be written ({reason}): nothing is kept for later commands. "
             "Make it a writable folder, or set TLCLI_CACHE to another."
         )
-    fallback = _folders[0] / path.relative_to(cache_folder())
+    fallback = _fallback_path(_folders[0], path)
     create(fallback)
     return fallback
+
+
+def _fallback_path(folder: Path, path: Path) -> Path:
+    return folder / path.parent.name / path.name
 
 
 def remove_fallback() -> None:
