@@ -97,7 +97,7 @@ def _caches(made: Trained, large: bool) -> Iterator[tuple[str, str]]:
         for path in (cache / "weights").glob("*/*.safetensors"):
             path.write_bytes(path.read_bytes()[:-1] + b"!")
             if sealed_too:
-                _text(path.parent, json.dumps({path.name: sha256_file(path)}))
+                path.with_name("digests.json").write_text(json.dumps({path.name: sha256_file(path)}))
         done = made.tlcli("predict", IMAGE, "--json", cache=cache)
         if sealed_too:
             came = _refused(done, "weights", 5, "model.weights_changed")
