@@ -9,7 +9,6 @@ from tests.torture.hostile_bytes import PAYLOADS
 from tests.torture.trained import Done, Trained
 
 from tlcli.model.manifest import sealed
-from tlcli.system.cache.entries import digest_file
 from tlcli.system.files import sha256_file
 
 IMAGE = "shapes/dark/1.png"
@@ -95,10 +94,10 @@ def _caches(made: Trained, large: bool) -> Iterator[tuple[str, str]]:
         shutil.copytree(made.cache, cache)
         shutil.rmtree(cache / "backbones")
         shutil.rmtree(cache / "compiled")
-        for path in (cache / "weights").glob("*.safetensors"):
+        for path in (cache / "weights").glob("*/*.safetensors"):
             path.write_bytes(path.read_bytes()[:-1] + b"!")
             if sealed_too:
-                digest_file(path).write_text(sha256_file(path))
+                path.with_name("digests.json").write_text(json.dumps({path.name: sha256_file(path)}))
         done = made.tlcli("predict", IMAGE, "--json", cache=cache)
         if sealed_too:
             came = _refused(done, "weights", 5, "model.weights_changed")

@@ -102,8 +102,8 @@ def quantize(
     versions = [metadata.version(name) for name in ("nncf", "openvino")]
     depends = hashlib.sha256(json.dumps([versions, asdict(calibration), digests]).encode()).hexdigest()
     with progress.stage(f"Quantising {row.name} with {len(digests)} images (once)"):
-        graph = kept(_folder() / f"{row.name}-int8-{depends[:16]}", write, QUANTIZED_FILES, progress)
-    quantized = _read(graph.folder)
+        folder = kept(_folder() / f"{row.name}-int8-{depends[:16]}", write, QUANTIZED_FILES, progress)
+    quantized = _read(folder)
     if quantized is None:
         raise ModelError(
             "model.cache_removed", f"The quantised {row.name} in {_folder()} was removed while it was written.",

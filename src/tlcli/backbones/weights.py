@@ -8,16 +8,18 @@ from pathlib import Path
 
 from tlcli.backbones import keras_process
 from tlcli.backbones.catalog import Backbone
+from tlcli.backbones.conversion import is_whole, kept
 from tlcli.datasets.digests import Algorithm, digest_of, known_digest
 from tlcli.errors import DataError, ModelError, NetworkError, ResourceError
 from tlcli.progress import SILENT, Progress
-from tlcli.system.cache.entries import digest_file
-from tlcli.system.cache.fallback import actual_path, create_in_cache, report_deletion
+from tlcli.system.cache.fallback import actual_path
 from tlcli.system.cache.locks import mark_in_use
-from tlcli.system.files import cache_folder, sha256_file, whole_file, write_text
+from tlcli.system.files import cache_folder, write_text
 
 RANDOM_SEED = 0
 """``weights: random`` always gives the same random network."""
+RANDOM_FILES = ("weights.safetensors",)
+"""The file of random weights in its folder of the cache."""
 
 
 @dataclass(frozen=True)
@@ -180,22 +182,14 @@ def _check_own(path: Path, row: Backbone) -> None:
 
 
 def _random(row: Backbone, progress: Progress) -> Path:
-    cached = cache_folder() / "weights" / f"{row.name}-random-{RANDOM_SEED}.safetensors"
-    mark_in_use(cached)
+    folder = cache_folder() / "weights" / f"{row.name}-random-{RANDOM_SEED}"
 
-    def make(path: Path) -> None:
-        with whole_file(path) as temporary:
-            request = {"job": "random", "name": row.name, "seed": RANDOM_SEED, "out": str(temporary)}
-            with report_deletion(path.parent):
-                keras_process.run_job(request, row.name)
-            write_text(digest_file(path), sha256_file(temporary) + "\n")
+    def write(staging: Path) -> None:
+        request = {"job": "random", "name": row.name, "seed": RANDOM_SEED, "out": str(staging / RANDOM_FILES[0])}
+        keras_process.run_job(request, row.name)
 
-    path = actual_path(cached)
-    return path if _is_intact(path) else create_in_cache(cached, make, progress)
-
-
-def _is_intact(path: Path) -> bool:
-    """Whether the file of random weights matches its recorded digest."""
-    with suppress(OSError, ValueError, ResourceError):  # ResourceError: its disk is gone
-        return digest_of(path) == digest_file(path).read_text(encoding="ascii").strip()
-    return False
+    mark_in_use(folder)
+    found = actual_path(folder)
+    if not is_whole(found, RANDOM_FILES):
+        found = kept(folder, write, RANDOM_FILES, progress)
+    return found / RANDOM_FILES[0]
