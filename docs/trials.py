@@ -121,7 +121,7 @@ TRIALS = {
         "8 processes, 50 rounds, with the lock and with a lock that does nothing: 0 torn reads",
     ),
     "bit_rot": Trial(
-        partial(torture, "bit_rot"), "a flipped byte in each of 200 shards: all found, set aside, recomputed"
+        partial(torture, "bit_rot"), "a flipped byte in each of 200 shards: all found, removed, recomputed"
     ),
     "repeated": Trial(partial(torture, "repeated"), "20 of 20 runs with equal seeds have bit-equal heads"),
     "bad_configs": Trial(

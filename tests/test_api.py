@@ -125,7 +125,7 @@ def test_runs_are_found_in_runs_by_default(made: tuple[Path, Trained], tmp_path:
 def test_a_directory_that_is_no_run_is_an_error(call: object) -> None:
     with pytest.raises(ModelError) as caught:
         call("shapes")  # type: ignore[operator]
-    assert caught.value.code == "model.not_a_run"
+    assert caught.value.code == "model.run_not_found"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ def load(run: str | os.PathLike[str] = "runs/latest") -> "Predictor":
     """Loads the trained model of a run.
 
     Args:
-        run: the run's directory, such as ``runs/latest`` or ``runs/solar_cells/20261127T190000Z-1a2b``.
+        run: the run's directory, such as ``runs/latest`` or ``runs/solar_cells/20261127T190000Z-1a2b``, or another of
+            its names, as ``--run`` takes it.
 
     Returns:
         A predictor: ``predictor.predict(["a.jpg", "b.jpg"])`` gives a prediction for each image.

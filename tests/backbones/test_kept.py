@@ -7,7 +7,6 @@ import pytest
 
 from tlcli.backbones import conversion
 from tlcli.backbones.conversion import GRAPH_FILES, is_whole, kept
-from tlcli.errors import ResourceError
 
 
 def write(staging: Path) -> None:
@@ -55,12 +54,3 @@ def test_a_damaged_folder_that_comes_again_is_replaced_again(tmp_path: Path, mon
 
     assert len(times) == 3
     assert is_whole(folder)
-
-
-def test_a_disk_that_damages_everything_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = damaged(tmp_path / "net")
-    monkeypatch.setattr(conversion, "_remove_damaged", lambda *_: None)
-
-    with pytest.raises(ResourceError) as caught:
-        kept(folder, write)
-    assert caught.value.code == "resource.cache_damaged"

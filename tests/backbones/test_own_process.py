@@ -21,3 +21,8 @@ def test_a_full_disk_is_reported_as_that(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(ModelError) as failed:
         run_module("tlcli.no_such_module", request, {}, "Converting net")
     assert failed.value.code == "model.process_failed"
+
+
+def test_a_folder_that_was_deleted_meanwhile_is_reported_as_missing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        run_module("tlcli.no_such_module", {"out": str(tmp_path / "gone" / "net")}, {}, "Converting net")

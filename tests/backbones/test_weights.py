@@ -1,4 +1,5 @@
 import hashlib
+import json
 import os
 import socket
 from collections.abc import Iterator
@@ -214,10 +215,10 @@ def test_no_file_is_taken_for_the_publishers_where_none_published_a_digest(tmp_p
 def test_random_weights_are_the_same_network_every_time(tmp_path: Path) -> None:
     row = CATALOG["mobilenet_v3_small"]
     first = find_weights(row, "random")
-    assert first.file.parent == tmp_path / "cache" / "weights"
-    digest = first.file.with_suffix(".sha256")
-    assert sorted(first.file.parent.iterdir()) == [first.file, digest]
-    assert digest.read_text() == first.sha256 + "\n"
+    assert first.file.parent == tmp_path / "cache" / "weights" / "mobilenet_v3_small-random-0"
+    digest = first.file.parent / "digests.json"
+    assert sorted(first.file.parent.iterdir()) == [digest, first.file]
+    assert json.loads(digest.read_text()) == {first.file.name: first.sha256}
     written = first.file.stat().st_mtime_ns
     assert find_weights(row, "random") == first
     assert first.file.stat().st_mtime_ns == written

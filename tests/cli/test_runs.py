@@ -43,44 +43,32 @@ def two(tmp_path: Path) -> None:
         made_run(tmp_path / "runs", name, {"validation": rows("vw", "xy"), "test": test}, config=config)
 
 
-def test_the_list_has_two_lines_a_run_and_fits_100_columns(run: Run, two: None) -> None:
+def test_the_list_has_three_lines_a_run_and_fits_80_columns(run: Run, two: None) -> None:
     code, out, err = run("runs")
     assert (code, err) == (0, "")
     lines = out.splitlines()
-    assert [re.split(r" *│ *", line) for line in lines[3:7]] == [
-        [SECOND, "densenet201", "0.5000", "0.9200", "104"],
-        ["2026-01-02 10:15 UTC", "bf16, logistic_regression", "", "0.4600 - 0.9600", "1.8"],
-        [FIRST, "densenet201", "0.5000", "0.8000", "104"],
-        ["2026-01-01 10:15 UTC", "bf16, logistic_regression", "", "0.4000 - 0.9000", "1.8"],
+    assert [re.split(r" *│ *", line) for line in lines[4:10]] == [
+        [SECOND, "0.5000", "104"],
+        ["2026-01-02 10:15 UTC", "0.9200", "1.8"],
+        ["densenet201 bf16, logistic_regression", "0.4600 - 0.9600", ""],
+        [FIRST, "0.5000", "104"],
+        ["2026-01-01 10:15 UTC", "0.8000", "1.8"],
+        ["densenet201 bf16, logistic_regression", "0.4000 - 0.9000", ""],
     ]
-    assert max(map(len, lines[:7])) <= 100
-    assert lines[7:] == [f"Next: tlcli runs compare {FIRST} {SECOND}"]
+    assert max(map(len, lines[:10])) <= 80
+    assert lines[10:] == [f"Next: tlcli runs compare {FIRST} {SECOND}"]
 
 
-def test_the_longest_names_fit_100_columns(run: Run, tmp_path: Path) -> None:
+def test_the_longest_names_fit_80_columns(run: Run, tmp_path: Path) -> None:
     folder = made_run(
         tmp_path / "runs", "alien_predator/20260101T101500Z-94e2", {"validation": rows("a" * 9), "test": rows("b")}
     )
     record = json.loads((folder / "run.json").read_text())
     record["backbone"]["name"] = "efficientnet_lite0"
-    record["head"]["fit"] = "minibatch"
+    record["backbone"]["precision"] = "bf16"
     record["images"] = {"train": {"cat": 1234567}}
     (folder / "run.json").write_text(json.dumps(record))
-    assert max(map(len, run("runs")[1].splitlines())) <= 100
-
-
-def test_on_a_narrow_screen_every_run_is_a_block(run: Run, two: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "40")
-    lines = run("runs")[1].splitlines()
-    assert lines[:6] == [
-        SECOND,
-        "  2026-01-02 10:15 UTC",
-        "  densenet201 bf16, logistic_regression",
-        "  validation 0.5000",
-        "  test 0.9200 (0.4600 - 0.9600)",
-        "  104 images, 1.8 s",
-    ]
-    assert max(map(len, lines[:12])) <= 40
+    assert max(map(len, run("runs")[1].splitlines())) <= 80
 
 
 def test_list_json_is_one_document_with_everything(run: Run, two: None, tmp_path: Path) -> None:

@@ -7,17 +7,20 @@ import platform
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 import pytest
 
 from tlcli import engines
 from tlcli.backbones.catalog import CATALOG
 from tlcli.diagnostics import checks, self_test
-from tlcli.diagnostics.section import Section
+from tlcli.diagnostics.checks import Section
 from tlcli.engines import openvino as openvino_engine
+from tlcli.errors import ModelError
 from tlcli.system import cpu
 from tlcli.system import memory as ram
+from tlcli.workflows.doctor import Check
 
 SECRET = "KGAT_0123456789abcdef0123456789abcdef"
 
@@ -31,6 +34,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setenv("HOME", str(folder))
     return folder
+
+
+def run(check: Check) -> Section:
+    section = Section(check.__name__)
+    check(section)
+    return section
 
 
 def everything(section: Section) -> str:
@@ -53,8 +62,6 @@ def missing(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
 
 
 def test_the_verdict_is_the_worst() -> None:
-    from tlcli.errors import ModelError
-
     error = ModelError("model.example", "Odd.")
     assert Section("a").verdict == "ok"
     assert Section("a", warnings=[error]).verdict == "warning"
@@ -65,7 +72,7 @@ def test_the_verdict_is_the_worst() -> None:
 
 
 def test_versions_come_from_metadata() -> None:
-    found = checks.versions()
+    found = run(checks.versions)
     assert found.verdict == "ok"
     assert isinstance(found.facts["packages"], dict)
     assert found.facts["packages"]["numpy"] == metadata.version("numpy")
@@ -75,7 +82,7 @@ def test_versions_come_from_metadata() -> None:
 
 def test_missing_packages_are_problems_and_missing_extras_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     missing(monkeypatch, "tensorflow", "nncf")
-    found = checks.versions()
+    found = run(checks.versions)
     assert codes(found) == ["model.requirement_not_met"]
     assert "tensorflow" in found.problems[0].hint
     assert isinstance(found.facts["packages"], dict)
@@ -85,7 +92,7 @@ def test_missing_packages_are_problems_and_missing_extras_are_not(monkeypatch: p
 def test_packages_of_another_version_than_required_are_problems(monkeypatch: pytest.MonkeyPatch) -> None:
     required = ["numpy>=99", "pillow>=1", "nncf>=1; extra == 'int8'", "ruff>=99; extra == 'dev'"]
     monkeypatch.setattr(metadata, "requires", lambda _: required)
-    found = checks.versions()
+    found = run(checks.versions)
     assert codes(found) == ["model.requirement_not_met"]
     assert "pip install 'numpy>=99'" in found.problems[0].hint
 
@@ -93,13 +100,13 @@ def test_packages_of_another_version_than_required_are_problems(monkeypatch: pyt
         raise metadata.PackageNotFoundError("tlcli")
 
     monkeypatch.setattr(metadata, "requires", not_installed)
-    assert checks.versions().verdict == "ok"
+    assert run(checks.versions).verdict == "ok"
 
 
 def test_environment_variables_that_may_hold_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", f"http://me:{SECRET}@proxy:1")
     monkeypatch.setenv("TLCLI_THREADS", "1")
-    found = checks.versions()
+    found = run(checks.versions)
     assert SECRET not in everything(found)
     assert isinstance(found.facts["settings"], dict)
     assert found.facts["settings"]["TLCLI_THREADS"] == "1"
@@ -121,7 +128,7 @@ def test_low_memory_is_a_warning(
     monkeypatch: pytest.MonkeyPatch, found_memory: ram.Memory, expected: list[str]
 ) -> None:
     monkeypatch.setattr(checks, "memory", lambda: found_memory)
-    found = checks.machine()
+    found = run(checks.machine)
     assert codes(found) == expected
     assert found.facts["memory_available_bytes"] == found_memory.available
 
@@ -131,7 +138,7 @@ def test_a_system_that_reports_nothing_is_no_problem(monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(module, name, tmp_path / "none")
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(platform, "machine", lambda: "sparc")
-    found = checks.machine()
+    found = run(checks.machine)
     assert found.verdict == "ok"
     assert found.facts["instructions"] is None
 
@@ -142,22 +149,22 @@ def test_a_system_that_reports_nothing_is_no_problem(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(("has_bf16", "precision"), [(True, "bf16"), (False, "f32")])
 def test_the_chosen_engine_has_a_reason(monkeypatch: pytest.MonkeyPatch, has_bf16: bool, precision: str) -> None:
     monkeypatch.setattr(openvino_engine, "has_bf16", lambda: has_bf16)
-    found = checks.engine()
+    found = run(checks.engine)
     assert (found.verdict, found.facts["precision"]) == ("ok", precision)
     assert found.facts["reason"]
 
 
-def test_without_openvino_keras_is_chosen_and_predict_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_openvino_keras_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    found = checks.engine()
-    assert found.facts["engine"] == "keras"
-    assert codes(found) == ["model.openvino_not_installed"]
+    found = run(checks.engine)
+    assert (found.facts["engine"], "int8_is_faster" in found.facts) == ("keras", False)
 
 
 def test_with_no_engine_at_all_the_error_is_the_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     missing(monkeypatch, "openvino", "tensorflow")
-    found = checks.engine()
-    assert (found.verdict, found.problems[0].exit_code, found.facts["engine"]) == ("problem", 5, None)
+    with pytest.raises(ModelError) as error:
+        run(checks.engine)
+    assert error.value.code == "model.engine_missing"
 
 
 def test_an_openvino_that_cannot_be_imported_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +172,9 @@ def test_an_openvino_that_cannot_be_imported_is_a_problem(monkeypatch: pytest.Mo
     monkeypatch.delattr(engines, "openvino")
     monkeypatch.setitem(sys.modules, "openvino", None)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
-    assert codes(checks.engine()) == ["model.openvino_not_importable"]
+    with pytest.raises(ModelError) as error:
+        run(checks.engine)
+    assert error.value.code == "model.openvino_not_importable"
 
 
 # weights
@@ -176,7 +185,7 @@ def test_weights_are_listed_and_not_read(home: Path, monkeypatch: pytest.MonkeyP
     path.parent.mkdir(parents=True)
     path.write_bytes(b"x" * 5_000)
     monkeypatch.setattr(Path, "open", lambda *_: pytest.fail("it is read"))
-    found = checks.weights()
+    found = run(checks.weights)
     assert isinstance(found.facts["available"], dict)
     assert found.facts["available"]["vgg16"] == "not verified yet"
     assert "vgg19" not in found.facts["available"]
@@ -192,14 +201,14 @@ def test_weights_of_another_digest_are_a_problem(
     (home / "x").write_text("")
     monkeypatch.setattr(weights, "imagenet_path", lambda row: home / "x" if row.name == "vgg16" else None)
     monkeypatch.setattr(weights, "is_verified", lambda *_: verified)
-    assert codes(checks.weights()) == expected
+    assert codes(run(checks.weights)) == expected
 
 
 def test_without_any_weights_there_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     from tlcli.backbones import weights
 
     monkeypatch.setattr(weights, "imagenet_path", lambda _: None)
-    assert codes(checks.weights()) == ["model.no_weights"]
+    assert codes(run(checks.weights)) == ["model.no_weights"]
 
 
 # cache
@@ -208,12 +217,12 @@ def test_without_any_weights_there_is_a_warning(monkeypatch: pytest.MonkeyPatch)
 def test_the_cache_is_tried_and_left_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "deep" / "cache"
     monkeypatch.setenv("TLCLI_CACHE", str(folder))
-    found = checks.cache()
+    found = run(checks.cache)
     assert (found.facts["writable"], found.facts["exists"]) == (True, False)
     assert not folder.parent.exists()
     folder.mkdir(parents=True)
     (folder / "mine").write_text("x")
-    found = checks.cache()
+    found = run(checks.cache)
     assert (found.facts["writable"], found.facts["exists"], found.facts["folder"]) == (True, True, str(folder))
     assert [path.name for path in folder.iterdir()] == ["mine"]
 
@@ -224,15 +233,14 @@ def test_a_cache_that_cannot_be_written_is_a_warning(
 ) -> None:
     (tmp_path / "features").mkdir()
     monkeypatch.setenv("TLCLI_CACHE", str(tmp_path))
-    write_bytes = Path.write_bytes
 
-    def refused(self: Path, data: bytes) -> int:
-        if self.parent == tmp_path / subfolder:
+    def refused(dir: Path) -> IO[bytes]:  # noqa: A002 - named as in tempfile
+        if dir == tmp_path / subfolder:
             raise PermissionError(13, "Permission denied")
-        return write_bytes(self, data)
+        return TemporaryFile(dir=dir)
 
-    monkeypatch.setattr(Path, "write_bytes", refused)
-    found = checks.cache()
+    monkeypatch.setattr(checks, "TemporaryFile", refused)
+    found = run(checks.cache)
     assert codes(found) == ["resource.cache_not_writable"]
     assert str(tmp_path / subfolder) in found.warnings[0].message
     assert found.facts["writable"] is False
@@ -247,7 +255,7 @@ def test_a_cache_that_cannot_be_created_is_a_warning(
     (tmp_path / "gone").symlink_to(tmp_path / "drive")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     monkeypatch.setenv("TLCLI_CACHE", str(tmp_path / name))
-    found = checks.cache()
+    found = run(checks.cache)
     assert codes(found) == ["resource.cache_not_writable"]
     assert (found.facts["writable"], found.facts["exists"]) == (False, False)
 
@@ -256,7 +264,7 @@ def test_a_cache_that_cannot_be_created_is_a_warning(
 def test_a_cache_below_an_unreadable_folder_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "closed").mkdir(mode=0o000)
     monkeypatch.setenv("TLCLI_CACHE", str(tmp_path / "closed" / "cache"))
-    assert codes(checks.cache()) == ["resource.cache_not_writable"]
+    assert codes(run(checks.cache)) == ["resource.cache_not_writable"]
 
 
 def test_a_path_without_permission_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,14 +277,14 @@ def test_a_path_without_permission_is_no_error(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setenv("TLCLI_CACHE", str(tmp_path / "closed" / "cache"))
     monkeypatch.setattr(os, "stat", refusing)
-    found = checks.cache()
+    found = run(checks.cache)
     assert (found.facts["exists"], found.facts["folder"]) == (False, str(tmp_path / "closed" / "cache"))
 
 
 @pytest.mark.parametrize(("free", "verdict"), [(10**7, "problem"), (10**9, "warning"), (10**11, "ok")])
 def test_little_free_space_is_reported(monkeypatch: pytest.MonkeyPatch, free: int, verdict: str) -> None:
     monkeypatch.setattr(checks, "free_bytes", lambda _: free)
-    found = checks.cache()
+    found = run(checks.cache)
     assert (found.verdict, found.facts["free_bytes"]) == (verdict, free)
     assert codes(found) == ([] if verdict == "ok" else ["resource.low_disk_space"])
 
@@ -285,7 +293,7 @@ def test_little_free_space_is_reported(monkeypatch: pytest.MonkeyPatch, free: in
 
 
 def test_no_token_is_no_problem() -> None:
-    found = checks.kaggle()
+    found = run(checks.kaggle)
     assert (found.verdict, found.facts["credentials"]) == ("ok", [])
 
 
@@ -315,7 +323,7 @@ def test_a_token_is_reported_by_its_origin_and_never_shown(
     for name, text in files.items():
         (home / ".kaggle" / name).write_text(text)
         (home / ".kaggle" / name).chmod(mode)
-    found = checks.kaggle()
+    found = run(checks.kaggle)
     shown = found.facts["credentials"]
     assert isinstance(shown, list)
     assert (len(shown), shown[0].startswith(kind), shown[0].endswith(origin)) == (1, True, True)
@@ -331,7 +339,7 @@ def test_a_malformed_token_is_a_warning_that_does_not_show_it(home: Path, conten
     (home / ".kaggle").mkdir()
     (home / ".kaggle" / "access_token").write_text(content, encoding="utf-8")
     (home / ".kaggle" / "access_token").chmod(0o600)
-    found = checks.kaggle()
+    found = run(checks.kaggle)
     assert found.verdict == "warning"
     assert SECRET not in everything(found)
     assert "access_token" in str(found.warnings[0])
@@ -339,7 +347,7 @@ def test_a_malformed_token_is_a_warning_that_does_not_show_it(home: Path, conten
 
 def test_a_failing_step_of_the_self_test_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     steps = [self_test.Step("head", False, "x"), self_test.Step("engine", None, "y"), self_test.Step("a", True, "z")]
-    monkeypatch.setattr(self_test, "run", lambda _: steps)
-    found = checks.self_test()
+    monkeypatch.setattr(self_test, "run", lambda: steps)
+    found = run(checks.self_test)
     assert codes(found) == ["model.self_test_failed", "model.self_test_skipped"]
     assert found.facts == {"head": "x", "engine": "y", "a": "z"}

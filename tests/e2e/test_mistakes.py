@@ -169,7 +169,7 @@ def test_evaluate_refuses_weights_that_are_not_those_of_training(
     tlcli: Tlcli, shapes: Path, session_cache: Path
 ) -> None:
     assert tlcli("train", "--config", "shapes.yaml").code == 0
-    arrays = load_file(next((session_cache / "weights").glob("mobilenet_v2-random-*.safetensors")))
+    arrays = load_file(next((session_cache / "weights").glob("mobilenet_v2-random-*/*.safetensors")))
     own = shapes / "own.safetensors"
     save_file(arrays, own)
     assert tlcli("train", "--config", "shapes.yaml", "--set", f"backbone.weights={own.name}").code == 0

@@ -321,7 +321,7 @@ def test_without_a_writable_cache_the_graph_is_compiled_each_time(
     before = sorted((cache / "compiled").rglob("*"))
     right = rows_of(openvino, images(3))
     assert np.array_equal(rows_of(opened_graph(CompiledGraph(graph, "f32", True), SIZE), images(3)), right)
-    assert np.array_equal(rows_of(opened_graph(CompiledGraph(graph, "f32", cached=False), SIZE), images(3)), right)
+    assert np.array_equal(rows_of(opened_graph(CompiledGraph(graph, "f32"), SIZE), images(3)), right)
     assert [path for path in sorted((cache / "compiled").rglob("*")) if path not in before and path.is_file()] == []
     (tmp_path / "compiled").write_text("a file where the folder would be")
     monkeypatch.setenv("TLCLI_CACHE", str(tmp_path))

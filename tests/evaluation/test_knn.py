@@ -6,6 +6,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from tlcli.evaluation import knn as module
 from tlcli.evaluation.knn import NEIGHBOURS, NearestNeighbours
+from tlcli.features import rows as features_rows
 from tlcli.features.rows import Rows
 
 
@@ -33,7 +34,7 @@ def test_predictions_are_those_of_scikit_learn(k: int, monkeypatch: pytest.Monke
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     fitted, unseen = clouds(300), clouds(150, seed=1)
     whole = NearestNeighbours(fitted, 0)
-    monkeypatch.setattr(module, "_BLOCK", 7)
+    monkeypatch.setattr(features_rows, "BLOCK_ROWS", 7)
     parts = NearestNeighbours(fitted, 0)
     assert parts.k == whole.k
     assert np.array_equal(parts.predict(unseen), whole.predict(unseen))

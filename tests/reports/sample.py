@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from PIL import Image
@@ -31,7 +31,7 @@ from tlcli.reports import charts
 from tlcli.reports.figures import svg
 from tlcli.reports.gallery import Case, Cell, Predictions
 from tlcli.reports.page import Fact, Pair
-from tlcli.reports.run_page import RunPage, RunReport
+from tlcli.reports.run_page import RunReport, confusion
 from tlcli.reports.text import RunText
 from tlcli.reports.thumbnails import Thumbnail, data_address
 from tlcli.runs.records import RunRecord
@@ -117,8 +117,8 @@ def record() -> RunRecord:
     )  # fmt: skip
 
 
-def run_page(labels: Sequence[str], images: int = 400, seed: int = 0) -> RunPage:
-    """The page of a run with that many test images."""
+def run_page(labels: Sequence[str], images: int = 400, seed: int = 0) -> dict[str, Any]:
+    """The content of the page of a run with that many test images."""
     truth, probabilities = scores(labels, images, seed)
     test = measure(truth, probabilities, Task(tuple(labels)))
     counts = np.array(test.confusion_matrix)
@@ -158,14 +158,14 @@ def run_page(labels: Sequence[str], images: int = 400, seed: int = 0) -> RunPage
         predictions=Predictions((), truth, probabilities),
         evaluated_runs=3,
     )
-    return RunPage(
-        report=report,
-        text=RunText(test, found, labels[0], 0.688, 3),
-        facts=[Fact("Test accuracy", "86.1 %", "82.9 to 88.8 %")] * 4,
-        charts={name: svg(figure, name, name) for name, figure in drawn_charts.items()},
-        cells=cells,
-        errors=[case] * 3,
-        least_confident=[correct],
-        duplicates=[Pair(thumb(1, labels[0], "test"), thumb(2, labels[0], "train"), "near")],
-        commands=["tlcli train --config runs/x/config.yaml", "tlcli evaluate"],
-    )
+    return {
+        "report": report,
+        "text": RunText(test, found, labels[0], 0.688, 3),
+        "facts": [Fact("Test accuracy", "86.1 %", "82.9 to 88.8 %")] * 4,
+        "charts": {name: svg(figure, name, name) for name, figure in drawn_charts.items()},
+        "confusion": confusion(cells, labels),
+        "errors": [case] * 3,
+        "least_confident": [correct],
+        "duplicates": [Pair(thumb(1, labels[0], "test"), thumb(2, labels[0], "train"), "near")],
+        "commands": ["tlcli train --config runs/x/config.yaml", "tlcli evaluate"],
+    }

@@ -26,7 +26,7 @@ EACH = pytest.mark.parametrize("labels", CLASSES.values(), ids=CLASSES.keys())
 
 def written(folder: Path, labels: list[str]) -> Path:
     """The page's file."""
-    write_page(folder / "report.html", "run.html.j2", sample.run_page(labels))
+    write_page(folder / "report.html", "run.html.j2", **sample.run_page(labels))
     return folder / "report.html"
 
 

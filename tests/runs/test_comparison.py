@@ -19,12 +19,12 @@ def compared(folder: Path, a: Splits, b: Splits, **of_b: str) -> Comparison:
 
 def test_every_image_is_counted_where_it_belongs(tmp_path: Path) -> None:
     found = compared(tmp_path, {"test": rows("abcdef", "ghij")}, {"test": rows("abcghi", "defj")})
-    assert (found.images, found.both, found.neither, found.left_out) == (10, 3, 1, 0)
-    assert [one.path for one in found.only_a] == ["d", "e", "f"]
-    assert found.only_b == tuple(Disagreement(n, sha(n), "cat", "dog", "cat") for n in "ghi")
-    assert (found.a.correct, found.b.correct) == (6, 6)
+    assert (found.images, found.both_correct, found.both_wrong, found.left_out) == (10, 3, 1, 0)
+    assert [one.path for one in found.only_a_correct] == ["d", "e", "f"]
+    assert found.only_b_correct == tuple(Disagreement(n, sha(n), "cat", "dog", "cat") for n in "ghi")
+    assert (found.a.accuracy, found.b.accuracy) == (0.6, 0.6)
     assert found.difference == paired_difference(3, 3, 3, 1)
-    assert (found.a.name, found.a.evaluated, found.a.not_common) == ("cats/a", 10, 0)
+    assert (found.a.run, found.a.evaluated, found.a.not_common) == ("cats/a", 10, 0)
     assert found.test_evaluations == 2
 
 
@@ -32,13 +32,13 @@ def test_images_are_the_same_by_content_in_any_order_and_under_any_name(tmp_path
     a: Splits = {"test": [("x", "cat", "cat"), ("y", "dog", "cat"), ("z", "dog", "dog")]}
     b: Splits = {"test": [("z=renamed", "dog", "cat"), ("y", "dog", "dog"), ("x=moved", "cat", "cat")]}
     found = compared(tmp_path, a, b)
-    assert (found.images, found.both, found.neither) == (3, 1, 0)
-    assert [one.path for one in (*found.only_a, *found.only_b)] == ["z=renamed", "y"]
+    assert (found.images, found.both_correct, found.both_wrong) == (3, 1, 0)
+    assert [one.path for one in (*found.only_a_correct, *found.only_b_correct)] == ["z=renamed", "y"]
 
 
 def test_copies_are_paired_with_copies(tmp_path: Path) -> None:
     found = compared(tmp_path, {"test": rows("p", "q") + rows(["p=2", "p=3"])}, {"test": rows("pq") + rows(["p=2"])})
-    assert (found.images, found.both, len(found.only_b)) == (3, 2, 1)
+    assert (found.images, found.both_correct, len(found.only_b_correct)) == (3, 2, 1)
     assert (found.a.not_common, found.b.not_common) == (1, 0)
 
 
@@ -47,7 +47,7 @@ def test_only_common_images_are_compared_and_the_others_are_counted(tmp_path: Pa
     b: Splits = {"train": rows("dz"), "test": rows("bcx", "a")}
     found = compared(tmp_path, a, b)
     assert found.images == 3
-    assert (found.both, len(found.only_a), len(found.only_b), found.neither) == (2, 1, 0, 0)
+    assert (found.both_correct, len(found.only_a_correct), len(found.only_b_correct), found.both_wrong) == (2, 1, 0, 0)
     assert (found.a.not_common, found.a.trained_on_by_other) == (2, 1)  # d and e; b was trained on d
     assert (found.b.not_common, found.b.trained_on_by_other) == (1, 1)  # x, which a was trained on
 
@@ -76,7 +76,7 @@ def test_other_classes_are_refused(tmp_path: Path) -> None:
 def test_the_order_of_classes_does_not_matter(tmp_path: Path) -> None:
     a = made_run(tmp_path, "cats/a", {"test": rows("ab")})
     b = made_run(tmp_path, "cats/b", {"test": rows("a", "b")}, labels=("dog", "cat"))
-    assert len(compare_runs(tmp_path, a, b).only_a) == 1
+    assert len(compare_runs(tmp_path, a, b).only_a_correct) == 1
 
 
 def test_other_labels_are_refused(tmp_path: Path) -> None:

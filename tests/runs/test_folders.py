@@ -166,14 +166,14 @@ def test_unfinished_runs_are_skipped(tmp_path: Path) -> None:
     assert find_run(tmp_path) == done
 
 
-def test_a_run_killed_right_before_its_last_step_is_incomplete(tmp_path: Path) -> None:
+def test_a_run_killed_right_before_its_last_step_is_not_found(tmp_path: Path) -> None:
     killed = tmp_path / "birds" / "20260101T000000Z-0000.partial"
     killed.mkdir(parents=True)
     (killed / "run.json").write_text("{}")
 
     with pytest.raises(ModelError) as error:
         find_run(tmp_path, run=killed)
-    assert error.value.code == "model.run_incomplete"
+    assert error.value.code == "model.run_not_found"
     with pytest.raises(ModelError) as error:
         named_run(tmp_path, str(killed))
     assert error.value.code == "model.run_not_found"
@@ -212,7 +212,7 @@ def test_a_directory_that_is_no_run_is_an_error(tmp_path: Path) -> None:
     for wrong in (tmp_path, tmp_path / "none", tmp_path / "cats"):
         with pytest.raises(ModelError) as error:
             find_run(tmp_path, run=wrong)
-        assert error.value.code == "model.not_a_run"
+        assert error.value.code == "model.run_not_found"
 
 
 # named_run

@@ -1,7 +1,6 @@
 """How many threads are used, and what the processor can do."""
 
 import os
-import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tlcli.system import cpu
-from tlcli.system.cpu import Cores, core_counts, cores, processor, threads, use_threads
+from tlcli.system.cpu import cores, processor, threads, use_threads
 
 
 @pytest.fixture(autouse=True)
@@ -111,17 +110,6 @@ def test_the_option_limits_every_library_and_child_processes(monkeypatch: pytest
     assert shown.stdout == "1\n"
 
 
-def test_all_counts_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 16)
-    monkeypatch.setattr(cpu, "_INITIAL", set(range(8)))
-    (tmp_path / "cpu.max").write_text("250000 100000")
-    monkeypatch.setenv("TLCLI_THREADS", "2")
-    assert core_counts() == Cores(machine=16, bound=8, quota=2.5, usable=3, used=2)
-    monkeypatch.setattr(cpu, "_INITIAL", set())
-    monkeypatch.delattr(os, "sched_getaffinity")
-    assert core_counts() == Cores(machine=16, bound=None, quota=2.5, usable=3, used=2)
-
-
 @pytest.mark.parametrize(
     ("text", "has"),
     [
@@ -138,7 +126,7 @@ def test_instruction_sets_are_those_that_the_system_reports(
     monkeypatch.setattr(cpu, "_CPUINFO", tmp_path / "cpuinfo")
     (tmp_path / "cpuinfo").write_text(text)
     found = processor()
-    assert (found.architecture, found.instructions) == (platform.machine(), has)
+    assert found.instructions == has
     assert found.name
 
 

@@ -197,7 +197,7 @@ def converted(outcome: Outcome, choose: Callable[[int], Sequence[int]], seed: in
 
         def job() -> int:
             try:
-                assert is_whole(kept(folder, write).folder)
+                assert is_whole(kept(folder, write))
             except (OSError, ResourceError) as error:
                 code = error.code if isinstance(error, ResourceError) else "resource.system_error"
                 said.write_text(f"Error [{code}]: {error}")

@@ -9,7 +9,6 @@ from tests.torture.hostile_bytes import PAYLOADS
 from tests.torture.trained import Done, Trained
 
 from tlcli.model.manifest import sealed
-from tlcli.system.cache.entries import digest_file
 from tlcli.system.files import sha256_file
 
 IMAGE = "shapes/dark/1.png"
@@ -45,7 +44,7 @@ def commands(made: Trained, large: bool) -> Iterator[tuple[str, str]]:
         done = made.tlcli("train", "--config", "shapes.yaml", "--set", f"backbone.weights={own.name}")
         yield f"train, backbone.weights a {name}", _refused(done, name, 5, "model.weights_format")
         done = made.tlcli("predict", "--run", own.name, IMAGE)
-        yield f"predict --run, a {name}", _refused(done, name, 5, "model.not_a_run")
+        yield f"predict --run, a {name}", _refused(done, name, 5, "model.run_not_found")
         assert not canary.exists(), f"{name}: code of the file ran"
     yield _controls(made)
     yield from _caches(made, large)
@@ -95,10 +94,10 @@ def _caches(made: Trained, large: bool) -> Iterator[tuple[str, str]]:
         shutil.copytree(made.cache, cache)
         shutil.rmtree(cache / "backbones")
         shutil.rmtree(cache / "compiled")
-        for path in (cache / "weights").glob("*.safetensors"):
+        for path in (cache / "weights").glob("*/*.safetensors"):
             path.write_bytes(path.read_bytes()[:-1] + b"!")
             if sealed_too:
-                digest_file(path).write_text(sha256_file(path))
+                path.with_name("digests.json").write_text(json.dumps({path.name: sha256_file(path)}))
         done = made.tlcli("predict", IMAGE, "--json", cache=cache)
         if sealed_too:
             came = _refused(done, "weights", 5, "model.weights_changed")

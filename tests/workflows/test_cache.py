@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from tlcli.backbones.conversion import GRAPH_FILES, kept
+from tlcli.backbones.weights import RANDOM_FILES
 from tlcli.datasets.digests import _entry, _state, digest_of
 from tlcli.errors import ResourceError
 from tlcli.features.store import Store, row_key
 from tlcli.system.cache import locks
-from tlcli.system.cache.entries import digest_file
 from tlcli.system.files import cache_folder, sha256_file, write_text
 from tlcli.workflows.cache import Pruning, prune_cache, show_cache, verify_cache
 
@@ -56,7 +56,7 @@ def graph(name: str = "toy-0123456789abcdef") -> Path:
         for file in GRAPH_FILES:
             (staging / file).write_text(file)
 
-    made = kept(cache_folder() / "backbones" / name, write).folder
+    made = kept(cache_folder() / "backbones" / name, write)
     locks.release_all()
     return made
 
@@ -70,12 +70,15 @@ def compiled(name: str = "toy-0123456789abcdef-f32") -> Path:
 
 
 def weights() -> Path:
-    path = cache_folder() / "weights" / "toy-random-0.safetensors"
-    path.parent.mkdir(parents=True)
-    path.write_bytes(b"numbers" * 10)
-    os.utime(path, (time.time() - 100, time.time() - 100))
-    digest_file(path).write_text(sha256_file(path) + "\n")
-    return path
+    """The folder of random weights, with a file that was written a while ago."""
+
+    def write(staging: Path) -> None:
+        (staging / RANDOM_FILES[0]).write_bytes(b"numbers" * 10)
+        os.utime(staging / RANDOM_FILES[0], (time.time() - 100, time.time() - 100))
+
+    made = kept(cache_folder() / "weights" / "toy-random-0", write, RANDOM_FILES)
+    locks.release_all()
+    return made
 
 
 def flip(path: Path) -> None:
@@ -105,14 +108,15 @@ def fail_to_open(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 @pytest.fixture
 def read_only(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Makes renaming fail, as on a read-only disk."""
+    """Makes renaming and removing fail, as on a read-only disk."""
 
-    def refuse(self: Path, *_: object) -> Path:
+    def refuse(self: Path, *_: object, **__: object) -> Path:
         raise OSError(errno.EROFS, "Read-only file system")
 
     def start() -> None:
         monkeypatch.setattr(Path, "replace", refuse)
         monkeypatch.setattr(Path, "rename", refuse)
+        monkeypatch.setattr(Path, "unlink", refuse)
 
     return start
 
@@ -157,7 +161,7 @@ def test_a_sound_cache_has_no_findings_and_verifying_is_no_use() -> None:
     store(STORES[0])
     graph()
     compiled()
-    digest_of(weights())
+    digest_of(weights() / RANDOM_FILES[0])
     before = {path: path.stat().st_mtime_ns for path in cache_folder().rglob("*.lock")}
     found = verify_cache()
     assert (found.checked, found.damaged, found.unreadable) == (6, (), ())  # three shards, two networks, weights
@@ -169,12 +173,11 @@ def test_every_flipped_shard_is_found_and_computed_again() -> None:
     for path in shards[:2]:
         flip(path)
     found = verify_cache()
-    assert [(one.path, one.action) for one in found.damaged] == [(path, "set aside") for path in shards[:2]]
+    assert [(one.path, one.action) for one in found.damaged] == [(path, "removed") for path in shards[:2]]
     assert verify_cache().damaged == ()
+    assert list(shards[0].parent.iterdir()) == shards[2:]
     again = Store(STORES[0], 100)
     assert sum(row_key(name, "0") in again for name in "xyz") == 1
-    locks.release_all()
-    assert {one.entry.path.suffix for one in prune_cache().pruned} == {".damaged"}
 
 
 @pytest.mark.parametrize(("make", "file"), [(graph, "model.bin"), (graph, "digests.json"), (compiled, "1.blob")])
@@ -191,18 +194,18 @@ def test_a_damaged_network_is_removed_unless_it_is_in_use(make: Callable[[], Pat
 
 
 def test_damaged_weights_are_removed_whatever_digest_is_remembered() -> None:
-    path = weights()
+    folder = weights()
+    path = folder / RANDOM_FILES[0]
+    right = sha256_file(path)
     time.sleep(2.1)  # the digest of a file that changed a moment ago is not remembered
     digest_of(path)
     locks.release_all()
     flip(path)
-    state = _state(path, settled=False)
-    entry = _entry(state, digest_file(path).read_text().strip())  # as if the disk had changed the bytes alone
+    entry = _entry(_state(path, settled=False), right)  # as if the disk had changed the bytes alone
     with closing(sqlite3.connect(cache_folder() / "digests-1.sqlite")) as database, database:
         database.execute("UPDATE files SET entry = ?", (entry,))
-    assert [(one.path, one.action) for one in verify_cache().damaged] == [(path, "removed")]
-    assert not path.exists()
-    assert not digest_file(path).exists()
+    assert [(one.path, one.action) for one in verify_cache().damaged] == [(folder, "removed")]
+    assert not folder.exists()
 
 
 def test_files_without_permission_are_reported_and_kept(fail_to_open: Callable[..., None]) -> None:
@@ -229,7 +232,7 @@ def test_bytes_that_the_disk_does_not_return_are_damaged(
     number: int, problem: str, make: Callable[[], Path], fail_to_open: Callable[..., None]
 ) -> None:
     path = make()
-    fail_to_open(number, path)
+    fail_to_open(number, path / RANDOM_FILES[0] if path.is_dir() else path)
     found = verify_cache()
     assert [(one.path, one.problem) for one in (*found.damaged, *found.unreadable)] == [(path, problem)]
 
@@ -248,14 +251,13 @@ def test_a_store_without_permission_is_reported(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_random_weights_without_their_digest_are_a_leftover() -> None:
-    path = weights()
-    digest_file(path).unlink()
+    (weights() / "digests.json").unlink()
     assert verify_cache().damaged == ()
-    assert outcomes(prune_cache()) == ["weights/toy-random-0.safetensors"]
+    assert outcomes(prune_cache()) == ["weights/toy-random-0"]
 
 
 def test_a_broken_database_of_digests_is_removed() -> None:
-    digest_of(weights())
+    digest_of(weights() / RANDOM_FILES[0])
     locks.release_all()
     database = cache_folder() / "digests-1.sqlite"
     database.write_bytes(b"SQLite format 3\0" + b"rubbish" * 1000)
@@ -269,7 +271,7 @@ def test_damaged_entries_of_a_read_only_cache_are_reported(read_only: Callable[[
     flip(graph() / "model.bin")
     read_only()
     found = [(one.kind, one.action, one.reason) for one in verify_cache().damaged]
-    assert found == [("converted backbones", "kept", "Read-only file system"), ("features", "kept", "")]
+    assert found == [(kind, "kept", "Read-only file system") for kind in ("converted backbones", "features")]
     assert shard.exists()
 
 
@@ -277,13 +279,12 @@ def test_damaged_entries_of_a_read_only_cache_are_reported(read_only: Callable[[
 
 
 def test_the_digest_of_weights_at_their_first_use_is_never_pruned() -> None:
-    path = weights()
-    pin = path.with_name("mobilenet-imagenet.sha256")
+    pin = weights().with_name("mobilenet-imagenet.sha256")
     pin.write_text("a" * 64)
     os.utime(pin, (1, 1))
-    assert outcomes(prune_cache(older_than=EVER, max_bytes=0)) == ["weights/toy-random-0.safetensors"]
+    assert outcomes(prune_cache(older_than=EVER, max_bytes=0)) == ["weights/toy-random-0"]
     assert [entry.name for entry in pin.parent.iterdir()] == [pin.name]
-    assert show_cache().others == ()
+    assert show_cache().entries == []
 
 
 def test_a_file_that_a_concurrent_prune_removes_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -330,7 +331,7 @@ def test_the_least_recently_used_are_removed_down_to_the_size() -> None:
     assert outcomes(pruning) == names([folders[1]])
     assert pruning.bytes == 2 * each
     assert outcomes(prune_cache(max_bytes=0)) == names([folders[0], folders[2]])
-    assert show_cache().entries == ()
+    assert show_cache().entries == []
 
 
 def test_age_counts_before_size_and_each_entry_once() -> None:
@@ -354,7 +355,7 @@ def test_entries_in_use_stay_and_others_are_removed_instead() -> None:
 
 def test_a_dry_run_reports_the_same_and_changes_nothing() -> None:
     folders = [store(digest, hours) for digest, hours in zip(STORES, (3, 2, 1), strict=True)]
-    (folders[0] / f"{'0' * 64}.damaged").write_bytes(b"1")
+    (folders[0] / f".{'0' * 64}.safetensors.77.abcdef.tmp").write_bytes(b"1")
     before = sorted((path, path.stat().st_mtime_ns) for path in cache_folder().rglob("*") if path.is_file())
     would = prune_cache(older_than=EVER, max_bytes=0, dry_run=True)
     assert sorted((path, path.stat().st_mtime_ns) for path in cache_folder().rglob("*") if path.is_file()) == before
@@ -381,8 +382,8 @@ def test_entries_that_cannot_be_removed_are_reported(read_only: Callable[[], Non
 
 def test_a_leftover_that_another_process_removes_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     folder = store(STORES[0])
-    damaged = folder / f"{'0' * 64}.damaged"
-    damaged.write_bytes(b"1")
+    left = folder / f".{'0' * 64}.safetensors.77.abcdef.tmp"
+    left.write_bytes(b"1")
     unlink = Path.unlink
 
     def raced(self: Path, missing_ok: bool = False) -> None:
@@ -390,4 +391,4 @@ def test_a_leftover_that_another_process_removes_is_no_failure(monkeypatch: pyte
         unlink(self, missing_ok)
 
     monkeypatch.setattr(Path, "unlink", raced)
-    assert outcomes(prune_cache()) == [f"features/{folder.name}/{damaged.name}"]
+    assert outcomes(prune_cache()) == [f"features/{folder.name}/{left.name}"]

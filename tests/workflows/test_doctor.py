@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tlcli.diagnostics.section import Section
+from tlcli.diagnostics.checks import Section
 from tlcli.errors import ModelError, NetworkError, TlcliError
 from tlcli.workflows.doctor import CHECKS, Check, doctor
 
@@ -15,10 +15,10 @@ SECRET = "KGAT_0123456789abcdef0123456789abcdef"
 
 
 def section(name: str, *problems: TlcliError) -> Check:
-    """A check that returns this section."""
+    """A check that finds these problems."""
 
-    def check() -> Section:
-        return Section(name, problems=list(problems))
+    def check(found: Section) -> None:
+        found.problems += problems
 
     check.__name__ = name
     return check
@@ -36,7 +36,7 @@ def test_the_first_problem_gives_the_exit_code() -> None:
 
 
 def test_a_warning_does_not_change_the_exit_code() -> None:
-    assert doctor([lambda: Section("odd", warnings=[ModelError("model.odd", "Odd.")])]).exit_code == 0
+    assert doctor([lambda found: found.warnings.append(ModelError("model.odd", "Odd."))]).exit_code == 0
 
 
 @pytest.mark.parametrize("name", ["cache", "kaggle"])
@@ -51,7 +51,7 @@ def test_a_warning_does_not_change_the_exit_code() -> None:
     ],
 )
 def test_a_check_that_breaks_is_a_problem_and_the_others_are_done(name: str, error: Exception, code: str) -> None:
-    def broken() -> Section:
+    def broken(_: Section) -> None:
         raise error
 
     broken.__name__ = name

@@ -17,7 +17,7 @@ SPLITS: dict[SplitName, list[Row]] = {"train": rows("abcdef"), "validation": row
 def test_key_figures_are_those_of_the_runs_files(tmp_path: Path) -> None:
     made_run(tmp_path, "cats/20260102T030405Z-0a1b", SPLITS)
     (run,) = list_runs(tmp_path).runs
-    assert (run.name, run.started) == ("cats/20260102T030405Z-0a1b", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+    assert (run.run, run.started) == ("cats/20260102T030405Z-0a1b", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
     assert (run.backbone, run.precision, run.fit) == ("densenet201", "bf16", "logistic_regression")
     assert (run.validation.n, run.validation.accuracy, run.validation.accuracy_ci95) == (4, 0.75, (0.375, 0.875))
     assert run.test is not None
@@ -29,9 +29,9 @@ def test_key_figures_are_those_of_the_runs_files(tmp_path: Path) -> None:
 def test_newest_first_and_of_one_config_where_asked(tmp_path: Path) -> None:
     for name in ("cats/20260101T000000Z-ffff", "dogs/20260103T000000Z-0000", "cats/20260102T000000Z-0000"):
         made_run(tmp_path, name, {"train": rows("ab"), "validation": rows("c")})
-    assert [run.name[:13] for run in list_runs(tmp_path).runs] == ["dogs/20260103", "cats/20260102", "cats/20260101"]
+    assert [run.run[:13] for run in list_runs(tmp_path).runs] == ["dogs/20260103", "cats/20260102", "cats/20260101"]
     for config in ("cats", "configs/cats.yaml"):
-        assert [run.name[:13] for run in list_runs(tmp_path, config).runs] == ["cats/20260102", "cats/20260101"]
+        assert [run.run[:13] for run in list_runs(tmp_path, config).runs] == ["cats/20260102", "cats/20260101"]
     assert all(run.test is None for run in list_runs(tmp_path).runs)
 
 
@@ -41,7 +41,7 @@ def test_links_unfinished_runs_and_other_directories_are_no_runs(tmp_path: Path)
     (tmp_path / "cats/latest").symlink_to(run.name)
     (tmp_path / "latest").symlink_to("cats")
     (tmp_path / "cats/notes").mkdir()
-    assert [one.name for one in list_runs(tmp_path).runs] == ["cats/20260101T000000Z-ffff"]
+    assert [one.run for one in list_runs(tmp_path).runs] == ["cats/20260101T000000Z-ffff"]
     assert list_runs(tmp_path).broken == {}
 
 
@@ -71,7 +71,7 @@ def test_broken_runs_are_listed_and_hide_no_other(tmp_path: Path, file: str, tex
     else:
         (broken / file).write_text(text)
     listed = list_runs(tmp_path)
-    assert [run.name for run in listed.runs] == ["cats/20260101T000000Z-ffff"]
+    assert [run.run for run in listed.runs] == ["cats/20260101T000000Z-ffff"]
     assert listed.broken.keys() == {"cats/20260102T000000Z-0000"}
     assert file in listed.broken["cats/20260102T000000Z-0000"]
 

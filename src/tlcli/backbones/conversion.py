@@ -9,15 +9,18 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tlcli.backbones import keras_process
-from tlcli.backbones.spec import BackboneSpec
 from tlcli.errors import ModelError, ResourceError
 from tlcli.progress import SILENT, Progress
 from tlcli.system.cache.entries import staging_path
-from tlcli.system.cache.fallback import actual_path, create_in_cache, report_deletion
+from tlcli.system.cache.fallback import actual_path, create_in_cache
 from tlcli.system.cache.locks import mark_in_use
 from tlcli.system.files import cache_folder, disk_problem, sha256_file, sync_folder, write_text
+
+if TYPE_CHECKING:
+    from tlcli.backbones.spec import BackboneSpec
 
 CONVERSION_VERSION = 3
 """Part of the digest: increase it when the files that a conversion writes change."""
@@ -26,8 +29,6 @@ NORMALIZATION_FILE = "normalization.json"
 """The layer normalisation behind the pooling (``gamma``, ``beta``, ``epsilon``), or null."""
 GRAPH_FILES = ("model.xml", "model.bin", NORMALIZATION_FILE)
 _DIGESTS = "digests.json"
-_TRIES = 20
-"""Attempts to replace a damaged folder while other processes damage it again."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class ConvertedGraph:
         return hashlib.sha256("".join(digests[name] for name in GRAPH_FILES).encode()).hexdigest()
 
 
-def convert(spec: BackboneSpec, progress: Progress = SILENT) -> ConvertedGraph:
+def convert(spec: "BackboneSpec", progress: Progress = SILENT) -> ConvertedGraph:
     """The converted backbone, from the cache or converted now (2 to 20 s).
 
     Raises:
@@ -75,12 +76,12 @@ def convert(spec: BackboneSpec, progress: Progress = SILENT) -> ConvertedGraph:
             ) from error
 
     with progress.stage(f"Converting {row.name} for OpenVINO (once)"):
-        return kept(graph_folder(spec), write, progress=progress)
+        return ConvertedGraph(kept(graph_folder(spec), write, progress=progress))
 
 
 def kept(
     folder: Path, write: Callable[[Path], None], files: Sequence[str] = GRAPH_FILES, progress: Progress = SILENT
-) -> ConvertedGraph:
+) -> Path:
     """Writes a folder of the cache atomically; several processes may write the same one.
 
     Args:
@@ -89,19 +90,21 @@ def kept(
         files: their names.
         progress: receives a note if the folder is temporary.
 
+    Returns:
+        The folder where it is.
+
     Raises:
         ResourceError: the disk is full, broken or gone.
     """
     mark_in_use(folder)
-    return ConvertedGraph(create_in_cache(folder, lambda path: _write_folder(path, write, files), progress))
+    return create_in_cache(folder, lambda path: _write_folder(path, write, files), progress)
 
 
 def _write_folder(folder: Path, write: Callable[[Path], None], files: Sequence[str]) -> None:
     staging = staging_path(folder)
     try:
         staging.mkdir(parents=True)
-        with report_deletion(staging):
-            write(staging)
+        write(staging)
         digests = {name: sha256_file(staging / name) for name in files}
         write_text(staging / _DIGESTS, json.dumps(digests))
         _publish(staging, folder, files)
@@ -116,7 +119,7 @@ def _write_folder(folder: Path, write: Callable[[Path], None], files: Sequence[s
 
 def _publish(staging: Path, folder: Path, files: Sequence[str]) -> None:
     """Renames the staging folder; an existing folder stays if it is intact, and is replaced if it is damaged."""
-    for _ in range(_TRIES):
+    while True:
         try:
             staging.replace(folder)
             return
@@ -125,19 +128,13 @@ def _publish(staging: Path, folder: Path, files: Sequence[str]) -> None:
                 raise
         if is_whole(folder, files):  # another process was first
             return
-        _remove_damaged(folder, staging_path(folder))
-    raise ResourceError(
-        "resource.cache_damaged", f"{folder} is damaged again after {_TRIES} attempts to write it.", "Check its disk."
-    )
+        damaged = staging_path(folder)
+        with suppress(FileNotFoundError):  # another process removed it
+            folder.replace(damaged)  # one step, so that no process sees half of it
+        shutil.rmtree(damaged, ignore_errors=True)
 
 
-def _remove_damaged(folder: Path, temporary: Path) -> None:
-    with suppress(FileNotFoundError):  # another process removed it
-        folder.replace(temporary)  # one step, so that no process sees half of it
-    shutil.rmtree(temporary, ignore_errors=True)
-
-
-def cached_graph(spec: BackboneSpec) -> ConvertedGraph | None:
+def cached_graph(spec: "BackboneSpec") -> ConvertedGraph | None:
     """The converted backbone if it is intact in the cache; the weights file is not needed for it."""
     folder = actual_path(graph_folder(spec))
     mark_in_use(folder)
@@ -149,7 +146,7 @@ def conversion_versions() -> dict[str, str]:
     return {"conversion": str(CONVERSION_VERSION), **{name: metadata.version(name) for name in ("keras", "openvino")}}
 
 
-def graph_folder(spec: BackboneSpec) -> Path:
+def graph_folder(spec: "BackboneSpec") -> Path:
     """The folder of the converted backbone in the cache, named by everything that the graph depends on."""
     row = spec.row
     network = [row.name, row.builder, asdict(row.scaling), spec.size, spec.pooling, spec.weights.sha256]

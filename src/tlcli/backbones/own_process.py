@@ -1,5 +1,6 @@
 """Runs slow libraries that leave memory behind, or that can be set up only once, in a separate process."""
 
+import errno
 import json
 import os
 import subprocess
@@ -27,23 +28,25 @@ def run_module(module: str, request: Mapping[str, object], environment: Mapping[
         doing: "Converting densenet201", for messages.
 
     Raises:
+        FileNotFoundError: the process failed, and the folder that it wrote to was deleted meanwhile.
         ResourceError: the process failed, and its disk is nearly full.
         ModelError: the process raised one, or failed.
     """
     # -P: a keras.py or json.py in the user's current folder must not be imported.
     command = [sys.executable, "-P", "-m", module, json.dumps(request)]
     done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
-    output = done.stderr.strip()
+    output, out = done.stderr.strip(), Path(str(request.get("out", "")))
+    if done.returncode and not out.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(out.parent))
     if done.returncode == ModelError.exit_code:
         raise ModelError(*json.loads(output.splitlines()[-1]))
     if done.returncode:
-        _check_free_space(request, doing, output)
+        _check_free_space(out, doing, output)
         raise ModelError("model.process_failed", f"{doing} failed (exit {done.returncode}):\n{output[-2000:]}")
 
 
-def _check_free_space(request: Mapping[str, object], doing: str, output: str) -> None:
+def _check_free_space(out: Path, doing: str, output: str) -> None:
     """OpenVINO reports 'iostream error' for a full disk and removes what it wrote: only the free space shows why."""
-    out = Path(str(request.get("out", "")))
     if (free := free_bytes(out)) < _NEEDED:
         reason = output.splitlines()[-1] if output else "no output"
         raise ResourceError(

@@ -102,8 +102,8 @@ def quantize(
     versions = [metadata.version(name) for name in ("nncf", "openvino")]
     depends = hashlib.sha256(json.dumps([versions, asdict(calibration), digests]).encode()).hexdigest()
     with progress.stage(f"Quantising {row.name} with {len(digests)} images (once)"):
-        graph = kept(_folder() / f"{row.name}-int8-{depends[:16]}", write, QUANTIZED_FILES, progress)
-    quantized = _read(graph.folder)
+        folder = kept(_folder() / f"{row.name}-int8-{depends[:16]}", write, QUANTIZED_FILES, progress)
+    quantized = _read(folder)
     if quantized is None:
         raise ModelError(
             "model.cache_removed", f"The quantised {row.name} in {_folder()} was removed while it was written.",
@@ -130,19 +130,10 @@ def find_quantized(row: Backbone, calibration: Calibration, present: AbstractSet
 
 def find_quantized_graph(row: Backbone, sha256: str) -> QuantizedGraph | None:
     """The quantised backbone with this digest, if it is intact in the cache."""
-    folders = sorted(_folder().glob(f"{row.name}-int8-*"))
-    matching = (folder for folder in folders if _recorded_digest(folder) == sha256)
-    found = next((found for folder in matching if (found := _read(folder))), None)
+    found = next((one for one in _all(row) if one.sha256 == sha256), None)
     if found:
         mark_in_use(found.graph.folder)
     return found
-
-
-def _recorded_digest(folder: Path) -> str:
-    try:
-        return ConvertedGraph(folder).sha256
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return ""
 
 
 def _folder() -> Path:

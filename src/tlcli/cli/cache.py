@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -44,11 +44,9 @@ def show(
         for kind, of in found.kinds.items():
             table.add_row(kind, f"{of.entries:,}", format_size(of.bytes), _date(of.last_used) if of.last_used else "-")
         screen.table(table)
-    if found.others:
-        screen.line(f"Not created by tlcli: {len(found.others):,} files and folders, for example {found.others[0]}")
     subcommand = "prune" if found.kinds["leftovers"].entries else "verify"
     screen.next_command("tlcli", *(["cache", subcommand] if found.entries else ["train"]))
-    screen.document(_document(found))
+    screen.document(found)
 
 
 @app.command()
@@ -59,7 +57,7 @@ def verify(
 ) -> None:
     """Compare everything in the cache with the digests taken when it was written.
 
-    Damaged entries are set aside or removed, and computed again when they are needed; the exit code is 6 then.
+    Damaged entries are removed, and computed again when they are needed; the exit code is 6 then.
     """
     from tlcli.workflows.cache import verify_cache  # noqa: PLC0415 - keeps --help fast
 
@@ -69,9 +67,7 @@ def verify(
         screen.line(_finding(finding))
     counts = f"{len(found.damaged):,} damaged, {len(found.unreadable):,} unreadable"
     screen.line(f"Verified: {found.checked:,} files and folders, {format_size(found.bytes)}; {counts}")
-    if found.damaged:
-        screen.next_command("tlcli", "cache", "prune")
-    screen.document(_document(found))
+    screen.document(found)
     if found.damaged:
         raise typer.Exit(ResourceError.exit_code)
 
@@ -91,7 +87,7 @@ def prune(
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - read by main()
 ) -> None:
-    """Remove leftovers of killed processes and damaged files from the cache; with options also old entries.
+    """Remove leftovers of killed processes from the cache; with options also old entries.
 
     Entries in use stay. What is removed is computed again when it is needed.
     """
@@ -105,11 +101,9 @@ def prune(
         screen.line(_pruned(one, dry_run))
     freed = f"{'Would free' if dry_run else 'Freed'} {format_size(found.freed_bytes)}"
     screen.line(f"{freed}; {format_size(found.bytes)} left in {found.folder}")
-    if size is not None and found.bytes > size:
-        screen.line(f"That is more than {format_size(size)}: the rest is in use or could not be removed.")
     options = [*again("--older-than", older_than), *again("--max-size", max_size)]
     screen.next_command("tlcli", "cache", *(["prune", *options] if dry_run else []))
-    screen.document(_document(found))
+    screen.document(found)
     if any(one.outcome == "failed" for one in found.pruned):
         raise typer.Exit(ResourceError.exit_code)
 
@@ -147,10 +141,3 @@ def _number(given: str, option: str, units: Mapping[str, float], examples: str) 
             f"Give for example: {examples}.",
         )
     return float(parts[1]) * units[parts[2]]
-
-
-def _document(found: object) -> Any:
-    """A result as JSON has it."""
-    from pydantic_core import to_jsonable_python  # noqa: PLC0415 - keeps --help fast
-
-    return to_jsonable_python(found)

@@ -6,18 +6,17 @@ from typing import Annotated
 
 import typer
 
-from tlcli.cli import console
-from tlcli.cli.options import ConfigOption, DebugOption, JsonOption, SetOption
+from tlcli.cli import console, options
 
 app = typer.Typer(help="Inspect configs before anything runs.", no_args_is_help=True)
 
 
 @app.command()
 def show(
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    as_json: JsonOption = False,
-    debug: DebugOption = False,  # noqa: ARG001 - read by main()
+    config: options.ConfigOption = None,
+    set_: options.SetOption = None,
+    as_json: options.JsonOption = False,
+    debug: options.DebugOption = False,  # noqa: ARG001 - read by main()
 ) -> None:
     """Print a config with all defaults, paths expanded and --set applied."""
     from tlcli.config.load import dump_config, find_config, load_config  # noqa: PLC0415 - keeps --help fast
@@ -34,10 +33,10 @@ def check(
     files: Annotated[
         list[str] | None, typer.Argument(metavar="[FILE]...", help="Configs to check. Default: the default config.")
     ] = None,
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    as_json: JsonOption = False,
-    debug: DebugOption = False,  # noqa: ARG001 - read by main()
+    config: options.ConfigOption = None,
+    set_: options.SetOption = None,
+    as_json: options.JsonOption = False,
+    debug: options.DebugOption = False,  # noqa: ARG001 - read by main()
 ) -> None:
     """Validate configs, and report all problems, each with its file and line."""
     from tlcli.config.load import find_config, load_config  # noqa: PLC0415 - keeps --help fast
@@ -63,7 +62,7 @@ def check(
 
 @app.command()
 def schema(
-    debug: DebugOption = False,  # noqa: ARG001 - read by main()
+    debug: options.DebugOption = False,  # noqa: ARG001 - read by main()
 ) -> None:
     """Print the JSON Schema of configs, for editors."""
     from tlcli.config.schema import Config  # noqa: PLC0415 - keeps --help fast

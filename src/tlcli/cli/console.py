@@ -15,6 +15,7 @@ from rich.progress import Progress as Bars
 from rich.table import Column, Table
 from rich.text import Text
 
+from tlcli.errors import TlcliError
 from tlcli.progress import Progress
 
 if TYPE_CHECKING:
@@ -111,24 +112,30 @@ class Screen:
 
     def table(self, table: Table) -> None:
         """Prints a table, wider than the screen where it must be: a number without its end is another number."""
-        wide = _console(width=self._needed(table), stderr=self._as_json, quiet=self._quiet)
-        (self._out if self.fits(table) else wide).print(table)
+        needed = self._out.measure(table, options=self._out.options.update(width=10_000)).maximum
+        _console(self._as_json, self._quiet, max(needed, self._out.width)).print(table)
 
-    def fits(self, table: Table) -> bool:
-        """Whether the screen is wide enough for a table."""
-        return self._needed(table) <= self._out.width
-
-    def _needed(self, table: Table) -> int:
-        return self._out.measure(table, options=self._out.options.update(width=10_000)).maximum
+    def some(self, lines: Sequence[str], most: int = 10) -> None:
+        """Prints the first lines, and how many more there are."""
+        for line in lines[:most]:
+            self.line(line)
+        if len(lines) > most:
+            self.line(f"  and {len(lines) - most:,} more (--json lists all)")
 
     def document(self, value: Any) -> None:
-        """Prints the JSON document of the command, with ``--json``."""
+        """Prints the JSON document of the command, with ``--json``: dataclasses become objects, and times strings."""
         if self._as_json and not Screen.has_printed_document:
             # a character that stdout's encoding lacks would be written as \\x.., which JSON does not have
             is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-            text = json.dumps(value, indent=2, ensure_ascii=not is_utf8, allow_nan=False)
+            text = json.dumps(value, indent=2, ensure_ascii=not is_utf8, allow_nan=False, default=_jsonable)
             Screen.has_printed_document = True
             sys.stdout.write(text + "\n")
+
+
+def _jsonable(value: Any) -> Any:
+    from pydantic_core import to_jsonable_python  # noqa: PLC0415 - keeps --help fast
+
+    return to_jsonable_python(value, fallback=TlcliError.document)
 
 
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}

@@ -1,6 +1,6 @@
 """tlcli doctor."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,8 +10,7 @@ from tlcli.cli.options import DebugOption, JsonOption, QuietOption, ThreadsOptio
 from tlcli.system.files import format_size
 
 if TYPE_CHECKING:
-    from tlcli.diagnostics.section import Section, Value
-    from tlcli.workflows.doctor import Diagnosis
+    from tlcli.diagnostics.checks import Section, Value
 
 _STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 
@@ -41,7 +40,8 @@ def doctor(
     problems = sum(len(section.problems) for section in found.sections)
     warnings = sum(len(section.warnings) for section in found.sections)
     screen.bold(f"{problems} problems, {warnings} warnings in {len(found.sections)} sections.")
-    screen.document(_document(found))
+    sections = {section.name: section for section in found.sections}
+    screen.document({"tlcli": tlcli.__version__, "exit_code": found.exit_code, "sections": sections})
     raise typer.Exit(found.exit_code)
 
 
@@ -63,13 +63,3 @@ def _text(name: str, value: "Value") -> str:
     if isinstance(value, dict):
         value = [f"{key} {of}" for key, of in value.items()]
     return (", ".join(value) or "none") if isinstance(value, list) else str(value)
-
-
-def _document(found: "Diagnosis") -> Any:
-    from pydantic_core import to_jsonable_python  # noqa: PLC0415 - keeps --help fast
-
-    sections = {section.name: section for section in found.sections}
-    return to_jsonable_python(
-        {"tlcli": tlcli.__version__, "exit_code": found.exit_code, "sections": sections},
-        fallback=lambda error: {"code": error.code, "message": error.message, "hint": error.hint},
-    )

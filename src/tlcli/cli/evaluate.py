@@ -4,19 +4,8 @@ from typing import Annotated
 
 import typer
 
+from tlcli.cli import options
 from tlcli.cli.console import Screen, confusion_table, metrics_table, per_class_table, reuse
-from tlcli.cli.options import (
-    RUNS_DIR,
-    ConfigOption,
-    DebugOption,
-    JsonOption,
-    QuietOption,
-    RunOption,
-    RunsDirOption,
-    ThreadsOption,
-    VerifyOption,
-    again,
-)
 from tlcli.errors import DataError
 
 _MATRIX = 12
@@ -24,18 +13,18 @@ _MATRIX = 12
 
 
 def evaluate(
-    config: ConfigOption = None,
-    run: RunOption = None,
-    runs_dir: RunsDirOption = RUNS_DIR,
+    config: options.ConfigOption = None,
+    run: options.RunOption = None,
+    runs_dir: options.RunsDirOption = options.RUNS_DIR,
     fail_under: Annotated[
         float | None,
         typer.Option(min=0, max=1, metavar="ACCURACY", help="Exit with 3 when the test accuracy is lower."),
     ] = None,
-    verify: VerifyOption = False,
-    threads: ThreadsOption = None,  # noqa: ARG001 - acts as it is parsed
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,  # noqa: ARG001 - read by main()
+    verify: options.VerifyOption = False,
+    threads: options.ThreadsOption = None,  # noqa: ARG001 - acts as it is parsed
+    as_json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
+    debug: options.DebugOption = False,  # noqa: ARG001 - read by main()
 ) -> None:
     """Measure a run on its test images: metrics with their intervals, baselines, calibration, a report.
 
@@ -68,7 +57,10 @@ def evaluate(
     screen.line(f"Results: {done.run_dir}")
     if done.text:
         screen.line(f"Report: {done.run_dir / 'report.html'}")
-    which = again("--run", run) or [*again("--runs-dir", runs_dir, RUNS_DIR), *again("--config", config)]
+    which = options.again("--run", run) or [
+        *options.again("--runs-dir", runs_dir, options.RUNS_DIR),
+        *options.again("--config", config),
+    ]
     screen.next_command("tlcli", "predict", "IMAGE", *which)
     screen.document(metrics_document(done.metrics))
     limit = done.fail_under if fail_under is None else fail_under

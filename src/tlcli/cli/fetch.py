@@ -5,19 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tlcli.cli import options
 from tlcli.cli.console import Screen, counts_table
-from tlcli.cli.options import ConfigOption, DebugOption, JsonOption, QuietOption, SetOption, ThreadsOption, again
 
 if TYPE_CHECKING:
     from tlcli.workflows.fetch import Fetched
 
-_LISTED = 10
-"""Unreadable images that are listed; --json has them all."""
-
 
 def fetch(
-    config: ConfigOption = None,
-    set_: SetOption = None,
+    config: options.ConfigOption = None,
+    set_: options.SetOption = None,
     origin: Annotated[
         str | None,
         typer.Option(
@@ -29,17 +26,17 @@ def fetch(
         typer.Option("--force", help="Fetch again; what was fetched before stays until the new data set is complete."),
     ] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Do not use the network.")] = False,
-    threads: ThreadsOption = None,  # noqa: ARG001 - acts as it is parsed
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,  # noqa: ARG001 - read by main()
+    threads: options.ThreadsOption = None,  # noqa: ARG001 - acts as it is parsed
+    as_json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
+    debug: options.DebugOption = False,  # noqa: ARG001 - read by main()
 ) -> None:
     """Download the data set of a config, unpack it and count its images.
 
     Sources are tried in the config's order. A download that breaks off is continued, also by the next fetch. A data set
     that is installed already is used as it is.
     """
-    from tlcli.config.load import find_config, load_config  # noqa: PLC0415 - keeps --help fast
+    from tlcli.config.load import config_options, find_config, load_config  # noqa: PLC0415 - keeps --help fast
     from tlcli.workflows.fetch import fetch as run  # noqa: PLC0415
 
     screen = Screen(as_json, quiet)
@@ -47,8 +44,7 @@ def fetch(
     fetched = run(loaded, origin, force, offline, screen.progress)
     _show(screen, fetched)
     in_place = [f"dataset.path={origin}"] if origin and Path(origin).expanduser().is_dir() else []
-    overrides = [word for override in [*(set_ or ()), *in_place] for word in ("--set", override)]
-    screen.next_command("tlcli", "train", *again("--config", config), *overrides)
+    screen.next_command("tlcli", "train", *config_options(config, [*(set_ or ()), *in_place]))
     failures = [{"code": error.code, "message": error.message, "hint": error.hint} for error in fetched.failures]
     document = {"root": str(fetched.root), "reused": fetched.reused, "failures": failures}
     screen.document(document | fetched.manifest.model_dump(mode="json"))
@@ -60,10 +56,7 @@ def _show(screen: Screen, fetched: "Fetched") -> None:
         screen.line(f"A source failed: {failure}")
     for note in manifest.notes:
         screen.line(note)
-    for name, reason in list(manifest.unreadable.items())[:_LISTED]:
-        screen.line(f"Unreadable: {name}: {reason}")
-    if (more := len(manifest.unreadable) - _LISTED) > 0:
-        screen.line(f"Unreadable: {more:,} more (--json lists them all)")
+    screen.some([f"Unreadable: {name}: {reason}" for name, reason in manifest.unreadable.items()])
     screen.table(counts_table(manifest.images))
     version = f", version {manifest.version}" if manifest.version else ""
     origin = f"from {manifest.source}{version}" if manifest.archives or manifest.version else "used in place"

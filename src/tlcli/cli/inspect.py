@@ -6,54 +6,40 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tlcli.cli import options
 from tlcli.cli.console import Screen, counts_table, reuse
-from tlcli.cli.options import (
-    RUNS_DIR,
-    ConfigOption,
-    DebugOption,
-    JsonOption,
-    QuietOption,
-    RunsDirOption,
-    SetOption,
-    ThreadsOption,
-    VerifyOption,
-    again,
-)
 
 if TYPE_CHECKING:
     from tlcli.evaluation.inspection import Duplicate, Inspection
 
-_LISTED = 10
-"""Lines printed of each finding; --json has all."""
-
 
 def inspect(
-    config: ConfigOption = None,
-    set_: SetOption = None,
+    config: options.ConfigOption = None,
+    set_: options.SetOption = None,
     write_exclude: Annotated[
         Path | None,
         typer.Option(
             "--write-exclude", metavar="FILE", help="Write a list of images to leave out, each with its reason."
         ),
     ] = None,
-    runs_dir: RunsDirOption = RUNS_DIR,
-    verify: VerifyOption = False,
-    threads: ThreadsOption = None,  # noqa: ARG001 - acts as it is parsed
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,  # noqa: ARG001 - read by main()
+    runs_dir: options.RunsDirOption = options.RUNS_DIR,
+    verify: options.VerifyOption = False,
+    threads: options.ThreadsOption = None,  # noqa: ARG001 - acts as it is parsed
+    as_json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
+    debug: options.DebugOption = False,  # noqa: ARG001 - read by main()
 ) -> None:
     """Check the images before training: leaks, duplicates, label issues, outliers, unreadable and unusual files.
 
     Nothing is changed or deleted. Every image passes the frozen backbone once, and train reuses the features. The
     findings are also written as a page, inspect.html, beside the runs of the config.
     """
-    from tlcli.config.load import find_config, load_config  # noqa: PLC0415 - keeps --help fast
+    from tlcli.config.load import config_options, find_config, load_config  # noqa: PLC0415 - keeps --help fast
     from tlcli.workflows.inspect import inspect as run  # noqa: PLC0415
 
     screen = Screen(as_json, quiet)
     loaded = load_config(find_config(config), set_ or ())
-    given = [*again("--config", config), *(word for one in set_ or () for word in ("--set", one))]
+    given = config_options(config, set_ or ())
     listing = shlex.join(["tlcli", "inspect", *given, "--write-exclude", "exclude.txt"])
     training = shlex.join(["tlcli", "train", *given, "--set", "dataset.exclude=exclude.txt"])
     page = runs_dir / loaded.name / "inspect.html"
@@ -67,7 +53,9 @@ def inspect(
         screen.line(f"To write a list of images to leave out: {listing}")
     screen.line(reuse(found.features))
     screen.line(f"Page: {page}")
-    screen.next_command("tlcli", "train", *given, *again("--set", write_exclude and f"dataset.exclude={write_exclude}"))
+    screen.next_command(
+        "tlcli", "train", *given, *options.again("--set", write_exclude and f"dataset.exclude={write_exclude}")
+    )
     screen.document({**found.document(), "page": str(page)})
 
 
@@ -97,7 +85,4 @@ def _pair(one: "Duplicate") -> str:
 def _list(screen: Screen, title: str, lines: list[str]) -> None:
     screen.line()
     screen.bold(f"{title}: {len(lines):,}")
-    for line in lines[:_LISTED]:
-        screen.line(f"  {line}")
-    if (more := len(lines) - _LISTED) > 0:
-        screen.line(f"  and {more:,} more (--json lists all)")
+    screen.some([f"  {line}" for line in lines])

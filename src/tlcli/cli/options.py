@@ -33,9 +33,10 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Set a value of the config; repeatable."),
 ]
+A_RUN = "A run: its directory, NAME/TIME-xxxx, the end of that (94e2), latest, or latest~1."
 RunsDirOption = Annotated[Path, typer.Option("--runs-dir", metavar="DIR", callback=_home, help="Folder of the runs.")]
 RunOption = Annotated[
-    Path | None, typer.Option("--run", metavar="DIR", callback=_home, help="Folder of a run. Default: the latest.")
+    Path | None, typer.Option("--run", metavar="RUN", callback=_home, help=f"{A_RUN} Default: the latest.")
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout, everything else on stderr.")

@@ -6,17 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tlcli.cli import options
 from tlcli.cli.console import Screen, print_error
-from tlcli.cli.options import (
-    RUNS_DIR,
-    ConfigOption,
-    DebugOption,
-    JsonOption,
-    QuietOption,
-    RunOption,
-    RunsDirOption,
-    ThreadsOption,
-)
 from tlcli.errors import DataError, ResourceError, UsageError
 
 if TYPE_CHECKING:
@@ -26,9 +17,9 @@ if TYPE_CHECKING:
 
 def predict(
     images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image files, folders or patterns.")],
-    config: ConfigOption = None,
-    run: RunOption = None,
-    runs_dir: RunsDirOption = RUNS_DIR,
+    config: options.ConfigOption = None,
+    run: options.RunOption = None,
+    runs_dir: options.RunsDirOption = options.RUNS_DIR,
     top: Annotated[int, typer.Option(min=1, metavar="K", help="Show the K most probable classes.")] = 1,
     min_confidence: Annotated[
         float,
@@ -41,10 +32,10 @@ def predict(
     csv_file: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Also write a table with a column for each class.")
     ] = None,
-    threads: ThreadsOption = None,  # noqa: ARG001 - acts as it is parsed
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,  # noqa: ARG001 - read by main()
+    threads: options.ThreadsOption = None,  # noqa: ARG001 - acts as it is parsed
+    as_json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
+    debug: options.DebugOption = False,  # noqa: ARG001 - read by main()
 ) -> None:
     """Classify images with a trained model: that of the latest run, of --run, or of the latest run of --config.
 

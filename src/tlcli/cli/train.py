@@ -2,19 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from tlcli.cli import options
 from tlcli.cli.console import Screen, counts_table, metrics_table, reuse
-from tlcli.cli.options import (
-    RUNS_DIR,
-    ConfigOption,
-    DebugOption,
-    JsonOption,
-    QuietOption,
-    RunsDirOption,
-    SetOption,
-    ThreadsOption,
-    VerifyOption,
-    again,
-)
 
 if TYPE_CHECKING:
     from tlcli.features.int8_record import Agreement
@@ -22,14 +11,14 @@ if TYPE_CHECKING:
 
 
 def train(
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    runs_dir: RunsDirOption = RUNS_DIR,
-    verify: VerifyOption = False,
-    threads: ThreadsOption = None,  # noqa: ARG001 - acts as it is parsed
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,  # noqa: ARG001 - read by main()
+    config: options.ConfigOption = None,
+    set_: options.SetOption = None,
+    runs_dir: options.RunsDirOption = options.RUNS_DIR,
+    verify: options.VerifyOption = False,
+    threads: options.ThreadsOption = None,  # noqa: ARG001 - acts as it is parsed
+    as_json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
+    debug: options.DebugOption = False,  # noqa: ARG001 - read by main()
 ) -> None:
     """Train a classifier on the images of a config.
 
@@ -44,7 +33,7 @@ def train(
     loaded = load_config(find_config(config), set_ or ())
     trained = run(loaded, runs_dir, verify, screen.progress)
     _show(screen, trained)
-    screen.next_command("tlcli", "evaluate", *again("--runs-dir", runs_dir, RUNS_DIR))
+    screen.next_command("tlcli", "evaluate", *options.again("--runs-dir", runs_dir, options.RUNS_DIR))
     screen.document(
         {
             "run_dir": str(trained.run_dir),

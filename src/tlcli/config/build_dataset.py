@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from tlcli.config.dataset import Dataset, GroupBy, Labels, Split
+from tlcli.config.dataset import Dataset, GroupBy, Labels
 from tlcli.config.sources import FolderSource, PackageSource, Source
 from tlcli.datasets.acquire.sources import folder, package
 from tlcli.datasets.exclusion import exclude_images, read_exclusion
@@ -57,7 +57,9 @@ def read_index(root: Path, dataset: Dataset, known: Mapping[str, str] = {}, veri
     if dataset.min_images_per_class is not None:
         scan = without_small_classes(scan, dataset.min_images_per_class)
         order = order and tuple(label for label in order if any(file.label == label for file in scan.files))
-    return build_index(scan, _split_shares(dataset.split), order, known, verify)
+    split = dataset.split
+    shares = SplitShares(split.validation, split.test, split.seed, _group_of(split.group_by))
+    return build_index(scan, shares, order, known, verify)
 
 
 def dataset_folder(dataset: Dataset) -> tuple[Path | None, str]:
@@ -91,10 +93,6 @@ def source_folder(source: Source) -> Path | None:
 def _label_table(labels: Labels, rules: Mapping[str, Callable[[str], bool]]) -> LabelTable:
     given = labels.model_dump(exclude={"pattern", "classes", "class_columns"})
     return LabelTable(**given, classes=rules, class_columns=labels.class_columns or ())
-
-
-def _split_shares(split: Split) -> SplitShares:
-    return SplitShares(split.validation, split.test, split.seed, _group_of(split.group_by))
 
 
 def _group_of(group_by: GroupBy | None) -> Callable[[str], str] | None:

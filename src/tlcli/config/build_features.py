@@ -71,17 +71,8 @@ def int8_limits(config: Config) -> Int8Limits:
 def preparation_of(config: Config) -> Preparation:
     """The image preparation: the config's, else the backbone's own."""
     row = CATALOG[config.backbone.name]
-    image = config.image
-    return Preparation(
-        size=image.size or row.size,
-        resize=image.resize or row.resize,
-        crop_fraction=row.crop_fraction,
-        background=image.background,
-        formats=image.formats,
-        max_megapixels=image.max_megapixels,
-        max_side=image.max_side,
-        max_file_mb=image.max_file_mb,
-    )
+    image = config.with_backbone_defaults().image
+    return Preparation(crop_fraction=row.crop_fraction, **image.model_dump())
 
 
 def resolved(config: Config, extractor: FeatureExtractor) -> Config:

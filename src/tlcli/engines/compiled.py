@@ -27,8 +27,6 @@ class CompiledGraph:
     precision: str
     low_latency: bool = False
     """Compiled for a few images instead of for throughput; a tenth of a second faster to load."""
-    cached: bool = True
-    """False compiles without reading or writing the cache."""
 
     @property
     def folder(self) -> Path:
@@ -47,9 +45,6 @@ class CompiledGraph:
     def cache(self) -> Iterator[Path | None]:
         """The folder for what the body compiles, without damaged files; None if nothing can be cached. The digests of
         what the body wrote are recorded at the end."""
-        if not self.cached:
-            yield None
-            return
         if self.is_cached:
             before = _blobs(self.folder)
             yield self.folder

@@ -77,12 +77,7 @@ def load(compiled: CompiledGraph) -> LoadedGraph:
     Raises:
         ResourceError: the graph's files disappeared or changed.
     """
-    settings = {
-        # All cores work on one image, or each on its own: the same features, but the first of them sooner.
-        "PERFORMANCE_HINT": "LATENCY" if compiled.low_latency else "THROUGHPUT",
-        "INFERENCE_PRECISION_HINT": compiled.precision,
-        "INFERENCE_NUM_THREADS": str(threads()),
-    }
+    settings = _settings(compiled.precision, compiled.low_latency)
     with compiled.cache() as folder:
         cached = {**settings, "CACHE_DIR": str(folder)} if folder else settings
         try:
@@ -97,6 +92,21 @@ def load(compiled: CompiledGraph) -> LoadedGraph:
     if compiled.low_latency:
         _KEEP_ALIVE[:] = [model]
     return LoadedGraph(model, compiled.graph, settings)
+
+
+def open_graph(graph: Any, precision: str, decoder: "Decoder") -> ThreadedEngine:
+    """An engine of a graph in memory (openvino.Model), compiled as :func:`load` does, without the cache."""
+    model = _CORE.compile_model(graph, "CPU", _settings(precision))
+    return ThreadedEngine(decoder, _Requests(model), _workers(model))
+
+
+def _settings(precision: str, low_latency: bool = False) -> dict[str, str]:
+    return {
+        # All cores work on one image, or each on its own: the same features, but the first of them sooner.
+        "PERFORMANCE_HINT": "LATENCY" if low_latency else "THROUGHPUT",
+        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_NUM_THREADS": str(threads()),
+    }
 
 
 class OpenVINOEngine(ThreadedEngine):

@@ -5,7 +5,7 @@ Shapes: N images of all splits, n test images, L classes.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -125,10 +125,6 @@ class Assessment:
     is_logistic_regression: bool
     """The run's head was fitted by logistic regression, as those of cross-validation and learning curve always are."""
 
-    def as_json(self) -> dict[str, object]:
-        """The fields as JSON takes them."""
-        return asdict(self)
-
 
 def assess(
     images: Sequence[LabelledImage], rows: Rows, task: Task, probabilities: "NDArray[np.float64]", *, kind: FitKind,
@@ -216,8 +212,7 @@ def _duplicates(
     }
     chosen = [images[number] for number in both]
     for near in find_near_duplicates(chosen, rows.part(both), preparation, ("test", "train"), progress=progress):
-        one, other = sorted((near.first, near.second), key=lambda image: image.split != "test")
-        pairs.setdefault(one.name, DuplicatePair(one.name, other.name, "near"))
+        pairs.setdefault(near.first.name, DuplicatePair(near.first.name, near.second.name, "near"))
     alone = np.array([one.name not in pairs for one in tested])
     n, found = int(alone.sum()), tuple(sorted(pairs.values(), key=lambda pair: pair.kind))
     if not n:

@@ -106,13 +106,7 @@ class Inspection:
             "unreadable": self.unreadable,
             "unusual": self.unusual,
             "duplicates": [
-                {
-                    "first": _named(one.first),
-                    "second": _named(one.second),
-                    "kind": one.kind,
-                    "similarity": one.similarity,
-                    "is_leak": one.is_leak,
-                }
+                {**vars(one), "first": _named(one.first), "second": _named(one.second), "is_leak": one.is_leak}
                 for one in self.duplicates
             ],
             "labels": [

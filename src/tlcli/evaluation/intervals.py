@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import ndtri
-from scipy.stats import binomtest, t
+from scipy.stats import t
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,15 +28,11 @@ def wilson(successes: float, n: float, confidence: float = 0.95) -> tuple[float,
     Returns:
         Lower and upper end, within 0 to 1.
     """
-    if float(successes).is_integer() and float(n).is_integer():
-        interval = binomtest(int(successes), int(n)).proportion_ci(confidence, method="wilson")
-        return float(interval.low), float(interval.high)
     z2 = float(ndtri(0.5 + confidence / 2)) ** 2
     share, middle = successes / n, (successes + z2 / 2) / (n + z2)
     half = (z2 * (share * (1 - share) / n + z2 / (4 * n**2))) ** 0.5 / (1 + z2 / n)
-    return max(0.0, min(middle - half, share)), min(
-        1.0, max(middle + half, share)
-    )  # rounding must not exclude the share
+    # rounding must not exclude the share
+    return max(0.0, min(middle - half, share)), min(1.0, max(middle + half, share))
 
 
 def wilson_of_units(

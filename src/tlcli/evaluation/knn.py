@@ -1,6 +1,6 @@
 """A k-nearest-neighbours classifier on features, by cosine.
 
-Shapes: N training rows of D features, n rows to classify, L classes. Products are computed block by block.
+Shapes: N training rows of D features, n rows to classify, L classes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tlcli.evaluation.nearest import Nearest, nearest
 from tlcli.features.rows import Rows
 from tlcli.heads.task import Task
 
@@ -20,8 +21,6 @@ MOST_ROWS = 8192
 """Training rows at most: 63 MB of DenseNet201's features. A random sample where there are more."""
 _MOST_TRIED = 2048
 """Training rows that k is chosen on, at most."""
-_BLOCK = 1024
-"""Rows whose cosines with all training rows are in memory at once: 32 MB."""
 
 
 class NearestNeighbours:
@@ -38,7 +37,7 @@ class NearestNeighbours:
         """
         random = np.random.default_rng(seed)
         kept = np.sort(random.permutation(len(rows))[:MOST_ROWS])
-        self._features = _unit(rows.read(kept))
+        self._features = rows.read(kept)
         self._labels, self._units = rows.labels[kept], rows.units[kept]
         self._classes = Task.of(rows).count
         self.rows = len(kept)
@@ -49,42 +48,24 @@ class NearestNeighbours:
     def _best(self, tried: "NDArray[np.int64]") -> int:
         """The smallest k of the highest accuracy on these training rows."""
         counts = [k for k in NEIGHBOURS if k < self.rows] or [1]
-        right = np.zeros(len(counts), np.int64)
-        for start in range(0, len(tried), _BLOCK):
-            block = tried[start : start + _BLOCK]
-            cosines = self._features[block] @ self._features.T  # [n, N]
-            cosines[self._units[block][:, np.newaxis] == self._units] = -np.inf
-            for number, predicted in enumerate(self._votes(cosines, counts)):
-                right[number] += np.count_nonzero(predicted == self._labels[block])
-        return counts[int(right.argmax())]
+        near = nearest(self._features[tried], self._features, counts[-1], self._units[tried], self._units)
+        right = [np.count_nonzero(predicted == self._labels[tried]) for predicted in self._votes(near, counts)]
+        return counts[int(np.argmax(right))]
 
     def predict(self, rows: Rows) -> "NDArray[np.int64]":
         """The majority class of the k nearest training rows, of each row: [n]; at a tie the nearest decides."""
         predicted = np.empty(len(rows), np.int64)
-        for start in range(0, len(rows), _BLOCK):
-            numbers = np.arange(start, min(start + _BLOCK, len(rows)))
-            cosines = _unit(rows.read(numbers)) @ self._features.T  # [n, N]
-            (predicted[numbers],) = self._votes(cosines, [self.k])
+        for place, features in rows.blocks():
+            (predicted[place],) = self._votes(nearest(features, self._features, self.k), [self.k])
         return predicted
 
-    def _votes(self, cosines: "NDArray[np.float32]", counts: Sequence[int]) -> "Iterator[NDArray[np.int64]]":
-        """The majority class for each k: cosines [n, N] -> [n]; ``counts`` ascend."""
-        most = min(counts[-1], cosines.shape[1])
-        nearest = np.argpartition(-cosines, most - 1, axis=1)[:, :most]
-        each = np.arange(len(cosines))
-        order = np.argsort(-np.take_along_axis(cosines, nearest, axis=1), axis=1, kind="stable")
-        nearest = np.take_along_axis(nearest, order, axis=1)  # [n, most], the nearest first
-        votes = np.zeros((len(cosines), self._classes))
-        for rank in range(most):
-            known = np.isfinite(cosines[each, nearest[:, rank]])  # all others may be of its own unit
+    def _votes(self, near: Nearest, counts: Sequence[int]) -> "Iterator[NDArray[np.int64]]":
+        """The majority class for each k, [n] each; ``counts`` ascend."""
+        each = np.arange(len(near.numbers))
+        votes = np.zeros((len(each), self._classes))
+        for rank, numbers in enumerate(near.numbers.T):
+            known = numbers >= 0  # all others may be of its own unit
             # What is added to one vote halves from rank to rank: it decides ties for the nearer, and nothing else.
-            votes[each, self._labels[nearest[:, rank]]] += known * (1 + 2.0 ** -(rank + 2))
+            votes[each, self._labels[numbers]] += known * (1 + 2.0 ** -(rank + 2))
             if rank + 1 in counts:
                 yield votes.argmax(axis=1)
-
-
-def _unit(features: "NDArray[np.float32]") -> "NDArray[np.float32]":
-    """Rows [n, D] divided by their lengths, in place; a row of zeros stays."""
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    features /= np.where(lengths > 0, lengths, 1)
-    return features

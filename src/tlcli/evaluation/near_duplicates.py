@@ -5,7 +5,6 @@ Shapes: N images, P pairs, S the side of a small grey image in pixels.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from tlcli.datasets.index import LabelledImage
 from tlcli.datasets.split_names import SPLITS, SplitName
 from tlcli.evaluation.image_similarity import SIDE, SIMILARITY, SharedComponents, candidates, projected, similarity
+from tlcli.evaluation.inspection import Duplicate, in_order_of_splits
 from tlcli.features.rows import Rows
 from tlcli.images.decode import BadImageError
 from tlcli.images.preparation import Preparation
@@ -29,16 +29,6 @@ _SAMPLE = 1024
 """Images that the shared components are computed from."""
 
 
-@dataclass(frozen=True)
-class NearDuplicates:
-    """Two images with different bytes that show the same."""
-
-    first: LabelledImage
-    second: LabelledImage
-    similarity: float
-    """0.9 to 1."""
-
-
 def find_near_duplicates(
     images: Sequence[LabelledImage],
     rows: Rows,
@@ -46,8 +36,8 @@ def find_near_duplicates(
     between: tuple[SplitName, SplitName] | None = None,
     known: "Mapping[str, NDArray[np.uint8]] | None" = None,
     progress: Progress = SILENT,
-) -> list[NearDuplicates]:
-    """Finds pairs of near duplicates, the most similar first.
+) -> list[Duplicate]:
+    """Finds pairs of near duplicates (similarity 0.9 to 1), the most similar first.
 
     Args:
         images: all images concerned.
@@ -73,11 +63,10 @@ def find_near_duplicates(
             part = [(a, b) for a, b in part if a.sha256 in small and b.sha256 in small]
             left, right = (_stacked([small[pair[side].sha256] for pair in part]) for side in (0, 1))
             scores = similarity(left, right, shared)
-            found += [
-                NearDuplicates(a, b, float(score))
-                for (a, b), score in zip(part, scores, strict=True)
-                if score >= SIMILARITY
-            ]
+            for pair, score in zip(part, scores, strict=True):
+                if score >= SIMILARITY:
+                    first, second = in_order_of_splits(pair)
+                    found.append(Duplicate(first, second, "near", float(score)))
     return sorted(found, key=lambda one: -one.similarity)
 
 

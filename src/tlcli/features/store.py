@@ -20,7 +20,7 @@ import safetensors.numpy
 
 from tlcli.errors import ResourceError
 from tlcli.progress import SILENT, Progress
-from tlcli.system.cache.fallback import cache_unavailable
+from tlcli.system.cache.fallback import create_in_cache
 from tlcli.system.cache.locks import mark_in_use
 from tlcli.system.files import cache_folder, disk_unreadable, whole_file
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_SKIPPED = (errno.EACCES, errno.EPERM, errno.EISDIR, errno.EIO)
+"""Error numbers of a file that another user's rights protect, and of one on a bad part of the disk."""
 _ROW_BITS = 32
 _ROW_MASK = (1 << _ROW_BITS) - 1
 
@@ -41,12 +43,12 @@ class Store:
     """The features under one key (see :func:`tlcli.features.key.feature_key`)."""
 
     def __init__(self, key: str, width: int, progress: Progress = SILENT) -> None:
-        """Opens the store in the cache; ``width`` is D. Damaged shards are renamed and reported."""
+        """Opens the store in the cache; ``width`` is D. Damaged shards are removed and reported."""
         self.folder = cache_folder() / "features" / key[:32]
         self._width = width
         self._progress = progress
-        self._shards: list[tuple[Path | NDArray[np.float32], int]] = []
-        """Each shard's file and the offset of its features; or its rows in memory, if the cache is not writable."""
+        self._shards: list[tuple[Path, int]] = []
+        """Each shard's file and the offset of its features."""
         self._locations: dict[bytes, int] = {}
         """Shard and row of each key, in one number."""
         mark_in_use(self.folder)
@@ -57,24 +59,22 @@ class Store:
 
     def _load(self) -> None:
         for path in sorted(self.folder.glob("*.safetensors")) if os.path.isdir(self.folder) else []:  # noqa: PTH112
-            with suppress(FileNotFoundError):  # another process renamed it
-                try:
-                    data = path.read_bytes()
-                except (PermissionError, IsADirectoryError) as error:
-                    self._progress.note(f"Skipped an unreadable file of features ({error.strerror}): {path}")
-                    continue
-                except OSError as error:
-                    if isinstance(error, FileNotFoundError):
-                        raise
-                    if error.errno != errno.EIO:  # too many open files, a disk that is gone
-                        raise disk_unreadable(error, path) from error
-                    data = b""  # an unreadable part of the disk: as damaged as flipped bytes
-                keys = self._keys(data) if hashlib.sha256(data).hexdigest() == path.stem else None
-                if keys is not None:
-                    self._take(path, keys, data)
-                    continue
-                done = "Renamed" if set_aside(path) else "Skipped"
-                self._progress.note(f"{done} a damaged file of features; its images are computed again: {path}")
+            try:
+                data = path.read_bytes()
+            except FileNotFoundError:  # another process removed it
+                continue
+            except OSError as error:
+                if error.errno not in _SKIPPED:  # too many open files, a disk that is gone
+                    raise disk_unreadable(error, path) from error
+                self._progress.note(f"Skipped an unreadable file of features ({error.strerror}): {path}")
+                continue
+            keys = self._keys(data) if hashlib.sha256(data).hexdigest() == path.stem else None
+            if keys is not None:
+                self._take(path, keys, data)
+                continue
+            with suppress(OSError):  # a read-only cache
+                path.unlink()
+            self._progress.note(f"Skipped a damaged file of features; its images are computed again: {path}")
 
     def _keys(self, data: bytes) -> "NDArray[np.uint8] | None":
         """The keys of a shard; None if it is not a shard of this store."""
@@ -91,17 +91,14 @@ class Store:
     def _take(self, path: Path, keys: "NDArray[np.uint8]", data: bytes) -> None:
         header = int.from_bytes(data[:8], "little")  # its length, then itself, then the arrays
         begins: int = json.loads(data[8 : 8 + header])["features"]["data_offsets"][0]
-        self._add((key.tobytes() for key in keys), path, 8 + header + begins)
-
-    def _add(self, keys: Iterable[bytes], shard: "Path | NDArray[np.float32]", begins: int) -> None:
         first = len(self._shards) << _ROW_BITS
-        self._locations.update((key, first + row) for row, key in enumerate(keys))
-        self._shards.append((shard, begins))
+        self._locations.update((key.tobytes(), first + row) for row, key in enumerate(keys))
+        self._shards.append((path, 8 + header + begins))
 
     def append(self, keys: Sequence[bytes], features: "NDArray[np.float32]") -> None:
         """Stores new rows: ``features`` float32 [n, D], one for each key.
 
-        If the cache is not writable, which is reported once, they stay in memory.
+        If the cache is not writable, which is reported once, they are in a temporary folder of this process.
 
         Raises:
             ResourceError: the disk is full.
@@ -109,17 +106,14 @@ class Store:
         numbers = np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), 32)
         arrays: dict[str, NDArray[Any]] = {"keys": numbers, "features": features}
         data = safetensors.numpy.save(arrays)
-        path = self.folder / f"{hashlib.sha256(data).hexdigest()}.safetensors"
-        mark_in_use(self.folder)  # again, in case the cache was removed since
-        try:
+
+        def write(path: Path) -> None:
             with whole_file(path) as temporary:
-                Path(temporary).write_bytes(data)
-        except (OSError, ResourceError) as error:
-            if not cache_unavailable(error, self._progress):
-                raise
-            self._add(keys, features, 0)
-        else:
-            self._take(path, numbers, data)
+                temporary.write_bytes(data)
+
+        mark_in_use(self.folder)  # again, in case the cache was removed since
+        path = self.folder / f"{hashlib.sha256(data).hexdigest()}.safetensors"
+        self._take(create_in_cache(path, write, self._progress), numbers, data)
 
     def read(self, keys: Iterable[bytes]) -> "NDArray[np.float32]":
         """The rows of the keys, in their order: float32 [n, D].
@@ -149,9 +143,6 @@ class Store:
         for part in np.split(order, np.flatnonzero(np.diff(shards)) + 1) if len(order) else []:
             shard, start = self._shards[locations[part[0]] >> _ROW_BITS]
             wanted = locations[part] & _ROW_MASK
-            if not isinstance(shard, Path):
-                rows[part] = shard[wanted]
-                continue
             first, count = int(wanted[0]), int(wanted[-1] - wanted[0]) + 1
             try:
                 block = np.fromfile(shard, np.float32, count * self._width, offset=start + 4 * self._width * first)
@@ -162,18 +153,3 @@ class Store:
                     "Run the command again.",
                 ) from error  # fmt: skip
         return rows
-
-
-def set_aside(path: Path) -> bool:
-    """Renames a damaged shard, so that no store reads it again; False if the cache is not writable.
-
-    Raises:
-        FileNotFoundError: it disappeared.
-    """
-    try:
-        path.replace(path.with_suffix(".damaged"))
-    except FileNotFoundError:
-        raise
-    except OSError:
-        return False
-    return True

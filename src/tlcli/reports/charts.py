@@ -47,12 +47,11 @@ def history(steps: Sequence[Step], best: Step) -> Figure:
             axis.axvline(_x(best), color=COLOURS[2], linewidth=1.2, zorder=1, label="chosen")
             _label_steps(axis, len(steps), is_search)
         axes[0].set_ylabel("log loss")
-        axes[1].set_ylabel("accuracy")
-        axes[1].yaxis.set_major_formatter(_PERCENT)
         lowest = min(min(step.accuracy, step.val_accuracy) for step in steps)
-        axes[1].set_ylim(max(0, min(lowest - 0.01, 0.94)), 1.005)  # no zoom into rounding, nothing above 1
-        handles, texts = axes[0].get_legend_handles_labels()
-        figure.legend(handles, texts, loc="outside lower center", ncols=2)
+        # no zoom into rounding, nothing above 1
+        axes[1].set(ylabel="accuracy", ylim=(max(0, min(lowest - 0.01, 0.94)), 1.005))
+        axes[1].yaxis.set_major_formatter(_PERCENT)
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
         return figure
 
 
@@ -100,9 +99,7 @@ def confusion_matrix(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> 
         image = axis.imshow(shares, cmap="cividis", vmin=0, vmax=1)
         axis.set_xticks(range(len(names)), names, **({"rotation": 45, "ha": "right"} if slanted else {}))
         axis.set_yticks(range(len(names)), names)
-        axis.set_xlabel("predicted")
-        axis.set_ylabel("true")
-        axis.set_title("Confusion matrix, test images")
+        axis.set(xlabel="predicted", ylabel="true", title="Confusion matrix, test images")
         if numbered:
             for (row, column), count in np.ndenumerate(counted):
                 colour = "black" if shares[row, column] > 0.55 else "white"
@@ -135,10 +132,8 @@ def roc(truth: Sequence[int], probabilities: "NDArray[np.float64]", names: Seque
             line = ("-", "-.", ":")[number // len(COLOURS) % 3]
             colour = COLOURS[number % len(COLOURS)]
             axis.plot(false_rate, true_rate, color=colour, linestyle=line, linewidth=2, label=name)
-        axis.set_aspect("equal")
-        axis.set_xlabel("false positive rate")
-        axis.set_ylabel("true positive rate")
-        axis.set_title(titled("ROC, test images (area under the curve)", len(names)))
+        title = titled("ROC, test images (area under the curve)", len(names))
+        axis.set(aspect="equal", xlabel="false positive rate", ylabel="true positive rate", title=title)
         beside: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5)}
         axis.legend(**(beside if outside else {"loc": "lower right"}), fontsize=8)
         return figure
@@ -200,8 +195,7 @@ def coverage(points: Sequence[Coverage]) -> Figure:
     with styled():
         figure, (axis,) = subplots(WIDTH, 2.8)
         axis.plot([p.share for p in points], accuracies, color=COLOURS[0], linewidth=2)
-        axis.set_xlim(0, 1.01)
-        axis.set_ylim(min(*accuracies, 0.95) - 0.02, 1.01)
+        axis.set(xlim=(0, 1.01), ylim=(min(*accuracies, 0.95) - 0.02, 1.01))
         _label_shares(axis, "coverage (share of images, most confident first)", "accuracy on these")
         return figure
 
@@ -209,8 +203,7 @@ def coverage(points: Sequence[Coverage]) -> Figure:
 def _label_shares(axis: "Axes", x: str, y: str) -> None:
     axis.xaxis.set_major_formatter(_PERCENT)
     axis.yaxis.set_major_formatter(_PERCENT)
-    axis.set_xlabel(x)
-    axis.set_ylabel(y)
+    axis.set(xlabel=x, ylabel=y)
 
 
 def learning_curve(curve: LearningCurve) -> Figure:
@@ -229,7 +222,6 @@ def learning_curve(curve: LearningCurve) -> Figure:
         axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
         axis.minorticks_off()
         axis.yaxis.set_major_formatter(_PERCENT)
-        axis.set_xlabel("training images")
-        axis.set_ylabel("accuracy")
+        axis.set(xlabel="training images", ylabel="accuracy")
         axis.legend(loc="lower right")
         return figure

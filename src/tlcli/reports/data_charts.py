@@ -27,8 +27,7 @@ def class_counts(counts: Mapping[Any, Mapping[str, int]]) -> Figure:
             offset = (number - (len(counts) - 1) / 2) * height
             _bars(axis, [by_label[label] for label in labels], offset, height * 0.9, label=split, color=COLOURS[number])
         name_rows(axis, [shortened(label) for label in labels])
-        axis.set_xlabel("images")
-        axis.set_title(titled("Images of each class", len(every)))
+        axis.set(xlabel="images", title=titled("Images of each class", len(every)))
         figure.legend(loc="outside lower center", ncols=len(counts))
         return figure
 
@@ -54,6 +53,5 @@ def histogram(values: Sequence[float], bins: int, unit: str) -> Figure:
     with styled():
         figure, (axis,) = subplots(WIDTH, 2.0)
         axis.hist(values, bins, color=COLOURS[0], edgecolor=GRID, linewidth=0.5)
-        axis.set_xlabel(unit)
-        axis.set_ylabel("images")
+        axis.set(xlabel=unit, ylabel="images")
         return figure

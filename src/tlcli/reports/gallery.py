@@ -7,7 +7,7 @@ feature map.
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,9 +92,8 @@ def confusion_cells(predictions: Predictions, bundle: Bundle) -> list[Cell]:
     shown = _allotted(members)
     numbers = [number for part in shown.values() for number in part]
     notes = [f"{labels[predictions.predicted[number]]} {percent(confidence[number], 0)}" for number in numbers]
-    ready = thumbnails([predictions.images[number] for number in numbers], bundle.preparation, notes)
-    ends = np.cumsum([0, *(len(part) for part in shown.values())])
-    of_cell = {cell: tuple(ready[a:b]) for cell, (a, b) in zip(shown, pairwise(ends), strict=True)}
+    ready = iter(thumbnails([predictions.images[number] for number in numbers], bundle.preparation, notes))
+    of_cell = {cell: tuple(islice(ready, len(part))) for cell, part in shown.items()}
     totals = np.bincount(predictions.truth, minlength=len(labels))
     return [
         Cell(

@@ -1,8 +1,8 @@
 """The page of inspect: what it found -> inspect.html."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -21,27 +21,6 @@ from tlcli.reports.thumbnails import SMALL, Thumbnail, data_address, decoded_vie
 
 _SAMPLES, _CLASSES, _AUGMENTED, _VIEWS = 6, 40, 4, 6
 """Images shown of each class, classes, augmented images, and views of each of those, the original included."""
-
-
-@dataclass(frozen=True)
-class InspectPage:
-    """What the template of the page shows."""
-
-    name: str
-    found: Inspection
-    text: InspectText
-    facts: Sequence[Fact]
-    charts: Mapping[str, Markup]
-    leaks: Sequence[Pair]
-    duplicates: Sequence[Pair]
-    """Within a split."""
-    label_issues: Sequence[Thumbnail]
-    outliers: Sequence[Thumbnail]
-    samples: Mapping[str, Sequence[Thumbnail]]
-    """Some training images of each class."""
-    views: Sequence[Sequence[Thumbnail]]
-    """Training images, each before its augmented views."""
-    commands: Sequence[str]
 
 
 def write_inspect_page(
@@ -63,7 +42,9 @@ def write_inspect_page(
     issues, outliers = found.label_issues[:LABEL_ISSUES], found.outliers[:OUTLIERS]
     notes = [f"probably {one.suggested} (label {percent(one.label_probability, 0)})" for one in issues]
     distances = [f"distance {one.distance:.2f}" for one in outliers]
-    page = InspectPage(
+    write_page(
+        path,
+        "inspect.html.j2",
         name=name,
         found=found,
         text=InspectText(found),
@@ -77,7 +58,6 @@ def write_inspect_page(
         views=_views(found.index.of("train"), views, preparation, augmentation),
         commands=commands,
     )
-    write_page(path, "inspect.html.j2", page)
 
 
 def _facts(found: Inspection) -> list[Fact]:

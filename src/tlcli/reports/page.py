@@ -37,10 +37,10 @@ def paired(images: Sequence[Thumbnail], kinds: Sequence[str]) -> list[Pair]:
     return [Pair(*both) for both in zip(images[::2], images[1::2], kinds, strict=True)]
 
 
-def write_page(path: Path, template: str, page: object) -> None:
-    """Renders a template of this package with ``page`` and writes it, whole or not at all."""
+def write_page(path: Path, template: str, **content: object) -> None:
+    """Renders a template of this package with its content and writes it, whole or not at all."""
     made = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    text = _environment().get_template(template).render(page=page, version=tlcli.__version__, made=made)
+    text = _environment().get_template(template).render(**content, version=tlcli.__version__, made=made)
     # Bytes of a file name that are not UTF-8 are written as escapes.
     write_text(path, text.encode(errors="backslashreplace").decode())
 

@@ -1,7 +1,7 @@
 """The report of a run: what evaluate measured -> report.json and the page report.html."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,17 +15,19 @@ from tlcli.heads.fit_record import Step
 from tlcli.model.bundle import Bundle
 from tlcli.reports import charts
 from tlcli.reports.figures import svg
-from tlcli.reports.gallery import Case, Cell, Explain, Predictions, confusion_cells, explained
+from tlcli.reports.gallery import Cell, Explain, Predictions, confusion_cells, explained
 from tlcli.reports.page import Fact, Pair, interval, paired, percent, write_page
 from tlcli.reports.text import RunText
 from tlcli.reports.thumbnails import thumbnails
 from tlcli.runs.files import write_json
-from tlcli.runs.records import RunRecord, Skipped
+from tlcli.runs.records import RunRecord
 
 _PAIRS = 24
 """Pairs of duplicates that are shown."""
 _MATRIX, _CONFUSIONS = 20, 30
 """Classes up to which the whole matrix is shown, and the confusions listed where it is not."""
+Matrix = Sequence[tuple[str, Sequence[Cell | None]]]
+"""Rows: the true class, and a cell (or None) for each predicted one."""
 
 
 @dataclass(frozen=True)
@@ -50,48 +52,6 @@ class RunReport:
     """Runs evaluated on these test images, this one included."""
 
 
-@dataclass(frozen=True)
-class RunPage:
-    """What the template of the page shows."""
-
-    report: RunReport
-    text: RunText
-    facts: Sequence[Fact]
-    charts: Mapping[str, Markup]
-    cells: Sequence[Cell]
-    errors: Sequence[Case]
-    least_confident: Sequence[Case]
-    duplicates: Sequence[Pair]
-    commands: Sequence[str]
-
-    @property
-    def matrix(self) -> list[tuple[str, list[Cell | None]]]:
-        """Rows of the confusion matrix: the true class, and a cell (or None) for each predicted one."""
-        cells = {(cell.true, cell.predicted): cell for cell in self.cells}
-        labels = self.report.metrics.labels
-        return [(true, [cells.get((true, predicted)) for predicted in labels]) for true in labels]
-
-    @property
-    def is_matrix_shown(self) -> bool:
-        """Else there are too many classes, and the most frequent confusions are listed."""
-        return len(self.report.metrics.labels) <= _MATRIX
-
-    @property
-    def linked(self) -> Sequence[Cell]:
-        """The cells whose images can be shown."""
-        return self.cells if self.is_matrix_shown else self.confusions[:_CONFUSIONS]
-
-    @property
-    def confusions(self) -> list[Cell]:
-        """The cells off the diagonal, the most frequent first."""
-        return sorted((c for c in self.cells if not c.is_correct), key=lambda c: (-c.count, c.true, c.predicted))
-
-    @property
-    def skipped(self) -> Sequence[Skipped]:
-        """Images left out by train and by evaluate."""
-        return [*self.report.record.skipped, *self.report.record.skipped_test]
-
-
 def write_report(report: RunReport, explain: Explain) -> RunText:
     """Writes report.json and report.html into the run's folder.
 
@@ -107,19 +67,32 @@ def write_report(report: RunReport, explain: Explain) -> RunText:
     write_json(report.run / "report.json", {"evaluated_runs": report.evaluated_runs, **asdict(found)})
     numbers = np.concatenate([predictions.worst_errors(), predictions.least_confident()])
     cases = explained(numbers, predictions, report.index.root, bundle, explain)
-    page = RunPage(
+    write_page(
+        report.run / "report.html",
+        "run.html.j2",
         report=report,
         text=text,
         facts=_facts(report),
         charts=_charts(report),
-        cells=confusion_cells(predictions, bundle),
+        confusion=confusion(confusion_cells(predictions, bundle), report.metrics.labels),
         errors=[case for case in cases if not case.is_correct],
         least_confident=[case for case in cases if case.is_correct],
         duplicates=_duplicates(report),
         commands=[shlex.join(["tlcli", "train", "--config", str(report.run / "config.yaml")]), "tlcli evaluate"],
     )
-    write_page(report.run / "report.html", "run.html.j2", page)
     return text
+
+
+def confusion(cells: Sequence[Cell], labels: Sequence[str]) -> tuple[Matrix | None, Sequence[Cell]]:
+    """The confusion matrix, and the cells that can be selected to see their images.
+
+    Where there are too many classes there is no matrix, and these are the most frequent confusions.
+    """
+    if len(labels) > _MATRIX:
+        errors = [cell for cell in cells if not cell.is_correct]
+        return None, sorted(errors, key=lambda cell: (-cell.count, cell.true, cell.predicted))[:_CONFUSIONS]
+    named = {(cell.true, cell.predicted): cell for cell in cells}
+    return [(true, [named.get((true, predicted)) for predicted in labels]) for true in labels], cells
 
 
 def _majority(index: Index) -> tuple[str, float]:

@@ -65,8 +65,7 @@ def _grid(
                 strip[:, left : left + side] = pixels
             low = head + height * (number + 1) - gap
             axis.imshow(strip, extent=(0, right, low, low - side), aspect="auto")
-        axis.set_xlim(-gap, right + gap)
-        axis.set_ylim(bottom, -gap)
+        axis.set(xlim=(-gap, right + gap), ylim=(bottom, -gap))
         text: dict[str, Any] = {"va": "center", "weight": "bold", "fontsize": 11}
         axis.text(0, 0.45 * line, title, **text)
         for number, name in enumerate(above_rows):

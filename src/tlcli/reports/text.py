@@ -56,15 +56,6 @@ class RunText:
         )
 
     @property
-    def test_use(self) -> str:
-        """What the test split was used for."""
-        return (
-            f"The {self.test.n:,} test images were used only for the metrics, errors, calibration results and "
-            "duplicate search on this page. The head, its hyperparameters and the temperature were fitted to training "
-            "and validation images."
-        )
-
-    @property
     def repeated_test_use(self) -> str:
         """Why the best of several runs evaluated on the same test images looks better than it is."""
         if self.evaluated_runs < 2:
@@ -159,14 +150,4 @@ class RunText:
         return (
             f"{counted} Without them the test accuracy is {percent(found.accuracy_without)} on "
             f"{found.n_without:,} images instead of {percent(self.test.accuracy)}."
-        )
-
-    @property
-    def out_of_distribution(self) -> str:
-        """How often predict answers "none of these" for images that belong to a class."""
-        found = self.found.out_of_distribution
-        return (
-            "tlcli predict answers 'none of these' for an image whose nearest training image is farther than a cosine "
-            f"distance of {found.threshold:.3f}. That would reject {percent(found.validation)} of the validation "
-            f"images and {percent(found.test)} of the test images, although all of them belong to one of the classes."
         )

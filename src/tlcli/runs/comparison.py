@@ -14,25 +14,25 @@ from tlcli.runs.folders import run_name
 from tlcli.runs.predictions import PredictionRow, count_test_evaluations, read_predictions
 from tlcli.runs.records import read_metrics, read_record
 
-Key = tuple[str, int]
-"""sha256 of an image, and which of its copies."""
+Tested = dict[tuple[str, int], PredictionRow]
+"""Test images by their content: sha256, and which of the copies."""
 
 
 @dataclass(frozen=True)
 class Side:
     """One of the two runs."""
 
-    name: str
+    run: str
     """NAME/TIME-xxxx, or the path of a run elsewhere."""
     path: Path
+    accuracy: float
+    """On the images compared."""
     evaluated: int
     """Test images it was evaluated on."""
     not_common: int
     """Of these, the ones that the other run was not evaluated on."""
     trained_on_by_other: int
     """Of these in turn, the ones that the other run was trained on."""
-    correct: int
-    """Of the images compared, those it classifies correctly."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,10 @@ class Comparison:
     """That both were evaluated on and neither was trained on."""
     left_out: int
     """That both were evaluated on, but one was trained on: duplicates of training images."""
-    both: int
-    """Classified correctly by both."""
-    neither: int
-    only_a: tuple[Disagreement, ...]
-    only_b: tuple[Disagreement, ...]
+    both_correct: int
+    both_wrong: int
+    only_a_correct: tuple[Disagreement, ...]
+    only_b_correct: tuple[Disagreement, ...]
     groups: int
     """Groups of images that belong together; as many as images where each is on its own."""
     difference: PairedDifference
@@ -91,7 +90,9 @@ def compare_runs(runs_dir: Path, run_a: Path, run_b: Path) -> Comparison:
     _check_classes(run_a, run_b)
     common = [key for key in test_a if key in test_b]
     _check_labels([(test_a[key], test_b[key]) for key in common])
-    trained_a, trained_b = _contents(predictions_a, "train"), _contents(predictions_b, "train")
+    trained_a, trained_b = (
+        {one.sha256 for one in predictions.get("train", [])} for predictions in (predictions_a, predictions_b)
+    )
     pairs = [(test_a[key], test_b[key]) for key in common if key[0] not in trained_a and key[0] not in trained_b]
     if not pairs:
         trained = ", and one of the runs was trained on those" if common else ""
@@ -110,14 +111,14 @@ def compare_runs(runs_dir: Path, run_a: Path, run_b: Path) -> Comparison:
     gained = np.array([int(b.is_correct) - int(a.is_correct) for a, b in pairs])
     plain = paired_difference(both, len(only_a), len(only_b), neither)
     return Comparison(
-        a=_side(run_name(runs_dir, run_a), run_a, test_a, test_b, trained_b, both + len(only_a)),
-        b=_side(run_name(runs_dir, run_b), run_b, test_b, test_a, trained_a, both + len(only_b)),
+        a=_side(runs_dir, run_a, test_a, test_b, trained_b, (both + len(only_a)) / len(pairs)),
+        b=_side(runs_dir, run_b, test_b, test_a, trained_a, (both + len(only_b)) / len(pairs)),
         images=len(pairs),
         left_out=len(common) - len(pairs),
-        both=both,
-        neither=neither,
-        only_a=only_a,
-        only_b=only_b,
+        both_correct=both,
+        both_wrong=neither,
+        only_a_correct=only_a,
+        only_b_correct=only_b,
         groups=int(groups.max()) + 1,
         difference=clustered_difference(plain, gained, groups),
         same_data=read_record(run_a).data_digest == read_record(run_b).data_digest,
@@ -126,18 +127,14 @@ def compare_runs(runs_dir: Path, run_a: Path, run_b: Path) -> Comparison:
 
 
 def _side(
-    name: str,
-    run: Path,
-    own: dict[Key, PredictionRow],
-    other: dict[Key, PredictionRow],
-    trained: set[str],
-    correct: int,
-) -> Side:
+    runs_dir: Path, run: Path, own: Tested, other: Tested, trained_by_other: set[str], accuracy: float
+) -> Side:  # fmt: skip
     alone = [key for key in own if key not in other]
-    return Side(name, run, len(own), len(alone), sum(sha256 in trained for sha256, _ in alone), correct)
+    trained = sum(sha256 in trained_by_other for sha256, _ in alone)
+    return Side(run_name(runs_dir, run), run, accuracy, len(own), len(alone), trained)
 
 
-def _test(run: Path, predictions: dict[SplitName, list[PredictionRow]]) -> dict[Key, PredictionRow]:
+def _test(run: Path, predictions: dict[SplitName, list[PredictionRow]]) -> Tested:
     """Each test image by its content: a renamed file is the same image, and copies are numbered."""
     if "test" not in predictions:
         raise ModelError(
@@ -146,15 +143,11 @@ def _test(run: Path, predictions: dict[SplitName, list[PredictionRow]]) -> dict[
             f"Run: tlcli evaluate --run {run}",
         )
     copies: Counter[str] = Counter()
-    found: dict[Key, PredictionRow] = {}
+    found: Tested = {}
     for prediction in sorted(predictions["test"], key=lambda prediction: prediction.path):
         found[prediction.sha256, copies[prediction.sha256]] = prediction
         copies[prediction.sha256] += 1
     return found
-
-
-def _contents(predictions: dict[SplitName, list[PredictionRow]], split: SplitName) -> set[str]:
-    return {prediction.sha256 for prediction in predictions.get(split, [])}
 
 
 def _check_classes(run_a: Path, run_b: Path) -> None:

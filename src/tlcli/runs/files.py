@@ -38,6 +38,15 @@ def read_json(path: Path, adapter: TypeAdapter[Kind]) -> Kind:
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ModelError("model.run_unreadable", f"{path} cannot be read ({reason}).", "Train again.") from error
+    return validated(path, value, adapter)
+
+
+def validated(path: Path, value: object, adapter: TypeAdapter[Kind]) -> Kind:
+    """What a file holds, as the type that it must be.
+
+    Raises:
+        ModelError: a field is missing or of another type.
+    """
     try:
         return adapter.validate_python(value)
     except ValidationError as error:

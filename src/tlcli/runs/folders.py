@@ -1,6 +1,5 @@
 """Run directories: built under a ``.partial`` name, renamed when complete, found by name or as the latest."""
 
-import glob
 import os
 import re
 import secrets
@@ -69,8 +68,9 @@ def _start(runs_dir: Path) -> datetime:
     """The time now; or, where the clock was set back, a second after the newest run."""
     now = datetime.now(UTC)
     for run in finished_runs(runs_dir)[:1]:
-        with suppress(ValueError, OverflowError):
-            if (before := datetime.strptime(run.name.split("-")[0], _TIME).replace(tzinfo=UTC)) > now:
+        before = start_of(run)
+        with suppress(OverflowError):
+            if before and before > now:
                 return before + timedelta(seconds=1)
     return now
 
@@ -92,21 +92,14 @@ def _point(link: Path, target: Path) -> None:
 
 
 def find_run(runs_dir: Path, config: str | None = None, run: Path | None = None) -> Path:
-    """The run given, else the newest complete one (of a config, given by name or path).
+    """The run given (see :func:`named_run`), else the newest complete one (of a config, given by name or path).
 
     Raises:
         ModelError: there is none.
+        UsageError: several runs have the ending given.
     """
     if run is not None:
-        if not (run / "run.json").is_file():
-            raise ModelError(
-                "model.not_a_run",
-                f"{run} is not a run: it has no run.json.",
-                f"Choose a directory in {runs_dir}/NAME/.",
-            )
-        if run.resolve().name.endswith(_PARTIAL):
-            raise ModelError("model.run_incomplete", f"{run} is incomplete: its training was killed.", "Train again.")
-        return run.resolve()
+        return named_run(runs_dir, str(run))
     complete = finished_runs(runs_dir, config)
     if not complete:
         which = f" of '{Path(config).stem}'" if config else ""
@@ -119,21 +112,20 @@ def find_run(runs_dir: Path, config: str | None = None, run: Path | None = None)
 
 def finished_runs(runs_dir: Path, config: str | None = None) -> list[Path]:
     """Complete runs (of a config, given by name or path), the newest first."""
-    pattern = f"{glob.escape(Path(config).stem) if config else '*'}/*/run.json"
-    folders = [path.parent for path in runs_dir.glob(pattern) if not path.parent.is_symlink()]
-    return sorted((path for path in folders if not path.name.endswith(_PARTIAL)), key=age, reverse=True)
+    return [run for run in run_directories(runs_dir, config) if (run / "run.json").is_file()]
 
 
 def run_directories(runs_dir: Path, config: str | None = None) -> list[Path]:
     """Everything that has a run's name or its record, damaged runs included, the newest first."""
     name = Path(config).stem if config else None
-    directories = [
+    found = [
         path
         for path in runs_dir.glob("*/*")
-        if name in (None, path.parent.name) and not path.is_symlink() and not path.parent.is_symlink()
+        if name in (None, path.parent.name) and path.parent.name != _LATEST  # else a link names its runs twice
+        if not path.is_symlink() and not path.name.endswith(_PARTIAL)
+        if _NAME.fullmatch(path.name) or (path / "run.json").is_file()
     ]
-    found = [path for path in directories if _NAME.fullmatch(path.name) or (path / "run.json").is_file()]
-    return sorted((path for path in found if not path.name.endswith(_PARTIAL)), key=age, reverse=True)
+    return sorted(found, key=age, reverse=True)
 
 
 def start_of(run: Path) -> datetime | None:
@@ -195,8 +187,8 @@ def named_run(runs_dir: Path, given: str) -> Path:
         )
     raise ModelError(
         "model.run_not_found",
-        f"There is no run '{given:.100}' in {runs_dir}. Allowed: a run's directory, NAME/TIME-xxxx, the end of that, "
-        "latest, latest~1.",
+        f"There is no complete run '{given:.100}' in {runs_dir}. Allowed: a run's directory, NAME/TIME-xxxx, the end "
+        "of that, latest, latest~1.",
         "List them: tlcli runs",
     )
 

@@ -2,20 +2,22 @@
 
 import csv
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import astuple, fields
 from pathlib import Path
+
+from pydantic import TypeAdapter
 
 from tlcli.errors import ModelError
 from tlcli.heads.fit_record import Step
-from tlcli.runs.files import read_csv, write_csv
+from tlcli.runs.files import read_csv, validated, write_csv
 
 _COLUMNS = tuple(field.name for field in fields(Step))
+_STEPS = TypeAdapter(tuple[Step, ...])
 
 
 def write_history(path: Path, steps: Sequence[Step]) -> None:
     """Writes one line a step; a value that a step lacks is an empty cell."""
-    rows = [["" if (value := getattr(step, name)) is None else value for name in _COLUMNS] for step in steps]
-    write_csv(path, _COLUMNS, rows)
+    write_csv(path, _COLUMNS, map(astuple, steps))
 
 
 def read_history(path: Path) -> tuple[Step, ...]:
@@ -26,14 +28,7 @@ def read_history(path: Path) -> tuple[Step, ...]:
     """
     try:
         header, *rows = read_csv(path)
-        return tuple(_step(dict(zip(header, row, strict=True))) for row in rows)
-    except (OSError, ValueError, KeyError, csv.Error) as error:
+        steps = [dict(zip(header, (cell or None for cell in row), strict=True)) for row in rows]
+    except (OSError, ValueError, csv.Error) as error:
         raise ModelError("model.run_malformed", f"{path} cannot be read ({error}).", "Train again.") from error
-
-
-def _step(row: dict[str, str]) -> Step:
-    rate, C = (float(row[name]) if row[name] else None for name in ("learning_rate", "C"))
-    loss, accuracy, val_loss, val_accuracy = (
-        float(row[name]) for name in ("loss", "accuracy", "val_loss", "val_accuracy")
-    )
-    return Step(int(row["step"]), loss, accuracy, val_loss, val_accuracy, rate, C)
+    return validated(path, steps, _STEPS)

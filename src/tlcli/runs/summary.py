@@ -15,7 +15,7 @@ from tlcli.runs.records import read_metrics, read_record
 class RunSummary:
     """The key figures of a run."""
 
-    name: str
+    run: str
     """NAME/TIME-xxxx, as ``tlcli runs compare`` takes it."""
     path: Path
     started: datetime | None
@@ -44,7 +44,7 @@ def summarize(run: Path) -> RunSummary:
             "model.run_malformed", f"{run / 'metrics.json'} is malformed: there is no validation.", "Train again."
         )
     return RunSummary(
-        name=f"{run.parent.name}/{run.name}",
+        run=f"{run.parent.name}/{run.name}",
         path=run.resolve(),
         started=start_of(run),
         backbone=record.backbone.name,

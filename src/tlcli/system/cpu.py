@@ -31,25 +31,10 @@ avx512_bf16, amx_bf16 or bf16 is emulated."""
 
 
 @dataclass(frozen=True)
-class Cores:
-    """The cores of this machine, and how many of them this process may use."""
-
-    machine: int | None
-    bound: int | None
-    """Those that this process was bound to when it started; None where the system cannot bind."""
-    quota: float | None
-    """Cores' worth of time that its control groups allow; None without a limit."""
-    usable: int
-    used: int
-    """Threads that tlcli starts."""
-
-
-@dataclass(frozen=True)
 class Processor:
     """Its name, and its instruction sets for matrix products; None where the system does not report them."""
 
     name: str
-    architecture: str
     instructions: list[str] | None
 
 
@@ -62,11 +47,6 @@ def cores() -> int:
     """Returns the cores this process may use: those it is bound to, at most its quota of time, rounded up."""
     bound = len(_affinity())
     return max(1, min(bound, math.ceil(quota() or bound)))
-
-
-def core_counts() -> Cores:
-    """Returns the counts that :func:`threads` is decided by."""
-    return Cores(os.cpu_count(), len(_INITIAL) or None, quota(), cores(), threads())
 
 
 def use_threads(count: int | None = None) -> None:
@@ -106,8 +86,14 @@ def group_limits(controller: str, current: str, *legacy: str) -> Iterator[str]:
         current: the file that holds the limit in version 2 of control groups.
         legacy: the file or files that hold it in version 1; their texts are joined by a space.
     """
-    for group in ["", *_groups(controller)]:
-        inner = group.lstrip("/")
+    groups = [PurePosixPath("/")]  # inside a container often the only one
+    with suppress(OSError, ValueError):
+        for line in _OWN_GROUPS.read_text().splitlines():  # 0::/user.slice/user-0.slice, or 4:cpu,cpuacct:/docker/abc
+            _, controllers, group = line.split(":", 2)
+            if controllers == "" or controller in controllers.split(","):
+                groups += [PurePosixPath(group), *PurePosixPath(group).parents]
+    for path in groups:
+        inner = str(path).lstrip("/")
         for files in ([_CGROUP / inner / current], [_CGROUP / controller / inner / name for name in legacy]):
             with suppress(OSError, ValueError):
                 yield " ".join(file.read_text().strip() for file in files)
@@ -118,11 +104,10 @@ def processor() -> Processor:
     text = ""
     with suppress(OSError, ValueError):
         text = _CPUINFO.read_text()
-    lines = reversed(re.findall(r"(?m)^([^:\n]*):(.*)$", text))  # so that the first of each name stays
-    rows = {name.strip(): value.strip() for name, value in lines}
-    flags = rows.get("flags") or rows.get("Features")  # x86's and ARM's name
-    name = rows.get("model name") or platform.processor() or platform.machine()
-    return Processor(name, platform.machine(), sorted(set(_INSTRUCTIONS.findall(flags))) if flags else None)
+    name = re.search(r"(?m)^model name[ \t]*: *(\S.*)$", text)
+    flags = re.search(r"(?m)^(?:flags|Features)[ \t]*:(.*)$", text)  # x86's and ARM's name
+    instructions = sorted(set(_INSTRUCTIONS.findall(flags[1]))) if flags else None
+    return Processor(name[1] if name else platform.processor() or platform.machine(), instructions)
 
 
 def _requested() -> int:
@@ -132,18 +117,6 @@ def _requested() -> int:
 
 def _affinity() -> set[int]:
     return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
-
-
-def _groups(controller: str) -> Iterator[str]:
-    """Inside a container often the root alone."""
-    try:
-        lines = _OWN_GROUPS.read_text().splitlines()
-    except (OSError, ValueError):
-        return
-    for line in lines:  # 0::/user.slice/user-0.slice, or 4:cpu,cpuacct:/docker/abc
-        _, controllers, group = line.split(":", 2)
-        if controllers == "" or controller in controllers.split(","):
-            yield from (str(path) for path in [PurePosixPath(group), *PurePosixPath(group).parents])
 
 
 def _ratio(text: str) -> float | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tlcli.errors import ResourceError
 from tlcli.progress import SILENT, Progress
-from tlcli.system.cache.entries import KINDS, CacheScan, Entry, Kind, remove, scan
+from tlcli.system.cache.entries import KINDS, Entry, Kind, remove, scan
 from tlcli.system.files import cache_folder, free_bytes
 
 if TYPE_CHECKING:
@@ -35,9 +35,7 @@ class CacheContents:
     free_bytes: int
     kinds: dict[Kind, KindSummary]
     """All of them."""
-    entries: tuple[Entry, ...]
-    others: tuple[Path, ...]
-    """What tlcli did not put there."""
+    entries: list[Entry]
 
 
 @dataclass(frozen=True)
@@ -81,22 +79,22 @@ def show_cache() -> CacheContents:
     Raises:
         ResourceError: the cache cannot be read.
     """
-    found, folder = _scan(), cache_folder()
-    kinds = {kind: _summary([entry for entry in found.entries if entry.kind == kind]) for kind in KINDS}
-    size = sum(entry.bytes for entry in found.entries)
-    return CacheContents(folder, folder.is_dir(), size, free_bytes(folder), kinds, found.entries, found.others)
+    entries, folder = _scan(), cache_folder()
+    kinds = {kind: _summary([entry for entry in entries if entry.kind == kind]) for kind in KINDS}
+    size = sum(entry.bytes for entry in entries)
+    return CacheContents(folder, folder.is_dir(), size, free_bytes(folder), kinds, entries)
 
 
 def verify_cache(progress: Progress = SILENT) -> Verification:
-    """Compares everything in the cache with the digests taken when it was written; damaged entries are taken out of
-    use, and computed again when they are needed.
+    """Compares everything in the cache with the digests taken when it was written; damaged entries are removed, and
+    computed again when they are needed.
 
     Raises:
         ResourceError: the cache cannot be read, or its disk is disconnected.
     """
     from tlcli.diagnostics.cache_check import check, parts  # noqa: PLC0415 - imports NumPy
 
-    entries = [entry for entry in _scan().entries if entry.kind != "leftovers"]
+    entries = [entry for entry in _scan() if entry.kind != "leftovers"]
     checked, found = 0, list["Finding"]()
     with progress.stage("Verifying", len(entries), "entries"):
         for entry in entries:
@@ -113,7 +111,7 @@ def prune_cache(
     older_than: timedelta | None = None, max_bytes: int | None = None, dry_run: bool = False,
     progress: Progress = SILENT,
 ) -> Pruning:  # fmt: skip
-    """Removes leftovers of killed processes and damaged files, and what the arguments name; entries in use stay.
+    """Removes leftovers of killed processes, and what the arguments name; entries in use stay.
 
     Args:
         older_than: remove what was last used so long ago.
@@ -124,7 +122,7 @@ def prune_cache(
     Raises:
         ResourceError: the cache cannot be read.
     """
-    entries = _scan().entries
+    entries = _scan()
     size = before = sum(entry.bytes for entry in entries)
     pruned = list[Pruned]()
     with progress.stage("Pruning"):
@@ -132,21 +130,21 @@ def prune_cache(
             if reason == "over size" and size <= (max_bytes or 0):
                 break
             try:
-                outcome: Literal["removed", "in use"] = "removed" if remove(entry, dry_run) else "in use"
+                removed = remove(entry, dry_run)
             except OSError as error:
                 pruned.append(Pruned(entry, reason, "failed", error.strerror or str(error)))
                 continue
-            pruned.append(Pruned(entry, reason, outcome))
-            size -= entry.bytes if outcome == "removed" else 0
+            pruned.append(Pruned(entry, reason, "removed" if removed else "in use"))
+            size -= entry.bytes if removed else 0
     return Pruning(cache_folder(), dry_run, tuple(pruned), before - size, size)
 
 
-def _scan() -> CacheScan:
+def _scan() -> list[Entry]:
     """Lists the cache; empty where it does not exist yet."""
     try:
         return scan(cache_folder())
     except FileNotFoundError:
-        return CacheScan()
+        return []
     except OSError as error:
         raise ResourceError(
             "resource.cache_unreadable",
@@ -161,7 +159,7 @@ def _summary(entries: list[Entry]) -> KindSummary:
 
 
 def _candidates(
-    entries: tuple[Entry, ...], older_than: timedelta | None, by_size: bool
+    entries: list[Entry], older_than: timedelta | None, by_size: bool
 ) -> Iterator[tuple[Entry, Literal["leftover", "old", "over size"]]]:  # fmt: skip
     """In the order in which they are removed; those that are removed only for the size last."""
     yield from ((entry, "leftover") for entry in entries if entry.kind == "leftovers")

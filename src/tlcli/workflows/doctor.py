@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tlcli.diagnostics import checks
-from tlcli.diagnostics.section import Section
+from tlcli.diagnostics.checks import Section
 from tlcli.errors import ResourceError, TlcliError
 from tlcli.progress import SILENT, Progress
 
-Check = Callable[[], Section]
+Check = Callable[[Section], None]
 CHECKS: tuple[Check, ...] = (
     checks.versions, checks.machine, checks.engine, checks.weights, checks.cache, checks.kaggle, checks.self_test,
 )  # fmt: skip
@@ -44,14 +44,16 @@ def doctor(selected: Sequence[Check] = CHECKS, progress: Progress = SILENT) -> D
 
 def _guarded(check: Check) -> Section:
     """Runs a check; where that fails, the section reports it. Libraries may quote a token: no text of Kaggle's."""
+    found = Section(check.__name__)
     try:
-        return check()
+        check(found)
     except TlcliError as error:
-        return Section(check.__name__, problems=[error])
+        found.problems.append(error)
     except Exception as error:  # noqa: BLE001 - whatever is broken here, the other sections are to be seen
         text = "" if check.__name__ == "kaggle" else " ".join(str(error).split())
         reason = f"{type(error).__name__}: {text}".removesuffix(": ")
-        return Section(check.__name__, problems=[_as_problem(error, f"This check failed: {reason}.")])
+        found.problems.append(_as_problem(error, f"This check failed: {reason}."))
+    return found
 
 
 def _as_problem(error: Exception, message: str) -> TlcliError:

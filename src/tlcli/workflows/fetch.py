@@ -6,20 +6,19 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from tlcli.config.build_dataset import read_index
-from tlcli.config.dataset import Dataset
 from tlcli.config.load import LoadedConfig
 from tlcli.config.schema import Config
 from tlcli.config.sources import ArchiveSource, FolderSource, Source, UrlSource, source_kind
 from tlcli.datasets.acquire.acquire import Acquisition
-from tlcli.datasets.acquire.archives import unpack
+from tlcli.datasets.acquire.archives.checks import UnpackLimits
 from tlcli.datasets.acquire.downloads.failures import without_secrets
-from tlcli.datasets.acquire.downloads.retries import RetryPolicy
 from tlcli.datasets.acquire.install import InstallError
 from tlcli.datasets.acquire.installed import installed_dataset, remove_leftovers
 from tlcli.datasets.acquire.manifest import DatasetManifest, SourceRecord
@@ -31,9 +30,6 @@ from tlcli.datasets.acquire.sources.url import remote_file
 from tlcli.datasets.exclusion import read_exclusion
 from tlcli.errors import DataError, NetworkError, ResourceError, TlcliError, UsageError
 from tlcli.progress import SILENT, Progress
-
-_SILENCE = 50.0
-"""Seconds that all remote sources together may be silent, before fetch reports that none answers."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +63,14 @@ def fetch(
         UsageError: ``origin`` is an address without a file.
     """
     dataset, reader = loaded.config.dataset, _reader(loaded.config, progress)
+    path, by_hand = dataset.path, origin is not None
     configured = tuple(map(_dataset_source, dataset.sources))
-    if origin is None and not force and (reused := _reuse(dataset.path, configured, reader, progress)):
-        return reused
+    if path and not (by_hand or force) and (installed := installed_dataset(path, configured, reader, progress)):
+        remove_leftovers(path)
+        return Fetched(path, installed, reused=True)
     sources = configured if origin is None else (_dataset_source(_section_of(origin)),)
-    acquisition = _acquisition(dataset, sources, reader, progress)
-    if acquisition:
-        acquisition = replace(acquisition, configured=configured, by_hand=origin is not None, force=force)
+    limits = UnpackLimits(dataset.limits.max_files, round(dataset.limits.max_gb * 1e9), dataset.limits.max_ratio)
+    acquisition = Acquisition(path, reader, limits, progress, configured, by_hand, force) if path else None
     failures: list[TlcliError] = []
     for source in sources:
         try:
@@ -119,21 +116,21 @@ def _dataset_source(section: Source) -> DatasetSource:
 
 _SOURCES: Mapping[str, Callable[[Any], dict[str, Any]]] = {
     "kaggle": lambda s: {
-        "offer": partial(offers.dataset_offer, s.kaggle, s.files, s.version, s.size, s.sha256),
+        "offer": partial(offers.dataset_offer, s.kaggle, s.files, s.version),
         "page": f"https://www.kaggle.com/datasets/{s.kaggle}",
-        "hosts": 2,  # its API, and the storage that it redirects to
     },
     "competition": lambda s: {
-        "offer": partial(offers.competition_offer, s.competition, s.files, s.size, s.sha256),
+        "offer": partial(offers.competition_offer, s.competition, s.files),
         "page": f"https://www.kaggle.com/competitions/{s.competition}/data",
-        "hosts": 2,
     },
-    "url": lambda s: {"offer": lambda *_: Offer((remote_file(s.url, s.sha256, s.size),)), "hosts": 1},
+    "url": lambda s: {"offer": lambda *_: Offer((remote_file(s.url, s.sha256),))},
     "archive": lambda s: {"offer": lambda *_: Offer(archive=s.archive)},
     "folder": lambda s: {"directory": partial(folder.locate, s.folder, s.subdir), "link": s.link},
     "package": lambda s: {"directory": partial(package.locate, s.package, s.subdir)},
 }
 """What is special about each kind of source, from its config section."""
+_REMOTE = ("kaggle", "competition", "url")
+"""Kinds that need the network."""
 
 
 def _reader(config: Config, progress: Progress) -> DatasetReader:
@@ -154,29 +151,6 @@ def _reader(config: Config, progress: Progress) -> DatasetReader:
     return DatasetReader(scan, read_as, dataset.licence, dataset.citation)
 
 
-def _reuse(
-    root: Path | None, configured: Sequence[DatasetSource], reader: DatasetReader, progress: Progress
-) -> Fetched | None:  # fmt: skip
-    """What is installed at dataset.path already; None if that is nothing, or not what the config names."""
-    manifest = root and installed_dataset(root, configured, reader, progress)
-    if not root or not manifest:
-        return None
-    remove_leftovers(root)
-    return Fetched(root, manifest, reused=True)
-
-
-def _acquisition(
-    dataset: Dataset, sources: Sequence[DatasetSource], reader: DatasetReader, progress: Progress
-) -> Acquisition | None:  # fmt: skip
-    """How sources are installed at dataset.path, if it is set; they share the time that they may be silent."""
-    if dataset.path is None:
-        return None
-    silence = min(20.0, _SILENCE / max(1, sum(source.hosts for source in sources)))
-    policy = RetryPolicy(response=silence, silence=silence)
-    limits = unpack.Limits(dataset.limits.max_files, round(dataset.limits.max_gb * 1e9), dataset.limits.max_ratio)
-    return Acquisition(dataset.path, reader, limits, dataset.max_bad_fraction, policy, progress)
-
-
 def _fetch_from(
     source: DatasetSource, reader: DatasetReader, acquisition: Acquisition | None, offline: bool
 ) -> Fetched:  # fmt: skip
@@ -185,9 +159,9 @@ def _fetch_from(
     if directory and not source.link:
         manifest = reader.describe(directory, source.record)
         if source.record.kind == "package":
-            manifest = manifest.model_copy(update={"version": package.version(source.record.name)})
+            manifest = manifest.model_copy(update={"version": metadata.version(source.record.name)})
         return Fetched(directory, manifest, reused=True)
-    if offline and source.hosts:
+    if offline and source.record.kind in _REMOTE:
         raise NetworkError("network.offline", f"{source.record} needs the network, and --offline was given.")
     if acquisition is None:
         raise UsageError("usage.path_missing", f"dataset.path is not set, and {source.record} is copied to it.")

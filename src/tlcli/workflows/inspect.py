@@ -128,9 +128,7 @@ def _near_duplicates(
         of_bytes.setdefault(one.sha256, one)
     distinct = list(of_bytes.values())
     rows = extractor.rows(distinct, index.labels)
-    found = find_near_duplicates(distinct, rows, extractor.decoder.preparation, known=small, progress=progress)
-    ordered = [(in_order_of_splits((one.first, one.second)), one.similarity) for one in found]
-    return [Duplicate(first, second, "near", similarity) for (first, second), similarity in ordered]
+    return find_near_duplicates(distinct, rows, extractor.decoder.preparation, known=small, progress=progress)
 
 
 def _labelled(index: Index, extractor: FeatureExtractor) -> tuple[list[LabelledImage], Rows]:

@@ -387,7 +387,7 @@ def _downloaded(case: Behaviour, target: Path, server: FaultyServer) -> str:
     address = case.address.format_map(server.places)
     server.answer = case.answer
     try:
-        download(remote_file(address, case.digest, case.size), target, case.policy)
+        download(replace(remote_file(address, case.digest), size=case.size), target, case.policy)
     except TlcliError as error:
         assert target.read_bytes() == IN_PLACE, f"{case.name}: refused, but another file is in place"
         if re.search(r"SECRET|\.\.$|\?\.$|\{", f"{error.message}\n{error.hint}", re.MULTILINE):
@@ -1063,7 +1063,7 @@ _PROXIES = (
     Behaviour(
         "a proxy with a malformed address",
         serves(),
-        refused("network.invalid_proxy", 0),
+        refused("network.invalid_url", 0),
         address="http://files.invalid/file.zip",
         environment={"http_proxy": "http:///"},
     ),

@@ -149,14 +149,8 @@ def deflated(content: bytes) -> bytes:
     return packer.compress(content) + packer.flush()
 
 
-def lzma_in_zip(content: bytes) -> bytes:
-    """An LZMA stream behind the header that zips give it."""
-    packer = lzma.LZMACompressor(lzma.FORMAT_RAW, filters=[{"id": lzma.FILTER_LZMA1, "dict_size": 2**16}])
-    return struct.pack("<2HBI", 0x0409, 5, 0x5D, 2**16) + packer.compress(content) + packer.flush()
-
-
 DEFLATE, BZIP2, LZMA = 8, 12, 14
-PACKERS: dict[int, Callable[[bytes], bytes]] = {DEFLATE: deflated, BZIP2: bz2.compress, LZMA: lzma_in_zip}
+PACKERS: dict[int, Callable[[bytes], bytes]] = {DEFLATE: deflated, BZIP2: bz2.compress}
 LARGE = 2**32 - 1
 """In a header or a directory: the true number is in the extra field."""
 
@@ -513,7 +507,7 @@ def holes() -> Iterator[Hostile]:
     """Files that are larger than what the archive holds of them."""
     old = partial(header, "a.txt", kind=tarfile.GNUTYPE_SPARSE)
     yield case("tar: a file with holes (GNU)", tar_of(old(holes=b"%011o\0%011o\0" % (0, 0))), MALICIOUS)
-    yield case("tar: a file with holes (GNU), their list is missing", old(holes=bytes(96) + b"\1"), MALICIOUS)
+    yield case("tar: a file with holes (GNU), their list is missing", old(holes=bytes(96) + b"\1"), DAMAGED)
     for version, fields in {
         "0.0": {"GNU.sparse.size": "1099511627776", "GNU.sparse.offset": "0", "GNU.sparse.numbytes": "1"},
         "0.1": {"GNU.sparse.size": "1099511627776", "GNU.sparse.map": "0,1"},
@@ -527,26 +521,16 @@ def holes() -> Iterator[Hostile]:
 
 def zip_headers() -> Iterator[Hostile]:
     """Members whose header says another thing than the directory, or what is not read here."""
-    for what, own in {
-        "the check sum": Said(crc=1),
-        "the size": Said(size=8),
-        "the packed size": Said(packed=6),
-        "the method": Said(method=DEFLATE),
-        "the size (zip64)": Said(size=LARGE, packed=LARGE, extra=zip64_extra(2**62, 7)),
-        "the packed size (zip64)": Said(size=LARGE, packed=LARGE, extra=zip64_extra(7, 2**62)),
-        "the size, though sizes follow the content": Said(size=8, flags=8),
-        "whether sizes follow the content": Said(crc=0, size=0, packed=0),
-    }.items():
-        yield case(f"zip: header and directory differ in {what}", zip_of(Entry(own=own)), MALICIOUS)
-    yield case("zip: header and directory differ in the name", zip_of(Entry(own=Said(name=b"b.txt"))), MALICIOUS)
+    yield case("zip: header and directory differ in the name", zip_of(Entry(own=Said(name=b"b.txt"))), DAMAGED)
     yield case("zip: encrypted", zip_of(Entry(flags=1)), UNSUPPORTED)
-    yield case("zip: encrypted, as its header says", zip_of(Entry(own=Said(flags=1))), UNSUPPORTED)
     yield case("zip: encrypted, as the directory says", zip_of(Entry(listed=Said(flags=1))), UNSUPPORTED)
     yield case("zip: strongly encrypted", zip_of(Entry(flags=0x40)), UNSUPPORTED)
     yield case("zip: with an encrypted header", zip_of(Entry(flags=0x2000)), UNSUPPORTED)
     for what, method in {
         "shrink": 1,
         "deflate64": 9,
+        "bzip2": BZIP2,
+        "LZMA": LZMA,
         "Zstandard": 93,
         "PPMd": 98,
         "AES": 99,
@@ -560,26 +544,21 @@ def zip_headers() -> Iterator[Hostile]:
 def zip_contents() -> Iterator[Hostile]:
     """Contents that are not what they should be."""
     zeros = bytes(2**20)
-    for what, method in {"deflate": DEFLATE, "bzip2": BZIP2, "LZMA": LZMA}.items():
-        packed, noise = PACKERS[method](zeros), PACKERS[method](NOISE)
-        for how, content, in_archive in (
-            ("becomes larger than it says", bytes(9), packed),
-            ("becomes smaller than it says", zeros + b"0", packed),
-            ("becomes something else", b"9" * 2**20, packed),
-            ("is cut", NOISE, noise[: len(noise) // 2]),
-            ("is none", b"content", b"\x09\x04\x05\0\xff" + b"\xff" * 90),
-        ):
-            yield case(f"zip: {what} that {how}", zip_of(Entry(b"a.txt", content, method, in_archive)), DAMAGED)
-    yield case("zip: LZMA without its own header", zip_of(Entry(method=LZMA, packed=b"\x09\x04")), DAMAGED)
+    packed, noise = deflated(zeros), deflated(NOISE)
+    for how, content, in_archive in (
+        ("becomes larger than it says", bytes(9), packed),
+        ("becomes larger than it says by a byte", zeros[1:], packed),
+        ("becomes smaller than it says", zeros + b"0", packed),
+        ("becomes something else", b"9" * 2**20, packed),
+        ("is cut", NOISE, noise[: len(noise) // 2]),
+        ("is none", b"content", b"\xff" * 90),
+    ):
+        yield case(f"zip: deflate that {how}", zip_of(Entry(b"a.txt", content, DEFLATE, in_archive)), DAMAGED)
     yield case("zip: stored content that is too long", zip_of(Entry(packed=b"content and more")), DAMAGED)
     yield case("zip: stored content that is too short", zip_of(Entry(packed=b"cont")), DAMAGED)
     yield case("zip: stored content with a flipped bit", zip_of(Entry(packed=b"bontent")), DAMAGED)
-    twice = zip_of(Entry(b"a.txt", zeros, BZIP2, bz2.compress(zeros) * 2))
-    yield case("zip: bzip2 that is there twice", twice, DAMAGED)
-    bomb = partial(Entry, b"a.txt", bytes(9))
-    yield case("zip: bzip2 of 5 GB, declared as 9 bytes", lambda: zip_of(bomb(BZIP2, bzip2_bomb(1000))), DAMAGED)
-    large = partial(bytes, 2**25)
-    yield case("zip: LZMA of 32 MiB, declared as 9 bytes", lambda: zip_of(bomb(LZMA, lzma_in_zip(large()))), DAMAGED)
+    bomb = partial(Entry, b"a.txt", bytes(9), BZIP2)
+    yield case("zip: bzip2 of 5 GB, declared as 9 bytes", lambda: zip_of(bomb(bzip2_bomb(1000))), UNSUPPORTED)
     yield case("zip: 64 MiB of zeros", zip_bomb, TOO_LARGE)
     parts = [Entry(b"%d.txt" % number, zeros, DEFLATE, deflated(zeros)) for number in range(70)]
     yield case("zip: 70 times a MiB of zeros", partial(zip_of, *parts), TOO_LARGE)
@@ -636,7 +615,6 @@ def zip_ends() -> Iterator[Hostile]:
     one_of_three = zip64_end(2, lines, data, disks=3)
     yield case("zip: one of three parts (zip64)", zip_of(*entries, before_end=one_of_three), DAMAGED)
     hidden = zip_of(Entry(b"hidden.txt"))
-    yield case("zip: a comment that is a zip", zip_of(*entries, comment=hidden), DAMAGED)
     yield case("zip: a comment with a zip in it", zip_of(*entries, comment=hidden + b"!"), DAMAGED)
     yield case("zip: bytes behind its end", zip_of(*entries) + b"more", DAMAGED)
     for what, listed in {
@@ -664,8 +642,7 @@ def tar_sizes() -> Iterator[Hostile]:
         ("no number in attributes (PAX)", pax({"size": "7e3"}) + member(), DAMAGED),
         ("5,000 digits in attributes (PAX)", pax({"size": "9" * 5000}) + member(), DAMAGED),
         ("another in attributes (PAX)", pax({"size": "0"}) + member(), DAMAGED),
-        ("twice in attributes (PAX)", pax({"size": "7"}) * 2 + member(), MALICIOUS),
-        ("that of all members (PAX)", pax({"size": "9"}, b"g") + member(), MALICIOUS),
+        ("that of all members (PAX)", pax({"size": "9"}, b"g") + member(), DAMAGED),
         ("more than there is", header(size=2**20), DAMAGED),
         ("8 GiB, of attributes (PAX)", header(kind=b"x", size=2**33 - 1), DAMAGED),
         ("8 GiB, of attributes for all (PAX)", header(kind=b"g", size=2**33 - 1), DAMAGED),
@@ -697,7 +674,7 @@ def tar_records() -> Iterator[Hostile]:
     yield case("tar: attributes (PAX) whose names would take 30 GB", tar_of(nested, member()), DAMAGED)
     for_all = tar_of(pax({f"comment{number}": "" for number in range(5000)}, b"g"), member())
     yield case("tar: 5,000 attributes for all (PAX)", for_all, DAMAGED)
-    yield case("tar: 3,000 records before a member", tar_of(pax({"mtime": "1.5"}) * 3000, member()), MALICIOUS)
+    yield case("tar: 3,000 records before a member", tar_of(pax({"mtime": "1.5"}) * 3000, member()), DAMAGED)
     long = pax({"comment": "x" * 1_000_000})
     many = [part for number in range(20) for part in (long, member(f"{number}.txt"))]
     yield case("tar.gz: 20 MB of attributes (PAX)", lambda: gzip.compress(tar_of(*many), 1), DAMAGED)

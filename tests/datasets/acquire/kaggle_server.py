@@ -191,17 +191,6 @@ class _Handler(BaseHTTPRequestHandler):
         if (dataset := self.dataset(request, user)) is not None:
             self.json({"info": {"licenses": [{"name": dataset.licence}]}})
 
-    def list_datasets(self, request: dict[str, Any], user: str) -> None:
-        """A search."""
-        words = request.get("search", "").split()
-        found = [slug for slug in self.kaggle.datasets if any(word in slug for word in words)]
-        self.json({"datasets": [{"ref": slug} for slug in found]})
-
-    def list_dataset_files(self, request: dict[str, Any], user: str) -> None:
-        """Names of files."""
-        if (dataset := self.dataset(request, user)) is not None:
-            self.json({"datasetFiles": [{"name": name} for name in dataset.files]})
-
     def download_data_files(self, request: dict[str, Any], user: str) -> None:
         """All data of a competition."""
         if (competition := self.competition(request, user)) is not None:
@@ -211,17 +200,6 @@ class _Handler(BaseHTTPRequestHandler):
         """A file of a competition."""
         if (competition := self.competition(request, user)) is not None:
             self.redirect(competition.files.get(request["fileName"]))
-
-    def list_competitions(self, request: dict[str, Any], user: str) -> None:
-        """A search."""
-        words = request.get("search", "").split()
-        found = [name for name in self.kaggle.competitions if any(word in name for word in words)]
-        self.json({"competitions": [{"ref": f"https://www.kaggle.com/competitions/{name}"} for name in found]})
-
-    def list_data_files(self, request: dict[str, Any], user: str) -> None:
-        """Names of files."""
-        if (competition := self.competition(request, user)) is not None:
-            self.json({"files": [{"name": name} for name in competition.files]})
 
     def introspect_token(self, request: dict[str, Any], user: str) -> None:
         """What the kaggle command asks first."""

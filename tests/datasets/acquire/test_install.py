@@ -143,7 +143,7 @@ def test_mount_point_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_root_cannot_be_the_data_folder() -> None:
     with pytest.raises(InstallError) as caught, locked_directory(Path("/")):
         raise AssertionError
-    assert caught.value.code == "data.folder_is_root"
+    assert caught.value.code == "data.mount_point"
 
 
 def test_folder_that_a_killed_process_had_moved_aside_comes_back(tmp_path: Path) -> None:

@@ -23,14 +23,12 @@ def put(*names: str) -> None:
 
 
 def found() -> dict[str, str]:
-    """The kind of everything, by its path in the cache."""
-    seen = scan(cache_folder())
-    others = {str(path.relative_to(cache_folder())): "other" for path in seen.others}
-    return {str(entry.path.relative_to(cache_folder())): entry.kind for entry in seen.entries} | others
+    """The kind of every entry, by its path in the cache."""
+    return {str(entry.path.relative_to(cache_folder())): entry.kind for entry in scan(cache_folder())}
 
 
 def entry(name: str) -> Entry:
-    return next(one for one in scan(cache_folder()).entries if one.path == cache_folder() / name)
+    return next(one for one in scan(cache_folder()) if one.path == cache_folder() / name)
 
 
 WHOLE = {
@@ -40,7 +38,8 @@ WHOLE = {
         "backbones/densenet201-int8-0123456789abcdef", "converted backbones",
     ),
     f"compiled/{GRAPH}-bf16/digests.json": (f"compiled/{GRAPH}-bf16", "compiled graphs"),
-    f"compiled/{GRAPH}-f32-few/digests.json": (f"compiled/{GRAPH}-f32-few", "compiled graphs"),
+    f"compiled/{GRAPH}-f32-latency/digests.json": (f"compiled/{GRAPH}-f32-latency", "compiled graphs"),
+    "weights/xception-random-0/digests.json": ("weights/xception-random-0", "weights"),
     DATABASE: (DATABASE, "file digests"),
 }  # fmt: skip
 
@@ -59,13 +58,9 @@ def test_kinds(file: str) -> None:
     [
         (f"backbones/.{GRAPH}.77/model.bin", f"backbones/.{GRAPH}.77"),
         (f"backbones/.{GRAPH}.77.0123abcd/model.bin", f"backbones/.{GRAPH}.77.0123abcd"),
-        (
-            "weights/.xception-random-0.safetensors.77.abcdef.tmp",
-            "weights/.xception-random-0.safetensors.77.abcdef.tmp",
-        ),
+        ("weights/.xception-random-0.77.0123abcd/weights.safetensors", "weights/.xception-random-0.77.0123abcd"),
         (f"compiled/{GRAPH}-bf16/1.blob", f"compiled/{GRAPH}-bf16"),  # killed before its digests were kept
-        ("weights/xception-random-0.safetensors", "weights/xception-random-0.safetensors"),  # without its digest
-        ("weights/xception-random-0.sha256", "weights/xception-random-0.sha256"),
+        ("weights/xception-random-0/weights.safetensors", "weights/xception-random-0"),  # without its digest
     ],
 )
 def test_leftovers(file: str, name: str) -> None:
@@ -76,8 +71,8 @@ def test_leftovers(file: str, name: str) -> None:
     assert not [path for path in cache_folder().rglob("*.*") if path.suffix != ".lock"]
 
 
-@pytest.mark.parametrize("name", [f".{SHARD}.safetensors.77.abcdef.tmp", f"{SHARD}.damaged"])
-def test_leftovers_in_a_store_are_no_part_of_it(name: str) -> None:
+def test_leftovers_in_a_store_are_no_part_of_it() -> None:
+    name = f".{SHARD}.safetensors.77.abcdef.tmp"
     put(f"features/{STORE}/{SHARD}.safetensors", f"features/{STORE}/{name}")
     assert found() == {f"features/{STORE}": "features", f"features/{STORE}/{name}": "leftovers"}
     assert entry(f"features/{STORE}").bytes == 5
@@ -95,14 +90,14 @@ def test_leftovers_in_a_store_are_no_part_of_it(name: str) -> None:
 )  # fmt: skip
 def test_other_names_are_not_tlclis(name: str) -> None:
     put(name)
-    assert set(found().values()) == {"other"}
+    assert found() == {}
 
 
 def test_links_are_not_tlclis(tmp_path: Path) -> None:
     put(f"features/{STORE}/{SHARD}.safetensors")
     (tmp_path / "mine").mkdir()
     (cache_folder() / "features" / ("f" * 32)).symlink_to(tmp_path / "mine")
-    assert found()[f"features/{'f' * 32}"] == "other"
+    assert found() == {f"features/{STORE}": "features"}
 
 
 def test_the_names_that_are_written_are_recognised() -> None:
@@ -116,17 +111,9 @@ def test_the_names_that_are_written_are_recognised() -> None:
 
 
 @pytest.mark.parametrize("file", [f"locks/features-{STORE}.lock", "weights/mobilenet-imagenet.sha256"])
-def test_locks_and_pinned_digests_are_neither_entries_nor_foreign(file: str) -> None:
+def test_locks_and_pinned_digests_are_no_entries(file: str) -> None:
     put(file)
     assert found() == {}
-
-
-def test_random_weights_and_their_digest_are_one_entry() -> None:
-    put("weights/xception-random-0.safetensors", "weights/xception-random-0.sha256")
-    (one,) = scan(cache_folder()).entries
-    assert (one.kind, one.path.suffix, one.bytes, one.files) == ("weights", ".safetensors", 10, 2)
-    assert remove(one)
-    assert list((cache_folder() / "weights").iterdir()) == []
 
 
 @pytest.mark.parametrize("file", WHOLE)
@@ -150,8 +137,7 @@ def test_an_entry_in_use_stays(file: str) -> None:
 )  # fmt: skip
 def test_a_temporary_file_of_a_running_process_stays(left: str) -> None:
     put(left)
-    one = next(one for one in scan(cache_folder()).entries if one.kind == "leftovers")
-    assert one.owner
+    one = next(one for one in scan(cache_folder()) if one.kind == "leftovers")
     locks.mark_in_use(one.owner)
     assert not remove(one)
     assert (cache_folder() / left).exists()
@@ -163,11 +149,11 @@ def test_a_killed_removal_leaves_no_incomplete_entry() -> None:
         "import os, shutil\nfrom tlcli.system.cache.entries import remove, scan\n"
         "from tlcli.system.files import cache_folder\n"
         "shutil.rmtree = lambda *_, **__: os._exit(9)\n"
-        "remove(next(one for one in scan(cache_folder()).entries if one.kind == 'features'))\n"
+        "remove(next(one for one in scan(cache_folder()) if one.kind == 'features'))\n"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False, env={**os.environ}).returncode == 9
     assert set(found().values()) == {"leftovers"}
-    for one in scan(cache_folder()).entries:
+    for one in scan(cache_folder()):
         assert remove(one)
     assert found() == {}
 

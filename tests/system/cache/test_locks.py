@@ -145,13 +145,6 @@ def test_a_system_without_locks_goes_by_time(entry: Path, monkeypatch: pytest.Mo
     assert not is_unused(entry)
 
 
-def test_marking_gives_up_a_lock_that_hangs(entry: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "_TIMEOUT", 0.05)
-    with locks.exclusive(entry):
-        locks.mark_in_use(entry)
-    assert locks._open_locks
-
-
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC, errno.EMFILE])
 def test_a_lock_file_that_cannot_be_created_is_no_error_to_readers(
     entry: Path, number: int, monkeypatch: pytest.MonkeyPatch

@@ -3,13 +3,15 @@
 import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tlcli.datasets.acquire.archives import unpack
-from tlcli.datasets.acquire.downloads.download import FileDigest, RemoteFile, download
-from tlcli.datasets.acquire.downloads.retries import RetryPolicy
+from tlcli.datasets.acquire.archives.archive import DamagedError, RefusedError
+from tlcli.datasets.acquire.archives.checks import UnpackLimits
+from tlcli.datasets.acquire.archives.unpack import is_archive, unpack
+from tlcli.datasets.acquire.downloads.download import RemoteFile, download
+from tlcli.datasets.acquire.downloads.partial_file import FileDigest
+from tlcli.datasets.acquire.downloads.retries import DEFAULT_POLICY
 from tlcli.datasets.acquire.install import InstallDirectory, InstallError, locked_directory
 from tlcli.datasets.acquire.installed import installed_dataset
 from tlcli.datasets.acquire.manifest import ArchiveRecord, DatasetManifest, read_manifest
@@ -19,7 +21,6 @@ from tlcli.datasets.acquire.sources.source import DatasetSource
 from tlcli.datasets.digests import remember
 from tlcli.errors import DataError
 from tlcli.progress import SILENT, Progress
-from tlcli.system.files import sync_disk
 
 
 @dataclass(frozen=True)
@@ -42,16 +43,13 @@ class Acquisition:
     target: Path
     """The data directory."""
     reader: DatasetReader
-    limits: unpack.Limits
-    max_unreadable: float
-    """The fraction of unreadable images from which on more than half of them are no data set."""
-    policy: RetryPolicy
+    limits: UnpackLimits
     progress: Progress
-    configured: Sequence[DatasetSource] = ()
+    configured: Sequence[DatasetSource]
     """The config's sources; a data set that is there and came from one of them is as good."""
-    by_hand: bool = False
+    by_hand: bool
     """Whether the source was named on the command line."""
-    force: bool = False
+    force: bool
     """Whether to fetch again, and to ignore downloads that an earlier fetch has left."""
 
     def install(self, source: DatasetSource) -> tuple[DatasetManifest, bool]:
@@ -86,11 +84,8 @@ class Acquisition:
         """The manifest of the staging directory, which must hold what the config expects."""
         known = {f"{staging}/{path}": sha256 for path, sha256 in acquired.digests.items()}
         try:
-            with ThreadPoolExecutor(1) as pool:
-                synced = pool.submit(sync_disk, staging)  # while the processor is busy, the disk can be
-                manifest = self.reader.describe(staging, source.record, known)
-            synced.result()
-            check_mostly_readable(manifest, self.max_unreadable)
+            manifest = self.reader.describe(staging, source.record, known)
+            check_mostly_readable(manifest)
         except DataError as error:
             raise _relocated(error, staging, str(self.target), acquired.kept_in) from None
         notes = tuple(note.replace(str(staging), str(self.target)) for note in manifest.notes)
@@ -99,16 +94,14 @@ class Acquisition:
 
     def _acquire(self, source: DatasetSource, staging: Path, directory: InstallDirectory) -> _Acquired:
         """Fills ``staging``, an empty directory, with the files of a source that is copied."""
-        if source.offer is None:
-            raise TypeError(source)
-        offer = source.offer(self.policy, self.progress)
+        offer = source.offer(DEFAULT_POLICY, self.progress)
         if offer.archive is not None:
-            with ThreadPoolExecutor(1) as pool:
-                checked = pool.submit(check_archive, offer.archive, source.size, source.sha256)
-                files = self._unpack(offer.archive, staging, source)
-            return _Acquired(files, (_record(offer.archive.name, checked.result()),))
+            digest = check_archive(offer.archive, source.size, source.sha256, self.progress)
+            files = self._unpack(offer.archive, staging, source)
+            return _Acquired(files, (_record(offer.archive.name, digest),))
         digests, records = dict[str, str](), list[ArchiveRecord]()
-        for file in offer.files:
+        for offered in offer.files:
+            file = replace(offered, size=source.size, digest=source.sha256)
             # the same name in every process
             path = directory.work / f"{hashlib.sha256(file.identity.encode()).hexdigest()[:16]}.download"
             if self.force:
@@ -123,7 +116,7 @@ class Acquisition:
         """Unpacks the source's folder of an archive; of one that was named by hand, that of any source."""
         others = dict.fromkeys(other.record.subdir for other in self.configured if other.record.subdir)
         subdirs = (*others, "") if self.by_hand else (source.record.subdir,)
-        return unpack.unpack(archive, staging, subdirs, self.limits, self.progress, name)
+        return unpack(archive, staging, subdirs, self.limits, self.progress, name)
 
     def _download_and_unpack(
         self, file: RemoteFile, path: Path, staging: Path, source: DatasetSource
@@ -131,7 +124,7 @@ class Acquisition:
         """Downloads what is missing and unpacks it; a damaged file that an earlier fetch began is downloaded again."""
         left_over = path.exists() or path.with_name(f".{path.name}.part").exists()
         digest = self._downloaded(file, path)
-        if source.record.files and not unpack.is_archive(path):  # a single file, which is copied as it is
+        if source.record.files and not is_archive(path):  # a single file, which is copied as it is
             target = staging / file.name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
@@ -139,11 +132,10 @@ class Acquisition:
         try:
             return digest, self._unpack(path, staging, source, file.name)
         except DataError as error:
-            damaged = isinstance(error, unpack.DamagedError)
-            useless = damaged or isinstance(error, unpack.RefusedError) or not unpack.is_archive(path)
-            if useless:  # whatever the config says
+            useless = isinstance(error, RefusedError)
+            if useless:
                 path.unlink()
-            if not (damaged and left_over):
+            if not (left_over and isinstance(error, DamagedError)):
                 shown = f"'{file.name}' of {file.source}"
                 raise _relocated(error, path, shown, None if useless else path.parent) from error
         self.progress.note(f"{file.name}: the download of an earlier fetch is damaged; downloading it again.")
@@ -157,7 +149,7 @@ class Acquisition:
                 return check_archive(path, file.size, file.digest, self.progress)
             except DataError:
                 path.unlink()
-        return download(file, path, self.policy, self.progress, unpacked=True)
+        return download(file, path, progress=self.progress, unpacked=True)
 
 
 def _relocated(error: DataError, path: Path, shown: str, kept_in: Path | None) -> DataError:

@@ -42,9 +42,6 @@ class InstallDirectory:
         path, target = self.path, self.target
         if target.exists() and not target.is_dir():
             raise InstallError("data.not_a_folder", f"{path} is a file where a folder is needed.", _ELSEWHERE)
-        if os.path.ismount(target):
-            message = f"{path} is a mount point, which cannot be replaced."
-            raise InstallError("data.mount_point", message, "Set dataset.path to a folder in it.")
         if not self.filled:
             return
         manifest = read_manifest(target)
@@ -117,8 +114,8 @@ class InstallDirectory:
         for old in self.work.glob("old.*"):
             if not self.filled and (self.target.is_dir() or not self.target.exists()):
                 _rename(old, self.target)
-        unfinished = ("old.*", "unpacked.*") if locked else ("old.*",)
-        for folder in [found for pattern in unfinished for found in self.work.glob(pattern)]:
+        unpacked = self.work.glob("unpacked.*") if locked else ()
+        for folder in [*self.work.glob("old.*"), *unpacked]:
             # Renamed first: if its owner lives after all, it never installs a half-removed directory.
             with suppress(OSError):
                 folder.replace(self.work / f"dead.{secrets.token_hex(4)}")
@@ -146,10 +143,9 @@ def locked_directory(path: Path, progress: Progress = SILENT, wait: bool = True)
         TimeoutError: another process has the lock, and ``wait`` is False.
         ResourceError: the disk is full.
     """
-    if not path.resolve().name:
-        raise InstallError(
-            "data.folder_is_root", f"{path} cannot be a data folder.", "Set dataset.path to a subfolder."
-        )
+    if os.path.ismount(path.resolve()):
+        message = f"{path} is a mount point, which cannot be replaced."
+        raise InstallError("data.mount_point", message, "Set dataset.path to a folder in it.")
     directory = InstallDirectory(path)
     with _lock(directory, progress if wait else None) as locked:
         try:

@@ -5,14 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tlcli.datasets.acquire.install import InstallDirectory, locked_directory
-from tlcli.datasets.acquire.manifest import (
-    DatasetManifest,
-    SourceRecord,
-    Tree,
-    folders_of,
-    read_manifest,
-    write_manifest,
-)
+from tlcli.datasets.acquire.manifest import DatasetManifest, SourceRecord, read_manifest, tree_of, write_manifest
 from tlcli.datasets.acquire.scan import DatasetReader
 from tlcli.datasets.acquire.sources.source import DatasetSource
 from tlcli.progress import Progress
@@ -42,15 +35,16 @@ def installed_dataset(
         which = f"version {manifest.version} of " if manifest.version else "another archive of " if same else ""
         progress.note(f"{root} holds {which}{manifest.source}. Fetching what the config names.")
         return None
-    if folders_of(root) == manifest.folders and manifest.read_as == reader.read_as:
+    tree = tree_of(root)
+    if tree.tree == manifest.tree and manifest.read_as == reader.read_as:
         return manifest
     now = reader.describe(root, manifest.source)
     now = now.model_copy(update={field: getattr(manifest, field) for field in _FROM_SOURCE})
-    if now.tree == manifest.tree:  # other labels or splits of the same files
+    if tree.tree == manifest.tree:  # other labels or splits of the same files
         with suppress(OSError):  # a read-only directory is scanned each time
             write_manifest(root, now)
         return now
-    change = Tree(now.files, now.bytes, now.tree, now.folders).change_since(manifest)
+    change = tree.change_since(manifest)
     return now.model_copy(update={"notes": (f"Changed since it was fetched: {change}.", *now.notes)})
 
 

@@ -1,7 +1,6 @@
 """Scanning a data directory: every image is checked once, and the result is recorded in the manifest."""
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,15 +8,13 @@ from typing import TYPE_CHECKING
 
 import tlcli
 from tlcli.datasets.acquire.manifest import DatasetManifest, SourceRecord, tree_of
-from tlcli.datasets.index import Index, LabelledImage
+from tlcli.datasets.index import Index
 from tlcli.errors import DataError
 from tlcli.progress import Progress
-from tlcli.system.cpu import threads
+from tlcli.system.prefetch import ahead
 
 if TYPE_CHECKING:
     from tlcli.images.preparation import Preparation
-
-_BATCH = 100
 
 
 @dataclass(frozen=True)
@@ -61,14 +58,14 @@ class DatasetReader:
         )
 
 
-def check_mostly_readable(manifest: DatasetManifest, allowed: float) -> None:
+def check_mostly_readable(manifest: DatasetManifest) -> None:
     """Checks that a data set is none of mostly unreadable images (pointers of Git LFS, error pages).
 
     Raises:
-        DataError: more than half of the images, and more than the fraction ``allowed``, are unreadable.
+        DataError: more than half of the images are unreadable.
     """
     bad, good = len(manifest.unreadable), sum(sum(of_split.values()) for of_split in manifest.images.values())
-    if bad > max(0.5, allowed) * (bad + good):
+    if bad > good:
         name, reason = next(iter(manifest.unreadable.items()))
         message = f"{bad:,} of {bad + good:,} images are unreadable, for example {name}: {reason}."
         raise DataError("data.images_unreadable", message)
@@ -84,21 +81,14 @@ def scan_images(index: Index, preparation: "Preparation", progress: Progress) ->
     """
     from tlcli.images.decode import BadImageError, quick_check  # noqa: PLC0415 - a second fetch must not pay for NumPy
 
-    def check(images: Sequence[LabelledImage]) -> dict[str, str]:
-        bad = {}
-        for image in images:
+    unreadable = dict(index.bad)
+    with progress.stage("Checking images", len(index.images), "images"):
+        for image, checked in ahead(lambda image: quick_check(image.path, preparation), index.images):
             try:
-                quick_check(image.path, preparation)
+                checked.result()
             except BadImageError as error:
-                bad[image.name] = error.reason
-        return bad
-
-    images, unreadable = index.images, dict(index.bad)
-    batches = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
-    with progress.stage("Checking images", len(images), "images"), ThreadPoolExecutor(threads()) as pool:
-        for batch, bad in zip(batches, pool.map(check, batches), strict=True):
-            unreadable |= bad
-            progress.advance(len(batch))
-    readable = replace(index, images=tuple(image for image in images if image.name not in unreadable))
+                unreadable[image.name] = error.reason
+            progress.advance()
+    readable = replace(index, images=tuple(image for image in index.images if image.name not in unreadable))
     counts: dict[str, dict[str, int]] = dict(readable.counts().items())
     return DirectoryScan(counts, unreadable, index.notes)

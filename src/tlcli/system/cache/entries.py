@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,13 +31,11 @@ _BACKBONE = r"[a-z0-9_]+-(int8-)?[0-9a-f]{16}"
 _FOLDERS: dict[str, tuple[Kind, re.Pattern[str]]] = {
     "features": ("features", re.compile(r"[0-9a-f]{32}")),
     "backbones": ("converted backbones", re.compile(_BACKBONE)),
-    "compiled": ("compiled graphs", re.compile(rf"{_BACKBONE}-[a-z0-9]+(-few)?")),
-    "weights": ("weights", re.compile(r"[a-z0-9_]+-random-\d+\.(safetensors|sha256)")),
+    "compiled": ("compiled graphs", re.compile(rf"{_BACKBONE}-[a-z0-9]+(-latency)?")),
+    "weights": ("weights", re.compile(r"[a-z0-9_]+-random-\d+")),
 }
-"""The kind of the entries in each folder, and the pattern of their names."""
-
-_PINNED = re.compile(r"[a-z0-9_]+-imagenet\.sha256")
-"""Digests of ImageNet weights at their first use: they cannot be computed again, and so are no entries."""
+"""The kind of the entries in each folder, and the pattern of their names. ``weights`` also has digests of ImageNet
+weights at their first use: they cannot be computed again, and so are no entries."""
 
 _TEMPORARY = re.compile(r"\.(?P<name>.+?)\.\d+(\.[0-9a-f]{6,8})?(\.tmp)?")
 """A temporary file or staging folder: its final name, the process's number, something random."""
@@ -52,40 +50,25 @@ class Entry:
     bytes: int
     files: int
     last_used: datetime
-    owner: Path | None
-    """The entry that whoever uses this marks as in use: itself, or the one that it is a leftover of; None for damaged
-    files, which nobody uses."""
+    owner: Path
+    """The entry that whoever uses this marks as in use: itself, or the one that it is a leftover of."""
 
 
-@dataclass(frozen=True)
-class CacheScan:
-    """Everything in a cache."""
-
-    entries: tuple[Entry, ...] = ()
-    others: tuple[Path, ...] = ()
-    """What tlcli did not put there."""
-
-
-def scan(folder: Path) -> CacheScan:
+def scan(folder: Path) -> list[Entry]:
     """Lists a cache; what other processes remove meanwhile is left out.
 
     Raises:
         OSError: the folder cannot be read.
     """
-    entries, others = list[Entry](), list[Path]()
+    entries = list[Entry]()
     for path in sorted(folder.iterdir()):
         if path.name in _FOLDERS and path.is_dir():
             with suppress(FileNotFoundError):
                 for inner in sorted(path.iterdir()):
-                    found = list(_entries(inner))
-                    entries += found
-                    if not found and not (path.name == "weights" and _PINNED.fullmatch(inner.name)):
-                        others.append(inner)
+                    entries += _entries(inner)
         elif path.name == DATABASE and path.is_file():
             entries.append(_entry("file digests", path, [file for file in _database(path) if file.is_file()], path))
-        elif path not in _database(folder / DATABASE) and not (path.name == "locks" and path.is_dir()):
-            others.append(path)
-    return CacheScan(tuple(entries), tuple(others))
+    return entries
 
 
 def remove(entry: Entry, dry_run: bool = False) -> bool:
@@ -102,12 +85,11 @@ def remove(entry: Entry, dry_run: bool = False) -> bool:
         OSError: it cannot be removed.
     """
     path = entry.path
-    with exclusive(entry.owner) if entry.owner else nullcontext(True) as unused:
+    with exclusive(entry.owner) as unused:
         if not unused or dry_run:
             return unused
         if not path.is_dir():
-            for file in (path, *([digest_file(path)] if path.suffix == ".safetensors" else []), *_database(path)[1:]):
-                file.unlink(missing_ok=True)
+            remove_database(path)
         elif not path.name.startswith("."):
             path = path.rename(staging_path(path))
     shutil.rmtree(path, ignore_errors=True)  # another prune may be removing the same
@@ -117,14 +99,9 @@ def remove(entry: Entry, dry_run: bool = False) -> bool:
 
 
 def remove_database(path: Path) -> None:
-    """Removes an SQLite database and the files beside it, which a new one would take for its own."""
+    """Removes an SQLite database, or any file, and the files beside it that a new one would take for its own."""
     for file in _database(path):
         file.unlink(missing_ok=True)
-
-
-def digest_file(weights: Path) -> Path:
-    """Returns the path of the file that holds the sha256 of a random backbone's weights."""
-    return weights.with_suffix(".sha256")
 
 
 def staging_path(path: Path) -> Path:
@@ -144,24 +121,17 @@ def _entries(path: Path) -> Iterator[Entry]:
         return
     if temporary and names.fullmatch(temporary["name"]):
         yield _entry("leftovers", path, _files(path), path.with_name(temporary["name"]))
-    elif not names.fullmatch(path.name) or path.is_dir() == (kind == "weights"):
-        return
-    elif kind == "weights":
-        weights, digest = path.with_suffix(".safetensors"), digest_file(path)
-        if path == weights or not weights.exists():  # one without the other is a leftover
-            is_whole = path == weights and digest.is_file()
-            yield _entry(kind if is_whole else "leftovers", path, [path, digest] if is_whole else [path], weights)
-    else:
+    elif names.fullmatch(path.name) and path.is_dir():
         files = _files(path)
-        leftovers = [file for file in files if file.suffix == ".damaged" or _TEMPORARY.fullmatch(file.name)]
+        leftovers = [file for file in files if _TEMPORARY.fullmatch(file.name)]
         for file in leftovers:
-            yield _entry("leftovers", file, [file], None if file.suffix == ".damaged" else path)
-        # Without digests no process takes a backbone for complete: its maker was killed, or is at work.
+            yield _entry("leftovers", file, [file], path)
+        # Without digests no process takes a folder for complete: its maker was killed, or is at work.
         is_whole = kind == "features" or path / "digests.json" in files
         yield _entry(kind if is_whole else "leftovers", path, [file for file in files if file not in leftovers], path)
 
 
-def _entry(kind: Kind, path: Path, files: list[Path], owner: Path | None) -> Entry:
+def _entry(kind: Kind, path: Path, files: list[Path], owner: Path) -> Entry:
     sizes, times = list[int](), [0.0]
     for file in files:
         with suppress(OSError):

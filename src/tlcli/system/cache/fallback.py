@@ -1,13 +1,11 @@
-"""The fallback while the cache cannot be written: memory, or a temporary folder that lives as long as this process."""
+"""The fallback while the cache cannot be written: a temporary folder that lives as long as this process."""
 
 import errno
-import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
-from tlcli.errors import ModelError, ResourceError
+from tlcli.errors import ResourceError
 from tlcli.progress import Progress
 from tlcli.system.files import cache_folder
 
@@ -20,31 +18,14 @@ _UNAVAILABLE = frozenset(
 )  # fmt: skip
 """Error numbers of an unavailable cache. A full or failing disk is an error, and not among these."""
 
-_reported: set[Path] = set()
-"""Caches whose unavailability was reported."""
-_moved: dict[Path, Path] = {}
-"""The fallback path of each path in the cache that could not be written."""
 _folders: list[Path] = []
 """The temporary folder of this process, once there is one."""
 
 
-def cache_unavailable(error: OSError | ResourceError, progress: Progress) -> bool:
-    """Returns whether an error means that the cache cannot be written and work goes on without it; reports it once."""
-    cause = error if isinstance(error, OSError) else error.__cause__
-    if not isinstance(cause, OSError) or cause.errno not in _UNAVAILABLE:
-        return False
-    if cache_folder() not in _reported:
-        _reported.add(cache_folder())
-        progress.note(
-            f"The cache {cache_folder()} cannot be written ({cause.strerror}): nothing is kept for later commands. "
-            "Make it a writable folder, or set TLCLI_CACHE to another."
-        )
-    return True
-
-
 def actual_path(path: Path) -> Path:
     """Returns where a path of the cache really is: there, or in the fallback folder of this process."""
-    return _moved.get(path, path)
+    fallbacks = [_fallback_path(folder, path) for folder in _folders]
+    return next((fallback for fallback in fallbacks if fallback.exists()), path)
 
 
 def create_in_cache(path: Path, create: Callable[[Path], None], progress: Progress) -> Path:
@@ -53,46 +34,37 @@ def create_in_cache(path: Path, create: Callable[[Path], None], progress: Progre
     Args:
         path: in the cache.
         create: creates it at the path it is given, whole or not at all.
-        progress: receives a note where it is not kept.
+        progress: receives one note in the life of the fallback folder.
 
     Returns:
         The path where it is.
     """
     try:
         create(path)
-    except (OSError, ResourceError) as error:
-        if not cache_unavailable(error, progress):
-            raise
-    else:
-        _moved.pop(path, None)
         return path
-    import tempfile  # noqa: PLC0415 - rarely needed
-
+    except (OSError, ResourceError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(cause, OSError) or cause.errno not in _UNAVAILABLE:
+            raise
+        reason = cause.strerror
     if not _folders:
+        import tempfile  # noqa: PLC0415 - rarely needed
+
         _folders.append(Path(tempfile.mkdtemp(prefix="tlcli-")))
-    fallback = _folders[0] / path.parent.name / path.name
+        progress.note(
+            f"The cache {cache_folder()} cannot be written ({reason}): nothing is kept for later commands. "
+            "Make it a writable folder, or set TLCLI_CACHE to another."
+        )
+    fallback = _fallback_path(_folders[0], path)
     create(fallback)
-    _moved[path] = fallback
     return fallback
 
 
-@contextmanager
-def report_deletion(folder: Path) -> Iterator[None]:
-    """Turns the error of a process that wrote into a folder into FileNotFoundError where the folder was deleted.
-
-    Raises:
-        FileNotFoundError: the body failed, and the folder is gone.
-    """
-    try:
-        yield
-    except ModelError as error:
-        if folder.is_dir():
-            raise
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder)) from error
+def _fallback_path(folder: Path, path: Path) -> Path:
+    return folder / path.parent.name / path.name
 
 
 def remove_fallback() -> None:
     """Removes the fallback folder of this process with its content."""
-    _moved.clear()
     while _folders:
         shutil.rmtree(_folders.pop(), ignore_errors=True)

@@ -1,7 +1,7 @@
 """Which cache entries running processes use, and when each entry was last used.
 
-An entry is what is kept and removed as a unit: the folder of a feature store, of a converted or compiled backbone, a
-weights file, the database of digests. A process that opens one takes a shared lock on its lock file, an empty file in
+An entry is what is kept and removed as a unit: the folder of a feature store, of a converted or compiled backbone, of
+random weights, the database of digests. A process that opens one takes a shared lock on its lock file, an empty file in
 the cache's ``locks``, until the process ends, however it ends; the lock file's time is when the entry was last used.
 Removing an entry takes the lock exclusively. Lock files themselves stay.
 
@@ -24,9 +24,6 @@ fcntl: Any = importlib.import_module("fcntl") if importlib.util.find_spec("fcntl
 
 IDLE_SECONDS = 24 * 3600.0
 """Where there are no locks, an entry counts as unused when it was last used so long ago."""
-
-_TIMEOUT, _PAUSE = 2.0, 0.01
-"""Seconds. An exclusive lock lasts as long as a rename; a lock file system that hangs must not stop the work."""
 
 _open_locks: dict[Path, int] = {}
 """File descriptors of the locks that this process has taken, by lock file."""
@@ -53,7 +50,8 @@ def mark_in_use(entry: Path, used: bool = True) -> None:
             os.close(_open_locks.pop(path))
         if path not in _open_locks:
             _open_locks[path] = _open(path)
-            _lock_shared(_open_locks[path])
+            if fcntl:
+                fcntl.flock(_open_locks[path], fcntl.LOCK_SH)  # an exclusive lock lasts as long as a rename
     if used:
         with suppress(OSError):
             os.utime(path)
@@ -104,20 +102,8 @@ def _try_exclusive(descriptor: int, last: float) -> bool:
     return time.time() - last > IDLE_SECONDS
 
 
-def _lock_shared(descriptor: int) -> None:
-    deadline = time.monotonic() + _TIMEOUT
-    while fcntl and time.monotonic() < deadline:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            time.sleep(_PAUSE)
-
-
 def _open(path: Path) -> int:
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True)
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError:

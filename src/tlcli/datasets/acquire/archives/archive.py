@@ -1,27 +1,43 @@
-"""What the readers of zip and tar archives have in common: members, the interface, and what can be wrong."""
+"""What the readers of zip and tar archives have in common: members, and what can be wrong."""
 
-import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+
+from tlcli.errors import DataError
 
 CHUNK = 1 << 20
+_SHOWN = 200
+"""Characters of a member's name in a message."""
 
 
-class DamageError(Exception):
-    """The archive is damaged; the text is the reason."""
+class RefusedError(DataError):
+    """The file is of no use, whatever the config says."""
 
 
-class MemberError(Exception):
-    """A member for which the whole archive is refused as malicious."""
-
-    def __init__(self, name: str, reason: str) -> None:
-        self.name, self.reason = name, reason
-        super().__init__(name, reason)
+class DamagedError(RefusedError):
+    """The archive is damaged; another copy may be whole."""
 
 
-class UnsupportedMemberError(MemberError):
-    """A member that is encrypted or compressed by a method that is not supported."""
+def damaged(reason: str) -> DamagedError:
+    """The error for an archive that is cut or changed."""
+    return DamagedError("data.archive_damaged", f"The archive is damaged: {reason}.", "Fetch it again.")
+
+
+def malicious(name: str, reason: str) -> RefusedError:
+    """The error for a member for which the whole archive is refused."""
+    return RefusedError(
+        "data.archive_malicious",
+        f"The archive is refused, nothing was unpacked: member {name[:_SHOWN]!r}: {reason}.",
+        "If you trust it, unpack it yourself, and give the directory with --from.",
+    )
+
+
+def unsupported(name: str, reason: str) -> RefusedError:
+    """The error for a harmless member that cannot be unpacked."""
+    return RefusedError(
+        "data.archive_unsupported",
+        f"The archive cannot be unpacked: member {name[:_SHOWN]!r}: {reason}.",
+        "Unpack it yourself, and give the directory with --from.",
+    )
 
 
 @dataclass(frozen=True)
@@ -29,21 +45,7 @@ class Member:
     """A file or directory of an archive, not yet checked."""
 
     name: str
+    """With ``/`` between its parts, whatever the archive has there."""
     is_file: bool
     size: int
     """Bytes, as the archive declares them; contents that are longer or shorter are refused."""
-    info: zipfile.ZipInfo | None = None
-
-
-class Archive(Protocol):
-    """An open zip or tar archive."""
-
-    in_any_order: bool
-    """Whether :meth:`chunks` accepts members in any order and from several threads; else only the member that
-    :meth:`members` yielded last."""
-
-    def members(self) -> Iterator[Member]:
-        """Yields all members; raises :class:`MemberError` for links, devices, overlaps and the like."""
-
-    def chunks(self, member: Member) -> Iterator[bytes]:
-        """Yields the content of a member in pieces of at most a MiB, not more bytes in total than it declares."""

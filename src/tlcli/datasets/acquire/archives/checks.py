@@ -1,12 +1,12 @@
 """What an archive may hold: names that stay inside the target and differ on every disk, within the limits."""
 
-import itertools
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath, PureWindowsPath
 
-from tlcli.datasets.acquire.archives.archive import Member, MemberError
+from tlcli.datasets.acquire.archives.archive import Member, malicious
+from tlcli.errors import DataError
 
 _FREE_OF_RATIO = 2**26
 _MAX_PATH, _MAX_PART, _MAX_DEPTH = 4096, 255, 100
@@ -28,10 +28,6 @@ class UnpackLimits:
 DEFAULT_LIMITS = UnpackLimits()
 
 
-class BeyondLimitsError(Exception):
-    """Other limits would allow the archive; the text is the reason."""
-
-
 def checked(members: Iterable[Member], packed: int, limits: UnpackLimits) -> dict[str, Member]:
     """Returns the files of an archive by their paths, after all members have been found harmless.
 
@@ -41,33 +37,32 @@ def checked(members: Iterable[Member], packed: int, limits: UnpackLimits) -> dic
         limits: what it may hold.
 
     Raises:
-        MemberError: a member is malicious.
-        BeyondLimitsError: there are too many, or they are too large.
+        DataError: a member is malicious (:class:`RefusedError`), or there are too many, or they are too large.
     """
     files: dict[str, Member] = {}
     keys: dict[str, str] = {}  # of files: the name as disks that ignore case and accents' composition compare it
-    folders: set[str] = set()
+    folders: set[str] = set()  # likewise
     declared = characters = 0
     for number, member in enumerate(members, 1):
         path = _inside(member.name)
         declared += member.size
         if declared > limits.total_bytes or declared > max(_FREE_OF_RATIO, limits.ratio * packed):
-            raise BeyondLimitsError(f"it expands to {declared:,} bytes or more")
+            raise _beyond_limits(f"it expands to {declared:,} bytes or more")
         key = unicodedata.normalize("NFC", path).casefold()
         if member.is_file:
             if key in keys or not path:
-                raise MemberError(member.name, "another member has the same name" if path else "it has no name")
+                raise malicious(member.name, "another member has the same name" if path else "it has no name")
             files[path], keys[key] = member, path
         elif member.size:
-            raise MemberError(member.name, "it is a directory with content")
+            raise malicious(member.name, "it is a directory with content")
         above = folders_above(key if member.is_file else f"{key}/")
-        new = list(itertools.takewhile(lambda folder: folder and folder not in folders, above))
-        folders.update(new)
+        new = set(above) - folders - {""}
+        folders |= new
         characters += len(path) + sum(map(len, new))
         if max(number, len(folders)) > limits.members or characters > _MEAN_NAME * limits.members:
-            raise BeyondLimitsError(f"it has more than {limits.members:,} members or directories, or very long names")
+            raise _beyond_limits(f"it has more than {limits.members:,} members or directories, or very long names")
     if clash := folders & keys.keys():
-        raise MemberError(keys[min(clash)], "it is a file and a directory")
+        raise malicious(keys[min(clash)], "it is a file and a directory")
     return files
 
 
@@ -81,10 +76,15 @@ def folders_above(path: str) -> Iterator[str]:
 def _inside(name: str) -> str:
     """The path without ``.`` and doubled slashes; "" for the target itself."""
     if len(name) > _MAX_PATH or name.count("/") > _MAX_DEPTH or max(map(len, name.split("/"))) > _MAX_PART:
-        raise MemberError(name, "its name is too long")
+        raise malicious(name, "its name is too long")
     if "\0" in name or "\\" in name:
-        raise MemberError(name, "its name has a NUL or a backslash")
+        raise malicious(name, "its name has a NUL or a backslash")
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or (":" in name and PureWindowsPath(name).drive):
-        raise MemberError(name, "its name leads outside")
+        raise malicious(name, "its name leads outside")
     return "" if path == PurePosixPath() else str(path)
+
+
+def _beyond_limits(reason: str) -> DataError:
+    message = f"The archive is beyond the limits: {reason}."
+    return DataError("data.archive_too_large", message, "If you trust it, raise dataset.limits.")

@@ -13,7 +13,7 @@ import tarfile
 from collections.abc import Callable, Iterator
 from typing import IO, BinaryIO, cast
 
-from tlcli.datasets.acquire.archives.archive import CHUNK, DamageError, Member, MemberError
+from tlcli.datasets.acquire.archives.archive import CHUNK, Member, damaged, malicious
 
 _BLOCK = 512
 _ZEROS = bytes(_BLOCK)
@@ -25,15 +25,17 @@ def is_tar(file: BinaryIO) -> bool:
 
 
 class Tar:
-    """An open tar file, compressed or not; implements :class:`Archive`."""
-
-    in_any_order = False
+    """An open tar file, compressed or not."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._compressed, self._file = file, cast("IO[bytes]", file)
 
-    def members(self) -> Iterator[Member]:
-        """See :class:`Archive`; reads the file once from its beginning to its end."""
+    def members(self) -> Iterator[tuple[Member, Iterator[bytes]]]:
+        """Reads the file from beginning to end; yields each member with its content, to be read at once or not at all.
+
+        Raises:
+            DataError: the archive is damaged, or holds links, devices and the like.
+        """
         self._file = _decompressed(self._compressed)
         headers = _Headers(self._file)
         try:
@@ -41,36 +43,33 @@ class Tar:
             while info := tar.next():
                 tar.members.clear()  # type: ignore[attr-defined] # it would keep every one
                 headers.budget += _BUDGET_OF_MEMBER
-                if len(tar.pax_headers) > _MAX_GLOBAL:
-                    raise DamageError("it has too many attributes of all members")
+                if len(tar.pax_headers) > _MAX_GLOBAL or "size" in tar.pax_headers:
+                    raise damaged("it has too many attributes of all members, or a size of all members")
                 if not (info.isreg() or info.isdir()):
-                    raise MemberError(info.name, "it is a link, a device or of an unknown type")
-                if info.size < 0:
-                    raise MemberError(info.name, "its size is negative")
+                    raise malicious(info.name, "it is a link, a device or of an unknown type")
+                if info.issparse() or info.size < 0:
+                    raise malicious(info.name, "it is a sparse file, or its size is negative")
                 is_file = info.isreg() and not info.name.endswith("/")
-                yield Member(info.name, is_file, info.size if info.isreg() else 0)
-        except ValueError as error:  # some broken numbers and names come out of tarfile so
-            raise DamageError("a header is damaged") from error
+                size = info.size if info.isreg() else 0
+                yield Member(info.name, is_file, size), self._chunks(info.name, size)
+        except (ValueError, IndexError, RecursionError) as error:  # what tarfile makes of broken headers, or of many
+            raise damaged("a header is damaged") from error
         if headers.block != _ZEROS:
-            raise DamageError("a header is damaged or missing")
-        for _ in range(_PADDING // CHUNK):  # the checksum of a compressed archive is compared at its very end
-            if not (chunk := self._file.read(CHUNK)):
-                return
-            if chunk.count(0) != len(chunk):
-                break
-        raise DamageError("it continues after its end")
+            raise damaged("a header is damaged or missing")
+        # Read to the very end: there the checksum of a compressed archive is compared.
+        if self._file.read(_PADDING).strip(b"\0") or self._file.read(1):
+            raise damaged("it continues after its end")
 
-    def chunks(self, member: Member) -> Iterator[bytes]:
-        """See :class:`Archive`."""
-        left = member.size
+    def _chunks(self, name: str, left: int) -> Iterator[bytes]:
         while left:
             if not (chunk := self._file.read(min(left, CHUNK))):
-                raise DamageError(f"the content of {member.name!r} ends too early")
+                raise damaged(f"the content of {name!r} ends too early")
             left -= len(chunk)
             yield chunk
 
 
-_PADDING = 2**26
+_PADDING = 2**22
+"""Zeros that may follow the end, in bytes."""
 _MAX_GLOBAL = 100
 """Attributes of all members, which ``tarfile`` copies for each; git writes one."""
 _BUDGET, _BUDGET_OF_MEMBER = 2**24, 2**13
@@ -85,58 +84,50 @@ class _Headers:
         self.budget = _BUDGET
         self.block = b""
         """The last header or record."""
-        self._records: list[bytes] = []
-        """Types of the records since the last member, the one that is read next included."""
-        self._is_record = False
+        self._record_of = b""
+        """The type of the header, if it announced a record that is read next."""
 
     def read(self, size: int) -> bytes:
         """Reads a header, a record after the header that announced it, or the last byte of a content.
 
         Raises:
-            DamageError, MemberError: ``tarfile`` could not parse it, in little time and memory, to what it says.
+            DataError: ``tarfile`` could not parse it, in little time and memory, to what it says.
         """
         self.budget -= size
         if self.budget < 0 or not 0 <= size <= CHUNK:
-            raise DamageError("its long names and attributes are too large")
+            raise damaged("its long names and attributes are too large")
         data = self._file.read(size)
         if size == 1:
             return data
         self.block = data
-        if self._is_record:
-            self._is_record = False
-            if self._records[-1] in _ATTRIBUTES:
-                _check_attributes(data, of_all=self._records[-1] == tarfile.XGLTYPE)
-            return data
-        name, kind = data[:100].partition(b"\0")[0].decode(errors="replace"), data[156:157]
-        if kind == tarfile.GNUTYPE_SPARSE:
-            raise MemberError(name, "it is a sparse file")
-        if kind in self._records:
-            raise MemberError(name, "two records of one type belong to it")
-        self._is_record = kind in _RECORDS
-        self._records = [*self._records, kind] if self._is_record else []
+        if self._record_of:
+            if self._record_of in _ATTRIBUTES:
+                _check_attributes(data)
+            self._record_of = b""
+        elif data[156:157] in _RECORDS:
+            self._record_of = data[156:157]
         return data
 
 
 _ATTRIBUTES = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.XGLTYPE)
 _RECORDS = (*_ATTRIBUTES, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
-_ATTRIBUTE = re.compile(rb"(\d{1,8}) ([^=\n]{1,256})=")
+_ATTRIBUTE = re.compile(rb"(\d{1,8}) [^=\n]{1,256}=")
 _MANY_DIGITS = re.compile(rb"\d{256}")
 
 
-def _check_attributes(record: bytes, of_all: bool) -> None:
+def _check_attributes(record: bytes) -> None:
     """Compares lines ``length keyword=value`` with their lengths, which ``tarfile`` does not."""
+    if b"GNU.sparse." in record:
+        raise malicious("pax_header", "it is a sparse file")
     at = 0
     while at < len(record) and record[at]:
         line = _ATTRIBUTE.match(record, at)
         end = at + int(line[1]) if line else 0
         if not line or end <= line.end() or record[end - 1 : end] != b"\n":
-            raise DamageError("the attributes of a member are damaged")
-        if line[2].startswith(b"GNU.sparse.") or (of_all and line[2] in (b"path", b"size")):
-            keyword = line[2].decode("ascii", "replace")
-            raise MemberError("pax_header", f"attributes that set {keyword} are not supported")
+            raise damaged("the attributes of a member are damaged")
         at = end
     if _MANY_DIGITS.search(record):
-        raise DamageError("the attributes of a member are damaged")
+        raise damaged("the attributes of a member are damaged")
 
 
 def _is_header(block: bytes) -> bool:

@@ -2,46 +2,23 @@
 
 import errno
 import hashlib
-import itertools
 import lzma
 import os
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from tlcli.datasets.acquire.archives.archive import Archive, DamageError, Member, MemberError, UnsupportedMemberError
-from tlcli.datasets.acquire.archives.checks import (
-    DEFAULT_LIMITS,
-    BeyondLimitsError,
-    UnpackLimits,
-    checked,
-    folders_above,
-)
+from tlcli.datasets.acquire.archives.archive import Member, RefusedError, damaged, unsupported
+from tlcli.datasets.acquire.archives.checks import DEFAULT_LIMITS, UnpackLimits, checked, folders_above
 from tlcli.datasets.acquire.archives.tar_reader import Tar, is_tar
 from tlcli.datasets.acquire.archives.zip_reader import Zip
 from tlcli.errors import DataError
 from tlcli.progress import SILENT, Progress
-from tlcli.system.cpu import threads
 from tlcli.system.files import need_room
-
-Limits = UnpackLimits
-
-_MAX_THREADS = 4
-_BATCH = 250
-"""Members that a thread takes at once: fewer cost time in handing over, more make progress jump."""
-
-
-class DamagedError(DataError):
-    """The archive is damaged; another copy may be whole."""
-
-
-class RefusedError(DataError):
-    """The archive holds what none may, whatever the limits."""
 
 
 def unpack(
@@ -66,19 +43,17 @@ def unpack(
         The sha256 of each file, by its path below ``target``.
 
     Raises:
-        DataError: not an archive, a damaged one (:class:`DamagedError`), one with a member that is not a regular file
-            or directory inside it (:class:`RefusedError`), one beyond the limits, or one without files.
+        RefusedError: not an archive, a damaged one (:class:`DamagedError`), or one with a member that is not a regular
+            file or directory inside it.
+        DataError: an archive beyond the limits, or without files.
         ResourceError: the disk has no room for what the archive holds.
     """
     with _opened(archive) as reader:
-        found = checked(reader.members(), archive.stat().st_size, limits)
-        files = _below(archive, found, subdirs)
+        found = checked((member for member, _ in reader.members()), archive.stat().st_size, limits)
+        files = _below(found, subdirs)
         need_room(target, sum(member.size for member in files.values()), f"Unpacking {name or archive.name}")
-        with progress.stage(f"Unpacking {name or archive.name}", len(files), "files"), _bad_names(archive, target):
-            for folder in sorted({path.rpartition("/")[0] for path in files}):
-                os.makedirs(os.path.join(target, folder), exist_ok=True)  # noqa: PTH103, PTH118 - pathlib takes tenfold
-            write = _write_in_threads if reader.in_any_order else _write_in_order
-            return write(reader, files, target, progress)
+        with progress.stage(f"Unpacking {name or archive.name}", len(files), "files"):
+            return _write(reader, files, target, progress)
 
 
 def is_archive(path: Path) -> bool:
@@ -91,52 +66,43 @@ def is_archive(path: Path) -> bool:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Archive]:
+def _opened(path: Path) -> Iterator[Zip | Tar]:
     """Opens an archive; what is found wrong with it meanwhile is raised as a DataError."""
     if not path.is_file():
         raise DataError("data.archive_not_found", f"There is no archive {path}.")
     try:
         with path.open("rb") as file:
-            yield _reader(path, file)
-    except UnsupportedMemberError as error:
-        raise RefusedError(
-            "data.archive_unsupported",
-            f"The archive {path} cannot be unpacked: member {_shown(error)}: {error.reason}.",
-            "Unpack it yourself, and give the directory with --from.",
-        ) from error
-    except MemberError as error:
-        raise RefusedError(
-            "data.archive_malicious",
-            f"The archive {path} is refused, nothing was unpacked: member {_shown(error)}: {error.reason}.",
-            "If you trust it, unpack it yourself, and give the directory with --from.",
-        ) from error
-    except BeyondLimitsError as error:  # which another config may allow
-        raise DataError(
-            "data.archive_too_large",
-            f"The archive {path} is beyond the limits: {error}.",
-            "If you trust it, raise dataset.limits.",
-        ) from error
-    except _reading_errors() as error:
-        if isinstance(error, OSError) and error.errno is not None:  # not one of gzip's and bzip2's own
-            raise
-        raise DamagedError(
-            "data.archive_damaged", f"The archive {path} is damaged: {error}.", "Fetch it again."
-        ) from error
+            try:
+                yield _reader(file)
+            except _reading_errors() as error:
+                raise damaged(str(error)) from error
+            except OSError as error:
+                if error.errno is None:  # gzip's and bzip2's own
+                    raise damaged(str(error)) from error
+                if error.errno in _BAD_NAME and error.filename:
+                    raise unsupported(Path(error.filename).name, error.strerror or "it cannot be written") from error
+                raise
+    except DataError as error:
+        raise type(error)(error.code, f"{path}: {error.message}", error.hint) from error
 
 
-def _reader(path: Path, file: BinaryIO) -> Archive:
+_BAD_NAME = (errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
+"""What systems say of names that a disk cannot hold, or cannot tell from another."""
+
+
+def _reader(file: BinaryIO) -> Zip | Tar:
     """The reader for the kind of archive that the content says."""
     head = file.read(512).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if head.startswith((b"7z\xbc\xaf\x27\x1c", b"rar!\x1a\x07")):
-        raise DataError(
+        raise RefusedError(
             "data.archive_unsupported",
-            f"{path} is a 7z or RAR archive; supported are zip, tar, tar.gz, tar.xz, tar.zst and tar.bz2.",
+            "It is a 7z or RAR archive; supported are zip, tar, tar.gz, tar.xz, tar.zst and tar.bz2.",
             "Unpack it yourself, and give the directory with --from.",
         )
     if head.startswith((b"<!doctype html", b"<html")):
-        raise DataError(
+        raise RefusedError(
             "data.archive_is_web_page",
-            f"{path} is a web page, not an archive: its address shows something to read, or asks to sign in.",
+            "It is a web page, not an archive: its address shows something to read, or asks to sign in.",
             "Give the address of the archive itself.",
         )
     is_zip = head.startswith((b"pk\x03\x04", b"pk\x05\x06"))
@@ -144,89 +110,50 @@ def _reader(path: Path, file: BinaryIO) -> Archive:
         return Tar(file)
     if is_zip or zipfile.is_zipfile(file):
         return Zip(file)
-    raise DataError("data.not_an_archive", f"{path} is neither a zip nor a tar archive (by its content).")
+    raise RefusedError("data.not_an_archive", "It is neither a zip nor a tar archive (by its content).")
 
 
 def _reading_errors() -> tuple[type[Exception], ...]:
     import zstandard  # noqa: PLC0415 - 8 ms that few commands need
 
-    decompression = (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError)
-    return DamageError, zipfile.BadZipFile, tarfile.TarError, *decompression
+    return zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError
 
 
-def _shown(error: MemberError) -> str:
-    return repr(error.name if len(error.name) <= _SHOWN else error.name[:_SHOWN] + "...")
-
-
-_SHOWN = 200
-
-
-@contextmanager
-def _bad_names(archive: Path, target: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _BAD_NAME or error.filename is None:
-            raise
-        name = os.path.relpath(error.filename, target)
-        raise RefusedError(
-            "data.archive_bad_name",
-            f"The archive {archive} is refused: member {name!r} cannot be written: {error.strerror}.",
-        ) from error
-
-
-_BAD_NAME = (errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
-"""What systems say of names that a disk cannot hold, or cannot tell from another."""
-
-
-def _below(archive: Path, files: Mapping[str, Member], subdirs: Sequence[str]) -> dict[str, Member]:
+def _below(files: Mapping[str, Member], subdirs: Sequence[str]) -> dict[str, Member]:
     for subdir in subdirs:
         folder = str(PurePosixPath(subdir)) + "/" if subdir else ""
         if below := {path.removeprefix(folder): files[path] for path in files if path.startswith(folder)}:
             return below
     if not files:
-        raise DataError("data.archive_empty", f"The archive {archive} holds no file.")
+        raise DataError("data.archive_empty", "The archive holds no file.")
     there = sorted({folder for path in files for folder in folders_above(path)}, key=lambda f: (f.count("/"), f))
     listed = ", ".join(there[:8]) + (", ..." if len(there) > 8 else "") or "none"
     raise DataError(
         "data.archive_subdir_not_found",
-        f"The archive {archive} has no directory '{subdirs[0]}' (subdir of the source); its directories: {listed}.",
+        f"The archive has no directory '{subdirs[0]}' (subdir of the source); its directories: {listed}.",
     )
 
 
-def _write_in_order(reader: Archive, files: Mapping[str, Member], target: Path, progress: Progress) -> dict[str, str]:
+def _write(reader: Zip | Tar, files: Mapping[str, Member], target: Path, progress: Progress) -> dict[str, str]:
+    """Writes the files, one after the other: threads would wait for each other's Python more than they gain."""
+    for folder in sorted({path.rpartition("/")[0] for path in files}):
+        os.makedirs(os.path.join(target, folder), exist_ok=True)  # noqa: PTH103, PTH118 - pathlib takes tenfold
     paths = {member: path for path, member in files.items()}
     digests = {}
-    for member in reader.members():
+    for member, chunks in reader.members():
         if path := paths.get(member):
-            digests[path] = _save(reader.chunks(member), f"{target}/{path}")
+            digests[path] = _save(chunks, f"{target}/{path}")
             progress.advance()
     if len(digests) < len(files):
-        raise DamageError("it changed while it was read")
-    return digests
-
-
-def _write_in_threads(reader: Archive, files: Mapping[str, Member], target: Path, progress: Progress) -> dict[str, str]:
-    def write(paths: Sequence[str]) -> dict[str, str]:
-        return {path: _save(reader.chunks(files[path]), f"{target}/{path}") for path in paths}
-
-    digests: dict[str, str] = {}
-    todo = iter(files)
-    batches = iter(lambda: list(itertools.islice(todo, _BATCH)), [])
-    with ThreadPoolExecutor(min(_MAX_THREADS, threads())) as pool:
-        for found in pool.map(write, batches):
-            digests |= found
-            progress.advance(len(found))
+        raise damaged("it changed while it was read")
     return digests
 
 
 def _save(chunks: Iterator[bytes], path: str) -> str:
     """Writes a file that must not exist yet, and returns its sha256."""
     digest = hashlib.sha256()
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666), "wb", 0) as file:  # noqa: PTH123
+    with open(path, "xb") as file:  # noqa: PTH123 - pathlib takes time for each of many files
         for chunk in chunks:
             digest.update(chunk)
-            rest = memoryview(chunk)
-            while rest:
-                rest = rest[file.write(rest) :]
+            file.write(chunk)
     return digest.hexdigest()

@@ -1,126 +1,85 @@
-"""Zip files: ``zipfile`` reads the directory and decompresses; whether to believe them is decided here.
+"""Zip files: ``zipfile`` reads the directory, decompresses and compares checksums; what it believes is checked here.
 
 On its own it expands members that overlap (12 KB become 500 MB), cuts contents at their declared size, and decompresses
-4 KB of bzip2 to 4 GB at once.
+4 KB of bzip2 to 4 GB at once, so that only contents that are stored or deflated are read.
 """
 
-import bz2
 import copy
-import re
 import stat
 import struct
-import sys
 import zipfile
-import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from tlcli.datasets.acquire.archives.archive import (
-    CHUNK,
-    DamageError,
-    Member,
-    MemberError,
-    UnsupportedMemberError,
-)
+from tlcli.datasets.acquire.archives.archive import CHUNK, Member, damaged, malicious, unsupported
 
 
 class Zip:
-    """An open zip file; implements :class:`Archive`."""
-
-    in_any_order = True
+    """An open zip file."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         try:
             self._zip = zipfile.ZipFile(file)
         except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
-            raise DamageError("its directory is unreadable") from error
+            raise damaged("its directory is unreadable") from error
         self._check_end()
 
     def _check_end(self) -> None:
-        """Refuses files with several ends, of which other programs read another, and parts of a split archive."""
-        length = self._file.seek(0, 2)
-        self._file.seek(max(0, length - _END.size - 2**16))
-        tail = self._file.read()
-        marks = [match.start() for match in re.finditer(re.escape(_END_MARK), tail)]
-        ends = [at for at in marks if at + _END.size + int.from_bytes(tail[at + 20 : at + 22], "little") == len(tail)]
-        if not ends or ends != marks[-1:]:
-            raise DamageError("it has two ends, or continues after its end")
-        disk, first_disk, *counts = _END.unpack_from(tail, ends[0])[1:5]
-        if {disk, first_disk} - {0, 2**16 - 1} or set(counts) - {len(self._zip.infolist()) % 2**16, 2**16 - 1}:
-            raise DamageError("its directory has another number of members than its end declares")
+        """Refuses files that continue after their end, parts of a split archive, and incomplete directories."""
+        self._file.seek(-_END.size - len(self._zip.comment), 2)
+        mark, disk, first_disk, *counts = _END.unpack(self._file.read(_END.size))
+        if mark != b"PK\x05\x06":
+            raise damaged("it continues after its end")
+        in_zip64 = 2**16 - 1
+        if {disk, first_disk} - {0, in_zip64} or set(counts) - {len(self._zip.infolist()) % 2**16, in_zip64}:
+            raise damaged("its directory has another number of members than its end declares")
 
-    def members(self) -> Iterator[Member]:
-        """See :class:`Archive`; in the order of their contents."""
+    def members(self) -> Iterator[tuple[Member, Iterator[bytes]]]:
+        """Yields all members in the order of their contents, each with its content, to be read at once.
+
+        Raises:
+            DataError: the archive is damaged, or holds links, devices, members that overlap and the like.
+        """
         end = 0
         for info in sorted(self._zip.infolist(), key=lambda info: info.header_offset):
             name = _decoded_name(info)
+            if info.flag_bits & _ENCRYPTED:
+                raise unsupported(name, "it is encrypted")
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & _PATCH:
+                raise unsupported(name, f"its compression method {info.compress_type} is not supported")
+            if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+                raise malicious(name, "it is a link or a device")
             if 0 <= info.header_offset < end:
-                raise MemberError(name, "it overlaps another member")
+                raise malicious(name, "it overlaps another member")
             end = self._content_offset(info, name) + info.compress_size
             if end > self._zip.start_dir:
-                raise MemberError(name, "it overlaps the directory")
-            if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise MemberError(name, "it is a link or a device")
-            yield Member(name, not name.endswith("/"), info.file_size, info)
+                raise malicious(name, "it overlaps the directory")
+            yield Member(name, not name.endswith("/"), info.file_size), self._chunks(info)
 
     def _content_offset(self, info: zipfile.ZipInfo, name: str) -> int:
-        """Where the content begins, after the member's own header has been compared with the directory."""
-        if not 0 <= info.header_offset < self._zip.start_dir:
-            raise DamageError(f"the header of {name!r} is missing")
-        self._file.seek(info.header_offset)
-        header = self._file.read(_HEADER.size)
-        if len(header) < _HEADER.size or not header.startswith(_HEADER_MARK):
-            raise DamageError(f"the header of {name!r} is missing")
-        _, _, flags, method, _, _, crc, packed, size, name_length, extra_length = _HEADER.unpack(header)
-        own_name, extra = self._file.read(name_length), self._file.read(extra_length)
-        if (flags | info.flag_bits) & _ENCRYPTED:
-            raise UnsupportedMemberError(name, "it is encrypted")
-        if info.compress_type not in _METHODS or (flags | info.flag_bits) & _PATCH:
-            raise UnsupportedMemberError(name, f"its compression method {info.compress_type} is not supported")
-        later = (0, _IN_EXTRA) if flags & _SIZES_FOLLOW else ()
-        in_extra = struct.pack("<2Q", info.file_size, info.compress_size) in extra
-        for own, listed in ((crc, info.CRC), (packed, info.compress_size), (size, info.file_size)):
-            if own != listed and own not in later and not (own == _IN_EXTRA and in_extra):
-                raise MemberError(name, "its own header and the directory differ")
-        if own_name != _raw_name(info) or method != info.compress_type:
-            raise MemberError(name, "its own header and the directory differ")
-        return int(info.header_offset + _HEADER.size + name_length + extra_length)
+        """Where the content begins: after the member's own header, of which only the directory's place is known."""
+        if 0 <= info.header_offset < self._zip.start_dir:
+            self._file.seek(info.header_offset)
+            header = self._file.read(_HEADER.size)
+            if header.startswith(b"PK\x03\x04"):
+                _, name_length, extra_length = _HEADER.unpack(header)
+                return int(info.header_offset + _HEADER.size + name_length + extra_length)
+        raise damaged(f"the header of {name!r} is missing")
 
-    def chunks(self, member: Member) -> Iterator[bytes]:
-        """See :class:`Archive`."""
-        if (info := member.info) is None:
-            raise TypeError(member)
-        unbounded = copy.copy(info)  # the end of the content and its checksum are compared here
-        unbounded.file_size = sys.maxsize
-        del unbounded.CRC
-        packed = info.compress_type == zipfile.ZIP_BZIP2
-        if packed:
-            unbounded.compress_type = zipfile.ZIP_STORED
-        at_once = _LZMA_CHUNK if info.compress_type == zipfile.ZIP_LZMA else CHUNK
-        size = crc = 0
-        with self._zip.open(unbounded) as opened, bz2.BZ2File(opened) if packed else opened as file:
-            while size <= info.file_size and (chunk := file.read(at_once)):
-                size, crc = size + len(chunk), zlib.crc32(chunk, crc)
+    def _chunks(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
+        one_more = copy.copy(info)
+        one_more.file_size += 1  # a byte too many makes the checksum differ; else it would be cut off
+        with self._zip.open(one_more) as file:
+            while chunk := file.read(CHUNK):
                 yield chunk
-        if (size, crc) != (info.file_size, info.CRC):
-            raise DamageError(f"the content of {member.name!r} has another size or checksum than declared")
 
 
-_END, _END_MARK = struct.Struct("<4s4H2IH"), b"PK\x05\x06"
-_HEADER, _HEADER_MARK = struct.Struct("<4s5H3I2H"), b"PK\x03\x04"
-_UTF8, _SIZES_FOLLOW, _PATCH = 0x800, 0x8, 0x20
+_END, _HEADER = struct.Struct("<4s4H10x"), struct.Struct("<4s22x2H")
+_PATCH = 0x20
 _ENCRYPTED = 0x2041  # in any of three ways
-_IN_EXTRA = 2**32 - 1
-"""In place of a size: it does not fit into 32 bits, and is in the extra field."""
+_UTF8 = 0x800
 _WINDOWS = 0
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
-_LZMA_CHUNK = 2**12
-"""Bytes that are decompressed at once, with no limit for the result: of LZMA at most 28 MB."""
-
-
-def _raw_name(info: zipfile.ZipInfo) -> bytes:
-    return info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8 else "cp437")
 
 
 def _decoded_name(info: zipfile.ZipInfo) -> str:
@@ -130,7 +89,7 @@ def _decoded_name(info: zipfile.ZipInfo) -> str:
     write ``\`` as a separator; in a name of an unknown code page it may be half of a character, and is left.
     """
     try:
-        name = _raw_name(info).decode()
+        name = info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8 else "cp437").decode()
     except UnicodeDecodeError:
         return info.orig_filename
     return name.replace("\\", "/") if info.create_system == _WINDOWS else name

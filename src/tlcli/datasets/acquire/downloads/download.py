@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from tlcli.datasets.acquire.downloads import failures
 from tlcli.datasets.acquire.downloads.failures import HttpStatusError, RetryableError, http_error, network_errors
-from tlcli.datasets.acquire.downloads.partial_file import PartialFile
+from tlcli.datasets.acquire.downloads.partial_file import FileDigest, PartialFile
 from tlcli.datasets.acquire.downloads.retries import DEFAULT_POLICY, Retries, RetryPolicy
 from tlcli.errors import DataError, NetworkError
 from tlcli.progress import SILENT, Progress
@@ -51,14 +51,6 @@ class RemoteFile:
     """Expected bytes."""
     digest: str | None = None
     """Expected md5 (32 hex digits) or sha256 (64)."""
-
-
-@dataclass(frozen=True)
-class FileDigest:
-    """A file that was read to its end."""
-
-    sha256: str
-    size: int
 
 
 def download(
@@ -111,16 +103,13 @@ class _Transfer:
         self._receive()
         resumed = self.part.resumed
         try:
-            return self._finish()
+            return self.part.finish(self.file.digest, self.file.size, self.progress)
         except DataError:
             if not resumed:
                 raise
         self.progress.note(f"{self.file.name}: the partial download was damaged; starting again.")
         self._receive()
-        return self._finish()
-
-    def _finish(self) -> FileDigest:
-        return FileDigest(*self.part.finish(self.file.digest, self.file.size, self.progress))
+        return self.part.finish(self.file.digest, self.file.size, self.progress)
 
     def _receive(self) -> None:
         """Tries until every byte has arrived."""

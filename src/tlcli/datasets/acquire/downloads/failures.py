@@ -1,12 +1,11 @@
 """What failed requests and refusing servers mean, as errors with codes; no secret of an address is ever in them."""
 
+import http.client
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, InvalidStateError, wait
-from contextlib import contextmanager, suppress
+from concurrent.futures import Future
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from functools import partial
-from http import HTTPStatus
 from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -38,9 +37,9 @@ class HttpStatusError(Exception):
             explanation: what the server says in its body, if that is known to be fit for people.
             host: the host that a source redirects to, if that is what refuses.
         """
-        self.status, self.wait, self.explanation, self.host = status, wait or 0.0, explanation, host
-        phrase = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else ""
-        super().__init__(f"{status} {phrase}".strip())
+        self.status, self.wait, self.host = status, wait or 0.0, host
+        phrase = http.client.responses.get(status, "")
+        super().__init__(f"{status} {phrase}".strip() + (f": {explanation.rstrip('.')}" if explanation else ""))
 
     def is_temporary(self, longest: float) -> bool:
         """Whether another try within ``longest`` seconds may succeed."""
@@ -101,11 +100,6 @@ def without_secrets(url: str) -> str:
 
 _LOST = RetryableError("network.connection_lost", "{source} broke off: the connection was closed before the end.")
 _FAILURES: dict[tuple[str, ...], NetworkError] = {
-    ("InvalidProxyURL", "ProxySchemeUnknown"): NetworkError(
-        "network.invalid_proxy",
-        "{source} cannot be reached: the proxy in https_proxy or http_proxy is not an address.",
-        "Correct the variable.",
-    ),
     ("ProxyError",): RetryableError(
         "network.proxy_failed",
         "{source} cannot be reached: the proxy in https_proxy or http_proxy does not forward the request.",
@@ -135,8 +129,9 @@ _FAILURES: dict[tuple[str, ...], NetworkError] = {
     ),
     ("InvalidSchema", "ValueError"): NetworkError(
         "network.invalid_url",
-        "{source} is not an http or https address, or redirects to one that is not.",
-        "Correct the address; if the environment names a SOCKS proxy, run: pip install pysocks.",
+        "{source} cannot be requested: its address, one that it redirects to, or that of the proxy in https_proxy or "
+        "http_proxy is not an http or https address.",
+        "Correct the address or the variable; for a SOCKS proxy, run: pip install pysocks.",
     ),
 }
 """By the names of exceptions and their bases, the most telling first."""
@@ -217,14 +212,9 @@ def in_time(seconds: float, call: Callable[[], T]) -> T:
 
     def run() -> None:
         try:
-            report = partial(future.set_result, call())
-        except BaseException as error:  # noqa: BLE001 - raised again below
-            report = partial(future.set_exception, error)
-        with suppress(InvalidStateError):  # too late
-            report()
+            future.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - raised again by result()
+            future.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
-    wait([future], seconds)
-    if future.cancel():
-        raise TimeoutError
-    return future.result()
+    return future.result(seconds)

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -26,6 +27,14 @@ _LENGTH = re.compile(r"(\d{1,18})(?: *, *\1)*")
 _STRONG_ETAG = re.compile(r'"[!#-~]*"')
 """An ETag that promises equal bytes; weak ones (W/) do not, and If-Range must not hold them."""
 _BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class FileDigest:
+    """A file that was read to its end."""
+
+    sha256: str
+    size: int
 
 
 class _Note(BaseModel):
@@ -155,11 +164,8 @@ class PartialFile:
             message = f"{self._source} sent more bytes than it announced."
             raise RetryableError("network.wrong_length", message)
 
-    def finish(self, digest: str | None, size: int | None, progress: Progress) -> tuple[str, int]:
+    def finish(self, digest: str | None, size: int | None, progress: Progress) -> FileDigest:
         """Checks size and digest, and renames the file to its target.
-
-        Returns:
-            Its sha256 and its size.
 
         Raises:
             DataError: it is another file than expected; it is removed.
@@ -183,7 +189,7 @@ class PartialFile:
         self.path.replace(self.target)
         sync_folder(self.target.parent)
         self._note_path.unlink(missing_ok=True)
-        return digests[0], count
+        return FileDigest(digests[0], count)
 
     def _digests(self, progress: Progress, with_md5: bool) -> list[str]:
         """sha256 and, if wanted, md5, in hexadecimal."""

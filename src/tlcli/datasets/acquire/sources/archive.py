@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tlcli.datasets.acquire.downloads.download import FileDigest
+from tlcli.datasets.acquire.downloads.partial_file import FileDigest
 from tlcli.errors import DataError
 from tlcli.progress import SILENT, Progress
 from tlcli.system.files import sha256_file

@@ -5,6 +5,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+from tlcli.datasets.acquire.sources import folder
 from tlcli.errors import DataError
 
 
@@ -15,16 +16,8 @@ def locate(package: str, subdir: str) -> Path:
         DataError: it is not installed, or has no such folder.
     """
     try:
-        folder = Path(str(metadata.distribution(package).locate_file(subdir)))
+        root = Path(str(metadata.distribution(package).locate_file("")))
     except metadata.PackageNotFoundError:
         hint = f"Run: {shlex.quote(sys.executable)} -m pip install {package}."
         raise DataError("data.package_not_installed", f"The package '{package}' is not installed.", hint) from None
-    if not folder.is_dir():
-        message = f"The package '{package}' has no folder '{subdir}' ({folder} does not exist)."
-        raise DataError("data.folder_not_found", message)
-    return folder
-
-
-def version(package: str) -> str:
-    """The version of an installed package."""
-    return metadata.version(package)
+    return folder.locate(root, subdir)

@@ -33,10 +33,8 @@ class DatasetSource:
     """Where its images are on this machine; raises DataError."""
     link: bool = False
     """Whether a symbolic link to its directory is installed."""
-    offer: Callable[[RetryPolicy, Progress], Offer] | None = None
+    offer: Callable[[RetryPolicy, Progress], Offer] = lambda *_: Offer()
     """What is to be copied; raises NetworkError."""
-    hosts: int = 0
-    """Servers that are asked, each of which may be silent; 0 for sources on this machine."""
     sha256: str | None = None
     """Digest that its archive must have."""
     size: int | None = None

@@ -1,27 +1,23 @@
 """An archive at an https (or http) address."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlcli.datasets.acquire.downloads.download import RemoteFile
-from tlcli.datasets.acquire.downloads.download import download as _download
 from tlcli.datasets.acquire.downloads.failures import without_secrets
 from tlcli.datasets.acquire.downloads.retries import RetryPolicy
 from tlcli.errors import NetworkError
-from tlcli.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from requests import Response
 
 
-def remote_file(url: str, digest: str | None = None, size: int | None = None) -> RemoteFile:
+def remote_file(url: str, digest: str | None = None) -> RemoteFile:
     """What to download from an address.
 
     Args:
         url: http or https; its query, which may hold a secret, is never shown.
         digest: expected md5 (32 hex digits) or sha256 (64).
-        size: expected bytes.
     """
     shown = without_secrets(url)
 
@@ -36,20 +32,4 @@ def remote_file(url: str, digest: str | None = None, size: int | None = None) ->
             raise NetworkError("network.insecure_redirect", message, "Give its sha256.")
         return response
 
-    return RemoteFile(file_name(shown) or shown, shown, url, request, size=size, digest=digest)
-
-
-def download(url: str, target: Path, digest: str | None = None, progress: Progress = SILENT) -> None:
-    """Downloads a file from an address; see :func:`tlcli.datasets.acquire.downloads.download.download`.
-
-    Raises:
-        NetworkError: it is unavailable.
-        DataError: it is complete, and not the expected one.
-        ResourceError: the disk is full.
-    """
-    _download(remote_file(url, digest), target, progress=progress)
-
-
-def file_name(url: str) -> str:
-    """The last part of an address's path, without query and fragment; accepts any text, malformed addresses too."""
-    return url.partition("?")[0].partition("#")[0].rpartition("/")[2]
+    return RemoteFile(shown.rpartition("/")[2] or shown, shown, url, request, digest=digest)

@@ -5,7 +5,6 @@ Importing ``kaggle`` itself would make folders, print, ask the network without a
 that they are read here.
 """
 
-import json
 import os
 import shlex
 import stat
@@ -15,7 +14,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Literal
+
+from pydantic import AwareDatetime, BaseModel, ValidationError
 
 from tlcli.errors import NetworkError
 from tlcli.progress import Progress
@@ -33,6 +34,21 @@ class Account:
     refresh_token: str | None = field(default=None, repr=False)
     """Gives a token where there is none that is still valid."""
 
+    @property
+    def secrets(self) -> list[str]:
+        """What no message may hold."""
+        return [secret for secret in (self.token, self.key, self.refresh_token) if secret]
+
+
+class _Stored(BaseModel):
+    """What Kaggle writes into ``kaggle.json`` (user name and key) and ``credentials.json`` (the sign-in)."""
+
+    username: str = ""
+    key: str = ""
+    refresh_token: str = ""
+    access_token: str = ""
+    access_token_expiration: AwareDatetime | Literal[""] = ""
+
 
 def find_accounts(progress: Progress) -> Iterator[Account]:
     """Access token, user name and key, the sign-in of ``kaggle auth login``: those that exist, in this order.
@@ -40,20 +56,20 @@ def find_accounts(progress: Progress) -> Iterator[Account]:
     Raises:
         NetworkError: what is found cannot be a token.
     """
-    for path in (Path(os.environ.get("KAGGLE_API_TOKEN", "").strip()), *token_files()):
+    for path in (Path(os.environ.get("KAGGLE_API_TOKEN", "").strip()), *_token_files()):
         _warn_if_readable_by_others(path, progress)
     for find in (_access_token, _user_and_key, _signed_in):
         if account := find(progress):
             is_path = account.token is not None and account.token[0] in "/\\~."
-            secrets = filter(None, (account.token, account.username, account.key))
-            if is_path or not all(one.isascii() and one.isprintable() and " " not in one for one in secrets):
+            sent = filter(None, (account.token, account.username, account.key))
+            if is_path or not all(one.isascii() and one.isprintable() and " " not in one for one in sent):
                 message = f"{account.origin} holds no Kaggle token, or the path of a file that does not exist."
                 hint = "Copy the token again, with nothing around it, or the whole path of a file that holds it."
                 raise NetworkError("network.kaggle_token_malformed", message, hint)
             yield account
 
 
-def token_files() -> tuple[Path, ...]:
+def _token_files() -> tuple[Path, ...]:
     """All files that may hold credentials, whether they exist or not."""
     home, configured = Path.home() / ".kaggle", os.environ.get("KAGGLE_CONFIG_DIR")
     config = Path(configured) if configured else home
@@ -70,18 +86,18 @@ def _access_token(progress: Progress) -> Account | None:
         with suppress(OSError):  # a token longer than any file name
             given = _read(Path(given), progress) if Path(given).exists() else given
         return Account("KAGGLE_API_TOKEN", token=given) if given else None
-    found = ((path, _read(path, progress)) for path in token_files()[:2])
+    found = ((path, _read(path, progress)) for path in _token_files()[:2])
     return next((Account(str(path), token=token) for path, token in found if token), None)
 
 
 def _user_and_key(progress: Progress) -> Account | None:
     """KAGGLE_USERNAME and KAGGLE_KEY each override kaggle.json."""
-    path = token_files()[2]
+    path = _token_files()[2]
     stored = _read_json(path, progress)
-    username = os.environ.get("KAGGLE_USERNAME") or stored.get("username")
-    key = os.environ.get("KAGGLE_KEY") or stored.get("key")
+    username = os.environ.get("KAGGLE_USERNAME") or stored.username
+    key = os.environ.get("KAGGLE_KEY") or stored.key
     origin = "KAGGLE_KEY" if os.environ.get("KAGGLE_KEY") else str(path)
-    if isinstance(username, str) and isinstance(key, str) and username and key:
+    if username and key:
         return Account(origin, username=username.strip(), key=key.strip())
     if key:
         progress.note(f"Ignoring {origin}: it holds a key for Kaggle without a user name.")
@@ -89,20 +105,13 @@ def _user_and_key(progress: Progress) -> Account | None:
 
 
 def _signed_in(progress: Progress) -> Account | None:
-    path = token_files()[3]
+    path = _token_files()[3]
     stored = _read_json(path, progress)
-    refresh_token, token = stored.get("refresh_token"), stored.get("access_token")
-    if not (isinstance(refresh_token, str) and refresh_token):
+    if not stored.refresh_token:
         return None
-    valid = isinstance(token, str) and token and _is_future(stored.get("access_token_expiration"))
-    return Account(str(path), token=token if valid else None, refresh_token=refresh_token)
-
-
-def _is_future(date: object) -> bool:
-    try:
-        return datetime.fromisoformat(str(date)) > datetime.now(UTC)
-    except (ValueError, TypeError):  # no date; one without a time zone
-        return False
+    expires = stored.access_token_expiration
+    is_valid = expires != "" and expires > datetime.now(UTC)
+    return Account(str(path), stored.access_token if is_valid else None, refresh_token=stored.refresh_token)
 
 
 def _read(path: Path, progress: Progress) -> str:
@@ -117,15 +126,13 @@ def _read(path: Path, progress: Progress) -> str:
         return ""
 
 
-def _read_json(path: Path, progress: Progress) -> dict[str, Any]:
-    if not (text := _read(path, progress)):
-        return {}
-    with suppress(ValueError):
-        value = json.loads(text)
-        if isinstance(value, dict):
-            return value
-    progress.note(f"Ignoring {path}: it is not the JSON that Kaggle wrote. Download it again.")
-    return {}
+def _read_json(path: Path, progress: Progress) -> _Stored:
+    text = _read(path, progress)
+    try:
+        return _Stored.model_validate_json(text) if text else _Stored()
+    except ValidationError:
+        progress.note(f"Ignoring {path}: it is not the JSON that Kaggle wrote. Download it again.")
+        return _Stored()
 
 
 def _warn_if_readable_by_others(path: Path, progress: Progress) -> None:

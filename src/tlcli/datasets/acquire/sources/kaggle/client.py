@@ -1,14 +1,23 @@
-"""Kaggle's own client (kagglesdk), with timeouts, the credentials that were found, and HTTP statuses for its errors."""
+"""The HTTP client below Kaggle's own (kagglesdk): timeouts, the credentials that were found, statuses as errors.
+
+The one that kagglesdk brings has no timeouts, searches for credentials itself, reads whole files into memory where they
+are JSON, and its errors hold signed addresses.
+"""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+from pydantic import BaseModel, ValidationError
+
 import tlcli
-from tlcli.datasets.acquire.downloads.failures import HttpStatusError, RetryableError, in_time, respond, retry_after
+from tlcli.datasets.acquire.downloads.failures import HttpStatusError, RetryableError, respond, retry_after
 from tlcli.datasets.acquire.downloads.retries import Retries, RetryPolicy
 from tlcli.datasets.acquire.sources.kaggle.account import Account
 from tlcli.errors import NetworkError
@@ -20,8 +29,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class _Report(BaseModel):
+    """What Kaggle says of an error, in a response of any status; in others, code and message are missing."""
+
+    code: int = 0
+    message: str | None = None
+
+
 class KaggleClient:
-    """Kaggle's client, with timeouts and without its errors, whose texts hold signed addresses."""
+    """Sends the requests of kagglesdk, and remembers which account works."""
 
     def __init__(self, accounts: Iterator[Account], policy: RetryPolicy, progress: Progress) -> None:
         self._accounts = accounts
@@ -30,41 +46,32 @@ class KaggleClient:
         """Those that Kaggle does not accept."""
         self._policy, self._progress = policy, progress
 
-    def call(self, ask: Callable[[Any], T], headers: Mapping[str, str] = {}) -> T:
-        """What ``ask`` gets from the client; if Kaggle refuses our token, with the next one, and at last without.
+    def sender(self, headers: Mapping[str, str] = {}) -> Any:
+        """What the clients of kagglesdk (``DatasetApiClient``) send their requests with; adds these headers.
 
-        Raises:
-            HttpStatusError: any status that is no success.
-            NetworkError: what answers is not Kaggle.
+        If Kaggle refuses our token, a request is repeated with the next one, and at last without any.
+        Its ``call`` raises HttpStatusError at any status that is no success, NetworkError where it is not Kaggle that
+        answers.
         """
-        while True:
-            try:
-                return self._call(ask, headers)
-            except HttpStatusError as refused:
-                if refused.status != 401 or refused.host or self.account is None:
-                    raise
-            self.refused.append(self.account)
-            self.account = next(self._accounts, None)
-            others = f"that from {self.account.origin}" if self.account else "without one"
-            self._progress.note(f"Kaggle refuses the token from {self.refused[-1].origin}; trying {others}.")
+        return SimpleNamespace(call=partial(self._call, headers))
 
     def file(self, ask: Callable[[Any], "Response"], headers: Mapping[str, str], name: str) -> "Response":
-        """A streaming response with the file ``name`` ("" is an archive); see :meth:`call`."""
+        """A streaming response with the file ``name`` ("" is an archive), for which ``ask`` uses a sender."""
         try:
-            response = self.call(ask, headers)
+            response = ask(self.sender(headers))
         except HttpStatusError as refused:
             if not refused.host or refused.is_temporary(float("inf")) or refused.status == 416:
                 raise
-            response = self.call(ask, headers)  # addresses are signed for a short time; this is a new one
+            response = ask(self.sender(headers))  # addresses are signed for a short time; this is a new one
         kind = response.headers.get("Content-Type", "")
         is_page = "html" in kind and not name.lower().endswith((".html", ".htm"))
-        if is_page or "application/json" in kind:  # the client reads JSON of Kaggle; that of files has no type here
+        if is_page or ("json" in kind and not _is_of_storage(response)):
             response.close()
             raise _not_kaggle()
         return response
 
     def persistently(self, ask: Callable[[Any], T]) -> T:
-        """As :meth:`call`, tried again while Kaggle does not answer.
+        """What ``ask`` gets with a sender, tried again while Kaggle does not answer.
 
         Raises:
             NetworkError: it does not, all the time.
@@ -73,52 +80,51 @@ class KaggleClient:
         retries = Retries(self._policy, self._progress)
         while True:
             try:
-                return respond("Kaggle", retries.timeout, self._policy.silence, lambda: self.call(ask))
+                return respond("Kaggle", retries.timeout, self._policy.silence, lambda: ask(self.sender()))
             except RetryableError as failed:
                 retries.pause(failed)
 
-    def quietly(self, ask: Callable[[Any], Sequence[str]]) -> Sequence[str]:
-        """For hints: empty where it does not work."""
-        try:
-            return in_time(self._policy.connect, lambda: self.call(ask))
-        except Exception:  # noqa: BLE001 - whatever it is, the refusal that is being explained matters more
-            return ()
-
-    def _call(self, ask: Callable[[Any], T], headers: Mapping[str, str]) -> T:
-        import requests
-        import urllib3
-
-        with self._client() as client:
-            http = client.http_client()
+    def _call(self, headers: Mapping[str, str], *request: Any) -> Any:
+        while True:
             try:
-                http._session.auth = self._signature(http)
-                http._session.headers.update(headers)
-                return ask(client)
-            except requests.HTTPError as error:
-                raise self._refusal(error.response) from None
-            except requests.JSONDecodeError:
-                raise _not_kaggle() from None
-            except (requests.RequestException, urllib3.exceptions.HTTPError):
-                raise
-            except (ValueError, TypeError, AttributeError, LookupError):  # what kagglesdk makes of other JSON, or none
-                raise _not_kaggle() from None
+                return self._send(headers, self._signature(), *request)
+            except HttpStatusError as refused:
+                if refused.status != 401 or refused.host or self.account is None:
+                    raise
+            self.refused.append(self.account)
+            self.account = next(self._accounts, None)
+            others = f"that from {self.account.origin}" if self.account else "without one"
+            self._progress.note(f"Kaggle refuses the token from {self.refused[-1].origin}; trying {others}.")
 
-    @contextmanager
-    def _client(self) -> Iterator[Any]:
-        """Kaggle's client, not signing anything yet."""
-        from kagglesdk import KaggleClient, KaggleEnv
+    def _send(
+        self, headers: Mapping[str, str], auth: Any, service: str, method: str, request: Any, kind: Any,
+        allow_redirects: bool = True,
+    ) -> Any:  # fmt: skip
+        import requests
+        from kagglesdk import KaggleEnv
+        from kagglesdk.kaggle_http_client import KaggleHttpClient
 
-        here = {"LOCALHOST": KaggleEnv.LOCAL, "TEST": KaggleEnv.TEST}  # its others are Kaggle's own machines
-        env = here.get(os.environ.get("KAGGLE_API_ENVIRONMENT", ""), KaggleEnv.PROD)
-        # Given any token, it does not search for one: it would find the one that was refused, and fail at broken files.
-        with KaggleClient(env, api_token="", user_agent=f"tlcli/{tlcli.__version__}") as client:
-            session = client.http_client()._session  # it offers no other way to timeouts and headers
-            session.auth = None
-            _adapt(session, self._policy)
-            yield client
+        is_test = os.environ.get("KAGGLE_API_ENVIRONMENT") == "LOCALHOST"
+        url = KaggleHttpClient(KaggleEnv.LOCAL if is_test else KaggleEnv.PROD)._get_request_url(service, method)
+        response = requests.post(
+            url,
+            json=request.to_dict(),
+            headers={"User-Agent": f"tlcli/{tlcli.__version__}", **headers},
+            auth=auth or (lambda unsigned: unsigned),  # with None, requests takes what ~/.netrc has
+            timeout=(self._policy.connect, self._policy.read),
+            stream=True,
+            allow_redirects=allow_redirects,
+        )
+        try:
+            self._check(response)
+            return kind.prepare_from(response)
+        except (ValueError, TypeError, AttributeError, LookupError):  # what kagglesdk makes of other JSON, or none
+            raise _not_kaggle() from None
 
-    def _signature(self, http: Any) -> Any:
-        """What the client signs requests with."""
+    def _signature(self) -> Any:
+        """What requests signs a request with; None without an account."""
+        from kagglesdk.kaggle_http_client import KaggleHttpClient
+
         account = self.account
         if account is None:
             return None
@@ -126,7 +132,7 @@ class KaggleClient:
             return account.username, account.key
         if not account.token:
             account = self.account = replace(account, token=self._renewed(account))
-        return http.BearerAuth(account.token)
+        return KaggleHttpClient.BearerAuth(account.token)
 
     def _renewed(self, account: Account) -> str:
         """A token for somebody whom ``kaggle auth login`` signed in hours ago; kept in memory alone.
@@ -134,32 +140,43 @@ class KaggleClient:
         Raises:
             HttpStatusError: the sign-in is over (401).
         """
-        import requests
-        from kagglesdk import KaggleCredentials
+        from kagglesdk.users.services.account_service import AccountClient
+        from kagglesdk.users.types.account_service import ApiVersion, GenerateAccessTokenRequest
 
-        with self._client() as client:
-            client.http_client()._session.max_redirects = 0  # the secret is in the body, which would go along
-            try:
-                answer = KaggleCredentials(client, refresh_token=account.refresh_token).generate_access_token()
-            except requests.HTTPError as error:
-                if error.response.status_code not in (400, 403, 404):
-                    raise
-                answer = None
-        if answer is None or not answer.token:
-            raise HttpStatusError(401)
+        request = GenerateAccessTokenRequest()
+        request.refresh_token = account.refresh_token
+        request.api_version = ApiVersion.API_VERSION_V1
+        request.expiration_duration = timedelta(hours=12)  # as kagglesdk does
+        # The secret is in the body, which would go along with a redirect.
+        send = partial(self._send, {}, None, allow_redirects=False)
+        try:
+            answer = AccountClient(SimpleNamespace(call=send)).generate_access_token(request)
+        except HttpStatusError as refused:
+            raise HttpStatusError(401) if refused.status in (400, 403, 404) else refused from None
         return str(answer.token)
 
-    def _refusal(self, response: Any) -> HttpStatusError:
-        """Kaggle reports errors by status, or with status 200 in JSON."""
-        with response:
-            status, explanation = _status(response)
-        wait = retry_after(response.headers)
-        if response.request.method == "GET":  # the storage, which knows nothing of tokens and names
-            return HttpStatusError(status, wait, host=urlsplit(response.url).hostname or "")
-        account = self.account or Account("")
-        if any(secret in explanation for secret in (account.token, account.key, account.refresh_token) if secret):
+    def _check(self, response: "Response") -> None:
+        """Raises HttpStatusError for a refusal, which Kaggle reports by status, or with status 200 in JSON."""
+        report, host = _Report(), ""
+        if _is_of_storage(response):  # which knows nothing of tokens and names
+            host = urlsplit(response.url).hostname or ""
+        elif "json" in response.headers.get("Content-Type", ""):
+            with suppress(ValidationError):
+                report = _Report.model_validate_json(response.content)
+        status = report.code if response.status_code == 200 and report.code >= 400 else response.status_code
+        if status in (200, 206):
+            return
+        response.close()
+        printable = "".join(one if one.isprintable() else " " for one in report.message or "")
+        explanation = " ".join(printable.split())
+        if self.account and any(secret in explanation for secret in self.account.secrets):
             explanation = ""
-        return HttpStatusError(status, wait, explanation[:200])
+        raise HttpStatusError(status, retry_after(response.headers), explanation[:200], host)
+
+
+def _is_of_storage(response: "Response") -> bool:
+    """Whether Kaggle has redirected to its storage: its own methods are requested by POST."""
+    return response.request.method == "GET"
 
 
 def _not_kaggle() -> NetworkError:
@@ -168,37 +185,3 @@ def _not_kaggle() -> NetworkError:
         "What answers in place of Kaggle sends a page: perhaps this network wants you to sign in first.",
         "Open https://www.kaggle.com in a browser, then run the same command again.",
     )
-
-
-def _status(response: Any) -> tuple[int, str]:
-    """The status and the explanation of an error of Kaggle."""
-    status: int = response.status_code
-    if "json" not in response.headers.get("Content-Type", ""):
-        return status, ""
-    try:
-        body = response.json()
-        explanation = " ".join(str(body.get("message") or "").split())
-        status = status if status >= 400 else int(body["code"])
-    except (ValueError, AttributeError, TypeError, LookupError):
-        return status, ""
-    return status, "".join(character for character in explanation if character.isprintable())
-
-
-def _adapt(session: Any, policy: RetryPolicy) -> None:
-    """Timeouts for every request, and responses that the client handles correctly.
-
-    It reads the body before the status where that says to be JSON; and so it does with files, all of them and into
-    memory. Files are what is requested by GET.
-    """
-    from requests.adapters import HTTPAdapter
-
-    class Adapter(HTTPAdapter):
-        def send(self, request: Any, **options: Any) -> Any:  # type: ignore[override]
-            response = super().send(request, **{**options, "timeout": (policy.connect, policy.read)})
-            response.raise_for_status()
-            if request.method == "GET" and "json" in response.headers.get("Content-Type", ""):
-                del response.headers["Content-Type"]
-            return response
-
-    for scheme in ("https://", "http://"):
-        session.mount(scheme, Adapter())
