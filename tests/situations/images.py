@@ -127,10 +127,17 @@ def _planes(*values: int) -> bytes:
     return tiff(tags, b"".join(parts))
 
 
-def _four(extra: int | None, fourth: int = 128) -> bytes:
+def _rgb_planes(*values: int) -> bytes:
+    """The same without compression, as colours."""
+    data = b"".join(struct.pack("<H", value) * SIDE * SIDE for value in values)
+    each = 2 * SIDE * SIDE
+    places = [8 + number * each for number in range(len(values))]
+    return tiff(tiff_tags([16] * len(values), 2, b"", t284=[2], t273=places, t279=[each] * len(values)), data)
+
+
+def _four(extra: int, fourth: int = 128) -> bytes:
     """A TIFF of red, green, blue and a fourth band; the tag says what that is."""
-    changes = {} if extra is None else {"t338": [extra]}
-    return tiff_plain([8] * 4, 2, bytes([50, 60, 70, fourth]), **changes)
+    return tiff_plain([8] * 4, 2, bytes([50, 60, 70, fourth]), t338=[extra])
 
 
 def _logo() -> bytes:
@@ -203,6 +210,8 @@ VALUES = [
     _image("9 bands of reflectances, `image.bands: [4, 3, 2]`, `image.levels: [0, 4000]`", _bands("u2", 0, 1000, 2000, 4000, 0, 0, 0, 0, 0), Colour((255, 127, 63)), bands=[4, 3, 2], levels=[0, 4000]),
     _inspected("5 bands stored one after the other (Pillow takes the first)", _planes(65535, 0, 0, 0, 0), "image.bands=[3,2,1]"),
     _image("the same with `image.bands: [3, 2, 1]`", _planes(65535, 257, 514, 0, 0), Colour((2, 1, 255)), bands=[3, 2, 1]),
+    _image("a TIFF of red, green and blue in 16 bits, stored one after the other, uncompressed (Pillow takes the wrong bytes)", _rgb_planes(51400, 25700, 257), _LAYOUT, "the message gives `image.bands`"),
+    _image("the same with `image.bands: [1, 2, 3]`", _rgb_planes(51400, 25700, 257), Colour((200, 100, 1)), bands=[1, 2, 3]),
     _image("a fourth band of no stated meaning (near infrared)", _four(0), _COLOUR, "not taken for transparency"),
     _inspected("the same", _four(0), "image.bands=[3,2,1]"),
     _inspected("near infrared that is marked as transparency, as GDAL does", _four(2), "image.bands=[1,2,3]"),

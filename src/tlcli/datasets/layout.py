@@ -231,12 +231,12 @@ def _class_folders(top: Path, classes: Sequence[str] | None) -> list[Path]:
             )
     if empty := [folder for folder in folders if not has_images(folder)]:
         kinds = {folder.name: kinds_in(folder).most_common(1) for folder in empty}
-        if found := [kind for listed in kinds.values() for kind, _ in listed]:
+        if unread := [kind for listed in kinds.values() for kind, _ in listed]:
             names = ", ".join(f"{name} ({listed[0][0].name})" for name, listed in kinds.items() if listed)
             raise DataError(
                 "data.unsupported_images",
                 f"{len(empty)} of {len(folders)} class folders in {top} have no images that are read: {names}.",
-                f"For {found[0].name}: {advice_for(found[0], DEFAULT_FORMATS)}.",
+                f"For {unread[0].name}: {advice_for(unread[0], DEFAULT_FORMATS)}.",
             )
         names = ", ".join(folder.name for folder in empty)
         raise DataError(

@@ -231,7 +231,9 @@ def _unidentified(data: bytes, preparation: Preparation) -> BadImageError:
     reason = f"{kind.name}; {advice_for(kind, preparation.formats)}"
     if kind.format is not None:
         return BadImageError("image.format_not_allowed", reason)
-    return BadImageError("image.unsupported_format" if kind.is_image else "image.not_an_image", reason)
+    if kind.is_image:
+        return BadImageError("image.unsupported_format", reason)
+    return BadImageError("image.not_an_image", reason)
 
 
 def _unopened_bands(data: bytes, preparation: Preparation) -> tuple[FileValues, int | None]:

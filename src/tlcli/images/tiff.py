@@ -67,10 +67,16 @@ def is_camera_raw(tags: Tags, data: bytes) -> bool:
 
 
 def is_misread(tags: Tags, mode: str) -> bool:
-    """Whether Pillow opens it as this mode and confuses the order of its bytes: compressed big-endian values with a
-    sign, or of 32 bits."""
+    """Whether Pillow opens a file as this mode and gives wrong pixels, or fails on right ones (found by comparing every
+    layout that tifffile writes): it confuses the bytes of compressed big-endian values that have a sign or 32 bits, and
+    of bands stored one after the other if they have 16 bits and no compression, or are transparency beside grey or
+    before other bands."""
+    is_compressed = tags.get(COMPRESSION, 1) != 1
+    if tags.get(PLANAR, 1) == 2 and band_count(tags) > 1:
+        is_deep = 16 in _tuple(tags.get(BITS, (1,)))
+        return (is_deep and not is_compressed) or mode in ("LA", "PA") or (mode == "RGBA" and band_count(tags) > 4)
     is_wide = mode == "F" or (mode == "I" and tags.get(SAMPLE_FORMAT, (1,)) != (1,))
-    return is_wide and tags.prefix == b"MM" and tags.get(COMPRESSION, 1) != 1
+    return is_wide and tags.prefix == b"MM" and is_compressed
 
 
 def layout(tags: Tags) -> str:
