@@ -1,17 +1,20 @@
 """Values of more than 8 bits become the levels that the config says; without levels nothing changes."""
 
+import random
 import struct
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests.situations.images import bands_of
 from tests.torture.image_bytes import BACKGROUND, SIDE, encode, plain, png, tiff_plain
 
 from tlcli.images.decode import BadImageError, prepare, quick_check
-from tlcli.images.levels import measure_levels
+from tlcli.images.levels import deep_values, measure_levels
 from tlcli.images.preparation import Preparation
 from tlcli.images.values import to_8_bits, usual_range
 
@@ -152,3 +155,21 @@ def test_levels_of_a_data_set(tmp_path: Path) -> None:
     assert measure_levels(paths, SAME) == (100, 900)
     assert measure_levels(paths[2:], SAME) is None
     assert measure_levels(paths[:1], SAME) is None  # one value is no range
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("changes", [{"bands": (3, 2, 1)}, {"bands": (1,), "levels": (0, 10.5)}, {"levels": (0, 4000)}])
+def test_random_damage_ends_in_pixels_or_a_code(changes: dict[str, Any]) -> None:
+    chance = random.Random(5)
+    originals = [bands_of("u2", *range(5)), bands_of(">f4", 1, 2, 3), colour_png(7), colour_tiff(7)]
+    outcomes = set()
+    for _ in range(400):
+        data = bytearray(chance.choice(originals))
+        for _ in range(chance.choice([1, 2, 8])):
+            data[chance.randrange(len(data))] = chance.randrange(256)
+        try:
+            outcomes.add(str(prepare(bytes(data), replace(SAME, **changes)).shape))
+        except BadImageError as error:
+            outcomes.add(error.code)
+        deep_values(bytes(data), replace(SAME, **changes))  # refuses large sizes by the header, too
+    assert {str((SIDE, SIDE, 3)), "image.broken", "image.unsupported_layout"} <= outcomes

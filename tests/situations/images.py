@@ -106,7 +106,7 @@ def _deep(*values: int) -> bytes:
     return tiff_plain([16] * len(values), 2 if len(values) == 3 else 1, struct.pack(f"<{len(values)}H", *values))
 
 
-def _bands(kind: str, *values: float, **changes: Any) -> bytes:
+def bands_of(kind: str, *values: float, **changes: Any) -> bytes:
     """A TIFF with a band for each value, compressed with deflate, and stored pixel by pixel."""
     levels = np.tile(np.array(values, kind), (SIDE, SIDE, 1))
     packed = zlib.compress(levels.tobytes())
@@ -201,13 +201,13 @@ VALUES = [
     _inspected("float images", tiff_plain([32], 1, struct.pack("<f", 0.5), t339=[3]), "image.levels=data"),
     _image("the same with `image.levels: [0, 1]`", tiff_plain([32], 1, struct.pack("<f", 0.5), t339=[3]), _GREY, levels=[0.0, 1.0]),
     _image("a TIFF of 64-bit floats", tiff_plain([64], 1, struct.pack("<d", 0.5), t339=[3]), _LAYOUT, "its layout is named, with a command that converts it"),
-    _image("a TIFF of big-endian floats, compressed (Pillow confuses the bytes)", _bands(">f4", 0.5), _LAYOUT, "the message gives `image.bands`"),
-    _image("the same with `image.bands: [1]`, `image.levels: [0, 1]`", _bands(">f4", 0.5), _GREY, bands=[1], levels=[0.0, 1.0]),
-    _image("a TIFF of 9 bands", _bands("u1", *_NINE), _LAYOUT, "the message says how many, and gives `image.bands`"),
-    _image("the same with `image.bands: [4, 3, 2]`", _bands("u1", *_NINE), Colour((200, 70, 30)), bands=[4, 3, 2]),
-    _image("the same with `image.bands: [3]`", _bands("u1", *_NINE), Colour((70, 70, 70)), bands=[3]),
-    _image("the same with `image.bands: [10]`", _bands("u1", *_NINE), "image.no_such_band", bands=[10]),
-    _image("9 bands of reflectances, `image.bands: [4, 3, 2]`, `image.levels: [0, 4000]`", _bands("u2", 0, 1000, 2000, 4000, 0, 0, 0, 0, 0), Colour((255, 127, 63)), bands=[4, 3, 2], levels=[0, 4000]),
+    _image("a TIFF of big-endian floats, compressed (Pillow confuses the bytes)", bands_of(">f4", 0.5), _LAYOUT, "the message gives `image.bands`"),
+    _image("the same with `image.bands: [1]`, `image.levels: [0, 1]`", bands_of(">f4", 0.5), _GREY, bands=[1], levels=[0.0, 1.0]),
+    _image("a TIFF of 9 bands", bands_of("u1", *_NINE), _LAYOUT, "the message says how many, and gives `image.bands`"),
+    _image("the same with `image.bands: [4, 3, 2]`", bands_of("u1", *_NINE), Colour((200, 70, 30)), bands=[4, 3, 2]),
+    _image("the same with `image.bands: [3]`", bands_of("u1", *_NINE), Colour((70, 70, 70)), bands=[3]),
+    _image("the same with `image.bands: [10]`", bands_of("u1", *_NINE), "image.no_such_band", bands=[10]),
+    _image("9 bands of reflectances, `image.bands: [4, 3, 2]`, `image.levels: [0, 4000]`", bands_of("u2", 0, 1000, 2000, 4000, 0, 0, 0, 0, 0), Colour((255, 127, 63)), bands=[4, 3, 2], levels=[0, 4000]),
     _inspected("5 bands stored one after the other (Pillow takes the first)", _planes(65535, 0, 0, 0, 0), "image.bands=[3,2,1]"),
     _image("the same with `image.bands: [3, 2, 1]`", _planes(65535, 257, 514, 0, 0), Colour((2, 1, 255)), bands=[3, 2, 1]),
     _image("a TIFF of red, green and blue in 16 bits, stored one after the other, uncompressed (Pillow takes the wrong bytes)", _rgb_planes(51400, 25700, 257), _LAYOUT, "the message gives `image.bands`"),

@@ -131,7 +131,6 @@ def _decode(
             return _from_values(*_unopened_bands(data, preparation), preparation)
         with image:
             if preparation.bands is not None or (preparation.levels is not None and is_deep(image)):
-                _check_count(image, preparation)
                 found = values_of(image, data, preparation.bands)
                 return _from_values(found, _orientation(image), preparation)
             by = scale(image.size, preparation)
@@ -172,6 +171,7 @@ def open_image(data: bytes, preparation: Preparation) -> Image.Image | None:
     except Exception as error:
         if "TIFF" in formats and tiff.is_tiff(data) and (tags := _tags(data)):
             if preparation.bands is not None and tiff.has_plain_bands(tags):
+                _check_bands(tags, preparation)
                 return None
             raise _unknown_layout(tags) from error
         if isinstance(error, UnidentifiedImageError):
@@ -183,6 +183,8 @@ def open_image(data: bytes, preparation: Preparation) -> Image.Image | None:
             raise BadImageError("image.unsupported_format", f"{CAMERA_RAW.name}; {CAMERA_RAW.advice}")
         if preparation.bands is None and tiff.is_misread(image.tag_v2, image.mode):
             raise _unknown_layout(image.tag_v2)
+        if preparation.bands is not None or preparation.levels is not None:
+            _check_bands(image.tag_v2, preparation)
     return image
 
 
@@ -238,18 +240,14 @@ def _unidentified(data: bytes, preparation: Preparation) -> BadImageError:
 
 def _unopened_bands(data: bytes, preparation: Preparation) -> tuple[FileValues, int | None]:
     tags = tiff.read_tags(data)
-    size = tags[tiff.WIDTH], tags[tiff.HEIGHT]
-    check_size(size, preparation)
-    _check_samples(size[0] * size[1] * tiff.band_count(tags), preparation)
     return tiff_values(data, tags, preparation.bands), tags.get(tiff.ORIENTATION)
 
 
-def _check_count(image: Image.Image, preparation: Preparation) -> None:
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        _check_samples(image.width * image.height * tiff.band_count(image.tag_v2), preparation)
-
-
-def _check_samples(count: int, limits: Preparation) -> None:
+def _check_bands(tags: tiff.Tags, limits: Preparation) -> None:
+    """Checks the size of a TIFF of which all bands are read to choose some."""
+    size = tags[tiff.WIDTH], tags[tiff.HEIGHT]
+    check_size(size, limits)
+    count = size[0] * size[1] * tiff.band_count(tags)
     if count > 4 * limits.max_megapixels * 1e6:  # as an image with transparency has
         raise BadImageError(
             "image.too_large", f"its bands have {count / 1e6:,.0f} million values, more than 4 times max_megapixels"

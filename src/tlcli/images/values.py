@@ -21,6 +21,7 @@ Levels = tuple[float, float]
 _PNG_16 = {"RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L"}
 """How Pillow takes the upper bytes of a 16-bit colour PNG -> how it would take the lower ones."""
 _PERCENTILES = (0.1, 99.9)
+_ROWS = 256
 _SAMPLED = 1_000_000
 """Values of an image of which percentiles are taken at most."""
 
@@ -151,8 +152,19 @@ def to_8_bits(values: "NDArray[Any]", levels: Levels | None) -> "NDArray[np.uint
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise ValueError("it holds values that are not finite")
     low, high = levels or (float(values.min()), float(values.max()))
-    scaled = (np.clip(values.astype(np.float64), low, high) - low) * 255 / (high - low) if high > low else values * 0
-    return (np.floor(scaled) if values.dtype == np.uint16 else np.rint(scaled)).astype(np.uint8)
+    if values.dtype == np.uint16:  # a table takes a fifth of the time
+        return np.asarray(_scaled(np.arange(65536), low, high, np.floor)[values])
+    found = np.empty(values.shape, np.uint8)
+    for start in range(0, len(values), _ROWS):  # numbers of 64 bits for all pixels at once would need gigabytes
+        found[start : start + _ROWS] = _scaled(values[start : start + _ROWS], low, high, np.rint)
+    return found
+
+
+def _scaled(values: "NDArray[Any]", low: float, high: float, rounded: Any) -> "NDArray[np.uint8]":
+    if low == high:
+        return np.zeros(values.shape, np.uint8)
+    levels = (np.clip(values.astype(np.float64), low, high) - low) * 255 / (high - low)
+    return np.asarray(rounded(levels), np.uint8)
 
 
 def usual_range(values: "NDArray[Any]") -> Levels:
