@@ -13,7 +13,8 @@ from tests.engines.opened import opened_graph, rows_of, spec_of
 
 from tlcli.backbones import keras_process
 from tlcli.backbones.catalog import CATALOG, LEVELS
-from tlcli.backbones.conversion import GRAPH_FILES, NORMALIZATION_FILE, ConvertedGraph, cached_graph, convert
+from tlcli.backbones.conversion import cached_graph, convert
+from tlcli.backbones.graph import GRAPH_FILES, NORMALIZATION_FILE, ConvertedGraph
 from tlcli.backbones.weights import Weights, find_weights
 from tlcli.engines.activation_maps import Normalization
 from tlcli.errors import ModelError, ResourceError

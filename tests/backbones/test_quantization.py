@@ -14,8 +14,9 @@ from tests.engines.opened import maps_of, opened_graph, rows_of, spec_of
 
 from tlcli.backbones import quantization
 from tlcli.backbones.catalog import CATALOG
-from tlcli.backbones.conversion import GRAPH_FILES, ConvertedGraph, convert
-from tlcli.backbones.quantization import Calibration, QuantizedGraph, find_quantized, find_quantized_graph, quantize
+from tlcli.backbones.conversion import convert
+from tlcli.backbones.graph import GRAPH_FILES, ConvertedGraph, QuantizationInputs, QuantizedGraph
+from tlcli.backbones.quantization import find_quantized, find_quantized_graph, quantize
 from tlcli.backbones.weights import find_weights
 from tlcli.errors import ModelError
 
@@ -56,12 +57,12 @@ def base(_environment: None) -> ConvertedGraph:
 
 
 @pytest.fixture
-def calibration(base: ConvertedGraph) -> Calibration:
-    return Calibration(base.folder.name, "ab" * 32, 12)
+def calibration(base: ConvertedGraph) -> QuantizationInputs:
+    return QuantizationInputs(base.folder.name, "ab" * 32, 12)
 
 
 @pytest.fixture
-def made(base: ConvertedGraph, calibration: Calibration) -> QuantizedGraph:
+def made(base: ConvertedGraph, calibration: QuantizationInputs) -> QuantizedGraph:
     return find_quantized(ROW, calibration, set(images(12))) or quantize(ROW, calibration, base, images(12))
 
 
@@ -90,7 +91,7 @@ def test_the_mean_of_its_maps_is_its_feature(made: QuantizedGraph) -> None:
 
 
 @needs_nncf
-def test_it_is_kept_with_the_images_that_made_it(made: QuantizedGraph, calibration: Calibration) -> None:
+def test_it_is_kept_with_the_images_that_made_it(made: QuantizedGraph, calibration: QuantizationInputs) -> None:
     names = sorted(path.name for path in made.graph.folder.iterdir())
     assert names == sorted(["calibration.json", "digests.json", *GRAPH_FILES])
     record = json.loads((made.graph.folder / "calibration.json").read_text())
@@ -99,7 +100,7 @@ def test_it_is_kept_with_the_images_that_made_it(made: QuantizedGraph, calibrati
 
 
 @needs_nncf
-def test_it_is_found_while_all_its_images_are_there(made: QuantizedGraph, calibration: Calibration) -> None:
+def test_it_is_found_while_all_its_images_are_there(made: QuantizedGraph, calibration: QuantizationInputs) -> None:
     present = set(images(12))
     assert find_quantized(ROW, calibration, present) == made
     assert find_quantized(ROW, calibration, present | {"f" * 64}) == made
@@ -108,7 +109,7 @@ def test_it_is_found_while_all_its_images_are_there(made: QuantizedGraph, calibr
 
 @needs_nncf
 def test_one_made_of_few_images_is_not_kept_for_many(
-    made: QuantizedGraph, calibration: Calibration, monkeypatch: pytest.MonkeyPatch
+    made: QuantizedGraph, calibration: QuantizationInputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanting = replace(calibration, wanted=100)  # 100 were asked for when there were 12
     monkeypatch.setattr(quantization, "_all", lambda _row: iter([replace(made, calibration=wanting)]))
@@ -120,7 +121,7 @@ def test_one_made_of_few_images_is_not_kept_for_many(
 
 
 @needs_nncf
-def test_another_source_is_another_graph(made: QuantizedGraph, calibration: Calibration) -> None:
+def test_another_source_is_another_graph(made: QuantizedGraph, calibration: QuantizationInputs) -> None:
     present = set(made.images)
     for other in ({"base": "other"}, {"preparation": "cd" * 32}, {"wanted": 13}, {"version": 0}):
         assert find_quantized(ROW, replace(calibration, **other), present) is None
@@ -135,7 +136,7 @@ def test_it_is_found_by_its_digest(made: QuantizedGraph) -> None:
 
 @needs_nncf
 def test_the_same_images_make_the_same_graph_again(
-    made: QuantizedGraph, calibration: Calibration, base: ConvertedGraph
+    made: QuantizedGraph, calibration: QuantizationInputs, base: ConvertedGraph
 ) -> None:
     before = made.sha256
     (made.graph.folder / "model.bin").write_bytes(b"damaged")
@@ -145,7 +146,7 @@ def test_the_same_images_make_the_same_graph_again(
 
 @needs_nncf
 @pytest.mark.parametrize("name", [*GRAPH_FILES, "calibration.json", "digests.json"])
-def test_a_damaged_one_is_not_taken(made: QuantizedGraph, calibration: Calibration, name: str) -> None:
+def test_a_damaged_one_is_not_taken(made: QuantizedGraph, calibration: QuantizationInputs, name: str) -> None:
     path = made.graph.folder / name
     whole = path.read_bytes()
     try:
@@ -157,7 +158,7 @@ def test_a_damaged_one_is_not_taken(made: QuantizedGraph, calibration: Calibrati
 
 
 def test_without_nncf_the_message_says_what_to_install(
-    base: ConvertedGraph, calibration: Calibration, monkeypatch: pytest.MonkeyPatch
+    base: ConvertedGraph, calibration: QuantizationInputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModelError) as caught:
@@ -166,7 +167,7 @@ def test_without_nncf_the_message_says_what_to_install(
 
 
 @needs_nncf
-def test_a_failure_leaves_nothing_behind(calibration: Calibration, cache: Path, tmp_path: Path) -> None:
+def test_a_failure_leaves_nothing_behind(calibration: QuantizationInputs, cache: Path, tmp_path: Path) -> None:
     before = sorted((cache / "backbones").iterdir())
     with pytest.raises(ModelError) as caught:
         quantize(ROW, replace(calibration, wanted=3), ConvertedGraph(tmp_path / "nowhere"), images(3))

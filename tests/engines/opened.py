@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tlcli.backbones.catalog import Backbone
-from tlcli.backbones.conversion import ConvertedGraph
+from tlcli.backbones.graph import ConvertedGraph
 from tlcli.backbones.spec import BackboneSpec, EngineChoice, Pooling, Precision
 from tlcli.backbones.weights import Weights
 from tlcli.engines.compiled import CompiledGraph

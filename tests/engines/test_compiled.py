@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tlcli.backbones.conversion import ConvertedGraph
+from tlcli.backbones.graph import ConvertedGraph
 from tlcli.engines.compiled import CompiledGraph, is_intact
 from tlcli.engines.openvino import load
 from tlcli.errors import ResourceError

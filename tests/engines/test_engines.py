@@ -16,7 +16,8 @@ import pytest
 from tests.engines.opened import maps_of, opened, opened_graph, rows_of, spec_of, unchanged
 
 from tlcli.backbones.catalog import CATALOG, ENGINES
-from tlcli.backbones.conversion import ConvertedGraph, cached_graph
+from tlcli.backbones.conversion import cached_graph
+from tlcli.backbones.graph import ConvertedGraph
 from tlcli.backbones.spec import BackboneSpec, EngineChoice, Pooling, Precision
 from tlcli.backbones.weights import Weights, find_weights
 from tlcli.engines import openvino as openvino_engine

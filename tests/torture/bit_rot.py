@@ -19,7 +19,7 @@ from tests.reliability import row
 from tests.torture import toy
 from tests.torture.toy import Toy, ending, forked, result_of
 
-from tlcli.backbones.conversion import GRAPH_FILES, ConvertedGraph, is_whole, kept
+from tlcli.backbones.graph import GRAPH_FILES, ConvertedGraph
 from tlcli.datasets.digests import digests_of
 from tlcli.engines.compiled import CompiledGraph
 from tlcli.errors import ModelError
@@ -27,6 +27,7 @@ from tlcli.features.store import Store, row_key
 from tlcli.model.bundle import load_bundle
 from tlcli.progress import Progress
 from tlcli.runs import folders as runs
+from tlcli.system.cache.folders import is_whole, kept
 from tlcli.system.files import sha256_file
 from tlcli.workflows.runs import list_runs
 
@@ -158,17 +159,17 @@ def converted(folder: Path, count: int, chance: random.Random) -> str:
         for name in GRAPH_FILES:
             (staging / name).write_bytes(name.encode() * 1000)
 
-    kept(target, write)
+    kept(target, write, GRAPH_FILES)
     for number in range(count):
         name = (*GRAPH_FILES, "digests.json")[number % 4]
         flip(target / name, chance)
         if name == "digests.json":  # another white space between its fields changes nothing
             json_is_equal = _json(target / name) == {n: sha256_file(target / n) for n in GRAPH_FILES}
-            assert is_whole(target) == json_is_equal
+            assert is_whole(target, GRAPH_FILES) == json_is_equal
         else:
-            assert not is_whole(target), f"a damaged {name} was accepted"
-        kept(target, write)
-        assert is_whole(target)
+            assert not is_whole(target, GRAPH_FILES), f"a damaged {name} was accepted"
+        kept(target, write, GRAPH_FILES)
+        assert is_whole(target, GRAPH_FILES)
 
     def compiled() -> CompiledGraph:  # what one has found of its files, it remembers
         return CompiledGraph(ConvertedGraph(target), "f32")

@@ -32,9 +32,10 @@ from tests.torture.calls import Calls, failing
 from tests.torture.setting import codes_in
 from tests.torture.toy import Toy, command, ending, forked, result_of
 
-from tlcli.backbones.conversion import GRAPH_FILES, is_whole, kept
+from tlcli.backbones.graph import GRAPH_FILES
 from tlcli.errors import ResourceError
 from tlcli.runs import folders as runs
+from tlcli.system.cache.folders import is_whole, kept
 from tlcli.system.files import whole_file
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.ESTALE)
@@ -197,7 +198,7 @@ def converted(outcome: Outcome, choose: Callable[[int], Sequence[int]], seed: in
 
         def job() -> int:
             try:
-                assert is_whole(kept(folder, write))
+                assert is_whole(kept(folder, write, GRAPH_FILES), GRAPH_FILES)
             except (OSError, ResourceError) as error:
                 code = error.code if isinstance(error, ResourceError) else "resource.system_error"
                 said.write_text(f"Error [{code}]: {error}")
@@ -212,9 +213,9 @@ def converted(outcome: Outcome, choose: Callable[[int], Sequence[int]], seed: in
         whole: list[dict[str, bytes]] = []
 
         def check(tidy: bool) -> object:
-            if not tidy and not is_whole(folder):  # a cache that could not be written was not used
+            if not tidy and not is_whole(folder, GRAPH_FILES):  # a cache that could not be written was not used
                 return whole[0]
-            assert is_whole(folder)
+            assert is_whole(folder, GRAPH_FILES)
             whole.append({path.name: path.read_bytes() for path in folder.iterdir()})
             return whole[-1]
 

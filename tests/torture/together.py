@@ -24,10 +24,11 @@ from tests.reliability import row
 from tests.torture import toy
 from tests.torture.toy import command, ending, forked
 
-from tlcli.backbones.conversion import GRAPH_FILES, is_whole, kept
+from tlcli.backbones.graph import GRAPH_FILES
 from tlcli.datasets.acquire import install
 from tlcli.features.store import Store, row_key
 from tlcli.progress import Progress
+from tlcli.system.cache.folders import is_whole, kept
 
 _DIGEST = "0123456789abcdef" * 4
 _WIDTH = 64
@@ -75,8 +76,8 @@ def _backbone(folder: Path, rounds: int, seed: int) -> int:
             # Truncated in one step: a new file could land in a folder that is just being removed, and keep it.
             with suppress(FileNotFoundError):  # another process is just replacing it
                 os.truncate(target / "model.bin", 4)
-        if not is_whole(target):
-            assert kept(target, write) == target
+        if not is_whole(target, GRAPH_FILES):
+            assert kept(target, write, GRAPH_FILES) == target
         try:
             content = (target / "model.bin").read_bytes()
         except FileNotFoundError:  # as above

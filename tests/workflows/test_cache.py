@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlcli.backbones.conversion import GRAPH_FILES, kept
+from tlcli.backbones.graph import GRAPH_FILES
 from tlcli.backbones.weights import RANDOM_FILES
 from tlcli.datasets.digests import _entry, _state, digest_of
 from tlcli.errors import ResourceError
 from tlcli.features.store import Store, row_key
 from tlcli.system.cache import locks
+from tlcli.system.cache.folders import kept
 from tlcli.system.files import cache_folder, sha256_file, write_text
 from tlcli.workflows.cache import Pruning, prune_cache, show_cache, verify_cache
 
@@ -56,7 +57,7 @@ def graph(name: str = "toy-0123456789abcdef") -> Path:
         for file in GRAPH_FILES:
             (staging / file).write_text(file)
 
-    made = kept(cache_folder() / "backbones" / name, write)
+    made = kept(cache_folder() / "backbones" / name, write, GRAPH_FILES)
     locks.release_all()
     return made
 

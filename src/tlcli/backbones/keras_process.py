@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from tlcli.backbones.catalog import CATALOG
+from tlcli.backbones.graph import NORMALIZATION_FILE
 from tlcli.backbones.own_process import run_module
 from tlcli.errors import ModelError
 
@@ -30,7 +31,6 @@ def main() -> None:
     """The separate process: runs the one job that its argument describes."""
     request = json.loads(sys.argv[1])
     from tlcli.backbones import build  # noqa: PLC0415 - imports Keras
-    from tlcli.backbones.conversion import NORMALIZATION_FILE  # noqa: PLC0415 - imports this module
 
     row = CATALOG[request["name"]]
     if request["job"] == "random":

@@ -10,7 +10,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -19,55 +19,29 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tlcli.backbones.catalog import Backbone
-from tlcli.backbones.conversion import GRAPH_FILES, NORMALIZATION_FILE, ConvertedGraph, is_whole, kept
+from tlcli.backbones.graph import (
+    GRAPH_FILES,
+    NORMALIZATION_FILE,
+    ConvertedGraph,
+    QuantizationInputs,
+    QuantizedGraph,
+)
 from tlcli.backbones.own_process import run_module
 from tlcli.errors import ModelError
 from tlcli.progress import SILENT, Progress
+from tlcli.system.cache.folders import is_whole, kept
 from tlcli.system.cache.locks import mark_in_use
 from tlcli.system.files import cache_folder, write_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-QUANTIZE_VERSION = 2
-"""Increase it when the options in quantize_process change: new runs then ignore graphs made with older ones."""
-
 _RECORD = "calibration.json"
 QUANTIZED_FILES = (*GRAPH_FILES, _RECORD)
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """What a graph is quantised from, except for the images."""
-
-    base: str
-    """Folder name of the converted backbone, which contains the digest of everything that it depends on."""
-    preparation: str
-    """Digest of the image preparation."""
-    wanted: int
-    """Calibration images asked for; small data sets have fewer."""
-    version: int = QUANTIZE_VERSION
-
-
-@dataclass(frozen=True)
-class QuantizedGraph:
-    """A quantised backbone: uint8 [1, S, S, 3] -> float32 [1, D]."""
-
-    graph: ConvertedGraph
-    images: tuple[str, ...]
-    """sha256 of the calibration images, sorted."""
-    created: str
-    """UTC time, ISO 8601."""
-    calibration: Calibration
-
-    @property
-    def sha256(self) -> str:
-        """Hex digest of the graph's files."""
-        return self.graph.sha256
-
-
 def quantize(
-    row: Backbone, calibration: Calibration, base: ConvertedGraph, images: "Mapping[str, NDArray[np.uint8]]",
+    row: Backbone, calibration: QuantizationInputs, base: ConvertedGraph, images: "Mapping[str, NDArray[np.uint8]]",
     progress: Progress = SILENT,
 ) -> QuantizedGraph:  # fmt: skip
     """Quantises a backbone (10 s to some minutes) and caches the result.
@@ -112,7 +86,7 @@ def quantize(
     return quantized
 
 
-def find_quantized(row: Backbone, calibration: Calibration, present: AbstractSet[str]) -> QuantizedGraph | None:
+def find_quantized(row: Backbone, calibration: QuantizationInputs, present: AbstractSet[str]) -> QuantizedGraph | None:
     """The oldest quantised backbone of this calibration whose images are all among those present (sha256).
 
     It must have at least half as many images as are available: one made of ten images is not reused for five thousand.
@@ -153,7 +127,7 @@ def _read(folder: Path) -> QuantizedGraph | None:
         return None
     try:
         record = json.loads((folder / _RECORD).read_text())
-        calibration = Calibration(**record["calibration"])
+        calibration = QuantizationInputs(**record["calibration"])
         return QuantizedGraph(ConvertedGraph(folder), tuple(record["images"]), record["created"], calibration)
     except (KeyError, TypeError, ValueError, RecursionError):  # written by another version of tlcli
         return None

@@ -1,13 +1,11 @@
 """The specification of a backbone: everything besides the image that its features depend on, as one value."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from tlcli.backbones.catalog import Backbone
+from tlcli.backbones.graph import QuantizedGraph
 from tlcli.backbones.weights import Weights
-
-if TYPE_CHECKING:
-    from tlcli.backbones.quantization import QuantizedGraph
 
 Precision = Literal["f32", "bf16", "int8"]
 Pooling = Literal["avg", "max"]
@@ -36,5 +34,5 @@ class BackboneSpec:
     """Reduces the last feature map to one vector."""
     weights: Weights
     engine: EngineChoice
-    quantized: "QuantizedGraph | None" = None
+    quantized: QuantizedGraph | None = None
     """The graph of precision int8; None for the other precisions."""

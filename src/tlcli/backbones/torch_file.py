@@ -95,7 +95,8 @@ def read_tensors(path: Path) -> dict[str, "NDArray[Any]"]:
     """
     try:
         file = io.BytesIO(path.read_bytes())  # in memory, so that no length in the file exceeds it
-        if _next(file) != _MAGIC or _next(file) != _PROTOCOL:
+        # A pickle of protocol 2; of other bytes, pickletools tries to make sense.
+        if not file.getvalue().startswith(b"\x80") or _next(file) != _MAGIC or _next(file) != _PROTOCOL:
             raise ModelError(
                 "model.weights_malformed", f"{path} is not a PyTorch file in the format before version 1.6."
             )

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from tlcli.backbones import keras_process
 from tlcli.backbones.catalog import Backbone
-from tlcli.backbones.conversion import is_whole, kept
 from tlcli.datasets.digests import Algorithm, digest_of, known_digest
 from tlcli.errors import DataError, ModelError, NetworkError, ResourceError
 from tlcli.progress import SILENT, Progress
 from tlcli.system.cache.fallback import actual_path
+from tlcli.system.cache.folders import is_whole, kept
 from tlcli.system.cache.locks import mark_in_use
 from tlcli.system.files import cache_folder, write_text
 

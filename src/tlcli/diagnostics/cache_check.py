@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tlcli.backbones.conversion import GRAPH_FILES, is_whole
+from tlcli.backbones.graph import GRAPH_FILES
 from tlcli.backbones.quantization import QUANTIZED_FILES
 from tlcli.backbones.weights import RANDOM_FILES
 from tlcli.engines.compiled import is_intact
 from tlcli.system.cache.entries import Entry, Kind, remove
+from tlcli.system.cache.folders import is_whole
 from tlcli.system.files import GONE, disk_unreadable, open_regular, sha256_file
 
 Action = Literal["removed", "in use", "kept"]

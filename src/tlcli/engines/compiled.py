@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from tlcli.backbones.conversion import ConvertedGraph
+from tlcli.backbones.graph import ConvertedGraph
 from tlcli.errors import ResourceError
 from tlcli.system.cache.locks import mark_in_use
 from tlcli.system.files import cache_folder, sha256_file, write_text

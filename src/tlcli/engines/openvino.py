@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlcli.backbones.conversion import ConvertedGraph, convert, is_whole
+from tlcli.backbones.conversion import convert
+from tlcli.backbones.graph import GRAPH_FILES, ConvertedGraph
 from tlcli.backbones.spec import BackboneSpec
 from tlcli.engines.compiled import CompiledGraph
 from tlcli.engines.threaded import ThreadedEngine
 from tlcli.errors import ResourceError
 from tlcli.progress import Progress
+from tlcli.system.cache.folders import is_whole
 from tlcli.system.cpu import threads
 from tlcli.system.lazy import start_openvino
 
@@ -83,7 +85,7 @@ def load(compiled: CompiledGraph) -> LoadedGraph:
         try:
             model = _CORE.compile_model(compiled.graph.xml, "CPU", cached)
         except RuntimeError as error:
-            if is_whole(compiled.graph.folder):
+            if is_whole(compiled.graph.folder, GRAPH_FILES):
                 raise
             raise ResourceError(
                 "resource.file_disappeared", f"{compiled.graph.folder} disappeared or changed while it was in use.",

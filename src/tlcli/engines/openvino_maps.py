@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from openvino import Core, Model, opset13
 
-from tlcli.backbones.conversion import NORMALIZATION_FILE, ConvertedGraph, is_whole
+from tlcli.backbones.graph import GRAPH_FILES, NORMALIZATION_FILE, ConvertedGraph
 from tlcli.backbones.spec import Pooling
 from tlcli.engines.activation_maps import Normalization, features_by_position
 from tlcli.errors import ModelError
+from tlcli.system.cache.folders import is_whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,7 +36,7 @@ class LastMap:
         Raises:
             ModelError: its files are damaged.
         """
-        if not is_whole(converted.folder):
+        if not is_whole(converted.folder, GRAPH_FILES):
             raise ModelError(
                 "model.graph_damaged", f"The converted network in {converted.folder} is damaged.",
                 "Delete the folder and run again.",

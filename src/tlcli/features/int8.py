@@ -5,13 +5,8 @@ from dataclasses import replace
 from typing import Protocol
 
 from tlcli.backbones.conversion import convert, graph_folder
-from tlcli.backbones.quantization import (
-    Calibration,
-    QuantizedGraph,
-    find_quantized,
-    find_quantized_graph,
-    quantize,
-)
+from tlcli.backbones.graph import QuantizationInputs, QuantizedGraph
+from tlcli.backbones.quantization import find_quantized, find_quantized_graph, quantize
 from tlcli.datasets.index import LabelledImage
 from tlcli.engines.choice import choose_engine, int8_is_fast
 from tlcli.errors import DataError
@@ -68,7 +63,7 @@ def _quantized(
     recorded: RecordedGraph | None,
 ) -> QuantizedGraph:  # fmt: skip
     spec, preparation = exact.spec, exact.decoder.preparation
-    calibration = Calibration(graph_folder(spec).name, preparation_digest(preparation), wanted)
+    calibration = QuantizationInputs(graph_folder(spec).name, preparation_digest(preparation), wanted)
     if recorded:
         images = [image for image in images if image.sha256 in set(recorded.calibration)]
         if found := find_quantized_graph(spec.row, recorded.graph_sha256):

@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tlcli.backbones.catalog import CATALOG
-from tlcli.backbones.conversion import ConvertedGraph, cached_graph, convert, graph_folder
+from tlcli.backbones.conversion import cached_graph, convert, graph_folder
+from tlcli.backbones.graph import ConvertedGraph
 from tlcli.backbones.spec import BackboneSpec, EngineChoice, Precision
 from tlcli.backbones.weights import Weights, find_weights
 from tlcli.engines.compiled import CompiledGraph

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tlcli.backbones.conversion import GRAPH_FILES, is_whole, kept
+from tlcli.backbones.graph import GRAPH_FILES
 from tlcli.errors import ModelError, ResourceError
 from tlcli.progress import Progress
 from tlcli.system.cache.fallback import actual_path, remove_fallback
+from tlcli.system.cache.folders import is_whole, kept
 from tlcli.system.files import cache_folder
 
 REFUSALS = [errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENOENT, errno.ESTALE]
@@ -48,12 +49,12 @@ def refuse_in_cache(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
 def test_the_fallback_holds_a_graph_and_is_reported_once(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     refuse_in_cache(monkeypatch, number)
     progress = Notes()
-    first = kept(folder(), write, progress=progress)
-    assert is_whole(first)
+    first = kept(folder(), write, GRAPH_FILES, progress=progress)
+    assert is_whole(first, GRAPH_FILES)
     assert not first.is_relative_to(cache_folder())
     assert actual_path(folder()) == first
-    second = kept(folder().with_name("toy-fedcba9876543210"), write, progress=progress)
-    assert is_whole(second)
+    second = kept(folder().with_name("toy-fedcba9876543210"), write, GRAPH_FILES, progress=progress)
+    assert is_whole(second, GRAPH_FILES)
     assert len(progress.notes) == 1
     assert str(cache_folder()) in progress.notes[0]
     remove_fallback()
@@ -66,7 +67,7 @@ def test_the_fallback_holds_a_graph_and_is_reported_once(number: int, monkeypatc
 def test_a_full_or_failing_disk_is_an_error(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     refuse_in_cache(monkeypatch, number)
     with pytest.raises(ResourceError) as error:
-        kept(folder(), write)
+        kept(folder(), write, GRAPH_FILES)
     full = number in (errno.ENOSPC, errno.EDQUOT)
     assert error.value.code == ("resource.disk_full" if full else "resource.write_failed")
 
@@ -77,14 +78,14 @@ def test_where_nothing_can_be_written_it_is_an_error(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(os, "mkdir", refuse)
     with pytest.raises(OSError) as error:  # noqa: PT011 - the number is compared
-        kept(folder(), write)
+        kept(folder(), write, GRAPH_FILES)
     assert error.value.errno == errno.EROFS
 
 
 def test_a_file_instead_of_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cache").write_text("mine")
     progress = Notes()
-    assert is_whole(kept(folder(), write, progress=progress))
+    assert is_whole(kept(folder(), write, GRAPH_FILES, progress=progress), GRAPH_FILES)
     assert (tmp_path / "cache").read_text() == "mine"
     assert len(progress.notes) == 1
 
@@ -99,8 +100,8 @@ def test_a_cache_that_is_deleted_while_a_graph_is_created() -> None:
             return
         write(place)
 
-    graph = kept(folder(), removing)
-    assert is_whole(graph)
+    graph = kept(folder(), removing, GRAPH_FILES)
+    assert is_whole(graph, GRAPH_FILES)
     assert len(removed) == 1
 
 
@@ -109,7 +110,7 @@ def test_an_error_of_the_conversion_itself_is_not_changed() -> None:
         raise ModelError("model.conversion_failed", "Odd.")
 
     with pytest.raises(ModelError) as error:
-        kept(folder(), failing)
+        kept(folder(), failing, GRAPH_FILES)
     assert error.value.code == "model.conversion_failed"
     assert list(folder().parent.iterdir()) == []
 
@@ -119,8 +120,8 @@ def test_staging_folders_of_killed_processes_do_not_interfere() -> None:
     for path in left:
         path.mkdir(parents=True)
         (path / "model.bin").write_text("half")
-    assert kept(folder(), write) == folder()
-    assert is_whole(folder())
+    assert kept(folder(), write, GRAPH_FILES) == folder()
+    assert is_whole(folder(), GRAPH_FILES)
     assert all((path / "model.bin").exists() for path in left)  # they may be those of a running process
 
 
@@ -129,6 +130,6 @@ def test_a_cache_without_the_right_to_write() -> None:
     cache_folder().mkdir()
     cache_folder().chmod(0o555)
     try:
-        assert is_whole(kept(folder(), write))
+        assert is_whole(kept(folder(), write, GRAPH_FILES), GRAPH_FILES)
     finally:
         cache_folder().chmod(0o755)

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tlcli.backbones import conversion
-from tlcli.backbones.conversion import GRAPH_FILES, is_whole, kept
+from tlcli.backbones.graph import GRAPH_FILES
+from tlcli.system.cache import folders
+from tlcli.system.cache.folders import is_whole, kept
 
 
 def write(staging: Path) -> None:
@@ -26,17 +27,17 @@ def test_a_damaged_folder_that_another_process_removes_first_is_no_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = damaged(tmp_path / "net")
-    check = conversion.is_whole
+    check = folders.is_whole
 
     def and_removed(place: Path, files: tuple[str, ...]) -> bool:
         found = check(place, files)
         shutil.rmtree(place)
         return found
 
-    monkeypatch.setattr(conversion, "is_whole", and_removed)
-    kept(folder, write)
+    monkeypatch.setattr(folders, "is_whole", and_removed)
+    kept(folder, write, GRAPH_FILES)
 
-    assert is_whole(folder)
+    assert is_whole(folder, GRAPH_FILES)
     assert [path.name for path in tmp_path.iterdir()] == ["net"]
 
 
@@ -50,7 +51,7 @@ def test_a_damaged_folder_that_comes_again_is_replaced_again(tmp_path: Path, mon
             times.append(damaged(folder))
 
     monkeypatch.setattr(shutil, "rmtree", and_damaged_again)
-    kept(folder, write)
+    kept(folder, write, GRAPH_FILES)
 
     assert len(times) == 3
-    assert is_whole(folder)
+    assert is_whole(folder, GRAPH_FILES)
