@@ -208,12 +208,14 @@ def test_metrics_table_has_a_column_a_split_and_a_dash_for_what_cannot_be_measur
 def test_per_class_table_has_a_line_a_class() -> None:
     per_class = {
         "cat": ClassMetrics(0.5, 0.25, 1 / 3, 1200),
-        "[dog]": ClassMetrics(1.0, 0.0, 0.0, 3),
+        "[dog]": ClassMetrics(None, 0.0, 0.0, 3),
+        "owl": ClassMetrics(None, None, None, 0),
     }
     assert cells(console.per_class_table(per_class))[1:] == [
         ["class", "precision", "recall", "F1", "support"],
         ["cat", "0.5000", "0.2500", "0.3333", "1,200"],
-        ["[dog]", "1.0000", "0.0000", "0.0000", "3"],
+        ["[dog]", "-", "0.0000", "0.0000", "3"],
+        ["owl", "-", "-", "-", "0"],
     ]
 
 

@@ -67,7 +67,10 @@ def second(solar: tuple[Path, Tlcli], tmp_path_factory: pytest.TempPathFactory) 
 
 def test_second_training_computes_no_feature(solar: tuple[Path, Tlcli], second: tuple[Path, dict[str, Any]]) -> None:
     result = second[1]
-    assert set(result) == {"run_dir", "metrics", "seconds", "trainable_parameters", "features"}
+    assert set(result) == {
+        "run_dir", "metrics", "seconds", "trainable_parameters", "notes", "left_out", "skipped", "none_of_these",
+        "features",
+    }  # fmt: skip
     assert result["features"] == {"computed": 0, "reused": 2099}
     assert result["trainable_parameters"] == 1281
     assert set(result["metrics"]) == {"train", "validation"}

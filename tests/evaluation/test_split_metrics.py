@@ -77,7 +77,7 @@ def test_three_classes_agree_with_scikit_learn() -> None:
         row = found.per_class[name]
         assert row.recall == pytest.approx((predicted[labels == number] == number).mean())
         assert row.precision == pytest.approx((labels[predicted == number] == number).mean())
-        assert row.f1 == pytest.approx(2 / (1 / row.precision + 1 / row.recall))
+        assert row.f1 == pytest.approx(reference.f1_score(labels == number, predicted == number))
         assert row.support == (labels == number).sum()
 
 
@@ -90,13 +90,14 @@ def test_a_class_without_images_leaves_the_area_undefined_and_the_rest_measured(
     assert found.scores["roc_auc"] is None
     assert found.accuracy == 1
     assert found.scores["balanced_accuracy"] == 1
-    assert found.per_class[names[-1]] == ClassMetrics(0, 0, 0, 0)
+    assert found.per_class[names[-1]] == ClassMetrics(None, None, None, 0)
+    assert found.never_measured == names[1:]
     assert len(found.confusion_matrix) == classes
 
 
-def test_a_class_never_predicted_has_precision_0_and_no_warning() -> None:
+def test_the_precision_of_a_class_never_predicted_is_undefined() -> None:
     rows = per_class(np.array([0, 1]), np.array([0, 0]), Task(("a", "b")))
-    assert rows["b"] == ClassMetrics(0, 0, 0, 1)
+    assert rows["b"] == ClassMetrics(None, 0, 0, 1)
     assert astuple(rows["a"]) == (0.5, 1, pytest.approx(2 / 3), 1)
 
 

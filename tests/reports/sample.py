@@ -167,5 +167,6 @@ def run_page(labels: Sequence[str], images: int = 400, seed: int = 0) -> dict[st
         "errors": [case] * 3,
         "least_confident": [correct],
         "duplicates": [Pair(thumb(1, labels[0], "test"), thumb(2, labels[0], "train"), "near")],
+        "font_note": "",
         "commands": ["tlcli train --config runs/x/config.yaml", "tlcli evaluate"],
     }

@@ -110,6 +110,19 @@ def test_more_neighbours_than_there_is_room_for_are_left_out() -> None:
     assert len(figure_of(card("alien", 9)).axes[0].images) == len(figure_of(card("alien", 5)).axes[0].images)
 
 
+def test_what_no_font_has_is_written_as_code_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fonts, "_candidates", lambda: iter(()))
+    assert r"/images/\u732b.jpg" in texts(card("猫", 0))
+
+
+def test_labels_below_neighbours_are_written_in_their_short_form() -> None:
+    near = [NeighbourImage("a", "alien", 0.9, pixels(1)), NeighbourImage("b", "predator", 0.8, pixels(2))]
+    shown = texts(Card("x.jpg", "alien", "alien", 0.8, pixels(0), np.ones((2, 2)), near, {"predator": "p (class 2)"}))
+    assert "p (class 2)" in shown
+    assert "predator" not in shown
+    assert shown.count("alien") == 2
+
+
 def test_equal_cards_are_equal_bytes_and_the_style_of_others_is_left_alone(tmp_path: Path) -> None:
     before = dict(mpl.rcParams)
     for name in ("a.png", "b.png"):

@@ -1,4 +1,6 @@
 import hashlib
+import logging
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,9 +13,9 @@ from tlcli.datasets.index import LabelledImage
 from tlcli.heads.fit_record import Step
 from tlcli.images.augmentation import Augmentation, view_names
 from tlcli.images.preparation import Preparation
-from tlcli.reports import charts, data_charts
+from tlcli.reports import charts, data_charts, fonts
 from tlcli.reports import samples as grids
-from tlcli.reports.figures import save_png, svg
+from tlcli.reports.figures import class_names, save_png, svg
 from tlcli.reports.thumbnails import evenly
 
 PREPARATION = Preparation(64, "crop")
@@ -156,7 +158,52 @@ def test_roc_leaves_out_classes_that_have_no_images_or_all(out: Path) -> None:
 def test_a_class_whose_name_starts_with_an_underscore_is_in_the_legend() -> None:
     figure = charts.roc(*scores(4), CLASSES["odd"])
     texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]  # type: ignore[union-attr]
-    assert [text.split(" (")[0].strip() for text in texts[1:]] == ["日本語", "_hidden", r"\$x_\$", "two lines"]
+    # no font of this machine may have the first
+    assert [text.split(" (")[0].strip() for text in texts[2:]] == ["_hidden", r"\$x_\$", "two lines"]
+
+
+def test_no_two_classes_are_drawn_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fonts, "_candidates", lambda: iter(()))  # only matplotlib's own font is installed
+    labels = ["猫", "犬", f"{LONG} 1", f"{LONG} 2", "two\nlines", "two lines", "مرحبا"]
+    names = class_names(labels)
+    assert len(set(names)) == len(labels)
+    assert names[:2] == ["class 1", "class 2"]
+    assert names[-1] == labels[-1]
+    matrix = np.eye(len(labels), dtype=np.int64).tolist()
+    for axis in (
+        charts.confusion_matrix(matrix, labels).axes[0].xaxis,
+        charts.confusion_matrix(matrix, labels).axes[0].yaxis,
+    ):
+        shown = [text.get_text() for text in axis.get_ticklabels()]
+        assert len(set(shown)) == len(labels)
+
+
+@pytest.mark.parametrize(
+    ("labels", "packages"),
+    [
+        (["cat", "Кот", "مرحبا"], ""),
+        (["猫", "ねこ", "고양이"], "fonts-noto-cjk"),
+        (["cat", "हिन्दी"], "fonts-noto-core"),
+        (["🦭", "猫"], "fonts-noto-cjk fonts-symbola"),
+    ],
+)
+def test_the_note_names_the_package_of_a_font_that_is_missing(
+    monkeypatch: pytest.MonkeyPatch, labels: list[str], packages: str
+) -> None:
+    monkeypatch.setattr(fonts, "_candidates", lambda: iter(()))
+    assert fonts.missing_font_note(labels).rpartition("apt install ")[2] == packages
+
+
+def test_drawing_names_that_no_font_has_prints_nothing(
+    out: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fonts, "_candidates", lambda: iter([("STIXGeneral", fonts._regular()["STIXGeneral"])]))
+    lacking = fonts._characters(fonts._regular()["STIXGeneral"]) - fonts._characters(fonts._regular()["DejaVu Sans"])
+    labels = ["猫", f"a{min(lacking)}", "c"]
+    with caplog.at_level(logging.WARNING), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check(out, charts.roc(*scores(3), labels))
+    assert not caplog.records
 
 
 def test_equal_results_give_equal_bytes(tmp_path: Path) -> None:

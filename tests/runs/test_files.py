@@ -10,7 +10,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from tlcli.errors import ModelError
-from tlcli.runs.files import read_json, write_csv, write_json
+from tlcli.runs.files import class_columns, read_json, write_csv, write_json
 
 ANY = TypeAdapter(dict[str, Any])
 
@@ -92,3 +92,15 @@ def test_file_names_that_are_no_utf8_are_written_with_their_bytes_escaped(tmp_pa
         assert (tmp_path / "t.csv").read_text(encoding="utf-8") == "path\ncaf\\udce9.png\n"
         assert json.loads((tmp_path / "t.json").read_text(encoding="utf-8"))["path"] == name
     assert read_json(tmp_path / "t.json", ANY) == {"path": name}
+
+
+@pytest.mark.parametrize(
+    ("labels", "columns"),
+    [
+        (["cat", "path"], ["cat", "path (class)"]),
+        (["path (class)", "path"], ["path (class)", "path (class) (class)"]),
+        (["Path", "path "], ["Path", "path "]),
+    ],
+)
+def test_classes_that_are_called_like_columns_get_columns_of_their_own(labels: list[str], columns: list[str]) -> None:
+    assert class_columns(labels, ["path", "label"]) == columns

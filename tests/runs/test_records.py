@@ -5,15 +5,21 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.runs.run_folders import made_run, rows
 
 from tlcli.errors import ModelError
+from tlcli.evaluation.split_metrics import measure
 from tlcli.features.int8_record import Agreement
 from tlcli.heads.fit_record import Step
+from tlcli.heads.task import Task
 from tlcli.runs.history import read_history, write_history
 from tlcli.runs.records import (
+    LeftOutFiles,
+    NoneOfThese,
     QuantizedBackbone,
+    Reading,
     Skipped,
     read_metrics,
     read_record,
@@ -37,6 +43,11 @@ def test_a_record_is_read_as_it_was_written(run: Path) -> None:
             "skipped_test": odd,
             "agreement": Agreement("bf16", 100, 0.99, 0.9, 0.98, 0.9, 0.91),
             "backbone": record.backbone.model_copy(update={"quantized": quantized}),
+            "reading": Reading(
+                notes=("Read as class folders; 2 classes.",),
+                left_out=(LeftOutFiles(count=2, reason="images outside class folders", example="caf\udce9.png"),),
+            ),
+            "none_of_these": NoneOfThese(limit=0.3, validation=0.01),
         }
     )
     write_record(run, changed)
@@ -46,7 +57,7 @@ def test_a_record_is_read_as_it_was_written(run: Path) -> None:
 
 def test_what_a_run_lacks_is_not_in_its_json(run: Path) -> None:
     fields = json.loads((run / "run.json").read_text())
-    assert "agreement" not in fields
+    assert not {"agreement", "reading", "none_of_these"} & set(fields)
     assert "quantized" not in fields["backbone"]
     assert fields["head"] == {
         "fit": "logistic_regression", "steps": 3, "chosen_step": 2, "C": 0.1, "temperature": 1.1,
@@ -74,6 +85,15 @@ def test_metrics_are_read_as_they_were_written(run: Path) -> None:
     assert list(metrics) == ["validation", "test"]
     write_metrics(run, metrics)
     assert read_metrics(run) == metrics
+
+
+def test_what_was_never_measured_is_null(run: Path) -> None:
+    test = measure(np.array([0, 0]), np.array([[0.9, 0.1], [0.8, 0.2]]), Task(("cat", "dog")))
+    write_metrics(run, {"test": test})
+    fields = json.loads((run / "metrics.json").read_text(), parse_constant=pytest.fail)["test"]
+    assert fields["per_class"]["dog"] == {"precision": None, "recall": None, "f1": None, "support": 0}
+    assert (fields["never_measured"], fields["roc_auc"]) == (["dog"], None)
+    assert read_metrics(run) == {"test": test}
 
 
 @pytest.mark.parametrize(("field", "value"), [("accuracy", float("nan")), ("accuracy_ci95", [0]), ("per_class", 3)])

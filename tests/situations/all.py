@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from tests.situations.config_texts import CONFIG_TEXTS
 from tests.situations.folders import CLASS_FOLDERS, NAMES, SPLIT_FOLDERS
 from tests.situations.images import IMAGE_FILES, VALUES
+from tests.situations.results import RESULTS
 from tests.situations.situation import Situation
 from tests.situations.tables import TABLES
 
@@ -16,4 +17,5 @@ SITUATIONS: Mapping[str, Sequence[Situation]] = {
     "Image files": IMAGE_FILES,
     "Values and bands of images": VALUES,
     "Configs": CONFIG_TEXTS,
+    "Numbers and names": RESULTS,
 }

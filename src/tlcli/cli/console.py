@@ -166,6 +166,10 @@ def reuse(features: "Extraction") -> str:
     return f"Features: {features.computed:,} computed, {features.reused:,} reused"
 
 
+LONGEST_NAME, _LONGEST_HEADING = 60, 24
+"""Characters of a class name in the first column of a table, and above other columns."""
+
+
 def plain_table(*columns: str, title: str | None = None) -> Table:
     """A table whose first column is text and whose others are numbers."""
     table = Table(title=title, title_justify="left", title_style="bold", show_edge=False, pad_edge=False)
@@ -176,10 +180,10 @@ def plain_table(*columns: str, title: str | None = None) -> Table:
 
 def counts_table(counts: Mapping[Any, Mapping[str, int]]) -> Table:
     """Number of images of each class and split, with sums."""
-    table = plain_table("class", *counts, "all", title="Images")
-    for label in next(iter(counts.values())):
+    table, labels = plain_table("class", *counts, "all", title="Images"), list(next(iter(counts.values())))
+    for label, name in zip(labels, _names(labels), strict=True):
         numbers = [by_label[label] for by_label in counts.values()]
-        table.add_row(escape(label), *(f"{n:,}" for n in numbers), f"{sum(numbers):,}")
+        table.add_row(name, *(f"{n:,}" for n in numbers), f"{sum(numbers):,}")
     sums = [sum(by_label.values()) for by_label in counts.values()]
     table.add_section()
     table.add_row("all", *(f"{n:,}" for n in sums), f"{sum(sums):,}")
@@ -196,22 +200,34 @@ def metrics_table(metrics: "Mapping[SplitName, Metrics]") -> Table:
     table.add_row("95 % interval", *("{:.4f} - {:.4f}".format(*m.accuracy_ci95) for m in splits))
     for score in SCORES:
         values = [m.scores[score.name] for m in splits]
-        table.add_row(score.title, *("-" if value is None else f"{value:.4f}" for value in values))
+        table.add_row(score.title, *map(_number, values))
     return table
+
+
+def _number(value: float | None) -> str:
+    """With four decimals; "-" for what is undefined."""
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _names(labels: Sequence[str], longest: int = LONGEST_NAME) -> list[str]:
+    """The names of all classes for cells, safe from markup."""
+    from tlcli.reports.names import distinct_names  # noqa: PLC0415 - keeps --help fast
+
+    return [escape(name) for name in distinct_names(labels, longest)]
 
 
 def per_class_table(per_class: "Mapping[str, ClassMetrics]") -> Table:
     """Classes in rows, metrics in columns."""
     table = plain_table("class", "precision", "recall", "F1", "support", title="Per-class metrics, test images")
-    for name, m in per_class.items():
-        table.add_row(escape(name), f"{m.precision:.4f}", f"{m.recall:.4f}", f"{m.f1:.4f}", f"{m.support:,}")
+    for name, m in zip(_names(list(per_class)), per_class.values(), strict=True):
+        table.add_row(name, *(_number(value) for value in (m.precision, m.recall, m.f1)), f"{m.support:,}")
     return table
 
 
 def confusion_table(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> Table:
     """True classes in rows, predicted classes in columns."""
-    names = [escape(label) for label in labels]
-    table = plain_table("true \\ predicted", *names, title="Confusion matrix, test images")
-    for label, row in zip(labels, matrix, strict=True):
-        table.add_row(escape(label), *(f"{n:,}" for n in row))
+    names = _names(labels)
+    table = plain_table("true \\ predicted", *_names(labels, _LONGEST_HEADING), title="Confusion matrix, test images")
+    for name, row in zip(names, matrix, strict=True):
+        table.add_row(name, *(f"{n:,}" for n in row))
     return table

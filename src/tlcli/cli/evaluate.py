@@ -32,6 +32,7 @@ def evaluate(
     images.
     """
     from tlcli.evaluation.split_metrics import metrics_document  # noqa: PLC0415 - keeps --help fast
+    from tlcli.reports.notes import headline, never_measured  # noqa: PLC0415
     from tlcli.runs.folders import find_run  # noqa: PLC0415
     from tlcli.workflows.evaluate import evaluate as measure  # noqa: PLC0415
 
@@ -45,12 +46,19 @@ def evaluate(
         screen.line()
         screen.table(confusion_table(test.confusion_matrix, test.labels))
     screen.line()
-    low, high = test.accuracy_ci95
-    screen.bold(f"Test accuracy {test.accuracy:.4f} (95 % interval {low:.4f} to {high:.4f}, {test.n:,} images)")
+    screen.bold(headline(done.metrics, "test"))
+    for sentence in never_measured({"test": test}):
+        screen.line(sentence)
     for name, reason in done.bad.items():
         screen.line(f"Left out: {name}: {reason}")
     if text := done.text:
-        for sentence in (text.cross_validation, text.near_duplicates, text.learning_curve, text.repeated_test_use):
+        for sentence in (
+            text.cross_validation,
+            text.near_duplicates,
+            text.learning_curve,
+            text.none_of_these,
+            text.repeated_test_use,
+        ):
             if sentence:
                 screen.line(sentence)
     screen.line(reuse(done.features))

@@ -45,7 +45,7 @@ def inspect(
     page = runs_dir / loaded.name / "inspect.html"
     done = run(loaded, page, [listing, training], write_exclude, verify, screen.progress)
     found = done.found
-    _show(screen, found)
+    _show(screen, found, loaded.config.head.class_weight == "balanced")
     if done.excluded:
         active, inactive = done.excluded
         screen.line(f"List to exclude: {write_exclude} ({active:,} images, and {inactive:,} to decide on)")
@@ -59,9 +59,12 @@ def inspect(
     screen.document({**found.document(), "page": str(page)})
 
 
-def _show(screen: Screen, found: "Inspection") -> None:
-    for note in found.index.notes:
-        screen.line(note)
+def _show(screen: Screen, found: "Inspection", is_weighted: bool) -> None:
+    from tlcli.reports.notes import unequal_classes  # noqa: PLC0415 - keeps --help fast
+
+    for note in (*found.index.notes, unequal_classes(found.index.counts()["train"], is_weighted)):
+        if note:
+            screen.line(note)
     screen.table(counts_table(found.index.counts()))
     _list(screen, "Unreadable files", [f"{name}: {reason}" for name, reason in found.unreadable.items()])
     _list(screen, "Unusual files", [f"{name}: {'; '.join(what)}" for name, what in found.unusual.items()])

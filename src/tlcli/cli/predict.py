@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tlcli.cli import options
-from tlcli.cli.console import Screen, print_error
+from tlcli.cli.console import LONGEST_NAME, Screen, print_error
 from tlcli.errors import DataError, ResourceError, UsageError
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ def predict(
 
     An unreadable image gets a line with the reason; the other images are classified, and the exit code is 3.
     """
-    from tlcli.runs.folders import find_run  # noqa: PLC0415 - keeps --help fast
+    from tlcli.reports.notes import mostly_none_of_these  # noqa: PLC0415 - keeps --help fast
+    from tlcli.runs.folders import find_run  # noqa: PLC0415
     from tlcli.workflows.predict import predict as answer  # noqa: PLC0415
 
     if csv_file is not None and not csv_file.parent.is_dir():  # before the work
@@ -61,6 +62,8 @@ def predict(
         screen.line(f"Table: {csv_file}")
     if explain is not None:
         screen.line(f"Explanations: {explain}")
+    if note := mostly_none_of_these(predicted.predictions, predicted.limit):
+        screen.line(note)
     screen.document(_document(predicted))
     if quiet:
         for p in predicted.predictions:
@@ -72,20 +75,32 @@ def predict(
 
 def _show(screen: Screen, predicted: "Predicted", top: int) -> None:
     """Probability, class, path: the path comes last, so that a long one breaks nothing."""
-    named = [p.text for p in predicted.predictions]
-    width = max(len("class"), *(len(label) for label in predicted.labels), *(len(name) for name in named))
-    screen.bold(f"probability  {'class':{width}}  image")
+    from rich.cells import cell_len, set_cell_size  # noqa: PLC0415 - keeps --help fast
+
+    from tlcli.reports.names import distinct_names  # noqa: PLC0415
+
+    shown: dict[str | None, str] = {None: ""}
+    shown.update(zip(predicted.labels, distinct_names(predicted.labels, LONGEST_NAME), strict=True))
+    named = [
+        shown[p.label] if p.answer == p.label else f"{p.answer} ({shown[p.label]}?)" for p in predicted.predictions
+    ]
+    width = max(map(cell_len, ("class", *shown.values(), *named)))
+
+    def row(number: str, name: str, path: str = "") -> str:
+        return f"{number:>11}  {set_cell_size(name, width)}  {path}".rstrip()
+
+    screen.bold(row("probability", "class", "image"))
     for p, name in zip(predicted.predictions, named, strict=True):
+        path = p.path.replace("\n", "\\n")
         if p.error is not None:
-            screen.line(f"{'-':>11}  {'-':{width}}  {p.path}: {p.error}")
+            screen.line(row("-", "-", f"{path}: {p.error}"))
         ranked = list(p.top[:top])
         if p.is_none_of_these:  # what the classes share among them says nothing of that
-            screen.line(f"{'-':>11}  {name:{width}}  {p.path}")
+            screen.line(row("-", name, path))
             ranked = ranked if top > 1 else []
         for rank, (label, probability) in enumerate(ranked):
             first = rank == 0 and not p.is_none_of_these
-            shown = f"{_probability(probability):>11}  {name if first else label:{width}}  {p.path if first else ''}"
-            screen.line(shown.rstrip())
+            screen.line(row(_probability(probability), name if first else shown[label], path if first else ""))
 
 
 def _probability(value: float) -> str:
@@ -111,10 +126,13 @@ def _record(p: "Prediction") -> dict[str, object]:
 
 
 def _write_csv(path: Path, predicted: "Predicted") -> None:
+    from tlcli.runs.files import class_columns  # noqa: PLC0415 - keeps --help fast
+
     try:
         with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
             writer = csv.writer(file)
-            writer.writerow(["path", "label", "probability", *predicted.labels, "answer", "distance", "error"])
+            before, after = ("path", "label", "probability"), ("answer", "distance", "error")
+            writer.writerow([*before, *class_columns(predicted.labels, before + after), *after])
             for p in predicted.predictions:
                 numbers = p.probabilities or [""] * len(predicted.labels)
                 writer.writerow([p.path, p.label, p.probability, *numbers, p.answer, p.distance, p.error])

@@ -40,6 +40,10 @@ def train(
             "metrics": metrics_document(trained.metrics),
             "seconds": trained.seconds,
             "trainable_parameters": trained.fit.head.trainable_parameters,
+            "notes": trained.index.notes,
+            "left_out": [vars(one) for one in trained.index.left_out],
+            "skipped": trained.index.bad,
+            "none_of_these": trained.none_of_these.model_dump(),
             "features": {"computed": trained.features.computed, "reused": trained.features.reused},
             **({"agreement": vars(trained.agreement)} if trained.agreement else {}),
         }
@@ -47,6 +51,8 @@ def train(
 
 
 def _show(screen: Screen, trained: "Trained") -> None:
+    from tlcli.reports.notes import headline, many_rejected, never_measured  # noqa: PLC0415 - keeps --help fast
+
     screen.table(counts_table(trained.index.counts()))
     for name, reason in trained.index.bad.items():
         screen.line(f"Left out: {name}: {reason}")
@@ -64,7 +70,14 @@ def _show(screen: Screen, trained: "Trained") -> None:
     if trained.agreement:
         screen.line(_agreement_line(trained.agreement))
     screen.line(f"Seconds: {seconds}")
-    screen.bold(f"Validation accuracy {trained.metrics['validation'].accuracy:.4f}")
+    found = trained.none_of_these
+    measured = trained.metrics["validation"].n
+    for note in (
+        *never_measured(trained.metrics), many_rejected("validation", found.validation, measured, found.limit)
+    ):  # fmt: skip
+        if note:
+            screen.line(note)
+    screen.bold(headline(trained.metrics, "validation"))
     screen.line(f"Run: {trained.run_dir}")
 
 

@@ -104,6 +104,7 @@ class Inspection:
             "root": str(self.index.root),
             "images": self.index.counts(),
             "notes": list(self.index.notes),
+            "left_out": [asdict(one) for one in self.index.left_out],
             "statistics": {name: asdict(one) for name, one in self.statistics.items()},
             "unreadable": self.unreadable,
             "unusual": self.unusual,

@@ -21,11 +21,13 @@ Split = TypeVar("Split", bound=str)
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """One class against the rest; 0 where it was never predicted or never occurs."""
+    """One class against the rest. All three are None where the class has no images: it was never measured."""
 
-    precision: float
-    recall: float
-    f1: float
+    precision: float | None
+    """None also where the class was never predicted (0 / 0)."""
+    recall: float | None
+    f1: float | None
+    """2 TP / (2 TP + FP + FN): 0 where no image was predicted correctly."""
     support: int
     """Images of the class."""
 
@@ -48,12 +50,17 @@ class Metrics:
     """[L, L], rows: ground truth, columns: predicted."""
     labels: tuple[str, ...]
 
+    @property
+    def never_measured(self) -> list[str]:
+        """Classes without images in the split: means over classes are over the others."""
+        return [label for label, of_class in self.per_class.items() if not of_class.support]
+
     def as_json(self) -> dict[str, object]:
         """The fields as metrics.json has them: the scores stand beside the others."""
         fields = asdict(self)
         scores = fields.pop("scores")
         first = {name: fields.pop(name) for name in ("n", "accuracy", "accuracy_ci95")}
-        return {**first, **scores, **fields}
+        return {**first, **scores, "never_measured": self.never_measured, **fields}
 
 
 def from_json(fields: object) -> object:
@@ -106,10 +113,17 @@ def metrics_document(metrics: Mapping[Split, Metrics]) -> dict[Split, dict[str, 
 
 def per_class(labels: "NDArray[np.int64]", predicted: "NDArray[np.int64]", task: "Task") -> dict[str, ClassMetrics]:
     """Metrics of each class, from the ground truth [N] and the predicted classes [N]."""
-    from sklearn.metrics import precision_recall_fscore_support  # noqa: PLC0415 - see the module
+    import numpy as np  # noqa: PLC0415 - see the module
 
-    columns = precision_recall_fscore_support(labels, predicted, labels=range(task.count), zero_division=0)
-    return {
-        name: ClassMetrics(float(precision), float(recall), float(f1), int(support))
-        for name, precision, recall, f1, support in zip(task.labels, *columns, strict=True)
-    }
+    columns = (
+        np.bincount(of, minlength=task.count).tolist() for of in (labels, predicted, labels[labels == predicted])
+    )
+    return {name: _of_class(*numbers) for name, *numbers in zip(task.labels, *columns, strict=True)}
+
+
+def _of_class(support: int, answers: int, correct: int) -> ClassMetrics:
+    """From the images of a class, how often it was predicted, and how often correctly."""
+    if not support:
+        return ClassMetrics(None, None, None, 0)
+    precision = correct / answers if answers else None
+    return ClassMetrics(precision, correct / support, 2 * correct / (support + answers), support)

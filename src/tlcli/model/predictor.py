@@ -159,7 +159,7 @@ class Predictor:
         label = int(head.probabilities(feature)[0].argmax())
         found = nearest(feature, reference.features.astype(np.float32), _NEIGHBOURS)
         neighbours = (
-            Neighbour(reference.names[index], self.labels[reference.labels[index]], float(similarity))
+            Neighbour(reference.names[index], self.labels[reference.labels[index]], min(float(similarity), 1.0))
             for index, similarity in zip(found.numbers[0], found.similarities[0], strict=True)
         )
         return Explanation(pixels, activation_map(maps, head, label), tuple(neighbours))

@@ -46,7 +46,8 @@ class Reference:
     def similarities(self, features: "NDArray[np.float32]") -> "NDArray[np.float32]":
         """Cosines between features [N, D] and those of the reference images, [N, M]; 0 for a feature of zeros."""
         lengths = np.linalg.norm(features, axis=1, keepdims=True)
-        return np.asarray(features / np.where(lengths > 0, lengths, 1) @ self._rows.T)
+        cosines = features / np.where(lengths > 0, lengths, 1) @ self._rows.T
+        return np.asarray(np.clip(cosines, -1, 1))  # rows rounded to float16 are up to 1.0005 long
 
     def out_of_distribution(self, rows: Rows) -> float:
         """Share of the rows that are beyond the limit."""

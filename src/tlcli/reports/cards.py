@@ -3,8 +3,8 @@
 Shapes: S is the image's side in pixels; h and w are positions of the heat map.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from tlcli.reports.figures import save_png, styled
-from tlcli.reports.fonts import families
+from tlcli.reports.fonts import escaped, families
 from tlcli.reports.overlays import coloured, overlay
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ class Card:
     """[h, w], log odds of the label at each position."""
     neighbours: Sequence[NeighbourImage] = ()
     """The nearest first; five are shown."""
+    short: Mapping[str, str] = field(default_factory=dict)
+    """How labels are written below neighbours, where not as they are."""
 
 
 def draw(path: Path, card: Card) -> None:
@@ -83,7 +85,8 @@ def figure_of(card: Card) -> Figure:
         if shown:
             axis.text(_MARGIN, _ROW - 14, "Nearest training images", fontsize=11, weight="bold", va="center")
         for number, one in enumerate(shown):
-            _neighbour(axis, one, _MARGIN + number * (_SMALL + 12), one.label == card.label)
+            left, label = _MARGIN + number * (_SMALL + 12), card.short.get(one.label, one.label)
+            _neighbour(axis, one, left, label, one.label == card.label)
         return figure
 
 
@@ -114,7 +117,7 @@ def _legend(axis: "Axes", largest: float) -> None:
     axis.text(_MARGIN, _LEGEND + 20, "that position; their mean is the image's log odds.", **small)
 
 
-def _neighbour(axis: "Axes", one: NeighbourImage, left: int, agrees: bool) -> None:
+def _neighbour(axis: "Axes", one: NeighbourImage, left: int, label: str, agrees: bool) -> None:
     if one.pixels is None:
         axis.fill([left, left + _SMALL, left + _SMALL, left], [_ROW, _ROW, _ROW + _SMALL, _ROW + _SMALL], "#EEEEEE")
         middle: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8, "color": _QUIET}
@@ -123,7 +126,7 @@ def _neighbour(axis: "Axes", one: NeighbourImage, left: int, agrees: bool) -> No
         _image(axis, one.pixels, left, _ROW, _SMALL)
     below = _ROW + _SMALL
     colour = "black" if agrees else _OTHER
-    _line(axis, left, below + 11, one.label, _SMALL, fontsize=9, weight="bold", color=colour)
+    _line(axis, left, below + 11, label, _SMALL, fontsize=9, weight="bold", color=colour)
     axis.text(left, below + 27, f"similarity {one.similarity:.3f}", fontsize=8, va="center")
     _line(axis, left, below + 42, one.name, _SMALL, keep_end=True, fontsize=7, color=_QUIET)
 
@@ -136,7 +139,7 @@ def _line(axis: "Axes", left: int, top: int, text: str, width: int, keep_end: bo
     """A text of any length and script on one line of this width; where it is longer, its end or its start is cut."""
     shown = " ".join(text.encode(errors="backslashreplace").decode().split())
     shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)
-    shown = shown[-200:] if keep_end else shown[:200]
+    shown = escaped(shown[-200:] if keep_end else shown[:200])
     if len(fonts := families(shown)) > 1:
         how["weight"] = "normal"  # matplotlib warns about fonts that have no other
     drawn = axis.text(left, top, shown, va="center", family=fonts, **how)

@@ -15,7 +15,19 @@ from tlcli.evaluation.calibration import Bin, Coverage
 from tlcli.evaluation.learning_curve import LearningCurve
 from tlcli.heads.fit_record import Step
 from tlcli.heads.task import Task
-from tlcli.reports.figures import COLOURS, FAINT, MAX_CLASSES, WIDTH, name_rows, shortened, styled, subplots, titled
+from tlcli.reports.figures import (
+    COLOURS,
+    FAINT,
+    MAX_CLASSES,
+    WIDTH,
+    class_names,
+    fonts,
+    name_rows,
+    shortened,
+    styled,
+    subplots,
+    titled,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -88,13 +100,13 @@ def confusion_matrix(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> 
     counted = np.array(matrix)
     shares = counted / np.maximum(counted.sum(axis=1, keepdims=True), 1)
     numbered = len(labels) <= _NUMBERED
-    names = [shortened(label, 16) for label in labels] if numbered else []
+    names = class_names(labels, 16) if numbered else []
     longest = max(map(len, names), default=0)
     slanted = len(names) > 3 or longest > 10
     side = max(3.6, 1.8 + 0.55 * min(len(labels), _NUMBERED))
     # Inches for names: 0.08 a character beside the matrix; below it, where they are slanted, 0.7 of that.
     width, height = side + 0.9 + 0.08 * longest, side + (0.056 * longest if slanted else 0)
-    with styled({"axes.grid": False}):
+    with styled({**fonts(names), "axes.grid": False}):
         figure, (axis,) = subplots(width, height)
         image = axis.imshow(shares, cmap="cividis", vmin=0, vmax=1)
         axis.set_xticks(range(len(names)), names, **({"rotation": 45, "ha": "right"} if slanted else {}))
@@ -119,8 +131,9 @@ def roc(truth: Sequence[int], probabilities: "NDArray[np.float64]", names: Seque
     from sklearn import metrics  # noqa: PLC0415 - takes 1 s, and no other chart needs it
 
     drawn = Task(tuple(names)).roc_classes[:MAX_CLASSES]
+    shown = class_names(names)
     outside = len(drawn) > 8  # a legend of more lines covers the curves
-    with styled():
+    with styled(fonts([shown[label] for label in drawn])):
         figure, (axis,) = subplots(8.2 if outside else 5.4, 4.6)
         axis.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle="--", label="chance")
         for number, label in enumerate(drawn):
@@ -128,7 +141,7 @@ def roc(truth: Sequence[int], probabilities: "NDArray[np.float64]", names: Seque
             if positive.all() or not positive.any():
                 continue
             false_rate, true_rate, _ = metrics.roc_curve(positive, probabilities[:, label])
-            name = f"{shortened(names[label])} ({metrics.auc(false_rate, true_rate):.3f})"
+            name = f"{shown[label]} ({metrics.auc(false_rate, true_rate):.3f})"
             line = ("-", "-.", ":")[number // len(COLOURS) % 3]
             colour = COLOURS[number % len(COLOURS)]
             axis.plot(false_rate, true_rate, color=colour, linestyle=line, linewidth=2, label=name)
@@ -160,7 +173,7 @@ def estimates(rows: Sequence[Estimate]) -> Figure:
         axis.spines["left"].set_visible(False)
         axis.tick_params(axis="y", length=0)
         axis.xaxis.set_major_formatter(_PERCENT)
-        axis.xaxis.set_major_locator(MaxNLocator(5))
+        axis.xaxis.set_major_locator(MaxNLocator(4, steps=(1, 2, 5, 10)))  # "97.5%" is wider than "98%"
         axis.set_xlabel("accuracy")
         return figure
 

@@ -6,7 +6,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from tlcli.reports.figures import COLOURS, GRID, INK, MAX_CLASSES, WIDTH, name_rows, shortened, styled, subplots, titled
+from tlcli.reports.figures import (
+    COLOURS,
+    GRID,
+    INK,
+    MAX_CLASSES,
+    WIDTH,
+    class_names,
+    fonts,
+    name_rows,
+    shortened,
+    styled,
+    subplots,
+    titled,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,14 +32,14 @@ def class_counts(counts: Mapping[Any, Mapping[str, int]]) -> Figure:
         counts: split -> class -> images.
     """
     every = list(next(iter(counts.values())))
-    labels = every[:MAX_CLASSES]
-    with styled():
+    labels, names = every[:MAX_CLASSES], class_names(every)[:MAX_CLASSES]
+    with styled(fonts(names)):
         figure, (axis,) = subplots(7, 1.4 + 0.62 * len(labels))
         height = 0.8 / len(counts)
         for number, (split, by_label) in enumerate(counts.items()):
             offset = (number - (len(counts) - 1) / 2) * height
             _bars(axis, [by_label[label] for label in labels], offset, height * 0.9, label=split, color=COLOURS[number])
-        name_rows(axis, [shortened(label) for label in labels])
+        name_rows(axis, names)
         axis.set(xlabel="images", title=titled("Images of each class", len(every)))
         figure.legend(loc="outside lower center", ncols=len(counts))
         return figure

@@ -4,6 +4,7 @@ Charts are drawn by :mod:`tlcli.reports.charts` in colours that colour-blind peo
 """
 
 import io
+import logging
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +17,8 @@ from markupsafe import Markup, escape
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from tlcli.reports.fonts import families, names_in_figures
+from tlcli.reports.names import cut, one_line
 from tlcli.system.files import whole_file
 
 if TYPE_CHECKING:
@@ -70,10 +73,22 @@ def styled(more: Mapping[Any, Any] = {}) -> Iterator[None]:
     Args:
         more: matplotlib's names of further settings, and their values.
     """
+    log = logging.getLogger("matplotlib.font_manager")
+    level = log.level
     with mpl.rc_context({**STYLE, **more}), warnings.catch_warnings():
-        # A class named in a script that no font has is drawn as boxes; one warning per character helps nobody.
+        # Fonts without bold are drawn regular, and a character that no font has as a box; a warning for each, at every
+        # drawing, helps nobody: missing_font_note says what to install.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        yield
+        log.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            log.setLevel(level)
+
+
+def fonts(names: Sequence[str]) -> dict[str, list[str]]:
+    """The setting for :func:`styled` whose fonts have the characters of these names."""
+    return {"font.family": families("".join(names))}
 
 
 def subplots(width: float, height: float, rows: int = 1) -> "tuple[Figure, NDArray[Any]]":
@@ -124,9 +139,13 @@ def svg(figure: Figure, name: str, title: str) -> Markup:
 
 def shortened(text: str, length: int = 22) -> str:
     """A name made safe for a figure: cut to ``length``; ``$`` starts no formula, ``_`` hides no legend entry."""
-    text = " ".join(text.split())
-    text = text if len(text) <= length else f"{text[: length - 1]}…"
+    text = cut(one_line(text), length)
     return (f" {text}" if text.startswith("_") else text).replace("$", r"\$")
+
+
+def class_names(labels: Sequence[str], length: int = 22) -> list[str]:
+    """The names of all classes, safe for a figure, and none that looks like another."""
+    return [shortened(name, length) for name in names_in_figures(labels, length)]
 
 
 def titled(title: str, classes: int) -> str:

@@ -25,7 +25,7 @@ _SAMPLES, _CLASSES, _AUGMENTED, _VIEWS = 6, 40, 4, 6
 
 def write_inspect_page(
     path: Path, name: str, found: Inspection, commands: Sequence[str], preparation: Preparation,
-    augmentation: Augmentation, views: Sequence[str],
+    augmentation: Augmentation, views: Sequence[str], is_weighted: bool = False,
 ) -> None:  # fmt: skip
     """Writes the page.
 
@@ -37,6 +37,7 @@ def write_inspect_page(
         preparation: how the backbone sees an image.
         augmentation: what augmented views are made with.
         views: names of a training image's views, the plain one first.
+        is_weighted: ``head.class_weight`` is balanced.
     """
     leaks, within = found.leaks[:LEAKS], found.within_splits[:DUPLICATES]
     issues, outliers = found.label_issues[:LABEL_ISSUES], found.outliers[:OUTLIERS]
@@ -47,7 +48,7 @@ def write_inspect_page(
         "inspect.html.j2",
         name=name,
         found=found,
-        text=InspectText(found),
+        text=InspectText(found, is_weighted),
         facts=_facts(found),
         charts=_charts(found),
         leaks=_pairs(leaks, preparation),

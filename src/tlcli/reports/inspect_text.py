@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
+from tlcli.evaluation.class_balance import class_balance
 from tlcli.evaluation.inspection import Inspection
+from tlcli.reports.notes import unequal_classes
 
 LEAKS, DUPLICATES, LABEL_ISSUES, OUTLIERS = 36, 24, 48, 24
 """Findings of each kind that the page shows at most; --json has all."""
-_IMBALANCED = 3
-"""Largest class by smallest above which class weights are suggested."""
 
 
 @dataclass(frozen=True)
@@ -15,6 +15,8 @@ class InspectText:
     """The sentences, each a property."""
 
     found: Inspection
+    is_weighted: bool = False
+    """``head.class_weight`` is balanced."""
 
     @property
     def summary(self) -> str:
@@ -72,13 +74,12 @@ class InspectText:
 
     @property
     def classes(self) -> str:
-        """The smallest and the largest class."""
+        """The smallest and the largest class, and what helps where they are unequal."""
         training = self.found.index.counts()["train"]
-        least, most = (choose(training, key=lambda name: training[name]) for choose in (min, max))
-        is_imbalanced = training[most] > _IMBALANCED * training[least]
-        return (
-            f"The smallest class is {least} with {training[least]:,} training images, the largest is {most} with "
-            f"{training[most]:,}.{' Consider head.class_weight: balanced.' if is_imbalanced else ''}"
+        found = class_balance(training)
+        return unequal_classes(training, self.is_weighted) or (
+            f"The smallest class is '{found.least}' with {found.least_images:,} training images, the largest is "
+            f"'{found.most}' with {found.most_images:,}."
         )
 
 

@@ -45,9 +45,9 @@ def write_page(path: Path, template: str, **content: object) -> None:
     write_text(path, text.encode(errors="backslashreplace").decode())
 
 
-def percent(share: float, digits: int = 1) -> str:
-    """0.861 -> "86.1 %"."""
-    return f"{100 * share:.{digits}f} %"
+def percent(share: float | None, digits: int = 1) -> str:
+    """0.861 -> "86.1 %"; "-" for what is undefined."""
+    return "-" if share is None else f"{100 * share:.{digits}f} %"
 
 
 def interval(ends: Sequence[float], digits: int = 1) -> str:

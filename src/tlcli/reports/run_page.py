@@ -10,12 +10,15 @@ from markupsafe import Markup
 
 from tlcli.datasets.index import Index
 from tlcli.evaluation.assessment import Assessment
+from tlcli.evaluation.class_balance import class_balance
 from tlcli.evaluation.split_metrics import Metrics
 from tlcli.heads.fit_record import Step
 from tlcli.model.bundle import Bundle
 from tlcli.reports import charts
 from tlcli.reports.figures import svg
+from tlcli.reports.fonts import missing_font_note
 from tlcli.reports.gallery import Cell, Explain, Predictions, confusion_cells, explained
+from tlcli.reports.names import cut, one_line
 from tlcli.reports.page import Fact, Pair, interval, paired, percent, write_page
 from tlcli.reports.text import RunText
 from tlcli.reports.thumbnails import thumbnails
@@ -50,6 +53,8 @@ class RunReport:
     """Of the test images."""
     evaluated_runs: int
     """Runs evaluated on these test images, this one included."""
+    has_figures: bool = True
+    """The run has figures/, in which classes may be numbered."""
 
 
 def write_report(report: RunReport, explain: Explain) -> RunText:
@@ -63,7 +68,15 @@ def write_report(report: RunReport, explain: Explain) -> RunText:
         The sentences of the page.
     """
     found, predictions, bundle = report.assessment, report.predictions, report.bundle
-    text = RunText(report.metrics, found, *_majority(report.index), report.evaluated_runs)
+    counts = report.index.counts()
+    text = RunText(
+        report.metrics,
+        found,
+        *_majority(report.index),
+        report.evaluated_runs,
+        is_unequal=any(class_balance(counts[split]).is_unequal for split in ("train", "test")),
+        validation_images=sum(counts["validation"].values()),
+    )
     write_json(report.run / "report.json", {"evaluated_runs": report.evaluated_runs, **asdict(found)})
     numbers = np.concatenate([predictions.worst_errors(), predictions.least_confident()])
     cases = explained(numbers, predictions, report.index.root, bundle, explain)
@@ -72,7 +85,8 @@ def write_report(report: RunReport, explain: Explain) -> RunText:
         "run.html.j2",
         report=report,
         text=text,
-        facts=_facts(report),
+        facts=_facts(report, text),
+        font_note=missing_font_note(report.metrics.labels) if report.has_figures else "",
         charts=_charts(report),
         confusion=confusion(confusion_cells(predictions, bundle), report.metrics.labels),
         errors=[case for case in cases if not case.is_correct],
@@ -102,10 +116,20 @@ def _majority(index: Index) -> tuple[str, float]:
     return label, counts["test"][label] / sum(counts["test"].values())
 
 
-def _facts(report: RunReport) -> list[Fact]:
+def _facts(report: RunReport, text: RunText) -> list[Fact]:
     """The numbers at the top."""
     found, test = report.assessment, report.metrics
     facts = [Fact("Test accuracy", percent(test.accuracy), interval(test.accuracy_ci95))]
+    if text.is_unequal:
+        ends = found.intervals.get("balanced_accuracy")
+        facts += [
+            Fact("Balanced accuracy", percent(test.scores["balanced_accuracy"]), interval(ends) if ends else ""),
+            Fact(
+                "Majority class",
+                percent(text.frequent_share),
+                f"always predicting '{cut(one_line(text.frequent), 40)}'",
+            ),
+        ]
     if validated := found.cross_validation:
         facts.append(Fact("Cross-validation", percent(validated.accuracy), interval(validated.accuracy_ci95)))
     best = max(found.baselines, key=lambda baseline: baseline.accuracy)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from tlcli.datasets.index import LabelledImage
 from tlcli.images.augmentation import Augmentation
 from tlcli.images.preparation import Preparation
-from tlcli.reports.figures import MAX_CLASSES, shortened, styled, titled
+from tlcli.reports.figures import MAX_CLASSES, class_names, fonts, styled, titled
 from tlcli.reports.thumbnails import decoded, decoded_views, evenly
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def samples(images: Sequence[LabelledImage], labels: Sequence[str], preparation:
         chosen = evenly([one for one in images if one.label == label], _SAMPLES)
         rows.append([pixels for one in chosen if (pixels := decoded(one.path, preparation)) is not None])
     title = titled("Training images", len(labels)) if len(labels) > len(shown) else ""
-    return _grid(rows, _SAMPLES, preparation.size, title, [shortened(label) for label in shown], [])
+    return _grid(rows, _SAMPLES, preparation.size, title, class_names(labels)[: len(shown)], [])
 
 
 def augmented(
@@ -52,7 +52,7 @@ def _grid(
     head = (line if title else 0) + (line if above_columns else 0)
     height = side + gap + (line if above_rows else 0)
     right, bottom = (side + gap) * columns - gap, head + height * len(rows)
-    with styled():
+    with styled(fonts(above_rows)):
         inch = 1.5 / side  # a pixel
         figure = Figure(figsize=((right + 2 * gap) * inch, (bottom + gap) * inch))
         FigureCanvasAgg(figure)

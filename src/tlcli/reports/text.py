@@ -5,6 +5,7 @@ from math import floor
 
 from tlcli.evaluation.assessment import Assessment
 from tlcli.evaluation.split_metrics import Metrics
+from tlcli.reports.notes import many_rejected, never_measured
 from tlcli.reports.page import interval, percent
 
 _NO_EFFECT = 0.02
@@ -24,6 +25,9 @@ class RunText:
     """Its share of the test images."""
     evaluated_runs: int
     """Runs evaluated on these test images, this one included."""
+    is_unequal: bool = False
+    """The classes are unequal in number, in training or in the test split."""
+    validation_images: int = 0
 
     @property
     def summary(self) -> str:
@@ -37,8 +41,30 @@ class RunText:
         return (
             f"Of {self.test.n:,} test images{seen} {percent(self.test.accuracy)} are classified correctly "
             f"(95 % interval {interval(self.test.accuracy_ci95)}). Always predicting '{self.frequent}' would reach "
-            f"{percent(self.frequent_share)}."
+            f"{percent(self.frequent_share)}.{self._balanced}"
         )
+
+    @property
+    def _balanced(self) -> str:
+        balanced = self.test.scores["balanced_accuracy"]
+        if not self.is_unequal or balanced is None:
+            return ""
+        return f" The classes are unequal: the balanced accuracy (mean recall of the classes) is {percent(balanced)}."
+
+    @property
+    def never_measured(self) -> str:
+        """Classes without test images."""
+        return " ".join(never_measured({"test": self.test}))
+
+    @property
+    def none_of_these(self) -> str:
+        """That too many validation or test images are out of distribution."""
+        found = self.found.out_of_distribution
+        notes = (
+            many_rejected("validation", found.validation, self.validation_images, found.threshold),
+            many_rejected("test", found.test, self.test.n, found.threshold),
+        )
+        return " ".join(filter(None, notes))
 
     @property
     def intervals(self) -> str:

@@ -77,6 +77,18 @@ def read_csv(path: Path) -> Iterator[list[str]]:
         yield from csv.reader(file, strict=True)
 
 
+def class_columns(labels: Sequence[str], others: Sequence[str]) -> list[str]:
+    """The column of each class in a table that has ``others`` too: its name, or ``NAME (class)`` if it is taken."""
+    taken, columns = {*others, *labels}, []
+    for label in labels:
+        column = label
+        while column in others or (column != label and column in taken):
+            column += " (class)"
+        taken.add(column)
+        columns.append(column)
+    return columns
+
+
 class _UnixLines:
     """Ends lines with ``\\n``. Before Python 3.13, csv does so too, but leaves a ``\\r`` in a cell unquoted."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tlcli.datasets.index import Index
 from tlcli.datasets.split_names import SPLITS, SplitName
 from tlcli.errors import ModelError
-from tlcli.runs.files import read_csv, write_csv
+from tlcli.runs.files import class_columns, read_csv, write_csv
 from tlcli.runs.folders import finished_runs
 from tlcli.runs.records import read_metrics
 
@@ -46,7 +46,7 @@ def write_predictions(run: Path, index: Index, probabilities: "dict[SplitName, N
         index: the images.
         probabilities: [N, L] of the images of each split measured, in the index's order.
     """
-    header = (*_COLUMNS, *(f"{label} (class)" if label in _COLUMNS else label for label in index.labels))
+    header = (*_COLUMNS, *class_columns(index.labels, _COLUMNS))
     rows = (
         (p.name, p.sha256, split, p.label, index.labels[int(row.argmax())], p.group, *(f"{v:.6f}" for v in row))
         for split, of_split in probabilities.items()

@@ -1,8 +1,9 @@
 """run.json and metrics.json as typed values."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
@@ -11,6 +12,9 @@ from tlcli.evaluation.split_metrics import Metrics, from_json, metrics_document
 from tlcli.features.int8_record import Agreement
 from tlcli.heads.fit_record import FitKind
 from tlcli.runs.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from tlcli.datasets.index import Index
 
 
 class _Record(BaseModel):
@@ -23,6 +27,33 @@ class Skipped(_Record):
     path: str
     """Relative to the data folder."""
     reason: str
+
+
+class LeftOutFiles(_Record):
+    """Files of the data folder that are not used, for one reason."""
+
+    count: int
+    reason: str
+    """What they are: ``images in no class folder``."""
+    example: str = ""
+
+
+class Reading(_Record):
+    """How the data set was read."""
+
+    notes: tuple[str, ...]
+    """As fetch, inspect and train print them, one sentence each."""
+    left_out: tuple[LeftOutFiles, ...]
+    """Unreadable images are in :attr:`RunRecord.skipped`."""
+
+
+class NoneOfThese(_Record):
+    """How often predict answers "none of these" for images that belong to one of the classes."""
+
+    limit: float
+    """Cosine distance from the nearest reference image above which it does."""
+    validation: float
+    """Share of the validation images; about 0.01 is expected."""
 
 
 class FeatureCounts(_Record):
@@ -82,6 +113,8 @@ class RunRecord(_Record):
     """Of each stage of train."""
     images: Annotated[dict[SplitName, dict[str, int]], Field(min_length=1)]
     """Split -> class -> number of images."""
+    reading: Reading | None = None
+    """None of runs that were trained before this was recorded."""
     skipped: tuple[Skipped, ...]
     """Images that train left out."""
     features: FeatureCounts
@@ -89,6 +122,8 @@ class RunRecord(_Record):
     head: RunHead
     agreement: Agreement | None = None
     """Of precision int8 with the float precision."""
+    none_of_these: NoneOfThese | None = None
+    """None of runs that were trained before this was recorded."""
     trainable_parameters: int
     seeds: dict[str, int]
     versions: dict[str, str]
@@ -108,6 +143,11 @@ _METRICS = TypeAdapter(dict[SplitName, Annotated[Metrics, BeforeValidator(from_j
 def skipped_images(bad: Mapping[str, str]) -> tuple[Skipped, ...]:
     """From names and reasons."""
     return tuple(Skipped(path=name, reason=reason) for name, reason in bad.items())
+
+
+def reading_of(index: "Index") -> Reading:
+    """From the notes and the files left out of an index."""
+    return Reading(notes=index.notes, left_out=tuple(LeftOutFiles(**asdict(one)) for one in index.left_out))
 
 
 def write_record(run: Path, record: RunRecord) -> None:

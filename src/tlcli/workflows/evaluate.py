@@ -192,6 +192,7 @@ def _report(
         assessment=assessment,
         predictions=Predictions(index.of("test"), features.rows("test").labels, probabilities),
         evaluated_runs=count_test_evaluations(run.folder.parent.parent, run.folder),
+        has_figures=run.config.evaluate.figures,
     )
     with progress.stage("Writing the report"), closing(features.extractor.open_engine(progress)) as engine:
         return write_report(report, Predictor(run.bundle, engine).explain)

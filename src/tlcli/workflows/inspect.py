@@ -92,7 +92,7 @@ def inspect(
     )
     excluded = _write_exclusion(write_exclude, found) if write_exclude else None
     with progress.stage("Writing the page"):
-        _write_page(page, loaded.name, found, commands, extractor)
+        _write_page(page, loaded.name, found, commands, extractor, config.head.class_weight == "balanced")
     return Inspected(found, page, excluded)
 
 
@@ -171,10 +171,11 @@ def _write_exclusion(path: Path, found: Inspection) -> tuple[int, int]:
 
 
 def _write_page(
-    path: Path, name: str, found: Inspection, commands: Sequence[str], extractor: FeatureExtractor
-) -> None:  # fmt: skip
+    path: Path, name: str, found: Inspection, commands: Sequence[str], extractor: FeatureExtractor, is_weighted: bool
+) -> None:
     from tlcli.reports.inspect_page import write_inspect_page  # noqa: PLC0415 - matplotlib takes 1 s to import
 
     write_inspect_page(
-        path, name, found, commands, extractor.decoder.preparation, extractor.decoder.augmentation, extractor.views
+        path, name, found, commands, extractor.decoder.preparation, extractor.decoder.augmentation, extractor.views,
+        is_weighted,
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,9 @@ from tlcli.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from tlcli.images.preparation import Preparation
+
+_NEIGHBOUR_NAME = 15
+"""Characters of a class name below a neighbour on a card."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Predicted:
     labels: tuple[str, ...]
     explained: tuple[ExplainedPrediction, ...] = ()
     """One for each prediction, where they were asked for."""
+    limit: float = 2.0
+    """Cosine distance from the nearest reference image above which the answer is "none of these"."""
 
 
 def predict(
@@ -64,7 +69,7 @@ def predict(
         top_k = min(top_k, len(predictor.labels))
         predictions = tuple(map(_named, predictor.predict(paths, top_k, min_confidence, progress)))
     explained = tuple(_explain(run, predictor, predictions, explain, progress)) if explain else ()
-    return Predicted(predictions, predictor.labels, explained)
+    return Predicted(predictions, predictor.labels, explained, predictor.bundle.reference.limit)
 
 
 def _expanded(inputs: Sequence[str]) -> Iterator[str]:
@@ -91,8 +96,14 @@ def _explain(
     run: Path, predictor: Predictor, predictions: Sequence[Prediction], folder: Path, progress: Progress
 ) -> Iterator[ExplainedPrediction]:
     """Writes a card for every classified image, named after it: ``cat-why.png``."""
+    from tlcli.reports.fonts import missing_font_note, names_in_figures  # noqa: PLC0415 - matplotlib takes 1 s to import
     from tlcli.runs.records import read_record  # noqa: PLC0415 - only for those who ask for explanations
 
+    labels = predictor.labels
+    shown = dict(zip(labels, names_in_figures(labels, 200), strict=True))
+    short = dict(zip(shown.values(), names_in_figures(labels, _NEIGHBOUR_NAME), strict=True))
+    if note := missing_font_note(labels):
+        progress.note(note)
     root = Path(read_record(run).data_root)
     classified = [one for one in predictions if one.error is None]
     names = iter(card_names([one.path for one in classified]))
@@ -104,7 +115,7 @@ def _explain(
                 continue
             explanation, name = next(explanations), next(names)
             if explanation is not None:
-                _write_card(folder / name, prediction, explanation, root, predictor.bundle.preparation)
+                _write_card(folder / name, prediction, explanation, root, predictor.bundle.preparation, shown, short)
             yield ExplainedPrediction(folder / name if explanation else None, explanation)
             progress.advance()
 
@@ -125,20 +136,24 @@ def card_names(paths: Sequence[str]) -> list[str]:
 
 
 def _write_card(
-    path: Path, prediction: Prediction, explanation: Explanation, root: Path, preparation: "Preparation"
-) -> None:
+    path: Path, prediction: Prediction, explanation: Explanation, root: Path, preparation: "Preparation",
+    names: Mapping[str, str], short: Mapping[str, str],
+) -> None:  # fmt: skip
+    """``names``: how the card shows each class; ``short``: these, as there is room for below a neighbour."""
     from tlcli.reports import cards  # noqa: PLC0415 - matplotlib takes 1 s to import
     from tlcli.reports.thumbnails import decoded  # noqa: PLC0415
 
     neighbours = [
-        cards.NeighbourImage(one.name, one.label, one.similarity, decoded(root / one.name, preparation))
+        cards.NeighbourImage(one.name, names[one.label], one.similarity, decoded(root / one.name, preparation))
         for one in explanation.neighbours
     ]
     # Out of distribution, the probability says nothing: it is a share among the known classes.
     probability = None if prediction.is_none_of_these else prediction.probability
-    label = prediction.label or ""
+    label = names[prediction.label or ""]
+    answer = label if prediction.answer == prediction.label else prediction.answer
+    text = replace(prediction, label=label, answer=answer).text
     card = cards.Card(
-        prediction.path, prediction.text, label, probability, explanation.pixels, explanation.evidence, neighbours
+        prediction.path, text, label, probability, explanation.pixels, explanation.evidence, neighbours, short
     )
     try:
         cards.draw(path, card)

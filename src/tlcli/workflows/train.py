@@ -29,17 +29,20 @@ from tlcli.heads.task import Task
 from tlcli.images.decode import DECODER_VERSION
 from tlcli.images.statistics import suggestions_from_sample
 from tlcli.model.bundle import save_bundle
-from tlcli.model.reference import build_reference
+from tlcli.model.reference import Reference, build_reference
 from tlcli.progress import SILENT, Progress
+from tlcli.reports.notes import unequal_classes
 from tlcli.runs.folders import final_name, new_run
 from tlcli.runs.history import write_history
 from tlcli.runs.predictions import write_predictions
 from tlcli.runs.records import (
     FeatureCounts,
+    NoneOfThese,
     QuantizedBackbone,
     RunBackbone,
     RunHead,
     RunRecord,
+    reading_of,
     skipped_images,
     write_metrics,
     write_record,
@@ -69,6 +72,8 @@ class Trained:
     fit: Fit
     agreement: Agreement | None
     """Of int8 with the float precision, on a sample; None with other precisions."""
+    none_of_these: NoneOfThese
+    """How many validation images predict would answer "none of these" for."""
 
 
 @dataclass
@@ -106,8 +111,9 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
     clock, config = _Clock(), loaded.config
     with clock.stage("index"), progress.stage("Indexing images"):
         index = dataset_index(config.dataset, loaded.options, verify)
-    for note in index.notes:
-        progress.note(note)
+    for note in (*index.notes, unequal_classes(index.counts()["train"], config.head.class_weight == "balanced")):
+        if note:
+            progress.note(note)
     with clock.stage("features"):
         extractor = feature_extractor(index, config, progress)
         limits, held_out = int8_limits(config), index.of("validation") or index.of("train")
@@ -126,14 +132,18 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
         metrics = {
             split: measure(rows[split].labels, predictions[split], task, rows[split].units) for split in _MEASURED
         }
+        names = [image.name for image in index.of("train")]
+        reference = build_reference(rows["train"], names, config.train.seed)
+        beyond = reference.out_of_distribution(rows["validation"])
+        none_of_these = NoneOfThese(limit=reference.limit, validation=beyond)
     with clock.stage("write"):
         write_text(folder / "config.yaml", dump_config(resolved(config, extractor)))
         _write_results(folder, index, fit, metrics, predictions)
-        _write_model(folder / "model", features, extractor, fit, config)
+        _write_model(folder / "model", index, extractor, fit, config, reference)
         if config.evaluate.figures:
             _draw(folder / "figures", index, extractor, fit, progress)
-    write_record(folder, _record(loaded, index, extractor, fit, extraction, agreement, clock.seconds))
-    return Trained(final_name(folder), metrics, clock.seconds, extraction, index, fit, agreement)
+    write_record(folder, _record(loaded, index, extractor, fit, extraction, agreement, none_of_these, clock.seconds))
+    return Trained(final_name(folder), metrics, clock.seconds, extraction, index, fit, agreement, none_of_these)
 
 
 def _extract(
@@ -160,17 +170,16 @@ def _write_results(
 
 
 def _write_model(
-    folder: Path, features: SplitFeatures, extractor: FeatureExtractor, fit: Fit, config: Config
+    folder: Path, index: Index, extractor: FeatureExtractor, fit: Fit, config: Config, reference: Reference
 ) -> None:  # fmt: skip
-    index, backbone = features.index, _backbone(extractor, config).model_dump(exclude_none=True)
+    backbone = _backbone(extractor, config).model_dump(exclude_none=True)
     fields = {
         "tlcli_version": tlcli.__version__,
         "labels": index.labels,
         "backbone": {**backbone, "pooling": extractor.spec.pooling},
         "preparation": {**vars(extractor.decoder.preparation), "decoder_version": DECODER_VERSION},
     }
-    names = [image.name for image in index.of("train")]
-    save_bundle(folder, fields, fit.head, build_reference(features.rows("train"), names, config.train.seed))
+    save_bundle(folder, fields, fit.head, reference)
 
 
 def _backbone(extractor: FeatureExtractor, config: Config) -> RunBackbone:
@@ -188,7 +197,7 @@ def _backbone(extractor: FeatureExtractor, config: Config) -> RunBackbone:
 
 def _record(
     loaded: LoadedConfig, index: Index, extractor: FeatureExtractor, fit: Fit, extraction: Extraction,
-    agreement: Agreement | None, seconds: dict[str, float],
+    agreement: Agreement | None, none_of_these: NoneOfThese, seconds: dict[str, float],
 ) -> RunRecord:  # fmt: skip
     config = loaded.config
     versions = {name: metadata.version(name) for name in _VERSIONS}
@@ -197,6 +206,7 @@ def _record(
         overrides=loaded.overrides,
         seconds=seconds,
         images=index.counts(),
+        reading=reading_of(index),
         skipped=skipped_images(index.bad),
         features=FeatureCounts(computed=extraction.computed, reused=extraction.reused, views=len(extractor.views)),
         backbone=_backbone(extractor, config),
@@ -208,6 +218,7 @@ def _record(
             temperature=fit.head.temperature,
         ),
         agreement=agreement,
+        none_of_these=none_of_these,
         trainable_parameters=fit.head.trainable_parameters,
         seeds={"split": config.dataset.split.seed, "augment": config.augment.seed, "train": config.train.seed},
         versions={"tlcli": tlcli.__version__, "python": platform.python_version(), **versions},
@@ -217,9 +228,12 @@ def _record(
 
 
 def _draw(folder: Path, index: Index, extractor: FeatureExtractor, fit: Fit, progress: Progress) -> None:
-    from tlcli.reports.run_figures import draw_training  # noqa: PLC0415 - matplotlib takes 1 s to import
+    from tlcli.reports.fonts import missing_font_note  # noqa: PLC0415 - matplotlib takes 1 s to import
+    from tlcli.reports.run_figures import draw_training  # noqa: PLC0415
 
     decoder = extractor.decoder
+    if note := missing_font_note(index.labels):
+        progress.note(note)
     with progress.stage("Drawing figures"):
         draw_training(
             folder, index, fit.history, fit.best, extractor.views, decoder.preparation, decoder.augmentation

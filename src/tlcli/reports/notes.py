@@ -1,0 +1,126 @@
+"""Sentences on what the numbers of a data set or a run mean, for the terminal and for pages; empty where there is
+nothing to say. Importing this imports neither NumPy nor the templates.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from tlcli.datasets.split_names import SplitName
+from tlcli.evaluation.class_balance import class_balance
+from tlcli.evaluation.split_metrics import Metrics
+from tlcli.model.prediction import Prediction
+from tlcli.reports.names import cut, one_line
+
+_EXPECTED = 0.01
+"""Share of images of the known classes that are beyond the limit, by its definition."""
+_HIGH = 0.05
+"""Share above which it is worth a note; two images at least, as one of few proves nothing."""
+_ENOUGH = 10
+"""Images given to predict, of which more than half are none of these, for a note."""
+
+
+def unequal_classes(training: Mapping[str, int], is_weighted: bool = False) -> str:
+    """That the training images of the classes are unequal in number, and what helps.
+
+    Args:
+        training: training images of each class.
+        is_weighted: ``head.class_weight`` is balanced already.
+    """
+    found = class_balance(training)
+    if not found.is_unequal:
+        return ""
+    most, least = _named(found.most), _named(found.least)
+    weights = "" if is_weighted else ", and --set head.class_weight=balanced"
+    return (
+        f"The classes are unequal: {most} has {found.most_images:,} training images, {least} has "
+        f"{found.least_images:,}. Always predicting {most} is correct for {100 * found.majority_share:.1f} % of them, "
+        "so look at the balanced accuracy and the recall of each class. What helps: more images of small "
+        f"classes{weights}."
+    )
+
+
+def headline(metrics: Mapping[SplitName, Metrics], split: SplitName) -> str:
+    """The accuracy of a split; where the classes are unequal, beside it what it hides.
+
+    Args:
+        metrics: of the training images, and of the split.
+        split: validation or test.
+    """
+    shown = metrics[split]
+    text = f"{split.capitalize()} accuracy {shown.accuracy:.4f}"
+    if split == "test":
+        text += " (95 % interval {:.4f} to {:.4f}, {:,} images)".format(*shown.accuracy_ci95, shown.n)
+    if not is_unequal(metrics["train"], shown):
+        return text
+    frequent, share = majority(metrics["train"], shown)
+    balanced = shown.scores["balanced_accuracy"]
+    text += "" if balanced is None else f"; balanced accuracy {balanced:.4f}"
+    return f"{text}; always predicting {_named(frequent)} reaches {share:.4f}"
+
+
+def is_unequal(*splits: Metrics) -> bool:
+    """Whether the classes of any of these splits are unequal."""
+    return any(class_balance(_support(one)).is_unequal for one in splits)
+
+
+def majority(train: Metrics, split: Metrics) -> tuple[str, float]:
+    """The most frequent class of the training images, and its share of the split."""
+    frequent = class_balance(_support(train)).most
+    return frequent, split.per_class[frequent].support / split.n
+
+
+def _named(label: str) -> str:
+    return f"'{cut(one_line(label), 60)}'"
+
+
+def _support(metrics: Metrics) -> dict[str, int]:
+    return {label: of_class.support for label, of_class in metrics.per_class.items()}
+
+
+def never_measured(metrics: Mapping[SplitName, Metrics]) -> Iterator[str]:
+    """For each split that has no images of a class: which, and over how many classes the means are."""
+    for split, of_split in metrics.items():
+        if missing := of_split.never_measured:
+            classes = len(of_split.labels)
+            named = ", ".join(map(_named, missing[:5])) + (" and more" if len(missing) > 5 else "")
+            yield (
+                f"{len(missing):,} of {classes:,} classes have no {split} images and were never measured: {named}. "
+                f"The {split} balanced accuracy is the mean over the other {classes - len(missing):,}."
+            )
+
+
+def many_rejected(split: SplitName, share: float, images: int, limit: float) -> str:
+    """That more images of the known classes are answered "none of these" than the limit is made for.
+
+    Args:
+        split: validation or test.
+        share: of its images.
+        images: of the split.
+        limit: cosine distance from the nearest reference image.
+    """
+    count = round(share * images)
+    if share <= _HIGH or count < 2:
+        return ""
+    return (
+        f"predict would answer 'none of these' for {100 * share:.1f} % of the {split} images ({count:,} of {images:,}; "
+        f"expected: {100 * _EXPECTED:.0f} %), which are farther than {limit:.3f} (cosine distance) from all training "
+        f"images. The {split} images are of another kind (source, camera, crop, brightness), or training images are "
+        "versions of one another: see tlcli inspect, and dataset.split.group_by."
+    )
+
+
+def mostly_none_of_these(predictions: Sequence[Prediction], limit: float) -> str:
+    """That most of the images given to predict are unlike the training images, and what to check.
+
+    Args:
+        predictions: of all images.
+        limit: cosine distance from the nearest reference image.
+    """
+    answered = [one for one in predictions if one.error is None]
+    count = sum(one.is_none_of_these for one in answered)
+    if len(answered) < _ENOUGH or 2 * count <= len(answered):
+        return ""
+    return (
+        f"{count:,} of {len(answered):,} images are none of these: farther than {limit:.3f} (cosine distance) from all "
+        "training images, so probably of another kind. Check that they show the same objects, in the same crop, size, "
+        "brightness and bit depth as the training images; --explain DIR shows the nearest of these beside each."
+    )
