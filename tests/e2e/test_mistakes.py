@@ -68,11 +68,12 @@ def test_empty_class(tlcli: Tlcli, shapes: Path) -> None:
     assert "have no images: empty" in done.err
 
 
-def test_one_broken_image_in_forty_stops_because_one_percent_is_allowed(tlcli: Tlcli, shapes: Path) -> None:
-    (shapes / "shapes/dark/text.jpg").write_text("this is no image")
+def test_two_broken_images_in_forty_stop_because_one_percent_is_allowed(tlcli: Tlcli, shapes: Path) -> None:
+    for name in ("text", "more"):
+        (shapes / f"shapes/dark/{name}.jpg").write_text(f"this is no image but {name}")
     done = tlcli("train", "--config", "shapes.yaml", "--json")
     assert (done.code, done.error) == (3, "data.unreadable_images")
-    assert all(value in done.err for value in ("1 of 41", "2.4%", "dark/text.jpg"))
+    assert all(value in done.err for value in ("2 of 42", "4.8%", "dark/text.jpg"))
 
 
 def test_broken_images_are_skipped_and_listed(tlcli: Tlcli, shapes: Path) -> None:
