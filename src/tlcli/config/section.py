@@ -42,5 +42,14 @@ def expand(value: object) -> object:
     return expanded
 
 
+def is_encoding(value: str) -> str:
+    """Checks that a text is the name of a text encoding."""
+    try:
+        b"".decode(value)
+    except (LookupError, ValueError) as error:  # unknown, or no encoding of text; a NUL
+        raise PydanticCustomError("unknown_encoding", "Not a text encoding, such as utf-8 or cp1252.") from error
+    return value
+
+
 ExpandedPath = Annotated[Path, BeforeValidator(expand, json_schema_input_type=str)]
 """A path relative to the working directory, with ``~`` and ``$VAR`` expanded."""

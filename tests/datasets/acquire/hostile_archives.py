@@ -444,7 +444,7 @@ def names() -> Iterator[Hostile]:
         "leads to the parent": b"..\\outside.txt",
         "is on a server": b"\\\\server\\share\\a.txt",
         "has a drive": b"C:\\outside.txt",
-        "is of an unknown code page and has a backslash": b"\x83\\.txt",
+        "leads to the parent, in Japanese": b"..\\" + "ソ".encode("cp932"),
     }.items():
         yield case(f"zip of Windows: a name {what}", zip_of(Entry(name, system=0)), MALICIOUS)
     yield case("zip of Windows: a name occurs twice", zip_of(Entry(b"a/b"), Entry(b"a\\b", system=0)), MALICIOUS)

@@ -1,0 +1,49 @@
+"""Addresses that people give where a file is expected: which are of the web, which are of this machine."""
+
+import re
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from tlcli.errors import UsageError
+
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+"""Two letters or more: C:// is a drive of Windows."""
+_COPY = {
+    "s3": "aws s3 cp --recursive {} FOLDER",
+    "gs": "gcloud storage cp --recursive {} FOLDER",
+    "az": "azcopy copy {} FOLDER --recursive",
+    "hf": "hf download NAME --repo-type dataset --local-dir FOLDER",
+}
+
+
+def is_web_address(given: str) -> bool:
+    """Whether a text is an address that is downloaded from: http or https."""
+    return given[:8].lower().startswith(("http://", "https://"))
+
+
+def local_path(given: str, taken: str) -> str:
+    """The path that a text names: a path as it is, or a ``file://`` address.
+
+    Args:
+        given: a path or an address, but none of the web.
+        taken: what is taken instead, for the error.
+
+    Raises:
+        UsageError: it is an address of another kind.
+    """
+    found = _ADDRESS.match(given)
+    if found is None:
+        return given
+    scheme, place = found[1].lower(), given.partition("?")[0]
+    parts = urlsplit(given)
+    if scheme == "file" and parts.netloc in ("", "localhost"):
+        return url2pathname(parts.path)
+    raise UsageError(
+        "usage.address_unsupported",
+        f"{place:.200} is an address of the kind {scheme}://, which is not read. Taken are {taken}.",
+        f"Copy it to this machine first{_by(scheme, place)}, and give its path.",
+    )
+
+
+def _by(scheme: str, place: str) -> str:
+    return f": {_COPY[scheme].format(place)}" if scheme in _COPY else ""
