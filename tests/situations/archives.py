@@ -14,6 +14,7 @@ from tests.datasets.acquire.hostile_archives import Entry, Said, zip_of
 from tests.situations.situation import Outcome, Read, Section, Situation
 
 from tlcli.config.load import load_config
+from tlcli.config.problems import ConfigError
 from tlcli.errors import TlcliError
 from tlcli.progress import Progress
 from tlcli.workflows.fetch import fetch
@@ -44,6 +45,8 @@ def fetched(situation: Situation, folder: Path) -> Outcome:
     notes = _Notes()
     try:
         manifest = fetch(load_config(folder / "config.yaml"), origin, offline=True, progress=notes).manifest
+    except ConfigError as error:
+        return Outcome(error.problems[0].code, (error.message, error.hint))
     except TlcliError as error:
         return Outcome(error.code, (error.message, error.hint))
     counts = sum((Counter(of_split) for of_split in manifest.images.values()), Counter[str]())
@@ -153,6 +156,7 @@ ARCHIVES = [
     _row("a zip compressed with Deflate64, bzip2, LZMA or Zstandard", given(_pets(method=9)), "data.archive_unsupported", _HOW),
     _row("an encrypted zip", given(_pets(flags=1)), "data.archive_unsupported", _HOW),
     _row("a zip cut off at its end", given(lambda: _pets()()[:-40]), "data.archive_damaged"),
+    _row("a part of a zip (`pets.zip.001`)", given(lambda: _pets()()[:300], "pets.zip.001"), "data.archive_unsupported", _HOW),
     _row("a web page in the place of the archive", given(_PAGE), "data.archive_is_web_page"),
     _row("a pointer of Git LFS in the place of the archive", given(_LFS), "data.archive_is_lfs_pointer"),
     _row("an empty file", given(b""), "data.not_an_archive"),

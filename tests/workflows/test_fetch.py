@@ -700,3 +700,17 @@ def test_failure_of_what_was_named_by_hand_is_its_own_error(tmp_path: Path, site
         fetch(config(tmp_path / "data"), f"{site}/gone.zip")
     assert unavailable.value.code == "network.not_found"
     assert "browser" in unavailable.value.hint
+
+
+def test_archives_in_the_archive_of_kaggle_can_be_named_one_by_one(
+    tmp_path: Path, kaggle: Kaggle, zipped: Path
+) -> None:
+    whole = tmp_path / "whole.zip"
+    with zipfile.ZipFile(whole, "w") as opened:
+        opened.write(zipped, "images.zip")
+    kaggle.datasets["owner/images"].versions[3] = whole
+    with pytest.raises(DataError) as caught:
+        fetch(config(tmp_path / "data", SUBDIR | {"subdir": ""}))
+    assert "files: [" in str(caught.value)
+
+    assert files_below(fetch(config(tmp_path / "data", {**SUBDIR, "files": ["images.zip"]})).root) == IMAGES

@@ -1,6 +1,8 @@
 """Addresses that people give where a file is expected: which are of the web, which are of this machine."""
 
 import re
+import shlex
+from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -9,16 +11,21 @@ from tlcli.errors import UsageError
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 """Two letters or more: C:// is a drive of Windows."""
 _COPY = {
-    "s3": "aws s3 cp --recursive {} FOLDER",
-    "gs": "gcloud storage cp --recursive {} FOLDER",
-    "az": "azcopy copy {} FOLDER --recursive",
-    "hf": "hf download NAME --repo-type dataset --local-dir FOLDER",
+    "s3": ("aws s3 cp {} .", "aws s3 sync {} FOLDER"),
+    "gs": ("gcloud storage cp {} .", "gcloud storage rsync --recursive {} FOLDER"),
 }
+"""The commands that copy a file, and a folder."""
 
 
 def is_web_address(given: str) -> bool:
     """Whether a text is an address that is downloaded from: http or https."""
     return given[:8].lower().startswith(("http://", "https://"))
+
+
+def scheme_of(given: str) -> str:
+    """``s3`` of an address that begins with ``s3://``; empty for a path."""
+    found = _ADDRESS.match(given)
+    return found[1].lower() if found else ""
 
 
 def local_path(given: str, taken: str) -> str:
@@ -31,10 +38,9 @@ def local_path(given: str, taken: str) -> str:
     Raises:
         UsageError: it is an address of another kind.
     """
-    found = _ADDRESS.match(given)
-    if found is None:
+    if not (scheme := scheme_of(given)):
         return given
-    scheme, place = found[1].lower(), given.partition("?")[0]
+    place = given.partition("?")[0]
     parts = urlsplit(given)
     if scheme == "file" and parts.netloc in ("", "localhost"):
         return url2pathname(parts.path)
@@ -46,4 +52,7 @@ def local_path(given: str, taken: str) -> str:
 
 
 def _by(scheme: str, place: str) -> str:
-    return f": {_COPY[scheme].format(place)}" if scheme in _COPY else ""
+    if scheme not in _COPY:
+        return ""
+    of_file, of_folder = _COPY[scheme]
+    return f": {(of_file if PurePosixPath(place).suffix else of_folder).format(shlex.quote(place))}"

@@ -89,6 +89,9 @@ class Acquisition:
             manifest = self.reader.describe(staging, source.record, known)
             check_mostly_readable(manifest)
         except DataError as error:
+            if error.code == "data.images_packed" and source.record.kind in ("kaggle", "competition"):
+                hint = f"{error.hint} Or write their names into the source: files: [NAME, NAME]; these are unpacked."
+                error = DataError("data.images_packed", error.message, hint)
             raise _relocated(error, staging, str(self.target), acquired.kept_in) from None
         notes = tuple(note.replace(str(staging), str(self.target)) for note in manifest.notes)
         changes = {"archives": acquired.archives, "version": acquired.version, "by_hand": self.by_hand, "notes": notes}

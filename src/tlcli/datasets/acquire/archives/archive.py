@@ -43,6 +43,16 @@ def unsupported(name: str, reason: str) -> RefusedError:
     )
 
 
+def in_parts() -> RefusedError:
+    """The error for a part of an archive; other programs find the other parts beside it."""
+    return RefusedError(
+        "data.archive_unsupported",
+        "It is one part of an archive in several parts.",
+        "Put all parts side by side, unpack them yourself: 7z x FILE -oFOLDER, and give the folder: --from FOLDER, or "
+        "as dataset.path.",
+    )
+
+
 @dataclass(frozen=True)
 class Member:
     """A file or directory of an archive, not yet checked."""

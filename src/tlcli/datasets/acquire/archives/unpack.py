@@ -4,6 +4,7 @@ import errno
 import hashlib
 import lzma
 import os
+import re
 import shlex
 import tarfile
 import zipfile
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from tlcli.datasets.acquire.archives.archive import Member, RefusedError, damaged, unsupported
+from tlcli.datasets.acquire.archives.archive import Member, RefusedError, damaged, in_parts, unsupported
 from tlcli.datasets.acquire.archives.checks import DEFAULT_LIMITS, UnpackLimits, checked, folders_above
 from tlcli.datasets.acquire.archives.name_encoding import encoding_note, find_encoding, wrong_encoding
 from tlcli.datasets.acquire.archives.tar_reader import Tar, is_tar
@@ -133,6 +134,8 @@ def _with_paths(hint: str, archive: Path) -> str:
     """The hint with the archive in the place of FILE, and a folder beside it in that of FOLDER."""
     stem = archive.name.removesuffix(archive.suffix).removesuffix(".tar")
     folder = archive.with_name(stem if stem != archive.name else f"{stem}-unpacked")
+    if re.search(r"\.(tar|tgz)(\.|$)", archive.name, re.IGNORECASE):
+        hint = hint.replace("7z x FILE -oFOLDER", "mkdir FOLDER && tar -xf FILE -C FOLDER")
     return hint.replace("FILE", shlex.quote(str(archive))).replace("FOLDER", shlex.quote(str(folder)))
 
 
@@ -160,6 +163,8 @@ def _reader(file: BinaryIO, encoding: str | None = None) -> Zip | Tar:
     is_zip = head.startswith((b"PK\x03\x04", b"PK\x05\x06"))
     if not is_zip and is_tar(file):
         return Tar(file, encoding)
+    if head.startswith(b"PK\x07\x08") or (is_zip and _PART.search(str(file.name))):
+        raise in_parts()
     if is_zip or zipfile.is_zipfile(file):
         return Zip(file, encoding)
     if head.startswith((b"\xff\xd8\xff", b"\x89PNG", b"GIF8")):
@@ -175,10 +180,12 @@ def _reader(file: BinaryIO, encoding: str | None = None) -> Zip | Tar:
     raise RefusedError("data.not_an_archive", f"It is no archive of these (by its content): {_READ}.")
 
 
+_PART = re.compile(r"\.(\d{3}|z\d\d)$", re.IGNORECASE)
+"""Names of parts: pets.zip.001, pets.z01."""
 _READ = "zip, tar, tar.gz, tar.xz, tar.zst and tar.bz2"
 _OTHERS = {
     b"7z\xbc\xaf\x27\x1c": "a 7z archive", b"Rar!\x1a\x07": "a RAR archive", b"MSCF": "a cabinet of Windows",
-    b"!<arch>\n": "an ar archive", b"PK\x07\x08": "the first part of a zip in several parts",
+    b"!<arch>\n": "an ar archive",
 }  # fmt: skip
 """What other programs unpack, by its first bytes."""
 

@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from tlcli.datasets.acquire.archives.archive import CHUNK, Member, damaged, malicious, unsupported
+from tlcli.datasets.acquire.archives.archive import CHUNK, Member, damaged, in_parts, malicious, unsupported
 from tlcli.datasets.acquire.archives.name_encoding import encoding_note, find_encoding, unicode_path, wrong_encoding
 
 
@@ -42,7 +42,9 @@ class Zip:
         if mark != b"PK\x05\x06":
             raise damaged("it continues after its end")
         in_zip64 = 2**16 - 1
-        if {disk, first_disk} - {0, in_zip64} or set(counts) - {len(self._zip.infolist()) % 2**16, in_zip64}:
+        if {disk, first_disk} - {0, in_zip64}:
+            raise in_parts()
+        if set(counts) - {len(self._zip.infolist()) % 2**16, in_zip64}:
             raise damaged("its directory has another number of members than its end declares")
 
     def read_names(self) -> tuple[str, ...]:
