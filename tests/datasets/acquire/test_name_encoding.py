@@ -53,6 +53,13 @@ def test_unclear_names_are_asked_for(encoding: str, names: str) -> None:
     assert caught.value.code == "data.archive_encoding_unclear"
 
 
+def test_many_names_with_the_same_word_are_no_more_evidence_than_one() -> None:
+    for names in (["表/1.png"], [f"表/表{number}.png" for number in range(3000)]):
+        assert find_encoding([name.encode("cp932") for name in names], on_windows=True) == "cp932"
+    with pytest.raises(DataError):
+        find_encoding([f"狗/狗{number}.png".encode("gbk") for number in range(3000)], on_windows=True)
+
+
 def test_bytes_of_no_encoding_are_asked_for() -> None:
     with pytest.raises(DataError) as caught:
         find_encoding([bytes(range(128, 256))], on_windows=False)

@@ -7,6 +7,7 @@ least ten times as likely as all else that the bytes could mean, and nothing in 
 """
 
 import math
+import re
 import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from tlcli.errors import DataError
 
 _SAMPLE = 2000
 """Distinct parts of names that are judged."""
+_NO_LETTERS = re.compile(rb"[\x00-\x3f]+")
+"""What is between the parts: digits, dots, slashes, which are no second byte either; 1.png to 999.png count once."""
 _CLEAR = math.log(10)
 _ASCII = 1 / 80
 """Probability of any character of ASCII, in every language."""
@@ -153,7 +156,7 @@ def find_encoding(names: Collection[bytes], on_windows: bool) -> str:
     """
     if all(map(_is_utf8, names)):
         return "utf-8"
-    parts = sorted({part for name in names for part in name.split(b"/") if not part.isascii()})[:_SAMPLE]
+    parts = sorted({part for name in names for part in _NO_LETTERS.split(name) if not part.isascii()})[:_SAMPLE]
     readings: dict[str, _Reading] = {}
     for page in _CODE_PAGES:
         if (text := _decoded(parts, page.encoding)) is not None:
