@@ -42,6 +42,7 @@ CONFIG_MAY_IMPORT = (
     "tlcli.images.formats",
     "tlcli.errors",
     "tlcli.system.files",
+    "tlcli.system.addresses",
     "tlcli.progress",
 )
 

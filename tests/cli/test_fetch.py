@@ -1,7 +1,9 @@
 """tlcli fetch on images that exist already: counts, output and the next command."""
 
 import json
+import shlex
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,7 +66,7 @@ def test_json_is_one_document_on_stdout(fetch: Run) -> None:
     }
     assert document["root"] == "images"
     assert (document["source"], document["failures"], document["unreadable"]) == (
-        {"kind": "folder", "name": "images", "subdir": "", "files": []},
+        {"kind": "folder", "name": "images", "subdir": "", "files": [], "encoding": None},
         [],
         {},
     )
@@ -79,3 +81,46 @@ def test_missing_images_are_an_error_of_the_data(fetch: Run) -> None:
     code, out, err = fetch("--config", "my config.yaml", "--set", "dataset.path=elsewhere")
     assert (code, out) == (3, "")
     assert "elsewhere" in err
+
+
+def test_no_readable_image_is_an_error_that_names_the_first_reason(fetch: Run) -> None:
+    for path in Path("images").rglob("*.png"):
+        path.write_text(f"no image {path}")
+    code, out, err = fetch("--config", "my config.yaml")
+    assert (code, out) == (3, "")
+    assert "data.images_unreadable" in err
+    assert "40 of 40" in err
+    assert "cat/0.png" in err
+
+
+def test_too_many_unreadable_images_do_not_lead_to_train(fetch: Run) -> None:
+    for number in range(3):
+        Path(f"images/cat/{number}.png").write_text(f"no image {number}")
+    code, out, _ = fetch("--config", "my config.yaml")
+    assert code == 0
+    assert out.splitlines()[-1] == "Next: tlcli inspect --config 'my config.yaml' --write-exclude exclude.txt"
+    out = fetch("--config", "my config.yaml", "--set", "dataset.max_bad_fraction=0.1")[1]
+    assert out.splitlines()[-1].startswith("Next: tlcli train")
+
+
+@pytest.mark.parametrize("origin", [(), ("--from", "pets.zip")])
+def test_archive_as_path_is_answered_with_one_whole_command(fetch: Run, origin: tuple[str, ...]) -> None:
+    with zipfile.ZipFile("pets.zip", "w") as opened:
+        for path in Path("images").rglob("*.png"):
+            opened.write(path, path.relative_to("images"))
+    changes = ("--set", "dataset.split.test=0.2", "--set", "dataset.path=pets.zip")
+    code, _, err = fetch("--config", "my config.yaml", *changes, *origin)
+    assert code == 3
+    assert "data.not_a_folder" in err
+    words = shlex.split(err.rpartition("tlcli fetch ")[2])
+    assert words == [
+        "--config", "my config.yaml", "--set", "dataset.split.test=0.2",
+        "--set", "dataset.path=pets", "--from", "pets.zip",
+    ]  # fmt: skip
+    assert fetch(*words)[0] == 0
+
+
+def test_address_of_a_folder_is_used_in_place_by_the_next_command(fetch: Run, tmp_path: Path) -> None:
+    origin = (tmp_path / "images").as_uri()
+    out = fetch("--config", "my config.yaml", "--set", "dataset.path=other", "--from", origin)[1]
+    assert out.splitlines()[-1].endswith(f"--set dataset.path={tmp_path / 'images'}")

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
+from tests.situations.archives import ARCHIVES
 from tests.situations.config_texts import CONFIG_TEXTS
 from tests.situations.folders import CLASS_FOLDERS, NAMES, SPLIT_FOLDERS
 from tests.situations.images import IMAGE_FILES, VALUES
+from tests.situations.inputs import INPUTS
 from tests.situations.results import RESULTS
 from tests.situations.situation import Situation
 from tests.situations.tables import TABLES
@@ -16,6 +18,8 @@ SITUATIONS: Mapping[str, Sequence[Situation]] = {
     "Label tables": TABLES,
     "Image files": IMAGE_FILES,
     "Values and bands of images": VALUES,
+    "Archives": ARCHIVES,
+    "Addresses and lists": INPUTS,
     "Configs": CONFIG_TEXTS,
     "Numbers and names": RESULTS,
 }

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from tests.datasets.acquire.hostile_archives import Entry, zip_of
 from tests.datasets.acquire.kaggle_server import Dataset, Kaggle, serving
 
 from tlcli.config.load import LoadedConfig
@@ -630,10 +631,86 @@ def test_malformed_address_is_one_more_failure(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("layout", "words"), [("class_folders", "class folders"), ("split_folders", "split folders (train, test)")]
+    ("layout", "words"),
+    [("class_folders", "class folders"), ("split_folders", "split folders (train: train; test: test)")],
 )
 def test_how_a_data_set_is_read_is_reported(tmp_path: Path, layout: str, words: str) -> None:
     for split in ("test", "train") if layout == "split_folders" else ("",):
         draw(tmp_path / "images" / split)
 
     assert words in fetch(config(tmp_path / "images")).manifest.notes[0]
+
+
+def test_renamed_image_is_called_renamed(tmp_path: Path, zipped: Path) -> None:
+    given = config(tmp_path / "data", {"archive": zipped, "subdir": "top"})
+    fetch(given)
+    (tmp_path / "data/cat/1.png").rename(tmp_path / "data/cat/one.png")
+
+    assert "renamed" in fetch(given).manifest.notes[0]
+    assert code(lambda: fetch(given, force=True)) == "data.folder_changed"
+
+
+def test_what_is_no_archive_is_not_answered_with_force(tmp_path: Path, zipped: Path) -> None:
+    given = config(tmp_path / "data", SUBDIR)
+    fetch(given, str(zipped))
+    (tmp_path / "other.zip").write_bytes(b"7z\xbc\xaf\x27\x1c")
+
+    assert code(lambda: fetch(given, str(tmp_path / "other.zip"))) == "data.archive_unsupported"
+
+
+def test_names_in_an_unclear_encoding_are_kept_for_the_right_one(tmp_path: Path, zipped: Path, site: str) -> None:
+    names = [f"{label}/{number}.png" for label in ("猫", "狗") for number in range(4)]
+    images = sorted((tmp_path / "drawn").rglob("*.png"))
+    zipped.write_bytes(
+        zip_of(*(Entry(name.encode("gbk"), file.read_bytes()) for name, file in zip(names, images, strict=True)))
+    )
+    url = {"url": f"{site}/images.zip"}
+    with pytest.raises(DataError) as caught:
+        fetch(config(tmp_path / "data", url))
+    assert "gbk" in str(caught.value)
+    zipped.unlink()
+
+    fetched = fetch(config(tmp_path / "data", {**url, "encoding": "gbk"}))
+
+    assert files_below(fetched.root) == set(names)
+    assert fetched.manifest.source.encoding == "gbk"
+
+
+def test_guess_is_said_and_the_config_replaces_it(tmp_path: Path) -> None:
+    path, progress = tmp_path / "images.zip", Listening()
+    drawn = sorted(draw(tmp_path / "drawn").rglob("*.png"))
+    names = [f"{label}/{number}.png" for label in ("Käfer", "Küken") for number in range(4)]
+    path.write_bytes(zip_of(*(Entry(n.encode("cp850"), d.read_bytes()) for n, d in zip(names, drawn, strict=True))))
+    fetch(config(tmp_path / "data", {"archive": path}), progress=progress)
+    assert [note for note in progress.notes if "cp437" in note]
+
+    fetched = fetch(config(tmp_path / "data", {"archive": path, "encoding": "cp866"}), progress=progress)
+
+    assert not fetched.reused
+    assert files_below(fetched.root) == {name.encode("cp850").decode("cp866") for name in names}
+
+
+def test_failure_of_what_was_named_by_hand_is_its_own_error(tmp_path: Path, site: str) -> None:
+    (tmp_path / "pets.rar").write_bytes(b"Rar!\x1a\x07\x01\x00")
+    with pytest.raises(DataError) as caught:
+        fetch(config(tmp_path / "data"), str(tmp_path / "pets.rar"))
+    assert caught.value.code == "data.archive_unsupported"
+    assert f"unrar x {tmp_path}/pets.rar {tmp_path}/pets/" in caught.value.hint
+    with pytest.raises(NetworkError) as unavailable:
+        fetch(config(tmp_path / "data"), f"{site}/gone.zip")
+    assert unavailable.value.code == "network.not_found"
+    assert "browser" in unavailable.value.hint
+
+
+def test_archives_in_the_archive_of_kaggle_can_be_named_one_by_one(
+    tmp_path: Path, kaggle: Kaggle, zipped: Path
+) -> None:
+    whole = tmp_path / "whole.zip"
+    with zipfile.ZipFile(whole, "w") as opened:
+        opened.write(zipped, "images.zip")
+    kaggle.datasets["owner/images"].versions[3] = whole
+    with pytest.raises(DataError) as caught:
+        fetch(config(tmp_path / "data", SUBDIR | {"subdir": ""}))
+    assert "files: [" in str(caught.value)
+
+    assert files_below(fetch(config(tmp_path / "data", {**SUBDIR, "files": ["images.zip"]})).root) == IMAGES

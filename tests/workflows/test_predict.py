@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.model.colours import COLOURS, PREPARATION, TRAINING, drawn, predictor
+from tests.situations.inputs import served
 
 from tlcli.errors import ResourceError
 from tlcli.images.decode import prepare
@@ -113,6 +114,21 @@ def test_top_k_is_at_most_the_number_of_classes(tmp_path: Path, answer: Answer) 
     path = drawn(tmp_path / "1.png", "red")
     assert len(answer(path, top_k=2).predictions[0].top) == 2
     assert len(answer(path, top_k=50).predictions[0].top) == 3
+
+
+def test_addresses_are_answered_without_their_secrets_and_explained(
+    tmp_path: Path, answer: Answer, shown: dict[str, cards.Card]
+) -> None:
+    drawn(tmp_path / "site" / "red.png", "red")
+    with served(tmp_path / "site") as site:
+        address = f"{site}/red.png"
+        inputs = [f"{address}?token=SECRET", f"{site}/gone.png", f"{address}?token=SECRET"]
+        found = answer(*inputs, explain=tmp_path / "why")
+    assert [one.path for one in found.predictions] == [address, f"{site}/gone.png", address]
+    assert [one.error_code for one in found.predictions] == [None, "network.not_found", None]
+    assert [one.label for one in found.predictions] == ["red", None, "red"]
+    assert sorted(shown) == ["red-why-2.png", "red-why.png"]
+    assert "SECRET" not in str(found)
 
 
 # Cards

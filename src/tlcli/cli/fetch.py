@@ -1,6 +1,5 @@
 """tlcli fetch."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -43,8 +42,14 @@ def fetch(
     loaded = load_config(find_config(config), set_ or ())
     fetched = run(loaded, origin, force, offline, screen.progress)
     _show(screen, fetched)
-    in_place = [f"dataset.path={origin}"] if origin and Path(origin).expanduser().is_dir() else []
-    screen.next_command("tlcli", "train", *config_options(config, [*(set_ or ()), *in_place]))
+    in_place = [f"dataset.path={fetched.root}"] if origin and fetched.root != loaded.config.dataset.path else []
+    given = config_options(config, [*(set_ or ()), *in_place])
+    if fetched.bad_share is None:
+        screen.next_command("tlcli", "train", *given)
+    else:
+        keys = "dataset.max_bad_fraction and dataset.on_bad_image"
+        screen.line(f"{fetched.bad_share:.1%} of the images are unreadable, more than train accepts ({keys}).")
+        screen.next_command("tlcli", "inspect", *given, "--write-exclude", "exclude.txt")
     failures = [{"code": error.code, "message": error.message, "hint": error.hint} for error in fetched.failures]
     document = {"root": str(fetched.root), "reused": fetched.reused, "failures": failures}
     screen.document(document | fetched.manifest.model_dump(mode="json"))

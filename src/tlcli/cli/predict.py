@@ -1,6 +1,7 @@
 """tlcli predict."""
 
 import csv
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +17,12 @@ if TYPE_CHECKING:
 
 
 def predict(
-    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image files, folders or patterns.")],
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IMAGE...", help="Image files, folders, patterns or addresses; - reads a list from standard input."
+        ),
+    ],
     config: options.ConfigOption = None,
     run: options.RunOption = None,
     runs_dir: options.RunsDirOption = options.RUNS_DIR,
@@ -42,10 +48,14 @@ def predict(
     Probabilities are calibrated on validation images and on held-out folds of the training images. The answer for an
     image whose features are farther from all training images than these are from one another is "none of these".
 
+    Addresses are https://, http:// (downloaded, and removed afterwards) or file://. A list on standard input has one of
+    these in each line, or NUL characters between them, as find -print0 writes them.
+
     An unreadable image gets a line with the reason; the other images are classified, and the exit code is 3.
     """
     from tlcli.reports.notes import mostly_none_of_these  # noqa: PLC0415 - keeps --help fast
     from tlcli.runs.folders import find_run  # noqa: PLC0415
+    from tlcli.workflows.predict import listed_images  # noqa: PLC0415
     from tlcli.workflows.predict import predict as answer  # noqa: PLC0415
 
     if csv_file is not None and not csv_file.parent.is_dir():  # before the work
@@ -53,9 +63,11 @@ def predict(
             "usage.no_folder", f"There is no folder {csv_file.parent} for the table.", "Create it, or change --csv."
         )
     screen = Screen(as_json, quiet)
+    listed = listed_images(_on_stdin(screen)) if "-" in images else []
+    given = [path for image in images for path in (listed if image == "-" else [image])]
     found = find_run(runs_dir, config, run)
     screen.progress.note(f"Model: {found}")
-    predicted = answer(found, images, top, min_confidence, explain, screen.progress)
+    predicted = answer(found, given, top, min_confidence, explain, screen.progress)
     _show(screen, predicted, top)
     if csv_file is not None:
         _write_csv(csv_file, predicted)
@@ -71,6 +83,12 @@ def predict(
                 print_error(f"{p.path}: {p.error}")
     if any(p.error for p in predicted.predictions):
         raise typer.Exit(DataError.exit_code)
+
+
+def _on_stdin(screen: Screen) -> bytes:
+    if sys.stdin.isatty():
+        screen.progress.note("Reading a list of images, one in each line, until Ctrl-D.")
+    return sys.stdin.buffer.read()
 
 
 def _show(screen: Screen, predicted: "Predicted", top: int) -> None:

@@ -33,7 +33,7 @@ def dataset_index(dataset: Dataset, options: Sequence[str], verify: bool = False
     """
     root, problems = dataset_folder(dataset)
     if root is None:
-        _raise_missing(dataset.path, problems or _how_to_get_images(dataset, options))
+        _raise_missing(dataset.path, problems or how_to_get_images(dataset, options))
     return read_index(root, dataset, verify=verify)
 
 
@@ -101,22 +101,36 @@ def _group_of(group_by: GroupBy | None) -> Callable[[str], str] | None:
     return group_by_folder if group_by.pattern is None else partial(group_by_pattern, group_by.pattern)
 
 
+def not_a_folder(path: Path, hint: str) -> DataError:
+    """The error for a file in the place of the images' folder."""
+    return DataError("data.not_a_folder", f"{path} is a file, and images are read from a folder.", hint)
+
+
 def _raise_missing(path: Path | None, hint: str) -> NoReturn:
     if path is None:
         raise DataError("data.images_missing", "The images are missing.", hint)
     if path.is_dir():
         raise DataError("data.folder_empty", f"The folder {path} is empty.", hint)
     if path.exists():
-        raise DataError("data.not_a_folder", f"{path} is a file, and images are read from a folder.", hint)
+        raise not_a_folder(path, hint)
     raise DataError("data.images_missing", f"The images are missing: there is no folder {path}.", hint)
 
 
-def _how_to_get_images(dataset: Dataset, options: Sequence[str]) -> str:
-    fetch = f"tlcli fetch {shlex.join(options)}".rstrip()
+def how_to_get_images(dataset: Dataset, options: Sequence[str], origin: str | None = None) -> str:
+    """What to do where the images are missing, as a hint.
+
+    Args:
+        dataset: the section.
+        options: what gives this config to a command.
+        origin: what ``--from`` names; by default the file at ``dataset.path``, if there is one.
+    """
     path = dataset.path
     if path is not None and path.is_file():
         stem = path.name.split(".")[0]
         target = path.with_name(stem if stem not in ("", path.name) else f"{stem}-images")
-        words = ["--set", f"dataset.path={target}", "--from", str(path)]
-        return f"If it is an archive, run: {fetch} {shlex.join(words)}"
+        pairs = zip(options[::2], options[1::2], strict=True)  # each option has a value
+        kept = [word for pair in pairs if not pair[1].startswith("dataset.path=") for word in pair]
+        words = [*kept, "--set", f"dataset.path={target}", "--from", origin or str(path)]
+        return f"If it is an archive, run: tlcli fetch {shlex.join(words)}"
+    fetch = f"tlcli fetch {shlex.join(options)}".rstrip()
     return f"Run: {fetch}" if dataset.sources else "Put them there, or set dataset.path to their folder."

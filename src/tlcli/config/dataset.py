@@ -1,6 +1,5 @@
 """The dataset section of a config: where the images are and come from, how labels and splits are determined."""
 
-import codecs
 import re
 import unicodedata
 from collections import Counter
@@ -9,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from tlcli.config.section import ExpandedPath, Section, Seed
+from tlcli.config.section import ExpandedPath, Section, Seed, is_encoding
 from tlcli.config.sources import Source, is_used_in_place
 
 FolderNames = Annotated[
@@ -66,14 +65,6 @@ def _names_each_once(names: tuple[str, ...]) -> tuple[str, ...]:
     return composed
 
 
-def _is_encoding(value: str) -> str:
-    try:
-        codecs.lookup(value)
-    except LookupError as error:
-        raise PydanticCustomError("unknown_encoding", "Not a text encoding, such as utf-8 or cp1252.") from error
-    return value
-
-
 class Labels(Section):
     """Labels that are not folders: a table with one row per image, or a pattern on the names of the images."""
 
@@ -89,7 +80,7 @@ class Labels(Section):
     """Folder of the images inside the data set. Default: paths in the table are relative to the folder of the table."""
     delimiter: Literal["auto", "comma", "semicolon", "tab", "whitespace"] = "auto"
     """Separator of the columns. auto: the one with which the first line has the columns that are named here."""
-    encoding: Annotated[str, AfterValidator(_is_encoding)] = "utf-8"
+    encoding: Annotated[str, AfterValidator(is_encoding)] = "utf-8"
     """Text encoding of the table."""
     columns: tuple[str, ...] | None = None
     """Names of the columns, for a table without a header."""

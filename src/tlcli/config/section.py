@@ -8,6 +8,8 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from tlcli.system.addresses import scheme_of
+
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 """The range that NumPy, scikit-learn and Keras accept."""
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{([^}]*)\})")
@@ -25,6 +27,13 @@ def expand(value: object) -> object:
     """Expands ``~`` and ``$VAR`` in a path; anything but text is left to the type check."""
     if not isinstance(value, str) or ("$" in value and Path(value).is_absolute() and os.path.lexists(value)):
         return value  # what exists by this very name needs no expansion, even with a $ in it
+    if scheme := scheme_of(value):
+        raise PydanticCustomError(
+            "address_as_path",
+            "A path of this machine is needed, not an address ({scheme}://). Copy the files here first, or give an "
+            "archive on the web as a source: url: https://...",
+            {"scheme": scheme},
+        )
     for match in _VARIABLE.finditer(value):
         name = match.group(1) or match.group(2)
         if name not in os.environ:
@@ -40,6 +49,15 @@ def expand(value: object) -> object:
     if not expanded.strip():
         raise PydanticCustomError("empty_path", "A path cannot be empty.")
     return expanded
+
+
+def is_encoding(value: str) -> str:
+    """Checks that a text is the name of a text encoding."""
+    try:
+        b"".decode(value)
+    except (LookupError, ValueError) as error:  # unknown, or no encoding of text; a NUL
+        raise PydanticCustomError("unknown_encoding", "Not a text encoding, such as utf-8 or cp1252.") from error
+    return value
 
 
 ExpandedPath = Annotated[Path, BeforeValidator(expand, json_schema_input_type=str)]

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from tlcli.config.section import ExpandedPath, Section
+from tlcli.config.section import ExpandedPath, Section, is_encoding
 
 
 def _stays_inside(value: str) -> str:
@@ -37,6 +37,9 @@ class CopiedSource(Section):
     """SHA-256 digest that the archive must have, in hexadecimal."""
     size: Annotated[int | None, Field(ge=1)] = None
     """Size that the archive must have, in bytes."""
+    encoding: Annotated[str, AfterValidator(is_encoding)] | None = None
+    """Encoding of the names in the archive, such as cp932 (Japanese), gbk (Chinese) or cp850 (Western European), where
+    the archive does not say it. Default: UTF-8 if all names are valid in it, else a guess, which is said."""
 
 
 class _OnKaggle(CopiedSource):

@@ -11,6 +11,12 @@ from tlcli.system.files import check_disk
 _LISTED = 10
 
 
+def may_leave_out(bad: int, count: int, on_bad_image: Literal["skip", "fail"], max_bad_fraction: float) -> bool:
+    """Whether so many unreadable ones of ``count`` images may be left out; see :func:`drop_unreadable`."""
+    few = bad <= max_bad_fraction * count or (bad == 1 and max_bad_fraction > 0)
+    return bad == 0 or (on_bad_image == "skip" and few)
+
+
 def drop_unreadable(
     index: Index, bad: Mapping[str, str], on_bad_image: Literal["skip", "fail"], max_bad_fraction: float
 ) -> Index:
@@ -37,7 +43,7 @@ def drop_unreadable(
         return index
     count = len(index.bad) + len(index.images)
     share = len(dropped) / count
-    if on_bad_image == "skip" and (share <= max_bad_fraction or (len(dropped) == 1 and max_bad_fraction > 0)):
+    if may_leave_out(len(dropped), count, on_bad_image, max_bad_fraction):
         return without(index, bad)
     check_disk(dropped, count, index.root)
     if len(dropped) == count:

@@ -12,7 +12,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tlcli.config.build_dataset import read_index
+from tlcli.config.build_dataset import how_to_get_images, not_a_folder, read_index
+from tlcli.config.dataset import Dataset
 from tlcli.config.load import LoadedConfig
 from tlcli.config.schema import Config
 from tlcli.config.sources import ArchiveSource, FolderSource, Source, UrlSource, source_kind
@@ -28,8 +29,10 @@ from tlcli.datasets.acquire.sources.kaggle import offers
 from tlcli.datasets.acquire.sources.source import DatasetSource, Offer
 from tlcli.datasets.acquire.sources.url import remote_file
 from tlcli.datasets.exclusion import read_exclusion
+from tlcli.datasets.unreadable import may_leave_out
 from tlcli.errors import DataError, NetworkError, ResourceError, TlcliError, UsageError
 from tlcli.progress import SILENT, Progress
+from tlcli.system.addresses import is_web_address, local_path
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Fetched:
     """Whether it was there already."""
     failures: tuple[TlcliError, ...] = ()
     """Why earlier sources did not work."""
+    bad_share: float | None = None
+    """The share of unreadable images, where it is more than train accepts."""
 
 
 def fetch(
@@ -64,17 +69,20 @@ def fetch(
     """
     dataset, reader = loaded.config.dataset, _reader(loaded.config, progress)
     path, by_hand = dataset.path, origin is not None
+    if path is not None and path.is_file():
+        raise not_a_folder(path, how_to_get_images(dataset, loaded.options, origin))
     configured = tuple(map(_dataset_source, dataset.sources))
     if path and not (by_hand or force) and (installed := installed_dataset(path, configured, reader, progress)):
         remove_leftovers(path)
-        return Fetched(path, installed, reused=True)
+        return _judged(Fetched(path, installed, reused=True), dataset)
     sources = configured if origin is None else (_dataset_source(_section_of(origin)),)
     limits = UnpackLimits(dataset.limits.max_files, round(dataset.limits.max_gb * 1e9), dataset.limits.max_ratio)
     acquisition = Acquisition(path, reader, limits, progress, configured, by_hand, force) if path else None
     failures: list[TlcliError] = []
     for source in sources:
         try:
-            return replace(_fetch_from(source, reader, acquisition, offline), failures=tuple(failures))
+            fetched = _fetch_from(source, reader, acquisition, offline)
+            return _judged(replace(fetched, failures=tuple(failures)), dataset)
         except InstallError:
             raise
         except (NetworkError, DataError, ResourceError) as error:
@@ -82,20 +90,34 @@ def fetch(
         except OSError as error:
             message = f"{source.record} is unreadable: {error.strerror}: {error.filename}."
             failures.append(ResourceError("resource.source_unreadable", message))
-    raise _no_source_works(failures, sources, loaded)
+    raise _origin_fails(failures[0], sources[0], loaded) if by_hand else _no_source_works(failures, sources, loaded)
+
+
+def _judged(fetched: Fetched, dataset: Dataset) -> Fetched:
+    """With the share of unreadable images, if train will refuse it."""
+    bad = len(fetched.manifest.unreadable)
+    count = bad + fetched.manifest.readable
+    if may_leave_out(bad, count, dataset.on_bad_image, dataset.max_bad_fraction):
+        return fetched
+    return replace(fetched, bad_share=bad / count)
 
 
 def _section_of(origin: str) -> Source:
     """The config section for an archive, a folder or an address on the command line."""
-    if origin.startswith(("http://", "https://")):
+    if is_web_address(origin):
         try:
-            return UrlSource(url=origin)
+            scheme, _, rest = origin.partition(":")
+            return UrlSource(url=f"{scheme.lower()}:{rest}")
         except ValidationError:
             message = f"--from {without_secrets(origin)} is not the address of a file."
             hint = "Write all of it, as in https://host/images.zip; put user and password into ~/.netrc."
             raise UsageError("usage.from_invalid", message, hint) from None
+    taken = "an archive, a folder, and an address: https://, http:// or file://"
+    if origin == "-":
+        message = f"--from - is standard input, from which nothing is read. Taken are {taken}."
+        raise UsageError("usage.from_invalid", message, "Write the archive to a file, and give its path.")
     try:
-        path = Path(origin).expanduser()
+        path = Path(local_path(origin, taken)).expanduser()
         if path.is_file():
             return ArchiveSource(archive=path)
         if path.is_dir():
@@ -109,7 +131,9 @@ def _dataset_source(section: Source) -> DatasetSource:
     """The source that a config section describes."""
     kind, values = source_kind(section) or "", dict(section)
     name = without_secrets(values[kind]) if kind == "url" else str(values[kind])
-    record = SourceRecord(kind=kind, name=name, subdir=section.subdir, files=values.get("files", ()))
+    record = SourceRecord(
+        kind=kind, name=name, subdir=section.subdir, files=values.get("files", ()), encoding=values.get("encoding")
+    )
     wanted: dict[str, Any] = {field: values.get(field) for field in ("sha256", "size", "version")}
     return DatasetSource(record, **_SOURCES[kind](section), **wanted)
 
@@ -124,7 +148,7 @@ _SOURCES: Mapping[str, Callable[[Any], dict[str, Any]]] = {
         "page": f"https://www.kaggle.com/competitions/{s.competition}/data",
     },
     "url": lambda s: {"offer": lambda *_: Offer((remote_file(s.url, s.sha256),))},
-    "archive": lambda s: {"offer": lambda *_: Offer(archive=s.archive)},
+    "archive": lambda s: {"offer": lambda *_: Offer(archive=s.archive), "archive": s.archive},
     "folder": lambda s: {"directory": partial(folder.locate, s.folder, s.subdir), "link": s.link},
     "package": lambda s: {"directory": partial(package.locate, s.package, s.subdir)},
 }
@@ -179,6 +203,17 @@ def _named(source: DatasetSource, error: TlcliError) -> TlcliError:
     return type(error)(error.code, f"{source.record}: {error.message}", error.hint)
 
 
+def _origin_fails(error: TlcliError, source: DatasetSource, loaded: LoadedConfig) -> TlcliError:
+    """The error of a source that was named on the command line, with what to do next."""
+    command, hint = f"tlcli fetch {shlex.join(loaded.options)}", error.hint
+    if isinstance(error, NetworkError):
+        hint += f" Or get the archive in a browser, then run: {command} --from PATH/TO/archive.zip"
+    if error.code.startswith("data.archive_encoding"):
+        given = f"dataset.sources=[{{{source.record.kind}: {source.record.name}, encoding: ENCODING}}]"
+        hint += f" For the command line: {command} --set {shlex.quote(given)}"
+    return type(error)(error.code, error.message, hint.strip())
+
+
 def _no_source_works(
     failures: Sequence[TlcliError], sources: Sequence[DatasetSource], loaded: LoadedConfig
 ) -> TlcliError:  # fmt: skip
@@ -190,8 +225,10 @@ def _no_source_works(
     page = next((f" from {source.page}" for source in sources if source.page), "")
     command = f"tlcli fetch {shlex.join(loaded.options)} --from PATH/TO/archive.zip"
     own = f"; or put the images into {path} yourself" if path else ""
-    hint = f"Get the archive{page} in a browser, then run: {command}{own}."
-    if any(isinstance(error, NetworkError) for error in failures):
+    get = f"Get the archive{page} in a browser, then run: {command}"
+    of_network = any(isinstance(error, NetworkError) for error in failures)
+    hint = f"{get if page or of_network else f'Do what the lines above say, or give other images: {command}'}{own}."
+    if of_network:
         return NetworkError("network.no_source_works", message, hint)
     if any(isinstance(error, ResourceError) for error in failures):
         return ResourceError("resource.no_source_works", message, hint)

@@ -5,13 +5,16 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from tlcli.datasets.walk import find_images
-from tlcli.errors import ResourceError
+from tlcli.errors import DataError, NetworkError, ResourceError, UsageError
+from tlcli.images.recognition import is_image_head
 from tlcli.model.prediction import Explanation, Prediction
 from tlcli.model.predictor import Predictor
 from tlcli.progress import SILENT, Progress
+from tlcli.system.addresses import is_web_address, local_path
 
 if TYPE_CHECKING:
     from tlcli.images.preparation import Preparation
@@ -53,7 +56,7 @@ def predict(
 
     Args:
         run: the run's directory.
-        inputs: files, directories, patterns.
+        inputs: files, directories, patterns, and addresses of images (http, https, file).
         top_k: how many of the most probable classes each prediction has.
         min_confidence: below this probability the answer is "unsure".
         explain: a directory for cards that show what each answer rests on.
@@ -62,19 +65,54 @@ def predict(
     Raises:
         ModelError, NetworkError: the model is damaged, or its backbone is unavailable.
         ResourceError: the cards cannot be written.
+        UsageError: an address is of another kind.
     """
-    paths = list(_expanded(inputs))
-    with progress.stage("Predicting", len(paths), "images"):
-        predictor = Predictor.load(run, len(paths), progress)
-        top_k = min(top_k, len(predictor.labels))
-        predictions = tuple(map(_named, predictor.predict(paths, top_k, min_confidence, progress)))
-    explained = tuple(_explain(run, predictor, predictions, explain, progress)) if explain else ()
+    names = list(_expanded(inputs))
+    with TemporaryDirectory(prefix="tlcli-") as folder, progress.stage("Predicting", len(names), "images"):
+        predictor = Predictor.load(run, len(names), progress)
+        given = _with_downloads(names, Path(folder), predictor, progress)
+        paths = [one.file for one in given if one.failed is None]
+        answers = iter(predictor.predict(paths, min(top_k, len(predictor.labels)), min_confidence, progress))
+        predictions = tuple(one.failed or _named(replace(next(answers), path=one.name)) for one in given)
+        files = [Path(one.file) for one, answer in zip(given, predictions, strict=True) if answer.error is None]
+        explained = tuple(_explain(run, predictor, predictions, files, explain, progress)) if explain else ()
     return Predicted(predictions, predictor.labels, explained, predictor.bundle.reference.limit)
 
 
+def listed_images(data: bytes) -> list[str]:
+    """The images of a list on standard input: one in each line, or between NUL characters.
+
+    Raises:
+        UsageError: there is none, or the data are an image instead of a list.
+    """
+    if is_image_head(data):
+        message = "Standard input is an image, and a list of images is read from it."
+        raise UsageError("usage.image_on_stdin", message, "Give the path of the image instead of -.")
+    lines = data.split(b"\0") if b"\0" in data else data.splitlines()
+    if listed := [os.fsdecode(line) for line in lines if line.strip()]:
+        return listed
+    raise UsageError("usage.empty_list", "Standard input lists no image.", "List one path or address in each line.")
+
+
+@dataclass(frozen=True)
+class _Input:
+    """An image that is to be classified."""
+
+    name: str
+    """As predictions have it: a path, or an address without what can be a secret."""
+    file: str
+    """Its path on this machine."""
+    failed: Prediction | None = None
+    """What says why it could not be downloaded."""
+
+
 def _expanded(inputs: Sequence[str]) -> Iterator[str]:
-    """Files as they were given; what does not exist is kept, and gets a prediction that says so."""
-    for given in inputs:
+    """Files and addresses as they were given; what does not exist is kept, and gets a prediction that says so."""
+    for text in inputs:
+        if is_web_address(text):
+            yield text
+            continue
+        given = local_path(text, "files, folders, patterns, and addresses: https://, http:// or file://")
         path = Path(given)
         if path.is_dir():
             found = [str(file) for file in find_images(path)]
@@ -85,6 +123,30 @@ def _expanded(inputs: Sequence[str]) -> Iterator[str]:
         yield from found or [given]
 
 
+def _with_downloads(names: Sequence[str], folder: Path, predictor: Predictor, progress: Progress) -> list[_Input]:
+    """The files of all names: paths as they are, addresses downloaded to ``folder``, each once."""
+    max_bytes = round(predictor.bundle.preparation.max_file_mb * 2**20)
+    downloads = {
+        address: _download(address, folder / f"{number}", max_bytes, progress)
+        for number, address in enumerate(dict.fromkeys(filter(is_web_address, names)))
+    }
+    return [downloads.get(name) or _Input(name, name) for name in names]
+
+
+def _download(address: str, target: Path, max_bytes: int, progress: Progress) -> _Input:
+    from tlcli.datasets.acquire.downloads.download import download  # noqa: PLC0415 - only for addresses
+    from tlcli.datasets.acquire.sources.url import remote_file  # noqa: PLC0415
+
+    file = replace(remote_file(address), max_bytes=max_bytes)
+    try:
+        download(file, target, progress=progress)
+    except (NetworkError, DataError) as error:
+        reason = error.message.removesuffix(".")
+        failed = Prediction(file.source, None, None, (), (), error=reason, error_code=error.code)
+        return _Input(file.source, str(target), failed)
+    return _Input(file.source, str(target))
+
+
 def _named(prediction: Prediction) -> Prediction:
     """A pattern that matched nothing was read as a file; its error says what it is."""
     if prediction.error and glob.has_magic(prediction.path) and not os.path.lexists(prediction.path):
@@ -93,9 +155,14 @@ def _named(prediction: Prediction) -> Prediction:
 
 
 def _explain(
-    run: Path, predictor: Predictor, predictions: Sequence[Prediction], folder: Path, progress: Progress
+    run: Path,
+    predictor: Predictor,
+    predictions: Sequence[Prediction],
+    files: Sequence[Path],
+    folder: Path,
+    progress: Progress,
 ) -> Iterator[ExplainedPrediction]:
-    """Writes a card for every classified image, named after it: ``cat-why.png``."""
+    """Writes a card for every classified image, whose ``files`` are given, named after it: ``cat-why.png``."""
     from tlcli.reports.fonts import missing_font_note, names_in_figures  # noqa: PLC0415 - matplotlib takes 1 s to import
     from tlcli.runs.records import read_record  # noqa: PLC0415 - only for those who ask for explanations
 
@@ -108,7 +175,7 @@ def _explain(
     classified = [one for one in predictions if one.error is None]
     names = iter(card_names([one.path for one in classified]))
     with progress.stage("Explaining", len(classified), "images"):
-        explanations = predictor.explain([Path(one.path) for one in classified])
+        explanations = predictor.explain(files)
         for prediction in predictions:
             if prediction.error is not None:
                 yield ExplainedPrediction(None, None)

@@ -116,6 +116,18 @@ def test_tree_differs_after_any_change(tmp_path: Path, change: Any) -> None:
     assert tree_of(tmp_path).tree != before.tree
 
 
+def test_renamed_files_have_the_same_contents(tmp_path: Path) -> None:
+    (tmp_path / "one").write_bytes(b"123")
+    (tmp_path / "two").write_bytes(b"4")
+    before = tree_of(tmp_path)
+
+    renamed(tmp_path)
+
+    assert tree_of(tmp_path).contents == before.contents
+    (tmp_path / "uno").write_bytes(b"1234")
+    assert tree_of(tmp_path).contents != before.contents
+
+
 def test_tree_does_not_follow_links(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path, target_is_directory=True)
     (tmp_path / "dead").symlink_to("nowhere")

@@ -178,6 +178,18 @@ def test_backslash_separates_in_zip_made_on_windows(unpacked: Unpacked) -> None:
     assert unpacked(zip_of(*entries)) == {"train/für/1.txt": b"content"}
 
 
+def test_backslash_of_another_system_separates_only_where_no_slash_does(unpacked: Unpacked) -> None:
+    assert unpacked(zip_of(Entry(b"a\\b.txt"), Entry(b"a\\c.txt"))) == {"a/b.txt": b"content", "a/c.txt": b"content"}
+    with pytest.raises(RefusedError):
+        unpacked(zip_of(Entry(b"a\\b.txt"), Entry(b"a/c.txt")))
+
+
+def test_second_byte_of_a_character_is_no_backslash(unpacked: Unpacked) -> None:
+    entries = (Entry(f"表\\{name}.txt".encode("cp932"), system=0) for name in ("ソ", "いぬ"))
+
+    assert unpacked(zip_of(*entries)) == {"表/ソ.txt": b"content", "表/いぬ.txt": b"content"}
+
+
 def test_zip_behind_a_program_comes_out_whole(unpacked: Unpacked) -> None:
     assert unpacked(b"#!/bin/sh\nexit 1\n" + zip_of(Entry(), comment=b"a comment")) == {"a.txt": b"content"}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tlcli.datasets.acquire.archives.archive import DamagedError, RefusedError
 from tlcli.datasets.acquire.archives.checks import UnpackLimits
-from tlcli.datasets.acquire.archives.unpack import is_archive, unpack
+from tlcli.datasets.acquire.archives.unpack import check_is_archive, is_archive, unpack
 from tlcli.datasets.acquire.downloads.download import RemoteFile, download
 from tlcli.datasets.acquire.downloads.partial_file import FileDigest
 from tlcli.datasets.acquire.downloads.retries import DEFAULT_POLICY
@@ -66,6 +66,8 @@ class Acquisition:
             directory.check_replaceable()
             there = None if self.force else installed_dataset(self.target, self.configured, self.reader, SILENT)
             if there and self.by_hand and source.record != there.source:
+                if source.archive is not None:
+                    check_is_archive(source.archive)  # else --force would not help
                 message = f"{self.target} holds a data set that was fetched before ({there.source})."
                 raise InstallError("data.already_fetched", message, f"Replace it by {source.record} with --force.")
             if there:
@@ -87,6 +89,9 @@ class Acquisition:
             manifest = self.reader.describe(staging, source.record, known)
             check_mostly_readable(manifest)
         except DataError as error:
+            if error.code == "data.images_packed" and source.record.kind in ("kaggle", "competition"):
+                hint = f"{error.hint} Or write their names into the source: files: [NAME, NAME]; these are unpacked."
+                error = DataError("data.images_packed", error.message, hint)
             raise _relocated(error, staging, str(self.target), acquired.kept_in) from None
         notes = tuple(note.replace(str(staging), str(self.target)) for note in manifest.notes)
         changes = {"archives": acquired.archives, "version": acquired.version, "by_hand": self.by_hand, "notes": notes}
@@ -113,10 +118,12 @@ class Acquisition:
         return _Acquired(digests, tuple(records), offer.version, offer.licence, kept_in=directory.work)
 
     def _unpack(self, archive: Path, staging: Path, source: DatasetSource, name: str = "") -> dict[str, str]:
-        """Unpacks the source's folder of an archive; of one that was named by hand, that of any source."""
+        """Unpacks the source's folder of an archive; of one named by hand, that of any source. So with encodings."""
         others = dict.fromkeys(other.record.subdir for other in self.configured if other.record.subdir)
         subdirs = (*others, "") if self.by_hand else (source.record.subdir,)
-        return unpack(archive, staging, subdirs, self.limits, self.progress, name)
+        encodings = [one.record.encoding for one in (self.configured if self.by_hand else (source,))]
+        encoding = next(filter(None, encodings), None)
+        return unpack(archive, staging, subdirs, self.limits, self.progress, name, encoding)
 
     def _download_and_unpack(
         self, file: RemoteFile, path: Path, staging: Path, source: DatasetSource
@@ -155,6 +162,8 @@ class Acquisition:
 def _relocated(error: DataError, path: Path, shown: str, kept_in: Path | None) -> DataError:
     """The same error about a temporary path, with the name that people know, and where the download is kept."""
     code, message, hint = (text.replace(str(path), shown) for text in error.args)
+    if "yourself:" in hint:  # the command is for a file that people must have
+        hint = f"Download it in a browser. {hint}"
     if kept_in:
         hint += f" The download is kept in {kept_in}: correct the config, then run the same command again."
     return type(error)(code, message, hint.strip())

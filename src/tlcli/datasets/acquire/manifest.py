@@ -37,6 +37,8 @@ class SourceRecord(_Record):
     """The folder of it that is used; empty for all of it."""
     files: tuple[Text, ...] = ()
     """The files that are used; empty for all."""
+    encoding: str | None = None
+    """The encoding of names in its archives, where the config gives it."""
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
@@ -62,6 +64,8 @@ class DatasetManifest(_Record):
     bytes: int
     tree: str
     """Digest of every file's path, size and time of change: equal while nobody touches the directory."""
+    contents: str = ""
+    """The same without the paths: equal where files were only renamed or moved. Empty in older manifests."""
     licence: Text | None = None
     citation: Text | None = None
     fetched: str
@@ -78,6 +82,11 @@ class DatasetManifest(_Record):
     """How the data set was read and what was left out, one sentence each."""
     by_hand: bool = False
     """Whether it came from a source that was named on the command line instead of the config's."""
+
+    @property
+    def readable(self) -> int:
+        """The number of readable images."""
+        return sum(sum(of_split.values()) for of_split in self.images.values())
 
 
 def write_manifest(folder: Path, manifest: DatasetManifest) -> None:
@@ -101,9 +110,13 @@ class Tree:
     bytes: int
     tree: str
     """See :attr:`DatasetManifest.tree`."""
+    contents: str
+    """See :attr:`DatasetManifest.contents`."""
 
     def change_since(self, manifest: DatasetManifest) -> str:
         """How this differs from what was fetched, in a few words."""
+        if self.contents == manifest.contents:
+            return "files were renamed or moved, their contents are the same"
         if self.files == manifest.files:
             return "files of other sizes or times"
         return f"{abs(self.files - manifest.files):,} files {'more' if self.files > manifest.files else 'fewer'}"
@@ -111,13 +124,14 @@ class Tree:
 
 def tree_of(folder: Path) -> Tree:
     """Every file below the directory but the manifest itself."""
-    count, total, hashing = 0, 0, hashlib.sha256()
+    total, hashing, contents = 0, hashlib.sha256(), []
     for name, path in sorted(_files(folder)):
         status = os.lstat(path)
-        count += 1
         total += status.st_size
+        contents.append((status.st_size, status.st_mtime_ns))
         hashing.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="surrogateescape"))
-    return Tree(count, total, hashing.hexdigest())
+    without_paths = hashlib.sha256(repr(sorted(contents)).encode()).hexdigest()
+    return Tree(len(contents), total, hashing.hexdigest(), without_paths)
 
 
 def _files(folder: Path) -> Iterator[tuple[str, str]]:

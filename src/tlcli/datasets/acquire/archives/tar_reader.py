@@ -25,10 +25,14 @@ def is_tar(file: BinaryIO) -> bool:
 
 
 class Tar:
-    """An open tar file, compressed or not."""
+    """An open tar file, compressed or not.
 
-    def __init__(self, file: BinaryIO) -> None:
+    ``encoding`` is that of names (default: UTF-8); bytes that are not in it become lone surrogates.
+    """
+
+    def __init__(self, file: BinaryIO, encoding: str | None = None) -> None:
         self._compressed, self._file = file, cast("IO[bytes]", file)
+        self.encoding = encoding
 
     def members(self) -> Iterator[tuple[Member, Iterator[bytes]]]:
         """Reads the file from beginning to end; yields each member with its content, to be read at once or not at all.
@@ -39,7 +43,9 @@ class Tar:
         self._file = _decompressed(self._compressed)
         headers = _Headers(self._file)
         try:
-            tar = tarfile.TarFile(fileobj=cast("BinaryIO", headers), encoding="utf-8", errors="surrogateescape")
+            tar = tarfile.TarFile(
+                fileobj=cast("BinaryIO", headers), encoding=self.encoding or "utf-8", errors="surrogateescape"
+            )
             while info := tar.next():
                 tar.members.clear()  # type: ignore[attr-defined] # it would keep every one
                 headers.budget += _BUDGET_OF_MEMBER

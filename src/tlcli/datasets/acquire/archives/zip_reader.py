@@ -11,14 +11,24 @@ import zipfile
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from tlcli.datasets.acquire.archives.archive import CHUNK, Member, damaged, malicious, unsupported
+from tlcli.datasets.acquire.archives.archive import CHUNK, Member, damaged, in_parts, malicious, unsupported
+from tlcli.datasets.acquire.archives.name_encoding import encoding_note, find_encoding, unicode_path, wrong_encoding
 
 
 class Zip:
     """An open zip file."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
+    def __init__(self, file: BinaryIO, encoding: str | None = None) -> None:
+        """Reads its directory.
+
+        Args:
+            file: the archive.
+            encoding: of names that are not marked as UTF-8; None guesses it.
+
+        Raises:
+            DataError: the directory is damaged.
+        """
+        self._file, self._encoding, self._has_slashes = file, encoding, True
         try:
             self._zip = zipfile.ZipFile(file)
         except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
@@ -32,8 +42,43 @@ class Zip:
         if mark != b"PK\x05\x06":
             raise damaged("it continues after its end")
         in_zip64 = 2**16 - 1
-        if {disk, first_disk} - {0, in_zip64} or set(counts) - {len(self._zip.infolist()) % 2**16, in_zip64}:
+        if {disk, first_disk} - {0, in_zip64}:
+            raise in_parts()
+        if set(counts) - {len(self._zip.infolist()) % 2**16, in_zip64}:
             raise damaged("its directory has another number of members than its end declares")
+
+    def read_names(self) -> tuple[str, ...]:
+        """Finds out how names are written; returns what is not as the format has it.
+
+        Raises:
+            DataError: the names could be in several encodings, or are not in the one that was given.
+        """
+        infos, notes = self._zip.infolist(), []
+        unmarked = [(raw, info.create_system == _WINDOWS) for info in infos if (raw := _unmarked(info)) is not None]
+        if unmarked:
+            names = {raw for raw, _ in unmarked}
+            given = self._encoding
+            self._encoding = given or find_encoding(names, on_windows=all(windows for _, windows in unmarked))
+            if self._encoding != "utf-8":
+                notes.append(encoding_note(self._encoding, is_guess=given is None))
+        self._has_slashes = any("/" in self._decoded(info) for info in infos)
+        if any("\\" in self._decoded(info) and self._separates(info) for info in infos):
+            notes.append("backslashes in its names separate folders")
+        return tuple(notes)
+
+    def _separates(self, info: zipfile.ZipInfo) -> bool:
+        r"""Whether ``\`` separates: other systems have it in names, but hardly in an archive without any ``/``."""
+        return info.create_system == _WINDOWS or not self._has_slashes
+
+    def _decoded(self, info: zipfile.ZipInfo) -> str:
+        """A member's name as the archive has it."""
+        if (raw := _unmarked(info)) is None:
+            marked = info.flag_bits & _UTF8 or info.orig_filename.isascii()
+            return info.orig_filename if marked else unicode_path(info.extra, _raw(info)) or info.orig_filename
+        try:
+            return raw.decode(self._encoding or "utf-8")
+        except UnicodeDecodeError as error:
+            raise wrong_encoding(raw, str(self._encoding)) from error
 
     def members(self) -> Iterator[tuple[Member, Iterator[bytes]]]:
         """Yields all members in the order of their contents, each with its content, to be read at once.
@@ -43,11 +88,13 @@ class Zip:
         """
         end = 0
         for info in sorted(self._zip.infolist(), key=lambda info: info.header_offset):
-            name = _decoded_name(info)
+            name = self._decoded(info)
+            name = name.replace("\\", "/") if self._separates(info) else name
             if info.flag_bits & _ENCRYPTED:
                 raise unsupported(name, "it is encrypted")
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & _PATCH:
-                raise unsupported(name, f"its compression method {info.compress_type} is not supported")
+                method = _METHODS.get(info.compress_type, f"method {info.compress_type}")
+                raise unsupported(name, f"it is compressed with {method}, and read are members stored or deflated")
             if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise malicious(name, "it is a link or a device")
             if 0 <= info.header_offset < end:
@@ -80,16 +127,20 @@ _PATCH = 0x20
 _ENCRYPTED = 0x2041  # in any of three ways
 _UTF8 = 0x800
 _WINDOWS = 0
+_METHODS = {
+    1: "Shrink", 6: "Implode", 9: "Deflate64", 12: "bzip2", 14: "LZMA", 93: "Zstandard", 95: "xz", 98: "PPMd",
+    99: "AES",
+}  # fmt: skip
 
 
-def _decoded_name(info: zipfile.ZipInfo) -> str:
-    r"""A member's name with ``/``.
+def _raw(info: zipfile.ZipInfo) -> bytes:
+    """The bytes of a name without the mark of UTF-8, which ``zipfile`` takes for cp437."""
+    return info.orig_filename.encode("cp437")
 
-    The tools of Linux and macOS write UTF-8 without its flag, which ``zipfile`` takes for cp437. Those of Windows may
-    write ``\`` as a separator; in a name of an unknown code page it may be half of a character, and is left.
-    """
-    try:
-        name = info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8 else "cp437").decode()
-    except UnicodeDecodeError:
-        return info.orig_filename
-    return name.replace("\\", "/") if info.create_system == _WINDOWS else name
+
+def _unmarked(info: zipfile.ZipInfo) -> bytes | None:
+    """The bytes of a name whose encoding the archive does not say; None where it does, or where it does not matter."""
+    if info.flag_bits & _UTF8 or info.orig_filename.isascii():
+        return None
+    raw = _raw(info)
+    return raw if unicode_path(info.extra, raw) is None else None

@@ -49,6 +49,8 @@ class RemoteFile:
     """What a final refusal means at this source; None for the general error."""
     size: int | None = None
     """Expected bytes."""
+    max_bytes: int | None = None
+    """Bytes that are accepted at most; None for any number."""
     digest: str | None = None
     """Expected md5 (32 hex digits) or sha256 (64)."""
 
@@ -135,8 +137,11 @@ class _Transfer:
                 need_room(part.path, 2 * part.total - offset, f"{file.name} with what it unpacks to")
             with self.progress.stage(f"Downloading {file.name}", part.total, "bytes"):
                 self.progress.advance(offset)
+                received = offset
                 for count in part.write(self._chunks(response), offset):
                     self.progress.advance(count)
+                    received += count
+                    self._check_size(received)
         if not part.complete:
             message = f"{file.source} ended after {part.size:,} of {part.total:,} bytes."
             raise RetryableError("network.connection_lost", message)
@@ -146,6 +151,14 @@ class _Transfer:
         if expected is not None and announced not in (None, expected):
             message = f"{self.file.source} announces {announced:,} bytes, expected {expected:,}."
             raise DataError("data.size_mismatch", message)
+        self._check_size(announced or 0)
+
+    def _check_size(self, count: int) -> None:
+        """Gives up a file that is larger than what is accepted, as announced or as it arrives."""
+        if self.file.max_bytes is not None and count > self.file.max_bytes:
+            self.part.discard()
+            message = f"{self.file.source} has more than {format_size(self.file.max_bytes)}."
+            raise DataError("data.download_too_large", message, "Download it yourself.")
 
     def _respond(self, headers: Mapping[str, str], timeout: float) -> "Response":
         """A streaming response with status 200 or 206.

@@ -35,6 +35,8 @@ class DatasetSource:
     """Whether a symbolic link to its directory is installed."""
     offer: Callable[[RetryPolicy, Progress], Offer] = lambda *_: Offer()
     """What is to be copied; raises NetworkError."""
+    archive: Path | None = None
+    """The archive, of a source that is one on this machine."""
     sha256: str | None = None
     """Digest that its archive must have."""
     size: int | None = None

@@ -1,0 +1,58 @@
+"""Addresses that people give where a file is expected: which are of the web, which are of this machine."""
+
+import re
+import shlex
+from pathlib import PurePosixPath
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from tlcli.errors import UsageError
+
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+"""Two letters or more: C:// is a drive of Windows."""
+_COPY = {
+    "s3": ("aws s3 cp {} .", "aws s3 sync {} FOLDER"),
+    "gs": ("gcloud storage cp {} .", "gcloud storage rsync --recursive {} FOLDER"),
+}
+"""The commands that copy a file, and a folder."""
+
+
+def is_web_address(given: str) -> bool:
+    """Whether a text is an address that is downloaded from: http or https."""
+    return given[:8].lower().startswith(("http://", "https://"))
+
+
+def scheme_of(given: str) -> str:
+    """``s3`` of an address that begins with ``s3://``; empty for a path."""
+    found = _ADDRESS.match(given)
+    return found[1].lower() if found else ""
+
+
+def local_path(given: str, taken: str) -> str:
+    """The path that a text names: a path as it is, or a ``file://`` address.
+
+    Args:
+        given: a path or an address, but none of the web.
+        taken: what is taken instead, for the error.
+
+    Raises:
+        UsageError: it is an address of another kind.
+    """
+    if not (scheme := scheme_of(given)):
+        return given
+    place = given.partition("?")[0]
+    parts = urlsplit(given)
+    if scheme == "file" and parts.netloc in ("", "localhost"):
+        return url2pathname(parts.path)
+    raise UsageError(
+        "usage.address_unsupported",
+        f"{place:.200} is an address of the kind {scheme}://, which is not read. Taken are {taken}.",
+        f"Copy it to this machine first{_by(scheme, place)}, and give its path.",
+    )
+
+
+def _by(scheme: str, place: str) -> str:
+    if scheme not in _COPY:
+        return ""
+    of_file, of_folder = _COPY[scheme]
+    return f": {(of_file if PurePosixPath(place).suffix else of_folder).format(shlex.quote(place))}"
