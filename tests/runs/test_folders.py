@@ -9,7 +9,7 @@ import pytest
 
 from tlcli.errors import ModelError, ResourceError, UsageError
 from tlcli.runs.files import write_json
-from tlcli.runs.folders import final_name, find_run, named_run, new_run, run_name
+from tlcli.runs.folders import RunConfig, final_name, find_run, named_run, new_run, run_name
 
 
 def finished(runs_dir: Path, config_name: str = "cats") -> Path:
@@ -139,9 +139,9 @@ def test_newest_run_is_found_of_all_or_of_a_config(tmp_path: Path) -> None:
     newer = made(tmp_path, "cats/20250101T000001Z-0000", modified=100)
     dogs = made(tmp_path, "dogs/20240101T000000Z-aaaa", modified=999)
     assert find_run(tmp_path) == newer
-    assert find_run(tmp_path, "cats") == newer
-    assert find_run(tmp_path, "dogs") == dogs
-    assert find_run(tmp_path, "dogs", older) == older
+    assert find_run(tmp_path, RunConfig("cats", "cats")) == newer
+    assert find_run(tmp_path, RunConfig("dogs", "dogs")) == dogs
+    assert find_run(tmp_path, RunConfig("cats", "cats"), older) == older
 
 
 def test_of_two_runs_of_one_second_the_one_that_ended_last_is_found(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_run_after_a_clock_was_set_back_is_the_latest_all_the_same(tmp_path: Pat
     first, second = finished(tmp_path), finished(tmp_path, "dogs")
     assert [run.name.split("-")[0] for run in (first, second)] == ["29990101T000001Z", "29990101T000002Z"]
     assert find_run(tmp_path) == second
-    assert find_run(tmp_path, "cats") == first
+    assert find_run(tmp_path, RunConfig("cats", "cats")) == first
     assert ahead.is_dir()
 
 
@@ -192,7 +192,7 @@ def test_run_is_a_resolved_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_name_of_a_config_is_not_a_pattern(tmp_path: Path, name: str) -> None:
     run = finished(tmp_path, name)
     finished(tmp_path, "x")
-    assert find_run(tmp_path, name) == run
+    assert find_run(tmp_path, RunConfig(name, name)) == run
 
 
 @pytest.mark.parametrize("there", [False, True])
@@ -200,7 +200,7 @@ def test_no_run_is_an_error_with_the_next_command(tmp_path: Path, there: bool) -
     runs_dir = tmp_path / "runs"
     if there:
         made(runs_dir, "dogs/20250101T000000Z-0000.partial")
-    for config, command in ((None, "tlcli train"), ("cats", "tlcli train --config cats")):
+    for config, command in ((None, "tlcli train"), (RunConfig("cats", "cats"), "tlcli train --config cats")):
         with pytest.raises(ModelError) as error:
             find_run(runs_dir, config)
         assert error.value.code == "model.no_runs"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from tests.situations.config_texts import CONFIG_TEXTS
+from tests.situations.evaluation import EVALUATION
 from tests.situations.folders import CLASS_FOLDERS, NAMES, SPLIT_FOLDERS
 from tests.situations.situation import Situation
 from tests.situations.tables import TABLES
@@ -13,4 +14,5 @@ SITUATIONS: Mapping[str, Sequence[Situation]] = {
     "Classes in the names of images": NAMES,
     "Label tables": TABLES,
     "Configs": CONFIG_TEXTS,
+    "Evaluating a run, and naming it": EVALUATION,
 }

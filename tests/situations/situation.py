@@ -28,6 +28,16 @@ class Read:
 
 
 @dataclass(frozen=True)
+class Result:
+    """What a command makes of a situation, where that is more than reading a data set."""
+
+    values: dict[str, object]
+    """Names and values, for the document and for the test."""
+    code: str = ""
+    """Of the error, where it is refused."""
+
+
+@dataclass(frozen=True)
 class Situation:
     """One thing that people bring."""
 
@@ -35,17 +45,21 @@ class Situation:
     """For the document: files, and keys of the config where they matter."""
     make: Callable[[Path], Section | str]
     """Makes it in a folder, and returns the dataset section of the config without ``path``, or the text of a config."""
-    expected: Read | str
+    expected: Read | Result | str
     """What is read, or the code of the error."""
     note: str = ""
     """For the document, where the outcome does not speak for itself."""
+
+    def outcome(self, folder: Path) -> "Outcome":
+        """What tlcli makes of it, in an empty folder."""
+        return outcome(self, folder)
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What tlcli makes of a situation."""
 
-    value: Read | str
+    value: Read | Result | str
     said: tuple[str, ...]
     """The lines that are printed about the reading, or the message and hint of the error."""
 
@@ -78,6 +92,9 @@ def made_of(situation: Situation) -> str:
     expected = situation.expected
     if isinstance(expected, str):
         cell = f"refused: `{expected}`"
+    elif isinstance(expected, Result):
+        cell = ", ".join(f"{name} {value}" for name, value in expected.values.items())
+        cell = "; ".join(part for part in (f"refused: `{expected.code}`" if expected.code else "", cell) if part)
     else:
         cell = ", ".join(f"`{label}` {count}" for label, count in expected.classes.items())
         if expected.splits:

@@ -19,7 +19,6 @@ from tlcli.errors import TlcliError
 from tlcli.progress import Progress
 
 if TYPE_CHECKING:
-    from tlcli.datasets.split_names import SplitName
     from tlcli.evaluation.split_metrics import ClassMetrics, Metrics
     from tlcli.features.pipeline import Extraction
 
@@ -186,7 +185,7 @@ def counts_table(counts: Mapping[Any, Mapping[str, int]]) -> Table:
     return table
 
 
-def metrics_table(metrics: "Mapping[SplitName, Metrics]") -> Table:
+def metrics_table(metrics: "Mapping[Any, Metrics]") -> Table:
     """Metrics in rows, splits in columns."""
     from tlcli.evaluation.metrics import SCORES  # noqa: PLC0415 - NumPy
 
@@ -200,18 +199,18 @@ def metrics_table(metrics: "Mapping[SplitName, Metrics]") -> Table:
     return table
 
 
-def per_class_table(per_class: "Mapping[str, ClassMetrics]") -> Table:
+def per_class_table(per_class: "Mapping[str, ClassMetrics]", of: str = "test images") -> Table:
     """Classes in rows, metrics in columns."""
-    table = plain_table("class", "precision", "recall", "F1", "support", title="Per-class metrics, test images")
+    table = plain_table("class", "precision", "recall", "F1", "support", title=f"Per-class metrics, {of}")
     for name, m in per_class.items():
         table.add_row(escape(name), f"{m.precision:.4f}", f"{m.recall:.4f}", f"{m.f1:.4f}", f"{m.support:,}")
     return table
 
 
-def confusion_table(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> Table:
+def confusion_table(matrix: Sequence[Sequence[int]], labels: Sequence[str], of: str = "test images") -> Table:
     """True classes in rows, predicted classes in columns."""
     names = [escape(label) for label in labels]
-    table = plain_table("true \\ predicted", *names, title="Confusion matrix, test images")
+    table = plain_table("true \\ predicted", *names, title=f"Confusion matrix, {of}")
     for label, row in zip(labels, matrix, strict=True):
         table.add_row(escape(label), *(f"{n:,}" for n in row))
     return table

@@ -52,7 +52,7 @@ def predict(
             "usage.no_folder", f"There is no folder {csv_file.parent} for the table.", "Create it, or change --csv."
         )
     screen = Screen(as_json, quiet)
-    found = find_run(runs_dir, config, run)
+    found = find_run(runs_dir, options.config_of_runs(config), run)
     screen.progress.note(f"Model: {found}")
     predicted = answer(found, images, top, min_confidence, explain, screen.progress)
     _show(screen, predicted, top)
