@@ -105,7 +105,8 @@ def evaluate(
             return _evaluate_external(opened, recorded, data, verify, progress)
         index = moved
         progress.note(f"{data} has the run's own images, which have moved: measuring the test images there.")
-    renamed = _renamed(recorded, index, progress)
+    if renamed := _renamed(recorded, index, progress):
+        opened = _with_present_names(opened, recorded, index)
     return replace(_evaluate_test(opened, index, progress), renamed=renamed)
 
 
@@ -177,6 +178,15 @@ def _renamed(recorded: Sequence[RecordedImage], index: Index, progress: Progress
             f"and split, for example {renamed[0]}."
         )
     return len(renamed)
+
+
+def _with_present_names(run: _Run, recorded: Sequence[RecordedImage], index: Index) -> _Run:
+    """The run, its reference images named as they are now: under an old name there may be another image."""
+    contents = {one.path: one.sha256 for one in recorded}
+    names = {image.sha256: image.name for image in index.of("train")}
+    reference = run.bundle.reference
+    present = tuple(names.get(contents.get(name, ""), name) for name in reference.names)
+    return replace(run, bundle=replace(run.bundle, reference=replace(reference, names=present)))
 
 
 def _as_trained(run: _Run, index: Index) -> Index:

@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from tlcli.errors import ResourceError
 from tlcli.model.prediction import Explanation, Prediction
 from tlcli.model.predictor import Predictor
 from tlcli.progress import SILENT, Progress
+from tlcli.system.files import sha256_file
 
 if TYPE_CHECKING:
     from tlcli.images.preparation import Preparation
@@ -91,9 +92,12 @@ def _explain(
     run: Path, predictor: Predictor, predictions: Sequence[Prediction], folder: Path, progress: Progress
 ) -> Iterator[ExplainedPrediction]:
     """Writes a card for every classified image, named after it: ``cat-why.png``."""
-    from tlcli.runs.records import read_record  # noqa: PLC0415 - only for those who ask for explanations
+    from tlcli.runs.images import read_images  # noqa: PLC0415 - only for those who ask for explanations
+    from tlcli.runs.records import read_record  # noqa: PLC0415
 
-    root = Path(read_record(run).data_root)
+    record = read_record(run)
+    root = Path(record.data_root)
+    contents = {root / one.path: one.sha256 for one in read_images(run, record.data_digest)}
     classified = [one for one in predictions if one.error is None]
     names = iter(card_names([one.path for one in classified]))
     with progress.stage("Explaining", len(classified), "images"):
@@ -104,7 +108,14 @@ def _explain(
                 continue
             explanation, name = next(explanations), next(names)
             if explanation is not None:
-                _write_card(folder / name, prediction, explanation, root, predictor.bundle.preparation)
+                _write_card(
+                    folder / name,
+                    prediction,
+                    explanation,
+                    Path(record.data_root),
+                    contents,
+                    predictor.bundle.preparation,
+                )
             yield ExplainedPrediction(folder / name if explanation else None, explanation)
             progress.advance()
 
@@ -124,14 +135,28 @@ def card_names(paths: Sequence[str]) -> list[str]:
     return names
 
 
+def _has_content(path: Path, sha256: str | None) -> bool:
+    """Whether a training image is still there: another image may have its name now."""
+    try:
+        return sha256_file(path) == sha256
+    except OSError:
+        return False
+
+
 def _write_card(
-    path: Path, prediction: Prediction, explanation: Explanation, root: Path, preparation: "Preparation"
-) -> None:
+    path: Path, prediction: Prediction, explanation: Explanation, root: Path, contents: Mapping[Path, str],
+    preparation: "Preparation",
+) -> None:  # fmt: skip
     from tlcli.reports import cards  # noqa: PLC0415 - matplotlib takes 1 s to import
     from tlcli.reports.thumbnails import decoded  # noqa: PLC0415
 
     neighbours = [
-        cards.NeighbourImage(one.name, one.label, one.similarity, decoded(root / one.name, preparation))
+        cards.NeighbourImage(
+            one.name,
+            one.label,
+            one.similarity,
+            decoded(file, preparation) if _has_content(file := root / one.name, contents.get(file)) else None,
+        )
         for one in explanation.neighbours
     ]
     # Out of distribution, the probability says nothing: it is a share among the known classes.
