@@ -49,7 +49,8 @@ class GreyLevels(FakeEngine):
 
 
 @contextmanager
-def _surroundings(folder: Path) -> Iterator[None]:
+def surroundings(folder: Path) -> Iterator[None]:
+    """A folder to work in, and the double instead of a backbone."""
     weights = Weights(folder / "weights", "0" * 64)
     with (
         patch.object(build_features, "find_weights", lambda *_: weights),
@@ -95,6 +96,8 @@ def measured(done: Evaluated) -> Result:
     for kind in ("exact", "near"):
         if count := leaks.count(kind):
             values[f"{kind} copies of training images"] = count
+    for split, count in done.external.same_as.items():
+        values[f"of these {split} images of the run"] = count
     return Result(values if leaks.near_by == "images" else {**values, "near ones": "suspected by their features"})
 
 
@@ -112,7 +115,7 @@ class Act(Situation):
     act: Callable[[], Result] = lambda: Result({})
 
     def outcome(self, folder: Path) -> Outcome:
-        with _surroundings(folder):
+        with surroundings(folder):
             try:
                 return Outcome(self.act(), ())
             except TlcliError as error:
@@ -236,6 +239,22 @@ def changed_and_given_as_data() -> Result:
     return measured(evaluate(run, data=DATA))
 
 
+def own_test_folder() -> Result:
+    return measured(evaluate(split_folders(), data=DATA / "test"))
+
+
+def images_without_classes() -> None:
+    draw(OTHER, 3, 5, ("cat",))
+    for path in list((OTHER / "cat").iterdir()):
+        path.rename(OTHER / path.name)
+    (OTHER / "cat").rmdir()
+
+
+def one_empty_class() -> None:
+    draw(OTHER, 3, 5, ("cat",))
+    (OTHER / "dog").mkdir()
+
+
 def in_splits(first: str, second: str) -> None:
     draw(OTHER / first, 5, 5)
     draw(OTHER / second, 2, 6)
@@ -317,10 +336,15 @@ EVALUATION = [
     row("an image was moved from `train/` to `test/`", Result({"moved": 1}, _CHANGED), changing(lambda: _CAT.rename("data/test/cat/x.bmp"))),
     row("two images have exchanged their names", Result({"test images": 6, "renamed": 2}), changing(exchange_names)),
     row("a class folder was deleted", _CHANGED, after(lambda: shutil.rmtree("data/dog"))),
-    row("data that changed, and its own folder as `--data`", Result({"external images": 6}), changed_and_given_as_data),
+    row("data that changed, and its own folder as `--data`", Result({"external images": 6, "of these test images of the run": 6}), changed_and_given_as_data),
     row("`--data` with other images of the same classes", Result({"external images": 6}), external(lambda: draw(OTHER, 3, 5))),
     row("`--data` with one of the classes", Result({"external images": 3}), external(lambda: draw(OTHER, 3, 5, ("dog",)))),
     row("`--data` with a class that the run does not know", "data.unknown_classes", external(lambda: draw(OTHER, 3, 5, ("cat", "owl")))),
+    row("a run with `classes: [cat, dog]`, `--data` with `owl/` beside them", Result({"external images": 6}), external(lambda: draw(OTHER, 3, 5, ("cat", "dog", "owl")), classes=["cat", "dog"]), "`owl` is left out and counted"),
+    row("a run with `classes: [cat, dog]`, `--data` with one of them", Result({"external images": 3}), external(lambda: draw(OTHER, 3, 5, ("dog",)), classes=["cat", "dog"])),
+    row("`--data` with an empty folder for one of the classes", Result({"external images": 3}), external(one_empty_class)),
+    row("`--data` with images that are in no class folder", "data.too_few_classes", external(images_without_classes)),
+    row("the run's own `test/` as `--data`", Result({"external images": 6, "of these test images of the run": 6}), own_test_folder),
     row("`--data` with `train/` and `test/`", Result({"external images": 4}), external(lambda: in_splits("train", "test"))),
     row("`--data` with `train/` and `val/`", Result({"external images": 14}), external(lambda: in_splits("train", "val"))),
     row("a run on split folders, `--data` with class folders", Result({"external images": 6}), split_folders_then_plain),

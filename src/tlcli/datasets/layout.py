@@ -228,8 +228,10 @@ def _class_folders(top: Path, classes: Sequence[str] | None, is_test_set: bool =
                 "Correct dataset.classes, or add the folder.",
             )
         folders = [folder for folder in folders if unicodedata.normalize("NFC", folder.name) in wanted]
-    if len(folders) < (1 if is_test_set else 2):
-        raise _too_few(top, folders)
+    if is_test_set:  # an empty folder is a class that it lacks
+        folders = [folder for folder in folders if has_images(folder)]
+    if len(folders) < (least := 1 if is_test_set else 2):
+        raise _too_few(top, folders, least)
     for folder in folders:
         if not folder.name.isascii() and os.fsencode(folder.name).decode(errors="replace") != folder.name:
             raise DataError(
@@ -247,9 +249,10 @@ def _class_folders(top: Path, classes: Sequence[str] | None, is_test_set: bool =
     return folders
 
 
-def _too_few(top: Path, folders: Sequence[Path]) -> DataError:
+def _too_few(top: Path, folders: Sequence[Path], least: int = 2) -> DataError:
     count = len(folders)
-    found = f"{top} has {count} class folder{'' if count == 1 else 's'}; at least 2 are needed."
+    needed = f"at least {least} {'is' if least == 1 else 'are'} needed"
+    found = f"{top} has {count} class folder{'' if count == 1 else 's'}; {needed}."
     pattern = _pattern_for(top)
     hint = "Put the images of each class into their own folder, named after the class"
     if pattern:

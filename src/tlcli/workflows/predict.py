@@ -112,7 +112,7 @@ def _explain(
                     folder / name,
                     prediction,
                     explanation,
-                    Path(record.data_root),
+                    root,
                     contents,
                     predictor.bundle.preparation,
                 )
