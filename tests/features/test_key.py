@@ -1,3 +1,5 @@
+import hashlib
+import json
 from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +14,7 @@ from tlcli.backbones.spec import BackboneSpec, EngineChoice
 from tlcli.backbones.weights import Weights
 from tlcli.features import key
 from tlcli.features.key import feature_key, preparation_digest
+from tlcli.images.decode import DECODER_VERSION
 from tlcli.images.preparation import Preparation
 
 PREPARATION = Preparation(224, "crop")
@@ -36,11 +39,14 @@ OTHER: dict[str, Any] = {
     "crop_fraction": 0.9,
     "background": (0, 0, 0),
     "formats": ("JPEG",),
+    "levels": (0, 4095),
+    "bands": (3, 2, 1),
     "max_megapixels": 1.0,
     "max_side": 100,
     "max_file_mb": 1.0,
 }
 LIMITS = {"formats", "max_megapixels", "max_side", "max_file_mb"}
+BEFORE = {"size": 224, "resize": "crop", "crop_fraction": 0.875, "background": [255, 255, 255]}
 OTHER_SPECS = {
     "row": replace(SPEC, row=CATALOG["densenet169"]),
     "scaling": replace(SPEC, row=replace(SPEC.row, scaling=CAFFE)),
@@ -70,6 +76,12 @@ def test_what_changes_pixels_changes_the_key(name: str) -> None:
     changed = replace(PREPARATION, **{name: OTHER[name]})
     assert feature_key(SPEC, changed) != KEY
     assert preparation_digest(changed) != preparation_digest(PREPARATION)
+
+
+def test_levels_and_bands_that_are_unset_leave_the_key_as_it_was_before_they_existed() -> None:
+    assert preparation_digest(PREPARATION) == (
+        hashlib.sha256(json.dumps([DECODER_VERSION, PIL.__version__, BEFORE], sort_keys=True).encode()).hexdigest()
+    )
 
 
 @pytest.mark.parametrize("name", sorted(LIMITS))

@@ -5,6 +5,7 @@ import json
 import pickle
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 from typing import Any, get_args
@@ -259,7 +260,7 @@ def test_version_of_another_kind_is_refused(model: Path, version: object) -> Non
         *("tlcli_version", "labels", "backbone", "preparation", "head_sha256", "temperature", "reference"),
         *("reference.sha256", "reference.limit"),
         *(f"backbone.{key}" for key in fields()["backbone"]),
-        *(f"preparation.{key}" for key in fields()["preparation"]),
+        *(f"preparation.{key}" for key, value in fields()["preparation"].items() if value is not None),
     ],
 )
 def test_missing_key_is_named(model: Path, key: str) -> None:
@@ -300,11 +301,21 @@ WRONG_VALUES: dict[str, list[object]] = {
     "preparation.crop_fraction": [0, -0.5, 1.1, float("nan"), float("inf"), "1", None],
     "preparation.background": [[0, 0], [0] * 4, [0, 0, 256], [-1, 0, 0], [0, 0, 0.5], "red"],
     "preparation.formats": [[], ["JPG"], ["EPS"], ["png"], "PNG", [1], None],
+    "preparation.levels": [[0], [0, 1, 2], [0, "1"], [0, float("nan")], "data", 5],
+    "preparation.bands": [[], [0], [65], [1, 2, 3, 4], [1.5], 3, "1"],
     "preparation.max_megapixels": [0, -1, 1e300, float("inf"), float("nan"), None],
     "preparation.max_side": [0, -1, 1.5, None],
     "preparation.max_file_mb": [0, -1, float("inf"), None],
     "preparation.decoder_version": ["1", None, 1.5],
 }
+
+
+def test_levels_and_bands_are_kept(tmp_path: Path) -> None:
+    preparation = replace(PREPARATION, levels=(0.0, 4095.0), bands=(3, 2, 1))
+    given = fields()
+    given["preparation"] = {"decoder_version": DECODER_VERSION, **vars(preparation)}
+    save_bundle(tmp_path / "model", given, some_head(), some_reference())
+    assert load_bundle(tmp_path / "model").preparation == preparation
 
 
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in WRONG_VALUES.items() for value in values])

@@ -15,7 +15,7 @@ from unittest.mock import patch
 import numpy as np
 import yaml
 from PIL import Image, ImageOps
-from tests.situations.situation import Outcome, Result, Situation
+from tests.situations.situation import Outcome, Situation
 
 from tlcli.backbones.weights import Weights
 from tlcli.cli.options import config_of_runs
@@ -36,6 +36,20 @@ if TYPE_CHECKING:
 
 CLASSES = {"cat": 80, "dog": 170}
 """Their mean grey levels."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command makes of a situation."""
+
+    values: dict[str, object]
+    """Names and values, for the document and for the test."""
+    code: str = ""
+    """Of the error, where it is refused."""
+
+    def __str__(self) -> str:
+        values = ", ".join(f"{name} {value}" for name, value in self.values.items())
+        return "; ".join(part for part in (f"refused: `{self.code}`" if self.code else "", values) if part)
 
 
 class GreyLevels(FakeEngine):
@@ -108,22 +122,17 @@ def changed(run: Path, error: TlcliError) -> Result:
     return Result(dict(counts), error.code)
 
 
-@dataclass(frozen=True)
-class Act(Situation):
+def row(brings: str, expected: Result | str, act: Callable[[], Result], note: str = "") -> Situation:
     """A situation whose outcome is what a function in a folder returns, or the code of the error that it raises."""
 
-    act: Callable[[], Result] = lambda: Result({})
-
-    def outcome(self, folder: Path) -> Outcome:
+    def find(_: Situation, folder: Path) -> Outcome:
         with surroundings(folder):
             try:
-                return Outcome(self.act(), ())
+                return Outcome(act(), ())
             except TlcliError as error:
                 return Outcome(error.code, (error.message, error.hint))
 
-
-def row(brings: str, expected: Result | str, act: Callable[[], Result], note: str = "") -> Act:
-    return Act(brings, lambda _: {}, expected, note, act)
+    return Situation(brings, lambda _: {}, expected, note, find)
 
 
 # The run's own data

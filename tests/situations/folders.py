@@ -109,7 +109,8 @@ CLASS_FOLDERS = [
     Situation("3 images a class", files(*(f"{label}/{n}.jpg" for label in ("cat", "dog") for n in range(3))), "data.class_too_small"),
     Situation("3 images a class with `split.test: 0`", files(*(f"{label}/{n}.jpg" for label in ("cat", "dog") for n in range(3)), split={"test": 0.0}), Read({"cat": 3, "dog": 3})),
     Situation("4 images a class", files(*(f"{label}/{n}.jpg" for label in ("cat", "dog") for n in range(4))), Read({"cat": 4, "dog": 4})),
-    Situation("a class folder that holds only DICOM files", files("cat/{}.jpg", "dog/{}.dcm"), "data.empty_class_folder"),
+    Situation("an empty class folder", files("cat/{}.jpg", "dog/.keep"), "data.empty_class_folder"),
+    Situation("a class folder of images without the suffix of one (`.tmp`)", files("cat/{}.jpg", "dog/{}.tmp"), "data.unsupported_images", "the message gives suffixes"),
 ]  # fmt: skip
 
 NAMES = [

@@ -28,16 +28,6 @@ class Read:
 
 
 @dataclass(frozen=True)
-class Result:
-    """What a command makes of a situation, where that is more than reading a data set."""
-
-    values: dict[str, object]
-    """Names and values, for the document and for the test."""
-    code: str = ""
-    """Of the error, where it is refused."""
-
-
-@dataclass(frozen=True)
 class Situation:
     """One thing that people bring."""
 
@@ -45,27 +35,27 @@ class Situation:
     """For the document: files, and keys of the config where they matter."""
     make: Callable[[Path], Section | str]
     """Makes it in a folder, and returns the dataset section of the config without ``path``, or the text of a config."""
-    expected: Read | Result | str
-    """What is read, or the code of the error."""
+    expected: object
+    """What is read (:class:`Read`, or another value that says it as text), or the code of the error."""
     note: str = ""
     """For the document, where the outcome does not speak for itself."""
-
-    def outcome(self, folder: Path) -> "Outcome":
-        """What tlcli makes of it, in an empty folder."""
-        return outcome(self, folder)
+    find: "Callable[[Situation, Path], Outcome] | None" = None
+    """Computes the outcome, where reading an index is not enough."""
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What tlcli makes of a situation."""
 
-    value: Read | Result | str
+    value: object
     said: tuple[str, ...]
     """The lines that are printed about the reading, or the message and hint of the error."""
 
 
 def outcome(situation: Situation, folder: Path) -> Outcome:
     """Reads what the situation brings, as fetch, inspect and train do."""
+    if situation.find is not None:
+        return situation.find(situation, folder)
     data = folder / "data"
     data.mkdir()
     section = situation.make(data)
@@ -92,9 +82,8 @@ def made_of(situation: Situation) -> str:
     expected = situation.expected
     if isinstance(expected, str):
         cell = f"refused: `{expected}`"
-    elif isinstance(expected, Result):
-        cell = ", ".join(f"{name} {value}" for name, value in expected.values.items())
-        cell = "; ".join(part for part in (f"refused: `{expected.code}`" if expected.code else "", cell) if part)
+    elif not isinstance(expected, Read):
+        cell = str(expected)
     else:
         cell = ", ".join(f"`{label}` {count}" for label, count in expected.classes.items())
         if expected.splits:

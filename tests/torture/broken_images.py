@@ -33,7 +33,8 @@ from tests.torture.image_bytes import (
 from tests.torture.image_kinds import Kind, good, valid
 
 _UNKNOWN, _LARGE, _EMPTY = "image.unknown_format", "image.too_large", "image.no_pixels"
-_EITHER = ("image.broken", _UNKNOWN)
+_EITHER = ("image.broken", _UNKNOWN, "image.unsupported_layout")
+_NAMED = ("image.unsupported_format", "image.not_an_image", "image.format_not_allowed", _UNKNOWN)
 """Pillow fails when it opens the file or when it reads the pixels; versions differ."""
 
 
@@ -272,10 +273,12 @@ def _no_images() -> Iterator[Kind]:
     }  # fmt: skip
     yield Kind("an empty file", b"", codes=("image.empty",))
     for name, data in others.items():
-        yield _bad(f"{name}, named .jpg", data)
+        yield _bad(f"{name}, named .jpg", data, *_NAMED, "image.broken")
     for kind in valid():
         if not kind.usual:
-            yield _bad(f"{kind.name.removesuffix(' (opt-in)')}, not opted in", kind.data, _UNKNOWN)
+            yield _bad(
+                f"{kind.name.removesuffix(' (opt-in)')}, not opted in", kind.data, _UNKNOWN, "image.format_not_allowed"
+            )
     yield _bad("JPEG, more than 64 MiB", encode(plain(), "JPEG") + bytes(65 << 20), "image.file_too_large")
 
 

@@ -65,6 +65,8 @@ def _show(screen: Screen, found: "Inspection") -> None:
     screen.table(counts_table(found.index.counts()))
     _list(screen, "Unreadable files", [f"{name}: {reason}" for name, reason in found.unreadable.items()])
     _list(screen, "Unusual files", [f"{name}: {'; '.join(what)}" for name, what in found.unusual.items()])
+    if found.suggestions:
+        _list(screen, "Suggested settings", list(found.suggestions))
     _list(screen, "Leaks between splits", [_pair(one) for one in found.leaks])
     if by_splits := found.leaks_by_splits:
         screen.line(f"  By splits: {', '.join(f'{splits} {count:,}' for splits, count in by_splits.items())}")

@@ -10,6 +10,7 @@ from tlcli.config.sources import ArchiveSource, FolderSource, Source
 from tlcli.datasets.index import Index
 from tlcli.engines.choice import choose_engine
 from tlcli.engines.interface import open_engine
+from tlcli.errors import DataError
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.int8 import RecordedGraph, int8_extractor
 from tlcli.features.int8_agreement import Int8Limits
@@ -17,6 +18,7 @@ from tlcli.features.key import feature_key
 from tlcli.features.store import Store
 from tlcli.images.augmentation import Augmentation, view_names
 from tlcli.images.items import Decoder
+from tlcli.images.levels import measure_levels
 from tlcli.images.preparation import Preparation
 from tlcli.progress import SILENT, Progress
 
@@ -40,7 +42,7 @@ def feature_extractor(
     is_int8 = section.precision == "int8"
     if is_int8:
         choose_engine(section.engine, "int8")  # refuses what cannot work before anything is downloaded
-    row, preparation = CATALOG[section.name], preparation_of(config)
+    row, preparation = CATALOG[section.name], preparation_of(with_levels(config, index, progress))
     augmentation = Augmentation(**config.augment.model_dump(exclude={"views"}))
     engine = choose_engine(section.engine, "auto" if is_int8 else section.precision)
     weights = find_weights(row, section.weights, progress)
@@ -69,10 +71,30 @@ def int8_limits(config: Config) -> Int8Limits:
 
 
 def preparation_of(config: Config) -> Preparation:
-    """The image preparation: the config's, else the backbone's own."""
+    """The image preparation: the config's, else the backbone's own; ``levels: data`` as if unset, see
+    :func:`with_levels`."""
     row = CATALOG[config.backbone.name]
-    image = config.with_backbone_defaults().image
-    return Preparation(crop_fraction=row.crop_fraction, **image.model_dump())
+    image = config.with_backbone_defaults().image.model_dump()
+    levels = image.pop("levels")
+    return Preparation(crop_fraction=row.crop_fraction, levels=None if levels == "data" else levels, **image)
+
+
+def with_levels(config: Config, index: Index, progress: Progress = SILENT) -> Config:
+    """The config with the levels of the training images in place of ``image.levels: data``.
+
+    Raises:
+        DataError: no training image has more than 8 bits, or all have one value.
+    """
+    if config.image.levels != "data":
+        return config
+    found = measure_levels([image.path for image in index.of("train")], preparation_of(config), progress)
+    if found is None:
+        raise DataError(
+            "data.no_levels", "image.levels is data, and no training image has more than 8 bits and several values.",
+            "Remove image.levels, or give two numbers.",
+        )  # fmt: skip
+    progress.note(f"image.levels: data is [{found[0]:g}, {found[1]:g}], the range of the training images.")
+    return config.model_copy(update={"image": config.image.model_copy(update={"levels": found})})
 
 
 def resolved(config: Config, extractor: FeatureExtractor) -> Config:
@@ -83,8 +105,10 @@ def resolved(config: Config, extractor: FeatureExtractor) -> Config:
     path = config.dataset.path and config.dataset.path.absolute()
     exclude = config.dataset.exclude and config.dataset.exclude.absolute()
     sources = tuple(_absolute(source) for source in config.dataset.sources)
-    return config.with_backbone_defaults().model_copy(
+    config = config.with_backbone_defaults()
+    return config.model_copy(
         update={
+            "image": config.image.model_copy(update={"levels": extractor.decoder.preparation.levels}),
             "backbone": section.model_copy(update=engine),
             "dataset": config.dataset.model_copy(update={"path": path, "sources": sources, "exclude": exclude}),
         }

@@ -11,6 +11,7 @@ from tlcli.config.section import Section, Seed, expand
 from tlcli.images.formats import DEFAULT_FORMATS, Format
 
 Level = Annotated[int, Field(ge=0, le=255)]
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 def _in_catalog(value: str) -> str:
@@ -38,12 +39,34 @@ class Image(Section):
     """Red, green, blue (0 to 255) of transparent pixels and of padding."""
     formats: Annotated[tuple[Format, ...], Field(min_length=1)] = DEFAULT_FORMATS
     """Accepted formats, detected by content, not by file name."""
+    levels: tuple[_Finite, _Finite] | Literal["data"] | None = None
+    """The smallest and the largest value, which become black and white, of images with more than 8 bits: [0, 4095] for
+    12-bit data in 16-bit files, [0, 4000] for reflectances. Values outside are clipped. data: the range of the training
+    images, without 0.1 % of the values at either end of an image. null: 0 to 65535 for 16 bits, and each image's own
+    range for 32 bits and floats."""
+    bands: Annotated[tuple[Annotated[int, Field(ge=1, le=64)], ...], Field(min_length=1, max_length=3)] | None = None
+    """Numbers, from 1, of the bands that become red, green and blue ([4, 3, 2]) or grey ([8]), of images with other
+    bands than these; transparency is then ignored. null: the image's own colours."""
     max_megapixels: Annotated[float, Field(gt=0, le=1000)] = 100.0
     """Maximum size of an image in megapixels (10^6 pixels), checked before decoding."""
     max_side: Annotated[int, Field(gt=0)] = 16384
     """Maximum width and height of an image in pixels."""
     max_file_mb: Annotated[float, Field(gt=0)] = 64.0
     """Maximum size of a file in MiB (2^20 bytes)."""
+
+    @model_validator(mode="after")
+    def _levels_and_bands_are_usable(self) -> Self:
+        if isinstance(self.levels, tuple) and not self.levels[0] < self.levels[1]:
+            raise PydanticCustomError(
+                "levels_not_increasing", "The first level must be below the second. Received: {received}.",
+                {"key": "levels", "received": str(list(self.levels))},
+            )  # fmt: skip
+        if self.bands is not None and len(self.bands) == 2:
+            raise PydanticCustomError(
+                "two_bands", "Name one band (grey) or three (red, green and blue). Received: {received}.",
+                {"key": "bands", "received": str(list(self.bands))},
+            )  # fmt: skip
+        return self
 
 
 class Augment(Section):

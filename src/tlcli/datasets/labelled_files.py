@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tlcli.datasets.split_names import SplitName
 from tlcli.datasets.walk import is_image, relative_name, walk
+from tlcli.images.recognition import kind_of_suffix
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +70,16 @@ def with_unused_files(scan: Scan, folder: Path, reason: str, ignored: Iterable[P
         if is_image(path):
             images[f"in {name.partition('/')[0]}" if "/" in name else "directly in the data folder"] += 1
         else:
-            others[path.suffix or path.name] += 1
+            kind = kind_of_suffix(path.name)
+            others[f"{path.suffix or path.name}{f' ({kind.name})' if kind else ''}"] += 1
         examples.setdefault(is_image(path), name)
     left_out = []
     if images:
         left_out.append(LeftOut(images.total(), f"images {reason} ({_listed(images)})", examples[True]))
     if others:
-        left_out.append(LeftOut(others.total(), f"files that are not images ({_listed(others)})", examples[False]))
+        left_out.append(
+            LeftOut(others.total(), f"files that are not read as images ({_listed(others)})", examples[False])
+        )
     return replace(scan, left_out=(*scan.left_out, *left_out))
 
 

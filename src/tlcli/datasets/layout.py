@@ -11,8 +11,10 @@ from typing import Literal
 from tlcli.datasets.digests import digests_of
 from tlcli.datasets.labelled_files import LabelledFile, Scan, with_unused_files
 from tlcli.datasets.split_names import SPLITS, SplitName, parse_split_name, split_folder_names
-from tlcli.datasets.walk import find_images, has_images, images_in, relative_name, subfolders, walk
+from tlcli.datasets.walk import find_images, has_images, images_in, kinds_in, relative_name, subfolders, walk
 from tlcli.errors import DataError
+from tlcli.images.formats import DEFAULT_FORMATS
+from tlcli.images.recognition import advice_for
 
 Layout = Literal["auto", "class_folders", "split_folders"]
 _MAX_LABELS = 20
@@ -240,6 +242,14 @@ def _class_folders(top: Path, classes: Sequence[str] | None, is_test_set: bool =
                 "Rename the folder.",
             )
     if empty := [folder for folder in folders if not has_images(folder)]:
+        kinds = {folder.name: kinds_in(folder).most_common(1) for folder in empty}
+        if unread := [kind for listed in kinds.values() for kind, _ in listed]:
+            names = ", ".join(f"{name} ({listed[0][0].name})" for name, listed in kinds.items() if listed)
+            raise DataError(
+                "data.unsupported_images",
+                f"{len(empty)} of {len(folders)} class folders in {top} have no images that are read: {names}.",
+                f"For {unread[0].name}: {advice_for(unread[0], DEFAULT_FORMATS)}.",
+            )
         names = ", ".join(folder.name for folder in empty)
         raise DataError(
             "data.empty_class_folder",

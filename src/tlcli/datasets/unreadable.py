@@ -50,6 +50,6 @@ def drop_unreadable(
     raise DataError(
         "data.unreadable_images",
         f"{len(dropped)} of {count} images are unreadable ({share:.1%}), and {limit}:{listed}{more}\n",
-        "Fix or remove them, or leave them out: --set dataset.on_bad_image=skip "
+        "Do what the reasons say, fix or remove them, or leave them out: --set dataset.on_bad_image=skip "
         f"--set dataset.max_bad_fraction={needed:g}",
     )

@@ -1,14 +1,15 @@
 """Finding files below a folder, and which of them are images by name."""
 
+import itertools
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from tlcli.images.formats import IMAGE_SUFFIXES, is_image_head
+from tlcli.images.formats import IMAGE_SUFFIXES
+from tlcli.images.recognition import HEAD, Kind, is_image_head, kind_of_suffix, recognize
 
 _SYSTEM_NAMES = frozenset({"__macosx", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information"})
-_HEAD = 16
-"""Bytes read of a file without a suffix."""
 
 
 def find_images(folder: Path) -> list[Path]:
@@ -62,9 +63,25 @@ def is_image(path: Path) -> bool:
 def _begins_as_an_image(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return is_image_head(file.read(_HEAD))
+            return is_image_head(file.read(HEAD))
     except OSError:
         return True  # decoding reports it
+
+
+def kinds_in(folder: Path) -> Counter[Kind]:
+    """The kinds of the first 1,000 files in a folder and its subfolders, by suffix or else by the first bytes."""
+    kinds = map(_kind_of, itertools.islice(walk(folder), 1000))
+    return Counter(kind for kind in kinds if kind is not None)
+
+
+def _kind_of(path: Path) -> Kind | None:
+    if kind := kind_of_suffix(path.name):
+        return kind
+    try:
+        with path.open("rb") as file:
+            return recognize(file.read(HEAD))
+    except OSError:
+        return None
 
 
 def relative_name(path: Path, root: Path) -> str:

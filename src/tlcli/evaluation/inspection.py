@@ -68,6 +68,8 @@ class Inspection:
     """Name -> reason."""
     unusual: dict[str, tuple[str, ...]]
     """Name -> what is unusual about the file."""
+    suggestions: tuple[str, ...]
+    """Settings that the images probably need, one sentence each."""
     duplicates: tuple[Duplicate, ...]
     """The exact ones first; leaks are among them."""
     ranked_labels: tuple[LabelIssue, ...]
@@ -105,6 +107,7 @@ class Inspection:
             "statistics": {name: asdict(one) for name, one in self.statistics.items()},
             "unreadable": self.unreadable,
             "unusual": self.unusual,
+            "suggestions": list(self.suggestions),
             "duplicates": [
                 {**vars(one), "first": _named(one.first), "second": _named(one.second), "is_leak": one.is_leak}
                 for one in self.duplicates

@@ -3,16 +3,19 @@
 import hashlib
 import json
 from dataclasses import asdict
+from importlib import metadata
 
 import PIL
 
 from tlcli.backbones.conversion import conversion_versions
 from tlcli.backbones.spec import BackboneSpec
-from tlcli.images.decode import DECODER_VERSION
+from tlcli.images.decode import DECODER_VERSION, register_heic
 from tlcli.images.preparation import Preparation
 
 # Limits decide which files are read, not the pixels of those that are.
 _LIMITS = ("formats", "max_megapixels", "max_side", "max_file_mb")
+_OPTIONAL = ("levels", "bands")
+"""Where unset they leave the key as it was before they existed."""
 
 
 def feature_key(spec: BackboneSpec, preparation: Preparation) -> str:
@@ -34,5 +37,8 @@ def preparation_digest(preparation: Preparation) -> str:
 
 
 def _decoder(preparation: Preparation) -> list[object]:
-    fields = {k: v for k, v in asdict(preparation).items() if k not in _LIMITS}
-    return [DECODER_VERSION, PIL.__version__, fields]
+    fields = {
+        k: v for k, v in asdict(preparation).items() if k not in _LIMITS and (k not in _OPTIONAL or v is not None)
+    }
+    heic = [metadata.version("pillow-heif")] if "HEIC" in preparation.formats and register_heic() else []
+    return [DECODER_VERSION, PIL.__version__, fields, *heic]

@@ -4,6 +4,7 @@ Every command decodes with :func:`prepare`, so an image always becomes the same 
 Shapes: S is the side in pixels; arrays are uint8 [S, S, 3], RGB, levels 0 to 255.
 """
 
+import functools
 import io
 import stat
 from collections.abc import Callable
@@ -11,10 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
+from tlcli.images import tiff
 from tlcli.images.greyscale import deep_grey_to_rgb, record_levels, stretch_to_rgb
 from tlcli.images.preparation import Box, Preparation, jpeg_scale, resize
+from tlcli.images.quiet import silence_decoders
+from tlcli.images.recognition import CAMERA_RAW, HEAD, advice_for, looks_like_text, recognize
+from tlcli.images.values import FileValues, NoSuchBandError, is_deep, tiff_values, to_8_bits, values_of
 from tlcli.system.files import read_regular
 
 if TYPE_CHECKING:
@@ -104,10 +109,9 @@ def quick_check(path: Path, preparation: Preparation) -> None:
     """
     data = read(path, preparation)
     try:
-        with Image.open(io.BytesIO(data), formats=preparation.formats) as image:
-            check_size(image.size, preparation)
-            if image.format in _END_MARKERS and _END_MARKERS[image.format] in data[-_TAIL:]:
-                return
+        image = open_image(data, preparation)
+        if preparation.bands is None and image and _END_MARKERS.get(image.format or "", b"\0no") in data[-_TAIL:]:
+            return
     except Exception:  # noqa: BLE001, S110 - decode() says what is wrong
         pass
     decode(data, preparation)
@@ -121,12 +125,14 @@ def _decode(
     if not data:
         raise BadImageError("image.empty", "the file is empty")
     _check_bytes(len(data), preparation)
-    Image.MAX_IMAGE_PIXELS = None  # replaced by our own limit, checked below from the header
-    # A PNG may hold a colour profile or text of more than Pillow's 1 MiB; its limit of 64 MiB in all still applies.
-    PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
     try:
-        with Image.open(io.BytesIO(data), formats=preparation.formats) as image:
-            check_size(image.size, preparation)
+        image = open_image(data, preparation)
+        if image is None:
+            return _from_values(*_unopened_bands(data, preparation), preparation)
+        with image:
+            if preparation.bands is not None or (preparation.levels is not None and is_deep(image)):
+                found = values_of(image, data, preparation.bands)
+                return _from_values(found, _orientation(image), preparation)
             by = scale(image.size, preparation)
             reduced = image.draft(None, (max(1, image.width // by), max(1, image.height // by))) if by > 1 else None
             box: Box = reduced[1] if reduced else (0, 0, *image.size)
@@ -136,12 +142,132 @@ def _decode(
             return _rgb(upright, preparation.background), box
     except (BadImageError, MemoryError):
         raise
-    except UnidentifiedImageError as error:
-        allowed = ", ".join(preparation.formats)
-        raise BadImageError("image.unknown_format", f"not an image in an allowed format ({allowed})") from error
+    except NoSuchBandError as error:
+        raise BadImageError("image.no_such_band", str(error)) from error
     except Exception as error:  # Pillow's plugins raise almost any type on broken files
         reason = " ".join(str(error).split()) or type(error).__name__
         raise BadImageError("image.broken", f"broken: {reason}") from error
+
+
+def open_image(data: bytes, preparation: Preparation) -> Image.Image | None:
+    """Opens an image and checks its size, without its pixels.
+
+    Returns:
+        the image; None for a TIFF that Pillow cannot open and whose ``image.bands`` can be read.
+
+    Raises:
+        BadImageError: it is no image of an allowed format, too large, or of a kind that is not read.
+        Exception: of almost any type, it is broken.
+    """
+    silence_decoders()
+    Image.MAX_IMAGE_PIXELS = None  # replaced by our own limit, checked below from the header
+    # A PNG may hold a colour profile or text of more than Pillow's 1 MiB; its limit of 64 MiB in all still applies.
+    PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
+    formats = preparation.formats
+    if "HEIC" in formats and not register_heic():
+        formats = tuple(name for name in formats if name != "HEIC")
+    try:
+        image = Image.open(io.BytesIO(data), formats=formats)
+    except Exception as error:
+        if "TIFF" in formats and tiff.is_tiff(data) and (tags := _tags(data)):
+            if preparation.bands is not None and tiff.has_plain_bands(tags):
+                _check_bands(tags, preparation)
+                return None
+            raise _unknown_layout(tags) from error
+        if isinstance(error, UnidentifiedImageError):
+            raise _unidentified(data, preparation) from error
+        raise
+    check_size(image.size, preparation)
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        if tiff.is_camera_raw(image.tag_v2, data):
+            raise BadImageError("image.unsupported_format", f"{CAMERA_RAW.name}; {CAMERA_RAW.advice}")
+        if preparation.bands is None and tiff.is_misread(image.tag_v2, image.mode):
+            raise _unknown_layout(image.tag_v2)
+        if preparation.bands is not None or preparation.levels is not None:
+            _check_bands(image.tag_v2, preparation)
+    return image
+
+
+@functools.cache
+def register_heic() -> bool:
+    """Makes Pillow read HEIC under this name; False where the extra ``heic`` is not installed."""
+    try:
+        from pillow_heif import HeifImageFile  # noqa: PLC0415 - an extra
+    except ImportError:
+        return False
+    Image.register_open("HEIC", HeifImageFile, lambda head: (recognize(head) or CAMERA_RAW).format == "HEIC")
+    return True
+
+
+def _tags(data: bytes) -> tiff.Tags | None:
+    """The tags of a TIFF, if they say all that an image needs."""
+    try:
+        tags = tiff.read_tags(data)
+        return tags if tiff.has_layout(tags) else None
+    except Exception:  # noqa: BLE001 - broken tags raise almost any type
+        return None
+
+
+def _unknown_layout(tags: tiff.Tags) -> BadImageError:
+    """The error of a whole TIFF that Pillow cannot read."""
+    what = f"a TIFF whose layout is not read ({tiff.layout(tags)})"
+    count = tiff.band_count(tags)
+    if not tiff.has_plain_bands(tags):
+        advice = "convert it, for example: gdal_translate -of PNG -b 1 -b 2 -b 3 -ot Byte -scale FILE FILE.png"
+    elif count < 3:
+        advice = "read it with --set 'image.bands=[1]'"
+    else:
+        advice = "name its red, green and blue bands, for example --set 'image.bands=[3,2,1]'"
+    return BadImageError("image.unsupported_layout", f"{what}; {advice}")
+
+
+def _unidentified(data: bytes, preparation: Preparation) -> BadImageError:
+    """The error of bytes that no plugin for the allowed formats recognises."""
+    kind = recognize(data[:HEAD])
+    if kind is None:
+        allowed = ", ".join(preparation.formats)
+        text = "text, " if looks_like_text(data[:HEAD]) else ""
+        return BadImageError("image.unknown_format", f"{text}not an image in an allowed format ({allowed})")
+    if kind.format in preparation.formats and kind.format != "HEIC":
+        return BadImageError("image.unknown_format", f"begins like {kind.name}, and its header is broken")
+    reason = f"{kind.name}; {advice_for(kind, preparation.formats)}"
+    if kind.format is not None:
+        return BadImageError("image.format_not_allowed", reason)
+    if kind.is_image:
+        return BadImageError("image.unsupported_format", reason)
+    return BadImageError("image.not_an_image", reason)
+
+
+def _unopened_bands(data: bytes, preparation: Preparation) -> tuple[FileValues, int | None]:
+    tags = tiff.read_tags(data)
+    return tiff_values(data, tags, preparation.bands), tags.get(tiff.ORIENTATION)
+
+
+def _check_bands(tags: tiff.Tags, limits: Preparation) -> None:
+    """Checks the size of a TIFF of which all bands are read to choose some."""
+    size = tags[tiff.WIDTH], tags[tiff.HEIGHT]
+    check_size(size, limits)
+    count = size[0] * size[1] * tiff.band_count(tags)
+    if count > 4 * limits.max_megapixels * 1e6:  # as an image with transparency has
+        raise BadImageError(
+            "image.too_large", f"its bands have {count / 1e6:,.0f} million values, more than 4 times max_megapixels"
+        )
+
+
+def _from_values(found: FileValues, orientation: int | None, preparation: Preparation) -> tuple[Image.Image, Box]:
+    try:
+        pixels = to_8_bits(found.values, preparation.levels)
+    except ValueError as error:
+        raise BadImageError("image.not_finite", str(error)) from error
+    if found.is_inverted:
+        pixels = 255 - pixels
+    image = Image.fromarray(np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3))))
+    if found.alpha is not None:
+        ground = Image.new("RGB", image.size, preparation.background)
+        image = Image.composite(image, ground, Image.fromarray(np.ascontiguousarray(found.alpha)))
+    if orientation in _TRANSPOSE:
+        image = image.transpose(_TRANSPOSE[orientation])
+    return image, (0, 0, *image.size)
 
 
 def _check_bytes(count: int, limits: Preparation) -> None:
@@ -169,10 +295,7 @@ def check_size(size: tuple[int, int], limits: Preparation) -> None:
 
 def _upright(image: Image.Image, box: Box) -> tuple[Image.Image, Box]:
     """Applies the EXIF orientation to the image and to the box in it."""
-    try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # noqa: BLE001 - broken EXIF raises almost any type; the pixels are complete by now
-        return image, box
+    orientation = _orientation(image)
     if orientation not in _TRANSPOSE:
         return image, box
     _, _, right, bottom = box  # it starts at (0, 0)
@@ -183,6 +306,13 @@ def _upright(image: Image.Image, box: Box) -> tuple[Image.Image, Box]:
         8: (0, left, bottom, image.width),
     }  # fmt: skip
     return image.transpose(_TRANSPOSE[orientation]), transposed[orientation]
+
+
+def _orientation(image: Image.Image) -> int | None:
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # noqa: BLE001 - broken EXIF raises almost any type; the pixels are complete by now
+        return None
 
 
 def _rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:

@@ -30,6 +30,10 @@ class Preparation:
     """RGB behind transparent pixels and in the borders of ``pad``."""
     formats: tuple[str, ...] = DEFAULT_FORMATS
     """Allowed formats, by Pillow's names."""
+    levels: tuple[float, float] | None = None
+    """The values of images of more than 8 bits that become 0 and 255; None takes the whole range of 16 bits."""
+    bands: tuple[int, ...] | None = None
+    """Numbers, from 1, of the bands that become red, green and blue, or grey; None takes the image's colours."""
     max_megapixels: float = 100.0
     max_side: int = 16384
     """Pixels."""

@@ -3,19 +3,23 @@
 Shapes: S is the side of the small image in pixels.
 """
 
+import contextlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
-from tlcli.images.decode import prepare, read
+from tlcli.images import tiff
+from tlcli.images.decode import BadImageError, open_image, prepare, read
 from tlcli.images.formats import SUFFIXES
+from tlcli.images.levels import deep_values
 from tlcli.images.preparation import Preparation
+from tlcli.images.values import usual_range
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,6 +36,10 @@ _MODES = {
 _DARK, _BRIGHT, _MIN_CONTRAST = 10, 245, 2.0
 """Mean levels, and the standard deviation of levels below which an image shows nothing."""
 _MAX_ASPECT_RATIO = 4.0
+_SHALLOW = (255, 1023, 4095, 16383)
+"""Largest values of 8, 10, 12 and 14 bits."""
+_TRANSLUCENT = 0.5
+_SAMPLE = 16
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,16 @@ class ImageStatistics:
     """Mean level, 0 to 255."""
     contrast: float
     """Standard deviation of the levels."""
+    bands: int = 0
+    """Of a TIFF: samples of a pixel; 0 of other formats."""
+    value_type: str = ""
+    """NumPy's name of the values' type where they have more than 8 bits, such as uint16."""
+    value_range: tuple[float, float] | None = None
+    """The smallest and largest of these values, without 0.1 % at either end."""
+    translucent: float = 0.0
+    """Share of the pixels that are neither opaque nor transparent."""
+    vanishes: bool = False
+    """All that is opaque has the colour that is put behind transparent pixels."""
 
 
 def image_statistics(path: Path, preparation: Preparation, side: int) -> "tuple[ImageStatistics, NDArray[np.uint8]]":
@@ -69,12 +87,36 @@ def image_statistics(path: Path, preparation: Preparation, side: int) -> "tuple[
     small = replace(preparation, size=side, resize="squash")
     data = read(path, small)
     levels = prepare(data, small) @ _LUMA  # [S, S]; first, as it refuses what is not an image
-    with Image.open(io.BytesIO(data), formats=preparation.formats) as image:
+    brightness, contrast = float(levels.mean()), float(levels.std())
+    image = open_image(data, small)
+    if image is None:  # a TIFF of which only single bands are read
+        tags = tiff.read_tags(data)
+        size: tuple[int, int] = (tags[tiff.WIDTH], tags[tiff.HEIGHT])
         statistics = ImageStatistics(
-            *image.size, image.format or "", image.mode, _frames(image), len(data), float(levels.mean()),
-            float(levels.std()),
-        )  # fmt: skip
+            *size, "TIFF", f"{tiff.band_count(tags)} bands", 1, len(data), brightness, contrast, tiff.band_count(tags)
+        )
+    else:
+        with image:
+            bands = tiff.band_count(image.tag_v2) if isinstance(image, TiffImagePlugin.TiffImageFile) else 0
+            statistics = ImageStatistics(
+                *image.size, image.format or "", image.mode, _frames(image), len(data), brightness, contrast, bands
+            )
+    values = deep_values(data, small)
+    if values is not None:
+        statistics = replace(statistics, value_type=values.dtype.name, value_range=usual_range(values))
+    if image is not None and (statistics.contrast < _MIN_CONTRAST or statistics.mode in ("RGBA", "LA", "PA")):
+        statistics = replace(statistics, **_transparency(data, small, statistics.contrast))
     return statistics, np.rint(levels).astype(np.uint8)
+
+
+def _transparency(data: bytes, preparation: Preparation, contrast: float) -> dict[str, Any]:
+    """What a transparent image loses on the background."""
+    with Image.open(io.BytesIO(data), formats=[name for name in preparation.formats if name != "HEIC"]) as image:
+        if preparation.bands is not None or not image.has_transparency_data:
+            return {}
+        opacity = np.asarray(image.convert("RGBA").getchannel("A"))
+    translucent = float(((opacity > 0) & (opacity < 255)).mean())
+    return {"translucent": translucent, "vanishes": contrast < _MIN_CONTRAST and bool(opacity.std() > 0)}
 
 
 def _frames(image: Image.Image) -> int:
@@ -83,6 +125,69 @@ def _frames(image: Image.Image) -> int:
         return int(getattr(image, "n_frames", 1))
     except Exception:  # noqa: BLE001 - Pillow's plugins raise almost any type on broken files
         return 1
+
+
+def _bands_used(mode: str) -> int:
+    """How many bands of a TIFF Pillow's mode holds; 0 where every band counts or only single bands are read."""
+    return 1 if mode in ("L", "I", "F") or mode.startswith("I;16") else 3 if mode == "RGB" else 0
+
+
+def suggestions(statistics: Iterable[ImageStatistics], preparation: Preparation) -> Iterator[str]:
+    """Yields settings that these images probably need, one sentence each.
+
+    Args:
+        statistics: of some or all images of a data set.
+        preparation: the one that the images are read with.
+    """
+    every = list(statistics)
+    if preparation.levels is None:
+        yield from _suggested_levels(every)
+    if preparation.bands is None:
+        yield from _suggested_bands(every)
+    if vanishing := sum(one.vanishes for one in every):
+        other = "0,0,0" if sum(preparation.background) > 3 * 127 else "255,255,255"
+        yield (
+            f"{vanishing:,} transparent images vanish, as what is opaque in them has the colour of image.background. "
+            f"Another: --set 'image.background=[{other}]'"
+        )
+
+
+def _suggested_levels(every: Sequence[ImageStatistics]) -> Iterator[str]:
+    shallow = [one.value_range[1] for one in every if one.value_type == "uint16" and one.value_range]
+    if shallow and (largest := max(shallow)) <= _SHALLOW[-1]:
+        top = next(level for level in _SHALLOW if largest <= level)
+        yield (
+            f"{len(shallow):,} images have 16-bit values of at most {largest:,.0f}, and become nearly black, as 65,535 "
+            f"is white. Probably: --set 'image.levels=[0,{top}]'"
+        )
+    if own := sum(one.value_type not in ("", "uint16") for one in every):
+        yield (
+            f"{own:,} images of 32 bits or floats are each stretched to their own range, which makes dark and bright "
+            "ones alike. One range for all: --set image.levels=data"
+        )
+
+
+def _suggested_bands(every: Sequence[ImageStatistics]) -> Iterator[str]:
+    if unused := [one.bands for one in every if one.bands > _bands_used(one.mode) > 0]:
+        yield (
+            f"{len(unused):,} images have up to {max(unused)} bands, of which not all are used. To choose red, green "
+            "and blue: --set 'image.bands=[3,2,1]'"
+        )
+    if spectral := sum(one.format == "TIFF" and one.translucent > _TRANSLUCENT for one in every):
+        yield (
+            f"{spectral:,} TIFF images have a fourth band that is marked as transparency and is probably none (near "
+            "infrared, for example). To leave it out: --set 'image.bands=[1,2,3]'"
+        )
+
+
+def suggestions_from_sample(paths: Sequence[Path], preparation: Preparation) -> list[str]:
+    """:func:`suggestions` from at most 16 images, evenly spaced; none is made of JPEGs, which are not read."""
+    paths = [path for path in paths if path.suffix.lower() not in SUFFIXES["JPEG"]]
+    found = []
+    for path in paths[:: max(1, len(paths) // _SAMPLE)][:_SAMPLE]:
+        with contextlib.suppress(BadImageError):  # whoever decodes all of them reports it
+            found.append(image_statistics(path, preparation, 32)[0])
+    return [f"Of a sample of {len(found)}: {one}" for one in suggestions(found, preparation)]
 
 
 def oddities(path: Path, statistics: ImageStatistics, size: int) -> Iterator[str]:
@@ -99,6 +204,10 @@ def oddities(path: Path, statistics: ImageStatistics, size: int) -> Iterator[str
         yield f"{statistics.format} file named {suffix}"
     if statistics.mode in _MODES:
         yield _MODES[statistics.mode]
+    if statistics.bands > (used := _bands_used(statistics.mode)) > 0:
+        yield f"{statistics.bands} bands, of which {'the first is' if used == 1 else f'the first {used} are'} used"
+    if statistics.vanishes:
+        yield "transparent: all that is opaque has the colour of the background"
     if statistics.frames > 1:
         yield f"{statistics.frames} frames, of which the first is used"
     if min(width, height) * 2 < size:

@@ -67,6 +67,8 @@ class PreparationRecord(_Strict):
     crop_fraction: Annotated[float, Field(gt=0, le=1)]
     background: tuple[_Level, _Level, _Level]
     formats: Annotated[tuple[Format, ...], Field(min_length=1)]
+    levels: tuple[float, float] | None = None
+    bands: Annotated[tuple[Annotated[int, Field(ge=1, le=64)], ...], Field(min_length=1, max_length=3)] | None = None
     max_megapixels: Annotated[float, Field(gt=0, le=1000)]
     max_side: Annotated[int, Field(gt=0)]
     max_file_mb: Annotated[float, Field(gt=0)]

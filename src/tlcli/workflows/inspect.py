@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlcli.config.build_dataset import dataset_index
-from tlcli.config.build_features import feature_extractor, preparation_of
+from tlcli.config.build_features import feature_extractor, preparation_of, with_levels
 from tlcli.config.load import LoadedConfig
 from tlcli.config.schema import Config
 from tlcli.datasets.exclusion import check_replaceable, propose_exclusions, write_exclusion
@@ -30,7 +30,7 @@ from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.rows import Rows
 from tlcli.images.decode import BadImageError
 from tlcli.images.preparation import Preparation
-from tlcli.images.statistics import ImageStatistics, image_statistics, oddities
+from tlcli.images.statistics import ImageStatistics, image_statistics, oddities, suggestions
 from tlcli.progress import SILENT, Progress
 from tlcli.system.prefetch import ahead
 
@@ -74,6 +74,7 @@ def inspect(
         check_replaceable(write_exclude)
     with progress.stage("Indexing images"):
         index = dataset_index(config.dataset, loaded.options, verify)
+    config = with_levels(config, index, progress)
     index, statistics, small = _scan(index, preparation_of(config), progress)
     extractor = feature_extractor(index, config, progress)
     extraction = extractor.extract([(index.images, extractor.views[:1])], progress)
@@ -83,6 +84,7 @@ def inspect(
         statistics={name: one for name, one in statistics.items() if name not in index.bad},
         unreadable=dict(index.bad),
         unusual=_unusual(index, statistics, extractor.decoder.preparation.size),
+        suggestions=tuple(suggestions([statistics[one.name] for one in index.images], preparation_of(config))),
         duplicates=(*exact_duplicates(index.images), *_near_duplicates(index, extractor, small, progress)),
         ranked_labels=_ranked_labels(index, extractor, config, progress),
         outliers=_outliers(index, extractor, progress),

@@ -80,6 +80,7 @@ def scan_images(index: Index, preparation: "Preparation", progress: Progress) ->
         progress: receives every image.
     """
     from tlcli.images.decode import BadImageError, quick_check  # noqa: PLC0415 - a second fetch must not pay for NumPy
+    from tlcli.images.statistics import suggestions_from_sample  # noqa: PLC0415
 
     unreadable = dict(index.bad)
     with progress.stage("Checking images", len(index.images), "images"):
@@ -91,4 +92,5 @@ def scan_images(index: Index, preparation: "Preparation", progress: Progress) ->
             progress.advance()
     readable = replace(index, images=tuple(image for image in index.images if image.name not in unreadable))
     counts: dict[str, dict[str, int]] = dict(readable.counts().items())
-    return DirectoryScan(counts, unreadable, index.notes)
+    suggested = suggestions_from_sample([image.path for image in readable.images], preparation)
+    return DirectoryScan(counts, unreadable, (*index.notes, *suggested))
