@@ -61,14 +61,17 @@ def train(
     return run(load_config(find_config(os.fspath(config)), given), Path(runs_dir))
 
 
-def evaluate(run: str | os.PathLike[str] = "runs/latest") -> "Evaluated":
-    """Measures a run on its test images, as ``tlcli evaluate`` does.
+def evaluate(
+    run: str | os.PathLike[str] = "runs/latest", data: str | os.PathLike[str] | None = None
+) -> "Evaluated":  # fmt: skip
+    """Measures a run on its test images, or on another labelled folder, as ``tlcli evaluate`` does.
 
     Args:
         run: the run's directory.
+        data: a labelled folder: the place that the run's own images have moved to, or an external test set.
 
     Returns:
-        The metrics of all splits, and where the report is.
+        The metrics of all splits, and where the report is; of an external test set its result in ``external``.
 
     Raises:
         TlcliError: the run is missing, or its images have changed; its ``code`` says what.
@@ -76,4 +79,4 @@ def evaluate(run: str | os.PathLike[str] = "runs/latest") -> "Evaluated":
     from tlcli.runs.folders import find_run  # noqa: PLC0415 - importing tlcli stays light
     from tlcli.workflows.evaluate import evaluate as measure  # noqa: PLC0415
 
-    return measure(find_run(Path("runs"), run=Path(run)))
+    return measure(find_run(Path("runs"), run=Path(run)), data=None if data is None else Path(data))

@@ -104,9 +104,14 @@ def test_broken_runs_are_listed_below_the_others(run: Run, two: None, tmp_path: 
 
 @pytest.mark.parametrize(
     ("arguments", "following"),
-    [([], "tlcli train"), (["--config", "cats"], "tlcli train --config cats"), (["--runs-dir", "x"], "--runs-dir x")],
+    [
+        ([], "tlcli train"),
+        (["--config", "cats.yaml"], "tlcli train --config cats.yaml"),
+        (["--runs-dir", "x"], "--runs-dir x"),
+    ],
 )
-def test_no_runs_are_no_error(run: Run, arguments: list[str], following: str) -> None:
+def test_no_runs_are_no_error(run: Run, tmp_path: Path, arguments: list[str], following: str) -> None:
+    (tmp_path / "cats.yaml").write_text("dataset: {path: cats}\n")
     code, out, err = run("runs", *arguments)
     assert (code, err) == (0, "")
     assert following in out.splitlines()[-1]
@@ -117,7 +122,8 @@ def test_what_to_run_next_after_the_list(run: Run, tmp_path: Path) -> None:
     assert run("runs")[1].splitlines()[-1] == "Next: tlcli predict IMAGE"
     made_run(tmp_path / "runs", SECOND, {"validation": rows("a")})
     assert run("runs")[1].splitlines()[-1] == f"Next: tlcli evaluate --run {tmp_path / 'runs' / SECOND}"
-    assert run("runs", "--config", "dogs")[1].splitlines()[-1] == "Next: tlcli train --config dogs"
+    (tmp_path / "dogs.yaml").write_text("dataset: {path: dogs}\n")
+    assert run("runs", "--config", "dogs.yaml")[1].splitlines()[-1] == "Next: tlcli train --config dogs.yaml"
 
 
 # compare

@@ -182,16 +182,17 @@ def test_group_pattern_without_match_names_the_image(tmp_path: Path, put: Put) -
     assert "'all/a/0.png'" in error.value.message
 
 
-def test_digest_changes_with_content_label_split_and_name(tmp_path: Path, put: Put) -> None:
+def test_digest_changes_with_content_label_and_split_but_not_with_names(tmp_path: Path, put: Put) -> None:
     index = build_index(scan_of(tmp_path, put, {"a": 5, "b": 5}), SHARES)
     first, *rest = index.images
     changed = [
         replace(index, images=(replace(first, **change), *rest))  # type: ignore[arg-type]
-        for change in ({"sha256": "0" * 64}, {"label": "b"}, {"split": "test"}, {"name": "other.png"})
+        for change in ({"sha256": "0" * 64}, {"label": "b"}, {"split": "test"})
     ]
 
     assert index.images[0].split != "test"
-    assert len({index.digest(), *(other.digest() for other in changed)}) == 5
+    assert len({index.digest(), *(other.digest() for other in changed)}) == 4
+    assert replace(index, images=(replace(first, name="other.png"), *rest)).digest() == index.digest()
     assert replace(index, images=index.images[::-1]).digest() == index.digest()
     assert build_index(scan_of(tmp_path / "moved", put, {"a": 5, "b": 5}), SHARES).digest() == index.digest()
 

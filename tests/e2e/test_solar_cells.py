@@ -21,6 +21,7 @@ RUN_FILES = {
     "config.yaml",
     "run.json",
     "metrics.json",
+    "images.csv",
     "predictions.csv",
     "history.csv",
     "report.html",
@@ -217,6 +218,17 @@ def test_predict_explains(solar: tuple[Path, Tlcli], tmp_path: Path) -> None:
     assert (broken["explanation"], broken["nearest"]) == (None, [])
 
 
+def _other_cells(root: Path, other: Path) -> None:
+    """Four images of the demo with their labels, in a folder of their own."""
+    lines = (root / "labels.csv").read_text().splitlines()
+    chosen = [*[line for line in lines if " 0.0 " in line][:2], *[line for line in lines if " 1.0 " in line][:2]]
+    for line in chosen:
+        path = other / line.split()[0]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(root / line.split()[0], path)
+    (other / "labels.csv").write_text("\n".join(chosen))
+
+
 def test_examples_of_the_python_api_do_what_they_say(
     solar: tuple[Path, Tlcli], session_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,6 +239,7 @@ def test_examples_of_the_python_api_do_what_they_say(
     monkeypatch.chdir(tmp_path / "copy")
     monkeypatch.setenv("TLCLI_CACHE", str(session_cache))
     shutil.copy(folder / root / "images/cell0100.png", "cell.png")
+    _other_cells(folder / root, Path("other_cells"))
     found = doctest.testfile(str(PYTHON_API), module_relative=False, encoding="utf-8")
     assert found.attempted > 15
     assert found.failed == 0

@@ -23,17 +23,19 @@ from tlcli.evaluation.calibration import (
     reliability,
 )
 from tlcli.evaluation.learning_curve import learning_curve
-from tlcli.evaluation.split_metrics import measure
+from tlcli.evaluation.split_metrics import Metrics, measure
 from tlcli.heads.calibration import with_temperature
 from tlcli.heads.fit_record import Step
 from tlcli.heads.task import Task
 from tlcli.reports import charts
+from tlcli.reports.external import external_section
 from tlcli.reports.figures import svg
 from tlcli.reports.gallery import Case, Cell, Predictions
 from tlcli.reports.page import Fact, Pair
 from tlcli.reports.run_page import RunReport, confusion
 from tlcli.reports.text import RunText
 from tlcli.reports.thumbnails import Thumbnail, data_address
+from tlcli.runs.external import ExternalResult, LeakCheck, TrainingDuplicate
 from tlcli.runs.records import RunRecord
 
 if TYPE_CHECKING:
@@ -117,6 +119,24 @@ def record() -> RunRecord:
     )  # fmt: skip
 
 
+def external(labels: Sequence[str], metrics: Metrics) -> ExternalResult:
+    """A result on other images, with names that could break a page."""
+    pairs = (TrainingDuplicate(f"{labels[0]}/1.png", f"{labels[0]}/2.png", "exact"),)
+    return ExternalResult(
+        name="site_2",
+        data_root="/data/<site> & " + "x" * 200,
+        data_digest="ef" * 32,
+        measured="2026-11-23 21:05 UTC",
+        metrics=metrics,
+        intervals={"accuracy": (0.8, 0.9), "balanced_accuracy": None},
+        leaks=LeakCheck(pairs, "images", 7, 9, 1, 0.5, (0.1, 0.9)),
+        same_as={"test": 3},
+        out_of_distribution=0.1,
+        notes=("Read as class folders; 2 classes.",),
+        skipped={"a.png": "truncated"},
+    )
+
+
 def run_page(labels: Sequence[str], images: int = 400, seed: int = 0) -> dict[str, Any]:
     """The content of the page of a run with that many test images."""
     truth, probabilities = scores(labels, images, seed)
@@ -166,6 +186,7 @@ def run_page(labels: Sequence[str], images: int = 400, seed: int = 0) -> dict[st
         "confusion": confusion(cells, labels),
         "errors": [case] * 3,
         "least_confident": [correct],
+        "external": external_section([external(labels, test)]),
         "duplicates": [Pair(thumb(1, labels[0], "test"), thumb(2, labels[0], "train"), "near")],
         "font_note": "",
         "commands": ["tlcli train --config runs/x/config.yaml", "tlcli evaluate"],

@@ -9,7 +9,7 @@ import pytest
 
 from tlcli.errors import ModelError, ResourceError, UsageError
 from tlcli.runs.files import write_json
-from tlcli.runs.folders import final_name, find_run, named_run, new_run, run_name
+from tlcli.runs.folders import RunConfig, final_name, find_run, named_run, new_run, other_configs, run_name, runs_of
 
 
 def finished(runs_dir: Path, config_name: str = "cats") -> Path:
@@ -139,9 +139,9 @@ def test_newest_run_is_found_of_all_or_of_a_config(tmp_path: Path) -> None:
     newer = made(tmp_path, "cats/20250101T000001Z-0000", modified=100)
     dogs = made(tmp_path, "dogs/20240101T000000Z-aaaa", modified=999)
     assert find_run(tmp_path) == newer
-    assert find_run(tmp_path, "cats") == newer
-    assert find_run(tmp_path, "dogs") == dogs
-    assert find_run(tmp_path, "dogs", older) == older
+    assert find_run(tmp_path, RunConfig("cats", "cats")) == newer
+    assert find_run(tmp_path, RunConfig("dogs", "dogs")) == dogs
+    assert find_run(tmp_path, RunConfig("cats", "cats"), older) == older
 
 
 def test_of_two_runs_of_one_second_the_one_that_ended_last_is_found(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_run_after_a_clock_was_set_back_is_the_latest_all_the_same(tmp_path: Pat
     first, second = finished(tmp_path), finished(tmp_path, "dogs")
     assert [run.name.split("-")[0] for run in (first, second)] == ["29990101T000001Z", "29990101T000002Z"]
     assert find_run(tmp_path) == second
-    assert find_run(tmp_path, "cats") == first
+    assert find_run(tmp_path, RunConfig("cats", "cats")) == first
     assert ahead.is_dir()
 
 
@@ -192,7 +192,7 @@ def test_run_is_a_resolved_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_name_of_a_config_is_not_a_pattern(tmp_path: Path, name: str) -> None:
     run = finished(tmp_path, name)
     finished(tmp_path, "x")
-    assert find_run(tmp_path, name) == run
+    assert find_run(tmp_path, RunConfig(name, name)) == run
 
 
 @pytest.mark.parametrize("there", [False, True])
@@ -200,7 +200,7 @@ def test_no_run_is_an_error_with_the_next_command(tmp_path: Path, there: bool) -
     runs_dir = tmp_path / "runs"
     if there:
         made(runs_dir, "dogs/20250101T000000Z-0000.partial")
-    for config, command in ((None, "tlcli train"), ("cats", "tlcli train --config cats")):
+    for config, command in ((None, "tlcli train"), (RunConfig("cats", "cats"), "tlcli train --config cats")):
         with pytest.raises(ModelError) as error:
             find_run(runs_dir, config)
         assert error.value.code == "model.no_runs"
@@ -213,6 +213,63 @@ def test_a_directory_that_is_no_run_is_an_error(tmp_path: Path) -> None:
         with pytest.raises(ModelError) as error:
             find_run(tmp_path, run=wrong)
         assert error.value.code == "model.run_not_found"
+
+
+# runs of a config
+
+
+def trained_with(runs_dir: Path, name: str, file: Path | None, sha256: str = "") -> Path:
+    folder = made(runs_dir, name)
+    config = {"config": name.split("/", maxsplit=1)[0], "config_sha256": sha256}
+    write_json(folder / "run.json", config if file is None else {**config, "config_file": str(file)})
+    return folder
+
+
+def test_two_configs_of_one_name_each_have_their_runs(tmp_path: Path) -> None:
+    runs_dir, files = tmp_path / "runs", [tmp_path / name / "cats.yaml" for name in "abc"]
+    of_a = trained_with(runs_dir, "cats/20260101T000000Z-0000", files[0])
+    of_b = trained_with(runs_dir, "cats/20260102T000000Z-0000", files[1])
+    a, b, c = (RunConfig(str(file), "cats", file) for file in files)
+    shipped = RunConfig("cats", "cats")
+    assert [find_run(runs_dir, config) for config in (None, a, b)] == [of_b, of_a, of_b]
+    assert runs_of(runs_dir, a) == [of_a]
+    assert other_configs(runs_dir, a) == {str(files[1]): 1}
+    assert other_configs(runs_dir, RunConfig("dogs", "dogs")) == {}
+    for config in (c, shipped):
+        assert other_configs(runs_dir, config) == {str(files[0]): 1, str(files[1]): 1}
+        with pytest.raises(ModelError) as error:
+            find_run(runs_dir, config)
+        assert error.value.code == "model.no_runs_of_config"
+        assert str(files[0]) in error.value.message
+    of_shipped = trained_with(runs_dir, "cats/20260103T000000Z-0000", None)
+    assert find_run(runs_dir, shipped) == of_shipped
+    assert find_run(runs_dir, a) == of_a
+
+
+def test_a_config_that_moved_is_known_by_its_text_while_its_old_place_is_empty(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.yaml", tmp_path / "new.yaml"
+    run = trained_with(tmp_path / "runs", "old/20260101T000000Z-0000", old, "ab")
+    assert find_run(tmp_path / "runs", RunConfig("new.yaml", "new", new, "ab")) == run
+    for other in (RunConfig("new.yaml", "new", new, "cd"), RunConfig("new.yaml", "new", new)):
+        with pytest.raises(ModelError) as error:
+            find_run(tmp_path / "runs", other)
+        assert error.value.code == "model.no_runs"
+    old.touch()
+    assert runs_of(tmp_path / "runs", RunConfig("new.yaml", "new", new, "ab")) == []
+
+
+def test_a_run_and_a_config_that_is_not_its_own_are_refused(tmp_path: Path) -> None:
+    run = trained_with(tmp_path, "cats/20260101T000000Z-0000", tmp_path / "a/cats.yaml")
+    other = RunConfig("b/cats.yaml", "cats", tmp_path / "b/cats.yaml")
+    with pytest.raises(UsageError) as error:
+        find_run(tmp_path, other, run)
+    assert error.value.code == "usage.run_of_another_config"
+
+
+def test_a_run_whose_record_is_damaged_goes_by_its_directory(tmp_path: Path) -> None:
+    run = made(tmp_path, "cats/20260101T000000Z-0000")
+    (run / "run.json").write_text("{")
+    assert find_run(tmp_path, RunConfig("cats.yaml", "cats", tmp_path / "cats.yaml")) == run
 
 
 # named_run

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from tests.situations.archives import ARCHIVES
 from tests.situations.config_texts import CONFIG_TEXTS
+from tests.situations.evaluation import EVALUATION
 from tests.situations.folders import CLASS_FOLDERS, NAMES, SPLIT_FOLDERS
 from tests.situations.images import IMAGE_FILES, VALUES
 from tests.situations.inputs import INPUTS
@@ -22,4 +23,5 @@ SITUATIONS: Mapping[str, Sequence[Situation]] = {
     "Addresses and lists": INPUTS,
     "Configs": CONFIG_TEXTS,
     "Numbers and names": RESULTS,
+    "Evaluating a run, and naming it": EVALUATION,
 }

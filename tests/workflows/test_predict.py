@@ -10,12 +10,15 @@ from PIL import Image
 from tests.model.colours import COLOURS, PREPARATION, TRAINING, drawn, predictor
 from tests.situations.inputs import served
 
+from tlcli.datasets.index import Index, LabelledImage
 from tlcli.errors import ResourceError
 from tlcli.images.decode import prepare
 from tlcli.model.predictor import Predictor
 from tlcli.progress import Progress
 from tlcli.reports import cards
+from tlcli.runs.images import write_images
 from tlcli.runs.records import FeatureCounts, RunBackbone, RunHead, RunRecord, write_record
+from tlcli.system.files import sha256_file
 from tlcli.workflows.predict import Predicted, card_names, predict
 
 Answer = Callable[..., Predicted]
@@ -32,15 +35,20 @@ class Counting(Progress):
 
 @pytest.fixture
 def answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Answer:
-    """``predict`` with a run of the three colours, whose training images 0 and 1 have been deleted."""
+    """``predict`` with a run of the three colours, whose training image 0 was deleted and 1 was replaced."""
     monkeypatch.setattr(Predictor, "load", lambda *_: predictor())
     root, run = tmp_path / "training", tmp_path / "run"
     for number, name in enumerate(TRAINING):
         drawn(root / f"{number}.png", name)
-    (root / "0.png").unlink()
-    (root / "1.png").unlink()
     run.mkdir()
-    write_record(run, record_of(root))
+    images = tuple(
+        LabelledImage(path, path.name, sha256_file(path), "red", "train", "") for path in sorted(root.iterdir())
+    )
+    index = Index(root, ("red",), images, {}, ())
+    write_images(run, index)
+    write_record(run, record_of(root).model_copy(update={"data_digest": index.digest()}))
+    (root / "0.png").unlink()
+    drawn(root / "1.png", "green", "blue")
 
     def call(*inputs: object, **options: object) -> Predicted:
         return predict(run, [str(one) for one in inputs], **options)  # type: ignore[arg-type]
@@ -150,7 +158,7 @@ def test_every_answer_has_a_card_with_its_evidence_and_neighbours(
         assert np.array_equal(card.pixels, prepare(path.read_bytes(), PREPARATION))
         assert np.array_equal(card.heat, one.explanation.evidence)
         assert [n.name for n in card.neighbours] == [n.name for n in one.explanation.neighbours]
-    # Two of the training images have been deleted; they are named all the same.
+    # Of two training images the files are gone or others; they are named all the same.
     assert [n.name for n in shown["red-why.png"].neighbours][:2] == ["0.png", "3.png"]
     assert [n.pixels is None for n in shown["red-why.png"].neighbours] == [True, False, True, False, False]
 

@@ -9,6 +9,7 @@ from tests.runs.run_folders import Row, made_run, rows
 
 from tlcli.datasets.split_names import SplitName
 from tlcli.errors import ModelError
+from tlcli.runs.folders import RunConfig
 from tlcli.workflows.runs import ComparedRuns, compare, list_runs
 
 SPLITS: dict[SplitName, list[Row]] = {"train": rows("abcdef"), "validation": rows("ghi", "j"), "test": rows("k", "l")}
@@ -30,7 +31,7 @@ def test_newest_first_and_of_one_config_where_asked(tmp_path: Path) -> None:
     for name in ("cats/20260101T000000Z-ffff", "dogs/20260103T000000Z-0000", "cats/20260102T000000Z-0000"):
         made_run(tmp_path, name, {"train": rows("ab"), "validation": rows("c")})
     assert [run.run[:13] for run in list_runs(tmp_path).runs] == ["dogs/20260103", "cats/20260102", "cats/20260101"]
-    for config in ("cats", "configs/cats.yaml"):
+    for config in (RunConfig("cats", "cats"),):
         assert [run.run[:13] for run in list_runs(tmp_path, config).runs] == ["cats/20260102", "cats/20260101"]
     assert all(run.test is None for run in list_runs(tmp_path).runs)
 

@@ -19,7 +19,6 @@ from tlcli.errors import TlcliError
 from tlcli.progress import Progress
 
 if TYPE_CHECKING:
-    from tlcli.datasets.split_names import SplitName
     from tlcli.evaluation.split_metrics import ClassMetrics, Metrics
     from tlcli.features.pipeline import Extraction
 
@@ -190,7 +189,7 @@ def counts_table(counts: Mapping[Any, Mapping[str, int]]) -> Table:
     return table
 
 
-def metrics_table(metrics: "Mapping[SplitName, Metrics]") -> Table:
+def metrics_table(metrics: "Mapping[Any, Metrics]") -> Table:
     """Metrics in rows, splits in columns."""
     from tlcli.evaluation.metrics import SCORES  # noqa: PLC0415 - NumPy
 
@@ -216,18 +215,18 @@ def _names(labels: Sequence[str], longest: int = LONGEST_NAME) -> list[str]:
     return [escape(name) for name in distinct_names(labels, longest)]
 
 
-def per_class_table(per_class: "Mapping[str, ClassMetrics]") -> Table:
+def per_class_table(per_class: "Mapping[str, ClassMetrics]", of: str = "test images") -> Table:
     """Classes in rows, metrics in columns."""
-    table = plain_table("class", "precision", "recall", "F1", "support", title="Per-class metrics, test images")
+    table = plain_table("class", "precision", "recall", "F1", "support", title=f"Per-class metrics, {of}")
     for name, m in zip(_names(list(per_class)), per_class.values(), strict=True):
         table.add_row(name, *(_number(value) for value in (m.precision, m.recall, m.f1)), f"{m.support:,}")
     return table
 
 
-def confusion_table(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> Table:
+def confusion_table(matrix: Sequence[Sequence[int]], labels: Sequence[str], of: str = "test images") -> Table:
     """True classes in rows, predicted classes in columns."""
     names = _names(labels)
-    table = plain_table("true \\ predicted", *_names(labels, _LONGEST_HEADING), title="Confusion matrix, test images")
+    table = plain_table("true \\ predicted", *_names(labels, _LONGEST_HEADING), title=f"Confusion matrix, {of}")
     for name, row in zip(names, matrix, strict=True):
         table.add_row(name, *(f"{n:,}" for n in row))
     return table

@@ -1,12 +1,18 @@
 """tlcli evaluate."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tlcli.cli import options
 from tlcli.cli.console import Screen, confusion_table, metrics_table, per_class_table, reuse
 from tlcli.errors import DataError
+
+if TYPE_CHECKING:
+    from tlcli.evaluation.split_metrics import Metrics
+    from tlcli.features.pipeline import Extraction
+    from tlcli.runs.external import ExternalResult
 
 _MATRIX = 12
 """Classes up to which the confusion matrix is printed; the report has larger ones."""
@@ -16,9 +22,18 @@ def evaluate(
     config: options.ConfigOption = None,
     run: options.RunOption = None,
     runs_dir: options.RunsDirOption = options.RUNS_DIR,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="FOLDER",
+            help="Measure these labelled images instead: the run's own, where they have moved to, or an external test "
+            "set.",
+        ),
+    ] = None,
     fail_under: Annotated[
         float | None,
-        typer.Option(min=0, max=1, metavar="ACCURACY", help="Exit with 3 when the test accuracy is lower."),
+        typer.Option(min=0, max=1, metavar="ACCURACY", help="Exit with 3 when the accuracy is lower."),
     ] = None,
     verify: options.VerifyOption = False,
     threads: options.ThreadsOption = None,  # noqa: ARG001 - acts as it is parsed
@@ -30,6 +45,9 @@ def evaluate(
 
     By default this is the latest run, with --config the latest run of that config. No other command measures the test
     images.
+
+    With --data, all images of another labelled folder (those of its test split, if it has splits) are measured and
+    kept beside the run's own results, with a check for duplicates of training images.
     """
     from tlcli.evaluation.split_metrics import metrics_document  # noqa: PLC0415 - keeps --help fast
     from tlcli.reports.notes import headline, never_measured  # noqa: PLC0415
@@ -37,7 +55,18 @@ def evaluate(
     from tlcli.workflows.evaluate import evaluate as measure  # noqa: PLC0415
 
     screen = Screen(as_json, quiet)
-    done = measure(find_run(runs_dir, config, run), verify, screen.progress)
+    found = find_run(runs_dir, options.config_of_runs(config), run)
+    done = measure(found, verify, screen.progress, data)
+    which = options.again("--run", run) or [
+        *options.again("--runs-dir", runs_dir, options.RUNS_DIR),
+        *options.again("--config", config),
+    ]
+    if done.external and done.results:
+        _show_external(screen, done.external, done.results, done.features)
+        screen.next_command("tlcli", "predict", "IMAGE", *which)
+        screen.document({"external": done.external.as_json()})
+        _check_limit(done.external.metrics, "external", fail_under)
+        return
     test = done.metrics["test"]
     screen.table(metrics_table(done.metrics))
     screen.line()
@@ -65,16 +94,34 @@ def evaluate(
     screen.line(f"Results: {done.run_dir}")
     if done.text:
         screen.line(f"Report: {done.run_dir / 'report.html'}")
-    which = options.again("--run", run) or [
-        *options.again("--runs-dir", runs_dir, options.RUNS_DIR),
-        *options.again("--config", config),
-    ]
     screen.next_command("tlcli", "predict", "IMAGE", *which)
     screen.document(metrics_document(done.metrics))
-    limit = done.fail_under if fail_under is None else fail_under
-    if limit is not None and test.accuracy < limit:
+    _check_limit(test, "test", done.fail_under if fail_under is None else fail_under)
+
+
+def _show_external(screen: Screen, result: "ExternalResult", folder: Path, features: "Extraction") -> None:
+    from tlcli.reports.external import leaks, summary  # noqa: PLC0415 - keeps --help fast
+
+    metrics = result.metrics
+    screen.table(metrics_table({"external": metrics}))
+    screen.line()
+    screen.table(per_class_table(metrics.per_class, "external test set"))
+    if len(metrics.labels) <= _MATRIX:
+        screen.line()
+        screen.table(confusion_table(metrics.confusion_matrix, metrics.labels, "external test set"))
+    screen.line()
+    screen.bold(f"External test set {result.name}: {summary(result)}")
+    for name, reason in result.skipped.items():
+        screen.line(f"Left out: {name}: {reason}")
+    screen.line(leaks(result))
+    screen.line(reuse(features))
+    screen.line(f"Results: {folder}")
+
+
+def _check_limit(metrics: "Metrics", what: str, limit: float | None) -> None:
+    if limit is not None and metrics.accuracy < limit:
         raise DataError(
             "data.accuracy_below_limit",
-            f"The test accuracy {test.accuracy:.4f} is below {limit:g}.",
+            f"The {what} accuracy {metrics.accuracy:.4f} is below {limit:g}.",
             "The limit is --fail-under or evaluate.fail_under.",
         )

@@ -1,12 +1,15 @@
 """Options that several commands have in common, each defined once."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tlcli.errors import UsageError
 from tlcli.system.cpu import use_threads
+
+if TYPE_CHECKING:
+    from tlcli.runs.folders import RunConfig
 
 
 def _home(path: Path | None) -> Path | None:
@@ -59,6 +62,27 @@ RUNS_DIR = Path("runs")
 def again(option: str, value: object, default: object = None) -> list[str]:
     """An option for the next command, where its value is not the default."""
     return [] if value in (None, default) else [option, str(value)]
+
+
+def config_of_runs(given: str | None) -> "RunConfig | None":
+    """The config whose runs are asked for; None where none is given.
+
+    Raises:
+        UsageError: there is no such config.
+    """
+    if given is None:
+        return None
+    from tlcli.config.load import find_config, own_file, text_digest  # noqa: PLC0415 - keeps --help fast
+    from tlcli.runs.folders import RunConfig  # noqa: PLC0415
+
+    try:
+        path = find_config(given)
+    except UsageError as error:
+        if error.code != "config.not_found":
+            raise
+        hint = f"{error.hint} A run whose config is gone is named with --run; tlcli runs lists them."
+        raise UsageError("config.not_found", error.message, hint) from error
+    return RunConfig(given, path.stem, own_file(path), text_digest(path))
 
 
 def refuse_options(context: typer.Context, example: str) -> None:

@@ -65,7 +65,7 @@ def predict(
     screen = Screen(as_json, quiet)
     listed = listed_images(_on_stdin(screen)) if "-" in images else []
     given = [path for image in images for path in (listed if image == "-" else [image])]
-    found = find_run(runs_dir, config, run)
+    found = find_run(runs_dir, options.config_of_runs(config), run)
     screen.progress.note(f"Model: {found}")
     predicted = answer(found, given, top, min_confidence, explain, screen.progress)
     _show(screen, predicted, top)

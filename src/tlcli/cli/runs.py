@@ -39,7 +39,7 @@ def list_(
     from tlcli.workflows.runs import list_runs  # noqa: PLC0415 - keeps --help fast
 
     screen = Screen(as_json, quiet)
-    listed = list_runs(runs_dir, config)
+    listed = list_runs(runs_dir, options.config_of_runs(config))
     if listed.runs:
         screen.table(_table(listed.runs))
     else:

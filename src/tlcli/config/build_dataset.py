@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -14,44 +15,41 @@ from tlcli.datasets.index import Index, build_index
 from tlcli.datasets.label_pattern import scan_label_pattern
 from tlcli.datasets.label_rules import matches
 from tlcli.datasets.label_table import LabelTable, scan_label_table
-from tlcli.datasets.labelled_files import normal_label, with_normal_labels, without_small_classes
+from tlcli.datasets.labelled_files import Scan, as_test_set, normal_label, with_normal_labels, without_small_classes
 from tlcli.datasets.layout import scan_folders, with_splits_by_folder
+from tlcli.datasets.split_names import parse_split_name
 from tlcli.datasets.splits import SplitShares, group_by_folder, group_by_pattern
 from tlcli.errors import DataError
 
 
-def dataset_index(dataset: Dataset, options: Sequence[str], verify: bool = False) -> Index:
+def dataset_index(
+    dataset: Dataset, options: Sequence[str], verify: bool = False, if_moved: str = ""
+) -> Index:  # fmt: skip
     """The index of a config's data set, wherever it is.
 
     Args:
         dataset: the section.
         options: what gives this config to a command, for hints.
         verify: read every file, including those whose digest is recorded.
+        if_moved: what to do where the data set is in another place now, for the hint, where the config cannot be
+            changed.
 
     Raises:
         DataError: the data set is missing, or does not hold what the config says.
     """
     root, problems = dataset_folder(dataset)
     if root is None:
-        _raise_missing(dataset.path, problems or how_to_get_images(dataset, options))
+        hint = problems or how_to_get_images(dataset, options, is_fixed=bool(if_moved))
+        _raise_missing(dataset.path, f"{hint} {if_moved}".rstrip())
     return read_index(root, dataset, verify=verify)
 
 
 def read_index(root: Path, dataset: Dataset, known: Mapping[str, str] = {}, verify: bool = False) -> Index:
     """The index of the data set at ``root``, read as the config says; see :func:`tlcli.datasets.index.build_index`."""
     labels, order = dataset.labels, dataset.classes
-    if labels is None:
-        scan = scan_folders(root, dataset.layout, dataset.classes, dataset.split_folders)
-    else:
-        rules = {name: partial(matches, **dict(rule)) for name, rule in labels.classes.items()}
+    if labels is not None:
         order = dataset.classes or tuple(map(normal_label, labels.classes)) or labels.class_columns
-        if labels.pattern is not None:
-            scan = scan_label_pattern(root, labels.pattern, rules, dataset.classes)
-        else:
-            scan = scan_label_table(root, _label_table(labels, rules), dataset.classes)
-        if dataset.layout == "auto" and all(file.split is None for file in scan.files):
-            scan = with_splits_by_folder(scan, scan.root)
-    scan = with_normal_labels(scan)
+    scan = _scan(root, dataset)
     if dataset.exclude is not None:
         scan = exclude_images(scan, read_exclusion(dataset.exclude))
     if dataset.min_images_per_class is not None:
@@ -60,6 +58,81 @@ def read_index(root: Path, dataset: Dataset, known: Mapping[str, str] = {}, veri
     split = dataset.split
     shares = SplitShares(split.validation, split.test, split.seed, _group_of(split.group_by))
     return build_index(scan, shares, order, known, verify)
+
+
+def _scan(root: Path, dataset: Dataset, is_test_set: bool = False) -> Scan:
+    """The labelled files of the data set at ``root``; see :func:`~tlcli.datasets.layout.scan_folders`."""
+    labels = dataset.labels
+    if labels is None:
+        scan = scan_folders(root, dataset.layout, dataset.classes, dataset.split_folders, is_test_set)
+    else:
+        rules = {name: partial(matches, **dict(rule)) for name, rule in labels.classes.items()}
+        if labels.pattern is not None:
+            scan = scan_label_pattern(root, labels.pattern, rules, dataset.classes)
+        else:
+            scan = scan_label_table(root, _label_table(labels, rules), dataset.classes)
+        if dataset.layout == "auto" and all(file.split is None for file in scan.files):
+            scan = with_splits_by_folder(scan, scan.root)
+    return with_normal_labels(scan)
+
+
+def read_test_set(root: Path, dataset: Dataset, labels: Sequence[str], verify: bool = False) -> Index:
+    """The index of another labelled folder, read as the config says, as a test set for a model with these classes.
+
+    All images of all splits count; where the folder has a test split beside others, only that. Classes may be missing.
+    What belongs to the config's own images is not applied: ``exclude``, ``min_images_per_class``, drawn splits.
+
+    Args:
+        root: the folder.
+        dataset: the section that the model was trained with.
+        labels: classes of the model.
+        verify: read every file, including those whose digest is recorded.
+
+    Raises:
+        DataError: the folder has no labelled images, or a class that the model does not know.
+    """
+    if not root.is_dir() or not any(root.iterdir()):
+        _raise_missing(root, "Give the folder of the labelled images; unpack an archive first.")
+    layout = "auto" if dataset.layout == "split_folders" else dataset.layout
+    dataset = dataset.model_copy(update={"exclude": None, "min_images_per_class": None, "layout": layout})
+    try:
+        scan = _scan(root, dataset, is_test_set=True)
+    except DataError as error:
+        if error.code != "data.no_split_folders":
+            raise
+        scan = _scan(root, dataset.model_copy(update={"split_folders": None}), is_test_set=True)
+    _refuse_unknown_classes(root, sorted({file.label for file in scan.files} - set(labels)), labels)
+    scan = as_test_set(scan)
+    shares = SplitShares(0, 0, group_of=_group_of(dataset.split.group_by))
+    try:
+        index = build_index(scan, shares, labels, verify=verify, is_test_set=True)
+    except DataError as error:
+        if error.code != "data.group_pattern_no_match":
+            raise
+        note = "dataset.split.group_by.pattern does not match all names: each image counts on its own."
+        scan = replace(scan, notes=(*scan.notes, note))
+        index = build_index(scan, SplitShares(0, 0), labels, verify=verify, is_test_set=True)
+    found = {image.label for image in index.images}
+    if missing := [label for label in labels if label not in found]:
+        note = f"No images of {len(missing):,} of {len(labels):,} classes: {', '.join(missing[:10])}."
+        index = replace(index, notes=(*index.notes, note))
+    return index
+
+
+def _refuse_unknown_classes(root: Path, unknown: Sequence[str], labels: Sequence[str]) -> None:
+    if not unknown:
+        return
+    if splits := [label for label in unknown if parse_split_name(label)]:
+        hint = f"If {splits[0]} is a split, give its folder: --data {shlex.quote(str(root / splits[0]))}"
+    else:
+        hint = "Name them as the run's classes are named, move them out of the folder, or train a run that has them."
+    raise DataError(
+        "data.unknown_classes",
+        f"{root} has {len(unknown):,} classes that the run does not know: {', '.join(unknown[:10])}"
+        f"{' ...' if len(unknown) > 10 else ''}. The run's classes: {', '.join(labels[:20])}"
+        f"{' ...' if len(labels) > 20 else ''}.",
+        hint,
+    )
 
 
 def dataset_folder(dataset: Dataset) -> tuple[Path | None, str]:
@@ -116,13 +189,16 @@ def _raise_missing(path: Path | None, hint: str) -> NoReturn:
     raise DataError("data.images_missing", f"The images are missing: there is no folder {path}.", hint)
 
 
-def how_to_get_images(dataset: Dataset, options: Sequence[str], origin: str | None = None) -> str:
+def how_to_get_images(
+    dataset: Dataset, options: Sequence[str], origin: str | None = None, is_fixed: bool = False
+) -> str:
     """What to do where the images are missing, as a hint.
 
     Args:
         dataset: the section.
         options: what gives this config to a command.
         origin: what ``--from`` names; by default the file at ``dataset.path``, if there is one.
+        is_fixed: the config cannot be changed, as that of a run.
     """
     path = dataset.path
     if path is not None and path.is_file():
@@ -133,4 +209,6 @@ def how_to_get_images(dataset: Dataset, options: Sequence[str], origin: str | No
         words = [*kept, "--set", f"dataset.path={target}", "--from", origin or str(path)]
         return f"If it is an archive, run: tlcli fetch {shlex.join(words)}"
     fetch = f"tlcli fetch {shlex.join(options)}".rstrip()
-    return f"Run: {fetch}" if dataset.sources else "Put them there, or set dataset.path to their folder."
+    if dataset.sources:
+        return f"Fetch them again ({fetch})." if is_fixed else f"Run: {fetch}"
+    return "Put them there again." if is_fixed else "Put them there, or set dataset.path to their folder."

@@ -1,6 +1,7 @@
 """Reads a YAML config: all problems at once, each with its place, what was received and what is allowed."""
 
 import difflib
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -35,11 +36,18 @@ class LoadedConfig:
     path: Path
     overrides: tuple[str, ...] = ()
     """The values of ``--set``."""
+    sha256: str = ""
+    """See :func:`text_digest`."""
 
     @property
     def argument(self) -> str:
         """What ``--config`` takes to load it again: a shipped config's name, else the path."""
         return self.name if shipped_configs().get(self.name) == self.path else str(self.path)
+
+    @property
+    def file(self) -> Path | None:
+        """See :func:`own_file`."""
+        return own_file(self.path)
 
     @property
     def options(self) -> list[str]:
@@ -58,6 +66,15 @@ def shipped_configs() -> dict[str, Path]:
     installed = Path(__file__).parents[1] / "configs"
     folder = installed if installed.is_dir() else Path(__file__).parents[3] / "configs"  # a checkout
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def own_file(path: Path) -> Path | None:
+    """The file of a config, absolute and without links; None for a config that comes with tlcli, which its name tells.
+
+    Two configs of one name, in two folders, are two configs.
+    """
+    file = path.resolve()
+    return None if any(file == shipped.resolve() for shipped in shipped_configs().values()) else file
 
 
 def find_config(argument: str | None) -> Path:
@@ -100,7 +117,8 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
         ConfigError: with every problem.
         UsageError: the file is unreadable.
     """
-    raw, places, problems = _parse(_read(path), str(path))
+    text = _read(path)
+    raw, places, problems = _parse(text, str(path))
     for override in overrides:
         problems += _override(raw, override, places)
     try:
@@ -110,13 +128,26 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
         problems += problems_of(error, places, raw)
     if problems:
         raise ConfigError(sorted(problems, key=by_line))
-    return LoadedConfig(config, path.stem, path, tuple(overrides))
+    return LoadedConfig(config, path.stem, path, tuple(overrides), _sha256(text))
+
+
+def text_digest(path: Path) -> str:
+    """Hex sha256 of a config's text: equal if and only if the text is, whatever its line ends.
+
+    Raises:
+        UsageError: the file is unreadable.
+    """
+    return _sha256(_read(path))
 
 
 def dump_config(config: Config) -> str:
     """The config as YAML, every default written out."""
     tree = config.model_dump(mode="json")
     return yaml.dump(tree, None, Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _read(path: Path) -> str:

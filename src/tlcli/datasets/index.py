@@ -3,9 +3,10 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from tlcli.datasets.digests import digests_of
 from tlcli.datasets.labelled_files import LeftOut, Scan
@@ -45,6 +46,8 @@ class Index:
     """How the data set was read, what was left out, and what else users should know, one sentence each."""
     left_out: tuple[LeftOut, ...] = ()
     """Files of the data folder that are not used, by reason; unreadable images are in ``bad``."""
+    is_test_set: bool = False
+    """All images are test images, and a class may have none: the index is of an external test set."""
 
     def of(self, split: SplitName) -> list[LabelledImage]:
         """The images of one split, in the index's order."""
@@ -56,9 +59,25 @@ class Index:
         return {split: {label: counted[split, label] for label in self.labels} for split in SPLITS}
 
     def digest(self) -> str:
-        """Hex sha256 over every image's name, content, class and split: equal if and only if the data is."""
-        rows = sorted(f"{p.name}\0{p.sha256}\0{p.label}\0{p.split}" for p in self.images)
-        return hashlib.sha256("\n".join(rows).encode(errors="surrogateescape")).hexdigest()
+        """See :func:`content_digest`."""
+        return content_digest(self.images)
+
+
+class _Content(Protocol):
+    """What counts of an image."""
+
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def label(self) -> str: ...
+    @property
+    def split(self) -> str: ...
+
+
+def content_digest(images: Iterable[_Content]) -> str:
+    """Hex sha256 over every image's content, class and split: equal if and only if these are, whatever the names."""
+    rows = sorted(f"{image.sha256}\0{image.label}\0{image.split}" for image in images)
+    return hashlib.sha256("\n".join(rows).encode(errors="surrogateescape")).hexdigest()
 
 
 def build_index(
@@ -67,6 +86,7 @@ def build_index(
     classes: Sequence[str] | None = None,
     known: Mapping[str, str] = {},
     verify: bool = False,
+    is_test_set: bool = False,
 ) -> Index:
     """Computes the digest of every file, then divides the images into splits.
 
@@ -76,6 +96,7 @@ def build_index(
         classes: the order of the labels; None sorts them by name.
         known: digests by path, for files that were read a moment ago.
         verify: read every file, including those whose digest is recorded.
+        is_test_set: see :class:`Index`.
 
     Raises:
         DataError: too few images for the splits, or a class that has none in training.
@@ -109,7 +130,7 @@ def build_index(
         *_note_divided_groups(groups, splits),
         *_note_copies(images),
     )
-    index = Index(scan.root, labels, images, bad, notes, scan.left_out)
+    index = Index(scan.root, labels, images, bad, notes, scan.left_out, is_test_set)
     _check(index)
     return index
 
@@ -173,6 +194,8 @@ def _note_copies(images: Sequence[LabelledImage]) -> Iterator[str]:
 
 
 def _check(index: Index) -> None:
+    if index.is_test_set:
+        return
     counts = index.counts()["train"]
     if small := {label: count for label, count in counts.items() if count < MIN_TRAINING}:
         listed = ", ".join(f"'{label}' ({count})" for label, count in small.items())

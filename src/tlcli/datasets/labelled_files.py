@@ -100,6 +100,20 @@ def without_small_classes(scan: Scan, minimum: int) -> Scan:
     return replace(scan, files=files, left_out=(*scan.left_out, LeftOut(sum(small.values()), reason)))
 
 
+def as_test_set(scan: Scan) -> Scan:
+    """The scan with all files in the split test: those that the data says are for test, else all; which is noted."""
+    of_split = Counter(file.split or "train" for file in scan.files)
+    others = {split: count for split, count in of_split.items() if split != "test"}
+    given = any(file.split for file in scan.files)
+    files, left_out, notes = scan.files, scan.left_out, scan.notes
+    if given and "test" in of_split and others:
+        files = tuple(file for file in files if file.split == "test")
+        left_out = (*left_out, LeftOut(sum(others.values()), f"images of other splits ({_listed(Counter(others))})"))
+    elif given and others:
+        notes = (*notes, f"There is no test split: all images count ({_listed(Counter(others))}).")
+    return replace(scan, files=tuple(replace(file, split="test") for file in files), left_out=left_out, notes=notes)
+
+
 def normal_label(label: str) -> str:
     """A class name in Unicode's composed form (NFC), which macOS decomposes."""
     return unicodedata.normalize("NFC", label)

@@ -38,6 +38,7 @@ def scan_folders(
     layout: Layout,
     classes: Sequence[str] | None,
     split_folders: Mapping[SplitName, Sequence[str]] | None = None,
+    is_test_set: bool = False,
 ) -> Scan:
     """Finds the class folders below ``root``, at whatever depth the archive put them.
 
@@ -48,6 +49,7 @@ def scan_folders(
             any.
         classes: use only these class folders; None uses all.
         split_folders: names of the split folders; None recognises the usual names.
+        is_test_set: of an external test set, which may lack classes, and have a single one.
 
     Raises:
         DataError: there are no class folders, several different trees, or a class folder without images.
@@ -56,7 +58,11 @@ def scan_folders(
     trees = [] if layout == "class_folders" else list(_split_trees(root, split_folders))
     if trees:
         tree, notes = _only_tree(trees)
-        files = tuple(_files_of_classes(tree, classes) if tree.in_classes else _files_of_splits(tree, classes))
+        files = tuple(
+            _files_of_classes(tree, classes, is_test_set)
+            if tree.in_classes
+            else _files_of_splits(tree, classes, is_test_set)
+        )
         scan = Scan(tree.top, files, _read_as(tree), notes=notes)
         return with_unused_files(scan, root, outside, [other.top for other in trees if other is not tree])
     if layout == "split_folders" or split_folders:
@@ -72,7 +78,7 @@ def scan_folders(
             "folders with dataset.split_folders, or set dataset.layout to class_folders.",
         )
     top = _class_root(root)
-    folders = _class_folders(top, classes)
+    folders = _class_folders(top, classes, is_test_set)
     if layout == "auto" and (names := split_folder_names([folder.name for folder in folders], str(top))):
         raise DataError(
             "data.split_folders_without_classes",
@@ -157,15 +163,19 @@ def _names_of_splits(folder: Path, named: Mapping[SplitName, Sequence[str]] | No
     return {name: wanted[name] for name in names if name in wanted} if wanted.keys() <= set(names) else {}
 
 
-def _files_of_splits(tree: SplitTree, classes: Sequence[str] | None) -> Iterator[LabelledFile]:
+def _files_of_splits(
+    tree: SplitTree, classes: Sequence[str] | None, is_test_set: bool = False
+) -> Iterator[LabelledFile]:  # fmt: skip
     for split_folder, split in tree.splits.items():
-        for folder in _class_folders(_class_root(split_folder), classes):
+        for folder in _class_folders(_class_root(split_folder), classes, is_test_set):
             for path in find_images(folder):
                 yield LabelledFile(path, folder.name, split)
 
 
-def _files_of_classes(tree: SplitTree, classes: Sequence[str] | None) -> Iterator[LabelledFile]:
-    used = set(_class_folders(tree.top, classes))
+def _files_of_classes(
+    tree: SplitTree, classes: Sequence[str] | None, is_test_set: bool = False
+) -> Iterator[LabelledFile]:  # fmt: skip
+    used = set(_class_folders(tree.top, classes, is_test_set))
     for split_folder, split in tree.splits.items():
         if split_folder.parent in used:
             for path in find_images(split_folder):
@@ -207,12 +217,12 @@ def _class_root(root: Path) -> Path:
         root = folders[0]
 
 
-def _class_folders(top: Path, classes: Sequence[str] | None) -> list[Path]:
+def _class_folders(top: Path, classes: Sequence[str] | None, is_test_set: bool = False) -> list[Path]:
     folders = subfolders(top)
     if classes is not None:
         wanted = {unicodedata.normalize("NFC", name): name for name in classes}
         found = {unicodedata.normalize("NFC", folder.name) for folder in folders}
-        if missing := sorted(wanted.keys() - found):
+        if (missing := sorted(wanted.keys() - found)) and not is_test_set:
             listed = ", ".join(folder.name for folder in folders) or "none"
             raise DataError(
                 "data.class_folder_missing",
@@ -220,8 +230,10 @@ def _class_folders(top: Path, classes: Sequence[str] | None) -> list[Path]:
                 "Correct dataset.classes, or add the folder.",
             )
         folders = [folder for folder in folders if unicodedata.normalize("NFC", folder.name) in wanted]
-    if len(folders) < 2:
-        raise _too_few(top, folders)
+    if is_test_set:  # an empty folder is a class that it lacks
+        folders = [folder for folder in folders if has_images(folder)]
+    if len(folders) < (least := 1 if is_test_set else 2):
+        raise _too_few(top, folders, least)
     for folder in folders:
         if not folder.name.isascii() and os.fsencode(folder.name).decode(errors="replace") != folder.name:
             raise DataError(
@@ -247,9 +259,10 @@ def _class_folders(top: Path, classes: Sequence[str] | None) -> list[Path]:
     return folders
 
 
-def _too_few(top: Path, folders: Sequence[Path]) -> DataError:
+def _too_few(top: Path, folders: Sequence[Path], least: int = 2) -> DataError:
     count = len(folders)
-    found = f"{top} has {count} class folder{'' if count == 1 else 's'}; at least 2 are needed."
+    needed = f"at least {least} {'is' if least == 1 else 'are'} needed"
+    found = f"{top} has {count} class folder{'' if count == 1 else 's'}; {needed}."
     pattern = _pattern_for(top)
     hint = "Put the images of each class into their own folder, named after the class"
     if pattern:

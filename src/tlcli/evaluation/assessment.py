@@ -158,7 +158,7 @@ def assess(
             for member in (test.labels == number for number in range(task.count))
         ),
         baselines=_baselines(images, rows, preparation, seed, progress),
-        near_duplicates=_duplicates(images, rows, preparation, correct, progress),
+        near_duplicates=train_test_duplicates(images, rows, preparation, correct, progress),
         out_of_distribution=out_of_distribution,
         calibration=_calibration(test.labels, probabilities, temperature),
         cross_validation=_accuracy(cross_validated) if cross_validated else None,
@@ -199,10 +199,19 @@ def _baselines(
     )
 
 
-def _duplicates(
+def train_test_duplicates(
     images: Sequence[LabelledImage], rows: Rows, preparation: Preparation, correct: "NDArray[np.bool_]",
-    progress: Progress,
+    progress: Progress = SILENT,
 ) -> TrainTestDuplicates:  # fmt: skip
+    """Finds the test images that have an exact or near duplicate among the training images.
+
+    Args:
+        images: of these splits at least [N].
+        rows: features of these plain images, in the same order.
+        preparation: decodes them.
+        correct: which test images are classified correctly [n].
+        progress: receives the stage.
+    """
     test = _members(images, "test")
     both = np.concatenate([test, _members(images, "train")])
     training = {image.sha256: image.name for image in images if image.split == "train"}
@@ -213,12 +222,19 @@ def _duplicates(
     chosen = [images[number] for number in both]
     for near in find_near_duplicates(chosen, rows.part(both), preparation, ("test", "train"), progress=progress):
         pairs.setdefault(near.first.name, DuplicatePair(near.first.name, near.second.name, "near"))
-    alone = np.array([one.name not in pairs for one in tested])
-    n, found = int(alone.sum()), tuple(sorted(pairs.values(), key=lambda pair: pair.kind))
+    return without_duplicates(list(pairs.values()), [one.name for one in tested], correct, rows.units[test])
+
+
+def without_duplicates(
+    pairs: Sequence[DuplicatePair], names: Sequence[str], correct: "NDArray[np.bool_]", units: "NDArray[np.int64]"
+) -> TrainTestDuplicates:  # fmt: skip
+    """The pairs, and the accuracy on the other test images; names, correctness and units of all of these [n]."""
+    duplicated = {pair.test for pair in pairs}
+    alone = np.array([name not in duplicated for name in names])
+    n, found = int(alone.sum()), tuple(sorted(pairs, key=lambda pair: pair.kind))
     if not n:
         return TrainTestDuplicates(found, 0, None, None)
-    interval = wilson_of_units(correct[alone], rows.units[test][alone])
-    return TrainTestDuplicates(found, n, float(correct[alone].mean()), interval)
+    return TrainTestDuplicates(found, n, float(correct[alone].mean()), wilson_of_units(correct[alone], units[alone]))
 
 
 def _accuracy(cross_validated: CrossValidated) -> CrossValidationAccuracy | None:

@@ -54,6 +54,18 @@ class Reference:
         far = [self.similarities(features).max(axis=1) < 1 - self.limit for _, features in rows.blocks()]
         return float(np.concatenate(far).mean())
 
+    def versions(self, features: "NDArray[np.float32]") -> "NDArray[np.int64]":
+        """The reference image that each image [N] seems to be a version of (a copy, a crop, a mirror image): the
+        nearest, where the distances of its neighbours rise as :func:`distances_of_others` has it; else -1.
+
+        A suspicion only: on solar cells it finds 88 % of mirrored copies, 69 % of brightened ones and 18 % of crops by
+        a tenth, and also says so of 7 % of other images.
+        """
+        from tlcli.evaluation.nearest import nearest  # noqa: PLC0415 - not for predict
+
+        near = nearest(features, self._rows, _VERSIONS + 1)
+        return np.where(_versions(1 - near.similarities) > 0, near.numbers[:, 0], -1)
+
     @cached_property
     def _rows(self) -> "NDArray[np.float32]":
         return self.features.astype(np.float32)
@@ -69,10 +81,15 @@ def distances_of_others(distances: "NDArray[np.float32]") -> "NDArray[np.float32
     Args:
         distances: of the nearest images [N, k], the nearest first; not finite where there are no more.
     """
+    return np.asarray(distances[np.arange(len(distances)), _versions(distances)])
+
+
+def _versions(distances: "NDArray[np.float32]") -> "NDArray[np.int64]":
+    """How many of the nearest images [N, k] are versions of each image [N]."""
     known = np.isfinite(distances[:, 1:])
     ratios = np.where(known, distances[:, 1:], 0) / np.maximum(np.where(known, distances[:, :-1], 1), _SAME)
     place = np.where(ratios.max(axis=1, initial=0) >= _RISE, ratios.argmax(axis=1) + 1 if ratios.size else 0, 0)
-    return np.asarray(distances[np.arange(len(distances)), place])
+    return np.asarray(place, np.int64)
 
 
 def build_reference(rows: Rows, names: Sequence[str], seed: int) -> Reference:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 import tlcli
 from tlcli.evaluation.metrics import SCORES
@@ -43,6 +44,11 @@ def write_page(path: Path, template: str, **content: object) -> None:
     text = _environment().get_template(template).render(**content, version=tlcli.__version__, made=made)
     # Bytes of a file name that are not UTF-8 are written as escapes.
     write_text(path, text.encode(errors="backslashreplace").decode())
+
+
+def render(template: str, **content: object) -> Markup:
+    """Renders a part of a page."""
+    return Markup(_environment().get_template(template).render(**content))  # noqa: S704 - escaped by the template
 
 
 def percent(share: float | None, digits: int = 1) -> str:

@@ -15,6 +15,8 @@ from tlcli.evaluation.split_metrics import Metrics
 from tlcli.heads.fit_record import Step
 from tlcli.model.bundle import Bundle
 from tlcli.reports import charts
+from tlcli.reports.external import KEY as EXTERNAL
+from tlcli.reports.external import external_section
 from tlcli.reports.figures import svg
 from tlcli.reports.fonts import missing_font_note
 from tlcli.reports.gallery import Cell, Explain, Predictions, confusion_cells, explained
@@ -22,6 +24,7 @@ from tlcli.reports.names import cut, one_line
 from tlcli.reports.page import Fact, Pair, interval, paired, percent, write_page
 from tlcli.reports.text import RunText
 from tlcli.reports.thumbnails import thumbnails
+from tlcli.runs.external import read_externals
 from tlcli.runs.files import write_json
 from tlcli.runs.records import RunRecord
 
@@ -77,7 +80,11 @@ def write_report(report: RunReport, explain: Explain) -> RunText:
         is_unequal=any(class_balance(counts[split]).is_unequal for split in ("train", "test")),
         validation_images=sum(counts["validation"].values()),
     )
-    write_json(report.run / "report.json", {"evaluated_runs": report.evaluated_runs, **asdict(found)})
+    results = read_externals(report.run)[0]
+    external = [result.as_json() for result in results]
+    write_json(
+        report.run / "report.json", {"evaluated_runs": report.evaluated_runs, **asdict(found), EXTERNAL: external}
+    )
     numbers = np.concatenate([predictions.worst_errors(), predictions.least_confident()])
     cases = explained(numbers, predictions, report.index.root, bundle, explain)
     write_page(
@@ -92,6 +99,7 @@ def write_report(report: RunReport, explain: Explain) -> RunText:
         errors=[case for case in cases if not case.is_correct],
         least_confident=[case for case in cases if case.is_correct],
         duplicates=_duplicates(report),
+        external=external_section(results),
         commands=[shlex.join(["tlcli", "train", "--config", str(report.run / "config.yaml")]), "tlcli evaluate"],
     )
     return text

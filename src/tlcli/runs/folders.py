@@ -3,13 +3,19 @@
 import os
 import re
 import secrets
+import shlex
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from pydantic import BaseModel, TypeAdapter
+
 from tlcli.errors import ModelError, ResourceError, UsageError
+from tlcli.runs.files import read_json
 from tlcli.system.files import disk_problem, sync_folder
 
 _LATEST = "latest"
@@ -91,33 +97,109 @@ def _point(link: Path, target: Path) -> None:
     temporary.unlink(missing_ok=True)
 
 
-def find_run(runs_dir: Path, config: str | None = None, run: Path | None = None) -> Path:
-    """The run given (see :func:`named_run`), else the newest complete one (of a config, given by name or path).
+@dataclass(frozen=True)
+class RunConfig:
+    """A config whose runs are asked for."""
+
+    given: str
+    """As ``--config`` takes it."""
+    name: str
+    """The name of its runs' directory."""
+    file: Path | None = None
+    """Absolute path of its file, without links; None for a config that comes with tlcli."""
+    sha256: str = ""
+    """Of its text."""
+
+
+class _ConfigOfRun(BaseModel):
+    """What run.json says of the config."""
+
+    config: str = ""
+    config_file: str | None = None
+    config_sha256: str = ""
+
+
+_CONFIG_OF_RUN = TypeAdapter(_ConfigOfRun)
+
+
+def find_run(runs_dir: Path, config: RunConfig | None = None, run: Path | None = None) -> Path:
+    """The run given (see :func:`named_run`), else the newest complete one (of a config).
 
     Raises:
         ModelError: there is none.
-        UsageError: several runs have the ending given.
+        UsageError: several runs have the ending given, or the run is of another config than the one given.
     """
     if run is not None:
-        return named_run(runs_dir, str(run))
-    complete = finished_runs(runs_dir, config)
-    if not complete:
-        which = f" of '{Path(config).stem}'" if config else ""
-        option = f" --config {config}" if config else ""
-        raise ModelError(
-            "model.no_runs", f"There is no finished run{which} in {runs_dir} yet.", f"Run: tlcli train{option}"
+        found = named_run(runs_dir, str(run))
+        if config is not None and not _is_of(found, config):
+            raise UsageError(
+                "usage.run_of_another_config",
+                f"The run {found} was not trained with {config.file or config.given}.",
+                "Give either --run or --config.",
+            )
+        return found
+    newest = next(iter(_finished_of(runs_dir, config)), None)
+    if newest is None:
+        raise no_runs(runs_dir, config)
+    return newest.resolve()
+
+
+def no_runs(runs_dir: Path, config: RunConfig | None) -> ModelError:
+    """The error where there is no complete run (of a config); it lists the configs of the same name that have some."""
+    command = shlex.join(["tlcli", "train", *(["--config", config.given] if config else [])])
+    if config and (others := other_configs(runs_dir, config)):
+        listed = ", ".join(f"{file} ({count} run{'' if count == 1 else 's'})" for file, count in others.items())
+        return ModelError(
+            "model.no_runs_of_config",
+            f"No run in {runs_dir} was trained with {config.file or config.given}; those named '{config.name}' are of "
+            f"{listed}.",
+            f"Name one of them with --run (tlcli runs lists them), or run: {command}",
         )
-    return complete[0].resolve()
+    which = f" of '{config.given}'" if config else ""
+    return ModelError("model.no_runs", f"There is no finished run{which} in {runs_dir} yet.", f"Run: {command}")
 
 
-def finished_runs(runs_dir: Path, config: str | None = None) -> list[Path]:
-    """Complete runs (of a config, given by name or path), the newest first."""
-    return [run for run in run_directories(runs_dir, config) if (run / "run.json").is_file()]
+def other_configs(runs_dir: Path, config: RunConfig) -> dict[str, int]:
+    """Other configs of the same name, and how many complete runs each has."""
+    others = [run for run in finished_runs(runs_dir, config.name) if not _is_of(run, config)]
+    return dict(Counter(_config_of(run).config_file or f"the shipped '{config.name}'" for run in others))
 
 
-def run_directories(runs_dir: Path, config: str | None = None) -> list[Path]:
+def runs_of(runs_dir: Path, config: RunConfig | None = None) -> list[Path]:
+    """Everything that has a run's name or its record (of a config), damaged runs included, the newest first."""
+    return [run for run in run_directories(runs_dir) if config is None or _is_of(run, config)]
+
+
+def _finished_of(runs_dir: Path, config: RunConfig | None) -> Iterator[Path]:
+    return (run for run in finished_runs(runs_dir) if config is None or _is_of(run, config))
+
+
+def _is_of(run: Path, config: RunConfig) -> bool:
+    """Whether a run was trained with this config: this very file, or its text where the file that was is gone (moved
+    with its folder). A run whose record is damaged goes by the name of its directory."""
+    try:
+        recorded = _config_of(run)
+    except ModelError:
+        return run.parent.name == config.name
+    if recorded.config_file is None or config.file is None:
+        both_shipped = recorded.config_file is None and config.file is None
+        return both_shipped and config.name == (recorded.config or run.parent.name)
+    if recorded.config_file == str(config.file):
+        return True
+    return recorded.config_sha256 == config.sha256 != "" and not Path(recorded.config_file).exists()
+
+
+def _config_of(run: Path) -> _ConfigOfRun:
+    return read_json(run / "run.json", _CONFIG_OF_RUN)
+
+
+def finished_runs(runs_dir: Path, name: str | None = None) -> list[Path]:
+    """Complete runs (in the directory of this name), the newest first."""
+    return [run for run in run_directories(runs_dir, name) if (run / "run.json").is_file()]
+
+
+def run_directories(runs_dir: Path, name: str | None = None) -> list[Path]:
     """Everything that has a run's name or its record, damaged runs included, the newest first."""
-    name = Path(config).stem if config else None
     found = [
         path
         for path in runs_dir.glob("*/*")

@@ -107,6 +107,10 @@ class RunRecord(_Record):
     status: Literal["complete"] = "complete"
     config: str
     """What --config takes to name the config."""
+    config_file: str | None = None
+    """Absolute path of the config's file, without links; None for a config that comes with tlcli."""
+    config_sha256: str = ""
+    """Of its text."""
     overrides: tuple[str, ...] = ()
     """What --set was given."""
     seconds: dict[str, float]
@@ -117,6 +121,8 @@ class RunRecord(_Record):
     """None of runs that were trained before this was recorded."""
     skipped: tuple[Skipped, ...]
     """Images that train left out."""
+    skipped_sha256: tuple[str, ...] = ()
+    """Of those that train could read but not decode: they are recognised under another name."""
     features: FeatureCounts
     backbone: RunBackbone
     head: RunHead

@@ -15,6 +15,7 @@ from tlcli.model.prediction import Explanation, Prediction
 from tlcli.model.predictor import Predictor
 from tlcli.progress import SILENT, Progress
 from tlcli.system.addresses import is_web_address, local_path
+from tlcli.system.files import sha256_file
 
 if TYPE_CHECKING:
     from tlcli.images.preparation import Preparation
@@ -164,14 +165,17 @@ def _explain(
 ) -> Iterator[ExplainedPrediction]:
     """Writes a card for every classified image, whose ``files`` are given, named after it: ``cat-why.png``."""
     from tlcli.reports.fonts import missing_font_note, names_in_figures  # noqa: PLC0415 - matplotlib takes 1 s to import
-    from tlcli.runs.records import read_record  # noqa: PLC0415 - only for those who ask for explanations
+    from tlcli.runs.images import read_images  # noqa: PLC0415 - only for those who ask for explanations
+    from tlcli.runs.records import read_record  # noqa: PLC0415
 
     labels = predictor.labels
     shown = dict(zip(labels, names_in_figures(labels, 200), strict=True))
     short = dict(zip(shown.values(), names_in_figures(labels, _NEIGHBOUR_NAME), strict=True))
     if note := missing_font_note(labels):
         progress.note(note)
-    root = Path(read_record(run).data_root)
+    record = read_record(run)
+    root = Path(record.data_root)
+    contents = {root / one.path: one.sha256 for one in read_images(run, record.data_digest)}
     classified = [one for one in predictions if one.error is None]
     names = iter(card_names([one.path for one in classified]))
     with progress.stage("Explaining", len(classified), "images"):
@@ -182,7 +186,9 @@ def _explain(
                 continue
             explanation, name = next(explanations), next(names)
             if explanation is not None:
-                _write_card(folder / name, prediction, explanation, root, predictor.bundle.preparation, shown, short)
+                _write_card(
+                    folder / name, prediction, explanation, root, contents, predictor.bundle.preparation, shown, short
+                )
             yield ExplainedPrediction(folder / name if explanation else None, explanation)
             progress.advance()
 
@@ -202,16 +208,29 @@ def card_names(paths: Sequence[str]) -> list[str]:
     return names
 
 
+def _has_content(path: Path, sha256: str | None) -> bool:
+    """Whether a training image is still there: another image may have its name now."""
+    try:
+        return sha256_file(path) == sha256
+    except OSError:
+        return False
+
+
 def _write_card(
-    path: Path, prediction: Prediction, explanation: Explanation, root: Path, preparation: "Preparation",
-    names: Mapping[str, str], short: Mapping[str, str],
+    path: Path, prediction: Prediction, explanation: Explanation, root: Path, contents: Mapping[Path, str],
+    preparation: "Preparation", names: Mapping[str, str], short: Mapping[str, str],
 ) -> None:  # fmt: skip
     """``names``: how the card shows each class; ``short``: these, as there is room for below a neighbour."""
     from tlcli.reports import cards  # noqa: PLC0415 - matplotlib takes 1 s to import
     from tlcli.reports.thumbnails import decoded  # noqa: PLC0415
 
     neighbours = [
-        cards.NeighbourImage(one.name, names[one.label], one.similarity, decoded(root / one.name, preparation))
+        cards.NeighbourImage(
+            one.name,
+            names[one.label],
+            one.similarity,
+            decoded(file, preparation) if _has_content(file := root / one.name, contents.get(file)) else None,
+        )
         for one in explanation.neighbours
     ]
     # Out of distribution, the probability says nothing: it is a share among the known classes.

@@ -10,7 +10,7 @@ from yaml import YAMLError
 from tlcli.config.load import MAX_BYTES
 from tlcli.config.yaml_core import Loader
 from tlcli.errors import ModelError
-from tlcli.runs.folders import named_run, run_directories
+from tlcli.runs.folders import RunConfig, named_run, no_runs, other_configs, runs_of
 from tlcli.runs.summary import RunSummary, summarize
 from tlcli.system.files import read_regular
 
@@ -36,15 +36,21 @@ class ComparedRuns:
     """Config key -> value of a and of b, where they differ; None where a config lacks it."""
 
 
-def list_runs(runs_dir: Path, config: str | None = None) -> ListedRuns:
-    """All finished runs of a directory, or those of a config, given by name or path. Broken runs hide no others."""
+def list_runs(runs_dir: Path, config: RunConfig | None = None) -> ListedRuns:
+    """All finished runs of a directory, or those of a config. Broken runs hide no others.
+
+    Raises:
+        ModelError: all runs of this name are of other configs.
+    """
     found: list[RunSummary] = []
     broken: dict[str, str] = {}
-    for run in run_directories(runs_dir, config):
+    for run in runs_of(runs_dir, config):
         try:
             found.append(summarize(run))
         except ModelError as error:
             broken[f"{run.parent.name}/{run.name}"] = error.message
+    if config and not found and not broken and other_configs(runs_dir, config):
+        raise no_runs(runs_dir, config)
     return ListedRuns(tuple(found), broken)
 
 

@@ -32,8 +32,9 @@ from tlcli.model.bundle import save_bundle
 from tlcli.model.reference import Reference, build_reference
 from tlcli.progress import SILENT, Progress
 from tlcli.reports.notes import unequal_classes
-from tlcli.runs.folders import final_name, new_run
+from tlcli.runs.folders import RunConfig, final_name, new_run, other_configs
 from tlcli.runs.history import write_history
+from tlcli.runs.images import write_images
 from tlcli.runs.predictions import write_predictions
 from tlcli.runs.records import (
     FeatureCounts,
@@ -104,7 +105,19 @@ def train(loaded: LoadedConfig, runs_dir: Path, verify: bool = False, progress: 
         ResourceError: the disk is full.
     """
     with new_run(runs_dir.absolute(), loaded.name) as folder:  # first, since it may not be writable
+        _note_other_configs(loaded, runs_dir, progress)
         return _train(loaded, folder, verify, progress)
+
+
+def _note_other_configs(loaded: LoadedConfig, runs_dir: Path, progress: Progress) -> None:
+    """Runs of two configs of one name share a directory and its ``latest``."""
+    config = RunConfig(loaded.argument, loaded.name, loaded.file, loaded.sha256)
+    if others := other_configs(runs_dir, config):
+        folder = runs_dir / loaded.name
+        progress.note(
+            f"{folder} also has runs of another config of this name: {', '.join(others)}. --config tells them apart; "
+            f"{folder / 'latest'} is the newest of all."
+        )
 
 
 def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress) -> Trained:
@@ -164,6 +177,7 @@ def _write_results(
     folder: Path, index: Index, fit: Fit, metrics: dict[SplitName, Metrics],
     predictions: "dict[SplitName, NDArray[np.float64]]",
 ) -> None:  # fmt: skip
+    write_images(folder, index)
     write_metrics(folder, metrics)
     write_predictions(folder, index, predictions)
     write_history(folder / "history.csv", fit.history)
@@ -203,11 +217,14 @@ def _record(
     versions = {name: metadata.version(name) for name in _VERSIONS}
     return RunRecord(
         config=loaded.argument,
+        config_file=str(loaded.file) if loaded.file else None,
+        config_sha256=loaded.sha256,
         overrides=loaded.overrides,
         seconds=seconds,
         images=index.counts(),
         reading=reading_of(index),
         skipped=skipped_images(index.bad),
+        skipped_sha256=tuple(sorted(extraction.bad)),
         features=FeatureCounts(computed=extraction.computed, reused=extraction.reused, views=len(extractor.views)),
         backbone=_backbone(extractor, config),
         head=RunHead(
