@@ -70,6 +70,18 @@ def test_folds_of_many_units_have_the_solutions_of_few(monkeypatch: pytest.Monke
         assert np.abs(one.logits(sample.features()) - other.logits(sample.features())).max() < 0.02
 
 
+def test_folds_side_by_side_have_the_same_bits_as_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = clouds(240, 30, 6)
+    standardizer = Standardizer.of(rows, standardize=False)
+    monkeypatch.setattr(fold_fits, "MANY_UNITS", 2)
+    found = []
+    for count in (1, 3):
+        monkeypatch.setattr(fold_fits, "threads", lambda count=count: count)
+        fits = FoldFits.of(rows, list(folds_of(rows, 3, 0)), standardizer, False, "none")
+        found.append([one.weights.tobytes() for one in fits.solve(0.5)])
+    assert found[0] == found[1]
+
+
 def test_a_head_of_many_classes_is_fitted_and_the_same_each_time() -> None:
     rows = clouds(4 * many_units.MANY_UNITS, 64, many_units.MANY_UNITS)
     fits = [fit_logistic_regression(rows, (0.01, 0.1, 1.0), 3, True, "none", 0) for _ in range(2)]
