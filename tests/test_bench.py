@@ -16,12 +16,13 @@ from PIL import Image
 import engine
 import images
 import machine
+import many_classes
 import measure
 
 BENCH = Path(__file__).parents[1] / "bench"
 PROGRAMS = (
-    "calibration", "cold_start", "coverage", "decode", "extract", "heads", "none_of_these", "recipe", "report", "scale",
-    "unpack", "unseen",
+    "calibration", "cold_start", "coverage", "decode", "extract", "heads", "many_classes", "none_of_these",
+    "recipe", "report", "scale", "unpack", "unseen",
 )  # fmt: skip
 FIVE = ("cold_start", "decode", "extract", "recipe", "scale")
 
@@ -127,6 +128,24 @@ def test_drawn_images_are_all_different(tmp_path: Path) -> None:
         "train/a", "train/b", "validation/a", "validation/b",
     }  # fmt: skip
     assert len({Image.open(path).tobytes() for path in files}) == 10
+
+
+def test_images_of_many_classes_are_all_different(tmp_path: Path) -> None:
+    many_classes.draw(tmp_path, classes=3, images=2)
+    files = sorted(tmp_path.rglob("*.jpg"))
+    assert [path.relative_to(tmp_path).as_posix() for path in files] == [
+        f"c000{c}/{n}.jpg" for c in "012" for n in "01"
+    ]
+    assert len({path.read_bytes() for path in files}) == 6
+
+
+def test_stages_of_one_title_are_added_up() -> None:
+    stages = many_classes.Stages()
+    for _ in range(2):
+        with stages.stage("a"), stages.stage("b"):
+            pass
+    assert set(stages.seconds) == {"a", "b"}
+    assert stages.seconds["a"][0] > stages.seconds["b"][0] > 0
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])

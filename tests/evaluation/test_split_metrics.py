@@ -111,6 +111,16 @@ def test_the_area_of_two_classes_is_that_of_the_second() -> None:
     assert roc_auc(labels, probabilities, TASK) == pytest.approx(0.5)
 
 
+def test_areas_of_many_classes_are_scikit_learns() -> None:
+    random = np.random.default_rng(0)
+    labels = np.arange(240) % 60
+    probabilities = random.dirichlet(np.ones(60), 240).round(3)  # with ties
+    task = Task(tuple(map(str, range(60))))
+    each = [reference.roc_auc_score(labels == number, probabilities[:, number]) for number in range(60)]
+    assert roc_auc(labels, probabilities, task) == pytest.approx(np.mean(each), abs=1e-12)
+    assert roc_auc(labels[labels > 0], probabilities[labels > 0], task) is None
+
+
 def test_calibration_error_is_the_mean_gap_weighted_by_the_bins() -> None:
     # Confidence 0.9 (bin 13) three times, of which two right; 0.6 (bin 9) once and right.
     probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.1, 0.9], [0.6, 0.4]])

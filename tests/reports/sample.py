@@ -90,7 +90,7 @@ def assessment(labels: Sequence[str], images: int = 400, seed: int = 0) -> Asses
         ),
         near_duplicates=TrainTestDuplicates((DuplicatePair("a", "b", "near"),), images - 1, 0.8, (0.7, 0.9)),
         out_of_distribution=OutOfDistribution(0.31, 0.012, 0.019),
-        cross_validation=CrossValidationAccuracy(0.852, (0.83, 0.87), 5, 3, 2099),
+        cross_validation=CrossValidationAccuracy(0.852, (0.83, 0.87), 5, 3, 2099, 3),
         learning_curve=learning_curve(sizes, random.normal(accuracies, 0.01, (5, 15)), 0.2, 1600),
         is_logistic_regression=True,
     )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SCORES: dict[str, float | None] = {"balanced_accuracy": 0.8, "roc_auc": 0.9, "log_loss": 0.3, "ece": 0.02}
 TEST = Metrics(525, 0.861, (0.829, 0.888), SCORES, {}, ((1,),), ("a",))
-CROSS_VALIDATED = CrossValidationAccuracy(0.85, (0.83, 0.87), 5, 3, 2099)
+CROSS_VALIDATED = CrossValidationAccuracy(0.85, (0.83, 0.87), 5, 3, 2099, 3)
 
 
 def has(said: str, *numbers: str) -> bool:
@@ -119,6 +119,13 @@ def test_groups_are_mentioned_where_there_are_any() -> None:
 def test_repeated_use_of_the_test_images_is_mentioned_from_the_second_run() -> None:
     assert text().repeated_test_use == ""
     assert has(text(runs=3).repeated_test_use, "3")
+
+
+def test_fewer_repeats_than_the_config_asks_for_are_mentioned() -> None:
+    few = CrossValidationAccuracy(0.85, (0.83, 0.87), 5, 1, 2099, 3)
+    said = text(cross_validation=few).cross_validation
+    assert has(said, "1 x 5", "3 repeats")
+    assert len(said) > len(text().cross_validation)
 
 
 def test_what_was_not_measured_has_no_numbers() -> None:

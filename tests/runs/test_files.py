@@ -25,7 +25,19 @@ def test_json_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert text.endswith("}\n")
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), object()])
+def test_only_long_lists_of_whole_numbers_stand_on_one_line(tmp_path: Path) -> None:
+    short = {"a": [[1, 2], {"b": [], "c": {}}], "d\n": (1, 2.5, "x\ny"), "e": [[0.5] * 60], "f": ["x"] * 60}
+    write_json(tmp_path / "x.json", short)
+    assert (tmp_path / "x.json").read_text() == json.dumps(short, indent=2) + "\n"
+    long = {"matrix": [list(range(60))] * 60}
+    write_json(tmp_path / "y.json", long)
+    assert (tmp_path / "y.json").read_text().count("\n") == 60 + 4
+    assert read_json(tmp_path / "y.json", ANY) == long
+
+
+@pytest.mark.parametrize(
+    "value", [[float("nan")] * 60, [float("nan"), {"a": [1] * 60}], float("nan"), float("inf"), object()]
+)
 def test_what_json_cannot_hold_is_refused_and_the_old_file_stays(tmp_path: Path, value: object) -> None:
     write_json(tmp_path / "x.json", {"old": 1})
     with pytest.raises((ValueError, TypeError)):

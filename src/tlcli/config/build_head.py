@@ -87,10 +87,17 @@ def cross_validate_head(
     try:
         if C is None:
             C = fit_regression(config, rows, head.class_weight).best.C or 1.0
-        return cross_validate(
+        found = cross_validate(
             rows, C, section.folds, section.repeats, head.standardize, head.class_weight, config.train.seed,
             progress=progress,
         )  # fmt: skip
+        if found.repeats < found.repeats_requested or found.reduced_sizes:
+            sizes = ", and no learning curve" if found.reduced_sizes else ""
+            progress.note(
+                f"Cross-validation with {found.repeats} of {found.repeats_requested} repeats{sizes}: with so many "
+                "classes and images more would take long."
+            )
+        return found
     except DataError as error:
         progress.note(f"Cross-validation is skipped: {error.message}")
         return None

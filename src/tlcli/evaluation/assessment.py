@@ -55,6 +55,8 @@ class CrossValidationAccuracy:
     folds: int
     repeats: int
     images: int
+    repeats_requested: int
+    """By the config; more than were made where so many classes would have taken too long"""
 
 
 @dataclass(frozen=True)
@@ -247,7 +249,9 @@ def _accuracy(cross_validated: CrossValidated) -> CrossValidationAccuracy | None
     else:  # such as every fold without an error: no variance, but so many images do not prove it
         low, high = wilson(accuracy * cross_validated.units_used, cross_validated.units_used)
     ends = (max(0.0, low), min(1.0, high))
-    return CrossValidationAccuracy(accuracy, ends, folds, cross_validated.repeats, cross_validated.rows_used)
+    return CrossValidationAccuracy(
+        accuracy, ends, folds, cross_validated.repeats, cross_validated.rows_used, cross_validated.repeats_requested
+    )
 
 
 def _learning_curve(cross_validated: CrossValidated, images: int) -> LearningCurve | None:

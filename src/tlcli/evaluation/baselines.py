@@ -65,8 +65,9 @@ def measure_baselines(
         "nearest neighbours": (features, _nearest_neighbours),
     }
     found = []
-    with progress.stage("Fitting baselines"):
-        for name, (rows, predict) in kinds.items():
+    with progress.stage("Fitting baselines", len(kinds), "baselines"):
+        for number, (name, (rows, predict)) in enumerate(kinds.items()):
+            progress.advance(min(number, 1))
             try:
                 predicted = predict(rows.part(np.flatnonzero(~held)), rows.part(np.flatnonzero(held)), seed)
             except DataError as error:

@@ -21,6 +21,7 @@ from scipy.ndimage import gaussian_filter
 from tlcli.evaluation.nearest import nearest
 from tlcli.features.rows import Rows
 from tlcli.images.alignment import FINE, align, scaling
+from tlcli.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,7 +36,7 @@ _NEIGHBOURS, _COSINE = 4, 0.45
 """Nearest images of each image that become candidates, and the least cosine of centred features."""
 _CORRELATION = 0.93
 """Least correlation of grey levels, at a quarter of the pixels; below it details are not compared."""
-_WAYS = ((False, 1.0), (True, 1.0), (False, 0.8), (False, 1.25), (True, 0.8), (True, 1.25))
+WAYS = ((False, 1.0), (True, 1.0), (False, 0.8), (False, 1.25), (True, 0.8), (True, 1.25))
 """Mirrored or not, and the initial zoom of the alignment."""
 _DETAIL = 2.0
 """Sigma in pixels of the blur that is subtracted to get the details."""
@@ -100,14 +101,15 @@ class SharedComponents:
 
 
 def similarity(
-    first: "NDArray[np.float32]", second: "NDArray[np.float32]", shared: SharedComponents
-) -> "NDArray[np.float64]":  # fmt: skip
+    first: "NDArray[np.float32]", second: "NDArray[np.float32]", shared: SharedComponents, progress: Progress = SILENT
+) -> "NDArray[np.float64]":
     """Similarity of pairs of small grey images [P], -1 to 1: the correlation of their details where they overlap.
 
     Args:
         first: [P, S, S].
         second: [P, S, S]; each is aligned with its first, mirrored where that is better.
         shared: components that all images have.
+        progress: is told of all P pairs after each of the :data:`WAYS` in which they are tried.
     """
     result = np.zeros(len(first))
     for is_mirrored, chosen, begin in _roughly_aligned(_halved(first), _halved(second)):
@@ -118,6 +120,7 @@ def similarity(
                 first[chosen[part]], placed.warped[part], placed.overlap[part], shared.axes
             )
             result[chosen[part]] = np.where(placed.correlation[part] >= _CORRELATION, details, 0)
+        progress.advance(len(first))
     return result
 
 
@@ -127,7 +130,7 @@ def _roughly_aligned(
     """Aligns images of half the size [P, S / 2, S / 2]. Yields whether the second is mirrored, the numbers of the pairs
     that correlate, and the initial alignment at full size, [p, 4]."""
     left = np.arange(len(first))
-    for is_mirrored, zoom in _WAYS:
+    for is_mirrored, zoom in WAYS:
         tried = align(first[left], _turned(second[left], is_mirrored), scaling(len(left), zoom))
         found = tried.correlation >= _CORRELATION
         yield is_mirrored, left[found], tried.transform[found] * (1, 1, 2, 2)

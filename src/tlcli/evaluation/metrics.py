@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from tlcli.heads.task import Task
 
+_FEW_CLASSES = 50
+"""Classes up to which scikit-learn computes the areas under the ROC curves: with 1,000 it takes 10 s, ranks 1."""
+
 Compute = Callable[["NDArray[np.int64]", "NDArray[np.float64]", "Task"], "float | None"]
 """Labels [N], probabilities [N, L] and the task -> the value; None where it is not defined."""
 
@@ -55,7 +58,23 @@ def roc_auc(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]", t
 
     if len(np.unique(labels)) < task.count:
         return None
+    if task.count > _FEW_CLASSES:
+        return float(np.mean(_areas_by_rank(labels, probabilities)))
     return float(np.mean([roc_auc_score(labels == number, probabilities[:, number]) for number in task.roc_classes]))
+
+
+def _areas_by_rank(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]") -> "NDArray[np.float64]":
+    """The area of every class against the rest [L], from the ranks of its images (Mann and Whitney 1947)."""
+    import numpy as np  # noqa: PLC0415 - see the module
+    from scipy.stats import rankdata  # noqa: PLC0415 - see the module
+
+    areas = np.empty(probabilities.shape[1])
+    for number in range(len(areas)):
+        inside = labels == number
+        positives, negatives = np.count_nonzero(inside), np.count_nonzero(~inside)
+        ranks = rankdata(probabilities[:, number])[inside].sum()
+        areas[number] = (ranks - positives * (positives + 1) / 2) / (positives * negatives)
+    return areas
 
 
 def ece(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]", task: "Task") -> float:  # noqa: ARG001

@@ -11,7 +11,15 @@ import numpy as np
 
 from tlcli.datasets.index import LabelledImage
 from tlcli.datasets.split_names import SPLITS, SplitName
-from tlcli.evaluation.image_similarity import SIDE, SIMILARITY, SharedComponents, candidates, projected, similarity
+from tlcli.evaluation.image_similarity import (
+    SIDE,
+    SIMILARITY,
+    WAYS,
+    SharedComponents,
+    candidates,
+    projected,
+    similarity,
+)
 from tlcli.evaluation.inspection import Duplicate, in_order_of_splits
 from tlcli.features.rows import Rows
 from tlcli.images.decode import BadImageError
@@ -45,7 +53,7 @@ def find_near_duplicates(
         preparation: decodes them.
         between: each pair has an image of the first split and one of the second. None: any two images.
         known: small grey versions, uint8 [S, S], by sha256; the others are decoded.
-        progress: receives the stage.
+        progress: receives the stages.
     """
     _, contents = np.unique([image.sha256 for image in images], return_inverse=True)
     members = {split: np.flatnonzero([image.split == split for image in images]) for split in SPLITS}
@@ -57,12 +65,13 @@ def find_near_duplicates(
         small = _small([images[number] for number in np.union1d(pairs, sample)], known or {}, preparation)
         readable = [images[number].sha256 for number in sample if images[number].sha256 in small]
         shared = SharedComponents.of(_stacked([small[sha256] for sha256 in readable]))
-        found = []
+    found = []
+    with progress.stage("Comparing images", len(pairs) * len(WAYS), "alignments"):
         for start in range(0, len(pairs), _PAIRS):
             part = [(images[a], images[b]) for a, b in pairs[start : start + _PAIRS]]
             part = [(a, b) for a, b in part if a.sha256 in small and b.sha256 in small]
             left, right = (_stacked([small[pair[side].sha256] for pair in part]) for side in (0, 1))
-            scores = similarity(left, right, shared)
+            scores = similarity(left, right, shared, progress)
             for pair, score in zip(part, scores, strict=True):
                 if score >= SIMILARITY:
                     first, second = in_order_of_splits(pair)

@@ -12,8 +12,9 @@ from threadpoolctl import threadpool_limits
 
 from tlcli.features.rows import Rows
 from tlcli.heads.fit_record import Fit, HeldOut, Step
-from tlcli.heads.fold_fits import FoldFits, joined, problems_of
+from tlcli.heads.fold_fits import FoldFits, joined, problems_of, weights_of
 from tlcli.heads.folds import folds_of, sampled
+from tlcli.heads.many_units import MANY_UNITS, PrincipalRows, solve_many
 from tlcli.heads.solver import MAX_PASSES, Solution, solve
 from tlcli.heads.standardize import Standardizer
 from tlcli.progress import SILENT, Progress
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _FINAL_TOLERANCE = 1e-4
+_ROTATED = 16_384
+"""Rows up to which the last fit of many output units holds a rotated copy of them: 84 MB with 1,280 features. With
+more rows the products with the axes, which it saves, are a small part of a pass."""
 
 
 def fit_logistic_regression(
@@ -55,18 +59,19 @@ def fit_logistic_regression(
         DataError: a class has only one unit, or the groups cannot be divided.
     """
     # One thread for the products: they wait for memory, not for arithmetic, and the sums are the same on every machine.
-    with threadpool_limits(1), progress.stage("Choosing C"):
+    # (Many output units are divided among threads all the same: see many_units.py.)
+    with threadpool_limits(1), progress.stage("Standardising features"):
         standardizer = Standardizer.of(rows, standardize)
         numbers = sampled(rows, folds, seed)
         sample = rows.take(numbers)
         sample = Rows.of(standardizer.apply(sample.features()), sample.labels, sample.units)
         fits = FoldFits.of(sample, list(folds_of(sample, folds, seed)), standardizer, standardize, class_weight)
-        tried, (held, probabilities) = _path(fits, sorted(set(Cs)))
+    total = len(set(Cs)) * len(fits.folds)  # at most
+    with threadpool_limits(1), progress.stage("Choosing C", total, "fits"):
+        tried, (held, probabilities) = _path(fits, sorted(set(Cs)), progress)
     best, start = min(tried, key=lambda each: each[0].val_loss)
-    everything = [(np.arange(len(rows)), np.arange(0))]
-    problem = problems_of(rows, everything, 1 / (best.C or 1.0), class_weight, np.ones((rows.width, 1)))
     with threadpool_limits(1), progress.stage("Fitting the head"):
-        found = solve(standardizer.rows(rows), fits.axes, problem, fits.task, _FINAL_TOLERANCE, start)
+        found = _fit_all(standardizer.rows(rows), fits, best.C or 1.0, start)
     if not (found.converged and all(start.converged for _, start in tried)):
         progress.note(f"Logistic regression did not converge in {MAX_PASSES} passes. Smaller head.Cs need fewer.")
     head = standardizer.fold(found.weights[:, 0], found.bias[0].astype(np.float64))
@@ -74,8 +79,19 @@ def fit_logistic_regression(
     return Fit("logistic_regression", head, tuple(step for step, _ in tried), best, held_out)
 
 
+def _fit_all(rows: Rows, fits: FoldFits, C: float, start: Solution) -> Solution:
+    """Fits on all standardised rows [N, D]."""
+    if fits.task.units >= MANY_UNITS and len(rows) <= _ROTATED:
+        weights, scales = weights_of(rows.labels, fits.class_weight), np.ones(rows.width, np.float32)
+        in_memory = PrincipalRows.of(rows.features(), rows.labels, weights, scales)
+        return solve_many(in_memory, 1 / C, fits.task, _FINAL_TOLERANCE, start)
+    everything = [(np.arange(len(rows)), np.arange(0))]
+    problem = problems_of(rows, everything, 1 / C, fits.class_weight, np.ones((rows.width, 1)))
+    return solve(rows, fits.axes, problem, fits.task, _FINAL_TOLERANCE, start)
+
+
 def _path(
-    fits: FoldFits, Cs: Sequence[float]
+    fits: FoldFits, Cs: Sequence[float], progress: Progress
 ) -> "tuple[list[tuple[Step, Solution]], tuple[NDArray[np.int64], NDArray[np.float64]]]":  # fmt: skip
     """For each C tried its line of the history and the mean of its folds' solutions; and the numbers of the held-out
     rows with their probabilities, at the best C."""
@@ -84,7 +100,7 @@ def _path(
     best: NDArray[np.float64] | None = None  # [folds], held-out losses
     of_best: Sequence[Solution] = ()
     for number, C in enumerate(Cs, 1):
-        found = fits.solve(C, solutions)
+        found = fits.solve(C, solutions, progress)
         scores = fits.scores(found)
         loss, accuracy, val_loss, val_accuracy = (float(mean) for mean in scores.mean(axis=0))
         tried.append((Step(number, loss, accuracy, val_loss, val_accuracy, C=C), joined(found).mean()))

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 from tlcli.features.rows import Rows
 from tlcli.heads.fold_fits import FoldFits
 from tlcli.heads.folds import Folds, folds_of, sampled
+from tlcli.heads.many_units import MANY_UNITS
 from tlcli.heads.solver import Solution
 from tlcli.heads.standardize import Standardizer
 from tlcli.heads.task import Task
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 """Of a fold's fitted part: the training set sizes of the learning curve."""
+BUDGET = 3e10
+"""Numbers multiplied in a pass over the rows of all fits (rows x features x classes), at most, where there are many
+classes: a minute or two on two cores. Nine fits of 2,000 rows of 1,280 features in 1,000 classes have 2.3e10."""
 _FEW = 4
 """Rows of each class, on average, below which a size is left out."""
 
@@ -44,6 +48,10 @@ class CrossValidated:
     """Share of the rows that a fold holds out"""
     repeats: int
     """How often the rows were divided"""
+    repeats_requested: int
+    """How often they should have been: more where that would exceed :data:`BUDGET`"""
+    reduced_sizes: bool
+    """The smaller training set sizes were left out, since a single repeat with them would exceed :data:`BUDGET`"""
     rows_used: int
     """Rows divided into folds: all, or a sample where there are very many"""
     units_used: int
@@ -71,7 +79,8 @@ def cross_validate(
         rows: plain images [N, D], no augmented views.
         C: inverse regularisation strength; the one that the head was fitted with.
         folds: number of folds; fewer where the smallest class has fewer units.
-        repeats: how often the rows are divided.
+        repeats: how often the rows are divided; less often, and on one size only, where there are many classes and the
+            cost would exceed :data:`BUDGET`.
         standardize: as in :func:`~tlcli.heads.logistic_regression.fit_logistic_regression`.
         class_weight: as there.
         seed: of the divisions and of the sizes' rows.
@@ -81,16 +90,19 @@ def cross_validate(
     Raises:
         DataError: a class has only one unit, or the groups cannot be divided.
     """
-    with threadpool_limits(1), progress.stage("Cross-validating the head"):
+    with threadpool_limits(1), progress.stage("Standardising features"):
         standardizer = Standardizer.of(rows, standardize)
         sample = rows.take(sampled(rows, folds, seed))
         sample = Rows.of(standardizer.apply(sample.features()), sample.labels, sample.units)
-        divided = [fold for repeat in range(repeats) for fold in folds_of(sample, folds, seed + repeat)]
-        fractions = _large_enough(shares, sample, len(divided) // repeats)
+        once = list(folds_of(sample, folds, seed))
+        wanted = _large_enough(shares, sample, len(once))
+        done, fractions = _affordable(sample, once, repeats, wanted)
+        divided = [*once, *(fold for repeat in range(1, done) for fold in folds_of(sample, folds, seed + repeat))]
         parts = [(part, held) for number, (fitted, held) in enumerate(divided)
                  for part in _nested(sample, fitted, fractions, seed + number)]  # fmt: skip
         fits = FoldFits.of(sample, parts, standardizer, standardize, class_weight)
-        solutions = fits.solve(C)
+    with threadpool_limits(1), progress.stage("Cross-validating the head", len(parts), "fits"):
+        solutions = fits.solve(C, progress=progress)
         accuracies = fits.scores(solutions)[:, 3].reshape(len(divided), len(fractions)).T
         whole = solutions[len(fractions) - 1 :: len(fractions)]
         probabilities = _out_of_fold(rows, standardizer, sample, divided, whole)
@@ -100,7 +112,9 @@ def cross_validate(
         accuracies,
         tuple(int(size) for size in counts.mean(axis=0).round()),
         float(np.mean([len(held) for _, held in divided])) / len(sample),
+        done,
         repeats,
+        len(fractions) < len(wanted),
         len(sample),
         len(np.unique(sample.units)),
     )
@@ -110,6 +124,19 @@ def _large_enough(shares: Sequence[float], rows: Rows, folds: int) -> list[float
     """The shares that leave a few rows of each class; 1 is always among them."""
     fitted = len(rows) * (1 - 1 / folds)
     return [share for share in shares if share == 1 or share * fitted >= _FEW * Task.of(rows).count]
+
+
+def _affordable(
+    rows: Rows, folds: Folds, repeats: int, shares: Sequence[float]
+) -> tuple[int, Sequence[float]]:  # fmt: skip
+    """How many repeats, and which shares, :data:`BUDGET` allows; all of them where classes are few."""
+    task = Task.of(rows)
+    if task.units < MANY_UNITS:
+        return repeats, shares
+    whole = sum(len(fitted) for fitted, _ in folds) * float(rows.width) * task.units
+    if whole * sum(shares) > BUDGET:
+        shares = shares[-1:]
+    return min(repeats, max(1, int(BUDGET / (whole * sum(shares))))), shares
 
 
 def _nested(

@@ -107,11 +107,11 @@ def confusion_cells(predictions: Predictions, bundle: Bundle) -> list[Cell]:
 def _allotted(members: Mapping[tuple[int, int], list[int]]) -> dict[tuple[int, int], list[int]]:
     """The images shown of each cell: about as many of every error, then the least confident correct predictions."""
     order = sorted(members, key=lambda cell: (cell[0] == cell[1], -len(members[cell]), cell))
-    left, shown = _IN_ALL, {}
+    left, shown, errors = _IN_ALL, {}, sum(true != predicted for true, predicted in order)
     for number, cell in enumerate(order):
         is_correct = cell[0] == cell[1]
         found = members[cell][::-1] if is_correct else members[cell]
-        cells_left = sum((one[0] == one[1]) == is_correct for one in order[number:])
+        cells_left = (len(order) if is_correct else errors) - number
         shown[cell] = found[: min(_IN_A_CELL, max(1, left // cells_left), left)]
         left -= len(shown[cell])
     return {cell: part for cell, part in shown.items() if part}

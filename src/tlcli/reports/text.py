@@ -110,9 +110,15 @@ class RunText:
         if (found := self.found.cross_validation) is None:
             return ""
         of = self._of(" of logistic regression on the same features (this head would take too long)")
+        fewer = (
+            f" (the config asks for {found.repeats_requested} repeats, which would take too long with so many classes)"
+            if found.repeats < found.repeats_requested
+            else ""
+        )
         return (
             f"In {found.repeats} x {found.folds}-fold cross-validation on {found.images:,} training and validation "
-            f"images, the accuracy{of} is {percent(found.accuracy)} (95 % interval {interval(found.accuracy_ci95)}, "
+            f"images{fewer}, the accuracy{of} is {percent(found.accuracy)} "
+            f"(95 % interval {interval(found.accuracy_ci95)}, "
             "corrected for overlapping training folds: Nadeau and Bengio 2003). Near duplicates may lie in different "
             "folds, which makes this estimate optimistic; tlcli inspect finds them."
         )
@@ -153,7 +159,10 @@ class RunText:
     def learning_curve(self) -> str:
         """What twice as many training images would gain, or why that is unknown."""
         if (found := self.found.learning_curve) is None:
-            return "No learning curve: evaluate.cross_validation is null, or there are too few images to subsample."
+            return (
+                "No learning curve: evaluate.cross_validation is null, or there are too few images to subsample, or so "
+                "many classes and images that it would take too long."
+            )
         of = self._of(" (of logistic regression on the same features)")
         low, high = found.doubling_gain_ci95
         chance = "" if low > 0 else " The interval includes 0: there is no evidence that more images would help."

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -14,13 +14,37 @@ from tlcli.system.files import open_regular, read_regular, whole_file, write_tex
 
 _LIMIT = 1 << 28
 """Bytes of a JSON file; that of a million images, all of them unreadable, has half of it."""
+_LONG = 50
+"""Items of a list beyond which numbers stand on one line: the confusion matrix of 1,000 classes has a million, which
+would be as many lines, of 11 bytes each."""
 Kind = TypeVar("Kind")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes indented JSON in UTF-8. Raises ValueError for numbers that are not finite."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    """Writes indented JSON in UTF-8, long lists of whole numbers on one line each. Raises ValueError for numbers that
+    are not finite."""
+    text = "".join(_indented(value, "\n")) + "\n"
     write_text(path, text.encode(errors="backslashreplace").decode())  # file names that are not UTF-8: as JSON escapes
+
+
+def _indented(value: Any, line: str) -> Iterator[str]:
+    """The parts of ``json.dumps(value, indent=2)``; what is not long is left to it."""
+    if isinstance(value, Mapping) and value:
+        for number, (key, one) in enumerate(value.items()):
+            yield f"{',' if number else '{'}{line}  {json.dumps(key, ensure_ascii=False)}: "
+            yield from _indented(one, line + "  ")
+        yield line + "}"
+    elif isinstance(value, list | tuple) and len(value) > _LONG:
+        if all(type(one) is int for one in value):
+            yield json.dumps(value)
+            return
+        for number, one in enumerate(value):
+            yield f"{',' if number else '['}{line}  "
+            yield from _indented(one, line + "  ")
+        yield line + "]"
+    else:
+        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+        yield text.replace("\n", line)
 
 
 def read_json(path: Path, adapter: TypeAdapter[Kind]) -> Kind:

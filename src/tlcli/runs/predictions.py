@@ -47,11 +47,15 @@ def write_predictions(run: Path, index: Index, probabilities: "dict[SplitName, N
         probabilities: [N, L] of the images of each split measured, in the index's order.
     """
     header = (*_COLUMNS, *class_columns(index.labels, _COLUMNS))
+    numbers = ",".join(["%.6f"] * len(index.labels))  # formatted a row at a time: there may be millions
     rows = (
-        (p.name, p.sha256, split, p.label, index.labels[int(row.argmax())], p.group, *(f"{v:.6f}" for v in row))
+        (
+            p.name, p.sha256, split, p.label, index.labels[int(row.argmax())], p.group,
+            *(numbers % tuple(row.tolist())).split(","),
+        )
         for split, of_split in probabilities.items()
         for p, row in zip(index.of(split), of_split, strict=True)
-    )
+    )  # fmt: skip
     write_csv(run / "predictions.csv", header, rows)
 
 

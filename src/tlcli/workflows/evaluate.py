@@ -126,12 +126,13 @@ def _evaluate_test(opened: _Run, index: Index, progress: Progress) -> Evaluated:
             "folder, and train again.",
         )
     features = SplitFeatures(index, extractor)
-    predictions = {split: opened.bundle.head.predict(features.rows(split)) for split in SPLITS}
-    metrics = {split: _measure(features, split, predictions[split]) for split in SPLITS}
+    with progress.stage("Measuring the head", len(SPLITS), "splits"):
+        predictions, metrics = _measured(opened, features, progress)
     update = {"skipped_test": skipped_images(index.bad), "data_root": str(index.root.absolute())}
     write_record(run, opened.record.model_copy(update=update))
-    write_metrics(run, metrics)
-    write_predictions(run, index, predictions)
+    with progress.stage("Writing metrics and predictions"):
+        write_metrics(run, metrics)
+        write_predictions(run, index, predictions)
     if opened.config.evaluate.figures:
         _draw(run / "figures", index, metrics["test"], predictions["test"], progress)
     text = None
@@ -325,9 +326,17 @@ def _extract(
     return index, done
 
 
-def _measure(features: SplitFeatures, split: SplitName, probabilities: "NDArray[np.float64]") -> Metrics:
-    rows = features.rows(split)
-    return measure(rows.labels, probabilities, Task(features.index.labels), rows.units)
+def _measured(
+    run: _Run, features: SplitFeatures, progress: Progress
+) -> "tuple[dict[SplitName, NDArray[np.float64]], dict[SplitName, Metrics]]":
+    """Probabilities [N, L] and metrics of every split."""
+    predictions, metrics = {}, {}
+    for split in SPLITS:
+        rows = features.rows(split)
+        predictions[split] = run.bundle.head.predict(rows)
+        metrics[split] = measure(rows.labels, predictions[split], Task(features.index.labels), rows.units)
+        progress.advance()
+    return predictions, metrics
 
 
 def _draw(

@@ -139,7 +139,7 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
         views = extractor.rows(index.of("train"), index.labels, extractor.views)
         fit = fit_head(config, views, features.rows("validation"), len(index.of("train")), progress)
         agreement = check_labels(sample, index.labels, extractor, fit.head.probabilities, limits)
-    with clock.stage("measure"):
+    with clock.stage("measure"), progress.stage("Measuring the head"):
         rows, task = {split: features.rows(split) for split in _MEASURED}, Task(index.labels)
         predictions = {split: fit.head.predict(rows[split]) for split in _MEASURED}
         metrics = {
@@ -151,8 +151,9 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
         none_of_these = NoneOfThese(limit=reference.limit, validation=beyond)
     with clock.stage("write"):
         write_text(folder / "config.yaml", dump_config(resolved(config, extractor)))
-        _write_results(folder, index, fit, metrics, predictions)
-        _write_model(folder / "model", index, extractor, fit, config, reference)
+        with progress.stage("Writing the run"):
+            _write_results(folder, index, fit, metrics, predictions)
+            _write_model(folder / "model", index, extractor, fit, config, reference)
         if config.evaluate.figures:
             _draw(folder / "figures", index, extractor, fit, progress)
     write_record(folder, _record(loaded, index, extractor, fit, extraction, agreement, none_of_these, clock.seconds))
