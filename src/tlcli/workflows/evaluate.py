@@ -11,13 +11,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlcli.config.build_dataset import dataset_folder, dataset_index, read_index, read_test_set
+from tlcli.config.build_dataset import read_test_set
 from tlcli.config.build_features import feature_extractor
 from tlcli.config.build_head import cross_validate_head
-from tlcli.config.load import config_options, load_config
+from tlcli.config.build_run import (
+    OpenedRun,
+    count_renamed,
+    data_of,
+    moved_data,
+    readable_training_images,
+    with_present_names,
+)
+from tlcli.config.load import config_options
 from tlcli.config.schema import Config
-from tlcli.datasets.digests import digests_of
-from tlcli.datasets.index import Index, LabelledImage
+from tlcli.datasets.index import Index
 from tlcli.datasets.split_names import SPLITS, SplitName
 from tlcli.datasets.unreadable import drop_unreadable
 from tlcli.errors import DataError
@@ -26,12 +33,12 @@ from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.pipeline import Extraction
 from tlcli.features.split_features import SplitFeatures
 from tlcli.heads.task import Task
-from tlcli.model.bundle import Bundle, load_bundle
+from tlcli.model.leak_check import check_leaks
 from tlcli.progress import SILENT, Progress
-from tlcli.runs.external import ExternalResult, LeakCheck, TrainingDuplicate, external_name, write_external
-from tlcli.runs.images import RecordedImage, difference, read_images
+from tlcli.runs.external import ExternalResult, external_name, write_external
+from tlcli.runs.images import RecordedImage, read_images
 from tlcli.runs.predictions import write_predictions
-from tlcli.runs.records import RunRecord, read_metrics, read_record, skipped_images, write_metrics, write_record
+from tlcli.runs.records import read_metrics, read_record, skipped_images, write_metrics, write_record
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,21 +70,6 @@ class Evaluated:
     """Images of the run that have other names than when it was trained."""
 
 
-@dataclass(frozen=True)
-class _Run:
-    """A run, opened."""
-
-    folder: Path
-    record: RunRecord
-    config: Config
-    bundle: Bundle
-
-    @classmethod
-    def open(cls, folder: Path) -> "_Run":
-        config = load_config(folder / "config.yaml").config
-        return cls(folder, read_record(folder), config, load_bundle(folder / "model"))
-
-
 def evaluate(
     run: Path, verify: bool = False, progress: Progress = SILENT, data: Path | None = None
 ) -> Evaluated:  # fmt: skip
@@ -95,22 +87,22 @@ def evaluate(
             the run does not know.
         ModelError: the run or its bundle is damaged.
     """
-    opened = _Run.open(run)
+    opened = OpenedRun.open(run)
     recorded = read_images(run, opened.record.data_digest)
     if data is None:
-        index = _same_data(opened, recorded, verify)
+        index = data_of(opened, recorded, verify)
     else:
-        moved = _moved_data(opened, data, verify)
+        moved = moved_data(opened, data, verify)
         if moved is None:
             return _evaluate_external(opened, recorded, data, verify, progress)
         index = moved
         progress.note(f"{data} has the run's own images, which have moved: measuring the test images there.")
-    if renamed := _renamed(recorded, index, progress):
-        opened = _with_present_names(opened, recorded, index)
+    if renamed := count_renamed(recorded, index, progress):
+        opened = with_present_names(opened, recorded, index)
     return replace(_evaluate_test(opened, index, progress), renamed=renamed)
 
 
-def _evaluate_test(opened: _Run, index: Index, progress: Progress) -> Evaluated:
+def _evaluate_test(opened: OpenedRun, index: Index, progress: Progress) -> Evaluated:
     run, options = opened.folder, config_options(opened.record.config, opened.record.overrides)
     extractor = feature_extractor(index, opened.config, progress, opened.bundle.manifest.backbone.quantized)
     opened.bundle.manifest.check_weights(extractor.spec.weights)
@@ -142,72 +134,8 @@ def _evaluate_test(opened: _Run, index: Index, progress: Progress) -> Evaluated:
     return Evaluated(run, metrics, opened.config.evaluate.fail_under, extraction, index.bad, text)
 
 
-def _same_data(run: _Run, recorded: Sequence[RecordedImage], verify: bool) -> Index:
-    """The data set as the run saw it; with other splits, training images could be among the test images."""
-    record, dataset = run.record, run.config.dataset
-    options = config_options(record.config, record.overrides)
-    elsewhere = shlex.join(["tlcli", "evaluate", "--run", str(run.folder), "--data", "FOLDER"])
-    again = f"Train again: {shlex.join(['tlcli', 'train', *options])}"
-    if dataset_folder(dataset)[0] is None:
-        dataset_index(dataset, options, verify, f"If they are in another place now, run: {elsewhere}")
-    try:
-        index = _as_trained(run, dataset_index(dataset, options, verify))
-    except DataError as error:
-        raise DataError(
-            "data.changed_since_training",
-            f"The images of this run cannot be read as they were when it was trained, so they have changed: "
-            f"{error.message}",
-            f"Restore them; or, if they are in another place now, run: {elsewhere}",
-        ) from error
-    if index.digest() != record.data_digest:
-        raise DataError(
-            "data.changed_since_training",
-            f"The images in {index.root} are not those that this run was trained on, so that training images could be "
-            f"among the test images: {difference(recorded, index.images)}.",
-            f"If the run's images are in another place, or to measure the run on these as they are, add --data FOLDER. "
-            f"{again}",
-        )
-    return index
-
-
-def _renamed(recorded: Sequence[RecordedImage], index: Index, progress: Progress) -> int:
-    """How many images have other names than when the run was trained, which is noted."""
-    renamed = difference(recorded, index.images).renamed
-    if renamed:
-        progress.note(
-            f"{len(renamed):,} images have other names than when this run was trained, with the same content, class "
-            f"and split, for example {renamed[0]}."
-        )
-    return len(renamed)
-
-
-def _with_present_names(run: _Run, recorded: Sequence[RecordedImage], index: Index) -> _Run:
-    """The run, its reference images named as they are now: under an old name there may be another image."""
-    contents = {one.path: one.sha256 for one in recorded}
-    names = {image.sha256: image.name for image in index.of("train")}
-    reference = run.bundle.reference
-    present = tuple(names.get(contents.get(name, ""), name) for name in reference.names)
-    return replace(run, bundle=replace(run.bundle, reference=replace(reference, names=present)))
-
-
-def _as_trained(run: _Run, index: Index) -> Index:
-    """The index without the images that training left out as unreadable, whatever they are called now."""
-    names, contents = {item.path for item in run.record.skipped}, set(run.record.skipped_sha256)
-    images = tuple(p for p in index.images if p.name not in names and p.sha256 not in contents)
-    return Index(index.root, index.labels, images, {}, ())
-
-
-def _moved_data(run: _Run, data: Path, verify: bool) -> Index | None:
-    """The run's own images where ``data`` has them, in the same classes and splits; else None."""
-    try:
-        index = _as_trained(run, read_index(data, run.config.dataset, verify=verify))
-    except (DataError, OSError):  # what is wrong with it is said when it is read as a test set
-        return None
-    return index if index.digest() == run.record.data_digest else None
-
-
 def _evaluate_external(
-    run: _Run, recorded: Sequence[RecordedImage], data: Path, verify: bool, progress: Progress
+    run: OpenedRun, recorded: Sequence[RecordedImage], data: Path, verify: bool, progress: Progress
 ) -> Evaluated:
     """Measures all images of a folder that are not the run's own; see :class:`ExternalResult`."""
     from tlcli.evaluation.resampled_intervals import metric_intervals  # noqa: PLC0415 - SciPy
@@ -216,7 +144,7 @@ def _evaluate_external(
     progress.note(f"{data} is an external test set: its images are not those that this run was trained and tested on.")
     for note in index.notes:
         progress.note(note)
-    training = _readable(run, recorded)
+    training = readable_training_images(run, recorded)
     calibrating = replace(index, images=(*index.images, *training))  # a quantised graph may have to be made again
     extractor = feature_extractor(calibrating, run.config, progress, run.bundle.manifest.backbone.quantized)
     run.bundle.manifest.check_weights(extractor.spec.weights)
@@ -234,7 +162,7 @@ def _evaluate_external(
         measured=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         metrics=measure(rows.labels, probabilities, task, rows.units),
         intervals=intervals,
-        leaks=_leaks(run, recorded, training, index, extractor, probabilities, progress),
+        leaks=check_leaks(index, probabilities, run.bundle.reference, recorded, training, extractor, progress),
         same_as={
             split: count
             for split in ("validation", "test")
@@ -255,63 +183,6 @@ def _update_report(run: Path) -> None:
     update_report(run)
 
 
-def _leaks(
-    run: _Run, recorded: Sequence[RecordedImage], readable: Sequence[LabelledImage], index: Index,
-    extractor: FeatureExtractor, probabilities: "NDArray[np.float64]", progress: Progress,
-) -> LeakCheck:  # fmt: skip
-    """Duplicates of training images: exact ones by digest; near ones by the training images where these are readable,
-    else by the features that the model carries."""
-    from tlcli.evaluation.assessment import (  # noqa: PLC0415 - see _assess
-        DuplicatePair,
-        train_test_duplicates,
-        without_duplicates,
-    )  # fmt: skip
-
-    images, training = index.images, [one for one in recorded if one.split == "train"]
-    rows = extractor.rows(images, index.labels)
-    correct = probabilities.argmax(axis=1) == rows.labels
-    bad = extractor.extract([(readable, extractor.views[:1])], progress).bad if readable else {}
-    there = [one for one in readable if one.sha256 not in bad]
-    names = {one.sha256: one.path for one in training}
-    pairs = {one.name: DuplicatePair(one.name, names[one.sha256], "exact") for one in images if one.sha256 in names}
-    suspected: list[TrainingDuplicate] = []
-    if there:
-        both = (*images, *there)
-        confirmed = train_test_duplicates(
-            both, extractor.rows(both, index.labels), extractor.decoder.preparation, correct, progress
-        )
-        for pair in confirmed.pairs:
-            pairs.setdefault(pair.test, pair)
-    else:
-        numbers = run.bundle.reference.versions(rows.features())
-        suspected = [
-            TrainingDuplicate(one.name, run.bundle.reference.names[number], "suspected")
-            for one, number in zip(images, numbers, strict=True)
-            if number >= 0 and one.name not in pairs
-        ]
-    found = without_duplicates(list(pairs.values()), [one.name for one in images], correct, rows.units)
-    return LeakCheck(
-        pairs=(*(TrainingDuplicate(pair.test, pair.train, pair.kind) for pair in found.pairs), *suspected),
-        near_by="images" if there else "features",
-        compared=len(there) if there else len(run.bundle.reference.names),
-        trained=len(training),
-        n_without=found.n_without,
-        accuracy_without=found.accuracy_without,
-        accuracy_without_ci95=found.accuracy_without_ci95,
-    )
-
-
-def _readable(run: _Run, recorded: Sequence[RecordedImage]) -> list[LabelledImage]:
-    """The training images that are still where they were, with the same content."""
-    root, training = Path(run.record.data_root), [one for one in recorded if one.split == "train"]
-    digests = digests_of({root / one.path: None for one in training if (root / one.path).is_file()}).of
-    return [
-        LabelledImage(root / one.path, one.path, one.sha256, one.label, "train", one.sha256)
-        for one in training
-        if digests.get(root / one.path) == one.sha256
-    ]
-
-
 def _extract(
     index: Index, extractor: FeatureExtractor, config: Config, if_unreadable: str, progress: Progress
 ) -> tuple[Index, Extraction]:
@@ -327,7 +198,7 @@ def _extract(
 
 
 def _measured(
-    run: _Run, features: SplitFeatures, progress: Progress
+    run: OpenedRun, features: SplitFeatures, progress: Progress
 ) -> "tuple[dict[SplitName, NDArray[np.float64]], dict[SplitName, Metrics]]":
     """Probabilities [N, L] and metrics of every split."""
     predictions, metrics = {}, {}
@@ -350,7 +221,7 @@ def _draw(
 
 
 def _assess(
-    run: _Run, features: SplitFeatures, probabilities: "NDArray[np.float64]", progress: Progress
+    run: OpenedRun, features: SplitFeatures, probabilities: "NDArray[np.float64]", progress: Progress
 ) -> "Assessment":  # fmt: skip
     """Intervals, baselines, calibration, near duplicates and learning curve of the test predictions [N, L]."""
     from tlcli.evaluation.assessment import OutOfDistribution, assess  # noqa: PLC0415 - with matplotlib 2 s to import
@@ -375,7 +246,7 @@ def _assess(
 
 
 def _report(
-    run: _Run, features: SplitFeatures, assessment: "Assessment", test: Metrics,
+    run: OpenedRun, features: SplitFeatures, assessment: "Assessment", test: Metrics,
     probabilities: "NDArray[np.float64]", progress: Progress,
 ) -> "RunText":  # fmt: skip
     from tlcli.model.predictor import Predictor  # noqa: PLC0415 - see _assess
