@@ -60,7 +60,7 @@ def _controls(made: Trained) -> tuple[str, str]:
     done = made.tlcli("predict", "--run", run, IMAGE, "--top", 2)
     assert done.code == 0, done.err
     assert not set("\x1b\x07\x9b\r") & set(done.out + done.err), done.out
-    assert "\\x1b[2J\\x1b]0;a\\x07" in done.out
+    assert "\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}]0;a" in done.out
     shutil.rmtree(run)
     return "predict, class names of control characters", "the same answers, these characters written out"
 
