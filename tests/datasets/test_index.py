@@ -239,6 +239,16 @@ def test_without_refuses_to_empty_a_class(tmp_path: Path, put: Put) -> None:
     with pytest.raises(DataError) as error:
         without(index, {image.sha256: "broken" for image in index.of("train")[1:] if image.label == "a"})
     assert error.value.code == "data.class_too_small"
+    assert "broken" in error.value.message  # the cause
+
+
+def test_without_any_readable_image_the_first_reason_is_named(tmp_path: Path, put: Put) -> None:
+    index = build_index(scan_of(tmp_path, put, {"a": 10, "b": 10}), SHARES)
+
+    with pytest.raises(DataError) as error:
+        without(index, {image.sha256: "a HEIC image" for image in index.images})
+    assert error.value.code == "data.no_usable_images"
+    assert "a HEIC image" in error.value.message
 
 
 @pytest.mark.parametrize(

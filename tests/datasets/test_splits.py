@@ -2,10 +2,13 @@
 
 import hashlib
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
-from tlcli.datasets.splits import hold_out
+from tlcli.datasets.labelled_files import LabelledFile
+from tlcli.datasets.splits import SplitShares, assign_splits, hold_out
+from tlcli.errors import DataError
 
 
 def digests(count: int, salt: str = "") -> list[str]:
@@ -116,6 +119,34 @@ def test_only_unit_of_a_class_stays(units: list[str]) -> None:
 
     assert not any(chosen[: len(units)])
     assert sum(chosen) == 1
+
+
+@pytest.mark.parametrize(
+    ("counts", "offered", "not_offered"),
+    [
+        ({"cat": 3, "dog": 3}, "split.test=0", "min_images_per_class"),
+        ({"cat": 1, "dog": 9, "owl": 9}, "min_images_per_class=4", "split.test=0"),
+        ({"cat": 1, "dog": 9}, "Add images", "min_images_per_class"),
+    ],
+)
+def test_small_classes_are_answered_with_what_helps(
+    counts: dict[str, int], offered: str, not_offered: str
+) -> None:  # fmt: skip
+    labels = [label for label, count in counts.items() for _ in range(count)]
+    files = [LabelledFile(Path(str(number)), label) for number, label in enumerate(labels)]
+    with pytest.raises(DataError) as caught:
+        assign_splits(files, digests(len(files)), SplitShares(0.2, 0.2))
+    assert caught.value.code == "data.class_too_small"
+    assert offered in caught.value.hint
+    assert not_offered not in caught.value.hint
+
+
+def test_copies_of_one_image_are_no_class() -> None:
+    files = [LabelledFile(Path(str(number)), label) for label in ("cat", "dog", "owl") for number in range(6)]
+    with pytest.raises(DataError) as caught:
+        assign_splits(files, ["copy"] * 6 + digests(12), SplitShares(0.2, 0.2))
+    assert "min_images_per_class" not in caught.value.hint  # it has enough images
+    assert "dataset.classes" in caught.value.hint
 
 
 def test_no_images_give_an_empty_result() -> None:

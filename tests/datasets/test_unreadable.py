@@ -34,10 +34,32 @@ def test_too_many_are_reported_even_if_a_split_is_left_empty(tmp_path: Path) -> 
         drop_unreadable(index_at(tmp_path), bad, "skip", 0.01)
     assert caught.value.code == "data.unreadable_images"
     assert all(part in caught.value.message for part in ("2 of 10", "20.0%", "1.0%", "8.png", "the file ends early"))
-    assert "max_bad_fraction=0.21" in caught.value.hint
+    assert "max_bad_fraction" not in caught.value.hint  # without them there is no validation
     with pytest.raises(DataError) as empty:
         drop_unreadable(index_at(tmp_path), bad, "skip", 0.5)
     assert empty.value.code != "data.unreadable_images"
+
+
+def test_the_share_to_allow_is_named_where_enough_images_are_left(tmp_path: Path) -> None:
+    bad = {f"{n:064x}": "broken" for n in (2, 3)}
+    with pytest.raises(DataError) as caught:
+        drop_unreadable(index_at(tmp_path), bad, "skip", 0.01)
+    assert "max_bad_fraction=0.21" in caught.value.hint
+
+
+def test_images_that_were_not_read_do_not_count_as_readable(tmp_path: Path) -> None:
+    index = index_at(tmp_path)
+    bad = {image.sha256: "broken" for image in index.of("train")}
+    with pytest.raises(DataError) as caught:
+        drop_unreadable(index, bad, "skip", 0.01, examined=index.of("train"))
+    assert caught.value.code == "data.no_usable_images"
+
+
+def test_a_reason_is_named_once_for_all_its_images(tmp_path: Path) -> None:
+    bad = {f"{n:064x}": "a HEIC image" for n in range(6)}
+    with pytest.raises(DataError) as caught:
+        drop_unreadable(index_at(tmp_path), bad, "skip", 0.01)
+    assert caught.value.message.count("a HEIC image") == 1
 
 
 def test_a_failing_disk_is_reported_instead_of_its_images(tmp_path: Path) -> None:

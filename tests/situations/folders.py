@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.situations.situation import Read, Section, Situation, files
+from tests.situations.situation import Read, Section, Situation, files, put
 
 _TWO = {"cat": 6, "dog": 6}
 _FOUR = {"cat": 12, "dog": 12}
@@ -15,6 +15,13 @@ def _split(train: str, test: str, *others: str, **section: Any) -> Callable[[Pat
     return files(
         *(f"{split}/{label}/{{}}.jpg" for split in (train, test) for label in ("cat", "dog")), *others, **section
     )
+
+
+def _copies(folder: Path) -> Section:
+    put(folder, "dog/{}.jpg", "cat/0.jpg")
+    for number in range(1, 6):
+        (folder / f"cat/{number}.jpg").write_bytes((folder / "cat/0.jpg").read_bytes())
+    return {}
 
 
 SPLIT_FOLDERS = [
@@ -97,6 +104,7 @@ CLASS_FOLDERS = [
         Read({"caf\u00e9": 12, "tea": 6}),
     ),
     Situation("one class folder", files("cat/{}.jpg"), "data.too_few_classes"),
+    Situation("a folder `images/` and `labels.csv` beside it, no `labels`", files("images/{}.jpg", "labels.csv"), "data.too_few_classes", "the hint names the table"),
     Situation("an empty folder", files(), "data.too_few_classes"),
     Situation("`classes: [cat, dog]`, and a folder `owl/`", files("cat/{}.jpg", "dog/{}.jpg", "owl/{}.jpg", classes=["cat", "dog"]), Read(_TWO, left_out=6)),
     Situation("`classes` names a folder that is missing", files("cat/{}.jpg", "dog/{}.jpg", classes=["cat", "owl"]), "data.class_folder_missing"),
@@ -108,6 +116,7 @@ CLASS_FOLDERS = [
     ),
     Situation("3 images a class", files(*(f"{label}/{n}.jpg" for label in ("cat", "dog") for n in range(3))), "data.class_too_small"),
     Situation("3 images a class with `split.test: 0`", files(*(f"{label}/{n}.jpg" for label in ("cat", "dog") for n in range(3)), split={"test": 0.0}), Read({"cat": 3, "dog": 3})),
+    Situation("a class of 6 copies of one image", _copies, "data.class_too_small"),
     Situation("4 images a class", files(*(f"{label}/{n}.jpg" for label in ("cat", "dog") for n in range(4))), Read({"cat": 4, "dog": 4})),
     Situation("an empty class folder", files("cat/{}.jpg", "dog/.keep"), "data.empty_class_folder"),
     Situation("a class folder of images without the suffix of one (`.tmp`)", files("cat/{}.jpg", "dog/{}.tmp"), "data.unsupported_images", "the message gives suffixes"),
@@ -119,7 +128,7 @@ NAMES = [
         "the same with `labels.pattern: '(?P<label>cat|dog)'`",
         files("cat.{}.jpg", "dog.{}.jpg", labels={"pattern": "(?P<label>cat|dog)"}), Read(_TWO),
     ),
-    Situation("`train/cat.0.jpg`, ... and unlabelled `test1/0.jpg`, ...", files("train/cat.{}.jpg", "train/dog.{}.jpg", "test1/{}.jpg"), "data.split_folders_without_classes"),
+    Situation("`train/cat.0.jpg`, ... and unlabelled `test1/0.jpg`, ...", files("train/cat.{}.jpg", "train/dog.{}.jpg", "test1/{}.jpg"), "data.split_folders_without_classes", "the hint has the pattern"),
     Situation(
         "the same with `labels.pattern: '(?P<label>cat|dog)'`",
         files("train/cat.{}.jpg", "train/dog.{}.jpg", "test1/{}.jpg", labels={"pattern": "(?P<label>cat|dog)"}),

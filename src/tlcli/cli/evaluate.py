@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tlcli.evaluation.split_metrics import Metrics
     from tlcli.features.pipeline import Extraction
     from tlcli.runs.external import ExternalResult
+    from tlcli.workflows.evaluate import Evaluated
 
 _MATRIX = 12
 """Classes up to which the confusion matrix is printed; the report has larger ones."""
@@ -50,7 +51,6 @@ def evaluate(
     kept beside the run's own results, with a check for duplicates of training images.
     """
     from tlcli.evaluation.split_metrics import metrics_document  # noqa: PLC0415 - keeps --help fast
-    from tlcli.reports.notes import headline, never_measured  # noqa: PLC0415
     from tlcli.runs.folders import find_run  # noqa: PLC0415
     from tlcli.workflows.evaluate import evaluate as measure  # noqa: PLC0415
 
@@ -67,6 +67,15 @@ def evaluate(
         screen.document({"external": done.external.as_json()})
         _check_limit(done.external.metrics, "external", fail_under)
         return
+    _show_own(screen, done)
+    screen.next_command("tlcli", "predict", "IMAGE", *which)
+    screen.document(metrics_document(done.metrics))
+    _check_limit(done.metrics["test"], "test", done.fail_under if fail_under is None else fail_under)
+
+
+def _show_own(screen: Screen, done: "Evaluated") -> None:
+    from tlcli.reports.notes import headline, never_measured  # noqa: PLC0415 - keeps --help fast
+
     test = done.metrics["test"]
     screen.table(metrics_table(done.metrics))
     screen.line()
@@ -94,9 +103,6 @@ def evaluate(
     screen.line(f"Results: {done.run_dir}")
     if done.text:
         screen.line(f"Report: {done.run_dir / 'report.html'}")
-    screen.next_command("tlcli", "predict", "IMAGE", *which)
-    screen.document(metrics_document(done.metrics))
-    _check_limit(test, "test", done.fail_under if fail_under is None else fail_under)
 
 
 def _show_external(screen: Screen, result: "ExternalResult", folder: Path, features: "Extraction") -> None:

@@ -211,4 +211,4 @@ def how_to_get_images(
     fetch = f"tlcli fetch {shlex.join(options)}".rstrip()
     if dataset.sources:
         return f"Fetch them again ({fetch})." if is_fixed else f"Run: {fetch}"
-    return "Put them there again." if is_fixed else "Put them there, or set dataset.path to their folder."
+    return "Put the images there again." if is_fixed else "Put the images there, or set dataset.path to their folder."

@@ -137,9 +137,10 @@ def build_index(
 
 def no_usable_images(root: Path, count: int, name: str, reason: str) -> DataError:
     """The error of a data set without any readable image; ``name`` and ``reason`` are of the first."""
-    first = f" The first, {name}, {reason}." if name else ""
-    message = f"None of the {count} images in {root} is usable.{first}"
-    return DataError("data.no_usable_images", message, "Check the files, their paths and their permissions.")
+    first = f" The first, {name}: {reason}." if name else ""
+    message = f"None of the {count} images read in {root} is usable.{first}"
+    hint = "Do what the reason says; or check the files, their paths and their permissions."
+    return DataError("data.no_usable_images", message, hint)
 
 
 def without(index: Index, bad: Mapping[str, str]) -> Index:
@@ -150,14 +151,17 @@ def without(index: Index, bad: Mapping[str, str]) -> Index:
         bad: sha256 of unreadable images, and the reason.
 
     Raises:
-        DataError: too few images remain.
+        DataError: too few images remain; with the first reason.
     """
     if not bad:
         return index
     kept = tuple(image for image in index.images if image.sha256 not in bad)
     reasons = {image.name: bad[image.sha256] for image in index.images if image.sha256 in bad}
+    first = next(iter(reasons.items()), ("", ""))
+    if not kept:
+        raise no_usable_images(index.root, len(index.images), *first)
     index = replace(index, images=kept, bad={**index.bad, **reasons})
-    _check(index)
+    _check(index, f" Unreadable: {len(index.bad):,} images, for example {first[0]}: {first[1]}.")
     return index
 
 
@@ -193,7 +197,8 @@ def _note_copies(images: Sequence[LabelledImage]) -> Iterator[str]:
         yield f"{count} images are in more than one class with the same bytes; at least one label of each is wrong."
 
 
-def _check(index: Index) -> None:
+def _check(index: Index, unreadable: str = "") -> None:
+    """Refuses an index without enough images to train; ``unreadable`` is a sentence on those that were left out."""
     if index.is_test_set:
         return
     counts = index.counts()["train"]
@@ -202,9 +207,11 @@ def _check(index: Index) -> None:
         raise DataError(
             "data.class_too_small",
             f"{len(small)} of {len(counts)} classes have fewer than {MIN_TRAINING} usable images for training: "
-            f"{listed}. Data folder: {index.root}.",
+            f"{listed}. Data folder: {index.root}.{unreadable}",
             "Add images of them, or leave them out: name the other classes in dataset.classes, or set "
-            "dataset.min_images_per_class.",
+            "dataset.min_images_per_class."
+            if len(counts) - len(small) >= 2
+            else "Add images of them.",
         )
     if len(index.labels) < 2:
         raise DataError(
@@ -215,6 +222,6 @@ def _check(index: Index) -> None:
     if not index.of("validation"):
         raise DataError(
             "data.no_validation_images",
-            "No images are left for validation.",
+            f"No images are left for validation.{unreadable}",
             "Set dataset.split.validation above 0, or add a validation folder.",
         )

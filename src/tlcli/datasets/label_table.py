@@ -70,6 +70,30 @@ def scan_label_table(root: Path, table: LabelTable, classes: Sequence[str] | Non
     delimiter, rows = _rows(path, table)
     _refuse_one_hot(path, table, rows)
     lookup = ImageLookup(folder)
+    files, without_class = _labelled_files(path, rows, table, classes, lookup)
+    if not files:
+        raise DataError(
+            "data.label_table_without_labels",
+            f"No row of the label table {path} has a class.",
+            "Check dataset.labels.classes and dataset.classes.",
+        )
+    left_out: tuple[LeftOut, ...] = ()
+    if without_class:
+        values = ", ".join(f"{value or 'empty'}: {count}" for value, count in without_class.most_common(5))
+        left_out = (LeftOut(without_class.total(), f"rows of {path.name} that belong to no class ({values})"),)
+    read_as = f"label table ({table.file}{'' if delimiter == 'comma' else f', separated by {delimiter}'})"
+    read_as += f", splits in column '{table.split}'" if table.split else ""
+    scan = Scan(folder, tuple(files), read_as, left_out, tuple(lookup.notes()))
+    if not folder.is_dir():
+        return scan
+    return with_unused_files(scan, folder, f"that {path.name} does not give a class", [path])
+
+
+def _labelled_files(
+    path: Path, rows: Sequence[tuple[int, Mapping[str, str]]], table: LabelTable, classes: Sequence[str] | None,
+    lookup: ImageLookup,
+) -> tuple[list[LabelledFile], Counter[str]]:  # fmt: skip
+    """The images of all rows that have a class, and how many rows have none, by their cell."""
     without_class: Counter[str] = Counter()
     lines: dict[Path, int] = {}
     files = []
@@ -90,22 +114,7 @@ def scan_label_table(root: Path, table: LabelTable, classes: Sequence[str] | Non
                 "Remove one of the lines.",
             )
         files.append(LabelledFile(image, label, split, group))
-    if not files:
-        raise DataError(
-            "data.label_table_without_labels",
-            f"No row of the label table {path} has a class.",
-            "Check dataset.labels.classes and dataset.classes.",
-        )
-    left_out: tuple[LeftOut, ...] = ()
-    if without_class:
-        values = ", ".join(f"{value or 'empty'}: {count}" for value, count in without_class.most_common(5))
-        left_out = (LeftOut(without_class.total(), f"rows of {path.name} that belong to no class ({values})"),)
-    read_as = f"label table ({table.file}{'' if delimiter == 'comma' else f', separated by {delimiter}'})"
-    read_as += f", splits in column '{table.split}'" if table.split else ""
-    scan = Scan(folder, tuple(files), read_as, left_out, tuple(lookup.notes()))
-    return (
-        with_unused_files(scan, folder, f"that {path.name} does not give a class", [path]) if folder.is_dir() else scan
-    )
+    return files, without_class
 
 
 def _one_hot(row: Mapping[str, str], columns: Sequence[str], where: str) -> str:

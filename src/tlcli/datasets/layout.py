@@ -19,6 +19,8 @@ from tlcli.images.recognition import advice_for
 Layout = Literal["auto", "class_folders", "split_folders"]
 _MAX_LABELS = 20
 """Of a suggested pattern."""
+_TABLES = (".csv", ".tsv")
+"""Suffixes of files that are probably label tables."""
 _MAX_DEPTH = 5
 """How many levels below the data folder are searched for split folders."""
 
@@ -84,7 +86,8 @@ def scan_folders(
             "data.split_folders_without_classes",
             f"{top} has {' and '.join(names)} folders without class folders in them.",
             "Put the images of each class into its own folder there, or say where the classes are: in a table "
-            f"(dataset.labels.file) or in the names of the images (dataset.labels.pattern{_pattern_for(top)}).",
+            "(dataset.labels.file) or in the names of the images (set dataset.labels.pattern"
+            f"{_pattern_for([top / name for name, split in names.items() if split == 'train'])}).",
         )
     files = tuple(LabelledFile(path, folder.name) for folder in folders for path in find_images(folder))
     return with_unused_files(Scan(top, files, "class folders"), root, outside)
@@ -263,19 +266,24 @@ def _too_few(top: Path, folders: Sequence[Path], least: int = 2) -> DataError:
     count = len(folders)
     needed = f"at least {least} {'is' if least == 1 else 'are'} needed"
     found = f"{top} has {count} class folder{'' if count == 1 else 's'}; {needed}."
-    pattern = _pattern_for(top)
     hint = "Put the images of each class into their own folder, named after the class"
-    if pattern:
+    if table := next((path.name for path in sorted(top.iterdir()) if path.suffix.lower() in _TABLES), None):
+        hint += (
+            f"; or, if {table} has the class of each image, set dataset.labels.file to it, and dataset.labels.path and "
+            "dataset.labels.label to its columns"
+        )
+    if pattern := _pattern_for([top]):
         hint += f"; or, if the classes are in the names of the images, set dataset.labels.pattern{pattern}"
     return DataError("data.too_few_classes", found, f"{hint}.")
 
 
-def _pattern_for(top: Path) -> str:
-    """A pattern that finds classes in the names of images in ``top``, for a hint; empty where they have none.
+def _pattern_for(folders: Sequence[Path]) -> str:
+    """A pattern that finds classes in the names of images in these folders, for a hint; empty where they have none.
 
     The class is the letters before a number: cat.0.jpg and dog_12.jpg.
     """
-    stems = [re.match(r"[^\W\d_]+(?=[ ._-]*\d)", path.stem) for path in find_images(top)[:10_000]]
+    images = [path for folder in folders for path in find_images(folder)]
+    stems = [re.match(r"[^\W\d_]+(?=[ ._-]*\d)", path.stem) for path in images[:10_000]]
     labels = sorted({found.group() for found in stems if found})
     if not all(stems) or not 2 <= len(labels) <= _MAX_LABELS:
         return ""

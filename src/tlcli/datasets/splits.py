@@ -116,17 +116,25 @@ def _check_enough(units: Sequence[str], labels: Sequence[str], minimum: int, tar
     if not small:
         return
     listed = ", ".join(f"'{label}' ({_counted(images[label], groups[label])})" for label in small)
+    has_groups = any(groups[label] != images[label] for label in small)
+    apart = f", in {len(targets) + 1} groups or more (exact copies are one group)" if has_groups else ""
+    ways = ["Add images"]
+    if len(images) - len(small) >= 2:  # else the advice would only lead to the next error
+        can_count = all(images[label] < needed for label in small)
+        setting = f"with --set dataset.min_images_per_class={needed}" if can_count else "by dataset.classes"
+        ways.append(f"leave these classes out {setting}")
+    if "test" in targets and all(images[label] >= needed - 1 and groups[label] >= len(targets) for label in small):
+        ways.append("do without a test split: --set dataset.split.test=0, which needs one image less")
     raise DataError(
         "data.class_too_small",
-        f"{len(small)} of {len(images)} classes are too small: {listed}. A class needs {needed} images, in "
-        f"{len(targets) + 1} groups or more: {minimum} to keep and one each for {' and '.join(targets)}.",
-        f"Add images; leave these classes out with --set dataset.min_images_per_class={needed}; or create fewer "
-        f"splits, as with --set dataset.split.{targets[0]}=0, which needs one image less.",
+        f"{len(small)} of {len(images)} classes are too small: {listed}. A class needs {needed} images{apart}: "
+        f"{minimum} to keep and one each for {' and '.join(targets)}.",
+        f"{'; or '.join(ways)}.",
     )
 
 
 def _counted(images: int, units: int) -> str:
-    return f"{images}" if units == images else f"{images} in {units} groups"
+    return f"{images}" if units == images else f"{images} in {units} group{'' if units == 1 else 's'}"
 
 
 def hold_out(units: Sequence[str], labels: Sequence[str], share: float, salt: str) -> list[bool]:

@@ -141,7 +141,9 @@ def _evaluate_external(
     from tlcli.evaluation.resampled_intervals import metric_intervals  # noqa: PLC0415 - SciPy
 
     index = read_test_set(data, run.config.dataset, run.bundle.labels, verify)
-    progress.note(f"{data} is an external test set: its images are not those that this run was trained and tested on.")
+    progress.note(
+        f"{data} is measured as an external test set, as it is not the data set of this run as it was in training."
+    )
     for note in index.notes:
         progress.note(note)
     training = readable_training_images(run, recorded)

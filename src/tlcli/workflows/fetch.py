@@ -218,12 +218,14 @@ def _no_source_works(
     failures: Sequence[TlcliError], sources: Sequence[DatasetSource], loaded: LoadedConfig
 ) -> TlcliError:  # fmt: skip
     path, lines = loaded.config.dataset.path, "".join(f"\n  - {error}" for error in failures)
+    command = f"tlcli fetch {shlex.join(loaded.options)} --from PATH/TO/archive.zip"
     if not failures:
-        missing = f"{path or 'The data set'} does not exist, and the config '{loaded.name}' names no source of it."
-        return DataError("data.no_source", missing, "Put the images there.")
+        state = "is empty" if path and path.is_dir() else "does not exist"
+        missing = f"{path or 'The data set'} {state}, and the config '{loaded.name}' names no source of it."
+        hint = f"Unpack an archive with {command}; or put the images there, or set dataset.path to their folder."
+        return DataError("data.no_source", missing, hint)
     message = f"No source of '{loaded.name}' works; nothing on disk was changed.{lines}"
     page = next((f" from {source.page}" for source in sources if source.page), "")
-    command = f"tlcli fetch {shlex.join(loaded.options)} --from PATH/TO/archive.zip"
     own = f"; or put the images into {path} yourself" if path else ""
     get = f"Get the archive{page} in a browser, then run: {command}"
     of_network = any(isinstance(error, NetworkError) for error in failures)

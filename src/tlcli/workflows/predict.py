@@ -142,7 +142,7 @@ def _download(address: str, target: Path, max_bytes: int, progress: Progress) ->
     try:
         download(file, target, progress=progress)
     except (NetworkError, DataError) as error:
-        reason = error.message.removesuffix(".")
+        reason = error.message.removeprefix(f"{file.source} ").removesuffix(".")
         failed = Prediction(file.source, None, None, (), (), error=reason, error_code=error.code)
         return _Input(file.source, str(target), failed)
     return _Input(file.source, str(target))

@@ -170,7 +170,8 @@ def _extract(
     """
     wanted = [(index.of("train"), extractor.views), (index.of("validation"), extractor.views[:1])]
     done = extractor.extract(wanted, progress)
-    index = drop_unreadable(index, done.bad, config.dataset.on_bad_image, config.dataset.max_bad_fraction)
+    examined, dataset = [*index.of("train"), *index.of("validation")], config.dataset
+    index = drop_unreadable(index, done.bad, dataset.on_bad_image, dataset.max_bad_fraction, examined)
     return index, Extraction(computed + done.computed, done.reused - computed, done.bad)
 
 

@@ -81,7 +81,7 @@ def _check_unreadable(manifest: DatasetManifest) -> None:
     for name, reason in manifest.unreadable.items():
         bad = len(manifest.unreadable)
         message = f"{bad:,} of {bad + manifest.readable:,} images are unreadable, for example {name}: {reason}."
-        raise DataError("data.images_unreadable", message, "Replace them by images that can be read.")
+        raise DataError("data.images_unreadable", message, "Do what the reason says, or replace the images.")
 
 
 _UNPACKING = {
