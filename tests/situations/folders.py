@@ -56,9 +56,13 @@ SPLIT_FOLDERS = [
     ),
     Situation("`train/` as one of three vehicle classes", files("bus/{}.jpg", "car/{}.jpg", "train/{}.jpg"),
               Read({"bus": 6, "car": 6, "train": 6})),
-    Situation("`part1/`, `part2/` with class folders", _split("part1", "part2"), Read({"part1": 12, "part2": 12})),
+    Situation("`part1/`, `part2/` with class folders", _split("part1", "part2"), "data.class_folders_unclear"),
     Situation(
-        "the same with `split_folders: {train: part1, test: part2}`",
+        "the same with `layout: class_folders`", _split("part1", "part2", layout="class_folders"),
+        Read({"part1": 12, "part2": 12}),
+    ),
+    Situation(
+        "`part1/`, `part2/` with `split_folders: {train: part1, test: part2}`",
         _split("part1", "part2", split_folders={"train": "part1", "test": "part2"}), Read(_FOUR, _SPLIT),
     ),
     Situation("`split_folders` that do not exist", _split("part1", "part2", split_folders={"train": "a", "test": "b"}),
