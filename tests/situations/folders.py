@@ -56,6 +56,11 @@ SPLIT_FOLDERS = [
     ),
     Situation("`train/` as one of three vehicle classes", files("bus/{}.jpg", "car/{}.jpg", "train/{}.jpg"),
               Read({"bus": 6, "car": 6, "train": 6})),
+    Situation("`test/` beside class folders, no `train/`", files("cat/{}.jpg", "dog/{}.jpg", "test/{}.jpg"),
+              "data.split_folders_unclear"),
+    Situation("the same with `classes: [cat, dog]`",
+              files("cat/{}.jpg", "dog/{}.jpg", "test/{}.jpg", classes=["cat", "dog"]),
+              Read({"cat": 6, "dog": 6}, left_out=6)),
     Situation("`part1/`, `part2/` with class folders", _split("part1", "part2"), "data.class_folders_unclear"),
     Situation(
         "the same with `layout: class_folders`", _split("part1", "part2", layout="class_folders"),

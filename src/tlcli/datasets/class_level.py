@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tlcli.datasets.labelled_files import LabelledFile, LeftOut, Scan
+from tlcli.datasets.split_names import parse_split_name
 from tlcli.datasets.walk import has_images, images_in, kinds_in, relative_name, subfolders, walk
 from tlcli.errors import DataError
 
@@ -50,11 +51,21 @@ def _is_aside(folder: Path, beside_images: bool) -> bool:
 
 
 def check_level(top: Path, folders: Sequence[Path], root: Path) -> None:
-    """Refuses class folders that may be something else: patients or variants that have the classes inside, or parts.
+    """Refuses class folders that may be something else: patients or variants that have the classes inside, parts, or
+    a test set.
 
     Raises:
-        DataError: most of the folders have the same folders inside, or their names are those of numbered parts.
+        DataError: most of the folders have the same folders inside, or their names are those of numbered parts, or of a
+            validation or test split.
     """
+    parsed = {folder.name: parse_split_name(folder.name) for folder in folders}
+    if splits := [name for name, found in parsed.items() if found and found[0] != "train" and not found[1]]:
+        raise DataError(
+            "data.split_folders_unclear",
+            f"{top} has {_some(splits)} beside class folders, and no train folder.",
+            "Put the class folders into a folder train; or leave it out by naming the classes in dataset.classes; or, if "
+            "it is a class, set dataset.layout to class_folders.",
+        )
     inner = _inner(folders)
     shared = [name for name, found in sorted(inner.items()) if 2 * len(found) > len(folders)]
     names = _some([folder.name for folder in folders])
