@@ -63,8 +63,8 @@ def check_level(top: Path, folders: Sequence[Path], root: Path) -> None:
         raise DataError(
             "data.split_folders_unclear",
             f"{top} has {_some(splits)} beside class folders, and no train folder.",
-            "Put the class folders into a folder train; or leave it out by naming the classes in dataset.classes; or, if "
-            "it is a class, set dataset.layout to class_folders.",
+            "Put the class folders into a folder train; or leave it out by naming the classes in dataset.classes; or, "
+            "if it is a class, set dataset.layout to class_folders.",
         )
     inner = _inner(folders)
     shared = [name for name, found in sorted(inner.items()) if 2 * len(found) > len(folders)]
@@ -81,7 +81,8 @@ def check_level(top: Path, folders: Sequence[Path], root: Path) -> None:
             f"{_some(shared)}.",
             f"If {_some(shared)} are the classes, set dataset.labels.pattern to '{pattern}', where the group keeps the "
             "images of one folder (a patient) in one split and may be left out, or dataset.path to one of the folders "
-            f"(a variant of the images); {as_classes}.",
+            "(a variant of the images); if they are splits, set dataset.split_folders, as in "
+            f"{{train: {folders[0].name}, test: {folders[-1].name}}}; {as_classes}.",
         )
     if _is_numbered([folder.name for folder in folders]) and _PART.search(folders[0].name):
         raise DataError(

@@ -17,7 +17,7 @@ SPLIT_ALIASES: dict[str, SplitName] = {
 """Usual words for splits, in lower case."""
 _NEUTRAL = frozenset({
     "data", "dataset", "datasets", "set", "sets", "split", "image", "images", "img", "imgs", "folder", "files",
-    "sample", "samples", "new", "final", "labeled", "labelled", "cropped", "resized", "raw", "original",
+    "sample", "samples", "new", "final", "labeled", "labelled", "cropped", "resized", "raw", "original", "and",
 })  # fmt: skip
 """Words beside the split in a folder's name that say nothing about its images."""
 _TRUTH = {"true": True, "1": True, "false": False, "0": False}
