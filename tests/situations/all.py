@@ -8,6 +8,7 @@ from tests.situations.evaluation import EVALUATION
 from tests.situations.folders import CLASS_FOLDERS, NAMES, SPLIT_FOLDERS
 from tests.situations.images import IMAGE_FILES, VALUES
 from tests.situations.inputs import INPUTS
+from tests.situations.published import PUBLISHED
 from tests.situations.results import RESULTS
 from tests.situations.situation import Situation
 from tests.situations.tables import TABLES
@@ -17,6 +18,7 @@ SITUATIONS: Mapping[str, Sequence[Situation]] = {
     "Class folders": CLASS_FOLDERS,
     "Classes in the names of images": NAMES,
     "Label tables": TABLES,
+    "Published data sets": PUBLISHED,
     "Image files": IMAGE_FILES,
     "Values and bands of images": VALUES,
     "Archives": ARCHIVES,

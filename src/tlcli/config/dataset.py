@@ -88,7 +88,8 @@ class Labels(Section):
     """Rule for each class, where classes are derived from a number or a set of values; rows that match no rule are
     skipped and counted. Default: the label column contains the class."""
     split: str | None = None
-    """Column with the split: train, validation or test. Default: split folders that the images are in, if any."""
+    """Column with the split: train, validation or test; or true and false in a column named like is_valid. Default:
+    split folders that the images are in, if any."""
     group: str | None = None
     """Column with the group of an image: images with equal values stay in one split."""
     pattern: Annotated[str, AfterValidator(_is_label_pattern)] | None = None

@@ -1,28 +1,33 @@
 """Finding the image that a cell of a label table means: tables come from other machines, without suffixes, or moved."""
 
 import os
+import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+from tlcli.datasets.class_level import is_accompanying
+from tlcli.datasets.digests import digests_of
 from tlcli.datasets.walk import find_images, relative_name
 from tlcli.errors import DataError
 
 _HOW = {
     "form": "are matched by name in another Unicode form or case",
     "suffix": "are matched without the suffix, which the table does not have",
+    "copies": "are one of several copies with the same bytes, of which the first is used",
     "end": "are matched by the end of the path, as the table's paths are of another place",
 }
 """Other ways than by the path itself, for a sentence."""
 
 
 class ImageLookup:
-    """Finds images by the paths of a table."""
+    """Finds images by the paths of a table: in a folder, and those that it lacks elsewhere."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, elsewhere: Path | None = None) -> None:
         self.folder = folder
+        self._elsewhere = ImageLookup(elsewhere) if elsewhere is not None and elsewhere != folder else None
         self._how: Counter[str] = Counter()
         self._examples: dict[str, str] = {}
 
@@ -46,26 +51,34 @@ class ImageLookup:
         path = cell.replace("\\", "/")
         if path != cell and _is_file(self.folder / path):
             return self.folder / path
-        for how, candidates in self._candidates(PurePosixPath(path)):
-            if len(candidates) > 1:
+        for how, candidates in self._candidates(PurePosixPath(path), cell):
+            are_copies = len(candidates) > 1 and len(set(digests_of(candidates).of.values())) == 1
+            if len(candidates) > 1 and not are_copies:
                 listed = ", ".join(relative_name(one, self.folder) for one in candidates[:3])
                 raise DataError(
                     "data.ambiguous_image",
                     f"{where}: '{cell}' does not exist, and {len(candidates)} images could be meant: {listed}.",
-                    "Write the paths relative to dataset.labels.folder.",
+                    "Set dataset.labels.folder to the folder of the images, or write the paths relative to it.",
                 )
             if candidates:
-                self._how[how] += 1
-                self._examples.setdefault(how, f"'{cell}' is {relative_name(candidates[0], self.folder)}")
+                key = "copies" if are_copies else how
+                self._how[key] += 1
+                self._examples.setdefault(key, f"'{cell}' is {relative_name(candidates[0], self.folder)}")
                 return candidates[0]
+        if self._elsewhere is not None and _is_file(found := self._elsewhere.find(cell, where)):
+            return found
         return self.folder / path
 
     def notes(self) -> Iterator[str]:
         """How images were found by other ways than their path, one sentence each."""
         for how, count in self._how.most_common():
             yield f"{count:,} images {_HOW[how]}: {self._examples[how]}."
+        if self._elsewhere is not None:
+            yield from self._elsewhere.notes()
 
-    def _candidates(self, path: PurePosixPath) -> Iterator[tuple[str, list[Path]]]:
+    def _candidates(self, path: PurePosixPath, cell: str) -> Iterator[tuple[str, list[Path]]]:
+        if "://" in cell:  # an address, such as https://host/cat.jpg?width=100
+            path = PurePosixPath(re.split("[?#]", os.fspath(path))[0])
         parts = [part for part in path.parts if part not in ("/", ".", "..")]
         wanted = _folded("/".join(parts))
         yield "form", self._ending(wanted, whole=True)
@@ -85,7 +98,9 @@ class ImageLookup:
 
     @cached_property
     def _names(self) -> list[tuple[str, Path]]:
-        return [(_folded(relative_name(path, self.folder)), path) for path in find_images(self.folder)]
+        named = [(relative_name(path, self.folder), path) for path in find_images(self.folder)]
+        images = [(name, path) for name, path in named if not any(map(is_accompanying, name.split("/")[:-1]))]
+        return [(_folded(name), path) for name, path in images]
 
     @cached_property
     def _by_name(self) -> dict[str, list[tuple[str, Path]]]:

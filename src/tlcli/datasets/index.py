@@ -202,6 +202,15 @@ def _check(index: Index, unreadable: str = "") -> None:
     if index.is_test_set:
         return
     counts = index.counts()["train"]
+    if absent := sorted({image.label for image in index.images if not counts[image.label]}):
+        known = ", ".join(label for label, count in counts.items() if count) or "none"
+        raise DataError(
+            "data.class_not_in_training",
+            f"{len(absent)} of {len(counts)} classes have images for validation or test and none for training: "
+            f"{', '.join(absent)}. Classes with training images: {known}. Data folder: {index.root}.",
+            "Give a class the same name in all splits: rename its folders, or set dataset.labels.pattern with groups, "
+            "as in '(?P<split>train|test)/(?P<label>cat|dog)'. Or name the classes to use in dataset.classes.",
+        )
     if small := {label: count for label, count in counts.items() if count < MIN_TRAINING}:
         listed = ", ".join(f"'{label}' ({count})" for label, count in small.items())
         raise DataError(

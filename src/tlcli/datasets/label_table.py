@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,19 @@ _DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t"}
 _NUMBERS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True, "": False}
 """Cells of one-hot columns, in lower case."""
 _WORKBOOK = b"PK\x03\x04"
+_FORMATS: Sequence[tuple[str, re.Pattern[bytes], str]] = [
+    ("MATLAB file", re.compile(rb"MATLAB 5\.0|\x89HDF"), "scipy.io.loadmat(FILE) reads it"),
+    ("Parquet file", re.compile(rb"PAR1"), "pandas.read_parquet(FILE).to_csv('labels.csv', index=False)"),
+    ("Python pickle", re.compile(rb"\x80[\x02-\x05]"), "pandas.DataFrame(...).to_csv('labels.csv', index=False)"),
+    ("XML file", re.compile(rb"\s*<(\?xml|annotations?\b)"), "pandas.read_xml(FILE).to_csv('labels.csv', index=False)"),
+    ("JSON file with a row a line", re.compile(rb"\s*\{[^\n]*\}\s*\n\s*\{"),
+     "pandas.read_json(FILE, lines=True).to_csv('labels.csv', index=False)"),
+    ("JSON file", re.compile(rb"\s*(\{\s*[\"}]|\[\s*[\[{\"])"),
+     "pandas.read_json(FILE).to_csv('labels.csv', index=False); of COCO, the list 'annotations'"),
+]  # fmt: skip
+"""Formats that are no text in columns, how they begin, and what converts them."""
+_MAX_NUMBERS = 64
+"""Numbers in a cell of paths from which they are taken for the pixels of an image."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +81,9 @@ def scan_label_table(root: Path, table: LabelTable, classes: Sequence[str] | Non
             f"Set dataset.labels.file to its path inside {root}.",
         )
     folder = path.parent if table.folder is None else root / table.folder
-    delimiter, rows = _rows(path, table)
+    delimiter, rows, comments = _rows(path, table)
     _refuse_one_hot(path, table, rows)
-    lookup = ImageLookup(folder)
+    lookup = ImageLookup(folder, root if table.folder is None else None)  # annotations/list.txt is beside images/
     files, without_class = _labelled_files(path, rows, table, classes, lookup)
     if not files:
         raise DataError(
@@ -83,10 +97,12 @@ def scan_label_table(root: Path, table: LabelTable, classes: Sequence[str] | Non
         left_out = (LeftOut(without_class.total(), f"rows of {path.name} that belong to no class ({values})"),)
     read_as = f"label table ({table.file}{'' if delimiter == 'comma' else f', separated by {delimiter}'})"
     read_as += f", splits in column '{table.split}'" if table.split else ""
-    scan = Scan(folder, tuple(files), read_as, left_out, tuple(lookup.notes()))
-    if not folder.is_dir():
+    notes = (*comments, *lookup.notes(), *_note_several({file.label for file in files}))
+    scan = Scan(folder, tuple(files), read_as, left_out, notes)
+    searched = root if folder.is_relative_to(root) else folder
+    if not searched.is_dir():
         return scan
-    return with_unused_files(scan, folder, f"that {path.name} does not give a class", [path])
+    return with_unused_files(scan, searched, f"that {path.name} does not give a class", [path])
 
 
 def _labelled_files(
@@ -99,12 +115,19 @@ def _labelled_files(
     files = []
     for line, row in rows:
         where = f"{path}:{line}"
+        if len(row[table.path].split(maxsplit=_MAX_NUMBERS)) > _MAX_NUMBERS:
+            raise DataError(
+                "data.label_table_pixels",
+                f"{where}: the column '{table.path}' has more than {_MAX_NUMBERS} numbers in a cell, not a path.",
+                "Write the pixels as image files first, as with Pillow: "
+                "Image.fromarray(numpy.array(cell.split(), dtype='uint8').reshape(48, 48)).save(...).",
+            )
         cell = row[table.label] if table.label else _one_hot(row, table.class_columns, where)
         label = class_of(cell, table.classes, where)
         if label is None or (classes is not None and normal_label(label) not in classes):
             without_class[cell] += 1
             continue
-        split = None if table.split is None else split_of_cell(row[table.split], where)
+        split = None if table.split is None else split_of_cell(row[table.split], where, table.split)
         group = None if table.group is None else row[table.group]
         image = lookup.find(row[table.path], where)
         if (first := lines.setdefault(image, line)) != line:
@@ -115,6 +138,17 @@ def _labelled_files(
             )
         files.append(LabelledFile(image, label, split, group))
     return files, without_class
+
+
+def _note_several(labels: set[str]) -> Iterator[str]:
+    """Reports cells that name several classes: ``Hernia|Mass`` where another row has ``Hernia``."""
+    parts = {label: re.split(r"\s*[|;,]\s*|\s+", label) for label in sorted(labels)}
+    several = [label for label, names in parts.items() if len(names) > 1 and labels.issuperset(names)]
+    if several:
+        yield (
+            f"{len(several)} classes seem to be several classes of one image, as '{several[0]}'; each is read as a "
+            "class of its own. Name the classes to keep in dataset.classes to leave these out."
+        )
 
 
 def _one_hot(row: Mapping[str, str], columns: Sequence[str], where: str) -> str:
@@ -148,6 +182,7 @@ def _refuse_one_hot(path: Path, table: LabelTable, rows: Sequence[tuple[int, Map
     if table.label is None or table.classes or not rows:
         return
     columns = [name for name in rows[0][1] if all(row[name].lower() in _NUMBERS for _, row in rows)]
+    columns = [name for name in columns if any(_NUMBERS[row[name].lower()] for _, row in rows)]
     if table.label not in columns or len(columns) < 2:
         return
     if all(sum(_NUMBERS[row[name].lower()] for name in columns) == 1 for _, row in rows):
@@ -159,9 +194,16 @@ def _refuse_one_hot(path: Path, table: LabelTable, rows: Sequence[tuple[int, Map
         )
 
 
-def _rows(path: Path, table: LabelTable) -> tuple[str, list[tuple[int, dict[str, str]]]]:
-    """The delimiter, and the line and cells of every row."""
+def _rows(path: Path, table: LabelTable) -> tuple[str, list[tuple[int, dict[str, str]]], tuple[str, ...]]:
+    """The delimiter, the line and cells of every row, and a note on comments.
+
+    Comments are lines that begin with ``#`` above the first row of a table without a header.
+    """
     text = _text(path, table.encoding)
+    comments = re.match(r"(?:#[^\n]*(?:\n|$))*", text) if table.columns is not None else None
+    count = comments[0].count("\n") if comments else 0
+    text = "\n" * count + text[comments.end() :] if comments else text
+    note = (f"{count} lines of {path.name} above the first row begin with #, and are comments.",) if count else ()
     delimiter = table.delimiter if table.delimiter != "auto" else _delimiter(text, table)
     rows = _cells(path, text, delimiter)
     names = table.columns if table.columns is not None else next((row for _, row in rows), [])
@@ -175,7 +217,8 @@ def _rows(path: Path, table: LabelTable) -> tuple[str, list[tuple[int, dict[str,
             raise DataError(
                 "data.label_table_column_missing",
                 f"The label table {path} has no column '{column}'; its columns are: {', '.join(names)}.",
-                "Correct dataset.labels, or its delimiter.",
+                "Correct dataset.labels, or its delimiter. If the first line is not the names of the columns, delete "
+                "what is above them, or, where there are none, name them in dataset.labels.columns.",
             )
     found = []
     for line, row in rows:
@@ -186,7 +229,7 @@ def _rows(path: Path, table: LabelTable) -> tuple[str, list[tuple[int, dict[str,
                 "Check the row and dataset.labels.delimiter.",
             )
         found.append((line, dict(zip(names, row, strict=True))))
-    return delimiter, found
+    return delimiter, found, note
 
 
 def _text(path: Path, encoding: str) -> str:
@@ -197,6 +240,13 @@ def _text(path: Path, encoding: str) -> str:
             f"The label table {path} is a workbook of Excel or another spreadsheet, not text.",
             "Save it as CSV (UTF-8).",
         )
+    for kind, begins, remedy in _FORMATS:
+        if begins.match(data[:100_000]):
+            raise DataError(
+                "data.label_table_unsupported",
+                f"The label table {path} is a {kind}, not text in columns.",
+                f"Write a CSV file with a row for each image, its path and its class. In Python: {remedy}.",
+            )
     if encoding == "utf-8" and data.startswith((b"\xff\xfe", b"\xfe\xff")):
         encoding = "utf-16"
     try:

@@ -1,5 +1,6 @@
 """What reading a data folder gives, however its labels are written: labelled files, and what was left out."""
 
+import os
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -63,12 +64,14 @@ def with_unused_files(scan: Scan, folder: Path, reason: str, ignored: Iterable[P
     images: Counter[str] = Counter()
     others: Counter[str] = Counter()
     examples: dict[bool, str] = {}
+    inside = os.path.join(scan.root, "")  # noqa: PTH118 - the folders beside the classes say more than those above
     for path in walk(folder):
         if path in used or path in apart or not apart.isdisjoint(path.parents):
             continue
         name = relative_name(path, folder)
         if is_image(path):
-            images[f"in {name.partition('/')[0]}" if "/" in name else "directly in the data folder"] += 1
+            below = relative_name(path, scan.root) if os.fspath(path).startswith(inside) else name
+            images[f"in {below.partition('/')[0]}" if "/" in below else "directly in the data folder"] += 1
         else:
             kind = kind_of_suffix(path.name)
             others[f"{path.suffix or path.name}{f' ({kind.name})' if kind else ''}"] += 1

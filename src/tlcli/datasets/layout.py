@@ -1,13 +1,23 @@
 """Folders as labels: class folders, train, validation and test folders above them, or such folders in each of them."""
 
+import itertools
 import os
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from tlcli.datasets.class_level import (
+    check_level,
+    class_root,
+    nested_copy,
+    notes_on_level,
+    tables_in,
+    without_masks,
+)
 from tlcli.datasets.digests import digests_of
 from tlcli.datasets.labelled_files import LabelledFile, Scan, with_unused_files
 from tlcli.datasets.split_names import SPLITS, SplitName, parse_split_name, split_folder_names
@@ -19,8 +29,6 @@ from tlcli.images.recognition import advice_for
 Layout = Literal["auto", "class_folders", "split_folders"]
 _MAX_LABELS = 20
 """Of a suggested pattern."""
-_TABLES = (".csv", ".tsv")
-"""Suffixes of files that are probably label tables."""
 _MAX_DEPTH = 5
 """How many levels below the data folder are searched for split folders."""
 
@@ -57,16 +65,19 @@ def scan_folders(
         DataError: there are no class folders, several different trees, or a class folder without images.
     """
     outside = "outside class folders" if classes is None else "outside the folders of dataset.classes"
+    may_be_unclear = layout == "auto" and classes is None and not is_test_set
     trees = [] if layout == "class_folders" else list(_split_trees(root, split_folders))
     if trees:
         tree, notes = _only_tree(trees)
         files = tuple(
             _files_of_classes(tree, classes, is_test_set)
             if tree.in_classes
-            else _files_of_splits(tree, classes, is_test_set)
+            else _files_of_splits(tree, root, classes, is_test_set, may_be_unclear)
         )
         scan = Scan(tree.top, files, _read_as(tree), notes=notes)
-        return with_unused_files(scan, root, outside, [other.top for other in trees if other is not tree])
+        return without_masks(
+            with_unused_files(scan, root, outside, [other.top for other in trees if other is not tree])
+        )
     if layout == "split_folders" or split_folders:
         missing = ", ".join(name for names in (split_folders or {}).values() for name in names)
         raise DataError(
@@ -79,18 +90,24 @@ def scan_folders(
             else "Put the class folders into such folders, name other "
             "folders with dataset.split_folders, or set dataset.layout to class_folders.",
         )
-    top = _class_root(root)
-    folders = _class_folders(top, classes, is_test_set)
-    if layout == "auto" and (names := split_folder_names([folder.name for folder in folders], str(top))):
+    top = class_root(root)
+    if layout == "auto" and (names := split_folder_names([folder.name for folder in subfolders(top)], str(top))):
+        training = [top / name for name, split in names.items() if split == "train"]
         raise DataError(
             "data.split_folders_without_classes",
             f"{top} has {' and '.join(names)} folders without class folders in them.",
-            "Put the images of each class into its own folder there, or say where the classes are: in a table "
-            "(dataset.labels.file) or in the names of the images (set dataset.labels.pattern"
-            f"{_pattern_for([top / name for name, split in names.items() if split == 'train'])}).",
+            "Put the images of each class into its own folder there, or say where the classes are"
+            f"{tables_in(root) or ': in a table (dataset.labels.file)'} or in the names of the images "
+            f"(dataset.labels.pattern{_pattern_for(top, root, training)}).",
         )
+    folders = _class_folders(top, root, classes, is_test_set)
+    notes = ()
+    if may_be_unclear:
+        folders, notes = _without_copy(folders)
+        check_level(top, folders, root)
+        notes = (*notes, *notes_on_level(top, folders, root))
     files = tuple(LabelledFile(path, folder.name) for folder in folders for path in find_images(folder))
-    return with_unused_files(Scan(top, files, "class folders"), root, outside)
+    return without_masks(with_unused_files(Scan(top, files, "class folders", notes=notes), root, outside))
 
 
 def with_splits_by_folder(scan: Scan, folder: Path) -> Scan:
@@ -126,6 +143,13 @@ def _split_folders(folder: Path, named: Mapping[SplitName, Sequence[str]] | None
     """
     names = _names_of_splits(folder, named)
     splits = {child: split for name, split in names.items() if subfolders(child := folder / name)}
+    if not named:
+        of_training = {name for child, split in splits.items() if split == "train" for name in _names_in(child)}
+        splits = {
+            child: split
+            for child, split in splits.items()
+            if split == "train" or len(found := _names_in(child)) > 1 or found & of_training
+        }  # others hold unlabelled images, as test/images/1.jpg
     kinds = list(splits.values())
     if "train" not in kinds or (len(names) < 2 and not named):
         return {}
@@ -137,6 +161,10 @@ def _split_folders(folder: Path, named: Mapping[SplitName, Sequence[str]] | None
             "Merge them into one, rename the others, or name all with dataset.split_folders.",
         )
     return splits
+
+
+def _names_in(split_folder: Path) -> set[str]:
+    return {child.name for child in subfolders(class_root(split_folder))}
 
 
 def _splits_in_classes(folder: Path, named: Mapping[SplitName, Sequence[str]] | None) -> dict[Path, SplitName]:
@@ -167,10 +195,13 @@ def _names_of_splits(folder: Path, named: Mapping[SplitName, Sequence[str]] | No
 
 
 def _files_of_splits(
-    tree: SplitTree, classes: Sequence[str] | None, is_test_set: bool = False
-) -> Iterator[LabelledFile]:  # fmt: skip
+    tree: SplitTree, root: Path, classes: Sequence[str] | None, is_test_set: bool, may_be_unclear: bool
+) -> Iterator[LabelledFile]:
     for split_folder, split in tree.splits.items():
-        for folder in _class_folders(_class_root(split_folder), classes, is_test_set):
+        folders = _class_folders(top := class_root(split_folder), root, classes, is_test_set)
+        if may_be_unclear:
+            check_level(top, folders, root)
+        for folder in folders:
             for path in find_images(folder):
                 yield LabelledFile(path, folder.name, split)
 
@@ -178,7 +209,7 @@ def _files_of_splits(
 def _files_of_classes(
     tree: SplitTree, classes: Sequence[str] | None, is_test_set: bool = False
 ) -> Iterator[LabelledFile]:  # fmt: skip
-    used = set(_class_folders(tree.top, classes, is_test_set))
+    used = set(_class_folders(tree.top, tree.top, classes, is_test_set))
     for split_folder, split in tree.splits.items():
         if split_folder.parent in used:
             for path in find_images(split_folder):
@@ -199,11 +230,7 @@ def _only_tree(trees: list[SplitTree]) -> tuple[SplitTree, tuple[str, ...]]:
     digests = _tree_digests(first.top)
     for other in others:
         if _tree_digests(other.top) != digests:
-            raise DataError(
-                "data.several_datasets",
-                f"There are two different data sets: {first.top} and {other.top}.",
-                "Set dataset.path (or the source's subdir) to one of them.",
-            )
+            raise _several(first.top, other.top)
     return first, (f"The same tree exists {len(trees)} times; each image is used once, from {first.top}.",)
 
 
@@ -211,16 +238,31 @@ def _tree_digests(root: Path) -> dict[str, str]:
     return {path.relative_to(root).as_posix(): digest for path, digest in digests_of(walk(root)).of.items()}
 
 
-def _class_root(root: Path) -> Path:
-    """Descends through folders that hold one folder and no images, as archives often have them."""
-    while True:
-        folders = subfolders(root)
-        if len(folders) != 1 or images_in(root) or not subfolders(folders[0]):
-            return root
-        root = folders[0]
+def _without_copy(folders: list[Path]) -> tuple[list[Path], tuple[str, ...]]:
+    """The class folders without one that holds the others once more, which must be identical; and a note."""
+    copy = nested_copy(folders)
+    if copy is None:
+        return folders, ()
+    others = [folder for folder in folders if folder != copy]
+    for folder in others:
+        if _tree_digests(folder) != _tree_digests(class_root(copy) / folder.name):
+            raise _several(folder.parent, class_root(copy))
+    return others, (f"The same class folders exist once more in {copy}, which is left out.",)
 
 
-def _class_folders(top: Path, classes: Sequence[str] | None, is_test_set: bool = False) -> list[Path]:
+def _several(first: Path, other: Path) -> DataError:
+    return DataError(
+        "data.several_datasets",
+        f"There are two different data sets: {first} and {other}.",
+        f"Set dataset.path (or the source's subdir) to {other}, or move it elsewhere."
+        if first in other.parents
+        else "Set dataset.path (or the source's subdir) to one of them.",
+    )
+
+
+def _class_folders(
+    top: Path, root: Path, classes: Sequence[str] | None, is_test_set: bool = False
+) -> list[Path]:  # fmt: skip
     folders = subfolders(top)
     if classes is not None:
         wanted = {unicodedata.normalize("NFC", name): name for name in classes}
@@ -236,7 +278,7 @@ def _class_folders(top: Path, classes: Sequence[str] | None, is_test_set: bool =
     if is_test_set:  # an empty folder is a class that it lacks
         folders = [folder for folder in folders if has_images(folder)]
     if len(folders) < (least := 1 if is_test_set else 2):
-        raise _too_few(top, folders, least)
+        raise _too_few(top, root, folders, least)
     for folder in folders:
         if not folder.name.isascii() and os.fsencode(folder.name).decode(errors="replace") != folder.name:
             raise DataError(
@@ -262,29 +304,39 @@ def _class_folders(top: Path, classes: Sequence[str] | None, is_test_set: bool =
     return folders
 
 
-def _too_few(top: Path, folders: Sequence[Path], least: int = 2) -> DataError:
+def _too_few(top: Path, root: Path, folders: Sequence[Path], least: int = 2) -> DataError:
     count = len(folders)
     needed = f"at least {least} {'is' if least == 1 else 'are'} needed"
     found = f"{top} has {count} class folder{'' if count == 1 else 's'}; {needed}."
-    hint = "Put the images of each class into their own folder, named after the class"
-    if table := next((path.name for path in sorted(top.iterdir()) if path.suffix.lower() in _TABLES), None):
-        hint += (
-            f"; or, if {table} has the class of each image, set dataset.labels.file to it, and dataset.labels.path and "
-            "dataset.labels.label to its columns"
+    if not has_images(top):
+        suffixes = Counter(path.suffix or path.name for path in itertools.islice(walk(root), 1000))
+        listed = ", ".join(f"{number} {suffix}" for suffix, number in suffixes.most_common(5)) or "no files"
+        return DataError(
+            "data.too_few_classes",
+            f"{found} There are no image files in it; found: {listed}.",
+            "Put the images of each class into their own folder, named after the class. Images that are stored in "
+            "tables, arrays or records (CSV, NPY, Parquet, TFRecord, pickle) have to be written as PNG files first, as "
+            "with Pillow: Image.fromarray(array).save(...).",
         )
-    if pattern := _pattern_for([top]):
+    pattern, table = _pattern_for(top, root), tables_in(root)
+    hint = "Put the images of each class into their own folder, named after the class"
+    if table:
+        hint += f"; or say where the classes are{table}"
+    if pattern:
         hint += f"; or, if the classes are in the names of the images, set dataset.labels.pattern{pattern}"
     return DataError("data.too_few_classes", found, f"{hint}.")
 
 
-def _pattern_for(folders: Sequence[Path]) -> str:
-    """A pattern that finds classes in the names of images in these folders, for a hint; empty where they have none.
+def _pattern_for(top: Path, root: Path, folders: Sequence[Path] = ()) -> str:
+    """A pattern that finds classes in the names of images in ``top`` (or only in ``folders``), for a hint; empty where
+    they have none.
 
-    The class is the letters before a number: cat.0.jpg and dog_12.jpg.
+    The class is the letters before a number: cat.0.jpg and great_dane_12.jpg.
     """
-    images = [path for folder in folders for path in find_images(folder)]
-    stems = [re.match(r"[^\W\d_]+(?=[ ._-]*\d)", path.stem) for path in images[:10_000]]
+    images = [path for folder in folders or [top] for path in find_images(folder)]
+    stems = [re.match(r"[^\W\d]+?(?=[ ._-]*\d)", path.stem) for path in images[:10_000]]
     labels = sorted({found.group() for found in stems if found})
-    if not all(stems) or not 2 <= len(labels) <= _MAX_LABELS:
+    if not all(stems) or not 2 <= len(labels) <= len(stems) / 3 or all(map(parse_split_name, labels)):
         return ""
-    return f" to '(?P<label>{'|'.join(labels)})[ ._-]*\\d'"
+    inside = "" if top == root else f"(?:^|/){re.escape(top.name)}/.*?"
+    return f" to '{inside}(?P<label>{'|'.join(labels) if len(labels) <= _MAX_LABELS else '[^/0-9]+?'})[ ._-]*\\d'"

@@ -17,9 +17,10 @@ SPLIT_ALIASES: dict[str, SplitName] = {
 """Usual words for splits, in lower case."""
 _NEUTRAL = frozenset({
     "data", "dataset", "datasets", "set", "sets", "split", "image", "images", "img", "imgs", "folder", "files",
-    "sample", "samples", "new", "final", "labeled", "labelled", "cropped", "resized", "raw", "original",
+    "sample", "samples", "new", "final", "labeled", "labelled", "cropped", "resized", "raw", "original", "and",
 })  # fmt: skip
 """Words beside the split in a folder's name that say nothing about its images."""
+_TRUTH = {"true": True, "1": True, "false": False, "0": False}
 _WORD = re.compile(r"[^\W\d_]+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _GLUED = re.compile(r"(set|data|dataset|images|imgs)$")
@@ -84,12 +85,21 @@ def _is_set(splits: Iterable[SplitName]) -> bool:
     return "train" in found and len(found) > 1
 
 
-def split_of_cell(cell: str, where: str) -> SplitName:
+def split_of_cell(cell: str, where: str, column: str = "") -> SplitName:
     """The split that a cell of a table names.
 
+    Args:
+        cell: a split; or true or false (1 or 0) in a column that names one, as ``is_valid``.
+        where: its place, for the error.
+        column: the name of its column.
+
     Raises:
-        DataError: it names none; ``where`` is its place.
+        DataError: it names none.
     """
+    of_column = parse_split_name(column)
+    if of_column is not None and cell.casefold() in _TRUTH:
+        other: SplitName = "train" if of_column[0] != "train" else "test"
+        return of_column[0] if _TRUTH[cell.casefold()] else other
     parsed = parse_split_name(cell)
     if parsed is None:
         raise DataError(
