@@ -152,7 +152,7 @@ CASES = (
     Case("latest is a folder", TRAIN, make=_latest, says=ACCURACY),
     Case("data through a linked folder and ..", (*TRAIN, "--set", "dataset.path=link/../shapes"), make=_linked,
          says=ACCURACY),
-    Case("data folder is the current one", ("train", "--config", "{}/c.yaml", "--set", "dataset.path=.", "--runs-dir",
+    Case("data folder is the current one", ("train", "--json", "--config", "{}/c.yaml", "--set", "dataset.path=.", "--runs-dir",
          "{}/other"), shell='cd shapes; "$@"', says=ACCURACY),
     Case("runs inside the data folder", (*TRAIN, "--runs-dir", "shapes/.runs"),
          shell='"$@"; code=$?; rm -r shapes/.runs; exit $code', says=ACCURACY),

@@ -29,6 +29,8 @@ _CHECK = 8
 """Bytes of a record's check."""
 _BATCH = 2000
 """Files read between two writes of the database."""
+_SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""SQLite's message about a damaged file may quote bytes of it, which Python then cannot decode."""
 
 
 @dataclass
@@ -144,7 +146,7 @@ def _recorded(database: sqlite3.Connection | None, path: Path, algorithm: Algori
         return None
     try:
         row = database.execute("SELECT entry FROM files WHERE key = ?", (_key(path, algorithm),)).fetchone()
-    except sqlite3.Error:
+    except _SQLITE_ERRORS:
         return None
     if row is None or not isinstance(row[0], bytes):
         return None
@@ -161,7 +163,7 @@ def _record(states: Mapping[Path, tuple[bytes, str]], algorithm: Algorithm) -> N
             if database:
                 with database:  # one transaction
                     database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?)", rows)
-        except sqlite3.Error as error:
+        except _SQLITE_ERRORS as error:
             if not isinstance(error, sqlite3.OperationalError):  # damage that opening did not find
                 with suppress(OSError):
                     remove_database(cache_folder() / DATABASE)
@@ -191,10 +193,10 @@ def _open(path: Path, writing: bool) -> sqlite3.Connection | None:
             database.execute("CREATE TABLE IF NOT EXISTS files (key BLOB PRIMARY KEY, entry BLOB) WITHOUT ROWID")
             database.execute("SELECT key FROM files LIMIT 1")
             return database
-        except (sqlite3.Error, OSError) as error:
+        except (*_SQLITE_ERRORS, OSError) as error:
             if database is not None:
                 database.close()
-            if not isinstance(error, sqlite3.DatabaseError) or isinstance(error, sqlite3.OperationalError):
+            if isinstance(error, OSError | sqlite3.OperationalError):
                 break  # locked, or read-only
             with suppress(OSError):
                 remove_database(path)
