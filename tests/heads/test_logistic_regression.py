@@ -7,7 +7,7 @@ from tlcli.errors import DataError
 from tlcli.features.rows import Rows
 from tlcli.heads import fold_fits, solver
 from tlcli.heads.fit_record import Fit
-from tlcli.heads.folds import folds_of
+from tlcli.heads.folds import folds_of, sampled
 from tlcli.heads.logistic_regression import fit_logistic_regression
 from tlcli.heads.standardize import Standardizer
 from tlcli.progress import Progress
@@ -248,3 +248,13 @@ def test_the_held_out_probabilities_are_those_of_the_best_c(classes: int) -> Non
     chosen = fitted.best
     assert log_loss(held.labels, held.probabilities) == pytest.approx(chosen.val_loss, rel=1e-4)
     assert (held.probabilities.argmax(axis=1) == held.labels).mean() == pytest.approx(chosen.val_accuracy)
+
+
+def test_sample_of_few_units_of_many_rows_keeps_the_rare_class() -> None:
+    labels = np.repeat([0, 1], [60_000, 4])
+    units = np.concatenate([np.arange(60_000) % 8, np.arange(8, 12)])
+    rows = Rows(labels, units, 3, lambda numbers: np.zeros((len(numbers), 3), np.float32))
+    for seed in range(20):
+        chosen = sampled(rows, 5, seed)
+        assert len(chosen) < 10_000
+        assert set(units[chosen]) == set(range(12))

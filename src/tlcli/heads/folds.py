@@ -39,7 +39,9 @@ def sampled(rows: Rows, folds: int, seed: int) -> "NDArray[np.int64]":
         chosen[order[members[enough]]] = True
     found = np.flatnonzero(chosen[unit])
     if len(found) > 2 * limit:  # few units of many rows: sample within them
-        found = np.sort(np.random.default_rng(seed).choice(found, limit, replace=False))
+        _, one_of_each = np.unique(unit[found], return_index=True)  # a rare class may have one row in each unit
+        chance = np.random.default_rng(seed).choice(len(found), limit, replace=False)
+        found = found[np.union1d(one_of_each, chance)]
     return found
 
 
