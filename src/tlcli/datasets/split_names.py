@@ -33,14 +33,14 @@ def split_of_word(word: str) -> SplitName | None:
 
 
 def parse_split_name(name: str) -> tuple[SplitName, str] | None:
-    """The split in a folder's name, and its other words: ``seg_train`` is (train, seg), ``Test set 1`` (test, "").
+    """The split in a folder's name, and its other tokens: ``seg_train`` is (train, seg), ``Test set 1`` (test, "").
 
     Returns:
         None for a name without a split, and one with several, except ``train_val``, which is for training.
     """
-    words = [word for word in _WORD.findall(_CAMEL.sub(" ", name)) if word.casefold() not in _NEUTRAL]
-    found = {split for word in words if (split := split_of_word(word))}
-    others = " ".join(word.casefold() for word in words if not split_of_word(word))
+    tokens = [token for token in _WORD.findall(_CAMEL.sub(" ", name)) if token.casefold() not in _NEUTRAL]
+    found = {split for token in tokens if (split := split_of_word(token))}
+    others = " ".join(token.casefold() for token in tokens if not split_of_word(token))
     if found == {"train", "validation"}:
         return "train", others
     return (found.pop(), others) if len(found) == 1 else None

@@ -38,7 +38,7 @@ def measure_levels(paths: Sequence[Path], preparation: Preparation, progress: Pr
     """The range of the values of images without 0.1 % of each image's values at either end (hot pixels, for example).
 
     Args:
-        paths: the images; those of 8 bits and unreadable ones are passed over.
+        paths: the images; those of 8 bits and unreadable ones are skipped.
         preparation: bands, formats and limits.
         progress: receives every image.
 

@@ -1,4 +1,4 @@
-"""TIFF files as they are: their layout in words, and single bands of those with more than colours.
+"""TIFF files: a description of their layout, and single bands of multi-band files.
 
 Shapes: H height, W width, N bands of the file, B bands wanted.
 """
@@ -80,7 +80,7 @@ def is_misread(tags: Tags, mode: str) -> bool:
 
 
 def layout(tags: Tags) -> str:
-    """The layout in words: ``13 bands of 16 bits, unsigned integers, compression tiff_lzw``."""
+    """A description of the layout: ``13 bands of 16 bits, unsigned integers, compression tiff_lzw``."""
     bits = sorted({int(one) for one in _tuple(tags.get(BITS, (1,)))})
     kinds = {_KINDS.get(one, f"sample format {one}") for one in _tuple(tags.get(SAMPLE_FORMAT, (1,)))}
     code = tags.get(COMPRESSION, 1)

@@ -115,7 +115,7 @@ def _expanded(inputs: Sequence[str]) -> Iterator[str]:
             continue
         given = local_path(text, "files, folders, patterns, and addresses: https://, http:// or file://")
         path = Path(given)
-        if path.is_dir():
+        if given and path.is_dir():  # Path("") is the current directory
             found = [str(file) for file in find_images(path)]
         elif not path.exists() and glob.has_magic(given):
             found = sorted(glob.glob(given, recursive=True))  # noqa: PTH207 - the pattern may be absolute
