@@ -22,6 +22,7 @@ from tlcli.evaluation.calibration import (
     expected_calibration_error,
     reliability,
 )
+from tlcli.evaluation.labelled_predictions import Predictions
 from tlcli.evaluation.learning_curve import learning_curve
 from tlcli.evaluation.split_metrics import Metrics, measure
 from tlcli.heads.calibration import with_temperature
@@ -30,7 +31,7 @@ from tlcli.heads.task import Task
 from tlcli.reports import charts
 from tlcli.reports.external import external_section
 from tlcli.reports.figures import svg
-from tlcli.reports.gallery import Case, Cell, Predictions
+from tlcli.reports.gallery import Case, Cell
 from tlcli.reports.page import Fact, Pair
 from tlcli.reports.run_page import RunReport, confusion
 from tlcli.reports.text import RunText

@@ -10,9 +10,10 @@ from PIL import Image
 from tests.reports import sample
 
 from tlcli.datasets.index import LabelledImage
+from tlcli.evaluation.labelled_predictions import Predictions
 from tlcli.images.preparation import Preparation
 from tlcli.model.bundle import Bundle
-from tlcli.reports.gallery import Case, Predictions, confusion_cells, explained
+from tlcli.reports.gallery import Case, confusion_cells, explained
 from tlcli.reports.page import Pair, write_page
 from tlcli.reports.run_page import confusion
 from tlcli.reports.thumbnails import Thumbnail, data_address, thumbnails

@@ -1,5 +1,6 @@
 """tlcli train."""
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from tlcli.cli import options
@@ -38,6 +39,7 @@ def train(
         {
             "run_dir": str(trained.run_dir),
             "metrics": metrics_document(trained.metrics),
+            "cross_validation": trained.cross_validation and asdict(trained.cross_validation),
             "seconds": trained.seconds,
             "trainable_parameters": trained.fit.head.trainable_parameters,
             "notes": trained.index.notes,
@@ -51,7 +53,7 @@ def train(
 
 
 def _show(screen: Screen, trained: "Trained") -> None:
-    from tlcli.reports.notes import headline, many_rejected, never_measured  # noqa: PLC0415 - keeps --help fast
+    from tlcli.reports.notes import cross_validated, headline, many_rejected, never_measured  # noqa: PLC0415 - keeps --help fast
 
     screen.table(counts_table(trained.index.counts()))
     for name, reason in trained.index.bad.items():
@@ -78,6 +80,8 @@ def _show(screen: Screen, trained: "Trained") -> None:
         if note:
             screen.line(note)
     screen.bold(headline(trained.metrics, "validation"))
+    if trained.cross_validation:
+        screen.bold(cross_validated(trained.cross_validation))
     screen.line(f"Run: {trained.run_dir}")
 
 

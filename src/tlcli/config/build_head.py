@@ -1,16 +1,10 @@
 """From the config's head, train and evaluate sections to fitted heads."""
 
-from typing import TYPE_CHECKING
-
 from tlcli.config.schema import Config
-from tlcli.errors import DataError
 from tlcli.features.rows import Rows
 from tlcli.heads.fit_record import Fit
 from tlcli.progress import SILENT, Progress
 from tlcli.system.lazy import start_tensorflow
-
-if TYPE_CHECKING:
-    from tlcli.heads.repeated_cross_validation import CrossValidated
 
 
 def fit_head(config: Config, training: Rows, validation: Rows, images: int, progress: Progress = SILENT) -> Fit:
@@ -62,42 +56,3 @@ def _fit_minibatch(config: Config, training: Rows, validation: Rows, progress: P
         reduce_on_plateau=Plateau(**plateau.model_dump()) if plateau else None,
         progress=progress,
     )
-
-
-def cross_validate_head(
-    config: Config, rows: Rows, C: float | None, progress: Progress = SILENT
-) -> "CrossValidated | None":
-    """Repeated cross-validation of logistic regression, as the config's evaluate.cross_validation says.
-
-    Args:
-        config: the config.
-        rows: plain training and validation images.
-        C: of the fitted head; None of a mini-batch head, whose repeated training would take minutes: logistic
-            regression stands for it, with a C of its own.
-        progress: receives the stage, and a note where the images cannot be divided.
-
-    Returns:
-        None where the config asks for none, or the images cannot be divided.
-    """
-    from tlcli.heads.repeated_cross_validation import cross_validate  # noqa: PLC0415 - scikit-learn takes 1 s
-
-    section, head = config.evaluate.cross_validation, config.head
-    if section is None:
-        return None
-    try:
-        if C is None:
-            C = fit_regression(config, rows, head.class_weight).best.C or 1.0
-        found = cross_validate(
-            rows, C, section.folds, section.repeats, head.standardize, head.class_weight, config.train.seed,
-            progress=progress,
-        )  # fmt: skip
-        if found.repeats < found.repeats_requested or found.reduced_sizes:
-            sizes = ", and no learning curve" if found.reduced_sizes else ""
-            progress.note(
-                f"Cross-validation with {found.repeats} of {found.repeats_requested} repeats{sizes}: with so many "
-                "classes and images more would take long."
-            )
-        return found
-    except DataError as error:
-        progress.note(f"Cross-validation is skipped: {error.message}")
-        return None

@@ -14,14 +14,15 @@ from tlcli.datasets.index import LabelledImage
 from tlcli.datasets.split_names import SplitName
 from tlcli.evaluation.baselines import colour_rows, measure_baselines
 from tlcli.evaluation.calibration import Bin, Coverage, coverage_curve, expected_calibration_error, reliability
-from tlcli.evaluation.intervals import corrected_resampled_t, wilson, wilson_of_units
+from tlcli.evaluation.cross_validation import CrossValidation
+from tlcli.evaluation.intervals import wilson_of_units
 from tlcli.evaluation.learning_curve import LearningCurve, learning_curve
 from tlcli.evaluation.near_duplicates import find_near_duplicates
+from tlcli.evaluation.prediction_sets import LEVELS, PredictionSets, prediction_sets
 from tlcli.evaluation.resampled_intervals import metric_intervals
 from tlcli.features.rows import Rows
 from tlcli.heads.calibration import with_temperature
 from tlcli.heads.fit_record import FitKind
-from tlcli.heads.repeated_cross_validation import CrossValidated
 from tlcli.heads.task import Task
 from tlcli.images.preparation import Preparation
 from tlcli.progress import SILENT, Progress
@@ -29,6 +30,8 @@ from tlcli.progress import SILENT, Progress
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_ENOUGH = 50
+"""Images below which shares of the most confident ones say nothing."""
 Interval = tuple[float, float]
 """Lower and upper end of a 95 % confidence interval."""
 
@@ -43,20 +46,30 @@ class Calibration:
     ece_after: float
     bins_before: tuple[Bin, ...]
     bins_after: tuple[Bin, ...]
-    coverage: tuple[Coverage, ...]
 
 
 @dataclass(frozen=True)
-class CrossValidationAccuracy:
-    """Accuracy of logistic regression by repeated cross-validation on the training and validation images."""
+class Confidence:
+    """What ``--min-confidence`` and ``--coverage`` of predict cost and gain, measured on images that the head was not
+    fitted on and that are no test images."""
 
-    accuracy: float
-    accuracy_ci95: Interval
-    folds: int
-    repeats: int
+    source: Literal["out_of_fold", "validation"]
+    """Training and validation images, out of fold; or, of a mini-batch head, the validation images."""
     images: int
-    repeats_requested: int
-    """By the config; more than were made where so many classes would have taken too long"""
+    coverage: tuple[Coverage, ...]
+    prediction_sets: tuple[PredictionSets, ...]
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """Predictions of images that the head was not fitted on and that are no test images."""
+
+    source: Literal["out_of_fold", "validation"]
+    """See :class:`Confidence`."""
+    labels: "NDArray[np.int64]"
+    """[M]"""
+    probabilities: "NDArray[np.float64]"
+    """[M, L], calibrated."""
 
 
 @dataclass(frozen=True)
@@ -103,14 +116,17 @@ class OutOfDistribution:
     """Cosine distance from the nearest reference image above which it does."""
     validation: float
     """Share of the validation images."""
-    test: float
-    """Share of the test images."""
+    test: float | None
+    """Share of the test images; None where there are none."""
 
 
 @dataclass(frozen=True)
 class Assessment:
     """The whole assessment, as report.json has it."""
 
+    measured: Literal["test", "out_of_fold"]
+    """The images that everything was measured on: the test images; or, of a run without test images, training and
+    validation images out of fold."""
     intervals: dict[str, Interval | None]
     """Of each metric of the test split"""
     is_grouped: bool
@@ -118,11 +134,13 @@ class Assessment:
     recall_intervals: tuple[Interval | None, ...]
     """Of each class [L]; None of a class without test images"""
     baselines: tuple[BaselineAccuracy, ...]
-    """On the test images; the first is the majority class"""
+    """On the test images; the first is the majority class. None out of fold"""
     calibration: Calibration
     near_duplicates: TrainTestDuplicates
     out_of_distribution: OutOfDistribution
-    cross_validation: CrossValidationAccuracy | None
+    confidence: Confidence | None
+    """None where there are fewer than 50 such images."""
+    cross_validation: CrossValidation | None
     learning_curve: LearningCurve | None
     is_logistic_regression: bool
     """The run's head was fitted by logistic regression, as those of cross-validation and learning curve always are."""
@@ -131,7 +149,7 @@ class Assessment:
 def assess(
     images: Sequence[LabelledImage], rows: Rows, task: Task, probabilities: "NDArray[np.float64]", *, kind: FitKind,
     temperature: float, preparation: Preparation, out_of_distribution: OutOfDistribution,
-    cross_validated: CrossValidated | None, seed: int, progress: Progress = SILENT,
+    cross_validation: CrossValidation | None, unseen: Unseen, seed: int, progress: Progress = SILENT,
 ) -> Assessment:  # fmt: skip
     """Assesses a run on its test images.
 
@@ -144,7 +162,8 @@ def assess(
         temperature: of the head.
         preparation: decodes images, for colour histograms and near duplicates.
         out_of_distribution: see :meth:`tlcli.model.reference.Reference.out_of_distribution`.
-        cross_validated: of the training and validation images; None leaves out what follows from it.
+        cross_validation: of the training and validation images; None leaves out what follows from it.
+        unseen: images that the head was not fitted on and that are no test images.
         seed: of the baselines.
         progress: receives the stages.
     """
@@ -153,20 +172,61 @@ def assess(
     with progress.stage("Computing confidence intervals"):
         intervals = metric_intervals(test.labels, probabilities, task, test.units)
     return Assessment(
+        measured="test",
         intervals=intervals,
         is_grouped=len(np.unique(test.units)) < len(test),
-        recall_intervals=tuple(
-            wilson_of_units(correct[member], test.units[member]) if member.any() else None
-            for member in (test.labels == number for number in range(task.count))
-        ),
+        recall_intervals=_recall_intervals(test.labels, correct, test.units, task),
         baselines=_baselines(images, rows, preparation, seed, progress),
         near_duplicates=train_test_duplicates(images, rows, preparation, correct, progress),
         out_of_distribution=out_of_distribution,
         calibration=_calibration(test.labels, probabilities, temperature),
-        cross_validation=_accuracy(cross_validated) if cross_validated else None,
-        learning_curve=_learning_curve(cross_validated, len(_members(images, "train"))) if cross_validated else None,
+        confidence=_confidence(unseen, (test.labels, probabilities)),
+        cross_validation=cross_validation,
+        learning_curve=_learning_curve(cross_validation, len(_members(images, "train"))),
         is_logistic_regression=kind == "logistic_regression",
     )
+
+
+def assess_out_of_fold(
+    rows: Rows, task: Task, found: Unseen, *, temperature: float, out_of_distribution: OutOfDistribution,
+    cross_validation: CrossValidation, training: int, progress: Progress = SILENT,
+) -> Assessment:  # fmt: skip
+    """Assesses a run without test images by the predictions of cross-validation.
+
+    Args:
+        rows: features of the images predicted [M].
+        task: the classes.
+        found: their predictions.
+        temperature: of the head.
+        out_of_distribution: see :func:`assess`.
+        cross_validation: the figures; the interval of the accuracy is theirs.
+        training: number of training images.
+        progress: receives the stages.
+    """
+    correct = found.probabilities.argmax(axis=1) == found.labels
+    with progress.stage("Computing confidence intervals"):
+        intervals = metric_intervals(found.labels, found.probabilities, task, rows.units)
+    return Assessment(
+        measured="out_of_fold",
+        intervals={**intervals, "accuracy": cross_validation.accuracy_ci95},
+        is_grouped=len(np.unique(rows.units)) < len(rows),
+        recall_intervals=_recall_intervals(found.labels, correct, rows.units, task),
+        baselines=(),
+        near_duplicates=TrainTestDuplicates((), 0, None, None),
+        out_of_distribution=out_of_distribution,
+        calibration=_calibration(found.labels, found.probabilities, temperature),
+        confidence=_confidence(found, None),
+        cross_validation=cross_validation,
+        learning_curve=_learning_curve(cross_validation, training),
+        is_logistic_regression=True,
+    )
+
+
+def _recall_intervals(
+    labels: "NDArray[np.int64]", correct: "NDArray[np.bool_]", units: "NDArray[np.int64]", task: Task
+) -> tuple[Interval | None, ...]:
+    members = (labels == number for number in range(task.count))
+    return tuple(wilson_of_units(correct[part], units[part]) if part.any() else None for part in members)
 
 
 def _members(images: Sequence[LabelledImage], *splits: SplitName) -> "NDArray[np.int64]":
@@ -184,7 +244,18 @@ def _calibration(
         expected_calibration_error(truth, probabilities),
         reliability(truth, before),
         reliability(truth, probabilities),
-        coverage_curve(truth, probabilities),
+    )
+
+
+def _confidence(unseen: Unseen, test: "tuple[NDArray[np.int64], NDArray[np.float64]] | None") -> Confidence | None:
+    if len(unseen.labels) < _ENOUGH:
+        return None
+    sets = (prediction_sets(unseen.labels, unseen.probabilities, level, test) for level in LEVELS)
+    return Confidence(
+        unseen.source,
+        len(unseen.labels),
+        coverage_curve(unseen.labels, unseen.probabilities),
+        tuple(one for one in sets if one),
     )
 
 
@@ -239,21 +310,8 @@ def without_duplicates(
     return TrainTestDuplicates(found, n, float(correct[alone].mean()), wilson_of_units(correct[alone], units[alone]))
 
 
-def _accuracy(cross_validated: CrossValidated) -> CrossValidationAccuracy | None:
-    scores = cross_validated.accuracies[-1]
-    if len(scores) < 2:  # no variance
+def _learning_curve(cross_validation: CrossValidation | None, images: int) -> LearningCurve | None:
+    if cross_validation is None:
         return None
-    accuracy, folds = float(scores.mean()), round(len(scores) / cross_validated.repeats)
-    if np.ptp(scores) > 0:
-        low, high = corrected_resampled_t(scores, cross_validated.test_share)
-    else:  # such as every fold without an error: no variance, but so many images do not prove it
-        low, high = wilson(accuracy * cross_validated.units_used, cross_validated.units_used)
-    ends = (max(0.0, low), min(1.0, high))
-    return CrossValidationAccuracy(
-        accuracy, ends, folds, cross_validated.repeats, cross_validated.rows_used, cross_validated.repeats_requested
-    )
-
-
-def _learning_curve(cross_validated: CrossValidated, images: int) -> LearningCurve | None:
-    sizes = np.array(cross_validated.sizes)
-    return learning_curve(sizes, cross_validated.accuracies, cross_validated.test_share, images)
+    sizes, accuracies = np.array(cross_validation.sizes), np.array(cross_validation.accuracies)
+    return learning_curve(sizes, accuracies, cross_validation.test_share, images)

@@ -20,7 +20,7 @@ from scipy.ndimage import gaussian_filter
 
 from tlcli.evaluation.nearest import nearest
 from tlcli.features.rows import Rows
-from tlcli.images.alignment import FINE, align, scaling
+from tlcli.images.alignment import COARSE, FINE, align, scaling
 from tlcli.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ _NEIGHBOURS, _COSINE = 4, 0.45
 """Nearest images of each image that become candidates, and the least cosine of centred features."""
 _CORRELATION = 0.93
 """Least correlation of grey levels, at a quarter of the pixels; below it details are not compared."""
+_HOPELESS = 0.4
+"""Correlation after the alignment of blurred images, below which it is not refined: that of 86 near duplicates of solar
+cells is at least 0.65."""
 WAYS = ((False, 1.0), (True, 1.0), (False, 0.8), (False, 1.25), (True, 0.8), (True, 1.25))
 """Mirrored or not, and the initial zoom of the alignment."""
 _DETAIL = 2.0
@@ -64,6 +67,9 @@ def candidates(features: "NDArray[np.float32]", of: "NDArray[np.int64]", among: 
     """Candidate pairs [P, 2], without exact duplicates: each image of ``of`` with its nearest, and with the nearest of
     every part, so that a burst in one split does not hide its duplicates in another.
 
+    Where all images are compared, the further neighbours count only in both directions: on solar cells this
+    leaves 4,173 of 6,988 pairs, and 85 of 86 near duplicates.
+
     Args:
         features: projected, of all images [N, .].
         of: numbers of the images whose duplicates are wanted.
@@ -75,8 +81,17 @@ def candidates(features: "NDArray[np.float32]", of: "NDArray[np.int64]", among: 
     for part, count in asked:
         found = nearest(features[of], features[part], count, units[of], units[part])
         rows, columns = np.nonzero(found.similarities >= _COSINE)
-        pairs.append(np.stack([of[rows], part[found.numbers[rows, columns]]], axis=1))
+        joined = np.stack([of[rows], part[found.numbers[rows, columns]]], axis=1)
+        if count > 1 and len(of) == len(part):
+            joined = joined[(columns == 0) | _is_mutual(joined)]
+        pairs.append(joined)
     return np.unique(np.sort(np.concatenate(pairs), axis=1), axis=0)
+
+
+def _is_mutual(pairs: "NDArray[np.int64]") -> "NDArray[np.bool_]":
+    """Which of the pairs [P, 2], from an image to one of its nearest, occur in both directions [P]."""
+    _, kind, count = np.unique(np.sort(pairs, axis=1), axis=0, return_inverse=True, return_counts=True)
+    return np.asarray(count[kind.ravel()] > 1)
 
 
 @dataclass(frozen=True)
@@ -131,10 +146,13 @@ def _roughly_aligned(
     that correlate, and the initial alignment at full size, [p, 4]."""
     left = np.arange(len(first))
     for is_mirrored, zoom in WAYS:
-        tried = align(first[left], _turned(second[left], is_mirrored), scaling(len(left), zoom))
+        turned = _turned(second[left], is_mirrored)
+        blurred = align(first[left], turned, scaling(len(left), zoom), COARSE[:1])
+        close = np.flatnonzero(blurred.correlation >= _HOPELESS)
+        tried = align(first[left[close]], turned[close], blurred.transform[close], COARSE[1:])
         found = tried.correlation >= _CORRELATION
-        yield is_mirrored, left[found], tried.transform[found] * (1, 1, 2, 2)
-        left = left[~found]
+        yield is_mirrored, left[close[found]], tried.transform[found] * (1, 1, 2, 2)
+        left = np.delete(left, close[found])
 
 
 def _correlation_of_details(

@@ -44,6 +44,7 @@ class Store:
 
     def __init__(self, key: str, width: int, progress: Progress = SILENT) -> None:
         """Opens the store in the cache; ``width`` is D. Damaged shards are removed and reported."""
+        self.key = key
         self.folder = cache_folder() / "features" / key[:32]
         self._width = width
         self._progress = progress

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from tlcli.datasets.index import LabelledImage
+from tlcli.evaluation.labelled_predictions import Predictions
 from tlcli.model.bundle import Bundle
 from tlcli.model.prediction import Explanation
 from tlcli.reports.overlays import overlay
@@ -29,38 +29,7 @@ _LARGE = 224
 """Pixels of an image that is explained."""
 _IN_A_CELL, _IN_ALL = 24, 480
 """Images of one cell, and of all cells together: 2 MB of the page, 6 MB if all of them were noise."""
-_ERRORS, _LEAST_CONFIDENT, _NEIGHBOURS = 12, 6, 4
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """The test images, and the probabilities that the model gives them."""
-
-    images: Sequence[LabelledImage]
-    truth: "NDArray[np.int64]"
-    """Numbers of the labels [N]."""
-    probabilities: "NDArray[np.float64]"
-    """[N, L]"""
-
-    @property
-    def predicted(self) -> "NDArray[np.int64]":
-        """Numbers of the most probable classes [N]."""
-        return np.asarray(self.probabilities.argmax(axis=1))
-
-    @property
-    def confidence(self) -> "NDArray[np.float64]":
-        """Probabilities of the predicted classes [N]."""
-        return np.asarray(self.probabilities.max(axis=1))
-
-    def worst_errors(self) -> "NDArray[np.int64]":
-        """The misclassified images of the highest confidence, the worst first."""
-        wrong = np.flatnonzero(self.predicted != self.truth)
-        return wrong[np.argsort(-self.confidence[wrong], kind="stable")][:_ERRORS]
-
-    def least_confident(self) -> "NDArray[np.int64]":
-        """The correctly classified images of the lowest confidence, the lowest first."""
-        correct = np.flatnonzero(self.predicted == self.truth)
-        return correct[np.argsort(self.confidence[correct], kind="stable")][:_LEAST_CONFIDENT]
+_NEIGHBOURS, _OUT_OF_FOLD = 4, 24
 
 
 @dataclass(frozen=True)
@@ -133,6 +102,14 @@ class Case:
     def is_correct(self) -> bool:
         """Whether the predicted class is the label."""
         return self.predicted == self.image.label
+
+
+def error_thumbnails(predictions: Predictions, bundle: Bundle) -> list[Thumbnail]:
+    """The misclassified images of the highest confidence, each with its label and what was predicted."""
+    numbers = predictions.worst_errors(_OUT_OF_FOLD)
+    labels, predicted, confidence = bundle.labels, predictions.predicted, predictions.confidence
+    notes = [f"predicted {labels[predicted[n]]} {percent(confidence[n], 0)}" for n in numbers]
+    return thumbnails([predictions.images[number] for number in numbers], bundle.preparation, notes)
 
 
 def explained(

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from tlcli.datasets.split_names import SplitName
 from tlcli.evaluation.class_balance import class_balance
+from tlcli.evaluation.cross_validation import CrossValidation
 from tlcli.evaluation.split_metrics import Metrics
 from tlcli.model.prediction import Prediction
 from tlcli.reports.names import cut, one_line
@@ -14,6 +15,8 @@ _EXPECTED = 0.01
 """Share of images of the known classes that are beyond the limit, by its definition."""
 _HIGH = 0.05
 """Share above which it is worth a note; two images at least, as one of few proves nothing."""
+_WIDE = 0.1
+"""Width of an interval from which on a test accuracy decides little: two models that differ as much look the same."""
 _ENOUGH = 10
 """Images given to predict, of which more than half are none of these, for a note."""
 
@@ -55,6 +58,39 @@ def headline(metrics: Mapping[SplitName, Metrics], split: SplitName) -> str:
     balanced = shown.scores["balanced_accuracy"]
     text += "" if balanced is None else f"; balanced accuracy {balanced:.4f}"
     return f"{text}; always predicting {_named(frequent)} reaches {share:.4f}"
+
+
+def small_test(test: Metrics, cross_validation: CrossValidation | None) -> str:
+    """That the test images are too few to decide anything, and what measures more.
+
+    Args:
+        test: of the test images.
+        cross_validation: of the run, if there is one.
+    """
+    width = test.accuracy_ci95[1] - test.accuracy_ci95[0]
+    if width <= _WIDE:
+        return ""
+    instead = ""
+    if cross_validation and cross_validation.is_own_head:
+        instead = (
+            f" Cross-validation on {cross_validation.images:,} images is the better estimate: "
+            f"{100 * cross_validation.accuracy:.1f} % (95 % interval {100 * cross_validation.accuracy_ci95[0]:.1f} to "
+            f"{100 * cross_validation.accuracy_ci95[1]:.1f} %)."
+        )
+    return (
+        f"The test split is small: {test.n:,} images give an interval of {100 * width:.0f} percentage points, which "
+        f"decides nothing between models that differ by less.{instead} To measure on all images by cross-validation, "
+        "where tlcli draws the test split: tlcli train --set dataset.split.test=0, then tlcli evaluate."
+    )
+
+
+def cross_validated(found: CrossValidation) -> str:
+    """The accuracy by cross-validation, for one line."""
+    of = "" if found.is_own_head else " of logistic regression on the same features"
+    return (
+        f"Cross-validation accuracy{of} {found.accuracy:.4f} (95 % interval {found.accuracy_ci95[0]:.4f} to "
+        f"{found.accuracy_ci95[1]:.4f}, {found.images:,} training and validation images)"
+    )
 
 
 def is_unequal(*splits: Metrics) -> bool:

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from tlcli.datasets.index import Index
 from tlcli.evaluation.assessment import Assessment
 from tlcli.evaluation.class_balance import class_balance
+from tlcli.evaluation.labelled_predictions import Predictions
 from tlcli.evaluation.split_metrics import Metrics
 from tlcli.heads.fit_record import Step
 from tlcli.model.bundle import Bundle
@@ -19,7 +20,7 @@ from tlcli.reports.external import KEY as EXTERNAL
 from tlcli.reports.external import external_section
 from tlcli.reports.figures import svg
 from tlcli.reports.fonts import missing_font_note
-from tlcli.reports.gallery import Cell, Explain, Predictions, confusion_cells, explained
+from tlcli.reports.gallery import Cell, Explain, confusion_cells, error_thumbnails, explained
 from tlcli.reports.names import cut, one_line
 from tlcli.reports.page import Fact, Pair, interval, paired, percent, write_page
 from tlcli.reports.text import RunText
@@ -46,14 +47,16 @@ class RunReport:
     config: str
     """The resolved config, as YAML."""
     metrics: Metrics
-    """Of the test images."""
+    """Of the images measured on: the test images, or, without any, training and validation images out of fold."""
     history: Sequence[Step]
     best: Step
     index: Index
     bundle: Bundle
     assessment: Assessment
     predictions: Predictions
-    """Of the test images."""
+    """Of the images measured on."""
+    out_of_fold: Predictions | None
+    """Of training and validation images, by cross-validation."""
     evaluated_runs: int
     """Runs evaluated on these test images, this one included."""
     has_figures: bool = True
@@ -75,7 +78,7 @@ def write_report(report: RunReport, explain: Explain) -> RunText:
     text = RunText(
         report.metrics,
         found,
-        *_majority(report.index),
+        *_majority(report),
         report.evaluated_runs,
         is_unequal=any(class_balance(counts[split]).is_unequal for split in ("train", "test")),
         validation_images=sum(counts["validation"].values()),
@@ -85,8 +88,9 @@ def write_report(report: RunReport, explain: Explain) -> RunText:
     write_json(
         report.run / "report.json", {"evaluated_runs": report.evaluated_runs, **asdict(found), EXTERNAL: external}
     )
+    has_test = found.measured == "test"  # the head itself was fitted on the others, so that its evidence is no evidence
     numbers = np.concatenate([predictions.worst_errors(), predictions.least_confident()])
-    cases = explained(numbers, predictions, report.index.root, bundle, explain)
+    cases = explained(numbers, predictions, report.index.root, bundle, explain) if has_test else []
     write_page(
         report.run / "report.html",
         "run.html.j2",
@@ -98,6 +102,7 @@ def write_report(report: RunReport, explain: Explain) -> RunText:
         confusion=confusion(confusion_cells(predictions, bundle), report.metrics.labels),
         errors=[case for case in cases if not case.is_correct],
         least_confident=[case for case in cases if case.is_correct],
+        out_of_fold_errors=error_thumbnails(report.out_of_fold, bundle) if report.out_of_fold else [],
         duplicates=_duplicates(report),
         external=external_section(results),
         commands=[shlex.join(["tlcli", "train", "--config", str(report.run / "config.yaml")]), "tlcli evaluate"],
@@ -117,17 +122,23 @@ def confusion(cells: Sequence[Cell], labels: Sequence[str]) -> tuple[Matrix | No
     return [(true, [named.get((true, predicted)) for predicted in labels]) for true in labels], cells
 
 
-def _majority(index: Index) -> tuple[str, float]:
-    """The most frequent class of the training images, and its share of the test images."""
-    counts = index.counts()
-    label = max(counts["train"], key=lambda name: counts["train"][name])
-    return label, counts["test"][label] / sum(counts["test"].values())
+def _majority(report: RunReport) -> tuple[str, float]:
+    """The most frequent class of the training images, and its share of the images measured on."""
+    training = report.index.counts()["train"]
+    label = max(training, key=lambda name: training[name])
+    return label, report.metrics.per_class[label].support / report.metrics.n
 
 
 def _facts(report: RunReport, text: RunText) -> list[Fact]:
     """The numbers at the top."""
     found, test = report.assessment, report.metrics
-    facts = [Fact("Test accuracy", percent(test.accuracy), interval(test.accuracy_ci95))]
+    facts = []
+    if found.measured == "test":
+        facts.append(Fact("Test accuracy", percent(test.accuracy), interval(test.accuracy_ci95)))
+    if validated := found.cross_validation:
+        facts.append(Fact("Cross-validation", percent(validated.accuracy), interval(validated.accuracy_ci95)))
+    if text.small_test:
+        facts.reverse()
     if text.is_unequal:
         ends = found.intervals.get("balanced_accuracy")
         facts += [
@@ -138,14 +149,12 @@ def _facts(report: RunReport, text: RunText) -> list[Fact]:
                 f"always predicting '{cut(one_line(text.frequent), 40)}'",
             ),
         ]
-    if validated := found.cross_validation:
-        facts.append(Fact("Cross-validation", percent(validated.accuracy), interval(validated.accuracy_ci95)))
-    best = max(found.baselines, key=lambda baseline: baseline.accuracy)
+    if best := max(found.baselines, key=lambda baseline: baseline.accuracy, default=None):
+        facts.append(Fact("Best baseline", percent(best.accuracy), best.name))
     before = percent(found.calibration.ece_before)
     images, seconds = sum(report.record.images["train"].values()), sum(report.record.seconds.values())
     return [
         *facts,
-        Fact("Best baseline", percent(best.accuracy), best.name),
         Fact("Calibration error", percent(found.calibration.ece_after), f"{before} before calibration"),
         Fact("Training time", f"{seconds:.0f} s", f"{images:,} training images"),
     ]
@@ -153,7 +162,9 @@ def _facts(report: RunReport, text: RunText) -> list[Fact]:
 
 def _charts(report: RunReport) -> dict[str, Markup]:
     found, calibration = report.assessment, report.assessment.calibration
-    rows = [charts.Estimate("this model, test", report.metrics.accuracy, report.metrics.accuracy_ci95)]
+    rows = []
+    if found.measured == "test":
+        rows.append(charts.Estimate("this model, test", report.metrics.accuracy, report.metrics.accuracy_ci95))
     if validated := found.cross_validation:
         name = "this model" if found.is_logistic_regression else "logistic regression"
         rows.append(charts.Estimate(f"{name}, cross-validation", validated.accuracy, validated.accuracy_ci95))
@@ -162,9 +173,10 @@ def _charts(report: RunReport) -> dict[str, Markup]:
     drawn = {
         "estimates": (charts.estimates(rows), "Accuracy of the model and of baselines, with 95 % intervals"),
         "reliability": (reliability, "Reliability diagram: accuracy against confidence"),
-        "coverage": (charts.coverage(calibration.coverage), "Accuracy against coverage"),
         "history": (charts.history(report.history, report.best), "Log loss and accuracy of the fit"),
     }
+    if found.confidence:
+        drawn["coverage"] = (charts.coverage(found.confidence.coverage), "Accuracy against coverage")
     if found.learning_curve:
         curve = charts.learning_curve(found.learning_curve)
         drawn["learning_curve"] = (curve, "Learning curve: accuracy against training images")

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from math import floor
 
-from tlcli.evaluation.assessment import Assessment
+from tlcli.evaluation.assessment import Assessment, Confidence
+from tlcli.evaluation.cross_validation import CrossValidation
 from tlcli.evaluation.split_metrics import Metrics
-from tlcli.reports.notes import many_rejected, never_measured
+from tlcli.reports.notes import many_rejected, never_measured, small_test
 from tlcli.reports.page import interval, percent
 
 _NO_EFFECT = 0.02
@@ -17,7 +18,7 @@ class RunText:
     """The sentences, each a property; empty where there is nothing to say."""
 
     test: Metrics
-    """Of the test images."""
+    """Of the images measured on: the test images; or, without any, training and validation images out of fold."""
     found: Assessment
     frequent: str
     """The most frequent class of training."""
@@ -30,8 +31,30 @@ class RunText:
     validation_images: int = 0
 
     @property
+    def has_test(self) -> bool:
+        """The run has test images."""
+        return self.found.measured == "test"
+
+    @property
+    def images(self) -> str:
+        """What was measured on: "525 test images"."""
+        return f"{self.test.n:,} {'test images' if self.has_test else 'images, out of fold'}"
+
+    @property
+    def small_test(self) -> str:
+        """That the test images are too few to decide anything, and what measures more."""
+        return small_test(self.test, self.found.cross_validation) if self.has_test else ""
+
+    @property
     def summary(self) -> str:
         """The accuracy, its interval, and what always predicting one class would reach."""
+        if not self.has_test and (validated := self.found.cross_validation):
+            return (
+                f"In cross-validation, {percent(validated.accuracy)} of {validated.images:,} training and validation "
+                f"images are classified correctly (95 % interval {interval(validated.accuracy_ci95)}), each by heads "
+                "that were not fitted on it or a near duplicate. There are no test images. Always predicting "
+                f"'{self.frequent}' would reach {percent(self.frequent_share)}.{self._balanced}"
+            )
         duplicates = len(self.found.near_duplicates.pairs)
         seen = (
             f", {duplicates:,} of which {'has a duplicate' if duplicates == 1 else 'have duplicates'} in training,"
@@ -62,7 +85,7 @@ class RunText:
         found = self.found.out_of_distribution
         notes = (
             many_rejected("validation", found.validation, self.validation_images, found.threshold),
-            many_rejected("test", found.test, self.test.n, found.threshold),
+            "" if found.test is None else many_rejected("test", found.test, self.test.n, found.threshold),
         )
         return " ".join(filter(None, notes))
 
@@ -98,6 +121,8 @@ class RunText:
         validated = (
             f", and from cross-validation{of} on training and validation images" if self.found.cross_validation else ""
         )
+        if not self.has_test:
+            return "Accuracy from cross-validation on training and validation images, with its 95 % interval."
         return f"Accuracy with 95 % intervals on the test images{validated}. Baselines are grey."
 
     def _of(self, method: str) -> str:
@@ -119,8 +144,7 @@ class RunText:
             f"In {found.repeats} x {found.folds}-fold cross-validation on {found.images:,} training and validation "
             f"images{fewer}, the accuracy{of} is {percent(found.accuracy)} "
             f"(95 % interval {interval(found.accuracy_ci95)}, "
-            "corrected for overlapping training folds: Nadeau and Bengio 2003). Near duplicates may lie in different "
-            "folds, which makes this estimate optimistic; tlcli inspect finds them."
+            f"corrected for overlapping training folds: Nadeau and Bengio 2003).{_kept_together(found)}"
         )
 
     @property
@@ -133,7 +157,7 @@ class RunText:
             effect = "makes the model less confident" if found.temperature > 1 else "makes the model more confident"
         return (
             f"A single temperature, {found.temperature:.2f}, was fitted to validation images and held-out training "
-            f"folds; it {effect}. On the {self.test.n:,} test images the expected calibration error is "
+            f"folds; it {effect}. On the {self.images} the expected calibration error is "
             f"{percent(found.ece_before)} before and {percent(found.ece_after)} after calibration. On a finite sample "
             "it is never 0, and a difference of one point may be chance."
         )
@@ -141,9 +165,11 @@ class RunText:
     @property
     def coverage(self) -> str:
         """What ``--min-confidence`` costs and gains: the largest coverage that halves the errors."""
-        aim = min(0.99, 1 - (1 - self.test.accuracy) / 2)
-        reached = [p for p in self.found.calibration.coverage if p.accuracy >= aim and p.share >= 0.05]
-        if not reached:
+        confidence = self.found.confidence
+        points = confidence.coverage if confidence else ()
+        aim = min(0.99, 1 - (1 - points[-1].accuracy) / 2) if points else 1
+        reached = [p for p in points if p.accuracy >= aim and p.share >= 0.05]
+        if not reached or confidence is None:
             return "tlcli predict --min-confidence P answers 'unsure' where the confidence is below P."
         best = max(reached, key=lambda p: p.share)
         digits = 2 if best.threshold < 0.985 else 4
@@ -151,8 +177,24 @@ class RunText:
         threshold = f"{floor(best.threshold * 10**digits) / 10**digits:.{digits}f}"
         return (
             f"Example: tlcli predict --min-confidence {threshold} answers 'unsure' for about "
-            f"{percent(1 - best.share, 0)} of the test images, and classifies about {percent(best.accuracy, 0)} of "
-            "the others correctly. (This threshold was chosen on the test images themselves.)"
+            f"{percent(1 - best.share, 0)} of images like these, and classifies about {percent(best.accuracy, 0)} of "
+            f"the others correctly, as measured on {_source(confidence)}."
+        )
+
+    @property
+    def prediction_sets(self) -> str:
+        """How many classes it takes to contain the class of an image with a stated probability."""
+        confidence = self.found.confidence
+        if confidence is None or not confidence.prediction_sets:
+            return ""
+        sets = "; ".join(
+            f"{percent(one.coverage, 0)}: {one.mean_size:.2f} classes, {percent(one.single, 0)} of the images one class"
+            + ("" if one.test_coverage is None else f" (test images: {percent(one.test_coverage)} covered)")
+            for one in confidence.prediction_sets
+        )
+        return (
+            "Prediction sets (tlcli predict --coverage) contain the class of an image with a stated probability, on "
+            f"average over images like these (conformal prediction, thresholds from {_source(confidence)}). {sets}."
         )
 
     @property
@@ -176,6 +218,8 @@ class RunText:
     def near_duplicates(self) -> str:
         """Test images that have a duplicate in training, and the accuracy without them."""
         found = self.found.near_duplicates
+        if not self.has_test:
+            return ""
         if not found.pairs:
             return f"None of the {self.test.n:,} test images has an exact or near duplicate among the training images."
         exact, near = found.count("exact"), found.count("near")
@@ -186,3 +230,17 @@ class RunText:
             f"{counted} Without them the test accuracy is {percent(found.accuracy_without)} on "
             f"{found.n_without:,} images instead of {percent(self.test.accuracy)}."
         )
+
+
+def _source(confidence: Confidence) -> str:
+    """The images that shares and thresholds were measured on."""
+    how = "out-of-fold predictions" if confidence.source == "out_of_fold" else "the validation images"
+    return f"{how} ({confidence.images:,} images)"
+
+
+def _kept_together(found: CrossValidation) -> str:
+    """What folds do not separate."""
+    if not found.near_duplicates:
+        return ""
+    pairs = "pair of near duplicates is" if found.near_duplicates == 1 else "pairs of near duplicates are"
+    return f" {found.near_duplicates:,} {pairs} kept in one fold."

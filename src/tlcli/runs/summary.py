@@ -5,8 +5,10 @@ from datetime import datetime
 from pathlib import Path
 
 from tlcli.errors import ModelError
+from tlcli.evaluation.cross_validation import CrossValidation
 from tlcli.evaluation.split_metrics import Metrics
 from tlcli.heads.fit_record import FitKind
+from tlcli.runs.cross_validation import read_cross_validation
 from tlcli.runs.folders import start_of
 from tlcli.runs.records import read_metrics, read_record
 
@@ -24,6 +26,8 @@ class RunSummary:
     precision: str
     fit: FitKind
     validation: Metrics
+    cross_validation: CrossValidation | None
+    """The figure to choose by: the test images are not in it. None where train made none."""
     test: Metrics | None
     """None before evaluate."""
     images: dict[str, int]
@@ -51,6 +55,7 @@ def summarize(run: Path) -> RunSummary:
         precision=record.backbone.precision,
         fit=record.head.fit,
         validation=metrics["validation"],
+        cross_validation=read_cross_validation(run),
         test=metrics.get("test"),
         images={split: sum(by_class.values()) for split, by_class in record.images.items()},
         seconds=round(sum(record.seconds.values()), 3),

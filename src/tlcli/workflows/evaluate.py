@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tlcli.config.build_dataset import read_test_set
 from tlcli.config.build_features import feature_extractor
-from tlcli.config.build_head import cross_validate_head
 from tlcli.config.build_run import (
     OpenedRun,
     count_renamed,
@@ -27,7 +28,8 @@ from tlcli.config.schema import Config
 from tlcli.datasets.index import Index
 from tlcli.datasets.split_names import SPLITS, SplitName
 from tlcli.datasets.unreadable import drop_unreadable
-from tlcli.errors import DataError
+from tlcli.errors import DataError, ModelError
+from tlcli.evaluation.labelled_predictions import Predictions
 from tlcli.evaluation.split_metrics import Metrics, measure
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.pipeline import Extraction
@@ -35,16 +37,16 @@ from tlcli.features.split_features import SplitFeatures
 from tlcli.heads.task import Task
 from tlcli.model.leak_check import check_leaks
 from tlcli.progress import SILENT, Progress
+from tlcli.runs.cross_validation import OUT_OF_FOLD, read_cross_validation, read_out_of_fold
 from tlcli.runs.external import ExternalResult, external_name, write_external
 from tlcli.runs.images import RecordedImage, read_images
 from tlcli.runs.predictions import write_predictions
 from tlcli.runs.records import read_metrics, read_record, skipped_images, write_metrics, write_record
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
-    from tlcli.evaluation.assessment import Assessment
+    from tlcli.evaluation.assessment import Assessment, Unseen
     from tlcli.reports.text import RunText
 
 
@@ -68,6 +70,8 @@ class Evaluated:
     """Where the external result is."""
     renamed: int = 0
     """Images of the run that have other names than when it was trained."""
+    out_of_fold: Metrics | None = None
+    """Of a run without test images: of its training and validation images, by cross-validation."""
 
 
 def evaluate(
@@ -109,13 +113,15 @@ def _evaluate_test(opened: OpenedRun, index: Index, progress: Progress) -> Evalu
     skipping = ["--set", "dataset.on_bad_image=skip", "--set", "dataset.max_bad_fraction=1"]
     again = f"Restore them. To leave them out, train again: {shlex.join(['tlcli', 'train', *options, *skipping])}"
     index, extraction = _extract(index, extractor, opened.config, again, progress)
+    if not index.of("test") and (run / OUT_OF_FOLD).is_file():
+        return _evaluate_out_of_fold(opened, index, extractor, extraction, progress)
     if not index.of("test"):
         readable = "no readable test images" if index.bad else "no test images"
         raise DataError(
             "data.no_test_images",
             f"This run has {readable}.",
             "Measure it on other labelled images with --data FOLDER; or set dataset.split.test above 0 or add a test "
-            "folder, and train again.",
+            "folder, and train again; or train with evaluate.cross_validation, which measures without test images.",
         )
     features = SplitFeatures(index, extractor)
     with progress.stage("Measuring the head", len(SPLITS), "splits"):
@@ -129,8 +135,9 @@ def _evaluate_test(opened: OpenedRun, index: Index, progress: Progress) -> Evalu
         _draw(run / "figures", index, metrics["test"], predictions["test"], progress)
     text = None
     if opened.config.evaluate.report:
-        assessment = _assess(opened, features, predictions["test"], progress)
-        text = _report(opened, features, assessment, metrics["test"], predictions["test"], progress)
+        assessment = _assess(opened, features, predictions, progress)
+        test = Predictions(index.of("test"), features.rows("test").labels, predictions["test"])
+        text = _report(opened, features, assessment, metrics["test"], test, progress)
     return Evaluated(run, metrics, opened.config.evaluate.fail_under, extraction, index.bad, text)
 
 
@@ -222,9 +229,63 @@ def _draw(
         draw_test(folder, index.labels, test.confusion_matrix, truth, probabilities)
 
 
+def _evaluate_out_of_fold(
+    opened: OpenedRun, index: Index, extractor: FeatureExtractor, extraction: Extraction, progress: Progress
+) -> Evaluated:
+    """Reports a run without test images by what cross-validation in train found."""
+    from tlcli.evaluation.assessment import OutOfDistribution, assess_out_of_fold  # noqa: PLC0415 - see _assess
+
+    run, features, reference = opened.folder, SplitFeatures(index, extractor), opened.bundle.reference
+    found, predicted = _unseen(opened, features, {}), _out_of_fold(opened, index)
+    cross_validation = read_cross_validation(run)
+    if cross_validation is None or predicted is None:
+        raise ModelError("model.run_unreadable", f"{run} has no cross_validation.json.", "Train again.")
+    rows, task = extractor.rows(predicted.images, index.labels), Task(index.labels)
+    metrics = measure(found.labels, found.probabilities, task, rows.units)
+    metrics = replace(metrics, accuracy_ci95=cross_validation.accuracy_ci95)
+    write_record(run, opened.record.model_copy(update={"data_root": str(index.root.absolute())}))
+    text = None
+    if opened.config.evaluate.report:
+        beyond = reference.out_of_distribution(features.rows("validation"))
+        assessment = assess_out_of_fold(
+            rows, task, found,
+            temperature=opened.bundle.head.temperature,
+            out_of_distribution=OutOfDistribution(reference.limit, beyond, None),
+            cross_validation=cross_validation,
+            training=len(index.of("train")),
+            progress=progress,
+        )  # fmt: skip
+        text = _report(opened, features, assessment, metrics, predicted, progress)
+    return Evaluated(
+        run, read_metrics(run), opened.config.evaluate.fail_under, extraction, index.bad, text, out_of_fold=metrics
+    )
+
+
+def _out_of_fold(run: OpenedRun, index: Index) -> "Predictions | None":
+    """What cross-validation predicted of the images that are here; None without cross-validation."""
+    if (found := read_out_of_fold(run.folder, index.labels)) is None:
+        return None
+    by_content = {image.sha256: image for image in index.images if image.split != "test"}
+    here = np.flatnonzero([sha256 in by_content for sha256 in found.sha256])
+    images = [by_content[found.sha256[number]] for number in here]
+    return Predictions(images, found.labels[here], found.probabilities[here])
+
+
+def _unseen(
+    run: OpenedRun, features: SplitFeatures, predictions: "Mapping[SplitName, NDArray[np.float64]]"
+) -> "Unseen":  # fmt: skip
+    """Images that the head was not fitted on and that are no test images."""
+    from tlcli.evaluation.assessment import Unseen  # noqa: PLC0415 - see _assess
+
+    is_own = run.record.head.fit == "logistic_regression"
+    if (is_own or not predictions) and (found := _out_of_fold(run, features.index)):
+        return Unseen("out_of_fold", found.truth, found.probabilities)
+    return Unseen("validation", features.rows("validation").labels, predictions["validation"])
+
+
 def _assess(
-    run: OpenedRun, features: SplitFeatures, probabilities: "NDArray[np.float64]", progress: Progress
-) -> "Assessment":  # fmt: skip
+    run: OpenedRun, features: SplitFeatures, predictions: "Mapping[SplitName, NDArray[np.float64]]", progress: Progress
+) -> "Assessment":
     """Intervals, baselines, calibration, near duplicates and learning curve of the test predictions [N, L]."""
     from tlcli.evaluation.assessment import OutOfDistribution, assess  # noqa: PLC0415 - with matplotlib 2 s to import
 
@@ -234,25 +295,23 @@ def _assess(
         [image for split in SPLITS for image in index.of(split)],
         features.rows(*SPLITS),
         Task(index.labels),
-        probabilities,
+        predictions["test"],
         kind=run.record.head.fit,
         temperature=run.bundle.head.temperature,
         preparation=features.extractor.decoder.preparation,
         out_of_distribution=OutOfDistribution(reference.limit, *beyond),
-        cross_validated=cross_validate_head(
-            run.config, features.rows("train", "validation"), run.record.head.C, progress
-        ),
+        cross_validation=read_cross_validation(run.folder),
+        unseen=_unseen(run, features, predictions),
         seed=run.config.train.seed,
         progress=progress,
     )
 
 
 def _report(
-    run: OpenedRun, features: SplitFeatures, assessment: "Assessment", test: Metrics,
-    probabilities: "NDArray[np.float64]", progress: Progress,
+    run: OpenedRun, features: SplitFeatures, assessment: "Assessment", measured: Metrics, predictions: "Predictions",
+    progress: Progress,
 ) -> "RunText":  # fmt: skip
     from tlcli.model.predictor import Predictor  # noqa: PLC0415 - see _assess
-    from tlcli.reports.gallery import Predictions  # noqa: PLC0415
     from tlcli.reports.run_page import RunReport, write_report  # noqa: PLC0415
     from tlcli.runs.history import read_history  # noqa: PLC0415
     from tlcli.runs.predictions import count_test_evaluations  # noqa: PLC0415
@@ -262,13 +321,14 @@ def _report(
         run=run.folder,
         record=read_record(run.folder),
         config=(run.folder / "config.yaml").read_text(encoding="utf-8"),
-        metrics=test,
+        metrics=measured,
         history=history,
         best=history[run.record.head.chosen_step - 1],
         index=index,
         bundle=run.bundle,
         assessment=assessment,
-        predictions=Predictions(index.of("test"), features.rows("test").labels, probabilities),
+        predictions=predictions,
+        out_of_fold=_out_of_fold(run, index),
         evaluated_runs=count_test_evaluations(run.folder.parent.parent, run.folder),
         has_figures=run.config.evaluate.figures,
     )

@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 import tlcli
+from tlcli.config.build_cross_validation import cross_validate_head, divide
 from tlcli.config.build_dataset import dataset_index
 from tlcli.config.build_features import feature_extractor, int8_limits, resolved
 from tlcli.config.build_head import fit_head
@@ -18,6 +19,7 @@ from tlcli.config.schema import Config
 from tlcli.datasets.index import Index
 from tlcli.datasets.split_names import SplitName
 from tlcli.datasets.unreadable import drop_unreadable
+from tlcli.evaluation.cross_validation import CrossValidation
 from tlcli.evaluation.split_metrics import Metrics, measure
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.int8_agreement import check_features, check_labels
@@ -32,6 +34,7 @@ from tlcli.model.bundle import save_bundle
 from tlcli.model.reference import Reference, build_reference
 from tlcli.progress import SILENT, Progress
 from tlcli.reports.notes import unequal_classes
+from tlcli.runs.cross_validation import write_cross_validation
 from tlcli.runs.folders import RunConfig, final_name, new_run, other_configs
 from tlcli.runs.history import write_history
 from tlcli.runs.images import write_images
@@ -66,6 +69,8 @@ class Trained:
     run_dir: Path
     metrics: dict[SplitName, Metrics]
     """Of the training and validation images."""
+    cross_validation: CrossValidation | None
+    """On training and validation images; None where the config asks for none, or they cannot be divided."""
     seconds: dict[str, float]
     """Of each stage."""
     features: Extraction
@@ -135,9 +140,13 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
             progress.note(note)
         index, extraction = _extract(index, extractor, config, sample.computed if sample else 0, progress)
         features = SplitFeatures(index, extractor)
+    with clock.stage("near duplicates"):
+        divided = divide(config, features, progress)
     with clock.stage("head"):
+        training = len(index.of("train"))
         views = extractor.rows(index.of("train"), index.labels, extractor.views)
-        fit = fit_head(config, views, features.rows("validation"), len(index.of("train")), progress)
+        views = divided.with_units(views, training) if divided else views
+        fit = fit_head(config, views, features.rows("validation"), training, progress)
         agreement = check_labels(sample, index.labels, extractor, fit.head.probabilities, limits)
     with clock.stage("measure"), progress.stage("Measuring the head"):
         rows, task = {split: features.rows(split) for split in _MEASURED}, Task(index.labels)
@@ -149,15 +158,24 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
         reference = build_reference(rows["train"], names, config.train.seed)
         beyond = reference.out_of_distribution(rows["validation"])
         none_of_these = NoneOfThese(limit=reference.limit, validation=beyond)
+    with clock.stage("cross-validation"):
+        validated = cross_validate_head(config, divided, fit, index.labels, progress) if divided else None
     with clock.stage("write"):
         write_text(folder / "config.yaml", dump_config(resolved(config, extractor)))
         with progress.stage("Writing the run"):
             _write_results(folder, index, fit, metrics, predictions)
+            if validated:
+                write_cross_validation(
+                    folder, validated.summary, validated.images, index.labels, validated.out_of_fold
+                )  # fmt: skip
             _write_model(folder / "model", index, extractor, fit, config, reference)
         if config.evaluate.figures:
             _draw(folder / "figures", index, extractor, fit, progress)
     write_record(folder, _record(loaded, index, extractor, fit, extraction, agreement, none_of_these, clock.seconds))
-    return Trained(final_name(folder), metrics, clock.seconds, extraction, index, fit, agreement, none_of_these)
+    return Trained(
+        final_name(folder), metrics, validated.summary if validated else None, clock.seconds, extraction, index, fit,
+        agreement, none_of_these,
+    )  # fmt: skip
 
 
 def _extract(

@@ -16,7 +16,9 @@ from typing import Literal, get_args
 
 from tlcli.system.cache.locks import exclusive, last_used
 
-Kind = Literal["features", "converted backbones", "compiled graphs", "weights", "file digests", "leftovers"]
+Kind = Literal[
+    "features", "converted backbones", "compiled graphs", "weights", "near duplicates", "file digests", "leftovers"
+]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 DATABASE = "digests-1.sqlite"
@@ -32,6 +34,7 @@ _FOLDERS: dict[str, tuple[Kind, re.Pattern[str]]] = {
     "features": ("features", re.compile(r"[0-9a-f]{32}")),
     "backbones": ("converted backbones", re.compile(_BACKBONE)),
     "compiled": ("compiled graphs", re.compile(rf"{_BACKBONE}-[a-z0-9]+(-latency)?")),
+    "duplicates": ("near duplicates", re.compile(r"[0-9a-f]{32}")),
     "weights": ("weights", re.compile(r"[a-z0-9_]+-random-\d+")),
 }
 """The kind of the entries in each folder, and the pattern of their names. ``weights`` also has digests of ImageNet

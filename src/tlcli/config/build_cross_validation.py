@@ -1,0 +1,149 @@
+"""From the config to the cross-validation of a head on its training and validation images.
+
+Shapes: N images.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tlcli.config.build_head import fit_regression
+from tlcli.config.schema import Config
+from tlcli.datasets.index import LabelledImage
+from tlcli.errors import DataError
+from tlcli.evaluation.cross_validation import CrossValidation, summarize
+from tlcli.evaluation.duplicate_pairs import joined_units, near_duplicate_pairs
+from tlcli.evaluation.split_metrics import measure
+from tlcli.features.rows import Rows
+from tlcli.features.split_features import SplitFeatures
+from tlcli.heads.fit_record import Fit
+from tlcli.heads.task import Task
+from tlcli.progress import SILENT, Progress
+from tlcli.runs.cross_validation import OutOfFold
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tlcli.heads.repeated_cross_validation import CrossValidated
+
+
+@dataclass(frozen=True)
+class CrossValidatedImages:
+    """What cross-validation found: the figures, and the predictions of the images."""
+
+    summary: CrossValidation
+    out_of_fold: OutOfFold
+    images: tuple[LabelledImage, ...]
+    """Those predicted, in the order of the predictions."""
+
+
+@dataclass(frozen=True)
+class Divided:
+    """Training and validation images as cross-validation divides them: near duplicates in one fold."""
+
+    images: Sequence[LabelledImage]
+    """The training images first [N]."""
+    rows: Rows
+    """Their plain features."""
+    sample: "NDArray[np.int64]"
+    """Numbers of the images that are divided: all, or a sample where there are very many."""
+    near_duplicates: int
+    """Pairs among the sample."""
+
+    def with_units(self, views: Rows, images: int) -> Rows:
+        """Training rows, plain and in all augmented views, in these units; ``images``: how many training images."""
+        return replace(views, units=np.tile(self.rows.units[:images], len(views) // images))
+
+
+def divide(config: Config, features: SplitFeatures, progress: Progress = SILENT) -> Divided | None:
+    """Finds the near duplicates that folds must not separate, where the config has any folds.
+
+    Args:
+        config: the config.
+        features: of the training and validation images, in the store.
+        progress: receives the stages.
+
+    Raises:
+        ResourceError: the disk is full.
+    """
+    from tlcli.heads.folds import sampled  # noqa: PLC0415 - scikit-learn takes 1 s
+
+    section, extractor = config.evaluate.cross_validation, features.extractor
+    if section is None and config.head.fit != "logistic_regression":
+        return None
+    images = [*features.index.of("train"), *features.index.of("validation")]
+    rows = features.rows("train", "validation")
+    sample = sampled(rows, (section or config.head).folds, config.train.seed)
+    chosen = [images[number] for number in sample]
+    pairs = near_duplicate_pairs(
+        chosen, rows.part(sample), extractor.decoder.preparation, extractor.store.key, progress
+    )  # fmt: skip
+    units = joined_units(rows.units, images, pairs)
+    if pairs and _fewest_units(rows.labels, units) < 2 <= _fewest_units(rows.labels, rows.units):
+        progress.note(
+            "Near duplicates are not kept in one fold: all images of a class are near duplicates of one another."
+        )
+        return Divided(images, rows, sample, 0)
+    return Divided(images, replace(rows, units=units), sample, len(pairs))
+
+
+def _fewest_units(labels: "NDArray[np.int64]", units: "NDArray[np.int64]") -> int:
+    """Units of the class that has the fewest."""
+    return min(len(np.unique(units[labels == label])) for label in np.unique(labels))
+
+
+def cross_validate_head(
+    config: Config, divided: Divided, fit: Fit, labels: Sequence[str], progress: Progress = SILENT
+) -> CrossValidatedImages | None:
+    """Repeated cross-validation of logistic regression, as the config's evaluate.cross_validation says.
+
+    Args:
+        config: the config.
+        divided: the images.
+        fit: the fitted head, whose C and temperature are used. Repeated mini-batch training would take minutes: for
+            such a head logistic regression stands, with a C of its own.
+        labels: all classes.
+        progress: receives the stage, and a note where the images cannot be divided.
+
+    Returns:
+        None where the config asks for none, or the images cannot be divided.
+    """
+    from tlcli.heads.calibration import with_temperature  # noqa: PLC0415 - SciPy
+
+    if (found := _cross_validated(config, divided, fit.best.C, progress)) is None:
+        return None
+    known = np.isfinite(found.probabilities).all(axis=1)
+    numbers = divided.sample[known]
+    probabilities = with_temperature(found.probabilities[known], fit.head.temperature)
+    truth = divided.rows.labels[numbers]
+    metrics = measure(truth, probabilities, Task(tuple(labels)), divided.rows.units[numbers])
+    summary = summarize(found, metrics, divided.near_duplicates, fit.kind == "logistic_regression")
+    images = tuple(divided.images[number] for number in numbers)
+    return CrossValidatedImages(summary, OutOfFold(tuple(one.sha256 for one in images), truth, probabilities), images)
+
+
+def _cross_validated(config: Config, divided: Divided, C: float | None, progress: Progress) -> "CrossValidated | None":
+    from tlcli.heads.repeated_cross_validation import cross_validate  # noqa: PLC0415 - scikit-learn takes 1 s
+
+    section, head, rows = config.evaluate.cross_validation, config.head, divided.rows.part(divided.sample)
+    if section is None:
+        return None
+    try:
+        if C is None:
+            C = fit_regression(config, rows, head.class_weight).best.C or 1.0
+        found = cross_validate(
+            rows, C, section.folds, section.repeats, head.standardize, head.class_weight, config.train.seed,
+            progress=progress,
+        )  # fmt: skip
+    except DataError as error:
+        progress.note(f"Cross-validation is skipped: {error.message}")
+        return None
+    if found.repeats < found.repeats_requested or found.reduced_sizes:
+        sizes = ", and no learning curve" if found.reduced_sizes else ""
+        progress.note(
+            f"Cross-validation with {found.repeats} of {found.repeats_requested} repeats{sizes}: with so many "
+            "classes and images more would take long."
+        )
+    return found

@@ -1,0 +1,88 @@
+"""What cross-validation of a head on its training and validation images found: the figure to choose between runs by,
+which does not touch the test images.
+
+Shapes: N images divided into folds, L classes, S training set sizes, J folds of all repeats.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tlcli.evaluation.split_metrics import Metrics
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tlcli.heads.repeated_cross_validation import CrossValidated
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """Repeated cross-validation of logistic regression on the training and validation images."""
+
+    __pydantic_config__ = {"allow_inf_nan": False}  # noqa: RUF012 - read by pydantic, no field
+
+    accuracy: float
+    """Mean over all folds of all repeats."""
+    accuracy_ci95: tuple[float, float]
+    """Corrected for overlapping training folds (Nadeau and Bengio 2003)."""
+    balanced_accuracy: float | None
+    """Of the out-of-fold predictions: each image's mean probabilities over the repeats."""
+    log_loss: float | None
+    """Of these, calibrated by the head's temperature."""
+    images: int
+    """N: all, or a sample where there are very many."""
+    folds: int
+    repeats: int
+    repeats_requested: int
+    """By the config; more than were made where so many classes would have taken too long."""
+    near_duplicates: int
+    """Pairs of near duplicates that are kept in one fold."""
+    is_own_head: bool
+    """The run's head is logistic regression, too; for a mini-batch head, logistic regression stands for it."""
+    test_share: float
+    """Share of the images that a fold holds out."""
+    sizes: tuple[int, ...]
+    """[S], images fitted on, of the learning curve."""
+    accuracies: tuple[tuple[float, ...], ...]
+    """[S, J], on held-out images, of heads fitted on each size."""
+
+
+def summarize(found: "CrossValidated", metrics: Metrics, near_duplicates: int, is_own_head: bool) -> CrossValidation:
+    """The result of :func:`tlcli.heads.repeated_cross_validation.cross_validate` in figures.
+
+    Args:
+        found: the result.
+        metrics: of its out-of-fold probabilities.
+        near_duplicates: pairs that are kept in one fold.
+        is_own_head: see :class:`CrossValidation`.
+    """
+    scores = found.accuracies[-1]
+    return CrossValidation(
+        accuracy=float(scores.mean()),
+        accuracy_ci95=_interval(scores, found),
+        balanced_accuracy=metrics.scores["balanced_accuracy"],
+        log_loss=metrics.scores["log_loss"],
+        images=found.rows_used,
+        folds=round(len(scores) / found.repeats),
+        repeats=found.repeats,
+        repeats_requested=found.repeats_requested,
+        near_duplicates=near_duplicates,
+        is_own_head=is_own_head,
+        test_share=found.test_share,
+        sizes=found.sizes,
+        accuracies=tuple(tuple(row) for row in found.accuracies.tolist()),
+    )
+
+
+def _interval(scores: "NDArray[np.float64]", found: "CrossValidated") -> tuple[float, float]:
+    import numpy as np  # noqa: PLC0415 - what only reads the figures starts fast
+
+    from tlcli.evaluation.intervals import corrected_resampled_t, wilson  # noqa: PLC0415 - SciPy
+
+    mean = float(scores.mean())
+    if len(scores) > 1 and np.ptp(scores) > 0:
+        low, high = corrected_resampled_t(scores, found.test_share)
+    else:  # such as every fold without an error: no variance, but so many images do not prove it
+        low, high = wilson(mean * found.units_used, found.units_used)
+    return max(0.0, low), min(1.0, high)

@@ -1,0 +1,48 @@
+"""Labelled images with their predictions, and those of them that are worth a look.
+
+Shapes: N images, L classes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tlcli.datasets.index import LabelledImage
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_ERRORS, _LEAST_CONFIDENT = 12, 6
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Labelled images, and the probabilities that a model gives them."""
+
+    images: Sequence[LabelledImage]
+    truth: "NDArray[np.int64]"
+    """Numbers of the labels [N]."""
+    probabilities: "NDArray[np.float64]"
+    """[N, L]"""
+
+    @property
+    def predicted(self) -> "NDArray[np.int64]":
+        """Numbers of the most probable classes [N]."""
+        return np.asarray(self.probabilities.argmax(axis=1))
+
+    @property
+    def confidence(self) -> "NDArray[np.float64]":
+        """Probabilities of the predicted classes [N]."""
+        return np.asarray(self.probabilities.max(axis=1))
+
+    def worst_errors(self, most: int = _ERRORS) -> "NDArray[np.int64]":
+        """The misclassified images of the highest confidence, the worst first."""
+        wrong = np.flatnonzero(self.predicted != self.truth)
+        return wrong[np.argsort(-self.confidence[wrong], kind="stable")][:most]
+
+    def least_confident(self) -> "NDArray[np.int64]":
+        """The correctly classified images of the lowest confidence, the lowest first."""
+        correct = np.flatnonzero(self.predicted == self.truth)
+        return correct[np.argsort(self.confidence[correct], kind="stable")][:_LEAST_CONFIDENT]
