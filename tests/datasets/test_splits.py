@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tlcli.datasets.labelled_files import LabelledFile
-from tlcli.datasets.splits import SplitShares, assign_splits, hold_out
+from tlcli.datasets.splits import SplitShares, check_enough, hold_out
 from tlcli.errors import DataError
 
 
@@ -135,7 +135,7 @@ def test_small_classes_are_answered_with_what_helps(
     labels = [label for label, count in counts.items() for _ in range(count)]
     files = [LabelledFile(Path(str(number)), label) for number, label in enumerate(labels)]
     with pytest.raises(DataError) as caught:
-        assign_splits(files, digests(len(files)), SplitShares(0.2, 0.2))
+        check_enough(files, digests(len(files)), labels, SplitShares(0.2, 0.2))
     assert caught.value.code == "data.class_too_small"
     assert offered in caught.value.hint
     assert not_offered not in caught.value.hint
@@ -144,7 +144,7 @@ def test_small_classes_are_answered_with_what_helps(
 def test_copies_of_one_image_are_no_class() -> None:
     files = [LabelledFile(Path(str(number)), label) for label in ("cat", "dog", "owl") for number in range(6)]
     with pytest.raises(DataError) as caught:
-        assign_splits(files, ["copy"] * 6 + digests(12), SplitShares(0.2, 0.2))
+        check_enough(files, ["copy"] * 6 + digests(12), [file.label for file in files], SplitShares(0.2, 0.2))
     assert "min_images_per_class" not in caught.value.hint  # it has enough images
     assert "dataset.classes" in caught.value.hint
 

@@ -11,13 +11,13 @@ import numpy as np
 
 from tlcli.config.build_head import fit_regression
 from tlcli.config.schema import Config
-from tlcli.datasets.index import LabelledImage
+from tlcli.datasets.index import Index, LabelledImage
 from tlcli.errors import DataError
 from tlcli.evaluation.cross_validation import CrossValidation, summarize
 from tlcli.evaluation.duplicate_pairs import joined_units, near_duplicate_pairs
 from tlcli.evaluation.split_metrics import measure
+from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.rows import Rows
-from tlcli.features.split_features import SplitFeatures
 from tlcli.heads.fit_record import Fit
 from tlcli.heads.task import Task
 from tlcli.progress import SILENT, Progress
@@ -44,9 +44,13 @@ class Divided:
     """Training and validation images as cross-validation divides them: near duplicates in one fold."""
 
     images: Sequence[LabelledImage]
-    """The training images first [N]."""
+    """The training images first, then those of validation, then those that are set aside [N]."""
     rows: Rows
-    """Their plain features."""
+    """Their plain features, with the labels that are fitted on."""
+    given: "NDArray[np.int64]"
+    """Labels that are measured by [N]: those that the data gives."""
+    fitted: "NDArray[np.bool_]"
+    """Which images may be fitted on [N]; those that are set aside are only measured."""
     sample: "NDArray[np.int64]"
     """Numbers of the images that are divided: all, or a sample where there are very many."""
     near_duplicates: int
@@ -57,12 +61,13 @@ class Divided:
         return replace(views, units=np.tile(self.rows.units[:images], len(views) // images))
 
 
-def divide(config: Config, features: SplitFeatures, progress: Progress = SILENT) -> Divided | None:
+def divide(config: Config, index: Index, extractor: FeatureExtractor, progress: Progress = SILENT) -> Divided | None:
     """Finds the near duplicates that folds must not separate, where the config has any folds.
 
     Args:
         config: the config.
-        features: of the training and validation images, in the store.
+        index: the images.
+        extractor: has the features of training and validation images, and of those set aside.
         progress: receives the stages.
 
     Raises:
@@ -70,11 +75,15 @@ def divide(config: Config, features: SplitFeatures, progress: Progress = SILENT)
     """
     from tlcli.heads.folds import sampled  # noqa: PLC0415 - scikit-learn takes 1 s
 
-    section, extractor = config.evaluate.cross_validation, features.extractor
+    section = config.evaluate.cross_validation
     if section is None and config.head.fit != "logistic_regression":
         return None
-    images = [*features.index.of("train"), *features.index.of("validation")]
-    rows = features.rows("train", "validation")
+    set_aside = [image for image in index.set_aside if image.split != "test"]
+    images = [*index.of("train"), *index.of("validation"), *set_aside]
+    rows = extractor.rows(images, index.labels)
+    number = {label: number for number, label in enumerate(index.labels)}
+    given = np.array([number[image.given] for image in images], np.int64)
+    fitted = np.array([not image.is_set_aside for image in images])
     sample = sampled(rows, (section or config.head).folds, config.train.seed)
     chosen = [images[number] for number in sample]
     pairs = near_duplicate_pairs(
@@ -85,8 +94,8 @@ def divide(config: Config, features: SplitFeatures, progress: Progress = SILENT)
         progress.note(
             "Near duplicates are not kept in one fold: all images of a class are near duplicates of one another."
         )
-        return Divided(images, rows, sample, 0)
-    return Divided(images, replace(rows, units=units), sample, len(pairs))
+        return Divided(images, rows, given, fitted, sample, 0)
+    return Divided(images, replace(rows, units=units), given, fitted, sample, len(pairs))
 
 
 def _fewest_units(labels: "NDArray[np.int64]", units: "NDArray[np.int64]") -> int:
@@ -117,9 +126,14 @@ def cross_validate_head(
     known = np.isfinite(found.probabilities).all(axis=1)
     numbers = divided.sample[known]
     probabilities = with_temperature(found.probabilities[known], fit.head.temperature)
-    truth = divided.rows.labels[numbers]
+    truth, fitted = divided.given[numbers], divided.fitted[numbers]
     metrics = measure(truth, probabilities, Task(tuple(labels)), divided.rows.units[numbers])
-    summary = summarize(found, metrics, divided.near_duplicates, fit.kind == "logistic_regression")
+    filtered = None
+    if not fitted.all() or (truth != divided.rows.labels[numbers]).any():
+        right = probabilities.argmax(axis=1) == divided.rows.labels[numbers]
+        filtered = float(right[fitted].mean())
+    is_own = fit.kind == "logistic_regression"
+    summary = summarize(found, metrics, divided.near_duplicates, is_own, filtered)
     images = tuple(divided.images[number] for number in numbers)
     return CrossValidatedImages(summary, OutOfFold(tuple(one.sha256 for one in images), truth, probabilities), images)
 
@@ -128,14 +142,15 @@ def _cross_validated(config: Config, divided: Divided, C: float | None, progress
     from tlcli.heads.repeated_cross_validation import cross_validate  # noqa: PLC0415 - scikit-learn takes 1 s
 
     section, head, rows = config.evaluate.cross_validation, config.head, divided.rows.part(divided.sample)
+    given, fitted = divided.given[divided.sample], divided.fitted[divided.sample]
     if section is None:
         return None
     try:
         if C is None:
-            C = fit_regression(config, rows, head.class_weight).best.C or 1.0
+            C = fit_regression(config, rows.part(np.flatnonzero(fitted)), head.class_weight).best.C or 1.0
         found = cross_validate(
             rows, C, section.folds, section.repeats, head.standardize, head.class_weight, config.train.seed,
-            progress=progress,
+            progress=progress, given=given, fitted=fitted,
         )  # fmt: skip
     except DataError as error:
         progress.note(f"Cross-validation is skipped: {error.message}")

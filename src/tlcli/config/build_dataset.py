@@ -10,7 +10,8 @@ from typing import NoReturn
 from tlcli.config.dataset import Dataset, GroupBy, Labels
 from tlcli.config.sources import FolderSource, PackageSource, Source
 from tlcli.datasets.acquire.sources import folder, package
-from tlcli.datasets.exclusion import exclude_images, read_exclusion
+from tlcli.datasets.decisions import Decisions
+from tlcli.datasets.exclusion import note_exclusions, read_exclusion, without_excluded
 from tlcli.datasets.index import Index, build_index
 from tlcli.datasets.label_pattern import scan_label_pattern
 from tlcli.datasets.label_rules import matches
@@ -23,8 +24,8 @@ from tlcli.errors import DataError
 
 
 def dataset_index(
-    dataset: Dataset, options: Sequence[str], verify: bool = False, if_moved: str = ""
-) -> Index:  # fmt: skip
+    dataset: Dataset, options: Sequence[str], verify: bool = False, if_moved: str = "", drawn_late: bool = False
+) -> Index:
     """The index of a config's data set, wherever it is.
 
     Args:
@@ -33,6 +34,7 @@ def dataset_index(
         verify: read every file, including those whose digest is recorded.
         if_moved: what to do where the data set is in another place now, for the hint, where the config cannot be
             changed.
+        drawn_late: see :func:`read_index`.
 
     Raises:
         DataError: the data set is missing, or does not hold what the config says.
@@ -41,23 +43,39 @@ def dataset_index(
     if root is None:
         hint = problems or how_to_get_images(dataset, options, is_fixed=bool(if_moved))
         _raise_missing(dataset.path, f"{hint} {if_moved}".rstrip())
-    return read_index(root, dataset, verify=verify)
+    return read_index(root, dataset, verify=verify, drawn_late=drawn_late)
 
 
-def read_index(root: Path, dataset: Dataset, known: Mapping[str, str] = {}, verify: bool = False) -> Index:
-    """The index of the data set at ``root``, read as the config says; see :func:`tlcli.datasets.index.build_index`."""
+def read_index(
+    root: Path, dataset: Dataset, known: Mapping[str, str] = {}, verify: bool = False, drawn_late: bool = False
+) -> Index:
+    """The index of the data set at ``root``, read as the config says; see :func:`tlcli.datasets.index.build_index`.
+
+    Args:
+        root: the folder.
+        dataset: the section.
+        known: digests by path, for files that were read a moment ago.
+        verify: read every file, including those whose digest is recorded.
+        drawn_late: draw the missing splits after images are excluded, as runs did that do not record
+            ``RunRecord.filtered``; exclusions move images between splits then.
+    """
     labels, order = dataset.labels, dataset.classes
     if labels is not None:
         order = dataset.classes or tuple(map(normal_label, labels.classes)) or labels.class_columns
     scan = _scan(root, dataset)
+    decisions = Decisions()
     if dataset.exclude is not None:
-        scan = exclude_images(scan, read_exclusion(dataset.exclude))
-    if dataset.min_images_per_class is not None:
-        scan = without_small_classes(scan, dataset.min_images_per_class)
+        excluded = read_exclusion(dataset.exclude)
+        scan = note_exclusions(scan, excluded)
+        decisions = Decisions() if drawn_late else Decisions(excluded)
+        scan = without_excluded(scan, excluded) if drawn_late else scan
+    minimum = dataset.min_images_per_class or 0
+    if minimum:
+        scan = without_small_classes(scan, minimum)
         order = order and tuple(label for label in order if any(file.label == label for file in scan.files))
     split = dataset.split
     shares = SplitShares(split.validation, split.test, split.seed, _group_of(split.group_by))
-    return build_index(scan, shares, order, known, verify)
+    return build_index(scan, shares, order, known, verify, decisions=decisions, min_images_per_class=minimum)
 
 
 def _scan(root: Path, dataset: Dataset, is_test_set: bool = False) -> Scan:

@@ -55,7 +55,8 @@ def data_of(run: OpenedRun, recorded: Sequence[RecordedImage], verify: bool) -> 
     if dataset_folder(dataset)[0] is None:
         dataset_index(dataset, options, verify, f"If they are in another place now, run: {elsewhere}")
     try:
-        index = _as_trained(run, dataset_index(dataset, options, verify))
+        found = dataset_index(dataset, options, verify, drawn_late=record.filtered is None)
+        index = _as_trained(run, found)
     except DataError as error:
         raise DataError(
             "data.changed_since_training",
@@ -67,7 +68,7 @@ def data_of(run: OpenedRun, recorded: Sequence[RecordedImage], verify: bool) -> 
         raise DataError(
             "data.changed_since_training",
             f"The images in {index.root} are not those that this run was trained on, so that training images could be "
-            f"among the test images: {difference(recorded, index.images)}.",
+            f"among the test images: {difference(recorded, (*index.images, *index.set_aside))}.",
             f"If the run's images are in another place, or to measure the run on these as they are, add --data FOLDER. "
             f"{again}",
         )
@@ -76,7 +77,7 @@ def data_of(run: OpenedRun, recorded: Sequence[RecordedImage], verify: bool) -> 
 
 def count_renamed(recorded: Sequence[RecordedImage], index: Index, progress: Progress) -> int:
     """How many images have other names than when the run was trained, which is noted."""
-    renamed = difference(recorded, index.images).renamed
+    renamed = difference(recorded, (*index.images, *index.set_aside)).renamed
     if renamed:
         progress.note(
             f"{len(renamed):,} images have other names than when this run was trained, with the same content, class "
@@ -97,14 +98,22 @@ def with_present_names(run: OpenedRun, recorded: Sequence[RecordedImage], index:
 def _as_trained(run: OpenedRun, index: Index) -> Index:
     """The index without the images that training left out as unreadable, whatever they are called now."""
     names, contents = {item.path for item in run.record.skipped}, set(run.record.skipped_sha256)
-    images = tuple(p for p in index.images if p.name not in names and p.sha256 not in contents)
-    return Index(index.root, index.labels, images, {}, ())
+
+    def trained(images: Sequence[LabelledImage]) -> tuple[LabelledImage, ...]:
+        return tuple(one for one in images if one.name not in names and one.sha256 not in contents)
+
+    return Index(
+        index.root, index.labels, trained(index.images), {}, (), set_aside=trained(index.set_aside),
+        excluded=index.excluded,
+    )  # fmt: skip
 
 
 def moved_data(run: OpenedRun, data: Path, verify: bool) -> Index | None:
     """The run's own images where ``data`` has them, in the same classes and splits; else None."""
     try:
-        index = _as_trained(run, read_index(data, run.config.dataset, verify=verify))
+        index = _as_trained(
+            run, read_index(data, run.config.dataset, verify=verify, drawn_late=run.record.filtered is None)
+        )
     except (DataError, OSError):  # what is wrong with it is said when it is read as a test set
         return None
     return index if index.digest() == run.record.data_digest else None
@@ -112,7 +121,7 @@ def moved_data(run: OpenedRun, data: Path, verify: bool) -> Index | None:
 
 def readable_training_images(run: OpenedRun, recorded: Sequence[RecordedImage]) -> list[LabelledImage]:
     """The training images that are still where they were, with the same content."""
-    root, training = Path(run.record.data_root), [one for one in recorded if one.split == "train"]
+    root, training = Path(run.record.data_root), [one for one in recorded if one.is_fitted]
     digests = digests_of({root / one.path: None for one in training if (root / one.path).is_file()}).of
     return [
         LabelledImage(root / one.path, one.path, one.sha256, one.label, "train", one.sha256)

@@ -1,21 +1,35 @@
 """Exclusion lists: text files that name images to leave out of a data set, one name a line, relative to its folder.
 
 A line that begins with ``#`` is a comment. A line that begins with ``"`` is a JSON string, for names that contain line
-breaks, begin with ``#`` or are not UTF-8.
+breaks, begin with ``#`` or are not UTF-8. The comment directly above a name may begin with the reason in brackets, as
+``# [outlier] ...``; names without one are excluded by hand.
 """
 
 import json
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tlcli.datasets.decisions import EXCLUSION_REASONS, ExclusionReason
 from tlcli.datasets.index import LabelledImage
-from tlcli.datasets.labelled_files import Scan
+from tlcli.datasets.labelled_files import Scan, listed_counts
 from tlcli.datasets.walk import relative_name
 from tlcli.errors import DataError, UsageError
 from tlcli.system.files import write_text
 
 _HEADER = "# Images to exclude, written by tlcli inspect"
+EXCLUDED_AS: dict[ExclusionReason, str] = {
+    "unreadable": "unreadable",
+    "duplicate": "exact copies",
+    "near_duplicate": "near duplicates",
+    "label": "for their label",
+    "outlier": "outliers",
+    "by_hand": "by hand",
+}
+"""How a sentence says it: ``3 by hand``."""
+_REASON = re.compile(rf"#\s*\[({'|'.join(EXCLUSION_REASONS)})\]")
 
 
 @dataclass(frozen=True)
@@ -23,7 +37,8 @@ class Exclusion:
     """One entry of a list."""
 
     name: str
-    reason: str
+    reason: ExclusionReason
+    explanation: str
     active: bool = True
     """An inactive entry is written as a comment, for people to decide."""
 
@@ -31,33 +46,35 @@ class Exclusion:
 def propose_exclusions(
     unreadable: Mapping[str, str],
     duplicates: Iterable[tuple[LabelledImage, LabelledImage, float | None]],
-    label_issues: Iterable[tuple[LabelledImage, str, float]],
+    label_issues: Iterable[tuple[LabelledImage, str, float, float]],
     outliers: Iterable[tuple[LabelledImage, float]],
 ) -> list[Exclusion]:
     """The images that should be excluded, each once.
 
-    Active are unreadable images, redundant exact copies within a split, images with a copy in a split that is measured
-    on, and training images with label issues. Label issues of validation images are inactive: a classifier that selects
-    what it is measured on flatters itself. So are near duplicates within a split, and outliers.
+    Active are unreadable images, redundant exact copies within a split, and images with a copy in a split that is
+    measured on. Inactive, for people to look at, are near duplicates within a split, doubted labels (most are hard
+    images with true labels where the network sees the classes poorly), and outliers.
 
     Args:
         unreadable: name to reason.
         duplicates: the image to keep, its copy, and their similarity (0 to 1); None for exact copies.
-        label_issues: the image, the label that is more likely, and the probability of its own label.
+        label_issues: the image, the label that is more likely, and the probabilities of its own label and of that one.
         outliers: the image, and its distance from the nearest other image.
     """
-    proposed = [Exclusion(name, f"cannot be read: {reason}") for name, reason in unreadable.items()]
+    proposed = [Exclusion(name, "unreadable", f"cannot be read: {reason}") for name, reason in unreadable.items()]
     for kept, copy, similarity in duplicates:
         kind = "exact copy of" if similarity is None else f"near duplicate ({similarity:.2f}) of"
         is_leak = kept.split != copy.split
         split = kept.split if is_leak else f"same split, {kept.split}"
-        proposed.append(Exclusion(copy.name, f"{kind} {kept.name} ({split})", is_leak or similarity is None))
-    for image, likelier, probability in label_issues:
-        reason = f"{_describe(image)}; {likelier} is more likely (probability of {image.label}: {probability:.2f})"
-        proposed.append(Exclusion(image.name, reason, image.split == "train"))
+        reason: ExclusionReason = "duplicate" if similarity is None else "near_duplicate"
+        explanation = f"{kind} {kept.name} ({split})"
+        proposed.append(Exclusion(copy.name, reason, explanation, is_leak or similarity is None))
+    for image, likelier, own, other in label_issues:
+        explanation = f"{_describe(image)} (probability {own:.2f}), perhaps {likelier} ({other:.2f})"
+        proposed.append(Exclusion(image.name, "label", explanation, active=False))
     for image, distance in outliers:
-        reason = f"{_describe(image)}; outlier (distance from the nearest image: {distance:.2f})"
-        proposed.append(Exclusion(image.name, reason, active=False))
+        explanation = f"{_describe(image)}; outlier (distance from the nearest image: {distance:.2f})"
+        proposed.append(Exclusion(image.name, "outlier", explanation, active=False))
     chosen: dict[str, Exclusion] = {}
     for one in proposed:
         if one.name not in chosen or (one.active and not chosen[one.name].active):
@@ -69,8 +86,8 @@ def _describe(image: LabelledImage) -> str:
     return f"{image.split} image labelled {image.label}"
 
 
-def read_exclusion(path: Path) -> tuple[str, ...]:
-    """The active names of a list.
+def read_exclusion(path: Path) -> dict[str, ExclusionReason]:
+    """The active names of a list, in its order, and the reason of each.
 
     Raises:
         DataError: the file is unreadable, or a line is malformed.
@@ -84,35 +101,53 @@ def read_exclusion(path: Path) -> tuple[str, ...]:
             f"The exclusion list {path} cannot be read: {reason}.",
             "Correct dataset.exclude, or write a list with: tlcli inspect --write-exclude FILE.",
         ) from error
-    return tuple(_names(path, lines))
+    reasons: dict[str, ExclusionReason] = {}
+    for name, reason in _entries(path, lines):
+        reasons.setdefault(name, reason)
+    return reasons
 
 
-def _names(path: Path, lines: Sequence[str]) -> Iterator[str]:
+def _entries(path: Path, lines: Sequence[str]) -> Iterator[tuple[str, ExclusionReason]]:
+    reason: ExclusionReason = "by_hand"
     for number, line in enumerate(lines, 1):
         text = line.strip()
         if not text or text.startswith("#"):
+            found = _REASON.match(text)
+            reason = next((one for one in EXCLUSION_REASONS if found and one == found[1]), "by_hand")
             continue
-        if not text.startswith('"'):
-            yield text
-            continue
-        try:
-            yield json.loads(text)
-        except ValueError as error:
-            raise DataError(
-                "data.exclusion_list_malformed",
-                f"{path}:{number}: a line that begins with a quote must be a JSON string: {error}.",
-            ) from error
+        yield _name(path, number, text), reason
+        reason = "by_hand"
 
 
-def exclude_images(scan: Scan, names: Sequence[str]) -> Scan:
-    """The scan without these images; notes say how many were excluded, and which names match no image."""
-    excluded = set(names)
-    files = {relative_name(file.path, scan.root): file for file in scan.files}
-    kept = tuple(file for name, file in files.items() if name not in excluded)
-    notes = [f"{len(scan.files) - len(kept):,} images are excluded by dataset.exclude."]
-    if unknown := [name for name in dict.fromkeys(names) if name not in files]:
+def _name(path: Path, number: int, text: str) -> str:
+    if not text.startswith('"'):
+        return text
+    try:
+        return str(json.loads(text))
+    except ValueError as error:
+        raise DataError(
+            "data.exclusion_list_malformed",
+            f"{path}:{number}: a line that begins with a quote must be a JSON string: {error}.",
+        ) from error
+
+
+def note_exclusions(scan: Scan, excluded: Mapping[str, ExclusionReason]) -> Scan:
+    """The scan with notes that say how many of its images are excluded and why, and which names match no image."""
+    names = {relative_name(file.path, scan.root) for file in scan.files}
+    reasons = [reason for name, reason in excluded.items() if name in names]
+    counts = Counter(EXCLUDED_AS[reason] for reason in reasons)
+    why = f" ({listed_counts(counts, len(counts))})" if counts else ""
+    notes = [f"{len(reasons):,} images are excluded by dataset.exclude{why}."]
+    if unknown := [name for name in excluded if name not in names]:
         notes.append(f"{len(unknown):,} names in dataset.exclude match no image, for example {unknown[0]!r}.")
-    return replace(scan, files=kept, notes=(*scan.notes, *notes))
+    return replace(scan, notes=(*scan.notes, *notes))
+
+
+def without_excluded(scan: Scan, excluded: Mapping[str, ExclusionReason]) -> Scan:
+    """The scan without these images. Splits that are drawn from it are those of runs that were trained before splits
+    were drawn from all images."""
+    files = tuple(file for file in scan.files if relative_name(file.path, scan.root) not in excluded)
+    return replace(scan, files=files)
 
 
 def write_exclusion(path: Path, description: str, exclusions: Sequence[Exclusion]) -> None:
@@ -129,13 +164,14 @@ def write_exclusion(path: Path, description: str, exclusions: Sequence[Exclusion
         DataError: the older list is malformed.
     """
     check_replaceable(path)
-    older = read_exclusion(path) if path.exists() else ()
+    older = read_exclusion(path) if path.exists() else {}
     names = {one.name for one in exclusions}
-    entries = [Exclusion(name, "excluded before") for name in older if name not in names]
+    entries = [Exclusion(name, reason, "excluded before") for name, reason in older.items() if name not in names]
     entries += [replace(one, active=one.active or one.name in older) for one in exclusions]
     lines = [_HEADER, _comment(description), "# To exclude an image that is commented out, delete the # before it.", ""]
     for one in entries:
-        lines += [_comment(one.reason), ("" if one.active else "# ") + _format(one.name)]
+        reason = "" if one.reason == "by_hand" else f"[{one.reason}] "
+        lines += [_comment(f"{reason}{one.explanation}"), ("" if one.active else "# ") + _format(one.name)]
     write_text(path, "\n".join(lines) + "\n")
 
 

@@ -78,15 +78,16 @@ def with_unused_files(scan: Scan, folder: Path, reason: str, ignored: Iterable[P
         examples.setdefault(is_image(path), name)
     left_out = []
     if images:
-        left_out.append(LeftOut(images.total(), f"images {reason} ({_listed(images)})", examples[True]))
+        left_out.append(LeftOut(images.total(), f"images {reason} ({listed_counts(images)})", examples[True]))
     if others:
         left_out.append(
-            LeftOut(others.total(), f"files that are not read as images ({_listed(others)})", examples[False])
+            LeftOut(others.total(), f"files that are not read as images ({listed_counts(others)})", examples[False])
         )
     return replace(scan, left_out=(*scan.left_out, *left_out))
 
 
-def _listed(counted: Counter[str], at_most: int = 5) -> str:
+def listed_counts(counted: Counter[str], at_most: int = 5) -> str:
+    """The most frequent first, for a sentence: ``7 in a, 2 in b, and more``."""
     more = len(counted) - at_most
     listed = ", ".join(f"{count:,} {what}" for what, count in counted.most_common(at_most))
     return f"{listed}, and more" if more > 0 else listed
@@ -95,25 +96,25 @@ def _listed(counted: Counter[str], at_most: int = 5) -> str:
 def without_small_classes(scan: Scan, minimum: int) -> Scan:
     """The scan without classes of fewer than ``minimum`` images, which are listed."""
     counts = Counter(file.label for file in scan.files)
-    small = {label: count for label, count in sorted(counts.items()) if count < minimum}
+    small = Counter({label: count for label, count in sorted(counts.items()) if count < minimum})
     if not small:
         return scan
-    reason = f"images of {len(small)} classes with fewer than {minimum} images ({_listed(Counter(small), 20)})"
+    reason = f"images of {len(small)} classes with fewer than {minimum} images ({listed_counts(small, 20)})"
     files = tuple(file for file in scan.files if file.label not in small)
-    return replace(scan, files=files, left_out=(*scan.left_out, LeftOut(sum(small.values()), reason)))
+    return replace(scan, files=files, left_out=(*scan.left_out, LeftOut(small.total(), reason)))
 
 
 def as_test_set(scan: Scan) -> Scan:
     """The scan with all files in the split test: those that the data says are for test, else all; which is noted."""
     of_split = Counter(file.split or "train" for file in scan.files)
-    others = {split: count for split, count in of_split.items() if split != "test"}
+    others: Counter[str] = Counter({split: count for split, count in of_split.items() if split != "test"})
     given = any(file.split for file in scan.files)
     files, left_out, notes = scan.files, scan.left_out, scan.notes
     if given and "test" in of_split and others:
         files = tuple(file for file in files if file.split == "test")
-        left_out = (*left_out, LeftOut(sum(others.values()), f"images of other splits ({_listed(Counter(others))})"))
+        left_out = (*left_out, LeftOut(others.total(), f"images of other splits ({listed_counts(others)})"))
     elif given and others:
-        notes = (*notes, f"There is no test split: all images count ({_listed(Counter(others))}).")
+        notes = (*notes, f"There is no test split: all images count ({listed_counts(others)}).")
     return replace(scan, files=tuple(replace(file, split="test") for file in files), left_out=left_out, notes=notes)
 
 

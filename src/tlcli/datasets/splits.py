@@ -74,27 +74,12 @@ def units_of(groups: Sequence[str | None], digests: Sequence[str]) -> list[str]:
 
 def assign_splits(files: Sequence[LabelledFile], units: Sequence[str], shares: SplitShares) -> list[SplitName]:
     """The split of each file. Splits that the data has are kept; missing ones are held out, test from the data's
-    validation images if it has any, else from all, and validation from the training images.
-
-    Raises:
-        DataError: a class is too small for the splits.
+    validation images if it has any, else from all, and validation from the training images. Classes may be too small
+    for that: see :func:`check_enough`.
     """
-    given = {file.split for file in files}
     splits: list[SplitName] = [file.split or "train" for file in files]
-    created: dict[SplitName, tuple[SplitName, float]] = {}
-    remaining = 1.0
-    if "test" not in given and shares.test:
-        created["test"] = ("validation" if "validation" in given else "train", shares.test)
-        remaining = 1 - shares.test if created["test"][0] == "train" else 1.0
-    if "validation" not in given and shares.validation:
-        created["validation"] = ("train", shares.validation / remaining)
     labels = [file.label for file in files]
-    for source, minimum in (("train", MIN_TRAINING), ("validation", 1)):
-        targets = [target for target, (taken_from, _) in created.items() if taken_from == source]
-        if targets:
-            members = [i for i, split in enumerate(splits) if split == source]
-            _check_enough([units[i] for i in members], [labels[i] for i in members], minimum, targets)
-    for target, (source, share) in created.items():
+    for target, (source, share) in _created(files, shares).items():
         members = [i for i, split in enumerate(splits) if split == source]
         of_members = [units[i] for i in members], [labels[i] for i in members]
         chosen = hold_out(*of_members, share, f"{target}:{shares.seed}")
@@ -102,6 +87,45 @@ def assign_splits(files: Sequence[LabelledFile], units: Sequence[str], shares: S
             if is_chosen:
                 splits[i] = target
     return splits
+
+
+def _created(files: Sequence[LabelledFile], shares: SplitShares) -> dict[SplitName, tuple[SplitName, float]]:
+    """The splits that the data does not have: what each is taken from, and its share of that."""
+    given = {file.split for file in files}
+    created: dict[SplitName, tuple[SplitName, float]] = {}
+    remaining = 1.0
+    if "test" not in given and shares.test:
+        created["test"] = ("validation" if "validation" in given else "train", shares.test)
+        remaining = 1 - shares.test if created["test"][0] == "train" else 1.0
+    if "validation" not in given and shares.validation:
+        created["validation"] = ("train", shares.validation / remaining)
+    return created
+
+
+def check_enough(
+    files: Sequence[LabelledFile], units: Sequence[str], labels: Sequence[str | None], shares: SplitShares
+) -> None:
+    """Refuses classes that are too small to draw the missing splits from.
+
+    Args:
+        files: all files.
+        units: the unit of each.
+        labels: the class of each; None where it is left out after the splits are drawn.
+        shares: how missing splits are created.
+
+    Raises:
+        DataError: a class is too small for the splits.
+    """
+    created = _created(files, shares)
+    for source, minimum in (("train", MIN_TRAINING), ("validation", 1)):
+        targets = [target for target, (taken_from, _) in created.items() if taken_from == source]
+        if targets:
+            kept = [
+                (unit, label)
+                for file, unit, label in zip(files, units, labels, strict=True)
+                if label is not None and (file.split or "train") == source
+            ]
+            _check_enough([unit for unit, _ in kept], [label for _, label in kept], minimum, targets)
 
 
 def _check_enough(units: Sequence[str], labels: Sequence[str], minimum: int, targets: Sequence[SplitName]) -> None:

@@ -43,10 +43,11 @@ def drop_unreadable(
             f"{index.root} disappeared while its images were read; what was computed is kept.",
             "Reconnect it and run the same command again.",
         )
-    dropped = {**index.bad, **{one.name: bad[one.sha256] for one in index.images if one.sha256 in bad}}
+    read_images = (*index.images, *index.set_aside)
+    dropped = {**index.bad, **{one.name: bad[one.sha256] for one in read_images if one.sha256 in bad}}
     if not dropped:
         return index
-    count = len(index.bad) + len(index.images)
+    count = len(index.bad) + len(read_images)
     share = len(dropped) / count
     if may_leave_out(len(dropped), count, on_bad_image, max_bad_fraction):
         return without(index, bad)

@@ -46,9 +46,15 @@ class CrossValidation:
     """[S], images fitted on, of the learning curve."""
     accuracies: tuple[tuple[float, ...], ...]
     """[S, J], on held-out images, of heads fitted on each size."""
+    filtered_accuracy: float | None = None
+    """Where images are set aside or relabelled: only on those that are fitted on, by the labels that are fitted on. It
+    flatters, since a classifier chose them, and so has no interval; all other figures are by the labels given."""
 
 
-def summarize(found: "CrossValidated", metrics: Metrics, near_duplicates: int, is_own_head: bool) -> CrossValidation:
+def summarize(
+    found: "CrossValidated", metrics: Metrics, near_duplicates: int, is_own_head: bool,
+    filtered_accuracy: float | None = None,
+) -> CrossValidation:  # fmt: skip
     """The result of :func:`tlcli.heads.repeated_cross_validation.cross_validate` in figures.
 
     Args:
@@ -56,6 +62,7 @@ def summarize(found: "CrossValidated", metrics: Metrics, near_duplicates: int, i
         metrics: of its out-of-fold probabilities.
         near_duplicates: pairs that are kept in one fold.
         is_own_head: see :class:`CrossValidation`.
+        filtered_accuracy: as there.
     """
     scores = found.accuracies[-1]
     return CrossValidation(
@@ -72,6 +79,7 @@ def summarize(found: "CrossValidated", metrics: Metrics, near_duplicates: int, i
         test_share=found.test_share,
         sizes=found.sizes,
         accuracies=tuple(tuple(row) for row in found.accuracies.tolist()),
+        filtered_accuracy=filtered_accuracy,
     )
 
 

@@ -44,6 +44,8 @@ class LabelIssue:
     """The most probable class."""
     label_probability: float
     """Out-of-fold probability of the image's own label."""
+    suggested_probability: float
+    """And of the most probable class."""
     is_issue: bool
     """Classified as a label error by confident learning; the others are only ranked."""
 
@@ -118,6 +120,7 @@ class Inspection:
                     **_named(one.image),
                     "suggested": one.suggested,
                     "label_probability": one.label_probability,
+                    "suggested_probability": one.suggested_probability,
                     "is_issue": one.is_issue,
                 }
                 for one in self.ranked_labels
@@ -172,10 +175,14 @@ def rank_labels(
     with progress.stage("Ranking labels"):
         found = find_label_issues(rows.labels, predicted)
     shown = max(found.count, len(images) // 10)
+    best = predicted.argmax(axis=1)
     return tuple(
-        LabelIssue(images[number], labels[int(predicted[number].argmax())], float(score), rank < found.count)
+        LabelIssue(
+            images[number], labels[int(best[number])], float(score), float(predicted[number, best[number]]),
+            rank < found.count,
+        )
         for rank, (number, score) in enumerate(zip(found.numbers[:shown], found.scores[:shown], strict=True))
-    )
+    )  # fmt: skip
 
 
 def find_outliers(images: Sequence[LabelledImage], rows: "Rows") -> tuple[Outlier, ...]:

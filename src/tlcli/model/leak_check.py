@@ -37,7 +37,7 @@ def check_leaks(
         without_duplicates,
     )  # fmt: skip
 
-    images, training = index.images, [one for one in recorded if one.split == "train"]
+    images, training = index.images, [one for one in recorded if one.is_fitted]
     rows = extractor.rows(images, index.labels)
     correct = probabilities.argmax(axis=1) == rows.labels
     bad = extractor.extract([(readable, extractor.views[:1])], progress).bad if readable else {}

@@ -11,7 +11,9 @@ from tlcli.datasets.index import Index, LabelledImage, content_digest
 from tlcli.errors import ModelError
 from tlcli.runs.files import read_csv, write_csv
 
-_COLUMNS = ("path", "sha256", "split", "label")
+_COLUMNS = ("path", "sha256", "split", "label", "given_label", "is_set_aside")
+_OLDER = _COLUMNS[:4]
+"""Of runs that were trained before the others were recorded."""
 
 
 class RecordedImage(NamedTuple):
@@ -22,11 +24,21 @@ class RecordedImage(NamedTuple):
     sha256: str
     split: str
     label: str
+    given: str
+    """The label that the data gave."""
+    is_set_aside: bool = False
+    """Measured on, but not fitted on."""
+
+    @property
+    def is_fitted(self) -> bool:
+        """The head was fitted on it."""
+        return self.split == "train" and not self.is_set_aside
 
 
 def write_images(run: Path, index: Index) -> None:
     """Writes images.csv: the images of all splits, those of test included."""
-    write_csv(run / "images.csv", _COLUMNS, map(_recorded, index.images))
+    rows = map(_recorded, (*index.images, *index.set_aside))
+    write_csv(run / "images.csv", _COLUMNS, ((*row[:5], "yes" if row.is_set_aside else "no") for row in rows))
 
 
 def read_images(run: Path, digest: str) -> list[RecordedImage]:
@@ -42,10 +54,10 @@ def read_images(run: Path, digest: str) -> list[RecordedImage]:
     table = run / "images.csv"
     try:
         header, *rows = read_csv(table)
-        images = [RecordedImage(*row) for row in rows]
+        images = [_parsed(*row) for row in rows]
     except (OSError, ValueError, TypeError, csv.Error) as error:
         raise ModelError("model.run_unreadable", f"{table} cannot be read ({error}).", "Train again.") from error
-    if tuple(header) != _COLUMNS or content_digest(images) != digest:
+    if tuple(header) not in (_COLUMNS, _OLDER) or content_digest(images) != digest:
         raise ModelError(
             "model.run_malformed", f"{table} is malformed: its images are not those that run.json records.",
             "Train again.",
@@ -116,7 +128,12 @@ def difference(before: Iterable[RecordedImage], now: Iterable[LabelledImage]) ->
 def _recorded(image: LabelledImage) -> RecordedImage:
     """As the file has it: bytes of a name that are not UTF-8 are escapes."""
     name = image.name.encode(errors="backslashreplace").decode()
-    return RecordedImage(name, image.sha256, image.split, image.label)
+    return RecordedImage(name, image.sha256, image.split, image.label, image.given, image.is_set_aside)
+
+
+def _parsed(path: str, sha256: str, split: str, label: str, *others: str) -> RecordedImage:
+    given, is_set_aside = others or (label, "no")
+    return RecordedImage(path, sha256, split, label, given, is_set_aside == "yes")
 
 
 def _by_content(images: Iterable[RecordedImage]) -> "defaultdict[str, list[RecordedImage]]":

@@ -1,5 +1,6 @@
 """run.json and metrics.json as typed values."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
+from tlcli.datasets.decisions import ExclusionReason
 from tlcli.datasets.split_names import SplitName
 from tlcli.evaluation.split_metrics import Metrics, from_json, metrics_document
 from tlcli.features.int8_record import Agreement
@@ -45,6 +47,21 @@ class Reading(_Record):
     """As fetch, inspect and train print them, one sentence each."""
     left_out: tuple[LeftOutFiles, ...]
     """Unreadable images are in :attr:`RunRecord.skipped`."""
+
+
+class Filtered(_Record):
+    """Images that people's decisions left out or relabelled: :attr:`~tlcli.datasets.index.Index.excluded`."""
+
+    excluded: dict[ExclusionReason, dict[SplitName | Literal["unread"], int]] = {}
+    """Reason -> split (unread: the file could not be read) -> number of images. Those for their label are measured on
+    like the others."""
+    relabelled: dict[SplitName, int] = {}
+    """Split -> number of images that are fitted on with another label than the data gives, which is measured by."""
+
+    @property
+    def set_aside(self) -> int:
+        """Images excluded because of their label."""
+        return sum(self.excluded.get("label", {}).values())
 
 
 class NoneOfThese(_Record):
@@ -119,6 +136,9 @@ class RunRecord(_Record):
     """Split -> class -> number of images."""
     reading: Reading | None = None
     """None of runs that were trained before this was recorded."""
+    filtered: Filtered | None = None
+    """None of runs that were trained before this was recorded: missing splits of those were drawn after images were
+    excluded."""
     skipped: tuple[Skipped, ...]
     """Images that train left out."""
     skipped_sha256: tuple[str, ...] = ()
@@ -154,6 +174,16 @@ def skipped_images(bad: Mapping[str, str]) -> tuple[Skipped, ...]:
 def reading_of(index: "Index") -> Reading:
     """From the notes and the files left out of an index."""
     return Reading(notes=index.notes, left_out=tuple(LeftOutFiles(**asdict(one)) for one in index.left_out))
+
+
+def filtered_of(index: "Index") -> Filtered:
+    """From the decisions on the images of an index."""
+    counts = Counter((one.reason, one.split or "unread") for one in index.excluded)
+    excluded: dict[ExclusionReason, dict[SplitName | Literal["unread"], int]] = {}
+    for (reason, split), count in sorted(counts.items()):
+        excluded.setdefault(reason, {})[split] = count
+    relabelled = Counter(image.split for image in index.images if image.is_relabelled)
+    return Filtered(excluded=excluded, relabelled=dict(sorted(relabelled.items())))
 
 
 def write_record(run: Path, record: RunRecord) -> None:

@@ -123,6 +123,7 @@ def _evaluate_test(opened: OpenedRun, index: Index, progress: Progress) -> Evalu
             "Measure it on other labelled images with --data FOLDER; or set dataset.split.test above 0 or add a test "
             "folder, and train again; or train with evaluate.cross_validation, which measures without test images.",
         )
+    index = index.as_given()
     features = SplitFeatures(index, extractor)
     with progress.stage("Measuring the head", len(SPLITS), "splits"):
         predictions, metrics = _measured(opened, features, progress)
@@ -196,7 +197,7 @@ def _extract(
     index: Index, extractor: FeatureExtractor, config: Config, if_unreadable: str, progress: Progress
 ) -> tuple[Index, Extraction]:
     """Extracts all images; where too many are unreadable, the hint says what to do instead of setting a config key."""
-    done = extractor.extract([(index.images, extractor.views[:1])], progress)
+    done = extractor.extract([((*index.images, *index.set_aside), extractor.views[:1])], progress)
     try:
         index = drop_unreadable(index, done.bad, config.dataset.on_bad_image, config.dataset.max_bad_fraction)
     except DataError as error:

@@ -162,7 +162,7 @@ def _write_exclusion(path: Path, found: Inspection) -> tuple[int, int]:
     listed = propose_exclusions(
         found.unreadable,
         [(one.first, one.second, None if one.kind == "exact" else one.similarity) for one in found.duplicates],
-        [(one.image, one.suggested, one.label_probability) for one in found.label_issues],
+        [(one.image, one.suggested, one.label_probability, one.suggested_probability) for one in found.label_issues],
         [(one.image, one.distance) for one in found.outliers],
     )
     write_exclusion(path, f"Data folder: {found.index.root}", listed)

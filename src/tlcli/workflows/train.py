@@ -46,6 +46,7 @@ from tlcli.runs.records import (
     RunBackbone,
     RunHead,
     RunRecord,
+    filtered_of,
     reading_of,
     skipped_images,
     write_metrics,
@@ -139,9 +140,9 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
         for note in suggestions_from_sample([image.path for image in index.of("train")], extractor.decoder.preparation):
             progress.note(note)
         index, extraction = _extract(index, extractor, config, sample.computed if sample else 0, progress)
-        features = SplitFeatures(index, extractor)
+        features, measured = SplitFeatures(index, extractor), index.as_given()
     with clock.stage("near duplicates"):
-        divided = divide(config, features, progress)
+        divided = divide(config, index, extractor, progress)
     with clock.stage("head"):
         training = len(index.of("train"))
         views = extractor.rows(index.of("train"), index.labels, extractor.views)
@@ -149,13 +150,14 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
         fit = fit_head(config, views, features.rows("validation"), training, progress)
         agreement = check_labels(sample, index.labels, extractor, fit.head.probabilities, limits)
     with clock.stage("measure"), progress.stage("Measuring the head"):
-        rows, task = {split: features.rows(split) for split in _MEASURED}, Task(index.labels)
+        given = features if measured is index else SplitFeatures(measured, extractor)
+        rows, task = {split: given.rows(split) for split in _MEASURED}, Task(index.labels)
         predictions = {split: fit.head.predict(rows[split]) for split in _MEASURED}
         metrics = {
             split: measure(rows[split].labels, predictions[split], task, rows[split].units) for split in _MEASURED
         }
         names = [image.name for image in index.of("train")]
-        reference = build_reference(rows["train"], names, config.train.seed)
+        reference = build_reference(features.rows("train"), names, config.train.seed)
         beyond = reference.out_of_distribution(rows["validation"])
         none_of_these = NoneOfThese(limit=reference.limit, validation=beyond)
     with clock.stage("cross-validation"):
@@ -163,7 +165,8 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
     with clock.stage("write"):
         write_text(folder / "config.yaml", dump_config(resolved(config, extractor)))
         with progress.stage("Writing the run"):
-            _write_results(folder, index, fit, metrics, predictions)
+            write_images(folder, index)
+            _write_results(folder, measured, fit, metrics, predictions)
             if validated:
                 write_cross_validation(
                     folder, validated.summary, validated.images, index.labels, validated.out_of_fold
@@ -181,25 +184,25 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
 def _extract(
     index: Index, extractor: FeatureExtractor, config: Config, computed: int, progress: Progress
 ) -> tuple[Index, Extraction]:
-    """Extracts training images in all views and validation images without augmentation.
+    """Extracts training images in all views; without augmentation validation images, and those set aside.
 
     Returns:
         the index of the readable images, and the counts, to which ``computed`` of before are added.
     """
-    wanted = [(index.of("train"), extractor.views), (index.of("validation"), extractor.views[:1])]
-    done = extractor.extract(wanted, progress)
-    examined, dataset = [*index.of("train"), *index.of("validation")], config.dataset
+    set_aside = [image for image in index.set_aside if image.split != "test"]
+    plain = [*index.of("validation"), *set_aside]
+    done = extractor.extract([(index.of("train"), extractor.views), (plain, extractor.views[:1])], progress)
+    examined, dataset = [*index.of("train"), *plain], config.dataset
     index = drop_unreadable(index, done.bad, dataset.on_bad_image, dataset.max_bad_fraction, examined)
     return index, Extraction(computed + done.computed, done.reused - computed, done.bad)
 
 
 def _write_results(
-    folder: Path, index: Index, fit: Fit, metrics: dict[SplitName, Metrics],
+    folder: Path, measured: Index, fit: Fit, metrics: dict[SplitName, Metrics],
     predictions: "dict[SplitName, NDArray[np.float64]]",
 ) -> None:  # fmt: skip
-    write_images(folder, index)
     write_metrics(folder, metrics)
-    write_predictions(folder, index, predictions)
+    write_predictions(folder, measured, predictions)
     write_history(folder / "history.csv", fit.history)
 
 
@@ -243,6 +246,7 @@ def _record(
         seconds=seconds,
         images=index.counts(),
         reading=reading_of(index),
+        filtered=filtered_of(index),
         skipped=skipped_images(index.bad),
         skipped_sha256=tuple(sorted(extraction.bad)),
         features=FeatureCounts(computed=extraction.computed, reused=extraction.reused, views=len(extractor.views)),
