@@ -12,7 +12,7 @@ from tlcli.evaluation.assessment import (
     Assessment,
     BaselineAccuracy,
     Calibration,
-    CrossValidationAccuracy,
+    Confidence,
     DuplicatePair,
     OutOfDistribution,
     TrainTestDuplicates,
@@ -22,8 +22,10 @@ from tlcli.evaluation.calibration import (
     expected_calibration_error,
     reliability,
 )
+from tlcli.evaluation.cross_validation import CrossValidation
 from tlcli.evaluation.labelled_predictions import Predictions
 from tlcli.evaluation.learning_curve import learning_curve
+from tlcli.evaluation.prediction_sets import PredictionSets
 from tlcli.evaluation.split_metrics import Metrics, measure
 from tlcli.heads.calibration import with_temperature
 from tlcli.heads.fit_record import Step
@@ -46,6 +48,13 @@ if TYPE_CHECKING:
 
 CHARTS = ("estimates", "reliability", "coverage", "learning_curve", "history")
 STEPS = tuple(Step(k, 1 / k, 1 - 1 / (k + 2), 1.1 / k, 1 - 1.1 / (k + 2), C=3**k / 3000) for k in range(1, 6))
+
+
+SETS = PredictionSets(0.95, 0.2, 1.3, 0.7, 0.94)
+CROSS_VALIDATED = CrossValidation(
+    accuracy=0.85, accuracy_ci95=(0.83, 0.87), balanced_accuracy=0.8, log_loss=0.3, images=2099, folds=5, repeats=3,
+    repeats_requested=3, near_duplicates=0, is_own_head=True, test_share=0.2, sizes=(1,), accuracies=((0.85,),),
+)  # fmt: skip
 
 
 def drawn(seed: int, side: int = 112) -> str:
@@ -77,6 +86,7 @@ def assessment(labels: Sequence[str], images: int = 400, seed: int = 0) -> Asses
     softened, random = with_temperature(probabilities, 1.4), np.random.default_rng(seed)
     sizes, accuracies = np.array([100, 200, 400, 800, 1600]), np.array([[0.7], [0.76], [0.8], [0.83], [0.85]])
     return Assessment(
+        measured="test",
         intervals={"balanced_accuracy": (0.7, 0.8), "roc_auc": (0.8, 0.9), "log_loss": (0.3, 0.4)},
         is_grouped=False,
         recall_intervals=((0.7, 0.8),) * len(labels),
@@ -87,11 +97,11 @@ def assessment(labels: Sequence[str], images: int = 400, seed: int = 0) -> Asses
             expected_calibration_error(truth, softened),
             reliability(truth, probabilities),
             reliability(truth, softened),
-            coverage_curve(truth, softened),
         ),
+        confidence=Confidence("out_of_fold", 2099, coverage_curve(truth, softened), (SETS,)),
         near_duplicates=TrainTestDuplicates((DuplicatePair("a", "b", "near"),), images - 1, 0.8, (0.7, 0.9)),
         out_of_distribution=OutOfDistribution(0.31, 0.012, 0.019),
-        cross_validation=CrossValidationAccuracy(0.852, (0.83, 0.87), 5, 3, 2099, 3),
+        cross_validation=CROSS_VALIDATED,
         learning_curve=learning_curve(sizes, random.normal(accuracies, 0.01, (5, 15)), 0.2, 1600),
         is_logistic_regression=True,
     )
@@ -155,6 +165,7 @@ def run_page(labels: Sequence[str], images: int = 400, seed: int = 0) -> dict[st
     correct = Case(thumb(5, labels[0]), labels[0], 0.51, drawn(6), neighbours)
     found = assessment(labels, images, seed)
     assert found.learning_curve
+    assert found.confidence
     estimates = [
         charts.Estimate("this run, test", 0.861, (0.829, 0.888)),
         charts.Estimate("majority", 0.6, (0.5, 0.7), is_baseline=True),
@@ -162,7 +173,7 @@ def run_page(labels: Sequence[str], images: int = 400, seed: int = 0) -> dict[st
     drawn_charts = {
         "estimates": charts.estimates(estimates),
         "reliability": charts.reliability_diagram(found.calibration.bins_before, found.calibration.bins_after),
-        "coverage": charts.coverage(found.calibration.coverage),
+        "coverage": charts.coverage(found.confidence.coverage),
         "learning_curve": charts.learning_curve(found.learning_curve),
         "history": charts.history(STEPS, STEPS[2]),
     }
@@ -177,6 +188,7 @@ def run_page(labels: Sequence[str], images: int = 400, seed: int = 0) -> dict[st
         bundle=cast("Bundle", None),  # the page has no need of it, nor of the predictions
         assessment=found,
         predictions=Predictions((), truth, probabilities),
+        out_of_fold=None,
         evaluated_runs=3,
     )
     return {
@@ -187,6 +199,7 @@ def run_page(labels: Sequence[str], images: int = 400, seed: int = 0) -> dict[st
         "confusion": confusion(cells, labels),
         "errors": [case] * 3,
         "least_confident": [correct],
+        "out_of_fold_errors": [thumb(7, labels[0], f"predicted {labels[1]} 93 %")],
         "external": external_section([external(labels, test)]),
         "duplicates": [Pair(thumb(1, labels[0], "test"), thumb(2, labels[0], "train"), "near")],
         "font_note": "",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import pytest
 from tests.reports import sample
 
-from tlcli.evaluation.assessment import Calibration, CrossValidationAccuracy, DuplicatePair, TrainTestDuplicates
+from tlcli.evaluation.assessment import Calibration, Confidence, DuplicatePair, TrainTestDuplicates
 from tlcli.evaluation.calibration import Coverage
 from tlcli.evaluation.learning_curve import LearningCurve
 from tlcli.evaluation.split_metrics import Metrics
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 SCORES: dict[str, float | None] = {"balanced_accuracy": 0.8, "roc_auc": 0.9, "log_loss": 0.3, "ece": 0.02}
 TEST = Metrics(525, 0.861, (0.829, 0.888), SCORES, {}, ((1,),), ("a",))
-CROSS_VALIDATED = CrossValidationAccuracy(0.85, (0.83, 0.87), 5, 3, 2099, 3)
 
 
 def has(said: str, *numbers: str) -> bool:
@@ -37,8 +36,12 @@ def curve(gain: float, low: float, high: float) -> LearningCurve:
     return LearningCurve((), (), 1706, gain, (low, high))
 
 
-def calibration(temperature: float, *points: Coverage) -> Calibration:
-    return Calibration(temperature, 0.05, 0.02, (), (), points)
+def calibration(temperature: float) -> Calibration:
+    return Calibration(temperature, 0.05, 0.02, (), ())
+
+
+def confidence(*points: Coverage) -> Confidence:
+    return Confidence("out_of_fold", 2099, points, ())
 
 
 def duplicates(*kinds: Literal["exact", "near"], accuracy: float | None = 0.85) -> TrainTestDuplicates:
@@ -48,7 +51,7 @@ def duplicates(*kinds: Literal["exact", "near"], accuracy: float | None = 0.85) 
 
 def text(accuracy: float = 0.861, runs: int = 1, **found: object) -> RunText:
     """Of a run whose assessment has these fields, and beside them no duplicates."""
-    given: Any = {"near_duplicates": duplicates(), "cross_validation": CROSS_VALIDATED, **found}
+    given: Any = {"near_duplicates": duplicates(), **found}
     changed = replace(sample.assessment(["a", "b"]), **given)
     return RunText(replace(TEST, accuracy=accuracy), changed, "functional", 0.6876, runs)
 
@@ -104,11 +107,30 @@ def test_a_test_without_new_images_has_no_accuracy() -> None:
 
 
 def test_example_of_min_confidence_halves_the_errors() -> None:
-    points = [Coverage(s, 1 - s / 5, 1 - s / 3) for s in (0.1, 0.3, 0.5, 0.7, 0.9)]
-    assert has(text(0.8, calibration=calibration(1, *points)).coverage, "--min-confidence 0.83 ", "50 %", "90 %")
-    sure = calibration(1, Coverage(0.4, 0.995, 0.99729), Coverage(1.0, 0.9, 0.5))
-    assert has(text(0.9, calibration=sure).coverage, "--min-confidence 0.9972 ")
-    assert "%" not in text(0.5, calibration=calibration(1, Coverage(1.0, 0.5, 0.5))).coverage
+    points = [Coverage(s, 1 - s / 5, 1 - s / 3) for s in (0.1, 0.3, 0.5, 0.7, 0.9, 1.0)]
+    assert has(text(confidence=confidence(*points)).coverage, "--min-confidence 0.83 ", "50 %", "90 %", "2,099")
+    sure = confidence(Coverage(0.4, 0.995, 0.99729), Coverage(1.0, 0.9, 0.5))
+    assert has(text(confidence=sure).coverage, "--min-confidence 0.9972 ")
+    assert "%" not in text(confidence=confidence(Coverage(1.0, 0.5, 0.5))).coverage
+    assert "%" not in text(confidence=None).coverage
+
+
+def test_prediction_sets_name_their_coverage_and_size() -> None:
+    assert has(text().prediction_sets, "95 %", "1.30", "70 %", "94.0 %")
+    assert text(confidence=None).prediction_sets == ""
+
+
+def test_a_test_split_that_decides_nothing_is_said_to_be_small() -> None:
+    assert text().small_test == ""
+    small = replace(text(), test=replace(TEST, n=22, accuracy_ci95=(0.77, 0.98)))
+    assert has(small.small_test, "22", "21", "2,099", "85.0 %", "83.0 to 87.0 %")
+
+
+def test_without_test_images_the_summary_is_that_of_cross_validation() -> None:
+    found = text(measured="out_of_fold", baselines=())
+    assert has(found.summary, "85.0 %", "2,099", "83.0 to 87.0 %", "'functional'")
+    assert found.near_duplicates == ""
+    assert found.small_test == ""
 
 
 def test_groups_are_mentioned_where_there_are_any() -> None:
@@ -122,7 +144,7 @@ def test_repeated_use_of_the_test_images_is_mentioned_from_the_second_run() -> N
 
 
 def test_fewer_repeats_than_the_config_asks_for_are_mentioned() -> None:
-    few = CrossValidationAccuracy(0.85, (0.83, 0.87), 5, 1, 2099, 3)
+    few = replace(sample.CROSS_VALIDATED, repeats=1)
     said = text(cross_validation=few).cross_validation
     assert has(said, "1 x 5", "3 repeats")
     assert len(said) > len(text().cross_validation)

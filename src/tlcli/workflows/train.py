@@ -151,14 +151,10 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
         agreement = check_labels(sample, index.labels, extractor, fit.head.probabilities, limits)
     with clock.stage("measure"), progress.stage("Measuring the head"):
         given = features if measured is index else SplitFeatures(measured, extractor)
-        rows, task = {split: given.rows(split) for split in _MEASURED}, Task(index.labels)
-        predictions = {split: fit.head.predict(rows[split]) for split in _MEASURED}
-        metrics = {
-            split: measure(rows[split].labels, predictions[split], task, rows[split].units) for split in _MEASURED
-        }
+        predictions, metrics = _measured(given, fit)
         names = [image.name for image in index.of("train")]
         reference = build_reference(features.rows("train"), names, config.train.seed)
-        beyond = reference.out_of_distribution(rows["validation"])
+        beyond = reference.out_of_distribution(given.rows("validation"))
         none_of_these = NoneOfThese(limit=reference.limit, validation=beyond)
     with clock.stage("cross-validation"):
         validated = cross_validate_head(config, divided, fit, index.labels, progress) if divided else None
@@ -195,6 +191,18 @@ def _extract(
     examined, dataset = [*index.of("train"), *plain], config.dataset
     index = drop_unreadable(index, done.bad, dataset.on_bad_image, dataset.max_bad_fraction, examined)
     return index, Extraction(computed + done.computed, done.reused - computed, done.bad)
+
+
+def _measured(
+    features: SplitFeatures, fit: Fit
+) -> "tuple[dict[SplitName, NDArray[np.float64]], dict[SplitName, Metrics]]":
+    """Probabilities [N, L] and metrics of the splits that train measures."""
+    predictions, metrics, task = {}, {}, Task(features.index.labels)
+    for split in _MEASURED:
+        rows = features.rows(split)
+        predictions[split] = fit.head.predict(rows)
+        metrics[split] = measure(rows.labels, predictions[split], task, rows.units)
+    return predictions, metrics
 
 
 def _write_results(

@@ -1,0 +1,44 @@
+"""Near duplicates are kept in the cache, and are one unit."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.image_fixtures import textured
+
+from tlcli.datasets.index import LabelledImage
+from tlcli.evaluation import near_duplicates
+from tlcli.evaluation.duplicate_pairs import joined_units, near_duplicate_pairs
+from tlcli.features.rows import Rows
+from tlcli.images.preparation import Preparation
+
+
+def image(name: str, split: str = "train") -> LabelledImage:
+    return LabelledImage(Path(name), name, name, "a", split, name)  # type: ignore[arg-type]
+
+
+def test_units_of_near_duplicates_are_one() -> None:
+    images = [image(name) for name in "abcde"]
+    units = np.array([0, 0, 1, 2, 3])  # a and b are a group
+    joined = joined_units(units, images, [("b", "d"), ("d", "e"), ("x", "a")])
+    assert len(set(joined[[0, 1, 3, 4]].tolist())) == 1
+    assert joined[2] not in joined[[0, 1, 3, 4]]
+    assert joined_units(units, images, []).tolist() == units.tolist()
+
+
+def test_pairs_are_searched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TLCLI_CACHE", str(tmp_path / "cache"))
+    images, features = [], []
+    for number in range(6):
+        path = tmp_path / f"{number}.png"
+        Image.fromarray(textured(number // 2)).resize((96 + 8 * (number % 2),) * 2).save(path)
+        images.append(LabelledImage(path, path.name, f"{number:064x}", "a", "train", str(number)))
+        features.append(np.random.default_rng(number // 2).normal(size=8))
+    rows = Rows.of(np.array(features, np.float32), np.zeros(6, np.int64))
+    found = near_duplicate_pairs(images, rows, Preparation(64, "squash"), "key")
+    assert {frozenset(pair) for pair in found} == {
+        frozenset((images[n].sha256, images[n + 1].sha256)) for n in (0, 2, 4)
+    }
+    monkeypatch.setattr(near_duplicates, "find_near_duplicates", None)
+    assert near_duplicate_pairs(images, rows, Preparation(64, "squash"), "key") == found
