@@ -85,6 +85,19 @@ def config_of_runs(given: str | None) -> "RunConfig | None":
     return RunConfig(given, path.stem, own_file(path), text_digest(path))
 
 
+def refuse_settings_alone(config: str | None, overrides: list[str] | None) -> None:
+    """Refuses ``--set`` without ``--config`` for a command that takes a run.
+
+    Raises:
+        UsageError: there is one without the other.
+    """
+    if overrides and config is None:
+        raise UsageError(
+            "usage.set_without_config", "--set belongs to a config, and none is given.",
+            "Add --config, to measure a run that has these settings.",
+        )  # fmt: skip
+
+
 def refuse_options(context: typer.Context, example: str) -> None:
     """Refuses options between a group and its command, which would be ignored in silence.
 

@@ -3,7 +3,7 @@
 import difflib
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,6 +144,15 @@ def dump_config(config: Config) -> str:
     """The config as YAML, every default written out."""
     tree = config.model_dump(mode="json")
     return yaml.dump(tree, None, Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
+
+
+def flat_settings(section: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of nested sections by their dotted keys."""
+    for key, value in section.items():
+        if isinstance(value, dict) and value:
+            yield from flat_settings(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
 
 
 def _sha256(text: str) -> str:

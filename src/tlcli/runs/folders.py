@@ -138,10 +138,15 @@ def find_run(runs_dir: Path, config: RunConfig | None = None, run: Path | None =
                 "Give either --run or --config.",
             )
         return found
-    newest = next(iter(_finished_of(runs_dir, config)), None)
+    newest = next((run for run in finished_runs(runs_dir) if config is None or _is_of(run, config)), None)
     if newest is None:
         raise no_runs(runs_dir, config)
     return newest.resolve()
+
+
+def complete_runs_of(runs_dir: Path, config: RunConfig) -> list[Path]:
+    """Complete runs of a config, the newest first."""
+    return [run for run in finished_runs(runs_dir) if _is_of(run, config)]
 
 
 def no_runs(runs_dir: Path, config: RunConfig | None) -> ModelError:
@@ -168,10 +173,6 @@ def other_configs(runs_dir: Path, config: RunConfig) -> dict[str, int]:
 def runs_of(runs_dir: Path, config: RunConfig | None = None) -> list[Path]:
     """Everything that has a run's name or its record (of a config), damaged runs included, the newest first."""
     return [run for run in run_directories(runs_dir) if config is None or _is_of(run, config)]
-
-
-def _finished_of(runs_dir: Path, config: RunConfig | None) -> Iterator[Path]:
-    return (run for run in finished_runs(runs_dir) if config is None or _is_of(run, config))
 
 
 def _is_of(run: Path, config: RunConfig) -> bool:

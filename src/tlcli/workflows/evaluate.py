@@ -23,11 +23,12 @@ from tlcli.config.build_run import (
     with_present_names,
 )
 from tlcli.config.load import config_options
-from tlcli.config.schema import Config
+from tlcli.config.schema import Config, Evaluate
 from tlcli.datasets.index import Index
 from tlcli.datasets.split_names import SPLITS, SplitName
 from tlcli.datasets.unreadable import drop_unreadable
 from tlcli.errors import DataError
+from tlcli.evaluation.gates import Gate, GateResult, check_classes, check_gates, merged
 from tlcli.evaluation.split_metrics import Metrics, measure
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.pipeline import Extraction
@@ -55,8 +56,8 @@ class Evaluated:
     run_dir: Path
     metrics: dict[SplitName, Metrics]
     """Of all splits that were measured so far."""
-    fail_under: float | None
-    """The least test accuracy that the run's config asks for."""
+    gates: tuple[GateResult, ...]
+    """What became of the limits: those given, and for the run's own test images those of evaluate.fail_under."""
     features: Extraction
     bad: Mapping[str, str]
     """Unreadable images: name to reason."""
@@ -71,7 +72,8 @@ class Evaluated:
 
 
 def evaluate(
-    run: Path, verify: bool = False, progress: Progress = SILENT, data: Path | None = None
+    run: Path, verify: bool = False, progress: Progress = SILENT, data: Path | None = None,
+    fail_under: Sequence[Gate] = (), section: Evaluate | None = None,
 ) -> Evaluated:  # fmt: skip
     """Measures the test images of a run, or another labelled folder.
 
@@ -81,28 +83,35 @@ def evaluate(
         progress: receives the stages.
         data: a labelled folder. Where its images are the run's own (same content, classes and splits), which have
             moved, the run is measured on its test images there; else all its images are an external test set.
+        fail_under: limits that the metrics must reach; of one name, they replace those of evaluate.fail_under.
+        section: what to measure and write, instead of what the run's config says.
 
     Raises:
         DataError: there are no test images, the data is not what the run was trained on, or the folder has a class that
             the run does not know.
         ModelError: the run or its bundle is damaged.
+        UsageError: the class of a limit does not exist.
     """
     opened = OpenedRun.open(run)
+    if section is not None:
+        opened = replace(opened, config=opened.config.model_copy(update={"evaluate": section}))
+    gates = merged(opened.config.evaluate.gates, fail_under)
+    check_classes(gates, opened.bundle.labels)
     recorded = read_images(run, opened.record.data_digest)
     if data is None:
         index = data_of(opened, recorded, verify)
     else:
         moved = moved_data(opened, data, verify)
         if moved is None:
-            return _evaluate_external(opened, recorded, data, verify, progress)
+            return _evaluate_external(opened, recorded, data, verify, fail_under, progress)
         index = moved
         progress.note(f"{data} has the run's own images, which have moved: measuring the test images there.")
     if renamed := count_renamed(recorded, index, progress):
         opened = with_present_names(opened, recorded, index)
-    return replace(_evaluate_test(opened, index, progress), renamed=renamed)
+    return replace(_evaluate_test(opened, index, gates, progress), renamed=renamed)
 
 
-def _evaluate_test(opened: OpenedRun, index: Index, progress: Progress) -> Evaluated:
+def _evaluate_test(opened: OpenedRun, index: Index, gates: Sequence[Gate], progress: Progress) -> Evaluated:
     run, options = opened.folder, config_options(opened.record.config, opened.record.overrides)
     extractor = feature_extractor(index, opened.config, progress, opened.bundle.manifest.backbone.quantized)
     opened.bundle.manifest.check_weights(extractor.spec.weights)
@@ -131,12 +140,15 @@ def _evaluate_test(opened: OpenedRun, index: Index, progress: Progress) -> Evalu
     if opened.config.evaluate.report:
         assessment = _assess(opened, features, predictions["test"], progress)
         text = _report(opened, features, assessment, metrics["test"], predictions["test"], progress)
-    return Evaluated(run, metrics, opened.config.evaluate.fail_under, extraction, index.bad, text)
+    test, task = features.rows("test"), Task(index.labels)
+    results = check_gates(gates, metrics["test"], test.labels, predictions["test"], task, test.units)
+    return Evaluated(run, metrics, results, extraction, index.bad, text)
 
 
 def _evaluate_external(
-    run: OpenedRun, recorded: Sequence[RecordedImage], data: Path, verify: bool, progress: Progress
-) -> Evaluated:
+    run: OpenedRun, recorded: Sequence[RecordedImage], data: Path, verify: bool, gates: Sequence[Gate],
+    progress: Progress,
+) -> Evaluated:  # fmt: skip
     """Measures all images of a folder that are not the run's own; see :class:`ExternalResult`."""
     from tlcli.evaluation.resampled_intervals import metric_intervals  # noqa: PLC0415 - SciPy
 
@@ -176,7 +188,8 @@ def _evaluate_external(
     )
     folder = write_external(run.folder, result, index, probabilities)
     _update_report(run.folder)
-    return Evaluated(run.folder, read_metrics(run.folder), None, extraction, index.bad, None, result, folder)
+    results = check_gates(gates, result.metrics, rows.labels, probabilities, task, rows.units)
+    return Evaluated(run.folder, read_metrics(run.folder), results, extraction, index.bad, None, result, folder)
 
 
 def _update_report(run: Path) -> None:
