@@ -25,7 +25,8 @@ def load(run: str | os.PathLike[str] = "runs/latest") -> "Predictor":
         A predictor: ``predictor.predict(["a.jpg", "b.jpg"])`` gives a prediction for each image.
 
     Raises:
-        ModelError: there is no such run, or its model is damaged.
+        UsageError: there is no such run.
+        ModelError: its model is damaged.
         NetworkError: the weights of the backbone are missing on this machine and cannot be downloaded.
     """
     from tlcli.model.predictor import Predictor  # noqa: PLC0415 - importing tlcli stays light

@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tlcli.cli import options
-from tlcli.cli.console import Screen, confusion_table, metrics_table, per_class_table, reuse
+from tlcli.cli import completion, options
+from tlcli.cli.console import Screen, confusion_table, confusions_table, metrics_table, per_class_table, reuse
 from tlcli.errors import DataError
 
 if TYPE_CHECKING:
     from tlcli.config.schema import Evaluate as EvaluateSection
+    from tlcli.evaluation.split_metrics import Metrics
     from tlcli.features.pipeline import Extraction
     from tlcli.runs.external import ExternalResult
     from tlcli.workflows.evaluate import Evaluated
 
 _MATRIX = 12
-"""Classes up to which the confusion matrix is printed; the report has larger ones."""
+"""Classes up to which the confusion matrix is printed where it fits; else its largest confusions are."""
 
 
 def evaluate(
@@ -39,6 +40,7 @@ def evaluate(
         typer.Option(
             "--fail-under",
             metavar="METRIC=LIMIT",
+            autocompletion=completion.gates,
             help="Exit with 3 when a metric is lower: accuracy=0.9 (or 0.9), accuracy.lower=0.88 (the lower end of the "
             "95 % interval), recall.CLASS=0.95; repeatable.",
         ),
@@ -122,9 +124,7 @@ def _show_own(screen: Screen, done: "Evaluated") -> None:
     screen.table(metrics_table(done.metrics))
     screen.line()
     screen.table(per_class_table(test.per_class))
-    if len(test.labels) <= _MATRIX:
-        screen.line()
-        screen.table(confusion_table(test.confusion_matrix, test.labels))
+    _show_confusions(screen, test, "test images")
     screen.line()
     screen.bold(headline(done.metrics, "test"))
     for sentence in never_measured({"test": test}):
@@ -147,6 +147,17 @@ def _show_own(screen: Screen, done: "Evaluated") -> None:
         screen.line(f"Report: {done.run_dir / 'report.html'}")
 
 
+def _show_confusions(screen: Screen, metrics: "Metrics", of: str) -> None:
+    matrix, labels = metrics.confusion_matrix, metrics.labels
+    table = confusion_table(matrix, labels, of) if len(labels) <= _MATRIX else None
+    if table is None or not screen.fits(table):
+        if metrics.accuracy == 1:
+            return
+        table = confusions_table(matrix, labels, of)
+    screen.line()
+    screen.table(table)
+
+
 def _show_external(screen: Screen, result: "ExternalResult", folder: Path, features: "Extraction") -> None:
     from tlcli.reports.external import leaks, summary  # noqa: PLC0415 - keeps --help fast
 
@@ -154,9 +165,7 @@ def _show_external(screen: Screen, result: "ExternalResult", folder: Path, featu
     screen.table(metrics_table({"external": metrics}))
     screen.line()
     screen.table(per_class_table(metrics.per_class, "external test set"))
-    if len(metrics.labels) <= _MATRIX:
-        screen.line()
-        screen.table(confusion_table(metrics.confusion_matrix, metrics.labels, "external test set"))
+    _show_confusions(screen, metrics, "external test set")
     screen.line()
     screen.bold(f"External test set {result.name}: {summary(result)}")
     for name, reason in result.skipped.items():

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tlcli.cli import completion
 from tlcli.errors import UsageError
 from tlcli.system.cpu import use_threads
 
@@ -30,16 +31,30 @@ def _threads(count: int | None) -> int | None:
 
 ConfigOption = Annotated[
     str | None,
-    typer.Option("--config", "-c", metavar="FILE", help="YAML config, or the name of a shipped config (solar_cells)."),
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="FILE",
+        autocompletion=completion.configs,
+        help="YAML config, or the name of a shipped config (solar_cells).",
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Set a value of the config; repeatable."),
+    typer.Option(
+        "--set",
+        metavar="SECTION.KEY=VALUE",
+        autocompletion=completion.settings,
+        help="Set a value of the config; repeatable.",
+    ),
 ]
 A_RUN = "A run: its directory, NAME/TIME-xxxx, the end of that (94e2), latest, or latest~1."
 RunsDirOption = Annotated[Path, typer.Option("--runs-dir", metavar="DIR", callback=_home, help="Folder of the runs.")]
 RunOption = Annotated[
-    Path | None, typer.Option("--run", metavar="RUN", callback=_home, help=f"{A_RUN} Default: the latest.")
+    Path | None,
+    typer.Option(
+        "--run", metavar="RUN", callback=_home, autocompletion=completion.runs, help=f"{A_RUN} Default: the latest."
+    ),
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout, everything else on stderr.")

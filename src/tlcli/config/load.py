@@ -16,6 +16,7 @@ from yaml.scanner import ScannerError
 
 from tlcli.config.problems import ConfigError, Location, Place, Problem, by_line, problems_of
 from tlcli.config.schema import Config
+from tlcli.config.shipped import shipped_configs
 from tlcli.config.yaml_core import Dumper, Loader
 from tlcli.errors import UsageError
 from tlcli.system.files import open_regular
@@ -59,13 +60,6 @@ def config_options(argument: str | None, overrides: Sequence[str]) -> list[str]:
     """``--config``, where it is given, and ``--set`` with their values."""
     config = [] if argument is None else ["--config", argument]
     return [*config, *(word for override in overrides for word in ("--set", override))]
-
-
-def shipped_configs() -> dict[str, Path]:
-    """The configs that come with tlcli, by name."""
-    installed = Path(__file__).parents[1] / "configs"
-    folder = installed if installed.is_dir() else Path(__file__).parents[3] / "configs"  # a checkout
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
 def own_file(path: Path) -> Path | None:
