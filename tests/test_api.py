@@ -13,7 +13,7 @@ from PIL import Image
 from tests.e2e.conftest import draw_shapes
 
 import tlcli
-from tlcli.errors import ModelError, TlcliError
+from tlcli.errors import TlcliError, UsageError
 from tlcli.workflows.train import Trained
 
 pytestmark = pytest.mark.e2e
@@ -123,9 +123,9 @@ def test_runs_are_found_in_runs_by_default(made: tuple[Path, Trained], tmp_path:
 
 @pytest.mark.parametrize("call", [tlcli.load, tlcli.evaluate])
 def test_a_directory_that_is_no_run_is_an_error(call: object) -> None:
-    with pytest.raises(ModelError) as caught:
+    with pytest.raises(UsageError) as caught:
         call("shapes")  # type: ignore[operator]
-    assert caught.value.code == "model.run_not_found"
+    assert caught.value.code == "usage.run_not_found"
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,8 @@ def load(run: str | os.PathLike[str] = "runs/latest") -> "Predictor":
         A predictor: ``predictor.predict(["a.jpg", "b.jpg"])`` gives a prediction for each image.
 
     Raises:
-        ModelError: there is no such run, or its model is damaged.
+        UsageError: there is no such run.
+        ModelError: its model is damaged.
         NetworkError: the weights of the backbone are missing on this machine and cannot be downloaded.
     """
     from tlcli.model.predictor import Predictor  # noqa: PLC0415 - importing tlcli stays light
@@ -62,21 +63,27 @@ def train(
 
 
 def evaluate(
-    run: str | os.PathLike[str] = "runs/latest", data: str | os.PathLike[str] | None = None
+    run: str | os.PathLike[str] = "runs/latest", data: str | os.PathLike[str] | None = None,
+    fail_under: "Mapping[str, float] | None" = None,
 ) -> "Evaluated":  # fmt: skip
     """Measures a run on its test images, or on another labelled folder, as ``tlcli evaluate`` does.
 
     Args:
         run: the run's directory.
         data: a labelled folder: the place that the run's own images have moved to, or an external test set.
+        fail_under: limits such as ``{"accuracy": 0.9, "recall.defective": 0.95}``, as ``--fail-under`` takes them.
 
     Returns:
-        The metrics of all splits, and where the report is; of an external test set its result in ``external``.
+        The metrics of all splits, and where the report is; of an external test set its result in ``external``;
+        in ``gates`` whether each limit was reached.
 
     Raises:
         TlcliError: the run is missing, or its images have changed; its ``code`` says what.
     """
-    from tlcli.runs.folders import find_run  # noqa: PLC0415 - importing tlcli stays light
+    from tlcli.evaluation.gates import parse_gates  # noqa: PLC0415 - importing tlcli stays light
+    from tlcli.runs.folders import find_run  # noqa: PLC0415
     from tlcli.workflows.evaluate import evaluate as measure  # noqa: PLC0415
 
-    return measure(find_run(Path("runs"), run=Path(run)), data=None if data is None else Path(data))
+    gates = parse_gates(f"{name}={limit}" for name, limit in (fail_under or {}).items())
+    found = find_run(Path("runs"), run=Path(run))
+    return measure(found, data=None if data is None else Path(data), fail_under=gates)

@@ -273,7 +273,7 @@ def test_wrong_usage_ends_with_2_and_names_the_help(
 
 @pytest.mark.parametrize(
     "arguments",
-    [["predict", "x.png", "--top", "0"], ["predict", "x.png", "--top", "many"], ["evaluate", "--fail-under", "2"]],
+    [["predict", "x.png", "--top", "0"], ["predict", "x.png", "--top", "many"], ["fetch", "--threads", "0"]],
 )
 def test_value_out_of_range_names_the_option(run: Run, arguments: list[str]) -> None:
     error = failure(run, *arguments)

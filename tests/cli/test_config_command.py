@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from tlcli.cli.app import main
-from tlcli.config.load import load_config, shipped_configs
+from tlcli.config.load import load_config
 from tlcli.config.schema import Config
+from tlcli.config.shipped import shipped_configs
 
 Run = Callable[..., tuple[int, str, str]]
 

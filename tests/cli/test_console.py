@@ -4,13 +4,16 @@ import io
 import json
 import re
 import sys
+import time
+from collections.abc import Callable
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
 from tlcli.cli import console
-from tlcli.cli.console import Screen, print_error
+from tlcli.cli.console import Lines, Screen, print_error
 from tlcli.cli.options import again
 from tlcli.datasets.split_names import SplitName
 from tlcli.evaluation.split_metrics import ClassMetrics, Metrics
@@ -232,6 +235,51 @@ def test_confusion_table_refuses_labels_that_do_not_fit() -> None:
         console.confusion_table([[1, 2], [3, 4]], ["cat"])
 
 
+def widest(table: Table, capsys: pytest.CaptureFixture[str]) -> int:
+    Screen().table(table)
+    return max(cell_len(line) for line in capsys.readouterr().out.splitlines())
+
+
+@pytest.mark.parametrize("letter", ["x", "\u732b"])
+@pytest.mark.parametrize("classes", [2, 12, 1000])
+def test_tables_fit_80_columns_whatever_the_classes_are_called(
+    classes: int, letter: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = [f"{letter * 70} {number}" for number in range(classes)]
+    counts = {split: dict.fromkeys(labels, 1_234_567) for split in ("train", "validation", "test")}
+    per_class = {label: ClassMetrics(0.5, 0.25, 1 / 3, 120_000) for label in labels}
+    matrix = [[123_456] * classes for _ in labels]
+    for table in (
+        console.counts_table(counts), console.per_class_table(per_class), console.confusions_table(matrix, labels),
+    ):  # fmt: skip
+        assert widest(table, capsys) <= 80
+
+
+def test_of_many_classes_those_are_shown_that_matter() -> None:
+    labels = [f"c{number}" for number in range(100)]
+    per_class = {label: ClassMetrics(0.5, 0.5, number / 100, 5) for number, label in enumerate(labels)}
+    per_class["c0"] = ClassMetrics(None, None, None, 0)
+    rows = cells(console.per_class_table(per_class))
+    assert [row[0] for row in rows if row[0].startswith("c") and row[0] != "class"] == labels[1:21]
+    counts = {"train": {label: 500 - number for number, label in enumerate(labels)}, "test": dict.fromkeys(labels, 1)}
+    rows = cells(console.counts_table(counts))
+    assert next(row[0] for row in rows if row[0].startswith("c9")) == "c99"
+    assert rows[-1][1:] == ["45,050", "100", "45,150"]
+
+
+def test_a_table_that_is_wider_than_80_columns_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    wide = [f"a rather long label {number}" for number in range(6)]
+    assert not Screen().fits(console.confusion_table([[1] * 6] * 6, wide))
+    assert Screen().fits(console.confusion_table([[1] * 6] * 6, list("abcdef")))
+
+
+def test_largest_confusions_come_first() -> None:
+    matrix = [[90, 3, 7], [0, 10, 0], [12, 0, 8]]
+    rows = cells(console.confusions_table(matrix, ["a", "b", "[c]"], most=2))
+    assert rows[-2:] == [["[c]", "a", "12", "60.0%"], ["a", "[c]", "7", "7.0%"]]
+
+
 # Progress
 
 
@@ -249,6 +297,42 @@ def test_stages_are_silent_where_there_is_no_terminal(capsys: pytest.CaptureFixt
         progress.note("two views")
         progress.advance()
     assert capsys.readouterr() == ("", "two views\n")
+
+
+def test_without_a_terminal_a_long_stage_prints_lines() -> None:
+    out = io.StringIO()
+    progress = Lines(Console(file=out, width=200), every_seconds=0.02)
+    with progress.stage("Extracting", 1000, "images"), progress.stage("Loading", 4_000_000, "bytes"):
+        progress.advance(2_000_000)
+        wait_for(lambda: out.getvalue().count("\n") >= 2)
+    lines = out.getvalue().splitlines()
+    assert lines[0].startswith("Loading: 2.0 MB of 4.0 MB")
+    with progress.stage("Converting"):  # without steps
+        wait_for(lambda: "Converting" in out.getvalue())
+    ended = out.getvalue()
+    with progress.stage("Soon done"):
+        pass
+    time.sleep(0.05)
+    assert out.getvalue() == ended
+
+
+def test_many_short_stages_print_a_line_together() -> None:
+    out = io.StringIO()
+    progress = Lines(Console(file=out, width=200), every_seconds=0.1)
+    for _ in range(20):
+        with progress.stage("Short", 2, "steps"):
+            progress.advance()
+            time.sleep(0.02)
+    assert 1 <= out.getvalue().count("\n") <= 6
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Until it holds; the test fails where it does not within seconds."""
+    for _ in range(500):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise AssertionError
 
 
 def test_stage_shows_title_count_and_rate_on_a_terminal(terminal: tuple[Progress, io.StringIO]) -> None:

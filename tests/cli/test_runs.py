@@ -216,8 +216,8 @@ def test_options_before_compare_are_refused_instead_of_ignored(run: Run, two: No
 @pytest.mark.parametrize(
     ("arguments", "code", "error"),
     [
-        (["latest", "latest"], 2, "usage.same_run"), (["latest", "ffff"], 5, "model.run_not_found"),
-        (["latest", "26"], 5, "model.run_not_found"), (["latest"], 2, "usage.missing_argument"),
+        (["latest", "latest"], 2, "usage.same_run"), (["latest", "ffff"], 2, "usage.run_not_found"),
+        (["latest", "26"], 2, "usage.run_not_found"), (["latest"], 2, "usage.missing_argument"),
     ],
 )  # fmt: skip
 def test_mistakes_are_an_error_and_a_hint(run: Run, two: None, arguments: list[str], code: int, error: str) -> None:

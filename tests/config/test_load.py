@@ -8,8 +8,9 @@ import pytest
 import yaml
 from tests.torture.bad_config_texts import BAD, BAD_OVERRIDES, GOOD, LABELS, SOURCES, Expected
 
-from tlcli.config.load import LoadedConfig, dump_config, find_config, load_config, shipped_configs
+from tlcli.config.load import LoadedConfig, dump_config, find_config, load_config
 from tlcli.config.problems import ConfigError, Place, Problem
+from tlcli.config.shipped import shipped_configs
 from tlcli.config.sources import ArchiveSource, FolderSource, KaggleSource, PackageSource, UrlSource
 from tlcli.errors import UsageError
 

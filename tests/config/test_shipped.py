@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from tlcli.cli.app import main
-from tlcli.config.load import DEFAULT_CONFIG, load_config, shipped_configs
+from tlcli.config.load import DEFAULT_CONFIG, load_config
 from tlcli.config.schema import Config
+from tlcli.config.shipped import shipped_configs
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 FILES = sorted(CONFIGS.glob("*.yaml"))

@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 from tests.e2e.conftest import Tlcli
 
+from tlcli.cli import predict as predict_command
 from tlcli.model.manifest import sealed
 
 pytestmark = pytest.mark.e2e
@@ -124,6 +125,29 @@ def test_predict_classifies_the_others_when_one_is_unreadable(tlcli: Tlcli, shap
     assert len((shapes / "t.csv").read_text().splitlines()) == 1 + len(answers)
     done = tlcli("predict", "shapes/light/1.png", "--csv", "no/t.csv", "--json")
     assert (done.code, done.error) == (2, "usage.no_folder")
+
+
+def test_the_table_of_predict_begins_with_the_answers_and_replaces_no_file_unasked(tlcli: Tlcli, shapes: Path) -> None:
+    assert tlcli("train", "--config", "shapes.yaml").code == 0
+    predict = ("predict", "shapes/light/1.png", "--csv", "t.csv", "--min-confidence", "1", "--json")
+    table = shapes / "t.csv"
+    table.touch()  # an empty file holds nothing to lose
+    (answer,) = tlcli(*predict).json()
+    assert list(answer)[:5] == ["path", "label", "answer", "best_guess", "probability"]
+    assert (answer["label"], answer["answer"], answer["best_guess"]) == (None, "unsure", "light")
+    header, row = (line.split(",") for line in table.read_text().splitlines())
+    assert header == [*predict_command.COLUMNS, "dark", "light"]
+    assert row[:4] == ["shapes/light/1.png", "", "unsure", "light"]
+    table.write_text("mine")
+    done = tlcli(*predict)
+    assert (done.code, done.error, table.read_text()) == (2, "usage.file_exists", "mine")
+    assert tlcli(*predict, "--overwrite").code == 0
+    assert len(table.read_text().splitlines()) == 2
+    done = tlcli(*predict[:2], "--copy-to", "a", "--link-to", "b", "--json")
+    assert (done.code, done.error) == (2, "usage.copy_and_link")
+    done = tlcli(*predict[:2], "--copy-to", "sorted", "--json")
+    assert (done.code, done.json()[0]["sorted_to"]) == (0, "sorted/light/1.png")
+    assert (shapes / "sorted/light/1.png").read_bytes() == (shapes / "shapes/light/1.png").read_bytes()
 
 
 def test_predict_refuses_a_damaged_model_though_its_backbone_is_in_the_cache(tlcli: Tlcli, shapes: Path) -> None:

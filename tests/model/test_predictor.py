@@ -156,8 +156,9 @@ def test_below_min_confidence_the_answer_is_unsure() -> None:
     clear, mixed = predictor().predict([colour("red"), colour("green", "blue")], min_confidence=0.9)
     assert (clear.answer, clear.text) == ("red", "red")
     assert mixed.answer == UNSURE
-    assert mixed.label in ("green", "blue")
-    assert mixed.text == f"{UNSURE} ({mixed.label}?)"
+    assert mixed.label is None
+    assert mixed.best_guess in ("green", "blue")
+    assert mixed.text == f"{UNSURE} ({mixed.best_guess}?)"
     assert not mixed.is_none_of_these
     (exact,) = predictor().predict([colour("red")], min_confidence=clear.probability or 0)
     assert exact.answer == "red"
@@ -170,20 +171,26 @@ def test_beyond_the_limit_the_answer_is_none_of_these_however_sure_the_head_is()
     assert near.distance <= 0.2
     assert far.distance is not None
     assert far.distance > 0.2
-    assert (far.answer, far.is_none_of_these) == (NONE_OF_THESE, True)
+    assert (far.label, far.answer, far.is_none_of_these) == (None, NONE_OF_THESE, True)
+    assert far.best_guess is not None
 
 
 @pytest.mark.parametrize(
-    ("label", "answer", "text", "is_none"),
+    ("guess", "refusal", "label", "answer", "text", "is_none"),
     [
-        ("cat", "cat", "cat", False),
-        ("cat", UNSURE, "unsure (cat?)", False),
-        ("cat", NONE_OF_THESE, "none of these (cat?)", True),
-        (NONE_OF_THESE, NONE_OF_THESE, "none of these", False),
+        ("cat", None, "cat", "cat", "cat", False),
+        ("cat", UNSURE, None, UNSURE, "unsure (cat?)", False),
+        ("cat", NONE_OF_THESE, None, NONE_OF_THESE, "none of these (cat?)", True),
+        (NONE_OF_THESE, None, NONE_OF_THESE, NONE_OF_THESE, "none of these", False),
+        (UNSURE, UNSURE, None, UNSURE, "unsure (unsure?)", False),
+        (None, None, None, None, "", False),
     ],
 )
-def test_text_of_an_answer(label: str, answer: str, text: str, is_none: bool) -> None:
-    prediction = Prediction("x.png", label, 0.9, ((label, 0.9),), (0.9, 0.1), answer, 0.1)
+def test_text_of_an_answer(
+    guess: str | None, refusal: str | None, label: str | None, answer: str | None, text: str, is_none: bool
+) -> None:
+    prediction = Prediction("x.png", guess, 0.9, (), (), refusal, 0.1)
+    assert (prediction.label, prediction.answer) == (label, answer)
     assert (prediction.text, prediction.is_none_of_these) == (text, is_none)
 
 

@@ -62,7 +62,7 @@ def test_a_high_share_of_rejected_images_is_counted() -> None:
 
 
 def test_unreadable_images_and_a_class_called_none_of_these_do_not_count() -> None:
-    named = Prediction("a", NONE_OF_THESE, 0.9, (), (), NONE_OF_THESE, 0.1)
+    named = Prediction("a", NONE_OF_THESE, 0.9, (), (), None, 0.1)
     unreadable = Prediction("a", None, None, (), (), error="broken", error_code="image.broken")
     rejected = Prediction("a", "cat", 0.9, (), (), NONE_OF_THESE, 0.9)
     assert mostly_none_of_these([named] * 20, 0.1) == ""

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -171,12 +172,12 @@ def test_a_run_killed_right_before_its_last_step_is_not_found(tmp_path: Path) ->
     killed.mkdir(parents=True)
     (killed / "run.json").write_text("{}")
 
-    with pytest.raises(ModelError) as error:
+    with pytest.raises(UsageError) as error:
         find_run(tmp_path, run=killed)
-    assert error.value.code == "model.run_not_found"
-    with pytest.raises(ModelError) as error:
+    assert error.value.code == "usage.run_not_found"
+    with pytest.raises(UsageError) as error:
         named_run(tmp_path, str(killed))
-    assert error.value.code == "model.run_not_found"
+    assert error.value.code == "usage.run_not_found"
 
 
 def test_run_is_a_resolved_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,9 +211,9 @@ def test_no_run_is_an_error_with_the_next_command(tmp_path: Path, there: bool) -
 def test_a_directory_that_is_no_run_is_an_error(tmp_path: Path) -> None:
     finished(tmp_path)
     for wrong in (tmp_path, tmp_path / "none", tmp_path / "cats"):
-        with pytest.raises(ModelError) as error:
+        with pytest.raises(UsageError) as error:
             find_run(tmp_path, run=wrong)
-        assert error.value.code == "model.run_not_found"
+        assert error.value.code == "usage.run_not_found"
 
 
 # runs of a config
@@ -315,12 +316,26 @@ def test_an_ambiguous_ending_is_refused_with_the_names(tmp_path: Path, three: li
 
 @pytest.mark.parametrize("given", ["ffff", "", "latest~3", "birds/latest", "a\0b", "x" * 5000, "~nobody-here/x"])
 def test_a_missing_run_is_an_error(tmp_path: Path, three: list[Path], given: str) -> None:
-    with pytest.raises(ModelError) as error:
+    with pytest.raises(UsageError) as error:
         named_run(tmp_path / "runs", given)
-    assert error.value.code == "model.run_not_found"
+    assert error.value.code == "usage.run_not_found"
 
 
 def test_run_name_is_what_named_run_takes(tmp_path: Path, three: list[Path]) -> None:
     for run in three:
         assert named_run(tmp_path / "runs", run_name(tmp_path / "runs", run)) == run
     assert run_name(tmp_path / "runs", tmp_path) == str(tmp_path)
+
+
+def test_the_model_folder_of_a_run_names_the_run(tmp_path: Path) -> None:
+    run = finished(tmp_path)
+    model = run / "model"
+    model.mkdir(exist_ok=True)
+    (model / "manifest.json").write_text("{}")
+    assert named_run(tmp_path, str(model)) == run
+    assert find_run(tmp_path, run=tmp_path / "latest" / "model") == run
+    copied = tmp_path / "elsewhere" / "model"
+    shutil.copytree(model, copied)
+    with pytest.raises(UsageError) as error:
+        named_run(tmp_path, str(copied))
+    assert error.value.code == "usage.model_without_run"

@@ -60,12 +60,12 @@ def _row(
 def _predicted(labels: Sequence[str], folder: Path) -> list[str]:
     """The header of the table of ``predict --csv``."""
     share = 1 / len(labels)
-    one = Prediction("a.jpg", labels[0], share, ((labels[0], share),), (share,) * len(labels), labels[0], 0.1)
+    one = Prediction("a.jpg", labels[0], share, ((labels[0], share),), (share,) * len(labels), None, 0.1)
     _write_csv(folder / "t.csv", Predicted((one,), tuple(labels)))
     with (folder / "t.csv").open(newline="", encoding="utf-8") as file:
         header, row = csv.reader(file)
     assert len(row) == len(header) == len(set(header))
-    return header[3:-3]
+    return header[len(header) - len(labels) :]
 
 
 def _table(brings: str, labels: Sequence[str], columns: list[str]) -> Situation:
@@ -117,7 +117,7 @@ def _noted(split_share: float, images: int) -> Mapping[str, object]:
 
 
 def _given(images: int, rejected: int) -> Mapping[str, object]:
-    answers = [NONE_OF_THESE] * rejected + ["cat"] * (images - rejected)
+    answers = [NONE_OF_THESE] * rejected + [None] * (images - rejected)
     found = [Prediction("a.jpg", "cat", 0.9, (("cat", 0.9),), (0.9, 0.1), answer, 0.5) for answer in answers]
     return {"noted": bool(mostly_none_of_these(found, 0.1))}
 
@@ -151,7 +151,7 @@ def _reading(_: Situation, folder: Path) -> Outcome:
 
 RESULTS = [
     _table("`predict --csv`, classes `cat` and `dog`", ("cat", "dog"), ["cat", "dog"]),
-    _table("classes `error`, `label`, `answer`", ("error", "label", "answer"), ["error (class)", "label (class)", "answer (class)"]),
+    _table("classes `error`, `label`, `best_guess`", ("error", "label", "best_guess"), ["error (class)", "label (class)", "best_guess (class)"]),
     _table("classes `label` and `label (class)`", ("label", "label (class)"), ["label (class) (class)", "label (class)"]),
     _table('classes `a,b`, `say "q"`, `Error`', ("a,b", 'say "q"', "Error"), ["a,b", 'say "q"', "Error"]),
     _row("a class that has test images and is never predicted", lambda: _class("aabbcc", "aabbbb", "c"), {"precision": None, "recall": 0, "f1": 0, "balanced accuracy": 0.667, "over classes": 3}),

@@ -236,6 +236,14 @@ BAD: dict[str, tuple[str, Expected]] = {
         GOOD + "augment:\n  rotation: 181\n",
         [(4, "augment.rotation", "config.out_of_range", "")],
     ),
+    "fail_under of an unknown metric": (
+        GOOD + "evaluate:\n  fail_under: {accuracy: 0.9, log_loss: 0.3}\n",
+        [(4, "evaluate.fail_under", "config.unknown_metric", "")],
+    ),
+    "fail_under of a metric as percent": (
+        GOOD + "evaluate:\n  fail_under:\n    recall.cat: 90\n",
+        [(5, "evaluate.fail_under.recall.cat", "config.out_of_range", "")],
+    ),
     "fail_under as percent": (
         GOOD + "evaluate:\n  fail_under: 90\n",
         [(4, "evaluate.fail_under", "config.out_of_range", "")],

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from tests.torture.bad_config_texts import BAD, BAD_OVERRIDES, GOOD
 
-from tlcli.config.load import dump_config, load_config, shipped_configs
+from tlcli.config.load import dump_config, load_config
 from tlcli.config.problems import ConfigError
+from tlcli.config.shipped import shipped_configs
 
 BAD_BYTES: dict[str, tuple[bytes, int | None, str]] = {
     "UTF-16": (GOOD.encode("utf-16"), 1, "config.not_utf8"),

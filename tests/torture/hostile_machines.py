@@ -44,7 +44,7 @@ def commands(made: Trained, large: bool) -> Iterator[tuple[str, str]]:
         done = made.tlcli("train", "--config", "shapes.yaml", "--set", f"backbone.weights={own.name}")
         yield f"train, backbone.weights a {name}", _refused(done, name, 5, "model.weights_format")
         done = made.tlcli("predict", "--run", own.name, IMAGE)
-        yield f"predict --run, a {name}", _refused(done, name, 5, "model.run_not_found")
+        yield f"predict --run, a {name}", _refused(done, name, 2, "usage.run_not_found")
         assert not canary.exists(), f"{name}: code of the file ran"
     yield _controls(made)
     yield from _caches(made, large)

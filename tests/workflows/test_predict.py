@@ -11,9 +11,10 @@ from tests.model.colours import COLOURS, PREPARATION, TRAINING, drawn, predictor
 from tests.situations.inputs import served
 
 from tlcli.datasets.index import Index, LabelledImage
-from tlcli.errors import ResourceError
+from tlcli.errors import ResourceError, UsageError
 from tlcli.images.decode import prepare
 from tlcli.model.predictor import Predictor
+from tlcli.model.sorting import OTHERS, Sorting, folder_names
 from tlcli.progress import Progress
 from tlcli.reports import cards
 from tlcli.runs.images import write_images
@@ -221,3 +222,83 @@ def test_names_of_cards() -> None:
     (long,) = card_names(["日" * 80 + ".jpg"])
     assert len(long.encode()) < 255
     assert long == "日" * 66 + "-why.png"
+
+
+# Sorting
+
+
+def sorted_files(folder: Path) -> dict[str, list[str]]:
+    return {one.name: sorted(file.name for file in one.iterdir()) for one in sorted(folder.iterdir())}
+
+
+@pytest.mark.parametrize("links", [False, True])
+def test_images_are_sorted_into_folders_of_their_answers(tmp_path: Path, answer: Answer, links: bool) -> None:
+    mixed = drawn(tmp_path / "in/b/mixed.png", "green", "blue")
+    paths = [drawn(tmp_path / "in/a/1.png", "red"), drawn(tmp_path / "in/b/1.png", "red"), mixed]
+    bad = tmp_path / "in/bad.png"
+    bad.write_text("no image")
+    given = [*paths, bad, paths[0], tmp_path / "none.png"]
+    before = {path: path.read_bytes() for path in (*paths, bad)}
+    found = answer(*given, min_confidence=0.9, sorting=Sorting(tmp_path / "out", links))
+    assert sorted_files(tmp_path / "out") == {
+        "red": ["1-2.png", "1.png"], "unreadable": ["bad.png"], "unsure": ["mixed.png"],
+    }  # fmt: skip
+    assert found.sorted_to[-1] is None
+    assert found.sorted_to[-2] == found.sorted_to[0] == tmp_path / "out/red/1.png"
+    for source, target in zip(given[:4], found.sorted_to, strict=False):
+        assert target is not None
+        assert target.read_bytes() == before[source]
+        assert target.is_symlink() == links
+        assert not links or target.readlink() == source
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_downloads_are_copied_even_where_links_are_asked_for(tmp_path: Path, answer: Answer) -> None:
+    drawn(tmp_path / "site" / "red.png", "red")
+    with served(tmp_path / "site") as site:
+        given = [f"{site}/red.png?token=SECRET", f"{site}/gone.png"]
+        found = answer(*given, sorting=Sorting(tmp_path / "out", links=True))
+    assert found.sorted_to == (tmp_path / "out/red/red.png", None)
+    assert (tmp_path / "out/red/red.png").read_bytes() == (tmp_path / "site/red.png").read_bytes()
+
+
+def test_nothing_is_overwritten_and_no_folder_is_sorted_into_itself(tmp_path: Path, answer: Answer) -> None:
+    image = drawn(tmp_path / "in/1.png", "red")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/notes.txt").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    for folder, given, code in (
+        ("full", image, "usage.folder_not_empty"),
+        ("file", image, "usage.folder_not_empty"),
+        ("in/out", tmp_path / "in", "usage.folder_inside_images"),
+    ):
+        with pytest.raises(UsageError) as error:
+            answer(given, sorting=Sorting(tmp_path / folder, links=False))
+        assert error.value.code == code
+    assert not (tmp_path / "in/out").exists()
+    (tmp_path / "empty").mkdir()
+    assert answer(image, sorting=Sorting(tmp_path / "empty", links=False)).sorted_to == (tmp_path / "empty/red/1.png",)
+
+
+def test_links_that_cannot_be_made_are_an_error(
+    tmp_path: Path, answer: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "symlink_to", refused)
+    with pytest.raises(ResourceError) as error:
+        answer(drawn(tmp_path / "1.png", "red"), sorting=Sorting(tmp_path / "out", links=True))
+    assert error.value.code == "resource.image_not_sorted"
+
+
+def test_folder_names_are_allowed_everywhere_and_all_different() -> None:
+    labels = ("cat", "Cat", "a/b", "a\\b", "..", "", "CON", "unsure", "None of these", "unreadable", "x" * 300, "dog. ")
+    names = folder_names(labels)
+    assert [names[label] for label in labels[:5]] == ["cat", "Cat-2", "a_b", "a_b-2", "_"]
+    assert [names[label] for label in labels[6:10]] == [
+        "_CON", "unsure (class)", "None of these (class)", "unreadable (class)",
+    ]  # fmt: skip
+    assert names["dog. "] == "dog"
+    assert len({name.casefold() for name in (*names.values(), *OTHERS)}) == len(labels) + len(OTHERS)
+    assert max(len(name.encode()) for name in names.values()) <= 100

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tlcli.cli import console, options
+from tlcli.cli import completion, console, options
 
 app = typer.Typer(help="Inspect configs before anything runs.", no_args_is_help=True)
 
@@ -31,7 +31,12 @@ def show(
 @app.command()
 def check(
     files: Annotated[
-        list[str] | None, typer.Argument(metavar="[FILE]...", help="Configs to check. Default: the default config.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[FILE]...",
+            autocompletion=completion.configs,
+            help="Configs to check. Default: the default config.",
+        ),
     ] = None,
     config: options.ConfigOption = None,
     set_: options.SetOption = None,

@@ -3,10 +3,14 @@
 import json
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from threading import Event, Thread
+from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
@@ -36,20 +40,27 @@ class _Amount(ProgressColumn):
         return Text(f"{amount}  {rate}/s" if speed else amount, style="progress.download")
 
 
-class _Bars(Progress):
-    """Shows a bar for each open stage on a terminal, and notes everywhere, both on stderr."""
+class _Notes(Progress):
+    """Prints notes on stderr."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
+
+    def note(self, message: str) -> None:
+        self._console.print(f"[dim]{escape(printable(message))}[/]", soft_wrap=True)
+
+
+class _Bars(_Notes):
+    """On a terminal: a bar for each open stage."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
         title = TextColumn("{task.description}", markup=False)
         self._bars = Bars(title, BarColumn(), _Amount(), TimeRemainingColumn(), console=console, transient=True)
         self._open: list[TaskID] = []
 
     @contextmanager
     def stage(self, title: str, total: int | None = None, unit: str = "") -> Iterator[None]:
-        if not self._console.is_terminal:
-            yield
-            return
         if not self._open:
             self._bars.start()
         self._open.append(self._bars.add_task(title, total=total, unit=unit))
@@ -64,8 +75,71 @@ class _Bars(Progress):
         if self._open:
             self._bars.advance(self._open[-1], steps)
 
-    def note(self, message: str) -> None:
-        self._console.print(f"[dim]{escape(printable(message))}[/]", soft_wrap=True)
+
+@dataclass
+class _Stage:
+    """An open stage."""
+
+    title: str
+    total: int | None
+    unit: str
+    started: float
+    done: int = 0
+
+    def line(self, now: float) -> str:
+        """How much is done, how fast, and how long it will take."""
+        seconds = max(now - self.started, 0.001)
+        facts = [f"{seconds:,.0f} s"]
+        if self.done:
+            of = f" of {self._amount(self.total)}" if self.total else ""
+            rate = self.done / seconds
+            speed = decimal(int(rate)) if self.unit == "bytes" else f"{rate:,.1f}"
+            facts = [f"{self._amount(self.done)}{of} {'' if self.unit == 'bytes' else self.unit}".rstrip(), *facts]
+            facts.append(f"{speed}/s")
+            if self.total:
+                facts.append(f"about {max(self.total - self.done, 0) / rate:,.0f} s left")
+        return f"{self.title}: {', '.join(facts)}"
+
+    def _amount(self, count: int) -> str:
+        return decimal(count) if self.unit == "bytes" else f"{count:,}"
+
+
+class Lines(_Notes):
+    """Without a terminal, as in CI and nohup: a line on the innermost open stage every 30 seconds.
+
+    A thread prints it, as there are long stages without steps; it ends with the outermost stage.
+    """
+
+    def __init__(self, console: Console, every_seconds: float = 30) -> None:
+        super().__init__(console)
+        self._every, self._due = every_seconds, 0.0
+        self._open: list[_Stage] = []
+
+    @contextmanager
+    def stage(self, title: str, total: int | None = None, unit: str = "") -> Iterator[None]:
+        """Opens a stage; the outermost starts the thread."""
+        ended = None if self._open else Event()
+        self._due = self._due or monotonic() + self._every  # many short stages count as one
+        self._open.append(_Stage(title, total, unit, monotonic()))
+        if ended is not None:
+            Thread(target=self._report, args=(ended,), daemon=True).start()
+        try:
+            yield
+        finally:
+            self._open.pop()
+            if ended is not None:
+                ended.set()
+
+    def advance(self, steps: int = 1) -> None:
+        """Counts steps of the innermost stage."""
+        if self._open:
+            self._open[-1].done += steps
+
+    def _report(self, ended: Event) -> None:
+        while not ended.wait(max(0.0, self._due - monotonic())):
+            self._due = monotonic() + self._every
+            with suppress(IndexError, OSError, ValueError):  # the stage ended meanwhile; stderr is closed
+                self._console.print(printable(self._open[-1].line(monotonic())), markup=False, soft_wrap=True)
 
 
 def _console(stderr: bool = False, quiet: bool = False, width: int | None = None) -> Console:
@@ -84,7 +158,7 @@ class Screen:
         self.errors = _console(stderr=True, quiet=quiet)
         self._out = self.errors if as_json else _console(quiet=quiet)
         self._quiet = quiet
-        self.progress = Progress() if quiet else _Bars(self.errors)
+        self.progress = Progress() if quiet else _Bars(self.errors) if self.errors.is_terminal else Lines(self.errors)
 
     def line(self, text: str = "") -> None:
         """Prints a line as it is; the terminal wraps long lines, so that paths can be copied."""
@@ -113,6 +187,11 @@ class Screen:
         """Prints a table, wider than the screen where it must be: a number without its end is another number."""
         needed = self._out.measure(table, options=self._out.options.update(width=10_000)).maximum
         _console(self._as_json, self._quiet, max(needed, self._out.width)).print(table)
+
+    def fits(self, table: Table) -> bool:
+        """Whether a table is not wider than 80 columns, or than a wider screen."""
+        needed = self._out.measure(table, options=self._out.options.update(width=10_000)).maximum
+        return needed <= max(WIDTH, self._out.width)
 
     def some(self, lines: Sequence[str], most: int = 10) -> None:
         """Prints the first lines, and how many more there are."""
@@ -166,7 +245,11 @@ def reuse(features: "Extraction") -> str:
 
 
 LONGEST_NAME, _LONGEST_HEADING = 60, 24
-"""Characters of a class name in the first column of a table, and above other columns."""
+"""Characters of a class name in a line, and above a column."""
+WIDTH, _SHORTEST_NAME = 80, 12
+"""Columns that tables fit, for which long class names are shortened; characters that are left of these at least."""
+_MANY_CLASSES, _SHOWN_CLASSES = 30, 20
+"""Classes up to which tables have all, and how many they have of more."""
 
 
 def plain_table(*columns: str, title: str | None = None) -> Table:
@@ -178,15 +261,32 @@ def plain_table(*columns: str, title: str | None = None) -> Table:
 
 
 def counts_table(counts: Mapping[Any, Mapping[str, int]]) -> Table:
-    """Number of images of each class and split, with sums."""
-    table, labels = plain_table("class", *counts, "all", title="Images"), list(next(iter(counts.values())))
-    for label, name in zip(labels, _names(labels), strict=True):
-        numbers = [by_label[label] for by_label in counts.values()]
-        table.add_row(name, *(f"{n:,}" for n in numbers), f"{sum(numbers):,}")
-    sums = [sum(by_label.values()) for by_label in counts.values()]
+    """Number of images of each class and split, with sums; of many classes, those with the fewest training images."""
+    labels = list(next(iter(counts.values())))
+    training = next(iter(counts.values()))
+    shown = _shown(labels, lambda label: training[label])
+    title = "Images" if len(shown) == len(labels) else f"Images of the {len(shown)} smallest of {len(labels):,} classes"
+    rows = [[*(of[label] for of in counts.values()), sum(of[label] for of in counts.values())] for label in shown]
+    sums = [sum(of.values()) for of in counts.values()]
+    cells = [[f"{n:,}" for n in row] for row in (*rows, [*sums, sum(sums)])]
+    table = plain_table("class", *counts, "all", title=title)
+    names = _names(labels, _room([[*map(str, counts), "all"], *cells]))
+    for label, row in zip(shown, cells, strict=False):
+        table.add_row(names[labels.index(label)], *row)
     table.add_section()
-    table.add_row("all", *(f"{n:,}" for n in sums), f"{sum(sums):,}")
+    table.add_row("all" if len(shown) == len(labels) else "all classes", *cells[-1])
     return table
+
+
+def _shown(labels: Sequence[str], key: Callable[[str], Any]) -> list[str]:
+    """All classes; of many, those with the smallest keys, in this order."""
+    return list(labels) if len(labels) <= _MANY_CLASSES else sorted(labels, key=key)[:_SHOWN_CLASSES]
+
+
+def _room(rows: Sequence[Sequence[str]], named_columns: int = 1) -> int:
+    """Characters for the names in the first columns of a table, beside these cells with their headings."""
+    cells = sum(max(map(cell_len, column)) + 3 for column in zip(*rows, strict=True))
+    return max(_SHORTEST_NAME, (WIDTH - cells - 3 * (named_columns - 1)) // named_columns)
 
 
 def metrics_table(metrics: "Mapping[Any, Metrics]") -> Table:
@@ -209,17 +309,34 @@ def _number(value: float | None) -> str:
 
 
 def _names(labels: Sequence[str], longest: int = LONGEST_NAME) -> list[str]:
-    """The names of all classes for cells, safe from markup."""
+    """The names of all classes for cells, safe from markup; letters of two columns count twice."""
     from tlcli.reports.names import distinct_names  # noqa: PLC0415 - keeps --help fast
 
-    return [escape(name) for name in distinct_names(labels, longest)]
+    names = distinct_names(labels, longest)
+    if max(map(cell_len, names), default=0) > longest:
+        names = distinct_names(labels, longest // 2)
+    return [escape(name) for name in names]
 
 
 def per_class_table(per_class: "Mapping[str, ClassMetrics]", of: str = "test images") -> Table:
-    """Classes in rows, metrics in columns."""
-    table = plain_table("class", "precision", "recall", "F1", "support", title=f"Per-class metrics, {of}")
-    for name, m in zip(_names(list(per_class)), per_class.values(), strict=True):
-        table.add_row(name, *(_number(value) for value in (m.precision, m.recall, m.f1)), f"{m.support:,}")
+    """Classes in rows, metrics in columns; of many classes, those with the lowest F1."""
+
+    def rank(label: str) -> float:
+        found = per_class[label].f1
+        return 2.0 if found is None else found  # what was never measured is named elsewhere
+
+    labels, title = list(per_class), f"Per-class metrics, {of}"
+    shown = _shown(labels, rank)
+    if len(shown) < len(labels):
+        title += f": the {len(shown)} lowest F1 of {len(labels):,} classes (all: metrics.json)"
+    cells = [
+        [*(_number(value) for value in (m.precision, m.recall, m.f1)), f"{m.support:,}"]
+        for m in (per_class[label] for label in shown)
+    ]
+    headings = ("precision", "recall", "F1", "support")
+    table, names = plain_table("class", *headings, title=title), _names(labels, _room([headings, *cells]))
+    for label, row in zip(shown, cells, strict=True):
+        table.add_row(names[labels.index(label)], *row)
     return table
 
 
@@ -229,4 +346,24 @@ def confusion_table(matrix: Sequence[Sequence[int]], labels: Sequence[str], of: 
     table = plain_table("true \\ predicted", *_names(labels, _LONGEST_HEADING), title=f"Confusion matrix, {of}")
     for name, row in zip(names, matrix, strict=True):
         table.add_row(name, *(f"{n:,}" for n in row))
+    return table
+
+
+def confusions_table(
+    matrix: Sequence[Sequence[int]], labels: Sequence[str], of: str = "test images", most: int = 10
+) -> Table:
+    """The largest confusions in place of a matrix that is too wide: true and predicted class, images, share of the true
+    class."""
+    found = sorted(
+        ((count, i, j) for i, row in enumerate(matrix) for j, count in enumerate(row) if count and i != j),
+        key=lambda one: (-one[0], *one[1:]),
+    )
+    cells = [[f"{count:,}", f"{count / sum(matrix[i]):.1%}"] for count, i, _ in found[:most]]
+    headings = ("images", "of the class")
+    names = _names(labels, _room([headings, *cells], named_columns=2))
+    title = f"Largest confusions, {of}: {min(most, len(found))} of {len(found):,} (all: metrics.json)"
+    table = plain_table("true", "predicted", *headings, title=title)
+    table.columns[1].justify = "left"
+    for (_, i, j), row in zip(found, cells, strict=False):
+        table.add_row(names[i], names[j], *row)
     return table

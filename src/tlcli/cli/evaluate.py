@@ -1,26 +1,29 @@
 """tlcli evaluate."""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tlcli.cli import options
-from tlcli.cli.console import Screen, confusion_table, metrics_table, per_class_table, reuse
+from tlcli.cli import completion, options
+from tlcli.cli.console import Screen, confusion_table, confusions_table, metrics_table, per_class_table, reuse
 from tlcli.errors import DataError
 
 if TYPE_CHECKING:
+    from tlcli.config.schema import Evaluate as EvaluateSection
     from tlcli.evaluation.split_metrics import Metrics
     from tlcli.features.pipeline import Extraction
     from tlcli.runs.external import ExternalResult
     from tlcli.workflows.evaluate import Evaluated
 
 _MATRIX = 12
-"""Classes up to which the confusion matrix is printed; the report has larger ones."""
+"""Classes up to which the confusion matrix is printed where it fits; else its largest confusions are."""
 
 
 def evaluate(
     config: options.ConfigOption = None,
+    set_: options.SetOption = None,
     run: options.RunOption = None,
     runs_dir: options.RunsDirOption = options.RUNS_DIR,
     data: Annotated[
@@ -33,8 +36,14 @@ def evaluate(
         ),
     ] = None,
     fail_under: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, metavar="ACCURACY", help="Exit with 3 when the accuracy is lower."),
+        list[str] | None,
+        typer.Option(
+            "--fail-under",
+            metavar="METRIC=LIMIT",
+            autocompletion=completion.gates,
+            help="Exit with 3 when a metric is lower: accuracy=0.9 (or 0.9), accuracy.lower=0.88 (the lower end of the "
+            "95 % interval), recall.CLASS=0.95; repeatable.",
+        ),
     ] = None,
     verify: options.VerifyOption = False,
     threads: options.ThreadsOption = None,  # noqa: ARG001 - acts as it is parsed
@@ -44,33 +53,68 @@ def evaluate(
 ) -> None:
     """Measure a run on its test images: metrics with their intervals, baselines, calibration, a report.
 
-    By default this is the latest run, with --config the latest run of that config. No other command measures the test
-    images.
+    By default this is the latest run; with --config the latest one that was trained with the settings and the data set
+    that this config has now, and its section evaluate applies. No other command measures the test images.
 
     With --data, all images of another labelled folder (those of its test split, if it has splits) are measured and
     kept beside the run's own results, with a check for duplicates of training images.
     """
-    from tlcli.evaluation.split_metrics import metrics_document  # noqa: PLC0415 - keeps --help fast
-    from tlcli.runs.folders import find_run  # noqa: PLC0415
+    from tlcli.evaluation.gates import parse_gates  # noqa: PLC0415 - keeps --help fast
     from tlcli.workflows.evaluate import evaluate as measure  # noqa: PLC0415
 
+    options.refuse_settings_alone(config, set_)
+    gates = parse_gates(fail_under or ())
     screen = Screen(as_json, quiet)
-    found = find_run(runs_dir, options.config_of_runs(config), run)
-    done = measure(found, verify, screen.progress, data)
-    which = options.again("--run", run) or [
-        *options.again("--runs-dir", runs_dir, options.RUNS_DIR),
-        *options.again("--config", config),
-    ]
+    found, section = _run_of(screen, runs_dir, config, set_ or [], run, data is not None)
+    done = measure(found, verify, screen.progress, data, gates, section)
     if done.external and done.results:
         _show_external(screen, done.external, done.results, done.features)
-        screen.next_command("tlcli", "predict", "IMAGE", *which)
-        screen.document({"external": done.external.as_json()})
-        _check_limit(done.external.metrics, "external", fail_under)
-        return
-    _show_own(screen, done)
+    else:
+        _show_own(screen, done)
+    for result in done.gates:
+        screen.line(f"{'Passed' if result.passed else 'Failed'}: {result}")
+    is_named = run is not None or config is not None
+    which = ["--run", str(run or found)] if is_named else options.again("--runs-dir", runs_dir, options.RUNS_DIR)
     screen.next_command("tlcli", "predict", "IMAGE", *which)
-    screen.document(metrics_document(done.metrics))
-    _check_limit(done.metrics["test"], "test", done.fail_under if fail_under is None else fail_under)
+    screen.document(_document(done))
+    _check_gates(done)
+
+
+def _run_of(
+    screen: Screen, runs_dir: Path, config: str | None, overrides: list[str], run: Path | None, has_data: bool
+) -> "tuple[Path, EvaluateSection | None]":
+    """The run to measure, and the section of the config that was asked for."""
+    from tlcli.runs.folders import find_run  # noqa: PLC0415 - keeps --help fast
+
+    asked = options.config_of_runs(config)
+    if asked is None or config is None:
+        return find_run(runs_dir, None, run), None
+    from tlcli.config.build_run import find_matching_run  # noqa: PLC0415
+    from tlcli.config.load import find_config, load_config  # noqa: PLC0415
+
+    loaded = load_config(find_config(config), overrides)
+    found = find_matching_run(runs_dir, asked, loaded, run, has_data)
+    screen.progress.note(f"Run: {found.folder}")
+    if found.newer:
+        screen.progress.note(f"{len(found.newer):,} newer runs of this config were trained with other settings.")
+    return found.folder, loaded.config.evaluate
+
+
+def _document(done: "Evaluated") -> dict[str, Any]:
+    """The metrics of each split, or the external result; and what a script decides by."""
+    from tlcli.evaluation.split_metrics import metrics_document  # noqa: PLC0415 - keeps --help fast
+
+    measured: dict[Any, Any] = (
+        {"external": done.external.as_json()} if done.external else dict(metrics_document(done.metrics))
+    )
+    leaks = done.external.leaks if done.external else done.text and done.text.found.near_duplicates
+    return {
+        "run_dir": str(done.run_dir),
+        **measured,
+        "cross_validation": None,
+        "leaks": leaks and {"exact": leaks.count("exact"), "near": leaks.count("near"), **asdict(leaks)},
+        "gates": [asdict(result) for result in done.gates],
+    }
 
 
 def _show_own(screen: Screen, done: "Evaluated") -> None:
@@ -80,9 +124,7 @@ def _show_own(screen: Screen, done: "Evaluated") -> None:
     screen.table(metrics_table(done.metrics))
     screen.line()
     screen.table(per_class_table(test.per_class))
-    if len(test.labels) <= _MATRIX:
-        screen.line()
-        screen.table(confusion_table(test.confusion_matrix, test.labels))
+    _show_confusions(screen, test, "test images")
     screen.line()
     screen.bold(headline(done.metrics, "test"))
     for sentence in never_measured({"test": test}):
@@ -105,6 +147,17 @@ def _show_own(screen: Screen, done: "Evaluated") -> None:
         screen.line(f"Report: {done.run_dir / 'report.html'}")
 
 
+def _show_confusions(screen: Screen, metrics: "Metrics", of: str) -> None:
+    matrix, labels = metrics.confusion_matrix, metrics.labels
+    table = confusion_table(matrix, labels, of) if len(labels) <= _MATRIX else None
+    if table is None or not screen.fits(table):
+        if metrics.accuracy == 1:
+            return
+        table = confusions_table(matrix, labels, of)
+    screen.line()
+    screen.table(table)
+
+
 def _show_external(screen: Screen, result: "ExternalResult", folder: Path, features: "Extraction") -> None:
     from tlcli.reports.external import leaks, summary  # noqa: PLC0415 - keeps --help fast
 
@@ -112,9 +165,7 @@ def _show_external(screen: Screen, result: "ExternalResult", folder: Path, featu
     screen.table(metrics_table({"external": metrics}))
     screen.line()
     screen.table(per_class_table(metrics.per_class, "external test set"))
-    if len(metrics.labels) <= _MATRIX:
-        screen.line()
-        screen.table(confusion_table(metrics.confusion_matrix, metrics.labels, "external test set"))
+    _show_confusions(screen, metrics, "external test set")
     screen.line()
     screen.bold(f"External test set {result.name}: {summary(result)}")
     for name, reason in result.skipped.items():
@@ -124,10 +175,11 @@ def _show_external(screen: Screen, result: "ExternalResult", folder: Path, featu
     screen.line(f"Results: {folder}")
 
 
-def _check_limit(metrics: "Metrics", what: str, limit: float | None) -> None:
-    if limit is not None and metrics.accuracy < limit:
+def _check_gates(done: "Evaluated") -> None:
+    missed = [result for result in done.gates if not result.passed]
+    if missed:
         raise DataError(
-            "data.accuracy_below_limit",
-            f"The {what} accuracy {metrics.accuracy:.4f} is below {limit:g}.",
-            "The limit is --fail-under or evaluate.fail_under.",
+            "data.gate_missed",
+            f"{len(missed):,} of {len(done.gates):,} limits are missed: {'; '.join(map(str, missed))}.",
+            "The limits are those of --fail-under and evaluate.fail_under.",
         )

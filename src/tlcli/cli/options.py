@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tlcli.cli import completion
 from tlcli.errors import UsageError
 from tlcli.system.cpu import use_threads
 
@@ -30,16 +31,30 @@ def _threads(count: int | None) -> int | None:
 
 ConfigOption = Annotated[
     str | None,
-    typer.Option("--config", "-c", metavar="FILE", help="YAML config, or the name of a shipped config (solar_cells)."),
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="FILE",
+        autocompletion=completion.configs,
+        help="YAML config, or the name of a shipped config (solar_cells).",
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Set a value of the config; repeatable."),
+    typer.Option(
+        "--set",
+        metavar="SECTION.KEY=VALUE",
+        autocompletion=completion.settings,
+        help="Set a value of the config; repeatable.",
+    ),
 ]
 A_RUN = "A run: its directory, NAME/TIME-xxxx, the end of that (94e2), latest, or latest~1."
 RunsDirOption = Annotated[Path, typer.Option("--runs-dir", metavar="DIR", callback=_home, help="Folder of the runs.")]
 RunOption = Annotated[
-    Path | None, typer.Option("--run", metavar="RUN", callback=_home, help=f"{A_RUN} Default: the latest.")
+    Path | None,
+    typer.Option(
+        "--run", metavar="RUN", callback=_home, autocompletion=completion.runs, help=f"{A_RUN} Default: the latest."
+    ),
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout, everything else on stderr.")
@@ -83,6 +98,19 @@ def config_of_runs(given: str | None) -> "RunConfig | None":
         hint = f"{error.hint} A run whose config is gone is named with --run; tlcli runs lists them."
         raise UsageError("config.not_found", error.message, hint) from error
     return RunConfig(given, path.stem, own_file(path), text_digest(path))
+
+
+def refuse_settings_alone(config: str | None, overrides: list[str] | None) -> None:
+    """Refuses ``--set`` without ``--config`` for a command that takes a run.
+
+    Raises:
+        UsageError: there is one without the other.
+    """
+    if overrides and config is None:
+        raise UsageError(
+            "usage.set_without_config", "--set belongs to a config, and none is given.",
+            "Add --config, to measure a run that has these settings.",
+        )  # fmt: skip
 
 
 def refuse_options(context: typer.Context, example: str) -> None:

@@ -1,7 +1,9 @@
 """tlcli predict."""
 
 import csv
+import io
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,9 +12,11 @@ import typer
 from tlcli.cli import options
 from tlcli.cli.console import LONGEST_NAME, Screen, print_error
 from tlcli.errors import DataError, ResourceError, UsageError
+from tlcli.system.files import whole_file
 
 if TYPE_CHECKING:
     from tlcli.model.prediction import Prediction
+    from tlcli.model.sorting import Sorting
     from tlcli.workflows.predict import Predicted
 
 
@@ -38,6 +42,14 @@ def predict(
     csv_file: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Also write a table with a column for each class.")
     ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file of --csv if it exists.")] = False,
+    copy_to: Annotated[
+        Path | None,
+        typer.Option("--copy-to", metavar="DIR", help="Copy the images into a folder for each class in a new folder."),
+    ] = None,
+    link_to: Annotated[
+        Path | None, typer.Option("--link-to", metavar="DIR", help="The same with symbolic links to the images.")
+    ] = None,
     threads: options.ThreadsOption = None,  # noqa: ARG001 - acts as it is parsed
     as_json: options.JsonOption = False,
     quiet: options.QuietOption = False,
@@ -52,28 +64,32 @@ def predict(
     these in each line, or NUL characters between them, as find -print0 writes them.
 
     An unreadable image gets a line with the reason; the other images are classified, and the exit code is 3.
+
+    --copy-to and --link-to sort the images into folders named after the classes; what is "unsure", "none of these" or
+    unreadable has folders of these names. The images themselves stay where they are.
     """
     from tlcli.reports.notes import mostly_none_of_these  # noqa: PLC0415 - keeps --help fast
     from tlcli.runs.folders import find_run  # noqa: PLC0415
     from tlcli.workflows.predict import listed_images  # noqa: PLC0415
     from tlcli.workflows.predict import predict as answer  # noqa: PLC0415
 
-    if csv_file is not None and not csv_file.parent.is_dir():  # before the work
-        raise UsageError(
-            "usage.no_folder", f"There is no folder {csv_file.parent} for the table.", "Create it, or change --csv."
-        )
+    if csv_file is not None:
+        _check_table(csv_file, overwrite)
+    sorting = _sorting(copy_to, link_to)
     screen = Screen(as_json, quiet)
     listed = listed_images(_on_stdin(screen)) if "-" in images else []
     given = [path for image in images for path in (listed if image == "-" else [image])]
     found = find_run(runs_dir, options.config_of_runs(config), run)
     screen.progress.note(f"Model: {found}")
-    predicted = answer(found, given, top, min_confidence, explain, screen.progress)
+    predicted = answer(found, given, top, min_confidence, explain, screen.progress, sorting)
     _show(screen, predicted, top)
     if csv_file is not None:
         _write_csv(csv_file, predicted)
         screen.line(f"Table: {csv_file}")
     if explain is not None:
         screen.line(f"Explanations: {explain}")
+    if sorting is not None:
+        screen.line(_sorted_line(sorting, predicted))
     if note := mostly_none_of_these(predicted.predictions, predicted.limit):
         screen.line(note)
     screen.document(_document(predicted))
@@ -100,7 +116,8 @@ def _show(screen: Screen, predicted: "Predicted", top: int) -> None:
     shown: dict[str | None, str] = {None: ""}
     shown.update(zip(predicted.labels, distinct_names(predicted.labels, LONGEST_NAME), strict=True))
     named = [
-        shown[p.label] if p.answer == p.label else f"{p.answer} ({shown[p.label]}?)" for p in predicted.predictions
+        shown[p.best_guess] if p.refusal is None else f"{p.refusal} ({shown[p.best_guess]}?)"
+        for p in predicted.predictions
     ]
     width = max(map(cell_len, ("class", *shown.values(), *named)))
 
@@ -132,29 +149,73 @@ def _document(predicted: "Predicted") -> list[dict[str, object]]:
         near = explained.explanation.neighbours if explained.explanation else ()
         record["explanation"] = explained.card and str(explained.card)
         record["nearest"] = [{"path": n.name, "label": n.label, "similarity": n.similarity} for n in near]
+    for record, target in zip(records, predicted.sorted_to, strict=False):
+        record["sorted_to"] = target and str(target)
     return records
 
 
 def _record(p: "Prediction") -> dict[str, object]:
     top = [{"label": label, "probability": probability} for label, probability in p.top]
     return {
-        "path": p.path, "label": p.label, "probability": p.probability, "top": top, "answer": p.answer,
-        "distance": p.distance, "error": p.error, "error_code": p.error_code,
+        "path": p.path, "label": p.label, "answer": p.answer, "best_guess": p.best_guess,
+        "probability": p.probability, "distance": p.distance, "top": top, "error": p.error, "error_code": p.error_code,
     }  # fmt: skip
+
+
+COLUMNS = ("path", "label", "answer", "best_guess", "probability", "distance", "error")
+"""Of the table of --csv, before those of the classes."""
+
+
+def _check_table(path: Path, overwrite: bool) -> None:
+    """Before the work: there is a folder for the table, and no file is replaced unasked. An empty one holds nothing."""
+    if not path.parent.is_dir():
+        raise UsageError(
+            "usage.no_folder", f"There is no folder {path.parent} for the table.", "Create it, or change --csv."
+        )
+    if path.is_file() and path.stat().st_size and not overwrite:
+        raise UsageError(
+            "usage.file_exists", f"{path} exists.", "Give another file to --csv, or replace it with --overwrite."
+        )
+
+
+def _sorting(copy_to: Path | None, link_to: Path | None) -> "Sorting | None":
+    folder = copy_to or link_to
+    if folder is None:
+        return None
+    if copy_to and link_to:
+        raise UsageError("usage.copy_and_link", "--copy-to and --link-to are both given.", "Give one of them.")
+    from tlcli.model.sorting import Sorting  # noqa: PLC0415 - keeps --help fast
+
+    return Sorting(folder, links=link_to is not None)
+
+
+def _sorted_line(sorting: "Sorting", predicted: "Predicted") -> str:
+    """Where the images are, and how many in each folder; an image that was named twice is there once."""
+    targets = {target for target in predicted.sorted_to if target is not None}
+    counts = Counter(target.parent.name for target in targets)
+    listed = ", ".join(f"{count:,} {name}" for name, count in counts.most_common(10))
+    return f"{'Linked' if sorting.links else 'Copied'} to {sorting.folder}: {listed or 'no image'}"
 
 
 def _write_csv(path: Path, predicted: "Predicted") -> None:
     from tlcli.runs.files import class_columns  # noqa: PLC0415 - keeps --help fast
 
+    table = io.StringIO(newline="")
+    writer = csv.writer(table)
+    writer.writerow([*COLUMNS, *class_columns(predicted.labels, COLUMNS)])
+    for p in predicted.predictions:
+        numbers = p.probabilities or [""] * len(predicted.labels)
+        writer.writerow([p.path, p.label, p.answer, p.best_guess, p.probability, p.distance, p.error, *numbers])
+    data = table.getvalue().encode(errors="backslashreplace")
     try:
-        with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-            writer = csv.writer(file)
-            before, after = ("path", "label", "probability"), ("answer", "distance", "error")
-            writer.writerow([*before, *class_columns(predicted.labels, before + after), *after])
-            for p in predicted.predictions:
-                numbers = p.probabilities or [""] * len(predicted.labels)
-                writer.writerow([p.path, p.label, p.probability, *numbers, p.answer, p.distance, p.error])
-    except OSError as error:
+        if path.exists() and not path.is_file():  # /dev/stdout, a pipe
+            path.write_bytes(data)
+            return
+        with whole_file(path) as temporary:  # what is replaced stays until the new one is complete
+            temporary.write_bytes(data)
+    except (OSError, ResourceError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
         raise ResourceError(
-            "resource.table_not_written", f"The table {path} cannot be written: {error.strerror}.", "Change --csv."
-        ) from error
+            "resource.table_not_written", f"The table {path} cannot be written: {getattr(cause, 'strerror', error)}.",
+            "Change --csv.",
+        ) from error  # fmt: skip

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from tlcli.cli import options
+from tlcli.cli import completion, options
 from tlcli.cli.console import Screen, plain_table
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ _MANY_EVALUATIONS = 5
 
 
 def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help=options.A_RUN)],
-    b: Annotated[str, typer.Argument(metavar="B", help="The run to compare it with.")],
+    a: Annotated[str, typer.Argument(metavar="A", autocompletion=completion.runs, help=options.A_RUN)],
+    b: Annotated[str, typer.Argument(metavar="B", autocompletion=completion.runs, help="The run to compare it with.")],
     runs_dir: options.RunsDirOption = options.RUNS_DIR,
     as_json: options.JsonOption = False,
     quiet: options.QuietOption = False,

@@ -99,17 +99,26 @@ def with_levels(config: Config, index: Index, progress: Progress = SILENT) -> Co
 
 def resolved(config: Config, extractor: FeatureExtractor) -> Config:
     """The config as it was run: without ``auto`` or backbone defaults, and with absolute paths."""
-    section = config.backbone
-    weights = section.weights if section.weights in ("imagenet", "random") else str(Path(section.weights).absolute())
-    engine = {"engine": extractor.spec.engine.name, "precision": extractor.spec.engine.precision, "weights": weights}
-    path = config.dataset.path and config.dataset.path.absolute()
-    exclude = config.dataset.exclude and config.dataset.exclude.absolute()
-    sources = tuple(_absolute(source) for source in config.dataset.sources)
-    config = config.with_backbone_defaults()
+    engine = {"engine": extractor.spec.engine.name, "precision": extractor.spec.engine.precision}
+    config = with_absolute_paths(config.with_backbone_defaults())
     return config.model_copy(
         update={
             "image": config.image.model_copy(update={"levels": extractor.decoder.preparation.levels}),
-            "backbone": section.model_copy(update=engine),
+            "backbone": config.backbone.model_copy(update=engine),
+        }
+    )
+
+
+def with_absolute_paths(config: Config) -> Config:
+    """The config with paths that lead to the same files from every working directory."""
+    section = config.backbone
+    weights = section.weights if section.weights in ("imagenet", "random") else str(Path(section.weights).absolute())
+    path = config.dataset.path and config.dataset.path.absolute()
+    exclude = config.dataset.exclude and config.dataset.exclude.absolute()
+    sources = tuple(_absolute(source) for source in config.dataset.sources)
+    return config.model_copy(
+        update={
+            "backbone": section.model_copy(update={"weights": weights}),
             "dataset": config.dataset.model_copy(update={"path": path, "sources": sources, "exclude": exclude}),
         }
     )

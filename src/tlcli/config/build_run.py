@@ -1,18 +1,21 @@
 """From a run's directory to its config, its model and the data set that it was trained on."""
 
+import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tlcli.config.build_dataset import dataset_folder, dataset_index, read_index
-from tlcli.config.load import config_options, load_config
+from tlcli.config.build_features import with_absolute_paths
+from tlcli.config.load import LoadedConfig, config_options, flat_settings, load_config
 from tlcli.config.schema import Config
 from tlcli.datasets.digests import digests_of
 from tlcli.datasets.index import Index, LabelledImage
-from tlcli.errors import DataError
+from tlcli.errors import DataError, ModelError, UsageError
 from tlcli.model.bundle import Bundle, load_bundle
 from tlcli.progress import Progress
+from tlcli.runs.folders import RunConfig, complete_runs_of, find_run, no_runs
 from tlcli.runs.images import RecordedImage, difference
 from tlcli.runs.records import RunRecord, read_record
 
@@ -35,6 +38,84 @@ class OpenedRun:
         """
         config = load_config(folder / "config.yaml").config
         return cls(folder, read_record(folder), config, load_bundle(folder / "model"))
+
+
+_OF_NO_RUN = ("evaluate.", "dataset.licence", "dataset.citation", "dataset.limits.", "dataset.sources")
+"""Settings that decide nothing about a trained run: what evaluate does, and how fetch gets the images."""
+
+
+@dataclass(frozen=True)
+class MatchingRun:
+    """A run with the settings and the data set of a config."""
+
+    folder: Path
+    newer: tuple[Path, ...]
+    """Runs of this config that are newer, and have other settings."""
+
+
+def find_matching_run(
+    runs_dir: Path, config: RunConfig, loaded: LoadedConfig, run: Path | None = None, any_folder: bool = False
+) -> MatchingRun:
+    """The newest run of a config that was trained with the settings that the config has now; or the run given, if it
+    was.
+
+    Args:
+        runs_dir: directory of the runs.
+        config: names the config's runs.
+        loaded: the config, as it is now.
+        run: one run, see :func:`~tlcli.runs.folders.named_run`.
+        any_folder: the images may be in another folder now.
+
+    Raises:
+        ModelError: the config has no run, or none with these settings.
+        UsageError: the run given is of another config or ambiguous.
+    """
+    given = [find_run(runs_dir, config, run)] if run is not None else complete_runs_of(runs_dir, config)
+    if not given:
+        raise no_runs(runs_dir, config)
+    for number, one in enumerate(given):
+        if not setting_differences(one, loaded.config, any_folder):
+            return MatchingRun(one.resolve(), tuple(given[:number]))
+    differing = setting_differences(given[0], loaded.config, any_folder)
+    listed = "; ".join(f"{key}: {before}, now {now}" for key, (before, now) in list(differing.items())[:5])
+    which = f"The run {given[0]}" if run is not None else f"The newest run of '{config.given}', {given[0]},"
+    raise ModelError(
+        "model.no_run_with_settings",
+        f"{which} was trained with other settings than the config has now: "
+        f"{listed}{' ...' if len(differing) > 5 else ''}.",
+        f"Give the settings of the run with --set, or name it with --run alone; or train: "
+        f"{shlex.join(['tlcli', 'train', *loaded.options])}",
+    )
+
+
+def setting_differences(run: Path, config: Config, any_folder: bool = False) -> dict[str, tuple[str, str]]:
+    """Settings and data set of a run that are not those of a config: dotted key -> value of the run and of the config.
+
+    What the config leaves to be chosen (``auto``, ``levels: data``) agrees with every value.
+    """
+    try:
+        of_run = settings_of(load_config(run / "config.yaml").config)
+    except UsageError as error:
+        return {"config.yaml": (f"unreadable ({error.code})", "valid")}
+    wanted = settings_of(with_absolute_paths(config.with_backbone_defaults()))
+    left_open = {key for key, value in wanted.items() if value == "auto" and key.startswith("backbone.")}
+    left_open |= {"image.levels"} if config.image.levels == "data" else set()
+    left_open |= {"dataset.path"} if any_folder else set()
+    return {
+        key: (_shown(of_run.get(key)), _shown(wanted.get(key)))
+        for key in dict.fromkeys([*of_run, *wanted])
+        if key not in left_open and of_run.get(key) != wanted.get(key)
+        if not key.startswith(_OF_NO_RUN)
+    }
+
+
+def settings_of(config: Config) -> dict[str, object]:
+    """All values of a config by their dotted keys."""
+    return dict(flat_settings(config.model_dump(mode="json")))
+
+
+def _shown(value: object) -> str:
+    return "not set" if value is None else f"{json.dumps(value, ensure_ascii=False):.100}"
 
 
 def data_of(run: OpenedRun, recorded: Sequence[RecordedImage], verify: bool) -> Index:

@@ -3,7 +3,7 @@
 import difflib
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from yaml.scanner import ScannerError
 
 from tlcli.config.problems import ConfigError, Location, Place, Problem, by_line, problems_of
 from tlcli.config.schema import Config
+from tlcli.config.shipped import shipped_configs
 from tlcli.config.yaml_core import Dumper, Loader
 from tlcli.errors import UsageError
 from tlcli.system.files import open_regular
@@ -59,13 +60,6 @@ def config_options(argument: str | None, overrides: Sequence[str]) -> list[str]:
     """``--config``, where it is given, and ``--set`` with their values."""
     config = [] if argument is None else ["--config", argument]
     return [*config, *(word for override in overrides for word in ("--set", override))]
-
-
-def shipped_configs() -> dict[str, Path]:
-    """The configs that come with tlcli, by name."""
-    installed = Path(__file__).parents[1] / "configs"
-    folder = installed if installed.is_dir() else Path(__file__).parents[3] / "configs"  # a checkout
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
 def own_file(path: Path) -> Path | None:
@@ -144,6 +138,15 @@ def dump_config(config: Config) -> str:
     """The config as YAML, every default written out."""
     tree = config.model_dump(mode="json")
     return yaml.dump(tree, None, Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
+
+
+def flat_settings(section: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of nested sections by their dotted keys."""
+    for key, value in section.items():
+        if isinstance(value, dict) and value:
+            yield from flat_settings(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
 
 
 def _sha256(text: str) -> str:

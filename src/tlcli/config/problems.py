@@ -110,8 +110,7 @@ def problems_of(error: ValidationError, places: Mapping[Location, Place], raw: o
 
 def _problem(found: Any, places: Mapping[Location, Place], raw: object) -> Problem:
     tagged: Location = found["loc"] or tuple(found["ctx"]["key"].split("."))
-    # pydantic inserts the kind of a source after its position, which is no key of the file
-    location = tuple(p for i, p in enumerate(tagged) if not (p in KINDS and i and isinstance(tagged[i - 1], int)))
+    location = tuple(part for above, part in zip(("", *tagged), tagged, strict=False) if not _is_tag(above, part))
     place = next(places[location[:n]] for n in range(len(location), -1, -1) if location[:n] in places)
     key = ".".join(map(str, location))
     if found["type"] == "extra_forbidden":
@@ -127,6 +126,12 @@ def _problem(found: Any, places: Mapping[Location, Place], raw: object) -> Probl
     return Problem(
         _CODES.get(found["type"], f"config.{found['type']}"), place, key, _wrong_value(found, _written(raw, location))
     )
+
+
+def _is_tag(above: str | int, part: str | int) -> bool:
+    """Whether pydantic has inserted a part that is no key of the file: the kind of a source after its position, the
+    form of fail_under after that."""
+    return (isinstance(above, int) and part in KINDS) or (above == "fail_under" and part in ("number", "metrics"))
 
 
 def _written(raw: Any, location: Location) -> str | None:

@@ -1,16 +1,35 @@
 """The config: seven sections, each value with its meaning, unit and range; the only place of their defaults."""
 
+import unicodedata
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from tlcli.backbones.catalog import CATALOG, EngineSetting
 from tlcli.config.dataset import Dataset
 from tlcli.config.section import Section, Seed, expand
+from tlcli.evaluation.gates import ALLOWED, is_gate_name
 from tlcli.images.formats import DEFAULT_FORMATS, Format
 
 Level = Annotated[int, Field(ge=0, le=255)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _are_metrics(limits: dict[str, float]) -> dict[str, float]:
+    if unknown := [name for name in limits if not is_gate_name(name)]:
+        raise PydanticCustomError(
+            "unknown_metric", "'{name}' is no metric that a test can be required to reach. Allowed: {metrics}.",
+            {"name": unknown[0], "metrics": ALLOWED},
+        )  # fmt: skip
+    return limits
+
+
+GateLimits = Annotated[
+    Annotated[Share, Tag("number")] | Annotated[dict[str, Share], AfterValidator(_are_metrics), Tag("metrics")],
+    Discriminator(lambda value: "metrics" if isinstance(value, dict) else "number"),
+]
+"""A share, or one for each of several metrics."""
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -191,14 +210,23 @@ class CrossValidation(Section):
 class Evaluate(Section):
     """What evaluate measures and writes."""
 
-    fail_under: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Minimum test accuracy; below it evaluate ends with exit code 3 (also --fail-under)."""
+    fail_under: GateLimits | None = None
+    """Minimum test accuracy; or minimum values of several metrics, as in {accuracy: 0.9, accuracy.lower: 0.88,
+    recall.defective: 0.95} (lower: the lower end of the 95 % interval). Below any of them evaluate ends with exit code
+    3 (also --fail-under)."""
     figures: bool = True
     """Draw the figures."""
     report: bool = True
     """Measure the uncertainty of the metrics, and write report.html and report.json."""
     cross_validation: CrossValidation | None = CrossValidation()
     """Cross-validation for the report. null: none."""
+
+    @property
+    def gates(self) -> dict[str, float]:
+        """The minimum values of :attr:`fail_under` by the name of the metric."""
+        if isinstance(self.fail_under, float):
+            return {"accuracy": self.fail_under}
+        return {unicodedata.normalize("NFC", name): limit for name, limit in (self.fail_under or {}).items()}
 
 
 class Config(Section):

@@ -19,16 +19,16 @@ class Prediction:
 
     path: str
     """The file as it was given; ``image 3`` for the third image where bytes or pixels were given."""
-    label: str | None
-    """The most probable class; None where the image is unreadable."""
+    best_guess: str | None
+    """The most probable class, whether it is the answer or not; None where the image is unreadable."""
     probability: float | None
-    """Calibrated probability of ``label``."""
+    """Calibrated probability of ``best_guess``."""
     top: tuple[tuple[str, float], ...]
     """The most probable classes with their probabilities, in descending order."""
     probabilities: tuple[float, ...]
     """One for each class, in the model's order; empty where the image is unreadable."""
-    answer: str | None = None
-    """``label``, or :data:`UNSURE`, or :data:`NONE_OF_THESE`."""
+    refusal: str | None = None
+    """Why the answer is no class: :data:`UNSURE` or :data:`NONE_OF_THESE`; None where it is one, or unreadable."""
     distance: float | None = None
     """Cosine distance (0 to 2) of its feature to the nearest reference image of the bundle."""
     error: str | None = None
@@ -37,14 +37,24 @@ class Prediction:
     """The stable code of that error, such as ``image.truncated``."""
 
     @property
+    def label(self) -> str | None:
+        """The final answer: a class; None where the answer is no class, or the image is unreadable."""
+        return self.best_guess if self.refusal is None else None
+
+    @property
+    def answer(self) -> str | None:
+        """The final answer as a text: ``label``, or ``refusal``; None where the image is unreadable."""
+        return self.refusal or self.best_guess
+
+    @property
     def text(self) -> str:
-        """The answer; where it is not the most probable class, that class in brackets."""
-        return self.label or "" if self.answer == self.label else f"{self.answer} ({self.label}?)"
+        """The answer; where it is no class, the most probable class in brackets."""
+        return self.best_guess or "" if self.refusal is None else f"{self.refusal} ({self.best_guess}?)"
 
     @property
     def is_none_of_these(self) -> bool:
         """Whether the image is out of distribution; a class may have the name "none of these", too."""
-        return self.answer == NONE_OF_THESE != self.label
+        return self.refusal == NONE_OF_THESE
 
 
 @dataclass(frozen=True)

@@ -182,10 +182,10 @@ class Predictor:
         ranked = sorted(zip(self.labels, probabilities, strict=True), key=lambda pair: -pair[1])
         label, probability = ranked[0]
         distance = 1 - float(reference.similarities(feature[None]).max())
-        answer = UNSURE if probability < min_confidence else label
+        refusal = UNSURE if probability < min_confidence else None
         if distance > reference.limit:
-            answer = NONE_OF_THESE
-        return Prediction(name, label, probability, tuple(ranked[:top_k]), probabilities, answer, distance)
+            refusal = NONE_OF_THESE
+        return Prediction(name, label, probability, tuple(ranked[:top_k]), probabilities, refusal, distance)
 
 
 def _load_if_cached(

@@ -20,6 +20,7 @@ from tlcli.system.files import disk_problem, sync_folder
 
 _LATEST = "latest"
 _PARTIAL = ".partial"
+_MODEL = "model"
 _TIME = "%Y%m%dT%H%M%SZ"
 _NAME = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{4}")
 
@@ -126,8 +127,8 @@ def find_run(runs_dir: Path, config: RunConfig | None = None, run: Path | None =
     """The run given (see :func:`named_run`), else the newest complete one (of a config).
 
     Raises:
-        ModelError: there is none.
-        UsageError: several runs have the ending given, or the run is of another config than the one given.
+        ModelError: there is none yet.
+        UsageError: there is no such run, several have the ending given, or it is of another config than the one given.
     """
     if run is not None:
         found = named_run(runs_dir, str(run))
@@ -138,10 +139,15 @@ def find_run(runs_dir: Path, config: RunConfig | None = None, run: Path | None =
                 "Give either --run or --config.",
             )
         return found
-    newest = next(iter(_finished_of(runs_dir, config)), None)
+    newest = next((run for run in finished_runs(runs_dir) if config is None or _is_of(run, config)), None)
     if newest is None:
         raise no_runs(runs_dir, config)
     return newest.resolve()
+
+
+def complete_runs_of(runs_dir: Path, config: RunConfig) -> list[Path]:
+    """Complete runs of a config, the newest first."""
+    return [run for run in finished_runs(runs_dir) if _is_of(run, config)]
 
 
 def no_runs(runs_dir: Path, config: RunConfig | None) -> ModelError:
@@ -168,10 +174,6 @@ def other_configs(runs_dir: Path, config: RunConfig) -> dict[str, int]:
 def runs_of(runs_dir: Path, config: RunConfig | None = None) -> list[Path]:
     """Everything that has a run's name or its record (of a config), damaged runs included, the newest first."""
     return [run for run in run_directories(runs_dir) if config is None or _is_of(run, config)]
-
-
-def _finished_of(runs_dir: Path, config: RunConfig | None) -> Iterator[Path]:
-    return (run for run in finished_runs(runs_dir) if config is None or _is_of(run, config))
 
 
 def _is_of(run: Path, config: RunConfig) -> bool:
@@ -235,24 +237,30 @@ def named_run(runs_dir: Path, given: str) -> Path:
 
     Args:
         runs_dir: directory of the runs.
-        given: a run's directory, ``NAME/TIME-xxxx`` below ``runs_dir``, a unique ending of that, ``latest``, or
-            ``latest~2`` for the second before it; ``NAME/latest`` is the latest of a config.
+        given: a run's directory or the folder ``model`` in it, ``NAME/TIME-xxxx`` below ``runs_dir``, a unique ending
+            of that, ``latest``, or ``latest~2`` for the second before it; ``NAME/latest`` is the latest of a config.
 
     Raises:
-        ModelError: there is no such run.
-        UsageError: several have this ending.
+        UsageError: there is no such run, or several have this ending.
     """
     with suppress(OSError, ValueError, RuntimeError):  # a name of 5,000 letters, a NUL, ~ of an unknown user
         folder = Path(given).expanduser().resolve()
+        if folder.name == _MODEL and (folder.parent / "run.json").is_file():
+            folder = folder.parent
         if (folder / "run.json").is_file() and not folder.name.endswith(_PARTIAL):
             return folder
+        if (folder / "manifest.json").is_file():
+            raise UsageError(
+                "usage.model_without_run", f"{folder} is the model of a run, without the run around it.",
+                "Give the run's folder, in which the model is the folder model/, with the other files of the run.",
+            )  # fmt: skip
     if counted := _LATEST_BUT.fullmatch(given):
         config, back = counted["config"], int(counted["back"] or 0)
         complete = finished_runs(runs_dir, config)
         if back < len(complete):
             return complete[back].resolve()
-        raise ModelError(
-            "model.run_not_found",
+        raise UsageError(
+            "usage.run_not_found",
             f"'{given}' does not exist: there are {len(complete)} runs in {runs_dir}.",
             "List them: tlcli runs",
         )
@@ -267,8 +275,8 @@ def named_run(runs_dir: Path, given: str) -> Path:
             f"'{given}' matches {len(found)} runs: {names}{' ...' if len(found) > 5 else ''}.",
             "Give more of the name.",
         )
-    raise ModelError(
-        "model.run_not_found",
+    raise UsageError(
+        "usage.run_not_found",
         f"There is no complete run '{given:.100}' in {runs_dir}. Allowed: a run's directory, NAME/TIME-xxxx, the end "
         "of that, latest, latest~1.",
         "List them: tlcli runs",

@@ -24,11 +24,12 @@ from tlcli.config.build_run import (
     with_present_names,
 )
 from tlcli.config.load import config_options
-from tlcli.config.schema import Config
+from tlcli.config.schema import Config, Evaluate
 from tlcli.datasets.index import Index
 from tlcli.datasets.split_names import SPLITS, SplitName
 from tlcli.datasets.unreadable import drop_unreadable
 from tlcli.errors import DataError, ModelError
+from tlcli.evaluation.gates import Gate, GateResult, check_classes, check_gates, merged
 from tlcli.evaluation.labelled_predictions import Predictions
 from tlcli.evaluation.split_metrics import Metrics, measure
 from tlcli.features.extractor import FeatureExtractor
@@ -57,8 +58,8 @@ class Evaluated:
     run_dir: Path
     metrics: dict[SplitName, Metrics]
     """Of all splits that were measured so far."""
-    fail_under: float | None
-    """The least test accuracy that the run's config asks for."""
+    gates: tuple[GateResult, ...]
+    """What became of the limits: those given, and for the run's own test images those of evaluate.fail_under."""
     features: Extraction
     bad: Mapping[str, str]
     """Unreadable images: name to reason."""
@@ -75,7 +76,8 @@ class Evaluated:
 
 
 def evaluate(
-    run: Path, verify: bool = False, progress: Progress = SILENT, data: Path | None = None
+    run: Path, verify: bool = False, progress: Progress = SILENT, data: Path | None = None,
+    fail_under: Sequence[Gate] = (), section: Evaluate | None = None,
 ) -> Evaluated:  # fmt: skip
     """Measures the test images of a run, or another labelled folder.
 
@@ -85,28 +87,35 @@ def evaluate(
         progress: receives the stages.
         data: a labelled folder. Where its images are the run's own (same content, classes and splits), which have
             moved, the run is measured on its test images there; else all its images are an external test set.
+        fail_under: limits that the metrics must reach; of one name, they replace those of evaluate.fail_under.
+        section: what to measure and write, instead of what the run's config says.
 
     Raises:
         DataError: there are no test images, the data is not what the run was trained on, or the folder has a class that
             the run does not know.
         ModelError: the run or its bundle is damaged.
+        UsageError: the class of a limit does not exist.
     """
     opened = OpenedRun.open(run)
+    if section is not None:
+        opened = replace(opened, config=opened.config.model_copy(update={"evaluate": section}))
+    gates = merged(opened.config.evaluate.gates, fail_under)
+    check_classes(gates, opened.bundle.labels)
     recorded = read_images(run, opened.record.data_digest)
     if data is None:
         index = data_of(opened, recorded, verify)
     else:
         moved = moved_data(opened, data, verify)
         if moved is None:
-            return _evaluate_external(opened, recorded, data, verify, progress)
+            return _evaluate_external(opened, recorded, data, verify, fail_under, progress)
         index = moved
         progress.note(f"{data} has the run's own images, which have moved: measuring the test images there.")
     if renamed := count_renamed(recorded, index, progress):
         opened = with_present_names(opened, recorded, index)
-    return replace(_evaluate_test(opened, index, progress), renamed=renamed)
+    return replace(_evaluate_test(opened, index, gates, progress), renamed=renamed)
 
 
-def _evaluate_test(opened: OpenedRun, index: Index, progress: Progress) -> Evaluated:
+def _evaluate_test(opened: OpenedRun, index: Index, gates: Sequence[Gate], progress: Progress) -> Evaluated:
     run, options = opened.folder, config_options(opened.record.config, opened.record.overrides)
     extractor = feature_extractor(index, opened.config, progress, opened.bundle.manifest.backbone.quantized)
     opened.bundle.manifest.check_weights(extractor.spec.weights)
@@ -114,7 +123,7 @@ def _evaluate_test(opened: OpenedRun, index: Index, progress: Progress) -> Evalu
     again = f"Restore them. To leave them out, train again: {shlex.join(['tlcli', 'train', *options, *skipping])}"
     index, extraction = _extract(index, extractor, opened.config, again, progress)
     if not index.of("test") and (run / OUT_OF_FOLD).is_file():
-        return _evaluate_out_of_fold(opened, index, extractor, extraction, progress)
+        return _evaluate_out_of_fold(opened, index.as_given(), extractor, extraction, gates, progress)
     if not index.of("test"):
         readable = "no readable test images" if index.bad else "no test images"
         raise DataError(
@@ -137,14 +146,17 @@ def _evaluate_test(opened: OpenedRun, index: Index, progress: Progress) -> Evalu
     text = None
     if opened.config.evaluate.report:
         assessment = _assess(opened, features, predictions, progress)
-        test = Predictions(index.of("test"), features.rows("test").labels, predictions["test"])
-        text = _report(opened, features, assessment, metrics["test"], test, progress)
-    return Evaluated(run, metrics, opened.config.evaluate.fail_under, extraction, index.bad, text)
+        measured = Predictions(index.of("test"), features.rows("test").labels, predictions["test"])
+        text = _report(opened, features, assessment, metrics["test"], measured, progress)
+    test, task = features.rows("test"), Task(index.labels)
+    results = check_gates(gates, metrics["test"], test.labels, predictions["test"], task, test.units)
+    return Evaluated(run, metrics, results, extraction, index.bad, text)
 
 
 def _evaluate_external(
-    run: OpenedRun, recorded: Sequence[RecordedImage], data: Path, verify: bool, progress: Progress
-) -> Evaluated:
+    run: OpenedRun, recorded: Sequence[RecordedImage], data: Path, verify: bool, gates: Sequence[Gate],
+    progress: Progress,
+) -> Evaluated:  # fmt: skip
     """Measures all images of a folder that are not the run's own; see :class:`ExternalResult`."""
     from tlcli.evaluation.resampled_intervals import metric_intervals  # noqa: PLC0415 - SciPy
 
@@ -184,7 +196,8 @@ def _evaluate_external(
     )
     folder = write_external(run.folder, result, index, probabilities)
     _update_report(run.folder)
-    return Evaluated(run.folder, read_metrics(run.folder), None, extraction, index.bad, None, result, folder)
+    results = check_gates(gates, result.metrics, rows.labels, probabilities, task, rows.units)
+    return Evaluated(run.folder, read_metrics(run.folder), results, extraction, index.bad, None, result, folder)
 
 
 def _update_report(run: Path) -> None:
@@ -231,8 +244,9 @@ def _draw(
 
 
 def _evaluate_out_of_fold(
-    opened: OpenedRun, index: Index, extractor: FeatureExtractor, extraction: Extraction, progress: Progress
-) -> Evaluated:
+    opened: OpenedRun, index: Index, extractor: FeatureExtractor, extraction: Extraction, gates: Sequence[Gate],
+    progress: Progress,
+) -> Evaluated:  # fmt: skip
     """Reports a run without test images by what cross-validation in train found."""
     from tlcli.evaluation.assessment import OutOfDistribution, assess_out_of_fold  # noqa: PLC0415 - see _assess
 
@@ -257,9 +271,8 @@ def _evaluate_out_of_fold(
             progress=progress,
         )  # fmt: skip
         text = _report(opened, features, assessment, metrics, predicted, progress)
-    return Evaluated(
-        run, read_metrics(run), opened.config.evaluate.fail_under, extraction, index.bad, text, out_of_fold=metrics
-    )
+    results = check_gates(gates, metrics, found.labels, found.probabilities, task, rows.units)
+    return Evaluated(run, read_metrics(run), results, extraction, index.bad, text, out_of_fold=metrics)
 
 
 def _out_of_fold(run: OpenedRun, index: Index) -> "Predictions | None":

@@ -13,6 +13,7 @@ from tlcli.errors import DataError, NetworkError, ResourceError, UsageError
 from tlcli.images.recognition import is_image_head
 from tlcli.model.prediction import Explanation, Prediction
 from tlcli.model.predictor import Predictor
+from tlcli.model.sorting import Sorting, sort_images
 from tlcli.progress import SILENT, Progress
 from tlcli.system.addresses import is_web_address, local_path
 from tlcli.system.files import sha256_file
@@ -43,6 +44,8 @@ class Predicted:
     """One for each prediction, where they were asked for."""
     limit: float = 2.0
     """Cosine distance from the nearest reference image above which the answer is "none of these"."""
+    sorted_to: tuple[Path | None, ...] = ()
+    """Where each image was copied or linked to, where this was asked for; None of an image without a file."""
 
 
 def predict(
@@ -52,6 +55,7 @@ def predict(
     min_confidence: float = 0.0,
     explain: Path | None = None,
     progress: Progress = SILENT,
+    sorting: Sorting | None = None,
 ) -> Predicted:
     """Classifies every image that is named, that is in a directory named (with its subdirectories), or that matches.
 
@@ -62,12 +66,15 @@ def predict(
         min_confidence: below this probability the answer is "unsure".
         explain: a directory for cards that show what each answer rests on.
         progress: counts the images done.
+        sorting: where the images are sorted to by their answers.
 
     Raises:
         ModelError, NetworkError: the model is damaged, or its backbone is unavailable.
-        ResourceError: the cards cannot be written.
-        UsageError: an address is of another kind.
+        ResourceError: the cards or the sorted images cannot be written.
+        UsageError: an address is of another kind, or the folder to sort into is not empty.
     """
+    if sorting is not None:
+        sorting.check(inputs)
     names = list(_expanded(inputs))
     with TemporaryDirectory(prefix="tlcli-") as folder, progress.stage("Predicting", len(names), "images"):
         predictor = Predictor.load(run, len(names), progress)
@@ -77,7 +84,9 @@ def predict(
         predictions = tuple(one.failed or _named(replace(next(answers), path=one.name)) for one in given)
         files = [Path(one.file) for one, answer in zip(given, predictions, strict=True) if answer.error is None]
         explained = tuple(_explain(run, predictor, predictions, files, explain, progress)) if explain else ()
-    return Predicted(predictions, predictor.labels, explained, predictor.bundle.reference.limit)
+        every = [Path(one.file) for one in given]
+        sorted_to = sort_images(sorting, predictions, every, predictor.labels) if sorting else ()
+    return Predicted(predictions, predictor.labels, explained, predictor.bundle.reference.limit, sorted_to)
 
 
 def listed_images(data: bytes) -> list[str]:
@@ -235,9 +244,8 @@ def _write_card(
     ]
     # Out of distribution, the probability says nothing: it is a share among the known classes.
     probability = None if prediction.is_none_of_these else prediction.probability
-    label = names[prediction.label or ""]
-    answer = label if prediction.answer == prediction.label else prediction.answer
-    text = replace(prediction, label=label, answer=answer).text
+    label = names[prediction.best_guess or ""]
+    text = replace(prediction, best_guess=label).text
     card = cards.Card(
         prediction.path, text, label, probability, explanation.pixels, explanation.evidence, neighbours, short
     )

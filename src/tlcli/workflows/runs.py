@@ -1,13 +1,12 @@
 """runs: lists the runs of a directory, and compares two of them."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yaml import YAMLError
 
-from tlcli.config.load import MAX_BYTES
+from tlcli.config.load import MAX_BYTES, flat_settings
 from tlcli.config.yaml_core import Loader
 from tlcli.errors import ModelError
 from tlcli.runs.folders import RunConfig, named_run, no_runs, other_configs, runs_of
@@ -66,7 +65,7 @@ def compare(runs_dir: Path, a: str, b: str) -> ComparedRuns:
 
     run_a, run_b = named_run(runs_dir, a), named_run(runs_dir, b)
     comparison = compare_runs(runs_dir, run_a, run_b)
-    settings_a, settings_b = (dict(_flat(_config(run))) for run in (run_a, run_b))
+    settings_a, settings_b = (dict(flat_settings(_config(run))) for run in (run_a, run_b))
     keys = dict.fromkeys([*settings_a, *settings_b])
     return ComparedRuns(
         comparison,
@@ -82,12 +81,3 @@ def _config(run: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, YAMLError, RecursionError) as error:
         raise ModelError("model.run_unreadable", f"{path} cannot be read ({error}).", "Train again.") from error
     return value if isinstance(value, dict) else {}
-
-
-def _flat(section: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and their values."""
-    for key, value in section.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}", value

@@ -20,6 +20,7 @@ from tlcli.datasets.index import Index
 from tlcli.datasets.split_names import SplitName
 from tlcli.datasets.unreadable import drop_unreadable
 from tlcli.evaluation.cross_validation import CrossValidation
+from tlcli.evaluation.gates import check_classes, merged
 from tlcli.evaluation.split_metrics import Metrics, measure
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.int8_agreement import check_features, check_labels
@@ -130,6 +131,7 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
     clock, config = _Clock(), loaded.config
     with clock.stage("index"), progress.stage("Indexing images"):
         index = dataset_index(config.dataset, loaded.options, verify)
+    check_classes(merged(config.evaluate.gates, ()), index.labels)  # what evaluate would refuse
     for note in (*index.notes, unequal_classes(index.counts()["train"], config.head.class_weight == "balanced")):
         if note:
             progress.note(note)
