@@ -111,33 +111,42 @@ def _document(done: "Evaluated") -> dict[str, Any]:
     return {
         "run_dir": str(done.run_dir),
         **measured,
-        "cross_validation": None,
+        "cross_validation": done.cross_validation and asdict(done.cross_validation),
         "leaks": leaks and {"exact": leaks.count("exact"), "near": leaks.count("near"), **asdict(leaks)},
         "gates": [asdict(result) for result in done.gates],
     }
 
 
 def _show_own(screen: Screen, done: "Evaluated") -> None:
-    from tlcli.reports.notes import headline, never_measured  # noqa: PLC0415 - keeps --help fast
+    from tlcli.reports.notes import cross_validated, headline, never_measured  # noqa: PLC0415 - keeps --help fast
 
-    test = done.metrics["test"]
-    screen.table(metrics_table(done.metrics))
+    metrics: dict[str, Metrics] = {str(split): of_split for split, of_split in done.metrics.items()}
+    of = "test images"
+    if done.out_of_fold:
+        metrics["out of fold"], of = done.out_of_fold, "training and validation images, out of fold"
+    test = done.out_of_fold or done.metrics["test"]
+    screen.table(metrics_table(metrics))
     screen.line()
-    screen.table(per_class_table(test.per_class))
-    _show_confusions(screen, test, "test images")
+    screen.table(per_class_table(test.per_class, of))
+    _show_confusions(screen, test, of)
     screen.line()
-    screen.bold(headline(done.metrics, "test"))
+    if done.out_of_fold is None:
+        screen.bold(headline(done.metrics, "test"))
+    elif done.cross_validation:
+        screen.bold(cross_validated(done.cross_validation))
     for sentence in never_measured({"test": test}):
         screen.line(sentence)
     for name, reason in done.bad.items():
         screen.line(f"Left out: {name}: {reason}")
     if text := done.text:
         for sentence in (
+            text.small_test,
             text.cross_validation,
             text.near_duplicates,
             text.learning_curve,
             text.none_of_these,
             text.repeated_test_use,
+            text.first,
         ):
             if sentence:
                 screen.line(sentence)

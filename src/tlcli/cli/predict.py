@@ -35,6 +35,13 @@ def predict(
         float,
         typer.Option(min=0, max=1, metavar="PROBABILITY", help='Answer "unsure" where the probability is lower.'),
     ] = 0.0,
+    coverage: Annotated[
+        float | None,
+        typer.Option(
+            metavar="0.8|0.9|0.95|0.99",
+            help="Also list the classes among which the image's is with this probability.",
+        ),
+    ] = None,
     explain: Annotated[
         Path | None,
         typer.Option("--explain", metavar="DIR", help="Also draw the evidence for each answer."),
@@ -81,7 +88,7 @@ def predict(
     given = [path for image in images for path in (listed if image == "-" else [image])]
     found = find_run(runs_dir, options.config_of_runs(config), run)
     screen.progress.note(f"Model: {found}")
-    predicted = answer(found, given, top, min_confidence, explain, screen.progress, sorting)
+    predicted = answer(found, given, top, min_confidence, explain, screen.progress, sorting, coverage)
     _show(screen, predicted, top)
     if csv_file is not None:
         _write_csv(csv_file, predicted)
@@ -136,6 +143,8 @@ def _show(screen: Screen, predicted: "Predicted", top: int) -> None:
         for rank, (label, probability) in enumerate(ranked):
             first = rank == 0 and not p.is_none_of_these
             screen.line(row(_probability(probability), name if first else shown[label], path if first else ""))
+        if p.prediction_set and len(p.prediction_set) > 1:
+            screen.line(row("", "one of", ", ".join(shown[label] for label in p.prediction_set)))
 
 
 def _probability(value: float) -> str:
@@ -158,7 +167,8 @@ def _record(p: "Prediction") -> dict[str, object]:
     top = [{"label": label, "probability": probability} for label, probability in p.top]
     return {
         "path": p.path, "label": p.label, "answer": p.answer, "best_guess": p.best_guess,
-        "probability": p.probability, "distance": p.distance, "top": top, "error": p.error, "error_code": p.error_code,
+        "prediction_set": p.prediction_set, "probability": p.probability, "distance": p.distance, "top": top,
+        "error": p.error, "error_code": p.error_code,
     }  # fmt: skip
 
 

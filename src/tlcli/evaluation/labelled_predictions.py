@@ -14,6 +14,7 @@ from tlcli.datasets.index import LabelledImage
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_SURE = 0.9
 _ERRORS, _LEAST_CONFIDENT = 12, 6
 
 
@@ -41,6 +42,10 @@ class Predictions:
         """The misclassified images of the highest confidence, the worst first."""
         wrong = np.flatnonzero(self.predicted != self.truth)
         return wrong[np.argsort(-self.confidence[wrong], kind="stable")][:most]
+
+    def sure_errors(self) -> int:
+        """How many images are misclassified with a confidence of 0.9 or more."""
+        return int(np.count_nonzero((self.predicted != self.truth) & (self.confidence >= _SURE)))
 
     def least_confident(self) -> "NDArray[np.int64]":
         """The correctly classified images of the lowest confidence, the lowest first."""

@@ -51,6 +51,12 @@ def threshold_of(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64
     return float(own[rank - 1]) if rank >= 1 else None
 
 
+def thresholds(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]") -> dict[str, float]:
+    """The threshold of each of :data:`LEVELS` that the images are enough for, by the level as a text."""
+    found = ((level, threshold_of(labels, probabilities, level)) for level in LEVELS)
+    return {f"{level:g}": threshold for level, threshold in found if threshold is not None}
+
+
 def in_set(probabilities: "NDArray[np.float64]", threshold: float) -> "NDArray[np.bool_]":
     """Which classes are in the set of each image, [n, L]."""
     members = probabilities >= threshold

@@ -95,6 +95,9 @@ class BundleManifest(_Strict):
     temperature: Annotated[float, Field(gt=0)]
     """Divides the head's logits, so that probabilities are calibrated."""
     reference: ReferenceRecord
+    coverage_thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] | None = None
+    """Coverage (0.8, 0.9, 0.95, 0.99) to the least probability of a class in the prediction set of that coverage; None
+    where there were too few images to choose them on."""
 
     def check_weights(self, weights: Weights) -> None:
         """Checks that the head was trained on features of these weights.

@@ -29,6 +29,8 @@ class Prediction:
     """One for each class, in the model's order; empty where the image is unreadable."""
     refusal: str | None = None
     """Why the answer is no class: :data:`UNSURE` or :data:`NONE_OF_THESE`; None where it is one, or unreadable."""
+    prediction_set: tuple[str, ...] | None = None
+    """Classes among which the image's is with the coverage asked for, the most probable first; None where none was."""
     distance: float | None = None
     """Cosine distance (0 to 2) of its feature to the nearest reference image of the bundle."""
     error: str | None = None

@@ -12,6 +12,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from tlcli.engines.compiled import CompiledGraph
+from tlcli.errors import ModelError
 from tlcli.model.backbone import find_compiled, load_backbone
 from tlcli.model.manifest import BundleManifest, read_manifest
 from tlcli.model.prediction import NONE_OF_THESE, UNSURE, Explanation, Neighbour, Prediction
@@ -88,6 +89,7 @@ class Predictor:
         top_k: int = 1,
         min_confidence: float = 0.0,
         progress: Progress = SILENT,
+        coverage: float | None = None,
     ) -> list[Prediction]:
         """Classifies images.
 
@@ -96,6 +98,11 @@ class Predictor:
             top_k: how many of the most probable classes ``top`` holds.
             min_confidence: below this probability the answer is "unsure".
             progress: counts the images done.
+            coverage: 0.8, 0.9, 0.95 or 0.99: also the set of classes that contains that of new images like those of
+                training and validation with this probability.
+
+        Raises:
+            ModelError: the model has no prediction sets of this coverage.
 
         Returns:
             One prediction for each image, in order; an unreadable image has one that says why.
@@ -103,7 +110,7 @@ class Predictor:
         if isinstance(images, str | bytes | os.PathLike):  # an iterable of letters, or none at all
             raise TypeError(f"predict takes a list of images. Received: {images!r:.60}. Write: predict([image])")
         given = list(images)
-        return list(self.stream(given, top_k, min_confidence, progress, len(given) <= _FEW))
+        return list(self.stream(given, top_k, min_confidence, progress, len(given) <= _FEW, coverage))
 
     def stream(
         self,
@@ -112,6 +119,7 @@ class Predictor:
         min_confidence: float = 0.0,
         progress: Progress = SILENT,
         few: bool = False,
+        coverage: float | None = None,
     ) -> Iterator[Prediction]:
         """Like :meth:`predict`, for any number of images: yields their predictions in order, with few images in memory.
 
@@ -122,11 +130,12 @@ class Predictor:
         from tlcli.images.decode import BadImageError  # noqa: PLC0415 - see the module
         from tlcli.system.prefetch import in_order  # noqa: PLC0415
 
+        threshold = self._threshold(coverage)
         engine = self._engine(few)
         items = ((_name(image, number), _item(image)) for number, image in enumerate(images, 1))
         for (name, _), feature in in_order(lambda pair: engine.submit(pair[1]), items, engine.window):
             try:
-                yield self._answer(name, feature.result()[0], top_k, min_confidence)
+                yield self._answer(name, feature.result()[0], top_k, min_confidence, threshold)
             except BadImageError as error:
                 yield Prediction(name, None, None, (), (), error=error.reason, error_code=error.code)
             progress.advance()
@@ -176,7 +185,22 @@ class Predictor:
                 self._engines[False] = OpenVINOEngine(graph, Decoder(self.bundle.preparation))
             return self._engines.get(few) or self._engines[not few]
 
-    def _answer(self, name: str, feature: "NDArray[np.float32]", top_k: int, min_confidence: float) -> Prediction:
+    def _threshold(self, coverage: float | None) -> float | None:
+        """The least probability of a class in the prediction sets of a coverage."""
+        if coverage is None:
+            return None
+        known = self.bundle.manifest.coverage_thresholds or {}
+        if f"{coverage:g}" not in known:
+            raise ModelError(
+                "model.no_prediction_sets",
+                f"The model has no prediction sets of coverage {coverage:g}. It has: {', '.join(known) or 'none'}.",
+                "Higher coverages need more images. A model of an earlier version has none: train again.",
+            )
+        return known[f"{coverage:g}"]
+
+    def _answer(
+        self, name: str, feature: "NDArray[np.float32]", top_k: int, min_confidence: float, threshold: float | None
+    ) -> Prediction:
         head, reference = self.bundle.head, self.bundle.reference
         probabilities = tuple(float(p) for p in head.probabilities(feature[None])[0])
         ranked = sorted(zip(self.labels, probabilities, strict=True), key=lambda pair: -pair[1])
@@ -185,7 +209,12 @@ class Predictor:
         refusal = UNSURE if probability < min_confidence else None
         if distance > reference.limit:
             refusal = NONE_OF_THESE
-        return Prediction(name, label, probability, tuple(ranked[:top_k]), probabilities, refusal, distance)
+        members = None
+        if threshold is not None:
+            members = tuple(one for rank, (one, p) in enumerate(ranked) if rank == 0 or p >= threshold)
+        return Prediction(
+            name, label, probability, tuple(ranked[:top_k]), probabilities, refusal, members, distance
+        )  # fmt: skip
 
 
 def _load_if_cached(

@@ -60,6 +60,11 @@ def headline(metrics: Mapping[SplitName, Metrics], split: SplitName) -> str:
     return f"{text}; always predicting {_named(frequent)} reaches {share:.4f}"
 
 
+def is_small_test(test: Metrics) -> bool:
+    """Whether the interval of the accuracy is so wide that it decides little."""
+    return test.accuracy_ci95[1] - test.accuracy_ci95[0] > _WIDE
+
+
 def small_test(test: Metrics, cross_validation: CrossValidation | None) -> str:
     """That the test images are too few to decide anything, and what measures more.
 
@@ -67,9 +72,9 @@ def small_test(test: Metrics, cross_validation: CrossValidation | None) -> str:
         test: of the test images.
         cross_validation: of the run, if there is one.
     """
-    width = test.accuracy_ci95[1] - test.accuracy_ci95[0]
-    if width <= _WIDE:
+    if not is_small_test(test):
         return ""
+    width = test.accuracy_ci95[1] - test.accuracy_ci95[0]
     instead = ""
     if cross_validation and cross_validation.is_own_head:
         instead = (
@@ -124,6 +129,11 @@ def never_measured(metrics: Mapping[SplitName, Metrics]) -> Iterator[str]:
             )
 
 
+def is_high_rejection(share: float, images: int) -> bool:
+    """Whether more of the images are "none of these" than chance explains."""
+    return share > _HIGH and round(share * images) >= 2
+
+
 def many_rejected(split: SplitName, share: float, images: int, limit: float) -> str:
     """That more images of the known classes are answered "none of these" than the limit is made for.
 
@@ -133,9 +143,9 @@ def many_rejected(split: SplitName, share: float, images: int, limit: float) -> 
         images: of the split.
         limit: cosine distance from the nearest reference image.
     """
-    count = round(share * images)
-    if share <= _HIGH or count < 2:
+    if not is_high_rejection(share, images):
         return ""
+    count = round(share * images)
     return (
         f"predict would answer 'none of these' for {100 * share:.1f} % of the {split} images ({count:,} of {images:,}; "
         f"expected: {100 * _EXPECTED:.0f} %), which are farther than {limit:.3f} (cosine distance) from all training "

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from tlcli.reports.names import cut, one_line
 from tlcli.reports.page import Fact, Pair, interval, paired, percent, write_page
 from tlcli.reports.text import RunText
 from tlcli.reports.thumbnails import thumbnails
+from tlcli.reports.verdict import Evidence, verdict
 from tlcli.runs.external import read_externals
 from tlcli.runs.files import write_json
 from tlcli.runs.records import RunRecord
@@ -80,13 +81,22 @@ def write_report(report: RunReport, explain: Explain) -> RunText:
         found,
         *_majority(report),
         report.evaluated_runs,
-        is_unequal=any(class_balance(counts[split]).is_unequal for split in ("train", "test")),
+        is_unequal=any(
+            class_balance(counts[split]).is_unequal for split in ("train", "test") if any(counts[split].values())
+        ),
         validation_images=sum(counts["validation"].values()),
     )
+    judged = verdict(_evidence(report, text))
     results = read_externals(report.run)[0]
     external = [result.as_json() for result in results]
     write_json(
-        report.run / "report.json", {"evaluated_runs": report.evaluated_runs, **asdict(found), EXTERNAL: external}
+        report.run / "report.json",
+        {
+            "verdict": [one.text for one in judged],
+            "evaluated_runs": report.evaluated_runs,
+            **asdict(found),
+            EXTERNAL: external,
+        },
     )
     has_test = found.measured == "test"  # the head itself was fitted on the others, so that its evidence is no evidence
     numbers = np.concatenate([predictions.worst_errors(), predictions.least_confident()])
@@ -96,6 +106,7 @@ def write_report(report: RunReport, explain: Explain) -> RunText:
         "run.html.j2",
         report=report,
         text=text,
+        verdict=judged,
         facts=_facts(report, text),
         font_note=missing_font_note(report.metrics.labels) if report.has_figures else "",
         charts=_charts(report),
@@ -107,7 +118,21 @@ def write_report(report: RunReport, explain: Explain) -> RunText:
         external=external_section(results),
         commands=[shlex.join(["tlcli", "train", "--config", str(report.run / "config.yaml")]), "tlcli evaluate"],
     )
-    return text
+    return replace(text, first=judged[-1].text)
+
+
+def _evidence(report: RunReport, text: RunText) -> Evidence:
+    out_of_fold = report.out_of_fold
+    return Evidence(
+        measured=report.metrics,
+        found=report.assessment,
+        frequent=text.frequent,
+        frequent_share=text.frequent_share,
+        training=report.index.counts()["train"],
+        validation_images=text.validation_images,
+        sure_errors=out_of_fold.sure_errors() if out_of_fold else 0,
+        cross_validated=len(out_of_fold.images) if out_of_fold else 0,
+    )
 
 
 def confusion(cells: Sequence[Cell], labels: Sequence[str]) -> tuple[Matrix | None, Sequence[Cell]]:

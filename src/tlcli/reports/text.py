@@ -29,6 +29,8 @@ class RunText:
     is_unequal: bool = False
     """The classes are unequal in number, in training or in the test split."""
     validation_images: int = 0
+    first: str = ""
+    """What to do first: the last sentence of the page's verdict."""
 
     @property
     def has_test(self) -> bool:

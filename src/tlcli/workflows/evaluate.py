@@ -29,6 +29,7 @@ from tlcli.datasets.index import Index
 from tlcli.datasets.split_names import SPLITS, SplitName
 from tlcli.datasets.unreadable import drop_unreadable
 from tlcli.errors import DataError, ModelError
+from tlcli.evaluation.cross_validation import CrossValidation
 from tlcli.evaluation.gates import Gate, GateResult, check_classes, check_gates, merged
 from tlcli.evaluation.labelled_predictions import Predictions
 from tlcli.evaluation.split_metrics import Metrics, measure
@@ -71,6 +72,8 @@ class Evaluated:
     """Where the external result is."""
     renamed: int = 0
     """Images of the run that have other names than when it was trained."""
+    cross_validation: CrossValidation | None = None
+    """By train; None where the run has none."""
     out_of_fold: Metrics | None = None
     """Of a run without test images: of its training and validation images, by cross-validation."""
 
@@ -150,7 +153,9 @@ def _evaluate_test(opened: OpenedRun, index: Index, gates: Sequence[Gate], progr
         text = _report(opened, features, assessment, metrics["test"], measured, progress)
     test, task = features.rows("test"), Task(index.labels)
     results = check_gates(gates, metrics["test"], test.labels, predictions["test"], task, test.units)
-    return Evaluated(run, metrics, results, extraction, index.bad, text)
+    return Evaluated(
+        run, metrics, results, extraction, index.bad, text, cross_validation=read_cross_validation(run)
+    )  # fmt: skip
 
 
 def _evaluate_external(
@@ -272,7 +277,10 @@ def _evaluate_out_of_fold(
         )  # fmt: skip
         text = _report(opened, features, assessment, metrics, predicted, progress)
     results = check_gates(gates, metrics, found.labels, found.probabilities, task, rows.units)
-    return Evaluated(run, read_metrics(run), results, extraction, index.bad, text, out_of_fold=metrics)
+    return Evaluated(
+        run, read_metrics(run), results, extraction, index.bad, text, out_of_fold=metrics,
+        cross_validation=cross_validation,
+    )  # fmt: skip
 
 
 def _out_of_fold(run: OpenedRun, index: Index) -> "Predictions | None":

@@ -56,6 +56,7 @@ def predict(
     explain: Path | None = None,
     progress: Progress = SILENT,
     sorting: Sorting | None = None,
+    coverage: float | None = None,
 ) -> Predicted:
     """Classifies every image that is named, that is in a directory named (with its subdirectories), or that matches.
 
@@ -67,6 +68,7 @@ def predict(
         explain: a directory for cards that show what each answer rests on.
         progress: counts the images done.
         sorting: where the images are sorted to by their answers.
+        coverage: of the prediction sets, if any are wanted.
 
     Raises:
         ModelError, NetworkError: the model is damaged, or its backbone is unavailable.
@@ -80,7 +82,8 @@ def predict(
         predictor = Predictor.load(run, len(names), progress)
         given = _with_downloads(names, Path(folder), predictor, progress)
         paths = [one.file for one in given if one.failed is None]
-        answers = iter(predictor.predict(paths, min(top_k, len(predictor.labels)), min_confidence, progress))
+        top_k = min(top_k, len(predictor.labels))
+        answers = iter(predictor.predict(paths, top_k, min_confidence, progress, coverage))
         predictions = tuple(one.failed or _named(replace(next(answers), path=one.name)) for one in given)
         files = [Path(one.file) for one, answer in zip(given, predictions, strict=True) if answer.error is None]
         explained = tuple(_explain(run, predictor, predictions, files, explain, progress)) if explain else ()

@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 import tlcli
-from tlcli.config.build_cross_validation import cross_validate_head, divide
+from tlcli.config.build_cross_validation import CrossValidatedImages, Divided, cross_validate_head, divide
 from tlcli.config.build_dataset import dataset_index
 from tlcli.config.build_features import feature_extractor, int8_limits, resolved
 from tlcli.config.build_head import fit_head
@@ -21,6 +21,7 @@ from tlcli.datasets.split_names import SplitName
 from tlcli.datasets.unreadable import drop_unreadable
 from tlcli.evaluation.cross_validation import CrossValidation
 from tlcli.evaluation.gates import check_classes, merged
+from tlcli.evaluation.prediction_sets import thresholds
 from tlcli.evaluation.split_metrics import Metrics, measure
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.int8_agreement import check_features, check_labels
@@ -132,9 +133,7 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
     with clock.stage("index"), progress.stage("Indexing images"):
         index = dataset_index(config.dataset, loaded.options, verify)
     check_classes(merged(config.evaluate.gates, ()), index.labels)  # what evaluate would refuse
-    for note in (*index.notes, unequal_classes(index.counts()["train"], config.head.class_weight == "balanced")):
-        if note:
-            progress.note(note)
+    _note(index, config, progress)
     with clock.stage("features"):
         extractor = feature_extractor(index, config, progress)
         limits, held_out = int8_limits(config), index.of("validation") or index.of("train")
@@ -146,10 +145,7 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
     with clock.stage("near duplicates"):
         divided = divide(config, index, extractor, progress)
     with clock.stage("head"):
-        training = len(index.of("train"))
-        views = extractor.rows(index.of("train"), index.labels, extractor.views)
-        views = divided.with_units(views, training) if divided else views
-        fit = fit_head(config, views, features.rows("validation"), training, progress)
+        fit = _fit(config, features, divided, progress)
         agreement = check_labels(sample, index.labels, extractor, fit.head.probabilities, limits)
     with clock.stage("measure"), progress.stage("Measuring the head"):
         given = features if measured is index else SplitFeatures(measured, extractor)
@@ -169,7 +165,8 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
                 write_cross_validation(
                     folder, validated.summary, validated.images, index.labels, validated.out_of_fold
                 )  # fmt: skip
-            _write_model(folder / "model", index, extractor, fit, config, reference)
+            unseen = _unseen(fit, validated, given.rows("validation").labels, predictions["validation"])
+            _write_model(folder / "model", index, extractor, fit, config, reference, thresholds(*unseen))
         if config.evaluate.figures:
             _draw(folder / "figures", index, extractor, fit, progress)
     write_record(folder, _record(loaded, index, extractor, fit, extraction, agreement, none_of_these, clock.seconds))
@@ -177,6 +174,13 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
         final_name(folder), metrics, validated.summary if validated else None, clock.seconds, extraction, index, fit,
         agreement, none_of_these,
     )  # fmt: skip
+
+
+def _note(index: Index, config: Config, progress: Progress) -> None:
+    """How the images were read, and whether the classes are unequal."""
+    for note in (*index.notes, unequal_classes(index.counts()["train"], config.head.class_weight == "balanced")):
+        if note:
+            progress.note(note)
 
 
 def _extract(
@@ -193,6 +197,14 @@ def _extract(
     examined, dataset = [*index.of("train"), *plain], config.dataset
     index = drop_unreadable(index, done.bad, dataset.on_bad_image, dataset.max_bad_fraction, examined)
     return index, Extraction(computed + done.computed, done.reused - computed, done.bad)
+
+
+def _fit(config: Config, features: SplitFeatures, divided: Divided | None, progress: Progress) -> Fit:
+    index, extractor, images = features.index, features.extractor, len(features.index.of("train"))
+    views = extractor.rows(index.of("train"), index.labels, extractor.views)
+    if divided:
+        views = divided.with_units(views, images)
+    return fit_head(config, views, features.rows("validation"), images, progress)
 
 
 def _measured(
@@ -217,7 +229,8 @@ def _write_results(
 
 
 def _write_model(
-    folder: Path, index: Index, extractor: FeatureExtractor, fit: Fit, config: Config, reference: Reference
+    folder: Path, index: Index, extractor: FeatureExtractor, fit: Fit, config: Config, reference: Reference,
+    coverage_thresholds: dict[str, float],
 ) -> None:  # fmt: skip
     backbone = _backbone(extractor, config).model_dump(exclude_none=True)
     fields = {
@@ -225,8 +238,19 @@ def _write_model(
         "labels": index.labels,
         "backbone": {**backbone, "pooling": extractor.spec.pooling},
         "preparation": {**vars(extractor.decoder.preparation), "decoder_version": DECODER_VERSION},
+        "coverage_thresholds": coverage_thresholds or None,
     }
     save_bundle(folder, fields, fit.head, reference)
+
+
+def _unseen(
+    fit: Fit, validated: CrossValidatedImages | None, labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]"
+) -> "tuple[NDArray[np.int64], NDArray[np.float64]]":
+    """Labels [N] and probabilities [N, L] of images that the head was not fitted on: out of fold, or those of
+    validation where the head is another than the one that was cross-validated."""
+    if validated is None or fit.kind != "logistic_regression":
+        return labels, probabilities
+    return validated.out_of_fold.labels, validated.out_of_fold.probabilities
 
 
 def _backbone(extractor: FeatureExtractor, config: Config) -> RunBackbone:
