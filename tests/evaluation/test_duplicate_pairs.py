@@ -4,8 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
-from tests.image_fixtures import textured
+from tests.evaluation.test_near_duplicates import scene
 
 from tlcli.datasets.index import LabelledImage
 from tlcli.evaluation import near_duplicates
@@ -32,7 +31,7 @@ def test_pairs_are_searched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     images, features = [], []
     for number in range(6):
         path = tmp_path / f"{number}.png"
-        Image.fromarray(textured(number // 2)).resize((96 + 8 * (number % 2),) * 2).save(path)
+        scene(number // 2).resize((96 + 8 * (number % 2),) * 2).save(path)
         images.append(LabelledImage(path, path.name, f"{number:064x}", "a", "train", str(number)))
         features.append(np.random.default_rng(number // 2).normal(size=8))
     rows = Rows.of(np.array(features, np.float32), np.zeros(6, np.int64))

@@ -38,6 +38,7 @@ from tlcli.reports.page import Fact, Pair
 from tlcli.reports.run_page import RunReport, confusion
 from tlcli.reports.text import RunText
 from tlcli.reports.thumbnails import Thumbnail, data_address
+from tlcli.reports.verdict import Sentence
 from tlcli.runs.external import ExternalResult, LeakCheck, TrainingDuplicate
 from tlcli.runs.records import RunRecord
 
@@ -194,6 +195,7 @@ def run_page(labels: Sequence[str], images: int = 400, seed: int = 0) -> dict[st
     return {
         "report": report,
         "text": RunText(test, found, labels[0], 0.688, 3),
+        "verdict": [Sentence("86.1 % of 525 test images are classified correctly.", "metrics")] * 3,
         "facts": [Fact("Test accuracy", "86.1 %", "82.9 to 88.8 %")] * 4,
         "charts": {name: svg(figure, name, name) for name, figure in drawn_charts.items()},
         "confusion": confusion(cells, labels),

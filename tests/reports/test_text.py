@@ -66,11 +66,6 @@ def inspected(leaks: dict[str, int], issues: int = 0, within: int = 0, outliers:
     return InspectText(cast("Inspection", made))
 
 
-def test_summary_has_the_accuracy_its_interval_and_that_of_the_majority() -> None:
-    assert has(text().summary, "525", "86.1 %", "82.9 to 88.8 %", "'functional'", "68.8 %")
-    assert has(text(near_duplicates=duplicates(*("near",) * 38)).summary, "525", "38", "86.1 %")
-
-
 def test_the_cross_validated_method_is_named_where_the_head_is_another() -> None:
     for own in (True, False):
         made = text(is_logistic_regression=own, learning_curve=curve(0.01, 0.005, 0.02))
@@ -126,9 +121,9 @@ def test_a_test_split_that_decides_nothing_is_said_to_be_small() -> None:
     assert has(small.small_test, "22", "21", "2,099", "85.0 %", "83.0 to 87.0 %")
 
 
-def test_without_test_images_the_summary_is_that_of_cross_validation() -> None:
+def test_without_test_images_nothing_is_said_of_them() -> None:
     found = text(measured="out_of_fold", baselines=())
-    assert has(found.summary, "85.0 %", "2,099", "83.0 to 87.0 %", "'functional'")
+    assert found.images.startswith("525 images")
     assert found.near_duplicates == ""
     assert found.small_test == ""
 

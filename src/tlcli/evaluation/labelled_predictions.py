@@ -43,9 +43,12 @@ class Predictions:
         wrong = np.flatnonzero(self.predicted != self.truth)
         return wrong[np.argsort(-self.confidence[wrong], kind="stable")][:most]
 
-    def sure_errors(self) -> int:
-        """How many images are misclassified with a confidence of 0.9 or more."""
-        return int(np.count_nonzero((self.predicted != self.truth) & (self.confidence >= _SURE)))
+    def sure_errors(self) -> tuple[int, float]:
+        """How many images are misclassified with a confidence of 0.9 or more, and how many would be by these
+        confidences if all labels were right."""
+        sure = self.confidence >= _SURE
+        wrong = np.count_nonzero(sure & (self.predicted != self.truth))
+        return int(wrong), float((1 - self.confidence[sure]).sum())
 
     def least_confident(self) -> "NDArray[np.int64]":
         """The correctly classified images of the lowest confidence, the lowest first."""

@@ -29,14 +29,14 @@ class Prediction:
     """One for each class, in the model's order; empty where the image is unreadable."""
     refusal: str | None = None
     """Why the answer is no class: :data:`UNSURE` or :data:`NONE_OF_THESE`; None where it is one, or unreadable."""
-    prediction_set: tuple[str, ...] | None = None
-    """Classes among which the image's is with the coverage asked for, the most probable first; None where none was."""
     distance: float | None = None
     """Cosine distance (0 to 2) of its feature to the nearest reference image of the bundle."""
     error: str | None = None
     """Why the image is unreadable."""
     error_code: str | None = None
     """The stable code of that error, such as ``image.truncated``."""
+    prediction_set: tuple[str, ...] | None = None
+    """Classes among which the image's is with the coverage asked for, the most probable first; None where none was."""
 
     @property
     def label(self) -> str | None:

@@ -213,7 +213,7 @@ class Predictor:
         if threshold is not None:
             members = tuple(one for rank, (one, p) in enumerate(ranked) if rank == 0 or p >= threshold)
         return Prediction(
-            name, label, probability, tuple(ranked[:top_k]), probabilities, refusal, members, distance
+            name, label, probability, tuple(ranked[:top_k]), probabilities, refusal, distance, prediction_set=members
         )  # fmt: skip
 
 

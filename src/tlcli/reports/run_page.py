@@ -130,7 +130,7 @@ def _evidence(report: RunReport, text: RunText) -> Evidence:
         frequent_share=text.frequent_share,
         training=report.index.counts()["train"],
         validation_images=text.validation_images,
-        sure_errors=out_of_fold.sure_errors() if out_of_fold else 0,
+        sure_errors=out_of_fold.sure_errors() if out_of_fold else (0, 0.0),
         cross_validated=len(out_of_fold.images) if out_of_fold else 0,
     )
 

@@ -48,35 +48,6 @@ class RunText:
         return small_test(self.test, self.found.cross_validation) if self.has_test else ""
 
     @property
-    def summary(self) -> str:
-        """The accuracy, its interval, and what always predicting one class would reach."""
-        if not self.has_test and (validated := self.found.cross_validation):
-            return (
-                f"In cross-validation, {percent(validated.accuracy)} of {validated.images:,} training and validation "
-                f"images are classified correctly (95 % interval {interval(validated.accuracy_ci95)}), each by heads "
-                "that were not fitted on it or a near duplicate. There are no test images. Always predicting "
-                f"'{self.frequent}' would reach {percent(self.frequent_share)}.{self._balanced}"
-            )
-        duplicates = len(self.found.near_duplicates.pairs)
-        seen = (
-            f", {duplicates:,} of which {'has a duplicate' if duplicates == 1 else 'have duplicates'} in training,"
-            if duplicates
-            else " that were not used for training"
-        )
-        return (
-            f"Of {self.test.n:,} test images{seen} {percent(self.test.accuracy)} are classified correctly "
-            f"(95 % interval {interval(self.test.accuracy_ci95)}). Always predicting '{self.frequent}' would reach "
-            f"{percent(self.frequent_share)}.{self._balanced}"
-        )
-
-    @property
-    def _balanced(self) -> str:
-        balanced = self.test.scores["balanced_accuracy"]
-        if not self.is_unequal or balanced is None:
-            return ""
-        return f" The classes are unequal: the balanced accuracy (mean recall of the classes) is {percent(balanced)}."
-
-    @property
     def never_measured(self) -> str:
         """Classes without test images."""
         return " ".join(never_measured({"test": self.test}))
@@ -99,8 +70,9 @@ class RunText:
             if not self.found.is_grouped
             else (" Groups are taken as a whole, because the images of a group are not independent.")
         )
+        accuracy = "Wilson for the accuracy" if self.has_test else "that of cross-validation for the accuracy"
         return (
-            "Intervals: Wilson for the accuracy, Wilson intervals of the recalls combined for the balanced accuracy, "
+            f"Intervals: {accuracy}, Wilson intervals of the recalls combined for the balanced accuracy, "
             f"jackknife for the ROC-AUC, and bootstrap with 2,000 resamples for the log loss.{whole} They cover the "
             f"sampling error of these {self.test.n:,} images, not how well the images represent those you will "
             "classify."

@@ -18,9 +18,9 @@ _WEAK = 0.1
 """How much lower the recall of a class is than the mean of all to be called weak."""
 _GAIN = 0.01
 """Accuracy that doubling the images must promise, with evidence that it is above 0, to be recommended."""
-_SURE, _DOUBTFUL = 0.9, 0.01
-"""Confidence of an error out of fold that makes its label doubtful, and the share of images with such an error from
-which on labels come first; two images at least."""
+_SURE, _SIGMAS = 0.9, 3
+"""Confidence of an error out of fold that makes its label doubtful; and how many standard deviations (Poisson) more of
+them there must be than a calibrated head has with true labels."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,9 @@ class Evidence:
     training: Mapping[str, int]
     """Training images of each class."""
     validation_images: int
-    sure_errors: int
-    """Training and validation images that cross-validation misclassifies with a confidence of 0.9 or more."""
+    sure_errors: tuple[int, float]
+    """Training and validation images that cross-validation misclassifies with a confidence of 0.9 or more, and how many
+    these confidences let expect."""
     cross_validated: int
     """Images that these are among."""
 
@@ -126,11 +127,12 @@ def _what_first(of: Evidence) -> Iterator[Sentence]:
                 "would be answered 'none of these'.",
                 "ood",
             )
-    if of.sure_errors >= max(2, _DOUBTFUL * of.cross_validated):
+    errors, expected = of.sure_errors
+    if errors >= 2 and errors > expected + _SIGMAS * max(expected, 1) ** 0.5:
         yield Sentence(
-            f"First, look at the labels: {of.sure_errors:,} of {of.cross_validated:,} training and validation images "
-            f"contradict heads that never saw them, with a confidence of {percent(_SURE, 0)} or more "
-            "(tlcli inspect --write-labels FILE).",
+            f"First, look at the labels: {errors:,} of {of.cross_validated:,} training and validation images "
+            f"contradict heads that never saw them, with a confidence of {percent(_SURE, 0)} or more, where about "
+            f"{expected:.0f} would be expected (tlcli inspect --write-labels FILE).",
             "errors",
         )
     if weak := _weakest(of):
