@@ -282,7 +282,10 @@ def _report(
         bundle=run.bundle,
         assessment=assessment,
         predictions=Predictions(index.of("test"), features.rows("test").labels, probabilities),
-        evaluated_runs=count_test_evaluations(run.folder.parent.parent, run.folder),
+        # A run of --output is in no directory of runs: what is two levels above has nothing to do with it.
+        evaluated_runs=count_test_evaluations(
+            run.folder if run.record.output else run.folder.parent.parent, run.folder
+        ),
         has_figures=run.config.evaluate.figures,
     )
     with progress.stage("Writing the report"), closing(features.extractor.open_engine(progress)) as engine:
