@@ -39,6 +39,8 @@ def train(
     config: str | os.PathLike[str],
     overrides: "Mapping[str, object] | None" = None,
     runs_dir: str | os.PathLike[str] = "runs",
+    name: str | None = None,
+    output: str | os.PathLike[str] | None = None,
 ) -> "Trained":
     """Trains a classifier, as ``tlcli train`` does.
 
@@ -46,6 +48,8 @@ def train(
         config: the path of a YAML file, or the name of a config that comes with tlcli.
         overrides: config values to set, such as ``{"dataset.path": "images", "train.seed": 1}``.
         runs_dir: where the run's directory is made.
+        name: of the run; ``tlcli.load(name)`` finds it.
+        output: the run's directory itself, instead of a new one in ``runs_dir``; an earlier run there is replaced.
 
     Returns:
         The run: its directory, metrics of the training and validation images, and the fitted head.
@@ -59,7 +63,8 @@ def train(
     from tlcli.workflows.train import train as run  # noqa: PLC0415
 
     given = [f"{key}={json.dumps(value, default=os.fspath)}" for key, value in (overrides or {}).items()]
-    return run(load_config(find_config(os.fspath(config)), given), Path(runs_dir))
+    to = None if output is None else Path(output)
+    return run(load_config(find_config(os.fspath(config)), given), Path(runs_dir), name=name, output=to)
 
 
 def evaluate(

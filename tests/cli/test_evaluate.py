@@ -165,3 +165,33 @@ def test_what_decides_nothing_about_a_run_may_differ(tlcli: Tlcli) -> None:
     settings = ["evaluate.cross_validation=null", "dataset.licence=free", "backbone.precision=auto"]
     done = tlcli("evaluate", "--config", "my.yaml", *(word for one in settings for word in ("--set", one)), "--json")
     assert (done.code, done.json()["run_dir"]) == (0, str(run.resolve()))
+
+
+# Names and places of runs
+
+
+def test_a_name_finds_its_run(tlcli: Tlcli) -> None:
+    trained(Path("my.yaml"))
+    run = tlcli("train", "--config", "my.yaml", "--name", "first try", "--json").json()["run_dir"]
+    tlcli("train", "--config", "my.yaml", "--name", "second")
+    assert [one["name"] for one in tlcli("runs", "--json").json()["runs"]] == ["second", "first try", None]
+    assert "first try" in tlcli("runs").out
+    assert tlcli("evaluate", "--run", "first try", "--json").json()["run_dir"] == run
+    wrong = {"second": "usage.name_taken", "latest~1": "usage.invalid_name", "a/b": "usage.invalid_name"}
+    for name, code in wrong.items():
+        done = tlcli("train", "--config", "my.yaml", "--name", name, "--json")
+        assert (done.code, done.error) == (2, code)
+
+
+def test_a_run_of_output_is_in_exactly_this_directory_and_in_no_list(tlcli: Tlcli) -> None:
+    run = trained(Path("my.yaml"))
+    for _ in range(2):
+        done = tlcli("train", "--config", "my.yaml", "--output", "out/model", "--json")
+        assert (done.code, done.json()["run_dir"]) == (0, str(Path("out/model").resolve()))
+    assert [path.name for path in Path("out").iterdir()] == ["model"]
+    assert [one["path"] for one in tlcli("runs", "--json").json()["runs"]] == [str(run.resolve())]
+    assert tlcli("evaluate", "--json").json()["run_dir"] == str(run.resolve())
+    done = tlcli("evaluate", "--run", "out/model/model", "--config", "my.yaml", "--json", "--fail-under", "0")
+    assert (done.code, done.json()["run_dir"]) == (0, str(Path("out/model").resolve()))
+    done = tlcli("train", "--config", "my.yaml", "--output", "data", "--json")
+    assert (done.code, done.error) == (2, "usage.output_exists")

@@ -43,20 +43,24 @@ def two(tmp_path: Path) -> None:
         made_run(tmp_path / "runs", name, {"validation": rows("vw", "xy"), "test": test}, config=config)
 
 
-def test_the_list_has_three_lines_a_run_and_fits_80_columns(run: Run, two: None) -> None:
+def test_the_list_has_the_data_and_the_settings_that_differ_and_fits_80_columns(run: Run, two: None) -> None:
     code, out, err = run("runs")
     assert (code, err) == (0, "")
     lines = out.splitlines()
-    assert [re.split(r" *│ *", line) for line in lines[4:10]] == [
+    assert [re.split(r" *│ *", line) for line in lines[5:15]] == [
         [SECOND, "0.5000", "104"],
         ["2026-01-02 10:15 UTC", "0.9200", "1.8"],
         ["densenet201 bf16, logistic_regression", "0.4600 - 0.9600", ""],
+        ["/data", "", ""],
+        ["head.class_weight=balanced", "", ""],
         [FIRST, "0.5000", "104"],
         ["2026-01-01 10:15 UTC", "0.8000", "1.8"],
         ["densenet201 bf16, logistic_regression", "0.4000 - 0.9000", ""],
+        ["/data", "", ""],
+        ["head.class_weight=none", "", ""],
     ]
-    assert max(map(len, lines[:10])) <= 80
-    assert lines[10:] == [f"Next: tlcli runs compare {FIRST} {SECOND}"]
+    assert max(map(len, lines[:15])) <= 80
+    assert lines[15:] == [f"Next: tlcli runs compare {FIRST} {SECOND}"]
 
 
 def test_the_longest_names_fit_80_columns(run: Run, tmp_path: Path) -> None:
@@ -67,6 +71,7 @@ def test_the_longest_names_fit_80_columns(run: Run, tmp_path: Path) -> None:
     record["backbone"]["name"] = "efficientnet_lite0"
     record["backbone"]["precision"] = "bf16"
     record["images"] = {"train": {"cat": 1234567}}
+    record["data_root"], record["name"] = "/a/very/long/path" * 20, "long" * 25
     (folder / "run.json").write_text(json.dumps(record))
     assert max(map(len, run("runs")[1].splitlines())) <= 80
 
@@ -89,6 +94,9 @@ def test_list_json_is_one_document_with_everything(run: Run, two: None, tmp_path
         "test": {"n": 100, "accuracy": 0.92, "accuracy_ci95": [0.46, 0.96]},
         "images": {"validation": 4, "test": 100},
         "seconds": 1.75,
+        "name": None,
+        "data": "/data",
+        "settings": {},
     }
     assert [one["run"] for one in found["broken"]] == [FIRST]
     assert "metrics.json" in found["broken"][0]["reason"]
@@ -225,3 +233,17 @@ def test_mistakes_are_an_error_and_a_hint(run: Run, two: None, arguments: list[s
     assert (ended, out) == (code, "")
     assert err.startswith(f"Error [{error}]: ")
     assert len(err.splitlines()) == 2
+
+
+def test_settings_that_differ_are_those_that_decide_something(run: Run, tmp_path: Path) -> None:
+    for number, (name, cs) in enumerate((("a", "[1]"), ("b", "[1, 2]"), ("c", "[1]"))):
+        text = (
+            f"dataset: {{path: /{name}, licence: {name}}}\nhead: {{Cs: {cs}, folds: 5}}\n"
+            f"evaluate: {{figures: {name == 'a'}}}\n"
+        )
+        made_run(tmp_path / "runs", f"cats/2026010{number + 1}T101500Z-aaaa", {"validation": rows("a")}, config=text)
+    found = json.loads(run("runs", "--json")[1])["runs"]
+    assert [one["settings"] for one in found] == [{"head.Cs": [1]}, {"head.Cs": [1, 2]}, {"head.Cs": [1]}]
+    (tmp_path / "runs/cats/20260102T101500Z-aaaa/config.yaml").write_text("[")
+    found = json.loads(run("runs", "--json")[1])["runs"]
+    assert [one["settings"] for one in found] == [{}, {}, {}]

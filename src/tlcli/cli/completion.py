@@ -85,11 +85,12 @@ def _values(node: dict[str, Any], schema: dict[str, Any]) -> Iterator[str]:
 @_silent
 def runs(ctx: typer.Context, incomplete: str) -> Iterator[str]:  # noqa: ARG001 - see configs
     """``latest``, and the complete runs of --runs-dir, the newest first."""
-    from tlcli.runs.folders import finished_runs, run_name  # noqa: PLC0415 - keeps --help fast
+    from tlcli.runs.folders import finished_runs, given_name, run_name  # noqa: PLC0415 - keeps --help fast
 
     folder = _runs_dir(ctx)
     found = finished_runs(folder)
     yield from ["latest"] if found else []
+    yield from filter(None, (given_name(run) for run in found))
     yield from (run_name(folder, run) for run in found)
 
 

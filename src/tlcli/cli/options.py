@@ -48,7 +48,7 @@ SetOption = Annotated[
         help="Set a value of the config; repeatable.",
     ),
 ]
-A_RUN = "A run: its directory, NAME/TIME-xxxx, the end of that (94e2), latest, or latest~1."
+A_RUN = "A run: its directory, NAME/TIME-xxxx, the end of that (94e2), its --name, latest, or latest~1."
 RunsDirOption = Annotated[Path, typer.Option("--runs-dir", metavar="DIR", callback=_home, help="Folder of the runs.")]
 RunOption = Annotated[
     Path | None,

@@ -1,5 +1,6 @@
 """tlcli runs: lists the runs."""
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -7,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tlcli.cli import options, runs_compare
-from tlcli.cli.console import Screen, plain_table
+from tlcli.cli.console import Screen, plain_table, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
     from tlcli.evaluation.split_metrics import Metrics
     from tlcli.runs.summary import RunSummary
     from tlcli.workflows.runs import ListedRuns
+
+_FIRST_COLUMN = 48
+"""Characters of the first column, so that the table fits 80."""
+_SETTINGS = 6
+"""Settings of a run that are listed; --json has all."""
 
 app = typer.Typer()
 app.command("compare")(runs_compare.compare)
@@ -31,7 +37,8 @@ def list_(
 ) -> None:
     """List all runs with their accuracies, the newest first.
 
-    With --config, list those of one config. To compare two runs: tlcli runs compare.
+    Below each run are its data set, and the settings that differ between the runs listed. With --config, list those of
+    one config. To compare two runs: tlcli runs compare.
     """
     if context.invoked_subcommand is not None:
         options.refuse_options(context, "tlcli runs compare A B --runs-dir DIR")
@@ -69,19 +76,36 @@ def _next(listed: "ListedRuns") -> list[str]:
 
 
 def _table(listed: "Sequence[RunSummary]") -> Table:
-    """The runs as a table that fits 80 columns, three lines each."""
-    table = plain_table("run\nstarted\nbackbone, head", "validation\ntest\n95 % interval", "images\nseconds")
+    """The runs as a table that fits 80 columns: name, time, backbone, data set, and the settings that differ."""
+    heading = "run\nstarted\nbackbone, head\ndata set, settings that differ"
+    table = plain_table(heading, "validation\ntest\n95 % interval", "images\nseconds")
+    first = table.columns[0]
+    first.max_width, first.overflow = _FIRST_COLUMN, "fold"
     for run in listed:
         started = f"{run.started:%Y-%m-%d %H:%M} UTC" if run.started else "-"
         test = "-"
         if run.test:
             test = "{:.4f}\n{:.4f} - {:.4f}".format(run.test.accuracy, *run.test.accuracy_ci95)
+        name = f"{run.run}\n{run.name}" if run.name else run.run
+        lines = [name, started, f"{run.backbone} {run.precision}, {run.fit}", run.data, *_settings(run)]
         table.add_row(
-            escape(f"{run.run}\n{started}\n{run.backbone} {run.precision}, {run.fit}"),
+            escape(printable("\n".join(lines))),
             f"{run.validation.accuracy:.4f}\n{test}",
             f"{sum(run.images.values()):,}\n{run.seconds:,.1f}",
         )
     return table
+
+
+def _settings(run: "RunSummary") -> list[str]:
+    from tlcli.reports.names import cut, one_line  # noqa: PLC0415 - keeps --help fast
+
+    lines = [cut(one_line(f"{key}={_value(value)}"), _FIRST_COLUMN) for key, value in run.settings.items()]
+    more = len(lines) - _SETTINGS
+    return lines if more <= 0 else [*lines[:_SETTINGS], f"and {more:,} more settings (--json)"]
+
+
+def _value(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _document(listed: "ListedRuns") -> dict[str, Any]:

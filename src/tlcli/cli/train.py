@@ -1,7 +1,10 @@
 """tlcli train."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from tlcli.cli import options
 from tlcli.cli.console import Screen, counts_table, metrics_table, reuse
@@ -15,6 +18,18 @@ def train(
     config: options.ConfigOption = None,
     set_: options.SetOption = None,
     runs_dir: options.RunsDirOption = options.RUNS_DIR,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="A name for the run, which --run takes.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            metavar="DIR",
+            help="Write the run to exactly this directory, for Make or DVC; an earlier run there is replaced when the "
+            "new one is complete.",
+        ),
+    ] = None,
     verify: options.VerifyOption = False,
     threads: options.ThreadsOption = None,  # noqa: ARG001 - acts as it is parsed
     as_json: options.JsonOption = False,
@@ -25,6 +40,8 @@ def train(
 
     Every image passes the frozen backbone once; its features are stored, and later runs reuse them. Training and
     validation images are measured; the test images are left to evaluate.
+
+    A run of --output is named by its directory, --run DIR; latest and tlcli runs are about those in --runs-dir.
     """
     from tlcli.config.load import find_config, load_config  # noqa: PLC0415 - keeps --help fast
     from tlcli.evaluation.split_metrics import metrics_document  # noqa: PLC0415
@@ -32,12 +49,14 @@ def train(
 
     screen = Screen(as_json, quiet)
     loaded = load_config(find_config(config), set_ or ())
-    trained = run(loaded, runs_dir, verify, screen.progress)
+    trained = run(loaded, runs_dir, verify, screen.progress, name, output)
     _show(screen, trained)
-    screen.next_command("tlcli", "evaluate", *options.again("--runs-dir", runs_dir, options.RUNS_DIR))
+    which = options.again("--runs-dir", runs_dir, options.RUNS_DIR) if output is None else ["--run", str(output)]
+    screen.next_command("tlcli", "evaluate", *which)
     screen.document(
         {
             "run_dir": str(trained.run_dir),
+            "name": name,
             "metrics": metrics_document(trained.metrics),
             "cross_validation": trained.cross_validation and asdict(trained.cross_validation),
             "seconds": trained.seconds,

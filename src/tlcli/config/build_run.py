@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tlcli.config.build_dataset import dataset_folder, dataset_index, read_index
 from tlcli.config.build_features import with_absolute_paths
-from tlcli.config.load import LoadedConfig, config_options, flat_settings, load_config
+from tlcli.config.load import OF_NO_RUN, LoadedConfig, config_options, flat_settings, load_config
 from tlcli.config.schema import Config
 from tlcli.datasets.digests import digests_of
 from tlcli.datasets.index import Index, LabelledImage
@@ -38,10 +38,6 @@ class OpenedRun:
         """
         config = load_config(folder / "config.yaml").config
         return cls(folder, read_record(folder), config, load_bundle(folder / "model"))
-
-
-_OF_NO_RUN = ("evaluate.", "dataset.licence", "dataset.citation", "dataset.limits.", "dataset.sources")
-"""Settings that decide nothing about a trained run: what evaluate does, and how fetch gets the images."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +101,7 @@ def setting_differences(run: Path, config: Config, any_folder: bool = False) -> 
         key: (_shown(of_run.get(key)), _shown(wanted.get(key)))
         for key in dict.fromkeys([*of_run, *wanted])
         if key not in left_open and of_run.get(key) != wanted.get(key)
-        if not key.startswith(_OF_NO_RUN)
+        if not key.startswith(OF_NO_RUN)
     }
 
 

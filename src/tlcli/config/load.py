@@ -140,6 +140,10 @@ def dump_config(config: Config) -> str:
     return yaml.dump(tree, None, Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
 
 
+OF_NO_RUN = ("evaluate.", "dataset.licence", "dataset.citation", "dataset.limits.", "dataset.sources")
+"""Settings that decide nothing about a trained run: what evaluate does, and how fetch gets the images."""
+
+
 def flat_settings(section: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
     """The values of nested sections by their dotted keys."""
     for key, value in section.items():

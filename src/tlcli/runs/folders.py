@@ -118,6 +118,7 @@ class _ConfigOfRun(BaseModel):
     config: str = ""
     config_file: str | None = None
     config_sha256: str = ""
+    name: str | None = None
 
 
 _CONFIG_OF_RUN = TypeAdapter(_ConfigOfRun)
@@ -238,7 +239,8 @@ def named_run(runs_dir: Path, given: str) -> Path:
     Args:
         runs_dir: directory of the runs.
         given: a run's directory or the folder ``model`` in it, ``NAME/TIME-xxxx`` below ``runs_dir``, a unique ending
-            of that, ``latest``, or ``latest~2`` for the second before it; ``NAME/latest`` is the latest of a config.
+            of that, what ``--name`` was given, ``latest``, or ``latest~2`` for the second before it; ``NAME/latest`` is
+            the latest of a config.
 
     Raises:
         UsageError: there is no such run, or several have this ending.
@@ -265,9 +267,10 @@ def named_run(runs_dir: Path, given: str) -> Path:
             "List them: tlcli runs",
         )
     found = [path for path in finished_runs(runs_dir) if given and run_name(runs_dir, path).endswith(given)]
-    exact = [path for path in found if run_name(runs_dir, path) == given]
-    if len(exact or found) == 1:
-        return (exact or found)[0].resolve()
+    exact = [path for path in found if run_name(runs_dir, path) == given] or named_so(runs_dir, given)
+    found = exact or found
+    if len(found) == 1:
+        return found[0].resolve()
     if found:
         names = ", ".join(run_name(runs_dir, path) for path in found[:5])
         raise UsageError(
@@ -278,9 +281,40 @@ def named_run(runs_dir: Path, given: str) -> Path:
     raise UsageError(
         "usage.run_not_found",
         f"There is no complete run '{given:.100}' in {runs_dir}. Allowed: a run's directory, NAME/TIME-xxxx, the end "
-        "of that, latest, latest~1.",
+        "of that, a name given with --name, latest, latest~1.",
         "List them: tlcli runs",
     )
+
+
+def named_so(runs_dir: Path, name: str) -> list[Path]:
+    """Complete runs that train was given this name for."""
+    return [run for run in finished_runs(runs_dir) if name and given_name(run) == name]
+
+
+def given_name(run: Path) -> str | None:
+    """What train was given as the name of a run; None also where its record is damaged."""
+    try:
+        return _config_of(run).name
+    except ModelError:
+        return None
+
+
+_RUN_NAME = re.compile(r"\w[\w .+=-]{0,99}")
+
+
+def check_name(runs_dir: Path, name: str) -> None:
+    """Checks that a new run can have a name.
+
+    Raises:
+        UsageError: it is malformed, reserved, or that of another run.
+    """
+    if not _RUN_NAME.fullmatch(name) or _LATEST_BUT.fullmatch(name) or _NAME.fullmatch(name):
+        raise UsageError(
+            "usage.invalid_name", f"A run cannot be called '{name:.100}'.",
+            "Use letters, digits, spaces, and any of - _ . + =, beginning with a letter or digit; and not 'latest'.",
+        )  # fmt: skip
+    if taken := named_so(runs_dir, name):
+        raise UsageError("usage.name_taken", f"The run {taken[0]} has the name '{name}'.", "Give another --name.")
 
 
 def run_name(runs_dir: Path, run: Path) -> str:

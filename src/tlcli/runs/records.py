@@ -130,6 +130,10 @@ class RunRecord(_Record):
     """Of its text."""
     overrides: tuple[str, ...] = ()
     """What --set was given."""
+    name: str | None = None
+    """What --name was given: --run finds the run by it."""
+    output: bool = False
+    """Whether the run was written to a directory of --output, where the next one replaces it."""
     seconds: dict[str, float]
     """Of each stage of train."""
     images: Annotated[dict[SplitName, dict[str, int]], Field(min_length=1)]

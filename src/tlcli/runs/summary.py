@@ -1,8 +1,10 @@
 """The key figures of a run."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from tlcli.errors import ModelError
 from tlcli.evaluation.cross_validation import CrossValidation
@@ -34,6 +36,12 @@ class RunSummary:
     """Of each split."""
     seconds: float
     """Duration of training."""
+    name: str | None
+    """What --name was given."""
+    data: str
+    """Path of the data folder."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Of these keys of the config, those that are not the same for all runs of a list."""
 
 
 def summarize(run: Path) -> RunSummary:
@@ -59,4 +67,6 @@ def summarize(run: Path) -> RunSummary:
         test=metrics.get("test"),
         images={split: sum(by_class.values()) for split, by_class in record.images.items()},
         seconds=round(sum(record.seconds.values()), 3),
+        name=record.name,
+        data=record.data_root,
     )

@@ -351,7 +351,10 @@ def _report(
         assessment=assessment,
         predictions=predictions,
         out_of_fold=_out_of_fold(run, index),
-        evaluated_runs=count_test_evaluations(run.folder.parent.parent, run.folder),
+        # A run of --output is in no directory of runs: what is two levels above has nothing to do with it.
+        evaluated_runs=count_test_evaluations(
+            run.folder if run.record.output else run.folder.parent.parent, run.folder
+        ),
         has_figures=run.config.evaluate.figures,
     )
     with progress.stage("Writing the report"), closing(features.extractor.open_engine(progress)) as engine:

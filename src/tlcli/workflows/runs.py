@@ -1,12 +1,13 @@
 """runs: lists the runs of a directory, and compares two of them."""
 
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yaml import YAMLError
 
-from tlcli.config.load import MAX_BYTES, flat_settings
+from tlcli.config.load import MAX_BYTES, OF_NO_RUN, flat_settings
 from tlcli.config.yaml_core import Loader
 from tlcli.errors import ModelError
 from tlcli.runs.folders import RunConfig, named_run, no_runs, other_configs, runs_of
@@ -50,7 +51,27 @@ def list_runs(runs_dir: Path, config: RunConfig | None = None) -> ListedRuns:
             broken[f"{run.parent.name}/{run.name}"] = error.message
     if config and not found and not broken and other_configs(runs_dir, config):
         raise no_runs(runs_dir, config)
-    return ListedRuns(tuple(found), broken)
+    return ListedRuns(_with_settings(found), broken)
+
+
+def _with_settings(found: list[RunSummary]) -> tuple[RunSummary, ...]:
+    """The runs, each with its values of the settings that differ between them. Where the images are is not one."""
+    read: dict[Path, dict[str, Any]] = {}
+    for run in found:
+        with suppress(ModelError):  # its figures are worth showing
+            read[run.path] = dict(flat_settings(_config(run.path)))
+    keys = dict.fromkeys(key for one in read.values() for key in one)
+    first = next(iter(read.values()), {})
+    differing = [
+        key
+        for key in keys
+        if not key.startswith((*OF_NO_RUN, "dataset.path"))
+        and any(one.get(key) != first.get(key) for one in read.values())
+    ]
+    return tuple(
+        replace(run, settings={key: read[run.path].get(key) for key in differing} if run.path in read else {})
+        for run in found
+    )
 
 
 def compare(runs_dir: Path, a: str, b: str) -> ComparedRuns:

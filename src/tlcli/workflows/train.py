@@ -3,7 +3,7 @@
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from time import perf_counter
@@ -37,9 +37,10 @@ from tlcli.model.reference import Reference, build_reference
 from tlcli.progress import SILENT, Progress
 from tlcli.reports.notes import unequal_classes
 from tlcli.runs.cross_validation import write_cross_validation
-from tlcli.runs.folders import RunConfig, final_name, new_run, other_configs
+from tlcli.runs.folders import RunConfig, check_name, final_name, new_run, other_configs
 from tlcli.runs.history import write_history
 from tlcli.runs.images import write_images
+from tlcli.runs.output import output_run
 from tlcli.runs.predictions import write_predictions
 from tlcli.runs.records import (
     FeatureCounts,
@@ -49,6 +50,7 @@ from tlcli.runs.records import (
     RunHead,
     RunRecord,
     filtered_of,
+    read_record,
     reading_of,
     skipped_images,
     write_metrics,
@@ -98,7 +100,10 @@ class _Clock:
         self.seconds[name] = round(perf_counter() - started, 3)
 
 
-def train(loaded: LoadedConfig, runs_dir: Path, verify: bool = False, progress: Progress = SILENT) -> Trained:
+def train(
+    loaded: LoadedConfig, runs_dir: Path, verify: bool = False, progress: Progress = SILENT, name: str | None = None,
+    output: Path | None = None,
+) -> Trained:  # fmt: skip
     """Trains a head for a config, and measures it on training and validation images, never on test images.
 
     Args:
@@ -106,15 +111,26 @@ def train(loaded: LoadedConfig, runs_dir: Path, verify: bool = False, progress: 
         runs_dir: where the run's directory is made.
         verify: read every image for its digest, also images that look unchanged.
         progress: receives the stages.
+        name: of the run, by which ``--run`` finds it.
+        output: the run's directory, instead of a new one in ``runs_dir``; an earlier run there is replaced.
 
     Raises:
         DataError: the images are missing or malformed.
         ModelError, NetworkError: the backbone's weights or the engine are unavailable.
         ResourceError: the disk is full.
+        UsageError: the name is taken, or the directory is no earlier run.
     """
-    with new_run(runs_dir.absolute(), loaded.name) as folder:  # first, since it may not be writable
-        _note_other_configs(loaded, runs_dir, progress)
-        return _train(loaded, folder, verify, progress)
+    if name is not None:
+        check_name(runs_dir, name)
+    place = new_run(runs_dir.absolute(), loaded.name) if output is None else output_run(output)
+    with place as folder:  # first, since it may not be writable
+        if output is None:
+            _note_other_configs(loaded, runs_dir, progress)
+        trained = _train(loaded, folder, verify, progress)
+        if name is not None or output is not None:
+            update = {"name": name, "output": output is not None}
+            write_record(folder, read_record(folder).model_copy(update=update))
+    return trained if output is None else replace(trained, run_dir=output.resolve())
 
 
 def _note_other_configs(loaded: LoadedConfig, runs_dir: Path, progress: Progress) -> None:
