@@ -69,12 +69,13 @@ def evaluate(
         return
     _show_own(screen, done)
     screen.next_command("tlcli", "predict", "IMAGE", *which)
-    screen.document(metrics_document(done.metrics))
+    filtered = {"filtered": done.filtered.model_dump()} if done.filtered else {}
+    screen.document({**metrics_document(done.metrics), **filtered})
     _check_limit(done.metrics["test"], "test", done.fail_under if fail_under is None else fail_under)
 
 
 def _show_own(screen: Screen, done: "Evaluated") -> None:
-    from tlcli.reports.notes import headline, never_measured  # noqa: PLC0415 - keeps --help fast
+    from tlcli.reports.notes import filtered_images, headline, never_measured  # noqa: PLC0415 - keeps --help fast
 
     test = done.metrics["test"]
     screen.table(metrics_table(done.metrics))
@@ -84,7 +85,9 @@ def _show_own(screen: Screen, done: "Evaluated") -> None:
         screen.line()
         screen.table(confusion_table(test.confusion_matrix, test.labels))
     screen.line()
-    screen.bold(headline(done.metrics, "test"))
+    screen.bold(headline(done.metrics, "test", done.filtered))
+    if note := filtered_images(done.filtered):
+        screen.line(note)
     for sentence in never_measured({"test": test}):
         screen.line(sentence)
     for name, reason in done.bad.items():

@@ -104,13 +104,16 @@ def resolved(config: Config, extractor: FeatureExtractor) -> Config:
     engine = {"engine": extractor.spec.engine.name, "precision": extractor.spec.engine.precision, "weights": weights}
     path = config.dataset.path and config.dataset.path.absolute()
     exclude = config.dataset.exclude and config.dataset.exclude.absolute()
+    corrections = config.dataset.corrections and config.dataset.corrections.absolute()
     sources = tuple(_absolute(source) for source in config.dataset.sources)
     config = config.with_backbone_defaults()
     return config.model_copy(
         update={
             "image": config.image.model_copy(update={"levels": extractor.decoder.preparation.levels}),
             "backbone": section.model_copy(update=engine),
-            "dataset": config.dataset.model_copy(update={"path": path, "sources": sources, "exclude": exclude}),
+            "dataset": config.dataset.model_copy(
+                update={"path": path, "sources": sources, "exclude": exclude, "corrections": corrections}
+            ),
         }
     )
 

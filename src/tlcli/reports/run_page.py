@@ -21,6 +21,7 @@ from tlcli.reports.figures import svg
 from tlcli.reports.fonts import missing_font_note
 from tlcli.reports.gallery import Cell, Explain, Predictions, confusion_cells, explained
 from tlcli.reports.names import cut, one_line
+from tlcli.reports.notes import filtered_images
 from tlcli.reports.page import Fact, Pair, interval, paired, percent, write_page
 from tlcli.reports.text import RunText
 from tlcli.reports.thumbnails import thumbnails
@@ -79,11 +80,14 @@ def write_report(report: RunReport, explain: Explain) -> RunText:
         report.evaluated_runs,
         is_unequal=any(class_balance(counts[split]).is_unequal for split in ("train", "test")),
         validation_images=sum(counts["validation"].values()),
+        filtered=filtered_images(report.record.filtered),
     )
+    filtered = report.record.filtered.model_dump() if report.record.filtered else None
     results = read_externals(report.run)[0]
     external = [result.as_json() for result in results]
     write_json(
-        report.run / "report.json", {"evaluated_runs": report.evaluated_runs, **asdict(found), EXTERNAL: external}
+        report.run / "report.json",
+        {"evaluated_runs": report.evaluated_runs, "filtered": filtered, **asdict(found), EXTERNAL: external},
     )
     numbers = np.concatenate([predictions.worst_errors(), predictions.least_confident()])
     cases = explained(numbers, predictions, report.index.root, bundle, explain)

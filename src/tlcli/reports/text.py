@@ -28,6 +28,8 @@ class RunText:
     is_unequal: bool = False
     """The classes are unequal in number, in training or in the test split."""
     validation_images: int = 0
+    filtered: str = ""
+    """Which images decisions left out or relabelled; see :func:`~tlcli.reports.notes.filtered_images`."""
 
     @property
     def summary(self) -> str:

@@ -38,7 +38,7 @@ from tlcli.progress import SILENT, Progress
 from tlcli.runs.external import ExternalResult, external_name, write_external
 from tlcli.runs.images import RecordedImage, read_images
 from tlcli.runs.predictions import write_predictions
-from tlcli.runs.records import read_metrics, read_record, skipped_images, write_metrics, write_record
+from tlcli.runs.records import Filtered, read_metrics, read_record, skipped_images, write_metrics, write_record
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,6 +68,8 @@ class Evaluated:
     """Where the external result is."""
     renamed: int = 0
     """Images of the run that have other names than when it was trained."""
+    filtered: Filtered | None = None
+    """Images that decisions left out or relabelled; None of older runs, and of external test sets."""
 
 
 def evaluate(
@@ -132,7 +134,9 @@ def _evaluate_test(opened: OpenedRun, index: Index, progress: Progress) -> Evalu
     if opened.config.evaluate.report:
         assessment = _assess(opened, features, predictions["test"], progress)
         text = _report(opened, features, assessment, metrics["test"], predictions["test"], progress)
-    return Evaluated(run, metrics, opened.config.evaluate.fail_under, extraction, index.bad, text)
+    return Evaluated(
+        run, metrics, opened.config.evaluate.fail_under, extraction, index.bad, text, filtered=opened.record.filtered
+    )
 
 
 def _evaluate_external(

@@ -38,6 +38,7 @@ from tlcli.runs.images import write_images
 from tlcli.runs.predictions import write_predictions
 from tlcli.runs.records import (
     FeatureCounts,
+    Filtered,
     NoneOfThese,
     QuantizedBackbone,
     RunBackbone,
@@ -76,6 +77,8 @@ class Trained:
     """Of int8 with the float precision, on a sample; None with other precisions."""
     none_of_these: NoneOfThese
     """How many validation images predict would answer "none of these" for."""
+    filtered: Filtered
+    """Images that decisions left out or relabelled."""
 
 
 @dataclass
@@ -160,7 +163,9 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
         if config.evaluate.figures:
             _draw(folder / "figures", index, extractor, fit, progress)
     write_record(folder, _record(loaded, index, extractor, fit, extraction, agreement, none_of_these, clock.seconds))
-    return Trained(final_name(folder), metrics, clock.seconds, extraction, index, fit, agreement, none_of_these)
+    return Trained(
+        final_name(folder), metrics, clock.seconds, extraction, index, fit, agreement, none_of_these, filtered_of(index)
+    )
 
 
 def _extract(
