@@ -13,6 +13,7 @@ import pytest
 from openvino import opset13 as ops
 from PIL import Image
 
+import doubted_labels
 import engine
 import images
 import machine
@@ -21,8 +22,8 @@ import measure
 
 BENCH = Path(__file__).parents[1] / "bench"
 PROGRAMS = (
-    "calibration", "cold_start", "coverage", "decode", "extract", "heads", "many_classes", "none_of_these",
-    "recipe", "report", "scale", "unpack", "unseen",
+    "calibration", "cold_start", "coverage", "decode", "doubted_labels", "extract", "heads", "many_classes",
+    "none_of_these", "recipe", "report", "scale", "unpack", "unseen",
 )  # fmt: skip
 FIVE = ("cold_start", "decode", "extract", "recipe", "scale")
 
@@ -174,3 +175,13 @@ def test_an_unavailable_precision_is_skipped_with_its_reason(
 def test_limits_of_int8_are_lifted_for_random_weights_alone() -> None:
     assert engine.without_limits("int8", "imagenet") == engine.without_limits("f32", "random") == []
     assert "backbone.int8.min_cosine=0" in engine.without_limits("int8", "random")
+
+
+def test_doubted_labels_flatter_no_more_than_before() -> None:
+    """A blind network: dropping what it doubts flatters by a lot, and what is stated now is the figure as it was."""
+    drawn, doubted, wrong, _ = doubted_labels.trial(120, 0.6, 0.0, 1)
+    stated = {way: of[0] for way, of in drawn.items()}
+    assert tuple(drawn) == doubted_labels.WAYS
+    assert (doubted > 0.1, wrong) == (True, 0)
+    assert stated["dropped"] > stated["nothing done"] + 0.1
+    assert stated["left out"] == stated["relabelled"] == stated["nothing done"]

@@ -2,6 +2,7 @@
 
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,10 @@ import pytest
 from PIL import Image
 from tests.browser import broken_images, chromium, opened, overflows
 from tests.e2e.conftest import Tlcli, needs
+
+from tlcli.datasets.corrections import read_corrections
+from tlcli.datasets.exclusion import read_exclusion
+from tlcli.runs.files import read_csv
 
 pytestmark = pytest.mark.e2e
 
@@ -71,6 +76,71 @@ def test_train_leaves_out_what_is_on_the_list(tlcli: Tlcli, shapes: Path) -> Non
     refused = tlcli("inspect", *given, "--write-exclude", "leave out.txt", "--json")
     assert (refused.code, refused.error) == (2, "usage.file_exists")
     assert (shapes / "leave out.txt").read_text() == "dark/1.png\n"
+
+
+@pytest.fixture
+def mislabelled(shapes: Path) -> tuple[Path, list[str]]:
+    """Dark images among the light ones: the folder, and their names."""
+    names = [f"light/of dark {number}.png" for number in range(3)]
+    for number, name in enumerate(names):
+        (shapes / "shapes/dark" / f"{number}.png").rename(shapes / "shapes" / name)
+    return shapes, names
+
+
+GIVEN = ("--config", "shapes.yaml", "--set", "evaluate.figures=false", "--set", "dataset.split.validation=0.2")
+
+
+def test_doubted_labels_are_decided_on_in_a_file(tlcli: Tlcli, mislabelled: tuple[Path, list[str]]) -> None:
+    folder, names = mislabelled
+    found = found_by(tlcli, *GIVEN, "--write-labels", "labels.csv", "--write-exclude", "exclude.txt")
+    doubted = {one["path"]: one for one in found["labels"] if one["is_issue"]}
+    assert doubted.keys() <= set(names)
+    assert not found["labels_doubted"]["network_is_blind"]
+    assert not read_exclusion(folder / "exclude.txt")  # doubted labels are comments
+    rows = read_corrections(folder / "labels.csv")
+    assert {one.name: (one.label, one.suggested, one.decision) for one in rows} == dict.fromkeys(
+        doubted, ("light", "dark", "")
+    )
+    training = [one for one in rows if doubted[one.name]["split"] == "train"]
+    assert training
+    text = (folder / "labels.csv").read_text()
+    for one, decision in zip(training, ("relabel", "exclude", "keep"), strict=False):
+        line = next(line for line in text.splitlines() if line.startswith(one.name))
+        text = text.replace(line, line + decision)
+    (folder / "labels.csv").write_text(text)
+    before = tlcli("train", *GIVEN, "--json").json()
+    trained = tlcli("train", *GIVEN, "--set", "dataset.corrections=labels.csv", "--json")
+    assert trained.code == 0, trained.err
+    after = trained.json()
+    assert after["filtered"]["relabelled"] == {"train": 1}
+    assert after["filtered"]["excluded"] == ({"label": {"train": 1}} if len(training) > 1 else {})
+    assert before["filtered"] == {"excluded": {}, "relabelled": {}}
+
+    def measured(run: dict[str, Any]) -> list[list[str]]:
+        return sorted(row[:4] for row in read_csv(Path(run["run_dir"]) / "predictions.csv"))
+
+    assert measured(before) == measured(after)  # the same images in the same splits, by the labels given
+    evaluated = tlcli("evaluate", "--json")
+    assert evaluated.code == 0, evaluated.err
+    assert evaluated.json()["filtered"] == after["filtered"]
+
+
+def test_decisions_of_the_page_are_saved_as_a_file(tlcli: Tlcli, mislabelled: tuple[Path, list[str]]) -> None:
+    folder, _ = mislabelled
+    found = found_by(tlcli, *GIVEN, "--write-labels", "labels.csv")
+    with chromium() as browser, opened(browser, folder / found["page"], 1200) as (page, said):
+        choices = page.locator("select[data-row]")
+        assert choices.count() == len(read_corrections(folder / "labels.csv")) > 0
+        assert page.locator(".near img").count() == 6 * choices.count()
+        choices.first.select_option("relabel")
+        page.reload()
+        assert choices.first.input_value() == "relabel"  # the browser keeps it
+        with page.expect_download() as download:
+            page.locator("#save").click()
+        download.value.save_as(folder / "saved.csv")
+        assert (download.value.suggested_filename, said) == ("labels.csv", [])
+    first, *others = read_corrections(folder / "labels.csv")
+    assert read_corrections(folder / "saved.csv") == (replace(first, decision="relabel"), *others)
 
 
 def test_page_shows_what_was_found(tlcli: Tlcli, shapes: Path) -> None:

@@ -111,6 +111,7 @@ def _document(done: "Evaluated") -> dict[str, Any]:
     return {
         "run_dir": str(done.run_dir),
         **measured,
+        **({"filtered": done.filtered.model_dump()} if done.filtered else {}),
         "cross_validation": done.cross_validation and asdict(done.cross_validation),
         "leaks": leaks and {"exact": leaks.count("exact"), "near": leaks.count("near"), **asdict(leaks)},
         "gates": [asdict(result) for result in done.gates],
@@ -118,7 +119,7 @@ def _document(done: "Evaluated") -> dict[str, Any]:
 
 
 def _show_own(screen: Screen, done: "Evaluated") -> None:
-    from tlcli.reports.notes import cross_validated, headline, never_measured  # noqa: PLC0415 - keeps --help fast
+    from tlcli.reports.notes import cross_validated, filtered_images, headline, never_measured  # noqa: PLC0415 - keeps --help fast
 
     metrics: dict[str, Metrics] = {str(split): of_split for split, of_split in done.metrics.items()}
     of = "test images"
@@ -131,9 +132,11 @@ def _show_own(screen: Screen, done: "Evaluated") -> None:
     _show_confusions(screen, test, of)
     screen.line()
     if done.out_of_fold is None:
-        screen.bold(headline(done.metrics, "test"))
+        screen.bold(headline(done.metrics, "test", done.filtered))
     elif done.cross_validation:
         screen.bold(cross_validated(done.cross_validation))
+    if note := filtered_images(done.filtered):
+        screen.line(note)
     for sentence in never_measured({"test": test}):
         screen.line(sentence)
     for name, reason in done.bad.items():

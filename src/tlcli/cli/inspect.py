@@ -22,6 +22,12 @@ def inspect(
             "--write-exclude", metavar="FILE", help="Write a list of images to leave out, each with its reason."
         ),
     ] = None,
+    write_labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--write-labels", metavar="FILE", help="Write the doubted labels as a CSV file, to decide on each."
+        ),
+    ] = None,
     runs_dir: options.RunsDirOption = options.RUNS_DIR,
     verify: options.VerifyOption = False,
     threads: options.ThreadsOption = None,  # noqa: ARG001 - acts as it is parsed
@@ -29,7 +35,7 @@ def inspect(
     quiet: options.QuietOption = False,
     debug: options.DebugOption = False,  # noqa: ARG001 - read by main()
 ) -> None:
-    """Check the images before training: leaks, duplicates, label issues, outliers, unreadable and unusual files.
+    """Check the images before training: leaks, duplicates, doubted labels, outliers, unreadable and unusual files.
 
     Nothing is changed or deleted. Every image passes the frozen backbone once, and train reuses the features. The
     findings are also written as a page, inspect.html, beside the runs of the config.
@@ -41,26 +47,41 @@ def inspect(
     loaded = load_config(find_config(config), set_ or ())
     given = config_options(config, set_ or ())
     listing = shlex.join(["tlcli", "inspect", *given, "--write-exclude", "exclude.txt"])
-    training = shlex.join(["tlcli", "train", *given, "--set", "dataset.exclude=exclude.txt"])
+    labels = shlex.join(["tlcli", "inspect", *given, "--write-labels", "labels.csv"])
+    files = ["--set", "dataset.exclude=exclude.txt", "--set", "dataset.corrections=labels.csv"]
+    training = shlex.join(["tlcli", "train", *given, *files])
     page = runs_dir / loaded.name / "inspect.html"
-    done = run(loaded, page, [listing, training], write_exclude, verify, screen.progress)
+    done = run(loaded, page, [listing, labels, training], write_exclude, verify, screen.progress, write_labels)
     found = done.found
     _show(screen, found, loaded.config.head.class_weight == "balanced")
     if done.excluded:
         active, inactive = done.excluded
         screen.line(f"List to exclude: {write_exclude} ({active:,} images, and {inactive:,} to decide on)")
-    elif found.duplicates or found.label_issues or found.unreadable:
+    elif found.duplicates or found.unreadable or found.outliers:
         screen.line(f"To write a list of images to leave out: {listing}")
+    if done.decided is not None:
+        count = len(found.label_issues)
+        screen.line(
+            f"Doubted labels: {write_labels} ({count:,} of this inspection, {done.decided:,} decided). Fill in the "
+            "column decision (keep, relabel, exclude or a class); rows left empty change nothing."
+        )
+    elif found.label_issues and not found.is_blind:
+        screen.line(f"To decide on the doubted labels, on the page or in a file: {labels}")
     screen.line(reuse(found.features))
     screen.line(f"Page: {page}")
     screen.next_command(
-        "tlcli", "train", *given, *options.again("--set", write_exclude and f"dataset.exclude={write_exclude}")
+        "tlcli",
+        "train",
+        *given,
+        *options.again("--set", write_exclude and f"dataset.exclude={write_exclude}"),
+        *options.again("--set", write_labels and f"dataset.corrections={write_labels}"),
     )
     screen.document({**found.document(), "page": str(page)})
 
 
 def _show(screen: Screen, found: "Inspection", is_weighted: bool) -> None:
-    from tlcli.reports.notes import unequal_classes  # noqa: PLC0415 - keeps --help fast
+    from tlcli.reports.inspect_text import blindness  # noqa: PLC0415 - keeps --help fast
+    from tlcli.reports.notes import unequal_classes  # noqa: PLC0415
 
     for note in (*found.index.notes, unequal_classes(found.index.counts()["train"], is_weighted)):
         if note:
@@ -75,10 +96,13 @@ def _show(screen: Screen, found: "Inspection", is_weighted: bool) -> None:
         screen.line(f"  By splits: {', '.join(f'{splits} {count:,}' for splits, count in by_splits.items())}")
     _list(screen, "Duplicates within a split", [_pair(one) for one in found.within_splits])
     issues = [
-        f"{one.image.name}: labelled {one.image.label} ({one.label_probability:.2f}), probably {one.suggested}"
+        f"{one.image.name}: labelled {one.image.label} ({one.label_probability:.2f}), perhaps {one.suggested} "
+        f"({one.suggested_probability:.2f})"
         for one in found.label_issues
     ]
-    _list(screen, "Label issues", issues)
+    _list(screen, "Doubted labels", [] if found.is_blind else issues, len(issues))
+    if found.is_blind:
+        screen.line(blindness(found))
     _list(screen, "Outliers", [f"{one.image.name}: distance {one.distance:.2f}" for one in found.outliers])
 
 
@@ -87,7 +111,7 @@ def _pair(one: "Duplicate") -> str:
     return f"{one.second.name} ({one.second.split}): {kind} of {one.first.name} ({one.first.split})"
 
 
-def _list(screen: Screen, title: str, lines: list[str]) -> None:
+def _list(screen: Screen, title: str, lines: list[str], count: int | None = None) -> None:
     screen.line()
-    screen.bold(f"{title}: {len(lines):,}")
+    screen.bold(f"{title}: {len(lines) if count is None else count:,}")
     screen.some([f"  {line}" for line in lines])

@@ -64,6 +64,7 @@ def train(
             "notes": trained.index.notes,
             "left_out": [vars(one) for one in trained.index.left_out],
             "skipped": trained.index.bad,
+            "filtered": trained.filtered.model_dump(),
             "none_of_these": trained.none_of_these.model_dump(),
             "features": {"computed": trained.features.computed, "reused": trained.features.reused},
             **({"agreement": vars(trained.agreement)} if trained.agreement else {}),
@@ -72,7 +73,13 @@ def train(
 
 
 def _show(screen: Screen, trained: "Trained") -> None:
-    from tlcli.reports.notes import cross_validated, headline, many_rejected, never_measured  # noqa: PLC0415 - keeps --help fast
+    from tlcli.reports.notes import (  # noqa: PLC0415 - keeps --help fast
+        cross_validated,
+        filtered_images,
+        headline,
+        many_rejected,
+        never_measured,
+    )
 
     screen.table(counts_table(trained.index.counts()))
     for name, reason in trained.index.bad.items():
@@ -98,9 +105,11 @@ def _show(screen: Screen, trained: "Trained") -> None:
     ):  # fmt: skip
         if note:
             screen.line(note)
-    screen.bold(headline(trained.metrics, "validation"))
+    screen.bold(headline(trained.metrics, "validation", trained.filtered))
     if trained.cross_validation:
         screen.bold(cross_validated(trained.cross_validation))
+    if note := filtered_images(trained.filtered):
+        screen.line(note)
     screen.line(f"Run: {trained.run_dir}")
 
 

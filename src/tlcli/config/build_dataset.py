@@ -10,7 +10,8 @@ from typing import NoReturn
 from tlcli.config.dataset import Dataset, GroupBy, Labels
 from tlcli.config.sources import FolderSource, PackageSource, Source
 from tlcli.datasets.acquire.sources import folder, package
-from tlcli.datasets.decisions import Decisions
+from tlcli.datasets.corrections import read_corrections, resolve
+from tlcli.datasets.decisions import Decisions, ExclusionReason
 from tlcli.datasets.exclusion import note_exclusions, read_exclusion, without_excluded
 from tlcli.datasets.index import Index, build_index
 from tlcli.datasets.label_pattern import scan_label_pattern
@@ -63,12 +64,19 @@ def read_index(
     if labels is not None:
         order = dataset.classes or tuple(map(normal_label, labels.classes)) or labels.class_columns
     scan = _scan(root, dataset)
-    decisions = Decisions()
+    excluded: dict[str, ExclusionReason] = {}
+    relabelled: dict[str, str] = {}
+    if dataset.corrections is not None:
+        classes = order or sorted({file.label for file in scan.files})
+        found = resolve(dataset.corrections, read_corrections(dataset.corrections), scan, classes)
+        relabelled, excluded = found.relabelled, dict.fromkeys(found.set_aside, "label")
+        scan = replace(scan, notes=(*scan.notes, *found.notes))
     if dataset.exclude is not None:
-        excluded = read_exclusion(dataset.exclude)
-        scan = note_exclusions(scan, excluded)
-        decisions = Decisions() if drawn_late else Decisions(excluded)
-        scan = without_excluded(scan, excluded) if drawn_late else scan
+        listed = read_exclusion(dataset.exclude)
+        scan = note_exclusions(scan, listed)
+        excluded |= {} if drawn_late else listed
+        scan = without_excluded(scan, listed) if drawn_late else scan
+    decisions = Decisions(excluded, relabelled)
     minimum = dataset.min_images_per_class or 0
     if minimum:
         scan = without_small_classes(scan, minimum)
@@ -98,7 +106,8 @@ def read_test_set(root: Path, dataset: Dataset, labels: Sequence[str], verify: b
     """The index of another labelled folder, read as the config says, as a test set for a model with these classes.
 
     All images of all splits count; where the folder has a test split beside others, only that. Classes may be missing.
-    What belongs to the config's own images is not applied: ``exclude``, ``min_images_per_class``, drawn splits.
+    What belongs to the config's own images is not applied: ``exclude``, ``corrections``, ``min_images_per_class``,
+    drawn splits.
 
     Args:
         root: the folder.
@@ -112,7 +121,8 @@ def read_test_set(root: Path, dataset: Dataset, labels: Sequence[str], verify: b
     if not root.is_dir() or not any(root.iterdir()):
         _raise_missing(root, "Give the folder of the labelled images; unpack an archive first.")
     layout = "auto" if dataset.layout == "split_folders" else dataset.layout
-    dataset = dataset.model_copy(update={"exclude": None, "min_images_per_class": None, "layout": layout})
+    own = {"exclude": None, "corrections": None, "min_images_per_class": None}
+    dataset = dataset.model_copy(update={**own, "layout": layout})
     try:
         scan = _scan(root, dataset, is_test_set=True)
     except DataError as error:

@@ -115,11 +115,14 @@ def with_absolute_paths(config: Config) -> Config:
     weights = section.weights if section.weights in ("imagenet", "random") else str(Path(section.weights).absolute())
     path = config.dataset.path and config.dataset.path.absolute()
     exclude = config.dataset.exclude and config.dataset.exclude.absolute()
+    corrections = config.dataset.corrections and config.dataset.corrections.absolute()
     sources = tuple(_absolute(source) for source in config.dataset.sources)
     return config.model_copy(
         update={
             "backbone": section.model_copy(update={"weights": weights}),
-            "dataset": config.dataset.model_copy(update={"path": path, "sources": sources, "exclude": exclude}),
+            "dataset": config.dataset.model_copy(
+                update={"path": path, "sources": sources, "exclude": exclude, "corrections": corrections}
+            ),
         }
     )
 

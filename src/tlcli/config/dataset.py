@@ -186,7 +186,10 @@ class Dataset(Section):
     """How missing splits are drawn."""
     exclude: ExpandedPath | None = None
     """Text file with images to leave out, one path per line, as inspect --write-exclude writes it; lines that begin
-    with # are comments."""
+    with # are comments. Images excluded because of their label are not trained on, but measured on."""
+    corrections: ExpandedPath | None = None
+    """CSV file of decisions on doubted labels, as inspect --write-labels and its page write it. Training uses the
+    corrected labels; the stated figures are by the labels of the data. Test images keep theirs."""
     on_bad_image: Literal["skip", "fail"] = "skip"
     """skip: leave out unreadable images and list them in the run. fail: stop. Files are never changed."""
     max_bad_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01

@@ -7,6 +7,15 @@ from typing import Literal, get_args
 ExclusionReason = Literal["unreadable", "duplicate", "near_duplicate", "label", "outlier", "by_hand"]
 """Why an image is left out. by_hand: the list gives no reason."""
 EXCLUSION_REASONS: tuple[ExclusionReason, ...] = get_args(ExclusionReason)
+EXCLUDED_AS: dict[ExclusionReason, str] = {
+    "unreadable": "unreadable",
+    "duplicate": "exact copies",
+    "near_duplicate": "near duplicates",
+    "label": "for their label",
+    "outlier": "outliers",
+    "by_hand": "by hand",
+}
+"""How a sentence says it: ``3 by hand``."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tlcli.datasets.decisions import EXCLUSION_REASONS, ExclusionReason
+from tlcli.datasets.decisions import EXCLUDED_AS, EXCLUSION_REASONS, ExclusionReason
 from tlcli.datasets.index import LabelledImage
 from tlcli.datasets.labelled_files import Scan, listed_counts
 from tlcli.datasets.walk import relative_name
@@ -20,15 +20,6 @@ from tlcli.errors import DataError, UsageError
 from tlcli.system.files import write_text
 
 _HEADER = "# Images to exclude, written by tlcli inspect"
-EXCLUDED_AS: dict[ExclusionReason, str] = {
-    "unreadable": "unreadable",
-    "duplicate": "exact copies",
-    "near_duplicate": "near duplicates",
-    "label": "for their label",
-    "outlier": "outliers",
-    "by_hand": "by hand",
-}
-"""How a sentence says it: ``3 by hand``."""
 _REASON = re.compile(rf"#\s*\[({'|'.join(EXCLUSION_REASONS)})\]")
 
 

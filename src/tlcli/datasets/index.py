@@ -187,6 +187,7 @@ def build_index(
         f"Read as {scan.read_as}; {len(labels):,} classes.",
         *map(str, (*scan.left_out, *too_small)),
         *scan.notes,
+        *_note_test_corrections(drawn, decisions),
         *_note_changed(read.changed),
         *_note_divided_groups(groups, splits),
         *_note_copies(images),
@@ -261,6 +262,14 @@ def without(index: Index, bad: Mapping[str, str]) -> Index:
     index = replace(index, images=kept, set_aside=set_aside, bad={**index.bad, **reasons})
     _check(index, f" Unreadable: {len(index.bad):,} images, for example {first[0]}: {first[1]}.")
     return index
+
+
+def _note_test_corrections(drawn: Sequence[LabelledImage], decisions: Decisions) -> Iterator[str]:
+    if count := sum(image.split == "test" and image.name in decisions.relabelled for image in drawn):
+        yield (
+            f"{count:,} corrections are of test images and are not applied: a test label counts as the data gives it. "
+            "Where all test labels were checked, not only those doubted, correct them in the data."
+        )
 
 
 def _note_changed(paths: Sequence[Path]) -> Iterator[str]:

@@ -13,6 +13,8 @@ from tlcli.features.pipeline import Extraction
 from tlcli.images.statistics import ImageStatistics
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from tlcli.features.rows import Rows
     from tlcli.progress import Progress
 
@@ -35,6 +37,14 @@ class Duplicate:
         return self.first.split != self.second.split
 
 
+NEIGHBOURS = 3
+"""Of each of two classes that a doubted image is shown with."""
+BLIND = 0.1
+"""Share of doubted labels from which the network is said to see the classes too poorly to judge labels. Confident
+learning doubts 3 % of true labels where 90 % are classified correctly, 15 % at 80 %, 39 % at 60 %
+(bench/doubted_labels.py); few data sets have more than a tenth of their labels wrong."""
+
+
 @dataclass(frozen=True)
 class LabelIssue:
     """An image whose label is suspicious: heads that were fitted without it predict another class."""
@@ -47,7 +57,10 @@ class LabelIssue:
     suggested_probability: float
     """And of the most probable class."""
     is_issue: bool
-    """Classified as a label error by confident learning; the others are only ranked."""
+    """Doubted by confident learning; the others are only ranked."""
+    neighbours: tuple[LabelledImage, ...] = ()
+    """The nearest images of its own label, then those of the suggested one; of some issues only, for people to compare
+    it with."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +110,18 @@ class Inspection:
 
     @property
     def label_issues(self) -> list[LabelIssue]:
-        """Labels that confident learning classifies as errors."""
+        """Labels that confident learning doubts."""
         return [one for one in self.ranked_labels if one.is_issue]
+
+    @property
+    def doubted_share(self) -> float:
+        """Of the labels of training and validation images."""
+        return len(self.label_issues) / max(1, sum(image.split != "test" for image in self.index.images))
+
+    @property
+    def is_blind(self) -> bool:
+        """So many labels are doubted (:data:`BLIND`) that the network, not the labels, is to be doubted."""
+        return self.doubted_share > BLIND
 
     def document(self) -> dict[str, object]:
         """What ``--json`` prints: all of it, images by their names."""
@@ -115,6 +138,7 @@ class Inspection:
                 {**vars(one), "first": _named(one.first), "second": _named(one.second), "is_leak": one.is_leak}
                 for one in self.duplicates
             ],
+            "labels_doubted": {"share": self.doubted_share, "network_is_blind": self.is_blind},
             "labels": [
                 {
                     **_named(one.image),
@@ -149,9 +173,12 @@ def exact_duplicates(images: Sequence[LabelledImage]) -> Iterator[Duplicate]:
 
 def rank_labels(
     images: Sequence[LabelledImage], labels: Sequence[str], rows: "Rows", Cs: Sequence[float],
-    folds: int, standardize: bool, seed: int, progress: "Progress",
+    folds: int, standardize: bool, seed: int, progress: "Progress", with_neighbours: int = 0,
 ) -> tuple[LabelIssue, ...]:  # fmt: skip
     """Ranks labels by how suspicious they are, from 3 times repeated cross-validation (Northcutt et al. 2021).
+
+    Training labels are judged by training images only, so that whatever is decided on them, validation images had no
+    part in it and can be measured on.
 
     Args:
         images: whose labels are ranked; the test images are not among them.
@@ -162,27 +189,54 @@ def rank_labels(
         standardize: scale every feature to variance 1.
         seed: of the folds.
         progress: reports the stages.
+        with_neighbours: how many of the issues get their neighbours.
 
     Raises:
         DataError: there are too few images of a class.
     """
-    from tlcli.evaluation.label_issues import find_label_issues  # noqa: PLC0415 - only here: pandas, scikit-learn
-    from tlcli.heads.logistic_regression import fit_logistic_regression  # noqa: PLC0415
-    from tlcli.heads.repeated_cross_validation import cross_validate  # noqa: PLC0415
+    from tlcli.evaluation.label_issues import (  # noqa: PLC0415 - only here: pandas, scikit-learn
+        doubted_labels,
+        find_label_issues,
+        unseen_probabilities,
+    )
 
-    C = fit_logistic_regression(rows, Cs, folds, standardize, "none", seed, progress).best.C or 1.0
-    predicted = cross_validate(rows, C, folds, 3, standardize, "none", seed, (1.0,), progress).probabilities
+    training = np.array([image.split == "train" for image in images])
+    predicted = unseen_probabilities(rows, training, Cs, folds, standardize, seed, progress)
     with progress.stage("Ranking labels"):
-        found = find_label_issues(rows.labels, predicted)
-    shown = max(found.count, len(images) // 10)
-    best = predicted.argmax(axis=1)
+        doubted, ranked = doubted_labels(rows.labels, predicted, training), find_label_issues(rows.labels, predicted)
+        order = np.argsort(~doubted[ranked.numbers], kind="stable")
+        numbers, scores = ranked.numbers[order], ranked.scores[order]
+        count = int(doubted.sum())
+        best = predicted.argmax(axis=1)
+        near = _neighbours(images, rows, numbers[: min(count, with_neighbours)], best)
+    shown = max(count, len(images) // 10)
     return tuple(
         LabelIssue(
             images[number], labels[int(best[number])], float(score), float(predicted[number, best[number]]),
-            rank < found.count,
+            rank < count, near.get(int(number), ()),
         )
-        for rank, (number, score) in enumerate(zip(found.numbers[:shown], found.scores[:shown], strict=True))
+        for rank, (number, score) in enumerate(zip(numbers[:shown], scores[:shown], strict=True))
     )  # fmt: skip
+
+
+def _neighbours(
+    images: Sequence[LabelledImage], rows: "Rows", numbers: "NDArray[np.int64]", suggested: "NDArray[np.int64]"
+) -> dict[int, tuple[LabelledImage, ...]]:
+    """Of each number the :data:`NEIGHBOURS` nearest images of its own class, and as many of the suggested class [N]."""
+    from tlcli.evaluation.image_similarity import projected  # noqa: PLC0415 - SciPy
+    from tlcli.evaluation.nearest import nearest  # noqa: PLC0415
+
+    found: dict[int, list[LabelledImage]] = {int(number): [] for number in numbers}
+    if not found:
+        return {}
+    features = projected(rows)
+    for classes in (rows.labels, suggested):
+        for number in numbers:
+            members = np.flatnonzero(rows.labels == classes[number])
+            own = slice(number, number + 1)
+            near = nearest(features[own], features[members], NEIGHBOURS, rows.units[own], rows.units[members])
+            found[int(number)] += [images[members[place]] for place in near.numbers[0] if place >= 0]
+    return {number: tuple(of_it) for number, of_it in found.items()}
 
 
 def find_outliers(images: Sequence[LabelledImage], rows: "Rows") -> tuple[Outlier, ...]:

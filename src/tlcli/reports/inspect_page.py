@@ -2,15 +2,16 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
 from markupsafe import Markup
 from PIL import Image
 
+from tlcli.datasets.corrections import COLUMNS, Correction, escaped
 from tlcli.datasets.index import LabelledImage
-from tlcli.evaluation.inspection import Duplicate, Inspection
+from tlcli.evaluation.inspection import Duplicate, Inspection, LabelIssue
 from tlcli.images.augmentation import Augmentation
 from tlcli.images.preparation import Preparation
 from tlcli.reports import data_charts
@@ -25,7 +26,7 @@ _SAMPLES, _CLASSES, _AUGMENTED, _VIEWS = 6, 40, 4, 6
 
 def write_inspect_page(
     path: Path, name: str, found: Inspection, commands: Sequence[str], preparation: Preparation,
-    augmentation: Augmentation, views: Sequence[str], is_weighted: bool = False,
+    augmentation: Augmentation, views: Sequence[str], is_weighted: bool = False, doubted: Sequence[Correction] = (),
 ) -> None:  # fmt: skip
     """Writes the page.
 
@@ -38,10 +39,10 @@ def write_inspect_page(
         augmentation: what augmented views are made with.
         views: names of a training image's views, the plain one first.
         is_weighted: ``head.class_weight`` is balanced.
+        doubted: a row for each label issue, with the decision that was made before.
     """
     leaks, within = found.leaks[:LEAKS], found.within_splits[:DUPLICATES]
     issues, outliers = found.label_issues[:LABEL_ISSUES], found.outliers[:OUTLIERS]
-    notes = [f"probably {one.suggested} (label {percent(one.label_probability, 0)})" for one in issues]
     distances = [f"distance {one.distance:.2f}" for one in outliers]
     write_page(
         path,
@@ -53,7 +54,10 @@ def write_inspect_page(
         charts=_charts(found),
         leaks=_pairs(leaks, preparation),
         duplicates=_pairs(within, preparation),
-        label_issues=thumbnails([one.image for one in issues], preparation, notes),
+        label_issues=_cards(issues, preparation),
+        doubted=[list(vars(one).values())[:5] for one in doubted],
+        columns=COLUMNS,
+        decisions_of=escaped(str(found.index.root.absolute())),
         outliers=thumbnails([one.image for one in outliers], preparation, distances),
         samples=_samples(found, preparation),
         views=_views(found.index.of("train"), views, preparation, augmentation),
@@ -69,9 +73,24 @@ def _facts(found: Inspection) -> list[Fact]:
         Fact("Images", f"{len(found.index.images):,}", f"{len(found.index.labels):,} classes"),
         Fact("Unreadable files", f"{len(found.unreadable):,}", f"{len(found.unusual):,} unusual"),
         Fact("Leaks", f"{len(found.leaks):,}", f"{leaks['exact']:,} exact, {leaks['near']:,} near"),
-        Fact("Label issues", f"{len(found.label_issues):,}", f"{share} of {labelled:,}"),
+        Fact("Doubted labels", f"{len(found.label_issues):,}", f"{share} of {labelled:,}"),
         Fact("Outliers", f"{len(found.outliers):,}", f"of {labelled:,}"),
     ]
+
+
+@dataclass(frozen=True)
+class DoubtedLabel:
+    """A doubted label as the page shows it."""
+
+    issue: LabelIssue
+    image: Thumbnail
+    neighbours: list[Thumbnail]
+
+
+def _cards(issues: Sequence[LabelIssue], preparation: Preparation) -> list[DoubtedLabel]:
+    images = [image for one in issues for image in (one.image, *one.neighbours)]
+    ready = iter(thumbnails(images, preparation))
+    return [DoubtedLabel(one, next(ready), [next(ready) for _ in one.neighbours]) for one in issues]
 
 
 def _pairs(duplicates: Sequence[Duplicate], preparation: Preparation) -> list[Pair]:

@@ -26,7 +26,7 @@ class InspectText:
         duplicates = len(self.found.within_splits)
         return (
             f"{images:,} images of {classes:,} classes: {_count(leaks, 'leak', 'leaks')} between splits, "
-            f"{_count(issues, 'label issue', 'label issues')} and {_count(duplicates, 'duplicate', 'duplicates')} "
+            f"{_count(issues, 'doubted label', 'doubted labels')} and {_count(duplicates, 'duplicate', 'duplicates')} "
             "within a split."
         )
 
@@ -46,14 +46,16 @@ class InspectText:
 
     @property
     def label_issues(self) -> str:
-        """Labels that are probably wrong."""
+        """Labels that are doubted, and what that means."""
         scope, count = "Labels of test images are not checked.", len(self.found.label_issues)
         if not count:
-            return f"No label of a training or validation image looks wrong. {scope}"
+            return f"No label of a training or validation image is doubted. {scope}"
+        if self.found.is_blind:
+            return f"{blindness(self.found)} {scope}{_shown(count, LABEL_ISSUES)}"
         return (
             f"{_count(count, 'label is', 'labels are')} contradicted by models trained without the image (confident "
-            "learning, Northcutt et al. 2021). Some of these labels are wrong, some of the images are just hard to "
-            f"classify: check them. {scope}{_shown(count, LABEL_ISSUES)}"
+            "learning, Northcutt et al. 2021). Some of these labels are wrong, many of the images are just hard to "
+            f"classify: look at each, beside its nearest images. {scope}{_shown(count, LABEL_ISSUES)}"
         )
 
     @property
@@ -81,6 +83,17 @@ class InspectText:
             f"The smallest class is '{found.least}' with {found.least_images:,} training images, the largest is "
             f"'{found.most}' with {found.most_images:,}."
         )
+
+
+def blindness(found: Inspection) -> str:
+    """That so many labels are doubted because the network sees too little; empty where they are few."""
+    if not found.is_blind:
+        return ""
+    return (
+        f"{found.doubted_share:.0%} of the labels are doubted. That many are rarely wrong: this network distinguishes "
+        "the classes too poorly to judge labels, so none is suggested to be an error. Try a larger backbone or image "
+        "size first."
+    )
 
 
 def _count(count: int, one: str, many: str) -> str:

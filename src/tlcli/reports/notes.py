@@ -3,13 +3,18 @@ nothing to say. Importing this imports neither NumPy nor the templates.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
 
+from tlcli.datasets.decisions import EXCLUDED_AS
 from tlcli.datasets.split_names import SplitName
 from tlcli.evaluation.class_balance import class_balance
 from tlcli.evaluation.cross_validation import CrossValidation
 from tlcli.evaluation.split_metrics import Metrics
 from tlcli.model.prediction import Prediction
 from tlcli.reports.names import cut, one_line
+
+if TYPE_CHECKING:
+    from tlcli.runs.records import Filtered
 
 _EXPECTED = 0.01
 """Share of images of the known classes that are beyond the limit, by its definition."""
@@ -41,13 +46,61 @@ def unequal_classes(training: Mapping[str, int], is_weighted: bool = False) -> s
     )
 
 
-def headline(metrics: Mapping[SplitName, Metrics], split: SplitName) -> str:
+def headline(metrics: Mapping[SplitName, Metrics], split: SplitName, filtered: "Filtered | None" = None) -> str:
     """The accuracy of a split; where the classes are unequal, beside it what it hides.
 
     Args:
         metrics: of the training images, and of the split.
         split: validation or test.
+        filtered: images that were left out or relabelled by decisions, which it counts.
     """
+    return f"{_headline(metrics, split)}{_counted(filtered)}"
+
+
+def _counted(filtered: "Filtered | None") -> str:
+    """What decisions changed, at the end of a sentence; those for the label are measured on."""
+    if filtered is None:
+        return ""
+    left_out = sum(count for reason, of in filtered.excluded.items() if reason != "label" for count in of.values())
+    parts = (
+        f"{left_out:,} images left out" if left_out else "",
+        f"{filtered.set_aside:,} set aside for their label" if filtered.set_aside else "",
+        f"{sum(filtered.relabelled.values()):,} relabelled" if filtered.relabelled else "",
+    )
+    return "".join(f"; {part}" for part in parts if part)
+
+
+def filtered_images(filtered: "Filtered | None") -> str:
+    """Which images decisions left out, set aside or relabelled, and what that means for the figures."""
+    if filtered is None:
+        return ""
+    sentences = []
+    if others := {reason: of for reason, of in filtered.excluded.items() if reason != "label"}:
+        listed = ", ".join(
+            f"{sum(of.values()):,} {EXCLUDED_AS[reason]} ({_by_split(of)})" for reason, of in others.items()
+        )
+        chosen = [EXCLUDED_AS[reason] for reason in others if reason in ("outlier", "by_hand")]
+        only = f" Figures are of the images that were kept ({' and '.join(chosen)} were chosen)." if chosen else ""
+        sentences.append(f"Left out by dataset.exclude: {listed}.{only}")
+    changed = []
+    if filtered.set_aside:
+        changed.append(f"{filtered.set_aside:,} images are set aside ({_by_split(filtered.excluded['label'])})")
+    if filtered.relabelled:
+        changed.append(f"{sum(filtered.relabelled.values()):,} are relabelled ({_by_split(filtered.relabelled)})")
+    if changed:
+        sentences.append(
+            f"Because of their label, {' and '.join(changed)}: the model is trained accordingly. Figures are measured "
+            "on all of them with the labels of the data, since a classifier chose which labels to doubt: figures "
+            "without them would be too high."
+        )
+    return " ".join(sentences)
+
+
+def _by_split(counts: "Mapping[SplitName | Literal['unread'], int] | Mapping[SplitName, int]") -> str:
+    return ", ".join(f"{split} {count:,}" for split, count in sorted(counts.items()))
+
+
+def _headline(metrics: Mapping[SplitName, Metrics], split: SplitName) -> str:
     shown = metrics[split]
     text = f"{split.capitalize()} accuracy {shown.accuracy:.4f}"
     if split == "test":
@@ -92,9 +145,15 @@ def small_test(test: Metrics, cross_validation: CrossValidation | None) -> str:
 def cross_validated(found: CrossValidation) -> str:
     """The accuracy by cross-validation, for one line."""
     of = "" if found.is_own_head else " of logistic regression on the same features"
+    kept = (
+        ""
+        if found.filtered_accuracy is None
+        else f"; only on the images and labels trained on, which a classifier chose: {found.filtered_accuracy:.4f}, too "
+        "high"
+    )
     return (
         f"Cross-validation accuracy{of} {found.accuracy:.4f} (95 % interval {found.accuracy_ci95[0]:.4f} to "
-        f"{found.accuracy_ci95[1]:.4f}, {found.images:,} training and validation images)"
+        f"{found.accuracy_ci95[1]:.4f}, {found.images:,} training and validation images){kept}"
     )
 
 

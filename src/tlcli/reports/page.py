@@ -1,4 +1,4 @@
-"""A page: one HTML file that needs nothing beside it. No script, no network, light and dark."""
+"""A page: one HTML file that needs nothing beside it. No network, light and dark; only inspect's has a script."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

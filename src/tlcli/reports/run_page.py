@@ -22,6 +22,7 @@ from tlcli.reports.figures import svg
 from tlcli.reports.fonts import missing_font_note
 from tlcli.reports.gallery import Cell, Explain, confusion_cells, error_thumbnails, explained
 from tlcli.reports.names import cut, one_line
+from tlcli.reports.notes import filtered_images
 from tlcli.reports.page import Fact, Pair, interval, paired, percent, write_page
 from tlcli.reports.text import RunText
 from tlcli.reports.thumbnails import thumbnails
@@ -85,8 +86,10 @@ def write_report(report: RunReport, explain: Explain) -> RunText:
             class_balance(counts[split]).is_unequal for split in ("train", "test") if any(counts[split].values())
         ),
         validation_images=sum(counts["validation"].values()),
+        filtered=filtered_images(report.record.filtered),
     )
     judged = verdict(_evidence(report, text))
+    filtered = report.record.filtered.model_dump() if report.record.filtered else None
     results = read_externals(report.run)[0]
     external = [result.as_json() for result in results]
     write_json(
@@ -97,6 +100,7 @@ def write_report(report: RunReport, explain: Explain) -> RunText:
             **asdict(found),
             EXTERNAL: external,
         },
+        {"evaluated_runs": report.evaluated_runs, "filtered": filtered, **asdict(found), EXTERNAL: external},
     )
     has_test = found.measured == "test"  # the head itself was fitted on the others, so that its evidence is no evidence
     numbers = np.concatenate([predictions.worst_errors(), predictions.least_confident()])

@@ -31,6 +31,8 @@ class RunText:
     validation_images: int = 0
     first: str = ""
     """What to do first: the last sentence of the page's verdict."""
+    filtered: str = ""
+    """Which images decisions left out or relabelled; see :func:`~tlcli.reports.notes.filtered_images`."""
 
     @property
     def has_test(self) -> bool:

@@ -43,7 +43,7 @@ from tlcli.runs.cross_validation import OUT_OF_FOLD, read_cross_validation, read
 from tlcli.runs.external import ExternalResult, external_name, write_external
 from tlcli.runs.images import RecordedImage, read_images
 from tlcli.runs.predictions import write_predictions
-from tlcli.runs.records import read_metrics, read_record, skipped_images, write_metrics, write_record
+from tlcli.runs.records import Filtered, read_metrics, read_record, skipped_images, write_metrics, write_record
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,6 +76,8 @@ class Evaluated:
     """By train; None where the run has none."""
     out_of_fold: Metrics | None = None
     """Of a run without test images: of its training and validation images, by cross-validation."""
+    filtered: Filtered | None = None
+    """Images that decisions left out or relabelled; None of older runs, and of external test sets."""
 
 
 def evaluate(
@@ -154,7 +156,8 @@ def _evaluate_test(opened: OpenedRun, index: Index, gates: Sequence[Gate], progr
     test, task = features.rows("test"), Task(index.labels)
     results = check_gates(gates, metrics["test"], test.labels, predictions["test"], task, test.units)
     return Evaluated(
-        run, metrics, results, extraction, index.bad, text, cross_validation=read_cross_validation(run)
+        run, metrics, results, extraction, index.bad, text, cross_validation=read_cross_validation(run),
+        filtered=opened.record.filtered,
     )  # fmt: skip
 
 
@@ -279,7 +282,7 @@ def _evaluate_out_of_fold(
     results = check_gates(gates, metrics, found.labels, found.probabilities, task, rows.units)
     return Evaluated(
         run, read_metrics(run), results, extraction, index.bad, text, out_of_fold=metrics,
-        cross_validation=cross_validation,
+        cross_validation=cross_validation, filtered=opened.record.filtered,
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ Shapes: N images, S the side of a small grey image in pixels.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,13 @@ from tlcli.config.build_dataset import dataset_index
 from tlcli.config.build_features import feature_extractor, preparation_of, with_levels
 from tlcli.config.load import LoadedConfig
 from tlcli.config.schema import Config
+from tlcli.datasets.corrections import (
+    Correction,
+    check_corrections_replaceable,
+    escaped,
+    read_corrections,
+    write_corrections,
+)
 from tlcli.datasets.exclusion import check_replaceable, propose_exclusions, write_exclusion
 from tlcli.datasets.index import Index, LabelledImage, without
 from tlcli.errors import DataError
@@ -32,6 +39,7 @@ from tlcli.images.decode import BadImageError
 from tlcli.images.preparation import Preparation
 from tlcli.images.statistics import ImageStatistics, image_statistics, oddities, suggestions
 from tlcli.progress import SILENT, Progress
+from tlcli.reports.inspect_text import LABEL_ISSUES
 from tlcli.system.prefetch import ahead
 
 if TYPE_CHECKING:
@@ -47,11 +55,13 @@ class Inspected:
     page: Path
     excluded: tuple[int, int] | None
     """Images on the list to leave out, and comments for people to decide on; None where no list was asked for."""
+    decided: int | None = None
+    """Rows of the file of doubted labels that are decided; None where no file was asked for."""
 
 
 def inspect(
     loaded: LoadedConfig, page: Path, commands: Sequence[str] = (), write_exclude: Path | None = None,
-    verify: bool = False, progress: Progress = SILENT,
+    verify: bool = False, progress: Progress = SILENT, write_labels: Path | None = None,
 ) -> Inspected:  # fmt: skip
     """Inspects the images of a config. Their features are stored, and train reuses them.
 
@@ -62,16 +72,19 @@ def inspect(
         write_exclude: where to write the list of images to leave out.
         verify: read every image again to compute its digest, even where size and time of the file are unchanged.
         progress: receives the stages.
+        write_labels: where to write the doubted labels, for people to decide on each.
 
     Raises:
         DataError: the images are missing or too few.
         ModelError, NetworkError: the backbone's weights or the engine are unavailable.
         ResourceError: the disk is full.
-        UsageError: ``write_exclude`` is a file that inspect has not written.
+        UsageError: ``write_exclude`` or ``write_labels`` is a file that inspect has not written.
     """
     config = loaded.config
     if write_exclude:
         check_replaceable(write_exclude)
+    if write_labels:
+        check_corrections_replaceable(write_labels)
     with progress.stage("Indexing images"):
         index = dataset_index(config.dataset, loaded.options, verify)
     config = with_levels(config, index, progress)
@@ -91,9 +104,24 @@ def inspect(
         features=extraction,
     )
     excluded = _write_exclusion(write_exclude, found) if write_exclude else None
+    doubted = _doubted(found)
+    decided = write_corrections(write_labels, doubted) if write_labels else None
+    file = write_labels or config.dataset.corrections
+    decisions = {one.name: one for one in read_corrections(file)} if file and file.exists() else {}
     with progress.stage("Writing the page"):
-        _write_page(page, loaded.name, found, commands, extractor, config.head.class_weight == "balanced")
-    return Inspected(found, page, excluded)
+        _write_page(
+            page, loaded.name, found, commands, extractor, config.head.class_weight == "balanced",
+            [replace(one, decision=decisions[one.name].decision) if one.name in decisions else one for one in doubted],
+        )  # fmt: skip
+    return Inspected(found, page, excluded, decided)
+
+
+def _doubted(found: Inspection) -> list[Correction]:
+    """The doubted labels, undecided, the most suspicious first."""
+    return [
+        Correction(escaped(one.image.name), one.image.given, one.suggested, f"{one.suggested_probability:.3f}")
+        for one in found.label_issues
+    ]
 
 
 def _scan(
@@ -146,7 +174,7 @@ def _ranked_labels(
     head = config.head
     try:
         return rank_labels(
-            images, index.labels, rows, head.Cs, head.folds, head.standardize, config.train.seed, progress
+            images, index.labels, rows, head.Cs, head.folds, head.standardize, config.train.seed, progress, LABEL_ISSUES
         )
     except DataError as error:  # the other findings are worth showing
         progress.note(f"Labels were not checked: {error.message}")
@@ -162,7 +190,10 @@ def _write_exclusion(path: Path, found: Inspection) -> tuple[int, int]:
     listed = propose_exclusions(
         found.unreadable,
         [(one.first, one.second, None if one.kind == "exact" else one.similarity) for one in found.duplicates],
-        [(one.image, one.suggested, one.label_probability, one.suggested_probability) for one in found.label_issues],
+        [
+            (one.image, one.suggested, one.label_probability, one.suggested_probability)
+            for one in (() if found.is_blind else found.label_issues)
+        ],
         [(one.image, one.distance) for one in found.outliers],
     )
     write_exclusion(path, f"Data folder: {found.index.root}", listed)
@@ -171,11 +202,12 @@ def _write_exclusion(path: Path, found: Inspection) -> tuple[int, int]:
 
 
 def _write_page(
-    path: Path, name: str, found: Inspection, commands: Sequence[str], extractor: FeatureExtractor, is_weighted: bool
-) -> None:
+    path: Path, name: str, found: Inspection, commands: Sequence[str], extractor: FeatureExtractor, is_weighted: bool,
+    doubted: Sequence[Correction],
+) -> None:  # fmt: skip
     from tlcli.reports.inspect_page import write_inspect_page  # noqa: PLC0415 - matplotlib takes 1 s to import
 
     write_inspect_page(
         path, name, found, commands, extractor.decoder.preparation, extractor.decoder.augmentation, extractor.views,
-        is_weighted,
+        is_weighted, doubted,
     )  # fmt: skip

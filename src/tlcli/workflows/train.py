@@ -44,6 +44,7 @@ from tlcli.runs.output import output_run
 from tlcli.runs.predictions import write_predictions
 from tlcli.runs.records import (
     FeatureCounts,
+    Filtered,
     NoneOfThese,
     QuantizedBackbone,
     RunBackbone,
@@ -85,6 +86,8 @@ class Trained:
     """Of int8 with the float precision, on a sample; None with other precisions."""
     none_of_these: NoneOfThese
     """How many validation images predict would answer "none of these" for."""
+    filtered: Filtered
+    """Images that decisions left out or relabelled."""
 
 
 @dataclass
@@ -188,7 +191,7 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
     write_record(folder, _record(loaded, index, extractor, fit, extraction, agreement, none_of_these, clock.seconds))
     return Trained(
         final_name(folder), metrics, validated.summary if validated else None, clock.seconds, extraction, index, fit,
-        agreement, none_of_these,
+        agreement, none_of_these, filtered_of(index),
     )  # fmt: skip
 
 

@@ -1,0 +1,204 @@
+"""How often stated intervals hold after inspect's advice on doubted labels was followed: on simulated images.
+
+python bench/doubted_labels.py [--repetitions 200] [--images 400] [--out FILE.json]
+
+Each data set has two clouds of D dimensions, as far apart as gives the accuracy of ``network`` (0.6: nearly blind), and
+a share of its labels flipped. As inspect does, confident learning ranks out-of-fold probabilities; then all doubted
+labels are left out, or relabelled as suggested (nobody should, but intervals must hold even so), and the accuracy is
+stated with its 95 % interval. The truth is the accuracy of the head fitted on what is left, on endless new images of
+the same kind, labelled by the same process (flips too); and the same with correct labels.
+
+``dropped``: as tlcli did before, doubted training images leave, and the rest is cross-validated. ``in the folds``: only
+the fitted parts of the folds go without them. ``left out``, ``relabelled``: as tlcli does, cross-validation fits and
+measures all images with the labels given, and validation images are measured with the labels given by a head that was
+fitted on decisions in which they had no part. Writes bench/results/doubted_labels.json, or FILE.json.
+"""
+
+import argparse
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+from threadpoolctl import threadpool_limits
+
+from measure import introduce, save, table
+from tlcli.evaluation.intervals import corrected_resampled_t, wilson
+from tlcli.evaluation.label_issues import doubted_labels, unseen_probabilities
+from tlcli.features.rows import Rows
+from tlcli.heads.head import Head
+from tlcli.heads.logistic_regression import fit_logistic_regression
+from tlcli.heads.repeated_cross_validation import cross_validate
+from tlcli.progress import SILENT
+from tlcli.system.cpu import cores
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+CS = (1 / 1000, 1 / 300, 1 / 100, 1 / 30, 1 / 10, 1 / 3, 1.0)
+WIDTH = 30
+TRAINING = 0.82
+"""Share of the training and validation images that is for training."""
+SETTINGS = (
+    (0.6, 0.0),
+    (0.8, 0.0),
+    (0.9, 0.0),
+    (0.95, 0.0),
+    (0.8, 0.05),
+    (0.95, 0.05),
+    (0.95, 0.1),
+    (0.95, 0.2),
+    (0.99, 0.05),
+)
+"""Accuracy of the best linear head, and share of flipped labels."""
+WAYS = (
+    "nothing done", "dropped", "left out in the folds", "left out", "relabelled", "left out, validation",
+    "relabelled, validation",
+)  # fmt: skip
+
+Drawn = dict[str, tuple[float, float, float, bool, bool]]
+"""Of each way: what it states, the truth for labels of the same process and for correct ones, and whether the interval
+contains either."""
+
+
+def half(network: float) -> float:
+    """Half the distance of the clouds' middles, along each of four dimensions."""
+    return float(ndtri(network)) / 2
+
+
+def clouds(random: np.random.Generator, count: int, network: float) -> Rows:
+    """Two clouds, with their true labels."""
+    labels = random.integers(0, 2, count)
+    middle = np.where(np.arange(WIDTH) < 4, half(network), 0.0)
+    features = random.normal(size=(count, WIDTH)) + (2 * labels[:, None] - 1) * middle
+    return Rows.of(features.astype(np.float32), labels.astype(np.int64))
+
+
+def true_accuracy(head: Head, network: float) -> float:
+    """On endless correctly labelled images: the share of each cloud on its side of the boundary."""
+    weights = (head.weights[:, 0] if head.weights.shape[1] == 1 else head.weights[:, 1] - head.weights[:, 0]).astype(
+        float
+    )
+    bias = float(head.bias[0] if len(head.bias) == 1 else head.bias[1] - head.bias[0])
+    length = float(np.linalg.norm(weights)) or 1.0
+    reach = float(weights[:4].sum()) * half(network)
+    return float(ndtr((reach + bias) / length) + ndtr((reach - bias) / length)) / 2
+
+
+def fitted(rows: Rows, seed: int) -> tuple[Head, float]:
+    """A head and its C, chosen as ever."""
+    fit = fit_logistic_regression(rows, CS, 5, True, "none", seed)
+    return fit.head, fit.best.C or 1.0
+
+
+def doubts(rows: Rows, training: "NDArray[np.bool_]", seed: int) -> "tuple[NDArray[np.bool_], NDArray[np.float64]]":
+    """Which labels are doubted, and the out-of-fold probabilities: as inspect finds them."""
+    predicted = unseen_probabilities(rows, training, CS, 5, True, seed, SILENT)
+    return doubted_labels(rows.labels, predicted, training), predicted
+
+
+def validated(rows: Rows, C: float, seed: int) -> tuple[float, tuple[float, float]]:
+    """Cross-validated accuracy, and its interval."""
+    found = cross_validate(rows, C, seed=seed, shares=(1.0,))
+    return float(found.accuracies.mean()), corrected_resampled_t(found.accuracies[-1], found.test_share)
+
+
+def trial(images: int, network: float, flipped: float, seed: int) -> tuple[Drawn, float, float, float]:
+    """One data set in every way; the share doubted, the share of these that is wrong, and the median probability of
+    what is suggested instead."""
+    random = np.random.default_rng([int(1000 * network), int(1000 * flipped), seed])
+    rows = clouds(random, images, network)
+    wrong = random.permutation(images) < round(flipped * images)
+    rows = replace(rows, labels=np.where(wrong, 1 - rows.labels, rows.labels))
+    training = random.permutation(images) < round(TRAINING * images)
+    doubted, probabilities = doubts(rows, training, seed)
+    drawn: Drawn = {}
+
+    def state(way: str, head: Head, stated: float, interval: tuple[float, float]) -> None:
+        correct = true_accuracy(head, network)
+        same = correct * (1 - flipped) + (1 - correct) * flipped
+        low, high = interval
+        drawn[way] = (stated, same, correct, low <= same <= high, low <= correct <= high)
+
+    head, C = fitted(rows, seed)
+    as_given = validated(rows, C, seed)
+    state("nothing done", head, *as_given)
+    before, _ = doubts(rows, np.ones(images, bool), seed)  # training and validation labels judged each other
+    left = rows.take(np.flatnonzero(~(before & training)))
+    head, C = fitted(left, seed)
+    state("dropped", head, *validated(left, C, seed))
+    left_out, C = fitted(rows.take(np.flatnonzero(~doubted)), seed)
+    found = cross_validate(rows, C, seed=seed, shares=(1.0,), fitted=~doubted)
+    interval = corrected_resampled_t(found.accuracies[-1], found.test_share)
+    state("left out in the folds", left_out, float(found.accuracies.mean()), interval)
+    state("left out", left_out, *as_given)
+    corrected = replace(rows, labels=np.where(doubted, probabilities.argmax(axis=1), rows.labels))
+    state("relabelled", fitted(corrected, seed)[0], *as_given)
+    validation = rows.take(np.flatnonzero(~training))
+    for way, some, kept in (("left out", rows, training & ~doubted), ("relabelled", corrected, training)):
+        head, _ = fitted(some.take(np.flatnonzero(kept)), seed)
+        right = head.probabilities(validation.features()).argmax(axis=1) == validation.labels
+        state(f"{way}, validation", head, float(right.mean()), wilson(int(right.sum()), len(right)))
+    sure = float(np.median(probabilities[doubted].max(axis=1))) if doubted.any() else float("nan")
+    precision = float(wrong[doubted].mean()) if doubted.any() else float("nan")
+    return drawn, float(doubted.mean()), precision, sure
+
+
+def results(pool: ProcessPoolExecutor, images: int, repetitions: int) -> Iterator[dict[str, Any]]:
+    """A row for each setting and way."""
+    for network, flipped in SETTINGS:
+        trials = list(pool.map(partial(trial, images, network, flipped), range(repetitions), chunksize=4))
+        shares, precisions, sures = (np.array(some) for some in list(zip(*trials, strict=True))[1:])
+        for way in WAYS:
+            stated, same, correct, covers, covers_correct = np.array([drawn[way] for drawn, *_ in trials], float).T
+            yield {
+                "network": network,
+                "flipped": flipped,
+                "way": way,
+                "doubted": round(float(shares.mean()), 4),
+                "doubted_95": [round(float(one), 4) for one in np.quantile(shares, (0.025, 0.975))],
+                "of_them_wrong": round(float(np.nanmean(precisions)), 4),
+                "probability_of_the_suggested": round(float(np.nanmean(sures)), 4),
+                "stated": round(float(stated.mean()), 4),
+                "truth": round(float(same.mean()), 4),
+                "truth_of_correct_labels": round(float(correct.mean()), 4),
+                "covers": round(float(covers.mean()), 4),
+                "sure": [round(bound, 4) for bound in wilson(int(covers.sum()), len(covers))],
+                "covers_correct_labels": round(float(covers_correct.mean()), 4),
+            }
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repetitions", type=int, default=200, help="data sets drawn for each setting")
+    parser.add_argument("--images", type=int, default=400, help="of each data set")
+    parser.add_argument("--workers", type=int, default=cores(), help="processes")
+    parser.add_argument("--out", type=Path, metavar="FILE.json")
+    options = parser.parse_args()
+    introduce()
+    with ProcessPoolExecutor(options.workers, initializer=threadpool_limits, initargs=(1,)) as pool:
+        rows = list(results(pool, options.images, options.repetitions))
+    cells = [
+        [
+            f"{r['network']:g}, {r['flipped']:.0%}", r["way"], f"{r['doubted']:.1%}", f"{r['of_them_wrong']:.0%}",
+            f"{r['probability_of_the_suggested']:.2f}", f"{r['stated']:.3f}", f"{r['truth']:.3f}",
+            f"{r['covers']:.3f} ({r['sure'][0]:.3f} to {r['sure'][1]:.3f})", f"{r['covers_correct_labels']:.3f}",
+        ]
+        for r in rows
+    ]  # fmt: skip
+    header = (
+        "network, flipped", "doubted labels", "doubted", "of them wrong", "suggested", "stated", "truth", "covers",
+        "covers, correct labels",
+    )  # fmt: skip
+    print(table(header, cells))
+    settings = {"repetitions": options.repetitions, "images": options.images}
+    save("doubted_labels", options.out, settings=settings, results=rows)
+
+
+if __name__ == "__main__":
+    main()
