@@ -119,8 +119,6 @@ def _document(done: "Evaluated") -> dict[str, Any]:
 
 
 def _show_own(screen: Screen, done: "Evaluated") -> None:
-    from tlcli.reports.notes import cross_validated, filtered_images, headline, never_measured  # noqa: PLC0415 - keeps --help fast
-
     metrics: dict[str, Metrics] = {str(split): of_split for split, of_split in done.metrics.items()}
     of = "test images"
     if done.out_of_fold:
@@ -131,18 +129,35 @@ def _show_own(screen: Screen, done: "Evaluated") -> None:
     screen.table(per_class_table(test.per_class, of))
     _show_confusions(screen, test, of)
     screen.line()
-    if done.out_of_fold is None:
-        screen.bold(headline(done.metrics, "test", done.filtered))
-    elif done.cross_validation:
-        screen.bold(cross_validated(done.cross_validation))
-    if note := filtered_images(done.filtered):
-        screen.line(note)
-    for sentence in never_measured({"test": test}):
+    for line in _headlines(done):
+        screen.bold(line)
+    for sentence in filter(None, _sentences(done, test)):
         screen.line(sentence)
-    for name, reason in done.bad.items():
-        screen.line(f"Left out: {name}: {reason}")
+    screen.line(reuse(done.features))
+    screen.line(f"Results: {done.run_dir}")
+    if done.text:
+        screen.line(f"Report: {done.run_dir / 'report.html'}")
+
+
+def _headlines(done: "Evaluated") -> list[str]:
+    """The test accuracy; before it, or in its place, that of cross-validation where there are few or no test images."""
+    from tlcli.reports.notes import cross_validated, headline, is_small_test  # noqa: PLC0415 - keeps --help fast
+
+    validated = done.cross_validation and cross_validated(done.cross_validation)
+    if done.out_of_fold is not None:
+        return [validated] if validated else []
+    test = headline(done.metrics, "test", done.filtered)
+    return [validated, test] if validated and is_small_test(done.metrics["test"]) else [test]
+
+
+def _sentences(done: "Evaluated", measured: "Metrics") -> list[str]:
+    """What else should be known, and what to do first; empty texts among them."""
+    from tlcli.reports.notes import filtered_images, never_measured  # noqa: PLC0415 - keeps --help fast
+
+    found = [filtered_images(done.filtered), *never_measured({"test": measured})]
+    found += [f"Left out: {name}: {reason}" for name, reason in done.bad.items()]
     if text := done.text:
-        for sentence in (
+        found += [
             text.small_test,
             text.cross_validation,
             text.near_duplicates,
@@ -150,13 +165,8 @@ def _show_own(screen: Screen, done: "Evaluated") -> None:
             text.none_of_these,
             text.repeated_test_use,
             text.first,
-        ):
-            if sentence:
-                screen.line(sentence)
-    screen.line(reuse(done.features))
-    screen.line(f"Results: {done.run_dir}")
-    if done.text:
-        screen.line(f"Report: {done.run_dir / 'report.html'}")
+        ]
+    return found
 
 
 def _show_confusions(screen: Screen, metrics: "Metrics", of: str) -> None:

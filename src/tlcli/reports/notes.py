@@ -148,8 +148,7 @@ def cross_validated(found: CrossValidation) -> str:
     kept = (
         ""
         if found.filtered_accuracy is None
-        else f"; only on the images and labels trained on, which a classifier chose: {found.filtered_accuracy:.4f}, too "
-        "high"
+        else f"; {found.filtered_accuracy:.4f}, which is too high, only on the images and labels trained on"
     )
     return (
         f"Cross-validation accuracy{of} {found.accuracy:.4f} (95 % interval {found.accuracy_ci95[0]:.4f} to "

@@ -97,10 +97,10 @@ def write_report(report: RunReport, explain: Explain) -> RunText:
         {
             "verdict": [one.text for one in judged],
             "evaluated_runs": report.evaluated_runs,
+            "filtered": filtered,
             **asdict(found),
             EXTERNAL: external,
         },
-        {"evaluated_runs": report.evaluated_runs, "filtered": filtered, **asdict(found), EXTERNAL: external},
     )
     has_test = found.measured == "test"  # the head itself was fitted on the others, so that its evidence is no evidence
     numbers = np.concatenate([predictions.worst_errors(), predictions.least_confident()])
