@@ -23,6 +23,7 @@ from measure import introduce, save, table
 from tlcli.evaluation.compare import clustered_difference, paired_difference
 from tlcli.evaluation.intervals import corrected_resampled_t, wilson, wilson_of_units
 from tlcli.evaluation.learning_curve import learning_curve
+from tlcli.evaluation.prediction_sets import LEVELS, in_set, threshold_of
 from tlcli.evaluation.resampled_intervals import metric_intervals, metrics_of
 from tlcli.features.rows import Rows
 from tlcli.heads.calibration import fit_temperature
@@ -196,6 +197,21 @@ def crossvalidated(truths: dict[int, float], seed: int) -> Covered:
     }
 
 
+def sets(seed: int) -> dict[str, float]:
+    """Shares of new images whose class is in the prediction set of the fitted head, thresholds chosen out of fold."""
+    random = np.random.default_rng([7, seed])
+    rows, new = clouds(random, IMAGES), clouds(random, 4000)
+    head, C = fitted(rows, seed)
+    out_of_fold = cross_validate(rows, C, seed=seed, shares=(1.0,)).probabilities
+    probabilities, reached = head.probabilities(new.features()), {}
+    for level in LEVELS:
+        threshold = threshold_of(rows.labels, out_of_fold, level)
+        if threshold is not None:
+            members = in_set(probabilities, threshold)
+            reached[f"{level:g}"] = float(members[np.arange(len(new)), new.labels].mean())
+    return reached
+
+
 # All of it
 
 
@@ -245,9 +261,12 @@ def main() -> None:
     introduce()
     with ProcessPoolExecutor(cores(), initializer=threadpool_limits, initargs=(1,)) as pool:
         rows = list(coverage(pool, options.repetitions))
+        reached = list(pool.map(sets, range(max(1, options.repetitions // 3)), chunksize=8))
     cells = [[r["interval"], r["of"], f"{r['covers']:.3f}", "{:.3f} to {:.3f}".format(*r["sure"])] for r in rows]
     print(table(("95 % interval", "of", "covers", "sure"), cells))
-    save("coverage", options.out, settings={"repetitions": options.repetitions}, results=rows)
+    shares = {level: float(np.mean([one[level] for one in reached])) for level in reached[0]}
+    print(table(("prediction sets of coverage", "reach"), [[level, f"{share:.3f}"] for level, share in shares.items()]))
+    save("coverage", options.out, settings={"repetitions": options.repetitions}, results=rows, prediction_sets=shares)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from tlcli.datasets.corrections import (
 from tlcli.datasets.exclusion import check_replaceable, propose_exclusions, write_exclusion
 from tlcli.datasets.index import Index, LabelledImage, without
 from tlcli.errors import DataError
+from tlcli.evaluation.duplicate_pairs import joined_units
 from tlcli.evaluation.inspection import (
     Duplicate,
     Inspection,
@@ -92,14 +93,15 @@ def inspect(
     extractor = feature_extractor(index, config, progress)
     extraction = extractor.extract([(index.images, extractor.views[:1])], progress)
     index = without(index, extraction.bad)
+    duplicates = (*exact_duplicates(index.images), *_near_duplicates(index, extractor, small, progress))
     found = Inspection(
         index=index,
         statistics={name: one for name, one in statistics.items() if name not in index.bad},
         unreadable=dict(index.bad),
         unusual=_unusual(index, statistics, extractor.decoder.preparation.size),
         suggestions=tuple(suggestions([statistics[one.name] for one in index.images], preparation_of(config))),
-        duplicates=(*exact_duplicates(index.images), *_near_duplicates(index, extractor, small, progress)),
-        ranked_labels=_ranked_labels(index, extractor, config, progress),
+        duplicates=duplicates,
+        ranked_labels=_ranked_labels(index, extractor, duplicates, config, progress),
         outliers=_outliers(index, extractor, progress),
         features=extraction,
     )
@@ -168,9 +170,11 @@ def _labelled(index: Index, extractor: FeatureExtractor) -> tuple[list[LabelledI
 
 
 def _ranked_labels(
-    index: Index, extractor: FeatureExtractor, config: Config, progress: Progress
-) -> tuple[LabelIssue, ...]:  # fmt: skip
+    index: Index, extractor: FeatureExtractor, duplicates: Sequence[Duplicate], config: Config, progress: Progress
+) -> tuple[LabelIssue, ...]:
     images, rows = _labelled(index, extractor)
+    pairs = [(one.first.sha256, one.second.sha256) for one in duplicates]
+    rows = replace(rows, units=joined_units(rows.units, images, pairs))  # copies with wrong labels hide each other
     head = config.head
     try:
         return rank_labels(
