@@ -48,15 +48,15 @@ def test_the_list_has_the_data_and_the_settings_that_differ_and_fits_80_columns(
     assert (code, err) == (0, "")
     lines = out.splitlines()
     assert [re.split(r" *│ *", line) for line in lines[5:15]] == [
-        [SECOND, "0.5000", "104"],
-        ["2026-01-02 10:15 UTC", "0.9200", "1.8"],
-        ["densenet201 bf16, logistic_regression", "0.4600 - 0.9600", ""],
-        ["/data", "", ""],
+        [SECOND, "-", "104"],
+        ["2026-01-02 10:15 UTC", "-", "1.8"],
+        ["densenet201 bf16, logistic_regression", "0.5000, 0.9200", ""],
+        ["/data", "0.4600 - 0.9600", ""],
         ["head.class_weight=balanced", "", ""],
-        [FIRST, "0.5000", "104"],
-        ["2026-01-01 10:15 UTC", "0.8000", "1.8"],
-        ["densenet201 bf16, logistic_regression", "0.4000 - 0.9000", ""],
-        ["/data", "", ""],
+        [FIRST, "-", "104"],
+        ["2026-01-01 10:15 UTC", "-", "1.8"],
+        ["densenet201 bf16, logistic_regression", "0.5000, 0.8000", ""],
+        ["/data", "0.4000 - 0.9000", ""],
         ["head.class_weight=none", "", ""],
     ]
     assert max(map(len, lines[:15])) <= 80
@@ -91,6 +91,7 @@ def test_list_json_is_one_document_with_everything(run: Run, two: None, tmp_path
         "precision": "bf16",
         "fit": "logistic_regression",
         "validation": {"n": 4, "accuracy": 0.5, "accuracy_ci95": [0.25, 0.75]},
+        "cross_validation": None,
         "test": {"n": 100, "accuracy": 0.92, "accuracy_ci95": [0.46, 0.96]},
         "images": {"validation": 4, "test": 100},
         "seconds": 1.75,

@@ -111,6 +111,7 @@ def _document(done: "Evaluated") -> dict[str, Any]:
     return {
         "run_dir": str(done.run_dir),
         **measured,
+        **({"out_of_fold": done.out_of_fold.as_json()} if done.out_of_fold else {}),
         **({"filtered": done.filtered.model_dump()} if done.filtered else {}),
         "cross_validation": done.cross_validation and asdict(done.cross_validation),
         "leaks": leaks and {"exact": leaks.count("exact"), "near": leaks.count("near"), **asdict(leaks)},

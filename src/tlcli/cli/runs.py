@@ -13,6 +13,7 @@ from tlcli.cli.console import Screen, plain_table, printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tlcli.evaluation.cross_validation import CrossValidation
     from tlcli.evaluation.split_metrics import Metrics
     from tlcli.runs.summary import RunSummary
     from tlcli.workflows.runs import ListedRuns
@@ -78,19 +79,21 @@ def _next(listed: "ListedRuns") -> list[str]:
 def _table(listed: "Sequence[RunSummary]") -> Table:
     """The runs as a table that fits 80 columns: name, time, backbone, data set, and the settings that differ."""
     heading = "run\nstarted\nbackbone, head\ndata set, settings that differ"
-    table = plain_table(heading, "validation\ntest\n95 % interval", "images\nseconds")
+    table = plain_table(heading, "cross-validation\n95 % interval\nvalidation, test\n95 % interval", "images\nseconds")
     first = table.columns[0]
     first.max_width, first.overflow = _FIRST_COLUMN, "fold"
     for run in listed:
         started = f"{run.started:%Y-%m-%d %H:%M} UTC" if run.started else "-"
-        test = "-"
+        validated, test = "-\n-", "-\n-"
+        if run.cross_validation:
+            validated = _with_interval(run.cross_validation.accuracy, run.cross_validation.accuracy_ci95)
         if run.test:
-            test = "{:.4f}\n{:.4f} - {:.4f}".format(run.test.accuracy, *run.test.accuracy_ci95)
+            test = _with_interval(run.test.accuracy, run.test.accuracy_ci95)
         name = f"{run.run}\n{run.name}" if run.name else run.run
         lines = [name, started, f"{run.backbone} {run.precision}, {run.fit}", run.data, *_settings(run)]
         table.add_row(
             escape(printable("\n".join(lines))),
-            f"{run.validation.accuracy:.4f}\n{test}",
+            f"{validated}\n{run.validation.accuracy:.4f}, {test}",
             f"{sum(run.images.values()):,}\n{run.seconds:,.1f}",
         )
     return table
@@ -116,11 +119,25 @@ def _document(listed: "ListedRuns") -> dict[str, Any]:
                 "path": str(run.path),
                 "started": run.started and run.started.isoformat(),
                 "validation": _accuracy(run.validation),
+                "cross_validation": run.cross_validation and _cross_validated(run.cross_validation),
                 "test": run.test and _accuracy(run.test),
             }
             for run in listed.runs
         ],
         "broken": [{"run": name, "reason": reason} for name, reason in listed.broken.items()],
+    }
+
+
+def _with_interval(accuracy: float, ends: tuple[float, float]) -> str:
+    return f"{accuracy:.4f}\n{ends[0]:.4f} - {ends[1]:.4f}"
+
+
+def _cross_validated(found: "CrossValidation") -> dict[str, Any]:
+    return {
+        "n": found.images,
+        "accuracy": found.accuracy,
+        "accuracy_ci95": found.accuracy_ci95,
+        "is_own_head": found.is_own_head,
     }
 
 

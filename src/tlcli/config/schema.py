@@ -198,8 +198,8 @@ class Train(Section):
 
 
 class CrossValidation(Section):
-    """Repeated cross-validation of logistic regression on training and validation images: the uncertainty of the
-    accuracy, and the learning curve."""
+    """Repeated cross-validation of logistic regression on training and validation images: the accuracy to choose between
+    runs by, its uncertainty, and the learning curve."""
 
     folds: Annotated[int, Field(ge=2, le=20)] = 5
     """Number of folds."""
@@ -219,7 +219,7 @@ class Evaluate(Section):
     report: bool = True
     """Measure the uncertainty of the metrics, and write report.html and report.json."""
     cross_validation: CrossValidation | None = CrossValidation()
-    """Cross-validation for the report. null: none."""
+    """Cross-validation by train, on training and validation images. null: none."""
 
     @property
     def gates(self) -> dict[str, float]:
