@@ -51,7 +51,7 @@ def test_train_cross_validates_without_the_test_images(tlcli: Tlcli, shapes: Pat
 
 
 def test_a_run_without_test_images_is_reported_by_cross_validation(tlcli: Tlcli, shapes: Path) -> None:
-    run, document = train(tlcli, "--set", "dataset.split.test=0")
+    run, _ = train(tlcli, "--set", "dataset.split.test=0")
     done = tlcli("evaluate", "--json", "--fail-under", "accuracy.lower=0.01", "--fail-under", "recall.dark=1.1")
     assert done.code == 2, "a limit above 1"
     done = tlcli("evaluate", "--json", "--fail-under", "accuracy.lower=0.01")

@@ -198,8 +198,8 @@ class Train(Section):
 
 
 class CrossValidation(Section):
-    """Repeated cross-validation of logistic regression on training and validation images: the accuracy to choose between
-    runs by, its uncertainty, and the learning curve."""
+    """Repeated cross-validation of logistic regression on training and validation images: the accuracy to choose
+    between runs by, its uncertainty, and the learning curve."""
 
     folds: Annotated[int, Field(ge=2, le=20)] = 5
     """Number of folds."""
