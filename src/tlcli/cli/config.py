@@ -19,11 +19,12 @@ def show(
     debug: options.DebugOption = False,  # noqa: ARG001 - read by main()
 ) -> None:
     """Print a config with all defaults, paths expanded and --set applied."""
-    from tlcli.config.load import dump_config, find_config, load_config  # noqa: PLC0415 - keeps --help fast
+    from tlcli.config.load import dump_config, load_config  # noqa: PLC0415 - keeps --help fast
 
-    complete = load_config(find_config(config), set_ or ()).config.with_backbone_defaults()
+    screen = console.Screen(as_json)
+    complete = load_config(options.chosen_config(config, screen.progress), set_ or ()).config.with_backbone_defaults()
     if as_json:
-        console.Screen(as_json).document(complete.model_dump(mode="json"))
+        screen.document(complete.model_dump(mode="json"))
     else:
         console.write_out(dump_config(complete))
 
@@ -35,7 +36,7 @@ def check(
         typer.Argument(
             metavar="[FILE]...",
             autocompletion=completion.configs,
-            help="Configs to check. Default: the default config.",
+            help="Configs to check. Default: as of --config.",
         ),
     ] = None,
     config: options.ConfigOption = None,
@@ -44,7 +45,7 @@ def check(
     debug: options.DebugOption = False,  # noqa: ARG001 - read by main()
 ) -> None:
     """Validate configs, and report all problems, each with its file and line."""
-    from tlcli.config.load import find_config, load_config  # noqa: PLC0415 - keeps --help fast
+    from tlcli.config.load import load_config  # noqa: PLC0415 - keeps --help fast
     from tlcli.config.problems import ConfigError, Place, Problem  # noqa: PLC0415
     from tlcli.errors import UsageError  # noqa: PLC0415
 
@@ -52,7 +53,7 @@ def check(
     for file in [*(files or ()), *([config] if config is not None or not files else ())]:
         path = Path(file or "")
         try:
-            path = find_config(file)
+            path = options.chosen_config(file, screen.progress)
             backbone = load_config(path, set_ or ()).config.backbone.name
             screen.line(f"{file or path}: valid (backbone {backbone})")
             valid.append({"config": file or str(path), "backbone": backbone})
