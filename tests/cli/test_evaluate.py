@@ -167,6 +167,14 @@ def test_what_decides_nothing_about_a_run_may_differ(tlcli: Tlcli) -> None:
     assert (done.code, done.json()["run_dir"]) == (0, str(run.resolve()))
 
 
+def test_predict_says_that_the_run_of_a_config_has_other_settings(tlcli: Tlcli) -> None:
+    trained(Path("my.yaml"))
+    given = ("predict", "none.png", "--config", "my.yaml", "--json")
+    assert "train.seed" not in tlcli(*given).err
+    tlcli("train", "--config", "my.yaml", "--set", "train.seed=1")
+    assert "train.seed" in tlcli(*given).err
+
+
 # Names and places of runs
 
 
@@ -243,3 +251,13 @@ def test_runs_in_another_place_have_a_config_of_their_own(tlcli: Tlcli, tmp_path
     assert (far / ".last-config").read_text() == str(Path("my.yaml").absolute())
     assert tlcli("train", "--runs-dir", far, "--json").json()["config"] == str(Path("my.yaml").absolute())
     assert not Path("runs/.last-config").exists()
+
+
+def test_settings_without_effect_are_said_before_training(tlcli: Tlcli) -> None:
+    trained(Path("my.yaml"))
+    setting = ("--config", "my.yaml", "--set", "train.epochs=5", "--json")
+    done = tlcli("train", *setting)
+    assert (done.code, [one["key"] for one in done.json()["warnings"]]) == (0, ["train.epochs"])
+    assert done.err.count("Warning: ") == 1
+    (valid,) = tlcli("config", "check", *setting).json()["valid"]
+    assert [one["key"] for one in valid["warnings"]] == ["train.epochs"]

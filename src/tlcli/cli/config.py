@@ -44,19 +44,25 @@ def check(
     as_json: options.JsonOption = False,
     debug: options.DebugOption = False,  # noqa: ARG001 - read by main()
 ) -> None:
-    """Validate configs, and report all problems, each with its file and line."""
+    """Validate configs, and report all problems, each with its file and line.
+
+    Settings that have no effect together with others are warnings, with what to set instead.
+    """
     from tlcli.config.load import load_config  # noqa: PLC0415 - keeps --help fast
     from tlcli.config.problems import ConfigError, Place, Problem  # noqa: PLC0415
     from tlcli.errors import UsageError  # noqa: PLC0415
 
-    screen, valid, problems = console.Screen(as_json), list[dict[str, str]](), list[Problem]()
+    screen, valid, problems = console.Screen(as_json), list[dict[str, object]](), list[Problem]()
     for file in [*(files or ()), *([config] if config is not None or not files else ())]:
         path = Path(file or "")
         try:
             path = options.chosen_config(file, screen.progress)
-            backbone = load_config(path, set_ or ()).config.backbone.name
+            loaded = load_config(path, set_ or ())
+            backbone, warnings = loaded.config.backbone.name, [one.document() for one in loaded.without_effect]
             screen.line(f"{file or path}: valid (backbone {backbone})")
-            valid.append({"config": file or str(path), "backbone": backbone})
+            for one in loaded.without_effect:
+                screen.line(f"Warning: {one}")
+            valid.append({"config": file or str(path), "backbone": backbone, "warnings": warnings})
         except ConfigError as error:
             problems += error.problems
         except UsageError as error:

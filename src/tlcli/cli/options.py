@@ -93,6 +93,8 @@ def load_chosen(
     from tlcli.config.load import load_config  # noqa: PLC0415 - keeps --help fast
 
     loaded = load_config(chosen_config(config, progress, runs_dir), overrides or ())
+    for one in loaded.without_effect:
+        progress.note(f"Warning: {one}")
     if runs_dir.is_dir():  # else a command that fails would leave a directory
         remember(loaded, runs_dir)
     return loaded

@@ -58,6 +58,7 @@ def train(
             "run_dir": str(trained.run_dir),
             "name": name,
             "config": loaded.argument,
+            "warnings": [one.document() for one in loaded.without_effect],
             "metrics": metrics_document(trained.metrics),
             "seconds": trained.seconds,
             "trainable_parameters": trained.fit.head.trainable_parameters,
