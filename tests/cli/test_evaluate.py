@@ -162,7 +162,7 @@ def test_a_run_of_another_data_set_is_not_measured(tlcli: Tlcli) -> None:
 
 def test_what_decides_nothing_about_a_run_may_differ(tlcli: Tlcli) -> None:
     run = trained(Path("my.yaml"))
-    settings = ["evaluate.cross_validation=null", "dataset.licence=free", "backbone.precision=auto"]
+    settings = ["evaluate.cross_validation=null", "dataset.licence=free", "backbone.precision=auto", "train.epochs=3"]
     done = tlcli("evaluate", "--config", "my.yaml", *(word for one in settings for word in ("--set", one)), "--json")
     assert (done.code, done.json()["run_dir"]) == (0, str(run.resolve()))
 

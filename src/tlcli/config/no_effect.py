@@ -146,6 +146,11 @@ _RULES = (
 )
 
 
+def has_effect(config: Config, key: str) -> bool:
+    """Whether a setting, by its dotted key, has an effect together with the others."""
+    return not any(rule.is_about(key) and rule.holds(config) for rule in _RULES)
+
+
 def settings_without_effect(config: Config, places: Mapping[Location, Place]) -> tuple[NoEffect, ...]:
     """The settings of a config that have no effect, each with its place.
 
