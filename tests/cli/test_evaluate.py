@@ -162,9 +162,17 @@ def test_a_run_of_another_data_set_is_not_measured(tlcli: Tlcli) -> None:
 
 def test_what_decides_nothing_about_a_run_may_differ(tlcli: Tlcli) -> None:
     run = trained(Path("my.yaml"))
-    settings = ["evaluate.cross_validation=null", "dataset.licence=free", "backbone.precision=auto"]
+    settings = ["evaluate.cross_validation=null", "dataset.licence=free", "backbone.precision=auto", "train.epochs=3"]
     done = tlcli("evaluate", "--config", "my.yaml", *(word for one in settings for word in ("--set", one)), "--json")
     assert (done.code, done.json()["run_dir"]) == (0, str(run.resolve()))
+
+
+def test_predict_says_that_the_run_of_a_config_has_other_settings(tlcli: Tlcli) -> None:
+    trained(Path("my.yaml"))
+    given = ("predict", "none.png", "--config", "my.yaml", "--json")
+    assert "train.seed" not in tlcli(*given).err
+    tlcli("train", "--config", "my.yaml", "--set", "train.seed=1")
+    assert "train.seed" in tlcli(*given).err
 
 
 # Names and places of runs
@@ -195,3 +203,61 @@ def test_a_run_of_output_is_in_exactly_this_directory_and_in_no_list(tlcli: Tlcl
     assert (done.code, done.json()["run_dir"]) == (0, str(Path("out/model").resolve()))
     done = tlcli("train", "--config", "my.yaml", "--output", "data", "--json")
     assert (done.code, done.error) == (2, "usage.output_exists")
+
+
+# The config that was used last
+
+
+def config_shown(tlcli: Tlcli) -> str:
+    return str(tlcli("config", "show", "--json").json()["dataset"]["path"])
+
+
+def test_commands_without_a_config_take_the_last_one_used_here(tlcli: Tlcli) -> None:
+    for name in ("a", "b"):
+        trained(Path(f"{name}.yaml"), Path(name))
+    assert config_shown(tlcli) == "b"  # of the newest run, as none was noted
+    assert tlcli("train", "--config", "a.yaml").code == 0
+    done = tlcli("train", "--json")
+    assert (done.code, done.json()["config"]) == (0, "a.yaml")
+    assert "a.yaml" in done.err
+    assert config_shown(tlcli) == "a"
+    assert tlcli("fetch", "--config", "b.yaml").code == 0
+    assert tlcli("config", "check", "--json").json()["valid"][0]["config"] == "b.yaml"
+    assert tlcli("inspect", "--config", "a.yaml", "--set", "dataset.path=none").code == 3  # also where it failed
+    assert config_shown(tlcli) == "a"
+    assert tlcli("runs", "--config", "b.yaml").code == 0
+    assert config_shown(tlcli) == "a"
+
+
+def test_a_config_that_was_used_last_and_is_gone_is_an_error(tlcli: Tlcli) -> None:
+    trained(Path("my.yaml"))
+    assert tlcli("train", "--config", "my.yaml").code == 0
+    Path("my.yaml").unlink()
+    for command in (("train",), ("inspect",), ("fetch",), ("config", "show")):
+        done = tlcli(*command, "--json")
+        assert (done.code, done.error) == (2, "config.last_used_missing")
+
+
+def test_where_none_was_used_the_tutorial_is_taken_and_a_failure_leaves_nothing(tlcli: Tlcli) -> None:
+    assert config_shown(tlcli) == "data/alien_predator"
+    assert tlcli("train", "--set", "dataset.path=none").code == 3
+    assert not Path("runs").exists()
+
+
+def test_runs_in_another_place_have_a_config_of_their_own(tlcli: Tlcli, tmp_path: Path) -> None:
+    trained(Path("my.yaml"))
+    far = tmp_path / "far"
+    assert tlcli("train", "--config", "my.yaml", "--runs-dir", far).code == 0
+    assert (far / ".last-config").read_text() == str(Path("my.yaml").absolute())
+    assert tlcli("train", "--runs-dir", far, "--json").json()["config"] == str(Path("my.yaml").absolute())
+    assert not Path("runs/.last-config").exists()
+
+
+def test_settings_without_effect_are_said_before_training(tlcli: Tlcli) -> None:
+    trained(Path("my.yaml"))
+    setting = ("--config", "my.yaml", "--set", "train.epochs=5", "--json")
+    done = tlcli("train", *setting)
+    assert (done.code, [one["key"] for one in done.json()["warnings"]]) == (0, ["train.epochs"])
+    assert done.err.count("Warning: ") == 1
+    (valid,) = tlcli("config", "check", *setting).json()["valid"]
+    assert [one["key"] for one in valid["warnings"]] == ["train.epochs"]

@@ -19,11 +19,12 @@ def show(
     debug: options.DebugOption = False,  # noqa: ARG001 - read by main()
 ) -> None:
     """Print a config with all defaults, paths expanded and --set applied."""
-    from tlcli.config.load import dump_config, find_config, load_config  # noqa: PLC0415 - keeps --help fast
+    from tlcli.config.load import dump_config, load_config  # noqa: PLC0415 - keeps --help fast
 
-    complete = load_config(find_config(config), set_ or ()).config.with_backbone_defaults()
+    screen = console.Screen(as_json)
+    complete = load_config(options.chosen_config(config, screen.progress), set_ or ()).config.with_backbone_defaults()
     if as_json:
-        console.Screen(as_json).document(complete.model_dump(mode="json"))
+        screen.document(complete.model_dump(mode="json"))
     else:
         console.write_out(dump_config(complete))
 
@@ -35,7 +36,7 @@ def check(
         typer.Argument(
             metavar="[FILE]...",
             autocompletion=completion.configs,
-            help="Configs to check. Default: the default config.",
+            help="Configs to check. Default: as of --config.",
         ),
     ] = None,
     config: options.ConfigOption = None,
@@ -43,19 +44,25 @@ def check(
     as_json: options.JsonOption = False,
     debug: options.DebugOption = False,  # noqa: ARG001 - read by main()
 ) -> None:
-    """Validate configs, and report all problems, each with its file and line."""
-    from tlcli.config.load import find_config, load_config  # noqa: PLC0415 - keeps --help fast
+    """Validate configs, and report all problems, each with its file and line.
+
+    Settings that have no effect together with others are warnings, with what to set instead.
+    """
+    from tlcli.config.load import load_config  # noqa: PLC0415 - keeps --help fast
     from tlcli.config.problems import ConfigError, Place, Problem  # noqa: PLC0415
     from tlcli.errors import UsageError  # noqa: PLC0415
 
-    screen, valid, problems = console.Screen(as_json), list[dict[str, str]](), list[Problem]()
+    screen, valid, problems = console.Screen(as_json), list[dict[str, object]](), list[Problem]()
     for file in [*(files or ()), *([config] if config is not None or not files else ())]:
         path = Path(file or "")
         try:
-            path = find_config(file)
-            backbone = load_config(path, set_ or ()).config.backbone.name
+            path = options.chosen_config(file, screen.progress)
+            loaded = load_config(path, set_ or ())
+            backbone, warnings = loaded.config.backbone.name, [one.document() for one in loaded.without_effect]
             screen.line(f"{file or path}: valid (backbone {backbone})")
-            valid.append({"config": file or str(path), "backbone": backbone})
+            for one in loaded.without_effect:
+                screen.line(f"Warning: {one}")
+            valid.append({"config": file or str(path), "backbone": backbone, "warnings": warnings})
         except ConfigError as error:
             problems += error.problems
         except UsageError as error:

@@ -35,12 +35,13 @@ def fetch(
     Sources are tried in the config's order. A download that breaks off is continued, also by the next fetch. A data set
     that is installed already is used as it is.
     """
-    from tlcli.config.load import config_options, find_config, load_config  # noqa: PLC0415 - keeps --help fast
+    from tlcli.config.load import config_options  # noqa: PLC0415 - keeps --help fast
     from tlcli.workflows.fetch import fetch as run  # noqa: PLC0415
 
     screen = Screen(as_json, quiet)
-    loaded = load_config(find_config(config), set_ or ())
+    loaded = options.load_chosen(config, set_, screen.progress)
     fetched = run(loaded, origin, force, offline, screen.progress)
+    options.remember(loaded)
     _show(screen, fetched)
     in_place = [f"dataset.path={fetched.root}"] if origin and fetched.root != loaded.config.dataset.path else []
     given = config_options(config, [*(set_ or ()), *in_place])

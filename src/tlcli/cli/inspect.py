@@ -40,11 +40,11 @@ def inspect(
     Nothing is changed or deleted. Every image passes the frozen backbone once, and train reuses the features. The
     findings are also written as a page, inspect.html, beside the runs of the config.
     """
-    from tlcli.config.load import config_options, find_config, load_config  # noqa: PLC0415 - keeps --help fast
+    from tlcli.config.load import config_options  # noqa: PLC0415 - keeps --help fast
     from tlcli.workflows.inspect import inspect as run  # noqa: PLC0415
 
     screen = Screen(as_json, quiet)
-    loaded = load_config(find_config(config), set_ or ())
+    loaded = options.load_chosen(config, set_, screen.progress, runs_dir)
     given = config_options(config, set_ or ())
     listing = shlex.join(["tlcli", "inspect", *given, "--write-exclude", "exclude.txt"])
     labels = shlex.join(["tlcli", "inspect", *given, "--write-labels", "labels.csv"])
@@ -52,6 +52,7 @@ def inspect(
     training = shlex.join(["tlcli", "train", *given, *files])
     page = runs_dir / loaded.name / "inspect.html"
     done = run(loaded, page, [listing, labels, training], write_exclude, verify, screen.progress, write_labels)
+    options.remember(loaded, runs_dir)
     found = done.found
     _show(screen, found, loaded.config.head.class_weight == "balanced")
     if done.excluded:

@@ -7,9 +7,11 @@ import typer
 
 from tlcli.cli import completion
 from tlcli.errors import UsageError
+from tlcli.progress import Progress
 from tlcli.system.cpu import use_threads
 
 if TYPE_CHECKING:
+    from tlcli.config.load import LoadedConfig
     from tlcli.runs.folders import RunConfig
 
 
@@ -36,7 +38,8 @@ ConfigOption = Annotated[
         "-c",
         metavar="FILE",
         autocompletion=completion.configs,
-        help="YAML config, or the name of a shipped config (solar_cells).",
+        help="YAML config, or the name of a shipped config (solar_cells). Default of fetch, inspect, train and config: "
+        "the one used last in this folder, else alien_predator.",
     ),
 ]
 SetOption = Annotated[
@@ -77,6 +80,57 @@ RUNS_DIR = Path("runs")
 def again(option: str, value: object, default: object = None) -> list[str]:
     """An option for the next command, where its value is not the default."""
     return [] if value in (None, default) else [option, str(value)]
+
+
+def load_chosen(
+    config: str | None, overrides: list[str] | None, progress: Progress, runs_dir: Path = RUNS_DIR
+) -> "LoadedConfig":  # fmt: skip
+    """Loads the config that is given, or :func:`chosen_config`, and notes where there are runs that it was used last.
+
+    Raises:
+        UsageError: there is no such config, or it is invalid.
+    """
+    from tlcli.config.load import load_config  # noqa: PLC0415 - keeps --help fast
+
+    loaded = load_config(chosen_config(config, progress, runs_dir), overrides or ())
+    for one in loaded.without_effect:
+        progress.note(f"Warning: {one}")
+    if runs_dir.is_dir():  # else a command that fails would leave a directory
+        remember(loaded, runs_dir)
+    return loaded
+
+
+def remember(loaded: "LoadedConfig", runs_dir: Path = RUNS_DIR) -> None:
+    """Notes that a config was used last, for commands to which none is given."""
+    from tlcli.runs.last_config import remember_config  # noqa: PLC0415 - keeps --help fast
+
+    remember_config(runs_dir, loaded.argument, loaded.path if loaded.file else None)
+
+
+def chosen_config(config: str | None, progress: Progress, runs_dir: Path = RUNS_DIR) -> Path:
+    """The config that is given; else the one used last in this folder, else the tutorial's, which is said.
+
+    Raises:
+        UsageError: there is no such config (any more).
+    """
+    from tlcli.config.load import DEFAULT_CONFIG, find_config  # noqa: PLC0415 - keeps --help fast
+    from tlcli.runs.last_config import last_config  # noqa: PLC0415
+
+    if config is not None:
+        return find_config(config)
+    last = last_config(runs_dir)
+    if last is None:
+        progress.note(f"Config: {DEFAULT_CONFIG}, the tutorial's, as none was used here yet; choose one with --config.")
+        return find_config(None)
+    try:
+        path = find_config(last)
+    except UsageError as error:
+        raise UsageError(
+            "config.last_used_missing", f"The config that was used last here, {last}, does not exist any more.",
+            "Name one with --config.",
+        ) from error  # fmt: skip
+    progress.note(f"Config: {last}, the last one used here; choose another with --config.")
+    return path
 
 
 def config_of_runs(given: str | None) -> "RunConfig | None":

@@ -88,6 +88,7 @@ def predict(
     given = [path for image in images for path in (listed if image == "-" else [image])]
     found = find_run(runs_dir, options.config_of_runs(config), run)
     screen.progress.note(f"Model: {found}")
+    _note_other_settings(screen, found, config)
     predicted = answer(found, given, top, min_confidence, explain, screen.progress, sorting, coverage)
     _show(screen, predicted, top)
     if csv_file is not None:
@@ -106,6 +107,19 @@ def predict(
                 print_error(f"{p.path}: {p.error}")
     if any(p.error for p in predicted.predictions):
         raise typer.Exit(DataError.exit_code)
+
+
+def _note_other_settings(screen: Screen, run: Path, config: str | None) -> None:
+    """The run of a config may have been trained before it was edited, or with --set."""
+    if config is None:
+        return
+    from tlcli.config.build_run import setting_differences  # noqa: PLC0415 - keeps --help fast
+    from tlcli.config.load import find_config, load_config  # noqa: PLC0415
+
+    differing = setting_differences(run, load_config(find_config(config)).config)
+    if differing:
+        listed = ", ".join(f"{key} {before}, now {now}" for key, (before, now) in list(differing.items())[:5])
+        screen.progress.note(f"This run was trained with other settings than {config} has now: {listed}.")
 
 
 def _on_stdin(screen: Screen) -> bytes:

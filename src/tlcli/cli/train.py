@@ -43,13 +43,14 @@ def train(
 
     A run of --output is named by its directory, --run DIR; latest and tlcli runs are about those in --runs-dir.
     """
-    from tlcli.config.load import find_config, load_config  # noqa: PLC0415 - keeps --help fast
-    from tlcli.evaluation.split_metrics import metrics_document  # noqa: PLC0415
+    from tlcli.evaluation.split_metrics import metrics_document  # noqa: PLC0415 - keeps --help fast
     from tlcli.workflows.train import train as run  # noqa: PLC0415
 
     screen = Screen(as_json, quiet)
-    loaded = load_config(find_config(config), set_ or ())
+    loaded = options.load_chosen(config, set_, screen.progress, runs_dir)
     trained = run(loaded, runs_dir, verify, screen.progress, name, output)
+    if output is None:
+        options.remember(loaded, runs_dir)
     _show(screen, trained)
     which = options.again("--runs-dir", runs_dir, options.RUNS_DIR) if output is None else ["--run", str(output)]
     screen.next_command("tlcli", "evaluate", *which)
@@ -57,6 +58,8 @@ def train(
         {
             "run_dir": str(trained.run_dir),
             "name": name,
+            "config": loaded.argument,
+            "warnings": [one.document() for one in loaded.without_effect],
             "metrics": metrics_document(trained.metrics),
             "cross_validation": trained.cross_validation and asdict(trained.cross_validation),
             "seconds": trained.seconds,

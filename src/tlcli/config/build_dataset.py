@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from tlcli.config.dataset import Dataset, GroupBy, Labels
+from tlcli.config.dataset import Dataset, GroupBy, Labels, Split
 from tlcli.config.sources import FolderSource, PackageSource, Source
 from tlcli.datasets.acquire.sources import folder, package
 from tlcli.datasets.corrections import read_corrections, resolve
@@ -82,8 +82,22 @@ def read_index(
         scan = without_small_classes(scan, minimum)
         order = order and tuple(label for label in order if any(file.label == label for file in scan.files))
     split = dataset.split
+    if note := _unused_fractions(scan, split):
+        scan = replace(scan, notes=(*scan.notes, note))
     shares = SplitShares(split.validation, split.test, split.seed, _group_of(split.group_by))
     return build_index(scan, shares, order, known, verify, decisions=decisions, min_images_per_class=minimum)
+
+
+def _unused_fractions(scan: Scan, split: Split) -> str:
+    """That fractions were set for splits that the data set has itself."""
+    given, defaults = {file.split for file in scan.files}, Split()
+    names = [name for name in ("validation", "test") if name in given]
+    unused = [f"dataset.split.{name}" for name in names if getattr(split, name) != getattr(defaults, name)]
+    if len(names) == 2 and split.seed != defaults.seed:
+        unused.append("dataset.split.seed")
+    if not unused:
+        return ""
+    return f"Without effect: {', '.join(unused)}, as the data set has its own splits: {', '.join(names)}."
 
 
 def _scan(root: Path, dataset: Dataset, is_test_set: bool = False) -> Scan:

@@ -9,6 +9,7 @@ from pathlib import Path
 from tlcli.config.build_dataset import dataset_folder, dataset_index, read_index
 from tlcli.config.build_features import with_absolute_paths
 from tlcli.config.load import OF_NO_RUN, LoadedConfig, config_options, flat_settings, load_config
+from tlcli.config.no_effect import has_effect
 from tlcli.config.schema import Config
 from tlcli.datasets.digests import digests_of
 from tlcli.datasets.index import Index, LabelledImage
@@ -87,12 +88,14 @@ def find_matching_run(
 def setting_differences(run: Path, config: Config, any_folder: bool = False) -> dict[str, tuple[str, str]]:
     """Settings and data set of a run that are not those of a config: dotted key -> value of the run and of the config.
 
-    What the config leaves to be chosen (``auto``, ``levels: data``) agrees with every value.
+    What the config leaves to be chosen (``auto``, ``levels: data``) agrees with every value, and settings that have no
+    effect agree with one another.
     """
     try:
-        of_run = settings_of(load_config(run / "config.yaml").config)
+        config_of_run = load_config(run / "config.yaml").config
     except UsageError as error:
         return {"config.yaml": (f"unreadable ({error.code})", "valid")}
+    of_run = settings_of(config_of_run)
     wanted = settings_of(with_absolute_paths(config.with_backbone_defaults()))
     left_open = {key for key, value in wanted.items() if value == "auto" and key.startswith("backbone.")}
     left_open |= {"image.levels"} if config.image.levels == "data" else set()
@@ -101,7 +104,7 @@ def setting_differences(run: Path, config: Config, any_folder: bool = False) -> 
         key: (_shown(of_run.get(key)), _shown(wanted.get(key)))
         for key in dict.fromkeys([*of_run, *wanted])
         if key not in left_open and of_run.get(key) != wanted.get(key)
-        if not key.startswith(OF_NO_RUN)
+        if not key.startswith(OF_NO_RUN) and (has_effect(config_of_run, key) or has_effect(config, key))
     }
 
 

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from yaml.reader import ReaderError
 from yaml.scanner import ScannerError
 
+from tlcli.config.no_effect import NoEffect, settings_without_effect
 from tlcli.config.problems import ConfigError, Location, Place, Problem, by_line, problems_of
 from tlcli.config.schema import Config
 from tlcli.config.shipped import shipped_configs
@@ -39,6 +40,8 @@ class LoadedConfig:
     """The values of ``--set``."""
     sha256: str = ""
     """See :func:`text_digest`."""
+    without_effect: tuple[NoEffect, ...] = ()
+    """Settings that have no effect together with others."""
 
     @property
     def argument(self) -> str:
@@ -122,7 +125,8 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
         problems += problems_of(error, places, raw)
     if problems:
         raise ConfigError(sorted(problems, key=by_line))
-    return LoadedConfig(config, path.stem, path, tuple(overrides), _sha256(text))
+    without_effect = settings_without_effect(config, places)
+    return LoadedConfig(config, path.stem, path, tuple(overrides), _sha256(text), without_effect)
 
 
 def text_digest(path: Path) -> str:

@@ -196,6 +196,15 @@ def _config_of(run: Path) -> _ConfigOfRun:
     return read_json(run / "run.json", _CONFIG_OF_RUN)
 
 
+def config_argument_of(run: Path) -> str | None:
+    """What ``--config`` takes for the config of a run; None where its record is damaged."""
+    try:
+        recorded = _config_of(run)
+    except ModelError:
+        return None
+    return recorded.config_file or recorded.config or None
+
+
 def finished_runs(runs_dir: Path, name: str | None = None) -> list[Path]:
     """Complete runs (in the directory of this name), the newest first."""
     return [run for run in run_directories(runs_dir, name) if (run / "run.json").is_file()]
