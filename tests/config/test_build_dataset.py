@@ -51,6 +51,29 @@ def test_folder_source_is_used_without_copying(tmp_path: Path, put: Put) -> None
     assert len(dataset_index(section(sources=sources), OPTIONS).images) == 20
 
 
+def test_decisions_of_both_files_keep_the_splits_and_older_runs_keep_theirs(tmp_path: Path, put: Put) -> None:
+    root = class_folders(tmp_path / "images", put, 30)
+    plain = dataset_index(section(path=root), OPTIONS)
+    splits = {image.name: image.split for image in plain.images}
+    a = [image.name for image in plain.of("train") if image.label == "a"]
+    (tmp_path / "x.txt").write_text("".join(f"{name}\n" for name in a[:6]) + f"# [label] doubted\n{a[6]}\n")
+    tests = [image.name for image in plain.of("test")]
+    rows = [(a[7], "a", "b", "relabel"), (a[8], "a", "b", "exclude"), (tests[0], tests[0][0], "b", "b")]
+    lines = [f"{name},{label},{suggested},0.9,{decision}" for name, label, suggested, decision in rows]
+    (tmp_path / "x.csv").write_text("\n".join(["image,label,suggested,probability,decision", *lines]))
+    dataset = section(path=root, exclude=tmp_path / "x.txt", corrections=tmp_path / "x.csv")
+    index = dataset_index(dataset, OPTIONS)
+    assert {image.name: image.split for image in (*index.images, *index.set_aside)}.items() <= splits.items()
+    assert {image.name for image in index.set_aside} == {a[6], a[8]}
+    assert [image.name for image in index.images if image.is_relabelled] == [a[7]]
+    assert {one.reason for one in index.excluded} == {"by_hand", "label"}
+    older = dataset_index(section(path=root, exclude=tmp_path / "x.txt"), OPTIONS, drawn_late=True)
+    assert (older.set_aside, older.excluded, len(older.images)) == ((), (), 53)
+    for name in a[:7]:
+        (root / name).unlink()
+    assert dataset_index(section(path=root), OPTIONS).digest() == older.digest()  # as if they had never been there
+
+
 @pytest.mark.parametrize(("group_by", "group"), [({"folder": True}, "a/0"), ({"pattern": r"/(\d)/"}, "0")])
 def test_groups_are_those_of_the_config(tmp_path: Path, put: Put, group_by: dict[str, Any], group: str) -> None:
     root = class_folders(tmp_path / "images", put)

@@ -61,7 +61,7 @@ def inspected(leaks: dict[str, int], issues: int = 0, within: int = 0, outliers:
     index = SimpleNamespace(images=range(1100), labels=list(sizes), counts=lambda: {"train": sizes})
     made = SimpleNamespace(
         index=index, leaks=range(sum(leaks.values())), leaks_by_splits=leaks, label_issues=range(issues),
-        within_splits=range(within), outliers=range(outliers),
+        is_blind=False, within_splits=range(within), outliers=range(outliers),
     )  # fmt: skip
     return InspectText(cast("Inspection", made))
 
@@ -151,7 +151,7 @@ def test_what_was_not_measured_has_no_numbers() -> None:
 
 
 def test_findings_of_inspect_are_counted() -> None:
-    assert has(inspected({}, 1, 2, a=1, b=1).summary, "1,100", "2", "no leaks", "1 label issue ", "2 duplicates")
+    assert has(inspected({}, 1, 2, a=1, b=1).summary, "1,100", "2", "no leaks", "1 doubted label ", "2 duplicates")
     leaks = inspected({"test and train": 35, "validation and train": 2}).leaks
     assert has(leaks, "37 pairs", "test and train 35", "validation and train 2", "36")
     for name, most in (("label_issues", 48), ("outliers", 24), ("duplicates", 24)):

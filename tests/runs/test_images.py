@@ -1,5 +1,6 @@
 """images.csv, and how the images found now differ from it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,27 @@ def test_every_kind_of_change_is_counted(tmp_path: Path, now: tuple[str, ...], c
     assert found.counts() == counts
     is_same = index(*now).digest() == index(*IMAGES).digest()
     assert is_same == (not counts.keys() - {"renamed"})
+
+
+def test_labels_given_and_images_set_aside_are_recorded(tmp_path: Path) -> None:
+    one = index("cat/1 a train", "dog/2 b train", "dog/3 c train")
+    first, second, third = one.images
+    one = replace(one, images=(first, replace(second, label="cat")), set_aside=(replace(third, is_set_aside=True),))
+    write_images(tmp_path, one)
+    recorded = read_images(tmp_path, one.digest())
+    assert [(row.label, row.given, row.is_fitted) for row in recorded] == [
+        ("cat", "cat", True), ("cat", "dog", True), ("dog", "dog", False),
+    ]  # fmt: skip
+    assert difference(recorded, (*one.images, *one.set_aside)).counts() == {}
+    assert difference(recorded, one.images).counts() == {"removed": 1}
+
+
+def test_files_of_older_runs_are_read(tmp_path: Path) -> None:
+    one = index(*IMAGES)
+    write_images(tmp_path, one)
+    rows = [line.split(",")[:4] for line in (tmp_path / "images.csv").read_text().splitlines()]
+    (tmp_path / "images.csv").write_text("".join(",".join(row) + "\n" for row in rows))
+    assert difference(read_images(tmp_path, one.digest()), one.images).counts() == {}
 
 
 @pytest.mark.parametrize("name", ["cat/a,b\n\"c'.png", "cat/\udcff.png", "cat/ü.png", "cat/\r.png"])

@@ -16,6 +16,7 @@ from tlcli.heads.fit_record import Step
 from tlcli.heads.task import Task
 from tlcli.runs.history import read_history, write_history
 from tlcli.runs.records import (
+    Filtered,
     LeftOutFiles,
     NoneOfThese,
     QuantizedBackbone,
@@ -48,6 +49,9 @@ def test_a_record_is_read_as_it_was_written(run: Path) -> None:
                 left_out=(LeftOutFiles(count=2, reason="images outside class folders", example="caf\udce9.png"),),
             ),
             "none_of_these": NoneOfThese(limit=0.3, validation=0.01),
+            "filtered": Filtered(
+                excluded={"label": {"train": 2}, "unreadable": {"unread": 1}}, relabelled={"train": 1}
+            ),
         }
     )
     write_record(run, changed)
@@ -57,7 +61,7 @@ def test_a_record_is_read_as_it_was_written(run: Path) -> None:
 
 def test_what_a_run_lacks_is_not_in_its_json(run: Path) -> None:
     fields = json.loads((run / "run.json").read_text())
-    assert not {"agreement", "reading", "none_of_these"} & set(fields)
+    assert not {"agreement", "reading", "none_of_these", "filtered"} & set(fields)
     assert "quantized" not in fields["backbone"]
     assert fields["head"] == {
         "fit": "logistic_regression", "steps": 3, "chosen_step": 2, "C": 0.1, "temperature": 1.1,

@@ -42,7 +42,8 @@ def write_inspect_page(
         doubted: a row for each label issue, with the decision that was made before.
     """
     leaks, within = found.leaks[:LEAKS], found.within_splits[:DUPLICATES]
-    issues, outliers = found.label_issues[:LABEL_ISSUES], found.outliers[:OUTLIERS]
+    issues = [] if found.is_blind else found.label_issues[:LABEL_ISSUES]
+    outliers = found.outliers[:OUTLIERS]
     distances = [f"distance {one.distance:.2f}" for one in outliers]
     write_page(
         path,

@@ -51,7 +51,7 @@ class InspectText:
         if not count:
             return f"No label of a training or validation image is doubted. {scope}"
         if self.found.is_blind:
-            return f"{blindness(self.found)} {scope}{_shown(count, LABEL_ISSUES)}"
+            return f"{blindness(self.found)} {scope}"
         return (
             f"{_count(count, 'label is', 'labels are')} contradicted by models trained without the image (confident "
             "learning, Northcutt et al. 2021). Some of these labels are wrong, many of the images are just hard to "
