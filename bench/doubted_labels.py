@@ -13,8 +13,8 @@ the fitted parts of the folds go without them. ``left out``, ``relabelled``: as 
 measures all images with the labels given, and validation images are measured with the labels given by a head that was
 fitted on decisions in which they had no part. Writes bench/results/doubted_labels.json, or FILE.json.
 
-With ``--solar-cells``, instead: 1,400 published images and labels, the other 1,224 as independent images; with all features
-of EfficientNet-Lite0, and with 12 of them, as a network that sees less.
+With ``--solar-cells``, instead: 1,400 published images and labels, the other 1,224 as independent images; with all
+features of EfficientNet-Lite0, and with 12 of them, as a network that sees less.
 """
 
 import argparse
@@ -218,8 +218,8 @@ def main() -> None:
     options = parser.parse_args()
     introduce()
     if options.solar_cells:
-        header = ("features", "doubted", "doubted labels", "cross-validation", "1,224 independent images")
-        print(table(header, list(solar_cells())))
+        titles = ("features", "doubted", "doubted labels", "cross-validation", "1,224 independent images")
+        print(table(titles, list(solar_cells())))
         return
     with ProcessPoolExecutor(options.workers, initializer=threadpool_limits, initargs=(1,)) as pool:
         rows = []

@@ -41,7 +41,7 @@ NEIGHBOURS = 3
 """Of each of two classes that a doubted image is shown with."""
 BLIND = 0.1
 """Share of doubted labels from which the network is said to see the classes too poorly to judge labels. Confident
-learning doubts 3 % of true labels where 90 % are classified correctly, 15 % at 80 %, 39 % at 60 %
+learning doubts 5 % of true labels where 90 % are classified correctly, 15 % at 80 %, 34 % at 60 %
 (bench/doubted_labels.py); few data sets have more than a tenth of their labels wrong."""
 
 

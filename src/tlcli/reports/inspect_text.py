@@ -90,9 +90,9 @@ def blindness(found: Inspection) -> str:
     if not found.is_blind:
         return ""
     return (
-        f"{found.doubted_share:.0%} of the labels are doubted. That many are rarely wrong: this network distinguishes "
-        "the classes too poorly to judge labels, so none is suggested to be an error. Try a larger backbone or image "
-        "size first."
+        f"{found.doubted_share:.0%} of the labels are doubted. That many are rarely wrong: this network probably "
+        "distinguishes the classes too poorly to judge labels, so none is suggested to be an error. Try a larger "
+        "backbone or image size first."
     )
 
 
