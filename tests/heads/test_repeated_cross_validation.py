@@ -1,4 +1,3 @@
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -120,36 +119,3 @@ def test_a_class_with_one_unit_is_refused() -> None:
 
 def test_the_shares_double() -> None:
     assert [after / before for before, after in pairwise(SHARES)] == [2, 2, 2, 2]
-
-
-def test_labels_to_measure_by_and_rows_that_are_only_measured() -> None:
-    rows = toy(n=200)
-    random = np.random.default_rng(0)
-    wrong = random.random(200) < 0.3
-    flipped = np.where(wrong, 1 - rows.labels, rows.labels)
-    plain = cross_validate(rows, 1 / 3, repeats=2, shares=(1.0,))
-    everything = np.ones(200, bool)
-    same = cross_validate(rows, 1 / 3, repeats=2, shares=(1.0,), given=rows.labels, fitted=everything)
-    np.testing.assert_array_equal(plain.accuracies, same.accuracies)
-    np.testing.assert_array_equal(plain.probabilities, same.probabilities)
-
-    corrected = cross_validate(rows, 1 / 3, repeats=2, shares=(1.0,), given=flipped)
-    by_given = np.mean(corrected.probabilities.argmax(axis=1) == flipped)
-    assert corrected.accuracies.mean() == pytest.approx(by_given, abs=0.03)
-    assert by_given < plain.accuracies.mean() - 0.15
-
-    noisy = replace(rows, labels=flipped)
-    aside = cross_validate(noisy, 1 / 3, repeats=2, shares=(1.0,), fitted=~wrong)
-    assert aside.sizes[-1] == pytest.approx(0.8 * (~wrong).sum(), abs=1)
-    assert np.isfinite(aside.probabilities).all()  # those that are set aside are measured as well
-    assert np.mean(aside.probabilities.argmax(axis=1) == rows.labels) > np.mean(
-        cross_validate(noisy, 1 / 3, repeats=2, shares=(1.0,)).probabilities.argmax(axis=1) == rows.labels
-    )
-    assert aside.accuracies.mean() < 0.75
-
-
-def test_a_class_of_rows_that_are_all_set_aside_is_refused() -> None:
-    rows = toy(n=60)
-    with pytest.raises(DataError) as error:
-        cross_validate(rows, 1.0, repeats=1, shares=(1.0,), fitted=rows.labels == 0)
-    assert error.value.code == "data.class_too_small"

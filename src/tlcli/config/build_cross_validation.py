@@ -46,11 +46,8 @@ class Divided:
     images: Sequence[LabelledImage]
     """The training images first, then those of validation, then those that are set aside [N]."""
     rows: Rows
-    """Their plain features, with the labels that are fitted on."""
-    given: "NDArray[np.int64]"
-    """Labels that are measured by [N]: those that the data gives."""
-    fitted: "NDArray[np.bool_]"
-    """Which images may be fitted on [N]; those that are set aside are only measured."""
+    """Their plain features, with the labels that the data gives: whether a label was doubted depends on heads that saw
+    the labels of all folds, so that to fit folds on decisions would flatter (bench/doubted_labels.py)."""
     sample: "NDArray[np.int64]"
     """Numbers of the images that are divided: all, or a sample where there are very many."""
     near_duplicates: int
@@ -80,10 +77,7 @@ def divide(config: Config, index: Index, extractor: FeatureExtractor, progress: 
         return None
     set_aside = [image for image in index.set_aside if image.split != "test"]
     images = [*index.of("train"), *index.of("validation"), *set_aside]
-    rows = extractor.rows(images, index.labels)
-    number = {label: number for number, label in enumerate(index.labels)}
-    given = np.array([number[image.given] for image in images], np.int64)
-    fitted = np.array([not image.is_set_aside for image in images])
+    rows = extractor.rows([replace(image, label=image.given) for image in images], index.labels)
     sample = sampled(rows, (section or config.head).folds, config.train.seed)
     chosen = [images[number] for number in sample]
     pairs = near_duplicate_pairs(
@@ -94,8 +88,8 @@ def divide(config: Config, index: Index, extractor: FeatureExtractor, progress: 
         progress.note(
             "Near duplicates are not kept in one fold: all images of a class are near duplicates of one another."
         )
-        return Divided(images, rows, given, fitted, sample, 0)
-    return Divided(images, replace(rows, units=units), given, fitted, sample, len(pairs))
+        return Divided(images, rows, sample, 0)
+    return Divided(images, replace(rows, units=units), sample, len(pairs))
 
 
 def _fewest_units(labels: "NDArray[np.int64]", units: "NDArray[np.int64]") -> int:
@@ -126,15 +120,13 @@ def cross_validate_head(
     known = np.isfinite(found.probabilities).all(axis=1)
     numbers = divided.sample[known]
     probabilities = with_temperature(found.probabilities[known], fit.head.temperature)
-    truth, fitted = divided.given[numbers], divided.fitted[numbers]
+    truth, images = divided.rows.labels[numbers], tuple(divided.images[number] for number in numbers)
     metrics = measure(truth, probabilities, Task(tuple(labels)), divided.rows.units[numbers])
-    filtered = None
-    if not fitted.all() or (truth != divided.rows.labels[numbers]).any():
-        right = probabilities.argmax(axis=1) == divided.rows.labels[numbers]
-        filtered = float(right[fitted].mean())
-    is_own = fit.kind == "logistic_regression"
-    summary = summarize(found, metrics, divided.near_duplicates, is_own, filtered)
-    images = tuple(divided.images[number] for number in numbers)
+    summary = summarize(found, metrics, divided.near_duplicates, fit.kind == "logistic_regression")
+    if any(image.is_set_aside or image.is_relabelled for image in images):
+        pairs = zip(images, probabilities.argmax(axis=1).tolist(), strict=True)
+        right = [labels[predicted] == image.label for image, predicted in pairs if not image.is_set_aside]
+        summary = replace(summary, filtered_accuracy=float(np.mean(right)))
     return CrossValidatedImages(summary, OutOfFold(tuple(one.sha256 for one in images), truth, probabilities), images)
 
 
@@ -142,15 +134,14 @@ def _cross_validated(config: Config, divided: Divided, C: float | None, progress
     from tlcli.heads.repeated_cross_validation import cross_validate  # noqa: PLC0415 - scikit-learn takes 1 s
 
     section, head, rows = config.evaluate.cross_validation, config.head, divided.rows.part(divided.sample)
-    given, fitted = divided.given[divided.sample], divided.fitted[divided.sample]
     if section is None:
         return None
     try:
         if C is None:
-            C = fit_regression(config, rows.part(np.flatnonzero(fitted)), head.class_weight).best.C or 1.0
+            C = fit_regression(config, rows, head.class_weight).best.C or 1.0
         found = cross_validate(
             rows, C, section.folds, section.repeats, head.standardize, head.class_weight, config.train.seed,
-            progress=progress, given=given, fitted=fitted,
+            progress=progress,
         )  # fmt: skip
     except DataError as error:
         progress.note(f"Cross-validation is skipped: {error.message}")

@@ -47,13 +47,13 @@ class CrossValidation:
     accuracies: tuple[tuple[float, ...], ...]
     """[S, J], on held-out images, of heads fitted on each size."""
     filtered_accuracy: float | None = None
-    """Where images are set aside or relabelled: only on those that are fitted on, by the labels that are fitted on. It
-    flatters, since a classifier chose them, and so has no interval; all other figures are by the labels given."""
+    """Where images are set aside or relabelled: only on those that the head is fitted on, by the labels that it is
+    fitted on. It flatters, since a classifier chose them, and so has no interval; all else is by the labels of the
+    data."""
 
 
 def summarize(
-    found: "CrossValidated", metrics: Metrics, near_duplicates: int, is_own_head: bool,
-    filtered_accuracy: float | None = None,
+    found: "CrossValidated", metrics: Metrics, near_duplicates: int, is_own_head: bool
 ) -> CrossValidation:  # fmt: skip
     """The result of :func:`tlcli.heads.repeated_cross_validation.cross_validate` in figures.
 
@@ -62,7 +62,6 @@ def summarize(
         metrics: of its out-of-fold probabilities.
         near_duplicates: pairs that are kept in one fold.
         is_own_head: see :class:`CrossValidation`.
-        filtered_accuracy: as there.
     """
     scores = found.accuracies[-1]
     return CrossValidation(
@@ -79,7 +78,6 @@ def summarize(
         test_share=found.test_share,
         sizes=found.sizes,
         accuracies=tuple(tuple(row) for row in found.accuracies.tolist()),
-        filtered_accuracy=filtered_accuracy,
     )
 
 

@@ -108,12 +108,9 @@ class FoldFits:
         found = [Head(one.weights[:, 0], one.bias[0]).probabilities(features[held]) for one, (_, held) in pairs]
         return np.concatenate([held for _, held in self.folds]), np.concatenate(found)
 
-    def scores(
-        self, solutions: Sequence[Solution], given: "NDArray[np.int64] | None" = None
-    ) -> "NDArray[np.float64]":  # fmt: skip
-        """[P, 4]: log loss and accuracy on the rows fitted on, and on those held out; by the labels ``given`` [N] where
-        they are others than those fitted on."""
-        features, labels = self.rows.features(), self.rows.labels if given is None else given
+    def scores(self, solutions: Sequence[Solution]) -> "NDArray[np.float64]":
+        """[P, 4]: log loss and accuracy on the rows fitted on, and on those held out."""
+        features, labels = self.rows.features(), self.rows.labels
         pairs = list(zip(solutions, self.folds, strict=True))
         return np.array(
             [[v for part in fold for v in self._score(one, features[part], labels[part])] for one, fold in pairs]

@@ -13,9 +13,8 @@ from tlcli.heads.task import Task
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Fold = tuple["NDArray[np.int64]", "NDArray[np.int64]"]
-"""The numbers of the rows fitted on, and of those held out."""
-Folds = list[Fold]
+Folds = list[tuple["NDArray[np.int64]", "NDArray[np.int64]"]]
+"""Of each fold the numbers of the rows fitted on, and of those held out."""
 
 _ROWS, _OUTPUTS = 8192, 80_000
 """Limits of the rows that C is chosen on, and of rows times classes. The loss is a sum, so the best C does not depend

@@ -5,17 +5,16 @@ All folds, repeats and sizes are solved at once.
 Shapes: N rows, D features, L classes, J folds (of all repeats), S sizes.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from tlcli.errors import DataError
 from tlcli.features.rows import Rows
 from tlcli.heads.fold_fits import FoldFits
-from tlcli.heads.folds import Fold, Folds, folds_of, sampled
+from tlcli.heads.folds import Folds, folds_of, sampled
 from tlcli.heads.many_units import MANY_UNITS
 from tlcli.heads.solver import Solution
 from tlcli.heads.standardize import Standardizer
@@ -39,7 +38,7 @@ class CrossValidated:
     """The result of repeated cross-validation."""
 
     probabilities: "NDArray[np.float64]"
-    """[N, L], of each row the mean over the heads of the folds that hold it (and its unit) out; NaN for rows of a group
+    """[N, L], of each row the mean over the heads that were not fitted on it (or its unit); NaN for rows of a group
     without which a class would be missing, which every head is fitted on"""
     accuracies: "NDArray[np.float64]"
     """[S, J], on the rows that a fold holds out, of heads fitted on each size"""
@@ -69,8 +68,6 @@ def cross_validate(
     seed: int = 0,
     shares: Sequence[float] = SHARES,
     progress: Progress = SILENT,
-    given: "NDArray[np.int64] | None" = None,
-    fitted: "NDArray[np.bool_] | None" = None,
 ) -> CrossValidated:
     """Cross-validates logistic regression at one C, on whole units, stratified.
 
@@ -89,30 +86,24 @@ def cross_validate(
         seed: of the divisions and of the sizes' rows.
         shares: of a fold's fitted part, rising, the last 1: a head is fitted on each.
         progress: receives the stage.
-        given: labels [N] that held-out rows are measured by, where corrections changed those that are fitted on.
-        fitted: [N], which rows may be fitted on; the others are only measured. Default: all.
 
     Raises:
         DataError: a class has only one unit, or the groups cannot be divided.
     """
     with threadpool_limits(1), progress.stage("Standardising features"):
         standardizer = Standardizer.of(rows, standardize)
-        numbers = sampled(rows, folds, seed)
-        sample = rows.take(numbers)
+        sample = rows.take(sampled(rows, folds, seed))
         sample = Rows.of(standardizer.apply(sample.features()), sample.labels, sample.units)
-        measured = sample if given is None else replace(sample, labels=given[numbers])
-        usable = np.ones(len(sample), bool) if fitted is None else fitted[numbers]
-        once = _learnable(sample, usable, folds_of(measured, folds, seed))
+        once = list(folds_of(sample, folds, seed))
         wanted = _large_enough(shares, sample, len(once))
         done, fractions = _affordable(sample, once, repeats, wanted)
-        later = (folds_of(measured, folds, seed + repeat) for repeat in range(1, done))
-        divided = [*once, *(fold for some in later for fold in _learnable(sample, usable, some))]
-        parts = [(part, held) for number, (kept, held) in enumerate(divided)
-                 for part in _nested(sample, kept[usable[kept]], fractions, seed + number)]  # fmt: skip
+        divided = [*once, *(fold for repeat in range(1, done) for fold in folds_of(sample, folds, seed + repeat))]
+        parts = [(part, held) for number, (fitted, held) in enumerate(divided)
+                 for part in _nested(sample, fitted, fractions, seed + number)]  # fmt: skip
         fits = FoldFits.of(sample, parts, standardizer, standardize, class_weight)
     with threadpool_limits(1), progress.stage("Cross-validating the head", len(parts), "fits"):
         solutions = fits.solve(C, progress=progress)
-        accuracies = fits.scores(solutions, measured.labels)[:, 3].reshape(len(divided), len(fractions)).T
+        accuracies = fits.scores(solutions)[:, 3].reshape(len(divided), len(fractions)).T
         whole = solutions[len(fractions) - 1 :: len(fractions)]
         probabilities = _out_of_fold(rows, standardizer, sample, divided, whole)
     counts = np.array([len(part) for part, _ in parts]).reshape(len(divided), len(fractions))
@@ -127,23 +118,6 @@ def cross_validate(
         len(sample),
         len(np.unique(sample.units)),
     )
-
-
-def _learnable(rows: Rows, usable: "NDArray[np.bool_]", folds: Iterable[Fold]) -> Folds:
-    """The folds whose usable rows hold every class.
-
-    Raises:
-        DataError: there are none.
-    """
-    classes = len(np.unique(rows.labels))
-    found = [(kept, held) for kept, held in folds if len(np.unique(rows.labels[kept[usable[kept]]])) == classes]
-    if not found:
-        raise DataError(
-            "data.class_too_small",
-            "Without the images that are set aside, too few of a class are left; cross-validation needs at least 2.",
-            "Add images of this class, or leave it out.",
-        )
-    return found
 
 
 def _large_enough(shares: Sequence[float], rows: Rows, folds: int) -> list[float]:
