@@ -44,7 +44,7 @@ def propose_exclusions(
         unreadable: name to reason.
         duplicates: the image to keep, its copy, and their similarity (0 to 1); None for exact copies.
         label_issues: the image, the label that is more likely, and the probability of its own label.
-        outliers: the image, and its distance from the nearest other image.
+        outliers: the image, and its distance from the fifth nearest other image.
     """
     proposed = [Exclusion(name, f"cannot be read: {reason}") for name, reason in unreadable.items()]
     for kept, copy, similarity in duplicates:
@@ -56,7 +56,7 @@ def propose_exclusions(
         reason = f"{_describe(image)}; {likelier} is more likely (probability of {image.label}: {probability:.2f})"
         proposed.append(Exclusion(image.name, reason, image.split == "train"))
     for image, distance in outliers:
-        reason = f"{_describe(image)}; outlier (distance from the nearest image: {distance:.2f})"
+        reason = f"{_describe(image)}; outlier (distance from the fifth nearest image: {distance:.2f})"
         proposed.append(Exclusion(image.name, reason, active=False))
     chosen: dict[str, Exclusion] = {}
     for one in proposed:
