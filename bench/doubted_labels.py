@@ -9,8 +9,8 @@ stated with its 95 % interval. The truth is the accuracy of the head fitted on w
 the same kind, labelled by the same process (flips too); and the same with correct labels.
 
 ``dropped``: as tlcli did before, doubted training images leave, and the rest is cross-validated. ``left out``,
-``relabelled``: as tlcli does, cross-validation fits and measures all images with the labels given, and validation images
-are measured with the labels given by a head that was fitted on decisions in which they had no part. Writes
+``relabelled``: as tlcli does, cross-validation fits and measures all images with the labels given, and validation
+images are measured with the labels given by a head that was fitted on decisions in which they had no part. Writes
 bench/results/doubted_labels.json, or FILE.json.
 
 With ``--solar-cells``, instead: 1,400 published images and labels, the other 1,224 as independent images; with all

@@ -10,6 +10,9 @@ from tlcli.cli import options
 from tlcli.cli.console import Screen, counts_table, reuse
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tlcli.datasets.index import LabelledImage
     from tlcli.evaluation.inspection import Duplicate, Inspection
 
 
@@ -96,6 +99,8 @@ def _show(screen: Screen, found: "Inspection", is_weighted: bool) -> None:
     if by_splits := found.leaks_by_splits:
         screen.line(f"  By splits: {', '.join(f'{splits} {count:,}' for splits, count in by_splits.items())}")
     _list(screen, "Duplicates within a split", [_pair(one) for one in found.within_splits])
+    if found.several_labels:
+        _list(screen, "Images under several labels", [_labels(group) for group in found.several_labels])
     issues = [
         f"{one.image.name}: labelled {one.image.label} ({one.label_probability:.2f}), perhaps {one.suggested} "
         f"({one.suggested_probability:.2f})"
@@ -104,12 +109,20 @@ def _show(screen: Screen, found: "Inspection", is_weighted: bool) -> None:
     _list(screen, "Doubted labels", [] if found.is_blind else issues, len(issues))
     if found.is_blind:
         screen.line(blindness(found))
-    _list(screen, "Outliers", [f"{one.image.name}: distance {one.distance:.2f}" for one in found.outliers])
+    far = [
+        f"{one.image.name}: labelled {one.image.label}, distance {one.distance:.2f} ({one.score:.2f} times the limit)"
+        for one in found.outliers
+    ]
+    _list(screen, "Outliers", far)
 
 
 def _pair(one: "Duplicate") -> str:
     kind = "exact duplicate" if one.kind == "exact" else f"near duplicate ({one.similarity:.2f})"
     return f"{one.second.name} ({one.second.split}): {kind} of {one.first.name} ({one.first.split})"
+
+
+def _labels(group: "Sequence[LabelledImage]") -> str:
+    return "; ".join(f"{one.name} ({one.split}) labelled {one.label}" for one in group)
 
 
 def _list(screen: Screen, title: str, lines: list[str], count: int | None = None) -> None:

@@ -50,7 +50,7 @@ def propose_exclusions(
         unreadable: name to reason.
         duplicates: the image to keep, its copy, and their similarity (0 to 1); None for exact copies.
         label_issues: the image, the label that is more likely, and the probabilities of its own label and of that one.
-        outliers: the image, and its distance from the nearest other image.
+        outliers: the image, and its distance from the fifth nearest other image.
     """
     proposed = [Exclusion(name, "unreadable", f"cannot be read: {reason}") for name, reason in unreadable.items()]
     for kept, copy, similarity in duplicates:
@@ -64,7 +64,7 @@ def propose_exclusions(
         explanation = f"{_describe(image)} (probability {own:.2f}), perhaps {likelier} ({other:.2f})"
         proposed.append(Exclusion(image.name, "label", explanation, active=False))
     for image, distance in outliers:
-        explanation = f"{_describe(image)}; outlier (distance from the nearest image: {distance:.2f})"
+        explanation = f"{_describe(image)}; outlier (distance from the fifth nearest image: {distance:.2f})"
         proposed.append(Exclusion(image.name, "outlier", explanation, active=False))
     chosen: dict[str, Exclusion] = {}
     for one in proposed:

@@ -5,10 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from tlcli.datasets.index import Index, LabelledImage
 from tlcli.datasets.split_names import SPLITS
+from tlcli.evaluation.outliers import Outlier, under_several_labels
 from tlcli.features.pipeline import Extraction
 from tlcli.images.statistics import ImageStatistics
 
@@ -64,15 +63,6 @@ class LabelIssue:
 
 
 @dataclass(frozen=True)
-class Outlier:
-    """An image that is far from all others."""
-
-    image: LabelledImage
-    distance: float
-    """From the nearest other image: cosine distance of the mean-centred features, 0 to 2."""
-
-
-@dataclass(frozen=True)
 class Inspection:
     """Everything that was found."""
 
@@ -107,6 +97,11 @@ class Inspection:
     def leaks_by_splits(self) -> dict[str, int]:
         """Number of leaks of each two splits, the test split first."""
         return Counter(f"{one.first.split} and {one.second.split}" for one in self.leaks)
+
+    @property
+    def several_labels(self) -> tuple[tuple[LabelledImage, ...], ...]:
+        """Repeated images (exact or near duplicates) that stand under more than one label, with all of their copies."""
+        return under_several_labels([(one.first, one.second) for one in self.duplicates])
 
     @property
     def label_issues(self) -> list[LabelIssue]:
@@ -149,7 +144,16 @@ class Inspection:
                 }
                 for one in self.ranked_labels
             ],
-            "outliers": [{**_named(one.image), "distance": one.distance} for one in self.outliers],
+            "outliers": [
+                {
+                    **_named(one.image),
+                    "distance": one.distance,
+                    "score": one.score,
+                    "nearest": [_named(near) for near in one.neighbours],
+                }
+                for one in self.outliers
+            ],
+            "several_labels": [[_named(one) for one in group] for group in self.several_labels],
             "features": {"computed": self.features.computed, "reused": self.features.reused},
         }
 
@@ -237,24 +241,3 @@ def _neighbours(
             near = nearest(features[own], features[members], NEIGHBOURS, rows.units[own], rows.units[members])
             found[int(number)] += [images[members[place]] for place in near.numbers[0] if place >= 0]
     return {number: tuple(of_it) for number, of_it in found.items()}
-
-
-def find_outliers(images: Sequence[LabelledImage], rows: "Rows") -> tuple[Outlier, ...]:
-    """Images whose distance from their nearest other one is more than three interquartile ranges above the upper
-    quartile ("far out": Tukey 1977), the farthest first.
-
-    Args:
-        images: to compare with one another.
-        rows: their features; rows of one unit (a group, copies) are not compared.
-    """
-    from tlcli.evaluation.image_similarity import projected  # noqa: PLC0415 - SciPy
-    from tlcli.evaluation.nearest import nearest  # noqa: PLC0415
-
-    features = projected(rows)
-    found = nearest(features, features, 1, rows.units, rows.units)
-    distances = 1 - found.similarities[:, 0]
-    distances = np.where(np.isfinite(distances), distances, 0)
-    low, high = np.quantile(distances, (0.25, 0.75))
-    far = np.flatnonzero(distances > high + 3 * (high - low))
-    order = far[np.argsort(-distances[far], kind="stable")]
-    return tuple(Outlier(images[number], float(distances[number])) for number in order)

@@ -12,6 +12,7 @@ from PIL import Image
 from tlcli.datasets.corrections import COLUMNS, Correction, escaped
 from tlcli.datasets.index import LabelledImage
 from tlcli.evaluation.inspection import Duplicate, Inspection, LabelIssue
+from tlcli.evaluation.outliers import Outlier
 from tlcli.images.augmentation import Augmentation
 from tlcli.images.preparation import Preparation
 from tlcli.reports import data_charts
@@ -44,7 +45,6 @@ def write_inspect_page(
     leaks, within = found.leaks[:LEAKS], found.within_splits[:DUPLICATES]
     issues = [] if found.is_blind else found.label_issues[:LABEL_ISSUES]
     outliers = found.outliers[:OUTLIERS]
-    distances = [f"distance {one.distance:.2f}" for one in outliers]
     write_page(
         path,
         "inspect.html.j2",
@@ -59,7 +59,10 @@ def write_inspect_page(
         doubted=[list(vars(one).values())[:5] for one in doubted],
         columns=COLUMNS,
         decisions_of=escaped(str(found.index.root.absolute())),
-        outliers=thumbnails([one.image for one in outliers], preparation, distances),
+        outliers=_outliers(outliers, preparation),
+        several_labels=[
+            thumbnails(group, preparation, [one.split for one in group]) for group in found.several_labels[:DUPLICATES]
+        ],
         samples=_samples(found, preparation),
         views=_views(found.index.of("train"), views, preparation, augmentation),
         commands=commands,
@@ -98,6 +101,16 @@ def _pairs(duplicates: Sequence[Duplicate], preparation: Preparation) -> list[Pa
     images = [image for one in duplicates for image in (one.first, one.second)]
     ready = thumbnails(images, preparation, [image.split for image in images])
     return paired(ready, [one.kind for one in duplicates])
+
+
+def _outliers(outliers: Sequence[Outlier], preparation: Preparation) -> list[list[Thumbnail]]:
+    """Each outlier, before the nearest images of its class."""
+    rows = []
+    for one in outliers:
+        notes = [f"distance {one.distance:.2f}, {one.score:.2f} times the limit", *("nearest of its class",) * 3]
+        images = [one.image, *one.neighbours]
+        rows.append(thumbnails(images, preparation, notes[: len(images)]))
+    return rows
 
 
 def _samples(found: Inspection, preparation: Preparation) -> dict[str, list[Thumbnail]]:

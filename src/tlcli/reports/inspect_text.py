@@ -67,12 +67,25 @@ class InspectText:
         return f"{counted}. They do not bias the metrics, but the same image counts twice.{_shown(count, DUPLICATES)}"
 
     @property
+    def several_labels(self) -> str:
+        """Repeated images with more than one label."""
+        count = len(self.found.several_labels)
+        return (
+            f"{_count(count, 'image stands', 'images stand')} under more than one label (exact or near duplicates), so "
+            "that at least one label of each is wrong, or the image belongs to no class (a placeholder, for example)."
+            f"{_shown(count, DUPLICATES)}"
+        )
+
+    @property
     def outliers(self) -> str:
         """Images that are far from all others."""
         if not (count := len(self.found.outliers)):
             return "No image is far from all others."
         counted = _count(count, "image is", "images are")
-        return f"{counted} far from all others: of another kind, or the only one of its kind.{_shown(count, OUTLIERS)}"
+        return (
+            f"{counted} far from all others: of another kind, or rare of its kind. Beside each are the nearest images "
+            f"of its class. Test images are not judged.{_shown(count, OUTLIERS)}"
+        )
 
     @property
     def classes(self) -> str:

@@ -28,12 +28,11 @@ from tlcli.evaluation.inspection import (
     Duplicate,
     Inspection,
     LabelIssue,
-    Outlier,
     exact_duplicates,
-    find_outliers,
     in_order_of_splits,
     rank_labels,
 )
+from tlcli.evaluation.outliers import Outlier, find_outliers
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.rows import Rows
 from tlcli.images.decode import BadImageError
