@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tlcli.datasets.index import Index, LabelledImage
 from tlcli.datasets.split_names import SPLITS
 from tlcli.evaluation.outliers import Outlier, under_several_labels
