@@ -22,6 +22,8 @@ RUN_FILES = {
     "run.json",
     "metrics.json",
     "images.csv",
+    "cross_validation.json",
+    "out_of_fold.csv",
     "predictions.csv",
     "history.csv",
     "report.html",
@@ -70,7 +72,7 @@ def test_second_training_computes_no_feature(solar: tuple[Path, Tlcli], second: 
     result = second[1]
     assert set(result) == {
         "run_dir", "metrics", "seconds", "trainable_parameters", "notes", "left_out", "skipped", "none_of_these",
-        "features", "name", "config", "warnings",
+        "features", "name", "config", "warnings", "filtered", "cross_validation",
     }  # fmt: skip
     assert result["features"] == {"computed": 0, "reused": 2099}
     assert result["trainable_parameters"] == 1281
@@ -153,9 +155,13 @@ def test_model_is_better_than_every_baseline(solar: tuple[Path, Tlcli], report: 
     assert baselines["nearest neighbours"] < test["accuracy"]
 
 
-def test_summary_has_the_measured_numbers(solar: tuple[Path, Tlcli]) -> None:
+def test_verdict_has_the_measured_numbers(solar: tuple[Path, Tlcli], report: dict[str, Any]) -> None:
     page = (solar[0] / "runs/latest/report.html").read_text().replace("\N{NO-BREAK SPACE}", " ")
-    assert re.search(r'<p class="lead">.*525 .* 8\d\.\d % .*functional.* 68\.8 %', page)
+    assert re.search(r'<p class="lead">8\d\.\d % of 525 .* 8\d\.\d % ', page)
+    assert len(report["verdict"]) == 3
+    assert report["confidence"]["images"] == 1706 + 393
+    for sets in report["confidence"]["prediction_sets"]:
+        assert sets["test_coverage"] > sets["coverage"] - 0.04
 
 
 def test_page_is_complete_and_small_and_fits_a_phone(solar: tuple[Path, Tlcli]) -> None:

@@ -105,7 +105,7 @@ def blindness(found: Inspection) -> str:
     return (
         f"{found.doubted_share:.0%} of the labels are doubted. That many are rarely wrong: this network probably "
         "distinguishes the classes too poorly to judge labels, so none is suggested to be an error. Try a larger "
-        "backbone or image size first."
+        "backbone or image size first; if you suspect the labels, check some by eye (--write-labels lists them)."
     )
 
 
