@@ -114,7 +114,9 @@ def test_prune_removes_nothing_that_a_running_process_uses(trained: Trained, tlc
     (trained.folder / "go on").unlink()
     assert (process.returncode, pruned.code) == (0, 0), err
     outcomes = pruned.json()["pruned"]
-    assert [one["entry"]["path"] for one in outcomes if one["outcome"] == "removed"] == [str(stale)]
+    removed = [one["entry"] for one in outcomes if one["outcome"] == "removed"]
+    # Near duplicates are searched once there are features: the process does not use them yet.
+    assert [one["path"] for one in removed if one["kind"] != "near duplicates"] == [str(stale)]
     kinds = {one["entry"]["kind"] for one in outcomes if one["outcome"] == "in use"}
     assert kinds == {"features", "converted backbones", "compiled graphs", "weights", "file digests"}
     assert json.loads(out)["metrics"] == trained.metrics
