@@ -191,6 +191,13 @@ def test_a_folder_is_no_weights_file(tmp_path: Path) -> None:
     assert caught.value.code == "model.weights_not_found"
 
 
+@pytest.mark.parametrize("name", ["own.h5", "own.weights.h5", "own"])
+def test_hdf5_arrays_are_not_said_to_run_code(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        find_weights(DENSENET, put(tmp_path / name, b"\x89HDF\r\n\x1a\n" + CONTENT))
+    assert caught.value.code == "model.weights_not_published"
+
+
 @pytest.mark.parametrize("name", ["own.h5", "own.keras", "own.pth", "own.pkl", "own", "own.safetensors.h5"])
 def test_own_files_that_can_run_code_are_refused_with_how_to_convert_them(tmp_path: Path, name: str) -> None:
     with pytest.raises(ModelError) as caught:

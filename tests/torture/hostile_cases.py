@@ -157,7 +157,7 @@ def _payloads() -> Iterator[Hostile]:
             yield Hostile(
                 "backbone.weights", name,
                 _put(f"weights{ending(name)}", made),
-                _weights, ("model.weights_format",),
+                _weights, ("model.weights_format", "model.weights_not_published"),
             )  # fmt: skip
         yield Hostile(
             "a file of PyTorch",

@@ -20,6 +20,11 @@ RANDOM_SEED = 0
 """``weights: random`` always gives the same random network."""
 RANDOM_FILES = ("weights.safetensors",)
 """The file of random weights in its folder of the cache."""
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_CONVERT = (
+    "Write your Keras model's weights with safetensors.numpy.save_file("
+    '{f"{i:04d}": numpy.asarray(w) for i, w in enumerate(model.weights)}, "weights.safetensors").'
+)
 
 
 @dataclass(frozen=True)
@@ -172,13 +177,25 @@ def _check_own(path: Path, row: Backbone) -> None:
     published = row.weights.digest
     if published and digest_of(path, _algorithm(published)) == published:
         return  # the published file, in any folder
+    if _is_hdf5(path):
+        raise ModelError(
+            "model.weights_not_published",
+            f"{path} is an HDF5 file other than the published ImageNet file of {row.name}; own weights are read from "
+            ".safetensors files only.",
+            _CONVERT,
+        )
     raise ModelError(
         "model.weights_format",
-        f"{path} is neither a .safetensors file nor the published ImageNet file of {row.name}; other formats are "
-        "refused because they can run code when they are read.",
-        "Write your Keras model's weights with safetensors.numpy.save_file("
-        '{f"{i:04d}": numpy.asarray(w) for i, w in enumerate(model.weights)}, "weights.safetensors").',
+        f"{path} is neither a .safetensors file nor the published ImageNet file of {row.name}. Pickles (.pth, .pt, "
+        ".pkl) and whole models (.keras) can run code when they are read.",
+        _CONVERT,
     )
+
+
+def _is_hdf5(path: Path) -> bool:
+    """Whether a file holds HDF5 arrays, which cannot run code, whatever its name is."""
+    with path.open("rb") as file:
+        return file.read(len(_HDF5)) == _HDF5
 
 
 def _random(row: Backbone, progress: Progress) -> Path:

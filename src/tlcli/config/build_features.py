@@ -75,8 +75,8 @@ def preparation_of(config: Config) -> Preparation:
     :func:`with_levels`."""
     row = CATALOG[config.backbone.name]
     image = config.with_backbone_defaults().image.model_dump()
-    levels = image.pop("levels")
-    return Preparation(crop_fraction=row.crop_fraction, levels=None if levels == "data" else levels, **image)
+    levels, crop_fraction = image.pop("levels"), image.pop("crop_fraction") or row.crop_fraction
+    return Preparation(crop_fraction=crop_fraction, levels=None if levels == "data" else levels, **image)
 
 
 def with_levels(config: Config, index: Index, progress: Progress = SILENT) -> Config:

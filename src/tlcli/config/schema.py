@@ -54,6 +54,9 @@ class Image(Section):
     resize: Literal["crop", "pad", "squash"] | None = None
     """crop: keep the aspect ratio, crop the centre. pad: keep the aspect ratio, pad the borders. squash: change the
     aspect ratio. Default: that of the backbone (see docs/backbones.md)."""
+    crop_fraction: Annotated[float, Field(gt=0, le=1)] | None = None
+    """crop: the share of the shorter side that is kept; 0.875 cuts 23 % of a square image, 1 nothing of it. Default:
+    that of the backbone (see docs/backbones.md)."""
     background: tuple[Level, Level, Level] = (255, 255, 255)
     """Red, green, blue (0 to 255) of transparent pixels and of padding."""
     formats: Annotated[tuple[Format, ...], Field(min_length=1)] = DEFAULT_FORMATS
@@ -74,7 +77,13 @@ class Image(Section):
     """Maximum size of a file in MiB (2^20 bytes)."""
 
     @model_validator(mode="after")
-    def _levels_and_bands_are_usable(self) -> Self:
+    def _values_fit_together(self) -> Self:
+        if self.crop_fraction is not None and self.resize in ("pad", "squash"):
+            raise PydanticCustomError(
+                "crop_fraction_unused",
+                "It has no effect with image.resize: {resize}, which cuts nothing. Remove it, or set it to null.",
+                {"key": "crop_fraction", "resize": self.resize},
+            )
         if isinstance(self.levels, tuple) and not self.levels[0] < self.levels[1]:
             raise PydanticCustomError(
                 "levels_not_increasing", "The first level must be below the second. Received: {received}.",
@@ -249,9 +258,12 @@ class Config(Section):
     """What evaluate measures and writes."""
 
     def with_backbone_defaults(self) -> Self:
-        """The config with the defaults of its backbone, image.size and image.resize, filled in."""
+        """The config with the defaults of its backbone, image.size, image.resize and (for a crop)
+        image.crop_fraction, filled in."""
         row = CATALOG[self.backbone.name]
         image = {"size": self.image.size or row.size, "resize": self.image.resize or row.resize}
+        if image["resize"] == "crop":
+            image["crop_fraction"] = self.image.crop_fraction or row.crop_fraction
         return self.model_copy(update={"image": self.image.model_copy(update=image)})
 
     @model_validator(mode="after")

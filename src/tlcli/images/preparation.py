@@ -73,6 +73,24 @@ def resize(image: Image.Image, box: Box, preparation: Preparation) -> Image.Imag
             (round((side - inner[0]) / 2), round((side - inner[1]) / 2)),
         )
         return padded
-    cut = min(width, height) * preparation.crop_fraction
-    left, top = left + (width - cut) / 2, top + (height - cut) / 2
-    return image.resize((side, side), Image.Resampling.BICUBIC, (left, top, left + cut, top + cut))
+    inner_left, inner_top, inner_right, inner_bottom = seen_box((width, height), preparation)
+    cut = (left + inner_left, top + inner_top, left + inner_right, top + inner_bottom)
+    return image.resize((side, side), Image.Resampling.BICUBIC, cut)
+
+
+def seen_box(size: tuple[float, float], preparation: Preparation) -> Box:
+    """The part of an image of this width and height that the S x S pixels show: of ``crop`` a square within the image,
+    of ``pad`` a square around it, of ``squash`` the image itself."""
+    width, height = size
+    if preparation.resize == "squash":
+        return 0, 0, width, height
+    side = min(size) * preparation.crop_fraction if preparation.resize == "crop" else max(size)
+    left, top = (width - side) / 2, (height - side) / 2
+    return left, top, left + side, top + side
+
+
+def seen_share(size: tuple[float, float], preparation: Preparation) -> float:
+    """The share of the area of an image of this width and height that :func:`resize` keeps."""
+    if preparation.resize != "crop":
+        return 1.0
+    return float(min(size) * preparation.crop_fraction**2 / max(size))
