@@ -138,6 +138,12 @@ _RULES = (
         "Set one of them.",
     ),
     _Rule(
+        ("image.crop_fraction",),
+        lambda config: (config.image.resize or CATALOG[config.backbone.name].resize) != "crop",
+        "nothing is cropped: image.resize is not crop",
+        "Set image.resize: crop, or leave it out.",
+    ),
+    _Rule(
         ("image.background",),
         _needs_no_background,
         "image.bands ignores transparency, and nothing is padded",
