@@ -63,6 +63,8 @@ class Card:
     """The nearest first; five are shown."""
     short: Mapping[str, str] = field(default_factory=dict)
     """How labels are written below neighbours, where not as they are."""
+    whole: "NDArray[np.uint8] | None" = None
+    """The whole image with the input of the network outlined, uint8 [W, W, 3]; None where that is all of it."""
 
 
 def draw(path: Path, card: Card) -> None:
@@ -97,9 +99,10 @@ def _answer(axis: "Axes", card: Card) -> None:
     _line(axis, _MARGIN, 24, card.answer, _WIDTH - 2 * _MARGIN - 120, fontsize=15, weight="bold")
     _line(axis, _MARGIN, 48, card.name, _WIDTH - 2 * _MARGIN, keep_end=True, fontsize=9, color=_QUIET)
     right = _MARGIN + _SIDE + _GAP
-    for left, title in ((_MARGIN, "input of the network"), (right, f"evidence for {card.label}")):
+    shown = "input of the network" if card.whole is None else "outlined: input of the network"
+    for left, title in ((_MARGIN, shown), (right, f"evidence for {card.label}")):
         _line(axis, left, _TOP - 11, title, _SIDE, fontsize=10)
-    _image(axis, card.pixels, _MARGIN, _TOP, _SIDE)
+    _image(axis, card.pixels if card.whole is None else card.whole, _MARGIN, _TOP, _SIDE)
     _image(axis, np.asarray(overlay(card.pixels, card.heat)), right, _TOP, _SIDE)
 
 

@@ -20,6 +20,7 @@ from tlcli.model.prediction import Explanation
 from tlcli.reports.overlays import overlay
 from tlcli.reports.page import percent
 from tlcli.reports.thumbnails import Thumbnail, data_address, thumbnail, thumbnails
+from tlcli.reports.whole_images import whole_image
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -133,8 +134,10 @@ def explained(
 
 def _case(number: int, explanation: Explanation, predictions: Predictions, root: Path, bundle: Bundle) -> Case:
     image, predicted = predictions.images[number], int(predictions.predicted[number])
+    whole = whole_image(image.path, bundle.preparation)
+    shown = Image.fromarray(explanation.pixels if whole is None else whole)
     return Case(
-        Thumbnail(image.name, _large(Image.fromarray(explanation.pixels)), image.label),
+        Thumbnail(image.name, _large(shown), image.label),
         bundle.labels[predicted],
         float(predictions.confidence[number]),
         _large(overlay(explanation.pixels, explanation.evidence)),

@@ -37,7 +37,7 @@ from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.rows import Rows
 from tlcli.images.decode import BadImageError
 from tlcli.images.preparation import Preparation
-from tlcli.images.statistics import ImageStatistics, image_statistics, oddities, suggestions
+from tlcli.images.statistics import ImageStatistics, image_statistics, oddities, suggestions, unseen_borders
 from tlcli.progress import SILENT, Progress
 from tlcli.reports.inspect_text import LABEL_ISSUES
 from tlcli.system.prefetch import ahead
@@ -98,7 +98,7 @@ def inspect(
         statistics={name: one for name, one in statistics.items() if name not in index.bad},
         unreadable=dict(index.bad),
         unusual=_unusual(index, statistics, extractor.decoder.preparation.size),
-        suggestions=tuple(suggestions([statistics[one.name] for one in index.images], preparation_of(config))),
+        suggestions=_suggestions([statistics[one.name] for one in index.images], preparation_of(config)),
         duplicates=duplicates,
         ranked_labels=_ranked_labels(index, extractor, duplicates, config, progress),
         outliers=_outliers(index, extractor, progress),
@@ -142,6 +142,11 @@ def _scan(
                 bad[one.sha256] = error.reason
             progress.advance()
     return without(index, bad), statistics, small
+
+
+def _suggestions(every: Sequence[ImageStatistics], preparation: Preparation) -> tuple[str, ...]:
+    sizes = [(one.width, one.height) for one in every]
+    return (*suggestions(every, preparation), *unseen_borders(sizes, preparation))
 
 
 def _unusual(index: Index, statistics: dict[str, ImageStatistics], size: int) -> dict[str, tuple[str, ...]]:

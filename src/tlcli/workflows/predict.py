@@ -191,16 +191,17 @@ def _explain(
     classified = [one for one in predictions if one.error is None]
     names = iter(card_names([one.path for one in classified]))
     with progress.stage("Explaining", len(classified), "images"):
-        explanations = predictor.explain(files)
+        explanations, each = predictor.explain(files), iter(files)
         for prediction in predictions:
             if prediction.error is not None:
                 yield ExplainedPrediction(None, None)
                 continue
-            explanation, name = next(explanations), next(names)
+            explanation, name, file = next(explanations), next(names), next(each)
             if explanation is not None:
                 _write_card(
-                    folder / name, prediction, explanation, root, contents, predictor.bundle.preparation, shown, short
-                )
+                    folder / name, prediction, file, explanation, root, contents, predictor.bundle.preparation, shown,
+                    short,
+                )  # fmt: skip
             yield ExplainedPrediction(folder / name if explanation else None, explanation)
             progress.advance()
 
@@ -229,19 +230,20 @@ def _has_content(path: Path, sha256: str | None) -> bool:
 
 
 def _write_card(
-    path: Path, prediction: Prediction, explanation: Explanation, root: Path, contents: Mapping[Path, str],
+    path: Path, prediction: Prediction, file: Path, explanation: Explanation, root: Path, contents: Mapping[Path, str],
     preparation: "Preparation", names: Mapping[str, str], short: Mapping[str, str],
 ) -> None:  # fmt: skip
     """``names``: how the card shows each class; ``short``: these, as there is room for below a neighbour."""
     from tlcli.reports import cards  # noqa: PLC0415 - matplotlib takes 1 s to import
     from tlcli.reports.thumbnails import decoded  # noqa: PLC0415
+    from tlcli.reports.whole_images import whole_image  # noqa: PLC0415
 
     neighbours = [
         cards.NeighbourImage(
             one.name,
             names[one.label],
             one.similarity,
-            decoded(file, preparation) if _has_content(file := root / one.name, contents.get(file)) else None,
+            decoded(near, preparation) if _has_content(near := root / one.name, contents.get(near)) else None,
         )
         for one in explanation.neighbours
     ]
@@ -250,8 +252,9 @@ def _write_card(
     label = names[prediction.best_guess or ""]
     text = replace(prediction, best_guess=label).text
     card = cards.Card(
-        prediction.path, text, label, probability, explanation.pixels, explanation.evidence, neighbours, short
-    )
+        prediction.path, text, label, probability, explanation.pixels, explanation.evidence, neighbours,
+        short, whole_image(file, preparation),
+    )  # fmt: skip
     try:
         cards.draw(path, card)
     except (OSError, ResourceError) as error:
