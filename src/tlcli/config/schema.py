@@ -233,7 +233,7 @@ class Config(Section):
         """The config with the defaults of its backbone, image.size, image.resize and (for a crop)
         image.crop_fraction, filled in."""
         row = CATALOG[self.backbone.name]
-        image = {"size": self.image.size or row.size, "resize": self.image.resize or row.resize}
+        image: dict[str, object] = {"size": self.image.size or row.size, "resize": self.image.resize or row.resize}
         if image["resize"] == "crop":
             image["crop_fraction"] = self.image.crop_fraction or row.crop_fraction
         return self.model_copy(update={"image": self.image.model_copy(update=image)})

@@ -15,7 +15,7 @@ from tlcli.datasets.split_names import SplitName
 from tlcli.evaluation.baselines import colour_rows, measure_baselines
 from tlcli.evaluation.calibration import Bin, Coverage, coverage_curve, expected_calibration_error, reliability
 from tlcli.evaluation.intervals import corrected_resampled_t, wilson, wilson_of_units
-from tlcli.evaluation.learning_curve import LearningCurve, learning_curve
+from tlcli.evaluation.learning_curve import MIN_SIZES, LearningCurve, learning_curve
 from tlcli.evaluation.near_duplicates import find_near_duplicates
 from tlcli.evaluation.resampled_intervals import metric_intervals
 from tlcli.features.rows import Rows
@@ -28,6 +28,9 @@ from tlcli.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+NoCurve = Literal["not_cross_validated", "many_classes", "few_images"]
+"""Why there is no learning curve."""
 
 Interval = tuple[float, float]
 """Lower and upper end of a 95 % confidence interval."""
@@ -126,6 +129,8 @@ class Assessment:
     learning_curve: LearningCurve | None
     is_logistic_regression: bool
     """The run's head was fitted by logistic regression, as those of cross-validation and learning curve always are."""
+    no_learning_curve: NoCurve | None = None
+    """Why there is none; None where there is one."""
 
 
 def assess(
@@ -166,6 +171,7 @@ def assess(
         cross_validation=_accuracy(cross_validated) if cross_validated else None,
         learning_curve=_learning_curve(cross_validated, len(_members(images, "train"))) if cross_validated else None,
         is_logistic_regression=kind == "logistic_regression",
+        no_learning_curve=_no_curve(cross_validated),
     )
 
 
@@ -252,6 +258,14 @@ def _accuracy(cross_validated: CrossValidated) -> CrossValidationAccuracy | None
     return CrossValidationAccuracy(
         accuracy, ends, folds, cross_validated.repeats, cross_validated.rows_used, cross_validated.repeats_requested
     )
+
+
+def _no_curve(cross_validated: CrossValidated | None) -> NoCurve | None:
+    if cross_validated is None:
+        return "not_cross_validated"
+    if len(cross_validated.sizes) >= MIN_SIZES:
+        return None
+    return "many_classes" if cross_validated.reduced_sizes else "few_images"
 
 
 def _learning_curve(cross_validated: CrossValidated, images: int) -> LearningCurve | None:
