@@ -16,7 +16,7 @@ from tlcli.evaluation.baselines import colour_rows, measure_baselines
 from tlcli.evaluation.calibration import Bin, Coverage, coverage_curve, expected_calibration_error, reliability
 from tlcli.evaluation.cross_validation import CrossValidation
 from tlcli.evaluation.intervals import wilson_of_units
-from tlcli.evaluation.learning_curve import LearningCurve, learning_curve
+from tlcli.evaluation.learning_curve import MIN_SIZES, LearningCurve, learning_curve
 from tlcli.evaluation.near_duplicates import find_near_duplicates
 from tlcli.evaluation.prediction_sets import LEVELS, PredictionSets, prediction_sets
 from tlcli.evaluation.resampled_intervals import metric_intervals
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 _ENOUGH = 50
 """Images below which shares of the most confident ones say nothing."""
+NoCurve = Literal["not_cross_validated", "many_classes", "few_images"]
+"""Why there is no learning curve."""
 Interval = tuple[float, float]
 """Lower and upper end of a 95 % confidence interval."""
 
@@ -144,6 +146,8 @@ class Assessment:
     learning_curve: LearningCurve | None
     is_logistic_regression: bool
     """The run's head was fitted by logistic regression, as those of cross-validation and learning curve always are."""
+    no_learning_curve: NoCurve | None = None
+    """Why there is none; None where there is one."""
 
 
 def assess(
@@ -184,6 +188,7 @@ def assess(
         cross_validation=cross_validation,
         learning_curve=_learning_curve(cross_validation, len(_members(images, "train"))),
         is_logistic_regression=kind == "logistic_regression",
+        no_learning_curve=_no_curve(cross_validation),
     )
 
 
@@ -219,6 +224,7 @@ def assess_out_of_fold(
         cross_validation=cross_validation,
         learning_curve=_learning_curve(cross_validation, training),
         is_logistic_regression=True,
+        no_learning_curve=_no_curve(cross_validation),
     )
 
 
@@ -315,3 +321,11 @@ def _learning_curve(cross_validation: CrossValidation | None, images: int) -> Le
         return None
     sizes, accuracies = np.array(cross_validation.sizes), np.array(cross_validation.accuracies)
     return learning_curve(sizes, accuracies, cross_validation.test_share, images)
+
+
+def _no_curve(cross_validation: CrossValidation | None) -> NoCurve | None:
+    if cross_validation is None:
+        return "not_cross_validated"
+    if len(cross_validation.sizes) >= MIN_SIZES:
+        return None
+    return "many_classes" if cross_validation.reduced_sizes else "few_images"

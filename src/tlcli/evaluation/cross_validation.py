@@ -36,6 +36,8 @@ class CrossValidation:
     repeats: int
     repeats_requested: int
     """By the config; more than were made where so many classes would have taken too long."""
+    reduced_sizes: bool
+    """The smaller training set sizes were left out, as they would have taken too long."""
     near_duplicates: int
     """Pairs of near duplicates that are kept in one fold."""
     is_own_head: bool
@@ -73,6 +75,7 @@ def summarize(
         folds=round(len(scores) / found.repeats),
         repeats=found.repeats,
         repeats_requested=found.repeats_requested,
+        reduced_sizes=found.reduced_sizes,
         near_duplicates=near_duplicates,
         is_own_head=is_own_head,
         test_share=found.test_share,

@@ -1,14 +1,20 @@
 """Numbers -> the sentences of a run's page."""
 
 from dataclasses import dataclass
-from math import floor
+from math import ceil, floor
 
-from tlcli.evaluation.assessment import Assessment, Confidence
+from tlcli.evaluation.assessment import Assessment, Confidence, NoCurve
 from tlcli.evaluation.cross_validation import CrossValidation
 from tlcli.evaluation.split_metrics import Metrics
 from tlcli.reports.notes import many_rejected, never_measured, small_test
 from tlcli.reports.page import interval, percent
 
+_NO_CURVE: dict[NoCurve, str] = {
+    "not_cross_validated": "nothing was cross-validated (evaluate.cross_validation is null, or the images cannot be "
+    "divided)",
+    "many_classes": "with so many classes and images it would take too long",
+    "few_images": "there are too few images of each class to fit on parts of them",
+}
 _NO_EFFECT = 0.02
 """Distance of the temperature from 1 up to which it changes next to nothing."""
 
@@ -177,17 +183,20 @@ class RunText:
     def learning_curve(self) -> str:
         """What twice as many training images would gain, or why that is unknown."""
         if (found := self.found.learning_curve) is None:
-            return (
-                "No learning curve: evaluate.cross_validation is null, or there are too few images to subsample, or so "
-                "many classes and images that it would take too long."
-            )
+            return f"No learning curve: {_NO_CURVE[self.found.no_learning_curve or 'few_images']}."
         of = self._of(" (of logistic regression on the same features)")
-        low, high = found.doubling_gain_ci95
-        chance = "" if low > 0 else " The interval includes 0: there is no evidence that more images would help."
+        # Rounded outwards: the interval shown holds the one calculated.
+        low, high = floor(1000 * found.doubling_gain_ci95[0]) / 10, ceil(1000 * found.doubling_gain_ci95[1]) / 10
+        doubling = f"oubling the training images from {found.now:,} to {2 * found.now:,}"
+        if found.is_unknown:
+            return (
+                f"What d{doubling} would gain is not known: anything from nothing to {high:.1f} percentage points of "
+                f"accuracy{of} is possible (95 % interval)."
+            )
+        nothing = " So it is not certain that more images would help." if found.may_be_nothing else ""
         return (
-            f"Doubling the training images from {found.now:,} to {2 * found.now:,} is expected to gain "
-            f"{100 * found.doubling_gain:.1f} percentage points of accuracy{of} (95 % interval {100 * low:.1f} to "
-            f"{100 * high:.1f}).{chance}"
+            f"D{doubling} is expected to gain {100 * found.doubling_gain:.1f} percentage points of accuracy{of} "
+            f"(95 % interval {low:.1f} to {high:.1f}).{nothing}"
         )
 
     @property
