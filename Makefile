@@ -72,6 +72,7 @@ bench: install ## measure what docs/benchmarks.md quotes (under 40 minutes); ALI
 honesty: install ## measure the coverage of the 95 % intervals, the effect of calibration, the cost of the report
 	$(BIN)/python bench/coverage.py
 	$(BIN)/python bench/doubted_labels.py
+	$(BIN)/python bench/doublings.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 	$(BIN)/python bench/crop.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 	$(BIN)/python bench/calibration.py
 	$(BIN)/python bench/report.py

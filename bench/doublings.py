@@ -4,8 +4,8 @@ python bench/doublings.py [--alien-predator ARCHIVE] [--magnetic-tile ARCHIVE] [
 
 Real doublings: of a data set, subsets of n training images and n / 4 validation images are given to what evaluate runs
 (logistic regression, repeated cross-validation at its C, the learning curve). The true gain is the mean accuracy of
-heads fitted on 2 n images minus that on n of them, over many draws, each tested on all images that it leaves over: so it
-is that of random images of this data set. Simulated doublings: clouds of several shapes, tested on 20,000 images.
+heads fitted on 2 n images minus that on n of them, over many draws, each tested on all images that it leaves over: so
+it is that of random images of this data set. Simulated doublings: clouds of several shapes, tested on 20,000 images.
 "holds": the interval contains the true gain, or lies within two standard errors of it. Features of efficientnet_lite0
 (ImageNet weights). Writes bench/results/doublings.json, with the accuracies of every cross-validation.
 """

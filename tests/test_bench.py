@@ -22,7 +22,7 @@ import measure
 
 BENCH = Path(__file__).parents[1] / "bench"
 PROGRAMS = (
-    "calibration", "cold_start", "coverage", "crop", "decode", "doubted_labels", "extract", "heads", "many_classes",
+    "calibration", "cold_start", "coverage", "crop", "decode", "doublings", "doubted_labels", "extract", "heads", "many_classes",
     "none_of_these", "outliers", "recipe", "report", "scale", "unpack", "unseen",
 )  # fmt: skip
 FIVE = ("cold_start", "decode", "extract", "recipe", "scale")

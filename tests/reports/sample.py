@@ -54,7 +54,8 @@ STEPS = tuple(Step(k, 1 / k, 1 - 1 / (k + 2), 1.1 / k, 1 - 1.1 / (k + 2), C=3**k
 SETS = PredictionSets(0.95, 0.2, 1.3, 0.7, 0.94)
 CROSS_VALIDATED = CrossValidation(
     accuracy=0.85, accuracy_ci95=(0.83, 0.87), balanced_accuracy=0.8, log_loss=0.3, images=2099, folds=5, repeats=3,
-    repeats_requested=3, reduced_sizes=False, near_duplicates=0, is_own_head=True, test_share=0.2, sizes=(1,), accuracies=((0.85,),),
+    repeats_requested=3, reduced_sizes=False, near_duplicates=0, is_own_head=True, test_share=0.2, sizes=(1,),
+    accuracies=((0.85,),),
 )  # fmt: skip
 
 
