@@ -109,11 +109,8 @@ def _show(screen: Screen, found: "Inspection", is_weighted: bool) -> None:
     _list(screen, "Doubted labels", [] if found.is_blind else issues, len(issues))
     if found.is_blind:
         screen.line(blindness(found))
-    far = [
-        f"{one.image.name}: labelled {one.image.label}, distance {one.distance:.2f} ({one.score:.2f} times the limit)"
-        for one in found.outliers
-    ]
-    _list(screen, "Outliers", far)
+    far = [f"{one.image.name}: labelled {one.image.label} ({one.score:.2f} times the limit)" for one in found.farthest]
+    _list(screen, "Outliers", far[:0] if not found.farthest else far, len(found.outliers))
 
 
 def _pair(one: "Duplicate") -> str:
