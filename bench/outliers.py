@@ -5,9 +5,9 @@ python bench/outliers.py --strangers FOLDER [--alien-predator FOLDER] [--tiles F
 
 FOLDER of strangers has images of many kinds (imagenet-100). 390 images of the solar cells, and of the data sets given,
 and 10 strangers with either label: seven images, one of which stands twice in the data set, and a drawn black image and
-placeholder. "first" is how many are among the farthest 15 (with --count 40: 60). "clean" is the share of 400 images without strangers that are outliers. "centred" is the rule before:
-nearest image, centred features, three interquartile ranges. Features of efficientnet_lite0. Writes
-bench/results/outliers.json.
+placeholder. "first" is how many are among the farthest 15 (with --count 40: 60). "clean" is the share of 400 images
+without strangers that are outliers. "centred" is the rule before: nearest image, centred features, three interquartile
+ranges. Features of efficientnet_lite0. Writes bench/results/outliers.json.
 """
 
 import argparse
@@ -61,10 +61,11 @@ def centred(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
 
 
 def trial(rows: Rows, strangers: np.ndarray, seed: int, count: int) -> list[float]:
-    """Of each rule: strangers in the first 15 (of 10), those flagged, shares of the others and of clean images flagged."""
+    """Of each rule: strangers in the first 15 (of 10), those flagged, shares of others and clean images flagged."""
     random = np.random.default_rng(seed)
     chosen = random.permutation(len(rows))[:IMAGES]
-    kept = rows.take(chosen[: IMAGES - count])
+    size = len(chosen)  # a smaller data set has fewer
+    kept = rows.take(chosen[: size - count])
     picked = random.permutation(len(strangers) - 2)[: count - 3]
     planted = strangers[[*picked, picked[0], -2, -1]]
     units = np.concatenate([kept.units, rows.units.max() + 1 + np.array([*range(count - 3), 0, count - 3, count - 2])])
@@ -77,7 +78,7 @@ def trial(rows: Rows, strangers: np.ndarray, seed: int, count: int) -> list[floa
         (neighbour_distances(mixed, mixed.features(), units), flagged(mixed), flagged(clean).mean()),
     ):
         first = np.argsort(-distances, kind="stable")[: count + count // 2]
-        is_stranger = np.arange(IMAGES) >= IMAGES - count
+        is_stranger = np.arange(size) >= size - count
         result += [is_stranger[first].sum(), far[is_stranger].sum(), far[~is_stranger].mean(), of_clean]
     return [float(one) for one in result]
 

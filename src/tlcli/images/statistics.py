@@ -37,7 +37,7 @@ _DARK, _BRIGHT, _MIN_CONTRAST = 10, 245, 2.0
 """Mean levels, and the standard deviation of levels below which an image shows nothing."""
 _PLAIN, _PLAIN_IF_DRAWN, _DRAWN_LEVELS = 0.85, 0.75, 90
 """Share of one level from which an image shows next to nothing, or a text; and, for the smaller share, the number of
-levels below which it is drawn: of 4,962 photographs of four data sets one is so, of 40 drawn texts on one colour all."""
+levels below which it is drawn. Of 4,962 images of four data sets one is so, and all of 40 cards with a text."""
 _MAX_ASPECT_RATIO = 4.0
 _SHALLOW = (255, 1023, 4095, 16383)
 """Largest values of 8, 10, 12 and 14 bits."""
@@ -227,6 +227,10 @@ def oddities(path: Path, statistics: ImageStatistics, size: int) -> Iterator[str
         yield f"small: {width} x {height} pixels, enlarged to {size} x {size}"
     if max(width, height) > _MAX_ASPECT_RATIO * min(width, height):
         yield f"elongated: {width} x {height} pixels"
+    yield from _odd_levels(statistics)
+
+
+def _odd_levels(statistics: ImageStatistics) -> Iterator[str]:
     if statistics.contrast < _MIN_CONTRAST:
         yield f"blank: all levels are about {statistics.brightness:.0f}"
     elif not _DARK <= statistics.brightness <= _BRIGHT:

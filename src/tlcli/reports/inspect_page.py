@@ -107,7 +107,8 @@ def _farthest(farthest: Sequence[Outlier], preparation: Preparation) -> list[lis
     """Each image, before the nearest images of its class."""
     rows = []
     for one in farthest:
-        judged = f"{'outlier: ' if one.is_outlier else ''}{one.score:.2f} times the limit"
+        kind = "outlier" if one.is_outlier else "within the limit"
+        judged = f"{kind}: distance {one.distance:.2f}, {one.score:.2f} times the limit"
         notes = [judged, *("nearest of its class",) * 3]
         images = [one.image, *one.neighbours]
         rows.append(thumbnails(images, preparation, notes[: len(images)]))
