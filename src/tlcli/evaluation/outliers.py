@@ -55,7 +55,8 @@ class Outlier:
 
 def find_outliers(images: Sequence[LabelledImage], rows: "Rows") -> tuple[Outlier, ...]:
     """The farthest 15 images, and all outliers: those farther from their fifth nearest image than
-    :func:`distance_limit` of all such distances, and of those of their class where that has 20 images or more: images of a rare class are far from all others, too.
+    :func:`distance_limit` of all such distances, and of those of their class where that has 20 images or more:
+    images of a rare class are far from all others, too.
 
     The features are compared as they are, not centred: what the images of a data set have in common is what an image
     of another kind lacks, and without it 0 to 2 of 10 strangers stand out among 390 images, not 10 (bench/outliers.py).
