@@ -1,12 +1,13 @@
-"""How many of 10 strangers among 400 images the outliers of inspect have, and how many other images are among them.
+"""How many of 10 (or more) strangers among 400 images inspect finds, and how many other images it calls outliers.
 
-python bench/outliers.py --strangers FOLDER [--alien-predator FOLDER] [--tiles FOLDER] [--trials 20]
+python bench/outliers.py --strangers FOLDER [--alien-predator FOLDER] [--tiles FOLDER] [--trials 20] [--seed 0]
+    [--count 10]
 
 FOLDER of strangers has images of many kinds (imagenet-100). 390 images of the solar cells, and of the data sets given,
 and 10 strangers with either label: seven images, one of which stands twice in the data set, and a drawn black image and
-placeholder. "clean" is the share of 400 images without strangers that are outliers. "centred" is the rule before:
-nearest image, centred features, three interquartile ranges. Features of efficientnet_lite0. Writes
-bench/results/outliers.json.
+placeholder. "first" is how many are among the farthest 15 (with --count 40: 60). "clean" is the share of 400 images
+without strangers that are outliers. "centred" is the rule before: nearest image, centred features, three interquartile
+ranges. Features of efficientnet_lite0. Writes bench/results/outliers.json.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from tlcli.evaluation.outliers import find_outliers, neighbour_distances
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.rows import Rows
 
-IMAGES, STRANGERS = 400, 10
+IMAGES = 400
 
 
 def drawn(folder: Path) -> list[Path]:
@@ -59,15 +60,16 @@ def centred(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
     return distances, distances > high + 3 * (high - low)
 
 
-def trial(rows: Rows, strangers: np.ndarray, seed: int) -> list[float]:
-    """Of each rule: strangers in the first 15, those flagged, shares of the others and of clean images flagged."""
+def trial(rows: Rows, strangers: np.ndarray, seed: int, count: int) -> list[float]:
+    """Of each rule: strangers in the first 15 (of 10), those flagged, shares of others and clean images flagged."""
     random = np.random.default_rng(seed)
     chosen = random.permutation(len(rows))[:IMAGES]
-    kept = rows.take(chosen[: IMAGES - STRANGERS])
-    picked = random.permutation(len(strangers) - 2)[: STRANGERS - 3]
+    size = len(chosen)  # a smaller data set has fewer
+    kept = rows.take(chosen[: size - count])
+    picked = random.permutation(len(strangers) - 2)[: count - 3]
     planted = strangers[[*picked, picked[0], -2, -1]]
-    units = np.concatenate([kept.units, rows.units.max() + 1 + np.array([*range(7), 0, 7, 8])])
-    labels = np.concatenate([kept.labels, random.integers(0, rows.labels.max() + 1, STRANGERS)])
+    units = np.concatenate([kept.units, rows.units.max() + 1 + np.array([*range(count - 3), 0, count - 3, count - 2])])
+    labels = np.concatenate([kept.labels, random.integers(0, rows.labels.max() + 1, count)])
     mixed = Rows.of(np.concatenate([kept.features(), planted]), labels, units)
     clean = rows.take(chosen)
     result: list[float] = []
@@ -75,8 +77,8 @@ def trial(rows: Rows, strangers: np.ndarray, seed: int) -> list[float]:
         (*centred(mixed), centred(clean)[1].mean()),
         (neighbour_distances(mixed, mixed.features(), units), flagged(mixed), flagged(clean).mean()),
     ):
-        first = np.argsort(-distances, kind="stable")[:15]
-        is_stranger = np.arange(IMAGES) >= IMAGES - STRANGERS
+        first = np.argsort(-distances, kind="stable")[: count + count // 2]
+        is_stranger = np.arange(size) >= size - count
         result += [is_stranger[first].sum(), far[is_stranger].sum(), far[~is_stranger].mean(), of_clean]
     return [float(one) for one in result]
 
@@ -87,17 +89,19 @@ def flagged(rows: Rows) -> np.ndarray:
         LabelledImage(Path(str(n)), str(n), str(n), str(label), "train", "") for n, label in enumerate(rows.labels)
     ]
     found = np.zeros(len(rows), bool)
-    found[[int(one.image.name) for one in find_outliers(images, rows)]] = True
+    found[[int(one.image.name) for one in find_outliers(images, rows) if one.is_outlier]] = True
     return found
 
 
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--strangers", metavar="FOLDER", required=True, help="images of many kinds, seven or more")
+    parser.add_argument("--strangers", metavar="FOLDER", required=True, help="images of many kinds, more than --count")
     parser.add_argument("--alien-predator", metavar="FOLDER", help="class folders")
     parser.add_argument("--tiles", metavar="FOLDER", help="class folders; the classes but the largest are one")
     parser.add_argument("--trials", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0, help="of the first trial")
+    parser.add_argument("--count", type=int, default=10, help="strangers among the 400 images")
     arguments = parser.parse_args()
     introduce()
     given = {"solar_cells": None, "alien_predator": arguments.alien_predator, "tiles": arguments.tiles}
@@ -117,7 +121,8 @@ def main() -> None:
             most = np.bincount(rows.labels).argmax()
             rows = Rows.of(rows.features(), (rows.labels != most).astype(np.int64), rows.units)
             strangers = features_of(paths, extractor)
-            trials = np.array([trial(rows, strangers, seed) for seed in range(arguments.trials)])
+            seeds = range(arguments.seed, arguments.seed + arguments.trials)
+            trials = np.array([trial(rows, strangers, seed, arguments.count) for seed in seeds])
             results[name] = trials.tolist()
             for number, rule in enumerate(("centred", "inspect")):
                 part = trials[:, 4 * number : 4 * number + 4]
@@ -125,7 +130,7 @@ def main() -> None:
                 lines.append(
                     [name, rule, f"{mean[0]:.1f} ({least:.0f})", f"{mean[1]:.1f}", f"{mean[2]:.2%}", f"{mean[3]:.2%}"]
                 )
-    columns = ("data set", "rule", "in the first 15 (least)", "flagged", "others flagged", "clean")
+    columns = ("data set", "rule", "first (least)", "flagged", "others flagged", "clean")
     print(table(columns, lines))
     save("outliers", results=results)
 

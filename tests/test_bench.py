@@ -19,11 +19,13 @@ import images
 import machine
 import many_classes
 import measure
+import outliers as outliers_bench
+from tlcli.features.rows import Rows
 
 BENCH = Path(__file__).parents[1] / "bench"
 PROGRAMS = (
-    "calibration", "cold_start", "coverage", "crop", "decode", "doublings", "doubted_labels", "extract", "heads", "many_classes",
-    "none_of_these", "outliers", "recipe", "report", "scale", "unpack", "unseen",
+    "calibration", "cold_start", "coverage", "crop", "decode", "doublings", "doubted_labels", "extract", "heads",
+    "many_classes", "none_of_these", "outliers", "recipe", "report", "scale", "unpack", "unseen",
 )  # fmt: skip
 FIVE = ("cold_start", "decode", "extract", "recipe", "scale")
 
@@ -185,3 +187,15 @@ def test_doubted_labels_flatter_no_more_than_before() -> None:
     assert (doubted > 0.1, wrong) == (True, 0)
     assert stated["dropped"] > stated["nothing done"] + 0.1
     assert stated["left out"] == stated["relabelled"] == stated["nothing done"]
+
+
+def test_strangers_of_a_tiny_trial_are_the_farthest() -> None:
+    random = np.random.default_rng(0)
+    features = random.normal(size=(200, 60))
+    features[:, 0] += 12
+    rows = Rows.of(features.astype(np.float32), np.arange(200) % 2, np.arange(200))
+    strangers = (8 * random.normal(size=(12, 60))).astype(np.float32)
+    found = outliers_bench.trial(rows, strangers, 0, 10)
+    assert found[4] == 10
+    assert found[5] >= 8
+    assert max(found[6:]) < 0.03

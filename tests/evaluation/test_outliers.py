@@ -33,13 +33,21 @@ def clouds(strangers: int) -> tuple[list[LabelledImage], Rows]:
 @pytest.mark.parametrize("strangers", [1, 10, 40])
 def test_strangers_of_either_label_are_outliers(strangers: int) -> None:
     images, rows = clouds(strangers)
-    found = [int(one.image.name) for one in find_outliers(images, rows)]
+    farthest = find_outliers(images, rows)
+    assert len(farthest) >= 15
+    found = [int(one.image.name) for one in farthest if one.is_outlier]
     assert len([number for number in found[: max(15, strangers)] if number >= 400 - strangers]) >= 0.8 * strangers
     assert len([number for number in found if number < 400 - strangers]) <= 4
 
 
-def test_few_of_clean_images_are_outliers_and_each_has_neighbours_of_its_class() -> None:
-    assert len(find_outliers(*clouds(0))) <= 4
+def test_the_farthest_are_ranked_where_few_or_none_are_outliers() -> None:
+    farthest = find_outliers(*clouds(0))
+    assert len(farthest) == 15
+    assert sum(one.is_outlier for one in farthest) <= 4
+    assert sorted(farthest, key=lambda one: -one.distance) == list(farthest)
+
+
+def test_an_outlier_has_neighbours_of_its_class() -> None:
     one = find_outliers(*clouds(1))[0]
     assert one.image.name == "399"
     assert one.score > 1

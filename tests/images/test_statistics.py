@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 from tests.torture.image_bytes import COLOUR, SIDE, tiff, tiff_tags
 
 from tlcli.images.decode import BadImageError
@@ -67,6 +67,8 @@ def test_file_that_is_not_an_image_is_refused(tmp_path: Path) -> None:
         ("a.jpg", {"contrast": 0.5}, "120"),
         ("a.jpg", {"brightness": 4.0}, "4"),
         ("a.jpg", {"brightness": 250.0}, "250"),
+        ("a.jpg", {"is_plain": True}, "one level"),
+        ("a.jpg", {"is_plain": True, "contrast": 0.5}, "blank"),
     ],
 )
 def test_oddities_are_reported_one_by_one(name: str, changes: dict[str, Any], number: str) -> None:
@@ -100,3 +102,17 @@ def test_unseen_borders_are_found_in_a_sample_of_the_files(tmp_path: Path) -> No
     usual = Preparation(224, "crop", crop_fraction=0.875)
     assert len(unseen_borders_from_sample([path] * 40, usual)) == 1
     assert unseen_borders_from_sample([tmp_path / "none.jpg"], usual) == []
+
+
+@pytest.mark.parametrize("background", ["white", "black", "#336699"])
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_a_card_with_a_text_is_plain_and_what_fills_the_image_is_not(
+    tmp_path: Path, background: str, suffix: str
+) -> None:
+    card = Image.new("RGB", (400, 300), background)
+    ImageDraw.Draw(card).text((90, 130), "This image could not be found", fill="#999999", font_size=16)
+    card.save(tmp_path / f"card.{suffix}")
+    assert image_statistics(tmp_path / f"card.{suffix}", PREPARATION, 64)[0].is_plain
+    ImageDraw.Draw(card).ellipse((80, 30, 320, 270), fill="#cc8844")
+    card.save(tmp_path / f"object.{suffix}")
+    assert not image_statistics(tmp_path / f"object.{suffix}", PREPARATION, 64)[0].is_plain

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from tlcli.datasets.index import LabelledImage
     from tlcli.evaluation.inspection import Duplicate, Inspection
+    from tlcli.evaluation.outliers import Outlier
 
 
 def inspect(
@@ -109,11 +110,15 @@ def _show(screen: Screen, found: "Inspection", is_weighted: bool) -> None:
     _list(screen, "Doubted labels", [] if found.is_blind else issues, len(issues))
     if found.is_blind:
         screen.line(blindness(found))
-    far = [
+    _list(screen, "Outliers among training and validation images", [_far(one) for one in found.outliers])
+    if within := [_far(one) for one in found.farthest if not one.is_outlier]:
+        _list(screen, "Farthest images within the limit (look at them, too)", within)
+
+
+def _far(one: "Outlier") -> str:
+    return (
         f"{one.image.name}: labelled {one.image.label}, distance {one.distance:.2f} ({one.score:.2f} times the limit)"
-        for one in found.outliers
-    ]
-    _list(screen, "Outliers", far)
+    )
 
 
 def _pair(one: "Duplicate") -> str:

@@ -81,8 +81,8 @@ class Inspection:
     """The exact ones first; leaks are among them."""
     ranked_labels: tuple[LabelIssue, ...]
     """Of training and validation images, the most suspicious first: all issues, and at least a tenth of the images."""
-    outliers: tuple[Outlier, ...]
-    """The farthest first."""
+    farthest: tuple[Outlier, ...]
+    """Of training and validation images those farthest from all others, outliers or not, the farthest first."""
     features: Extraction
 
     @property
@@ -104,6 +104,11 @@ class Inspection:
     def several_labels(self) -> tuple[tuple[LabelledImage, ...], ...]:
         """Repeated images (exact or near duplicates) that stand under more than one label, with all of their copies."""
         return under_several_labels([(one.first, one.second) for one in self.duplicates])
+
+    @property
+    def outliers(self) -> list[Outlier]:
+        """Images beyond the limit."""
+        return [one for one in self.farthest if one.is_outlier]
 
     @property
     def label_issues(self) -> list[LabelIssue]:
@@ -146,18 +151,16 @@ class Inspection:
                 }
                 for one in self.ranked_labels
             ],
-            "outliers": [
-                {
-                    **_named(one.image),
-                    "distance": one.distance,
-                    "score": one.score,
-                    "nearest": [_named(near) for near in one.neighbours],
-                }
-                for one in self.outliers
-            ],
+            "outliers": [_far(one) for one in self.outliers],
+            "farthest": [{**_far(one), "is_outlier": one.is_outlier} for one in self.farthest],
             "several_labels": [[_named(one) for one in group] for group in self.several_labels],
             "features": {"computed": self.features.computed, "reused": self.features.reused},
         }
+
+
+def _far(one: Outlier) -> dict[str, object]:
+    nearest = [_named(near) for near in one.neighbours]
+    return {**_named(one.image), "distance": one.distance, "score": one.score, "nearest": nearest}
 
 
 def _named(image: LabelledImage) -> dict[str, str]:

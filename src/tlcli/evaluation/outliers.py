@@ -23,6 +23,8 @@ _REFERENCE = 4000
 """Images that neighbours are searched among, at most, so that the time grows with N and not with its square."""
 _FEWEST = 20
 """Images without which nothing can be said of what is usual."""
+_FARTHEST = 15
+"""Images that are returned at least: of 10 strangers among 400 images all are among these, few are beyond a limit."""
 _SHOWN = 3
 """Nearest images of its own class that are kept of each outlier."""
 _FIRST, _SECOND = 3.0, 2.75
@@ -35,20 +37,26 @@ _SAME = 1e-6
 
 @dataclass(frozen=True)
 class Outlier:
-    """An image that is far from all others."""
+    """An image that is among the farthest from all others."""
 
     image: LabelledImage
     distance: float
     """From its fifth nearest other image: cosine distance of the features, 0 to 2."""
     score: float = 1.0
-    """The distance as a multiple of the limit for its class; above 1."""
+    """The distance as a multiple of the limit for its class."""
     neighbours: tuple[LabelledImage, ...] = ()
     """The nearest images of its own class, the nearest first."""
 
+    @property
+    def is_outlier(self) -> bool:
+        """Beyond the limit."""
+        return self.score > 1
+
 
 def find_outliers(images: Sequence[LabelledImage], rows: "Rows") -> tuple[Outlier, ...]:
-    """Images that are farther from their fifth nearest image than :func:`distance_limit` of all such distances, and of
-    those of their class where that has 20 images or more: images of a rare class are far from all others, too.
+    """The farthest 15 images, and all outliers: those farther from their fifth nearest image than
+    :func:`distance_limit` of all such distances, and of those of their class where that has 20 images or more:
+    images of a rare class are far from all others, too.
 
     The features are compared as they are, not centred: what the images of a data set have in common is what an image
     of another kind lacks, and without it 0 to 2 of 10 strangers stand out among 390 images, not 10 (bench/outliers.py).
@@ -58,7 +66,7 @@ def find_outliers(images: Sequence[LabelledImage], rows: "Rows") -> tuple[Outlie
         rows: their features; rows of one unit (a group, copies) are not compared.
 
     Returns:
-        The farthest first; none of fewer than 20 images.
+        The farthest first, outliers or not; none of fewer than 20 images.
     """
     if len(images) < _FEWEST:
         return ()
@@ -70,13 +78,14 @@ def find_outliers(images: Sequence[LabelledImage], rows: "Rows") -> tuple[Outlie
         own = rows.labels == label
         if own.sum() >= _FEWEST:
             limits[own] = np.maximum(limits[own], distance_limit(distances[own]))
-    far = np.flatnonzero(distances > limits)
-    order = far[np.argsort(-distances[far], kind="stable")]
+    scores = distances / limits
+    order = np.argsort(-distances, kind="stable")
+    order = order[(scores[order] > 1) | ((np.arange(len(order)) < _FARTHEST) & (distances[order] > _SAME))]
     return tuple(
         Outlier(
             images[number],
             float(distances[number]),
-            float(distances[number] / limits[number]),
+            float(scores[number]),
             _of_own_class(images, rows, number, sample, reference),
         )
         for number in order

@@ -44,7 +44,7 @@ def write_inspect_page(
     """
     leaks, within = found.leaks[:LEAKS], found.within_splits[:DUPLICATES]
     issues = [] if found.is_blind else found.label_issues[:LABEL_ISSUES]
-    outliers = found.outliers[:OUTLIERS]
+    farthest = found.farthest[:OUTLIERS]
     write_page(
         path,
         "inspect.html.j2",
@@ -59,7 +59,7 @@ def write_inspect_page(
         doubted=[list(vars(one).values())[:5] for one in doubted],
         columns=COLUMNS,
         decisions_of=escaped(str(found.index.root.absolute())),
-        outliers=_outliers(outliers, preparation),
+        farthest=_farthest(farthest, preparation),
         several_labels=[
             thumbnails(group, preparation, [one.split for one in group]) for group in found.several_labels[:DUPLICATES]
         ],
@@ -103,11 +103,13 @@ def _pairs(duplicates: Sequence[Duplicate], preparation: Preparation) -> list[Pa
     return paired(ready, [one.kind for one in duplicates])
 
 
-def _outliers(outliers: Sequence[Outlier], preparation: Preparation) -> list[list[Thumbnail]]:
-    """Each outlier, before the nearest images of its class."""
+def _farthest(farthest: Sequence[Outlier], preparation: Preparation) -> list[list[Thumbnail]]:
+    """Each image, before the nearest images of its class."""
     rows = []
-    for one in outliers:
-        notes = [f"distance {one.distance:.2f}, {one.score:.2f} times the limit", *("nearest of its class",) * 3]
+    for one in farthest:
+        kind = "outlier" if one.is_outlier else "within the limit"
+        judged = f"{kind}: distance {one.distance:.2f}, {one.score:.2f} times the limit"
+        notes = [judged, *("nearest of its class",) * 3]
         images = [one.image, *one.neighbours]
         rows.append(thumbnails(images, preparation, notes[: len(images)]))
     return rows

@@ -79,12 +79,14 @@ class InspectText:
     @property
     def outliers(self) -> str:
         """Images that are far from all others."""
-        if not (count := len(self.found.outliers)):
-            return "No image is far from all others."
-        counted = _count(count, "image is", "images are")
+        if not (count := len(self.found.farthest)):
+            return "Too few images, or images too alike, to say which are unlike the others."
+        outliers = len(self.found.outliers)
         return (
-            f"{counted} far from all others: of another kind, or rare of its kind. Beside each are the nearest images "
-            f"of its class. Test images are not judged.{_shown(count, OUTLIERS)}"
+            f"Of the training and validation images, {_count(outliers, 'is an outlier', 'are outliers')}: farther from "
+            "all others than the limit, of another kind or rare of its kind. The farthest images follow, outliers or "
+            "not: look at all of them, as images that do not belong here can be within the limit. Beside each are the "
+            f"nearest images of its class.{_shown(count, OUTLIERS)}"
         )
 
     @property

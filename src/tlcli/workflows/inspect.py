@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+_PLAIN_SHARE = 0.1
+"""Share of images of nearly one level above which the data set is of such images (drawings, digits)."""
+
 
 @dataclass(frozen=True)
 class Inspected:
@@ -101,7 +104,7 @@ def inspect(
         suggestions=_suggestions([statistics[one.name] for one in index.images], preparation_of(config)),
         duplicates=duplicates,
         ranked_labels=_ranked_labels(index, extractor, duplicates, config, progress),
-        outliers=_outliers(index, extractor, progress),
+        farthest=_farthest(index, extractor, progress),
         features=extraction,
     )
     excluded = _write_exclusion(write_exclude, found) if write_exclude else None
@@ -150,7 +153,10 @@ def _suggestions(every: Sequence[ImageStatistics], preparation: Preparation) -> 
 
 
 def _unusual(index: Index, statistics: dict[str, ImageStatistics], size: int) -> dict[str, tuple[str, ...]]:
-    found = {one.name: tuple(oddities(one.path, statistics[one.name], size)) for one in index.images}
+    scanned = {one.name: statistics[one.name] for one in index.images}
+    if sum(one.is_plain for one in scanned.values()) > _PLAIN_SHARE * len(scanned):
+        scanned = {name: replace(one, is_plain=False) for name, one in scanned.items()}
+    found = {one.name: tuple(oddities(one.path, scanned[one.name], size)) for one in index.images}
     return {name: what for name, what in found.items() if what}
 
 
@@ -189,7 +195,7 @@ def _ranked_labels(
         return ()
 
 
-def _outliers(index: Index, extractor: FeatureExtractor, progress: Progress) -> tuple[Outlier, ...]:
+def _farthest(index: Index, extractor: FeatureExtractor, progress: Progress) -> tuple[Outlier, ...]:
     with progress.stage("Searching for outliers"):
         return find_outliers(*_labelled(index, extractor))
 
