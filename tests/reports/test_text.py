@@ -61,7 +61,7 @@ def inspected(leaks: dict[str, int], issues: int = 0, within: int = 0, outliers:
     index = SimpleNamespace(images=range(1100), labels=list(sizes), counts=lambda: {"train": sizes})
     made = SimpleNamespace(
         index=index, leaks=range(sum(leaks.values())), leaks_by_splits=leaks, label_issues=range(issues),
-        is_blind=False, within_splits=range(within), outliers=range(outliers),
+        is_blind=False, within_splits=range(within), outliers=range(outliers), farthest=range(outliers),
     )  # fmt: skip
     return InspectText(cast("Inspection", made))
 

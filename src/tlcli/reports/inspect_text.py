@@ -83,7 +83,7 @@ class InspectText:
             return "Too few images, or images too alike, to say which are unlike the others."
         outliers = len(self.found.outliers)
         return (
-            f"Of the training and validation images, {_count(outliers, 'is an outlier', 'are outliers')}: farther from "
+            f"Of the training and validation images, {outliers:,} {'is an outlier' if outliers == 1 else 'are outliers'}: farther from "
             "all others than the limit, of another kind or rare of its kind. The farthest images follow, outliers or "
             "not: look at all of them, as images that do not belong here can be within the limit. Beside each are the "
             f"nearest images of its class.{_shown(count, OUTLIERS)}"
