@@ -82,11 +82,12 @@ class InspectText:
         if not (count := len(self.found.farthest)):
             return "Too few images, or images too alike, to say which are unlike the others."
         outliers = len(self.found.outliers)
+        counted = f"{outliers:,} {'is an outlier' if outliers == 1 else 'are outliers'}"
         return (
-            f"Of the training and validation images, {outliers:,} {'is an outlier' if outliers == 1 else 'are outliers'}: farther from "
-            "all others than the limit, of another kind or rare of its kind. The farthest images follow, outliers or "
-            "not: look at all of them, as images that do not belong here can be within the limit. Beside each are the "
-            f"nearest images of its class.{_shown(count, OUTLIERS)}"
+            f"Of the training and validation images, {counted}: farther from all others than the limit, of another kind "
+            "or rare of its kind. The farthest images follow, outliers or not: look at all of them, as images that do "
+            f"not belong here can be within the limit. Beside each are the nearest images of its class."
+            f"{_shown(count, OUTLIERS)}"
         )
 
     @property
