@@ -47,6 +47,8 @@ OTHERS = 60
 FOLDS = 3
 DUPLICATES = 0.985
 """Cosine of near duplicates."""
+AXES = 128
+"""Principal axes on which covariances are computed, and no more than half the images."""
 DIGITS = 600
 SUMS = (("neighbour 1", "energy"), ("neighbour 1", "max softmax"))
 Scores = dict[str, np.ndarray]
@@ -83,8 +85,9 @@ def grouped(features: np.ndarray, units: np.ndarray) -> np.ndarray:
 def logits_of(features: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Weights [D, C] and biases [C] of a linear head."""
     scale = StandardScaler().fit(features)
-    head = LogisticRegression(C=1e-3, max_iter=60, tol=1e-3).fit(scale.transform(features), labels)
-    weights, bias = head.coef_, head.intercept_
+    left, size, axes = np.linalg.svd(scale.transform(features), full_matrices=False)  # weights are in the span of rows
+    head = LogisticRegression(C=1e-3, max_iter=60, tol=1e-3).fit(left * size, labels)
+    weights, bias = head.coef_ @ axes, head.intercept_
     if len(weights) == 1:  # two classes
         weights, bias = np.concatenate([-weights, weights]) / 2, np.concatenate([-bias, bias]) / 2
     weights = (weights / scale.scale_).T
@@ -100,14 +103,16 @@ def whitening(centred: np.ndarray) -> np.ndarray:
 def scorer(known: Kind) -> Callable[[np.ndarray], Scores]:
     """The scores of new features [N, D]: larger for strangers.
 
-    Neighbours: Sun et al. 2022. Mahalanobis: Lee et al. 2018; relative: Ren et al. 2021. Energy: Liu et al. 2020.
-    ViM: Wang et al. 2022.
+    Neighbours: Sun et al. 2022. Mahalanobis, on principal axes: Lee et al. 2018; relative: Ren et al. 2021.
+    Energy: Liu et al. 2020. ViM: Wang et al. 2022.
     """
     features, train = known.features, unit(known.features)
+    centre = train.mean(axis=0)
+    main = randomized_svd(train - centre, min(AXES, len(train) // 2), random_state=0)[2]
+    train = (train - centre) @ main.T
     names, labels = np.unique(known.labels, return_inverse=True)
     means = np.stack([train[labels == label].mean(axis=0) for label in range(len(names))])
-    centre = train.mean(axis=0)
-    within, overall = whitening(train - means[labels]), whitening(train - centre)
+    within, overall = whitening(train - means[labels]), whitening(train)
     weights, bias = logits_of(features, labels)
     origin = -np.linalg.pinv(weights.T) @ bias
     axes = randomized_svd(features - origin, min(64, len(train) // 4), random_state=0)[2]
@@ -119,7 +124,7 @@ def scorer(known: Kind) -> Callable[[np.ndarray], Scores]:
     alpha = (features @ weights + bias).max(axis=1).mean() / residual(features).mean()
 
     def scores(new: np.ndarray) -> Scores:
-        near, logits = unit(new), new @ weights + bias
+        near, logits = (unit(new) - centre) @ main.T, new @ weights + bias
         distances = 1 - nearest(new, features, 10).similarities
         by_class = [(((near - mean) @ within) ** 2).sum(axis=1) for mean in means]
         mahalanobis = np.min(by_class, axis=0)
@@ -127,7 +132,7 @@ def scorer(known: Kind) -> Callable[[np.ndarray], Scores]:
         return {
             **{f"neighbour {k}": distances[:, k - 1] for k in (1, 5, 10)},
             "Mahalanobis": mahalanobis,
-            "relative Mahalanobis": mahalanobis - (((near - centre) @ overall) ** 2).sum(axis=1),
+            "relative Mahalanobis": mahalanobis - ((near @ overall) ** 2).sum(axis=1),
             "ViM": alpha * residual(new) + energy,
             "energy": energy,
             "max softmax": -np.exp(logits.max(axis=1) + energy),
