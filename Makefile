@@ -78,6 +78,7 @@ honesty: install ## measure the coverage of the 95 % intervals, the effect of ca
 	$(BIN)/python bench/report.py
 	$(BIN)/python bench/none_of_these.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 	$(if $(STRANGERS),$(BIN)/python bench/outliers.py --strangers $(STRANGERS))
+	$(if $(STRANGERS),$(BIN)/python bench/strangers.py --strangers $(STRANGERS))
 
 clean: ## remove .venv and the files of tools (runs and data stay)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist

@@ -20,12 +20,14 @@ import machine
 import many_classes
 import measure
 import outliers as outliers_bench
+import strangers
 from tlcli.features.rows import Rows
 
 BENCH = Path(__file__).parents[1] / "bench"
 PROGRAMS = (
     "calibration", "cold_start", "coverage", "crop", "decode", "doublings", "doubted_labels", "extract", "heads",
-    "many_classes", "none_of_these", "outliers", "recipe", "report", "scale", "unpack", "unseen",
+    "many_classes", "none_of_these", "outliers", "recipe", "report", "scale", "strangers", "unpack",
+    "unseen",
 )  # fmt: skip
 FIVE = ("cold_start", "decode", "extract", "recipe", "scale")
 
@@ -199,3 +201,22 @@ def test_strangers_of_a_tiny_trial_are_the_farthest() -> None:
     assert found[4] == 10
     assert found[5] >= 8
     assert max(found[6:]) < 0.03
+
+
+def test_every_score_tells_strangers_from_new_images() -> None:
+    random = np.random.default_rng(0)
+    labels = np.repeat(np.arange(3), 40)
+    middles = 4 * random.random((4, 32), np.float32) ** 4
+    images_of = (middles[labels] + random.random((120, 32), np.float32) / 2 for _ in range(2))
+    known, new = (strangers.Kind(features, labels, np.arange(120)) for features in images_of)
+    far = middles[np.full(40, 3)] + random.random((40, 32), np.float32) / 2
+    found = strangers.measured(known, new.features, far)
+    assert all(auroc > 0.9 for auroc, *_ in found.values())
+    assert found["predict"][2] == 1
+    assert found["predict"][3] < 0.1
+    many = random.random((60, 32), np.float32) * 3
+    rejection, _, both, accuracy, wide, lost = strangers.with_other(known, new, far, many)
+    assert rejection == 1
+    assert both <= 1
+    assert min(accuracy, wide) > 0.95
+    assert lost < 0.1
