@@ -12,6 +12,7 @@ from tests.situations.inputs import served
 
 from tlcli.datasets.index import Index, LabelledImage
 from tlcli.errors import ResourceError, UsageError
+from tlcli.images.decode import prepare
 from tlcli.model.predictor import Predictor
 from tlcli.model.sorting import OTHERS, Sorting, folder_names
 from tlcli.progress import Progress
