@@ -85,8 +85,8 @@ class InspectText:
         counted = f"{outliers:,} {'is an outlier' if outliers == 1 else 'are outliers'}"
         return (
             f"Of the training and validation images, {counted}: farther from all others than the limit, of another "
-            "kind or rare of its kind. The farthest images follow, outliers or not: look at all of them, as images that "
-            "do not belong here can be within the limit. Beside each are the nearest images of its class."
+            "kind or rare of its kind. The farthest images follow, outliers or not: look at all of them, as images "
+            "that do not belong here can be within the limit. Beside each are the nearest images of its class."
             f"{_shown(count, OUTLIERS)}"
         )
 
