@@ -110,6 +110,11 @@ def _show(screen: Screen, found: "Inspection", is_weighted: bool) -> None:
     _list(screen, "Doubted labels", [] if found.is_blind else issues, len(issues))
     if found.is_blind:
         screen.line(blindness(found))
+    if unchecked := len(found.index.of("test")):
+        screen.line(
+            f"  Labels of {unchecked:,} test images were not checked, so that the test stays fair. Before a data set "
+            "has a test split for good, dataset.split.test: 0 checks all."
+        )
     _list(screen, "Outliers among training and validation images", [_far(one) for one in found.outliers])
     if within := [_far(one) for one in found.farthest if not one.is_outlier]:
         _list(screen, "Farthest images within the limit (look at them, too)", within)

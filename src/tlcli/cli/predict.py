@@ -157,7 +157,7 @@ def _show(screen: Screen, predicted: "Predicted", top: int) -> None:
         for rank, (label, probability) in enumerate(ranked):
             first = rank == 0 and not p.is_none_of_these
             screen.line(row(_probability(probability), name if first else shown[label], path if first else ""))
-        if p.prediction_set and len(p.prediction_set) > 1:
+        if p.prediction_set and len(p.prediction_set) > 1 and not p.is_none_of_these:
             screen.line(row("", "one of", ", ".join(shown[label] for label in p.prediction_set)))
 
 

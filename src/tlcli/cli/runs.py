@@ -71,8 +71,8 @@ def _next(listed: "ListedRuns") -> list[str]:
     alike = [run.run for run in measured if run.path.parent == measured[0].path.parent]
     if len(alike) > 1:
         return ["runs", "compare", alike[1], alike[0]]
-    if len(measured) < len(listed.runs):
-        return ["evaluate", "--run", next(str(run.path) for run in listed.runs if not run.test)]
+    if waiting := [run for run in listed.runs if not run.test and run.images.get("test", 1)]:
+        return ["evaluate", "--run", str(waiting[0].path)]
     return ["predict", "IMAGE"]
 
 

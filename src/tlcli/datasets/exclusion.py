@@ -43,8 +43,8 @@ def propose_exclusions(
     """The images that should be excluded, each once.
 
     Active are unreadable images, redundant exact copies within a split, and images with a copy in a split that is
-    measured on. Inactive, for people to look at, are near duplicates within a split, doubted labels (most are hard
-    images with true labels where the network sees the classes poorly), and outliers.
+    measured on. Inactive, for people to look at, are copies with different labels, near duplicates within a split,
+    doubted labels (most are hard images with true labels where the network sees the classes poorly), and outliers.
 
     Args:
         unreadable: name to reason.
@@ -59,6 +59,12 @@ def propose_exclusions(
         split = kept.split if is_leak else f"same split, {kept.split}"
         reason: ExclusionReason = "duplicate" if similarity is None else "near_duplicate"
         explanation = f"{kind} {kept.name} ({split})"
+        if kept.label != copy.label:  # which of the labels is wrong is for people to say
+            explanation += f"; labelled {copy.label} here and {kept.label} there: decide which to keep"
+            proposed += [
+                Exclusion(one.name, reason, explanation, active=False) for one in (copy, kept) if one.split != "test"
+            ]
+            continue
         proposed.append(Exclusion(copy.name, reason, explanation, is_leak or similarity is None))
     for image, likelier, own, other in label_issues:
         explanation = f"{_describe(image)} (probability {own:.2f}), perhaps {likelier} ({other:.2f})"

@@ -107,7 +107,7 @@ class Case:
 
 def error_thumbnails(predictions: Predictions, bundle: Bundle) -> list[Thumbnail]:
     """The misclassified images of the highest confidence, each with its label and what was predicted."""
-    numbers = predictions.worst_errors(_OUT_OF_FOLD)
+    numbers = [n for n in predictions.worst_errors(_OUT_OF_FOLD) if not predictions.images[n].is_set_aside]
     labels, predicted, confidence = bundle.labels, predictions.predicted, predictions.confidence
     notes = [f"predicted {labels[predicted[n]]} {percent(confidence[n], 0)}" for n in numbers]
     return thumbnails([predictions.images[number] for number in numbers], bundle.preparation, notes)

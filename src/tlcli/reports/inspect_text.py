@@ -64,7 +64,7 @@ class InspectText:
         if not (count := len(self.found.within_splits)):
             return "There are none."
         counted = _count(count, "pair", "pairs")
-        return f"{counted}. They do not bias the metrics, but the same image counts twice.{_shown(count, DUPLICATES)}"
+        return f"{counted}. The same image counts twice in training and in metrics.{_shown(count, DUPLICATES)}"
 
     @property
     def several_labels(self) -> str:

@@ -80,7 +80,7 @@ def filtered_images(filtered: "Filtered | None") -> str:
             f"{sum(of.values()):,} {EXCLUDED_AS[reason]} ({_by_split(of)})" for reason, of in others.items()
         )
         chosen = [EXCLUDED_AS[reason] for reason in others if reason in ("outlier", "by_hand")]
-        only = f" Figures are of the images that were kept ({' and '.join(chosen)} were chosen)." if chosen else ""
+        only = f" Figures are of the images that were kept (chosen: {' and '.join(chosen)})." if chosen else ""
         sentences.append(f"Left out by dataset.exclude: {listed}.{only}")
     changed = []
     if filtered.set_aside:
@@ -138,7 +138,7 @@ def small_test(test: Metrics, cross_validation: CrossValidation | None) -> str:
     return (
         f"The test split is small: {test.n:,} images give an interval of {100 * width:.0f} percentage points, which "
         f"decides nothing between models that differ by less.{instead} To measure on all images by cross-validation, "
-        "where tlcli draws the test split: tlcli train --set dataset.split.test=0, then tlcli evaluate."
+        "where tlcli draws the test split, train with dataset.split.test: 0, then evaluate."
     )
 
 
@@ -148,11 +148,12 @@ def cross_validated(found: CrossValidation) -> str:
     kept = (
         ""
         if found.filtered_accuracy is None
-        else f"; {found.filtered_accuracy:.4f}, which is too high, only on the images and labels trained on"
+        else f"; with your corrections {found.filtered_accuracy:.4f}, which flatters (no interval)"
     )
+    balanced = "" if found.balanced_accuracy is None else f"; balanced accuracy {found.balanced_accuracy:.4f}"
     return (
         f"Cross-validation accuracy{of} {found.accuracy:.4f} (95 % interval {found.accuracy_ci95[0]:.4f} to "
-        f"{found.accuracy_ci95[1]:.4f}, {found.images:,} training and validation images){kept}"
+        f"{found.accuracy_ci95[1]:.4f}, {found.images:,} training and validation images){balanced}{kept}"
     )
 
 

@@ -179,7 +179,7 @@ def _facts(report: RunReport, text: RunText) -> list[Fact]:
             ),
         ]
     if best := max(found.baselines, key=lambda baseline: baseline.accuracy, default=None):
-        facts.append(Fact("Best baseline", percent(best.accuracy), best.name))
+        facts.append(Fact("Best baseline", percent(best.accuracy), f"{best.name}, {test.n:,} test images"))
     before = percent(found.calibration.ece_before)
     images, seconds = sum(report.record.images["train"].values()), sum(report.record.seconds.values())
     return [

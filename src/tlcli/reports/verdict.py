@@ -14,6 +14,8 @@ from tlcli.reports.page import interval, percent
 
 _LEAKS = 0.02
 """Share of test images with a duplicate in training above which that comes first."""
+_MANY_LEAKS = 0.1
+"""And above which the test accuracy is not the estimate that counts."""
 _WEAK = 0.1
 """How much lower the recall of a class is than the mean of all to be called weak."""
 _GAIN = 0.01
@@ -61,10 +63,15 @@ def verdict(evidence: Evidence) -> tuple[Sentence, Sentence, Sentence]:
 def _best_estimate(of: Evidence) -> tuple[float, tuple[float, float], str]:
     """The accuracy that counts, its interval, and what it was measured on."""
     validated = of.found.cross_validation
-    is_small = of.found.measured == "test" and is_small_test(of.measured)
-    if validated and validated.is_own_head and (is_small or of.found.measured == "out_of_fold"):
+    is_poor = of.found.measured == "test" and (is_small_test(of.measured) or _has_many_leaks(of))
+    if validated and validated.is_own_head and (is_poor or of.found.measured == "out_of_fold"):
         return validated.accuracy, validated.accuracy_ci95, f"{validated.images:,} images in cross-validation"
     return of.measured.accuracy, of.measured.accuracy_ci95, f"{of.measured.n:,} test images"
+
+
+def _has_many_leaks(of: Evidence) -> bool:
+    """So many test images have a duplicate in training that others probably have one that was not found."""
+    return len(of.found.near_duplicates.pairs) > _MANY_LEAKS * of.measured.n
 
 
 def _how_good(of: Evidence) -> Sentence:
@@ -74,7 +81,9 @@ def _how_good(of: Evidence) -> Sentence:
         name, reached = f"always predicting '{cut(one_line(of.frequent), 40)}'", of.frequent_share
     else:
         name, reached = f"the best simple way ({best.name})", best.accuracy
-    if accuracy <= reached:
+    if accuracy <= reached and accuracy > of.frequent_share + _WEAK:
+        compared = f"which is no better than {name} with {percent(reached)}"
+    elif accuracy <= reached:
         compared = f"which is no better than {name} with {percent(reached)}: the model has learnt nothing useful"
     elif ends[0] <= reached:
         compared = f"against {percent(reached)} by {name}: better, but the difference may be chance"
@@ -90,9 +99,10 @@ def _how_sure(of: Evidence) -> Sentence:
     leaks = of.found.near_duplicates
     if of.found.measured == "test" and "cross-validation" in images:
         lone = of.measured
+        why = f"of which {len(leaks.pairs):,} have a duplicate in training, flatter" if _has_many_leaks(of) else ""
         text += (
             f"; the {lone.n:,} test images alone, with {percent(lone.accuracy)} ({interval(lone.accuracy_ci95)}), "
-            "decide nothing"
+            f"{why or 'decide nothing'}"
         )
     elif leaks.pairs and leaks.accuracy_without is not None:
         text += (
@@ -105,17 +115,19 @@ def _how_sure(of: Evidence) -> Sentence:
 def _what_first(of: Evidence) -> Iterator[Sentence]:
     """What would help, the most important first; the last always applies."""
     leaks, rejected, curve = of.found.near_duplicates, of.found.out_of_distribution, of.found.learning_curve
-    if of.found.measured == "test" and len(leaks.pairs) > _LEAKS * of.measured.n:
-        yield Sentence(
-            f"First, separate the splits: {len(leaks.pairs):,} of {of.measured.n:,} test images have a duplicate in "
-            "training (tlcli inspect lists them; dataset.split.group_by keeps them together).",
-            "duplicates",
-        )
     if of.found.measured == "test" and is_small_test(of.measured):
         yield Sentence(
-            f"First, measure on more images: {of.measured.n:,} test images are too few (--set dataset.split.test=0 "
-            "measures on all by cross-validation, where tlcli draws the test split).",
+            f"First, measure on more images: {of.measured.n:,} test images are too few. Where tlcli draws the test "
+            "split, dataset.split.test: 0 measures all images by cross-validation.",
             "metrics",
+        )
+    if of.found.measured == "test" and len(leaks.pairs) > _LEAKS * of.measured.n:
+        count = len(leaks.pairs)
+        yield Sentence(
+            f"First, separate the splits: {count:,} of {of.measured.n:,} test images {'has' if count == 1 else 'have'} "
+            "a duplicate in training. tlcli inspect lists them, and --write-exclude leaves them out of training; where "
+            "their names or folders say what belongs together, dataset.split.group_by keeps it in one split.",
+            "duplicates",
         )
     for split, share, images in (
         ("validation", rejected.validation, of.validation_images),

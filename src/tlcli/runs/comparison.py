@@ -139,8 +139,9 @@ def _test(run: Path, predictions: dict[SplitName, list[PredictionRow]]) -> Teste
     if "test" not in predictions:
         raise ModelError(
             "model.run_not_evaluated",
-            f"{run} has not been evaluated on its test images.",
-            f"Run: tlcli evaluate --run {run}",
+            f"{run} has not been evaluated on test images.",
+            f"Run: tlcli evaluate --run {run}. A run without test images is compared by its cross-validation accuracy "
+            "and interval: tlcli runs",
         )
     copies: Counter[str] = Counter()
     found: Tested = {}

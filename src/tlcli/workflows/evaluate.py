@@ -265,7 +265,9 @@ def _evaluate_out_of_fold(
         raise ModelError("model.run_unreadable", f"{run} has no cross_validation.json.", "Train again.")
     rows, task = extractor.rows(predicted.images, index.labels), Task(index.labels)
     metrics = measure(found.labels, found.probabilities, task, rows.units)
-    metrics = replace(metrics, accuracy_ci95=cross_validation.accuracy_ci95)
+    metrics = replace(
+        metrics, accuracy=cross_validation.accuracy, accuracy_ci95=cross_validation.accuracy_ci95
+    )  # of all repeats, as the interval is
     write_record(run, opened.record.model_copy(update={"data_root": str(index.root.absolute())}))
     text = None
     if opened.config.evaluate.report:
