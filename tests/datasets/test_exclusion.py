@@ -173,3 +173,12 @@ def test_reasons_are_read_only_directly_above_a_name(tmp_path: Path) -> None:
     ):
         (tmp_path / "x.txt").write_text(text)
         assert read_exclusion(tmp_path / "x.txt") == expected
+
+
+def test_of_copies_with_two_labels_people_decide() -> None:
+    right = LabelledImage(Path("p"), "predator/1.jpg", "0" * 64, "predator", "train", "u")
+    wrong = replace(right, name="alien/1.jpg", label="alien", given="alien")
+    proposed = propose_exclusions({}, [(wrong, right, None)], [], [])
+    assert {one.name: one.active for one in proposed} == {"alien/1.jpg": False, "predator/1.jpg": False}
+    measured = replace(right, split="test")
+    assert [one.name for one in propose_exclusions({}, [(measured, wrong, 0.95)], [], [])] == ["alien/1.jpg"]

@@ -80,3 +80,18 @@ def test_a_model_that_is_no_better_than_a_simple_way_is_called_so() -> None:
     clear = verdict(evidence(baselines=(BaselineAccuracy("nearest neighbours", 0.7, (0.8, 0.9)),)))[0].text
     assert len({worse.replace("87.0", ""), close.replace("84.0", ""), clear.replace("70.0", "")}) == 3
     assert "87.0 %" in worse
+
+
+def test_a_model_that_beats_the_majority_has_learnt_something() -> None:
+    near = verdict(evidence(baselines=(BaselineAccuracy("nearest neighbours", 0.87, (0.8, 0.9)),)))[0].text
+    useless = replace(evidence(), frequent_share=0.87, found=replace(evidence().found, baselines=()))
+    assert ("learnt" in near, "learnt" in verdict(useless)[0].text) == (False, True)
+
+
+def test_with_many_leaks_cross_validation_is_the_estimate() -> None:
+    pairs = tuple(DuplicatePair(f"{number}", "train", "near") for number in range(200))
+    good, sure, first = verdict(evidence(near_duplicates=TrainTestDuplicates(pairs, 325, 0.8, (0.7, 0.9))))
+    assert "85.0 %" in good.text
+    assert "83.0 to 87.0 %" in sure.text
+    assert "200" in sure.text
+    assert first.section == "duplicates"
