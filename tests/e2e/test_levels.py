@@ -30,8 +30,7 @@ def deep(tmp_path: Path) -> Path:
 
 def test_levels_of_the_training_images_are_stored_as_numbers(tlcli: Tlcli, deep: Path) -> None:
     suggested = tlcli("inspect", "--config", "deep.yaml", "--json").json()["suggestions"]
-    assert len(suggested) == 1
-    assert "image.levels=[0,4095]" in suggested[0]
+    assert ["image.levels=[0,4095]" in one for one in suggested] == [True, False]  # the other is on the crop
     done = tlcli("train", "--config", "deep.yaml", "--set", "image.levels=data", "--json")
     assert done.code == 0, done.err
     run = Path(deep / done.json()["run_dir"])
