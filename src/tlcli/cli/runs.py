@@ -137,6 +137,7 @@ def _cross_validated(found: "CrossValidation") -> dict[str, Any]:
         "n": found.images,
         "accuracy": found.accuracy,
         "accuracy_ci95": found.accuracy_ci95,
+        "balanced_accuracy": found.balanced_accuracy,
         "is_own_head": found.is_own_head,
     }
 

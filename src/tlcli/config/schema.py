@@ -78,12 +78,6 @@ class Image(Section):
 
     @model_validator(mode="after")
     def _values_fit_together(self) -> Self:
-        if self.crop_fraction is not None and self.resize in ("pad", "squash"):
-            raise PydanticCustomError(
-                "crop_fraction_unused",
-                "It has no effect with image.resize: {resize}, which cuts nothing. Remove it, or set it to null.",
-                {"key": "crop_fraction", "resize": self.resize},
-            )
         if isinstance(self.levels, tuple) and not self.levels[0] < self.levels[1]:
             raise PydanticCustomError(
                 "levels_not_increasing", "The first level must be below the second. Received: {received}.",
