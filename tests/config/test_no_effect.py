@@ -44,6 +44,7 @@ WITHOUT = {
     "a seed of no split": (
         {"dataset": {"split": {"validation": 0, "test": 0, "seed": 1}}}, {"dataset.split.seed"},
     ),
+    "a crop fraction of no crop": ({"image": {"resize": "pad", "crop_fraction": 0.9}}, {"image.crop_fraction"}),
     "a background of bands": (
         {"image": {"bands": [1], "background": [0, 0, 0], "resize": "crop"}}, {"image.background"},
     ),
