@@ -226,7 +226,7 @@ def unseen_borders_from_sample(paths: Sequence[Path], preparation: Preparation) 
     """:func:`unseen_borders` from the headers of at most 16 images; said from 0.7 on, which images of 10 to 9 reach."""
     sizes = []
     for path in paths[:: max(1, len(paths) // _SAMPLE)][:_SAMPLE]:
-        with contextlib.suppress(BadImageError):
+        with contextlib.suppress(Exception):  # Pillow's plugins raise almost any type on broken files
             opened = open_image(read(path, preparation), preparation)
             sizes += [opened.size] if opened else []
     return list(unseen_borders(sizes, preparation, _SEEN))

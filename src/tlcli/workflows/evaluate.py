@@ -127,7 +127,8 @@ def _evaluate_test(opened: OpenedRun, index: Index, gates: Sequence[Gate], progr
     skipping = ["--set", "dataset.on_bad_image=skip", "--set", "dataset.max_bad_fraction=1"]
     again = f"Restore them. To leave them out, train again: {shlex.join(['tlcli', 'train', *options, *skipping])}"
     index, extraction = _extract(index, extractor, opened.config, again, progress)
-    if not index.of("test") and (run / OUT_OF_FOLD).is_file():
+    has_test = any(opened.record.images.get("test", {}).values())  # that none is readable now is an error
+    if not has_test and (run / OUT_OF_FOLD).is_file():
         return _evaluate_out_of_fold(opened, index.as_given(), extractor, extraction, gates, progress)
     if not index.of("test"):
         readable = "no readable test images" if index.bad else "no test images"
