@@ -180,7 +180,7 @@ def unseen_borders(sizes: Sequence[tuple[int, int]], preparation: Preparation, m
     if share < most:
         yield (
             f"The network sees {share:.0%} of the area of a typical image; image.resize: crop cuts the rest off at the "
-            "borders. If labels may depend on what is there: --set image.resize=squash (or pad, or crop_fraction=1)"
+            "borders. If labels may depend on the borders: --set image.resize=squash (or pad, or crop_fraction=1)"
         )
 
 
