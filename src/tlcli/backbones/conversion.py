@@ -16,7 +16,7 @@ from tlcli.system.cache.folders import is_whole, kept
 from tlcli.system.cache.locks import mark_in_use
 from tlcli.system.files import cache_folder
 
-CONVERSION_VERSION = 3
+CONVERSION_VERSION = 4
 """Part of the digest: increase it when the files that a conversion writes change."""
 
 
@@ -30,7 +30,7 @@ def convert(spec: BackboneSpec, progress: Progress = SILENT) -> ConvertedGraph:
     if found := cached_graph(spec):
         return found
     row, weights = spec.row, spec.weights.file
-    request = {"job": "convert", "name": row.name, "size": spec.size, "pooling": spec.pooling, "weights": str(weights)}
+    request = {"job": "convert", "name": row.name, "size": spec.size, "weights": str(weights)}
 
     def write(staging: Path) -> None:
         try:
@@ -61,6 +61,6 @@ def conversion_versions() -> dict[str, str]:
 def graph_folder(spec: BackboneSpec) -> Path:
     """The folder of the converted backbone in the cache, named by everything that the graph depends on."""
     row = spec.row
-    network = [row.name, row.builder, asdict(row.scaling), spec.size, spec.pooling, spec.weights.sha256]
+    network = [row.name, row.builder, asdict(row.scaling), asdict(row.stages), spec.size, spec.weights.sha256]
     digest = hashlib.sha256(json.dumps([conversion_versions(), *network]).encode()).hexdigest()
     return cache_folder() / "backbones" / f"{row.name}-{digest[:16]}"

@@ -48,7 +48,7 @@ def _block(x: Any, name: str, kernel: int, stride: int, expansion: int, channels
     depthwise = layers.DepthwiseConv2D(kernel, stride, "same", use_bias=False, name=f"{name}._depthwise_conv")
     x = _activated(_normalised(depthwise(x), f"{name}._bn1"))
     x = _normalised(_convolved(x, channels, 1, 1, f"{name}._project_conv"), f"{name}._bn2")
-    return layers.add([inputs, x]) if stride == 1 and inputs.shape[-1] == channels else x
+    return layers.Add(name=f"{name}._add")([inputs, x]) if stride == 1 and inputs.shape[-1] == channels else x
 
 
 def _convolved(x: Any, channels: int, kernel: int, stride: int, name: str) -> Any:

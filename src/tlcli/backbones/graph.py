@@ -16,7 +16,8 @@ QUANTIZE_VERSION = 2
 
 @dataclass(frozen=True)
 class ConvertedGraph:
-    """A backbone in OpenVINO's format: uint8 [1, S, S, 3] -> float32 [1, D]."""
+    """A backbone in OpenVINO's format: uint8 [1, S, S, 3] -> float32 [1, width], one output for each block, by its name
+    (:mod:`tlcli.backbones.blocks`)."""
 
     folder: Path
 
@@ -51,7 +52,7 @@ class QuantizationInputs:
 
 @dataclass(frozen=True)
 class QuantizedGraph:
-    """A quantised backbone: uint8 [1, S, S, 3] -> float32 [1, D]."""
+    """A quantised backbone, with the same inputs and outputs."""
 
     graph: ConvertedGraph
     images: tuple[str, ...]

@@ -5,6 +5,7 @@ Importing this module is cheap; only ``main`` imports Keras.
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tlcli.backbones.catalog import CATALOG
@@ -17,7 +18,7 @@ def run_job(request: dict[str, object], name: str) -> None:
     """Runs one job in a separate process.
 
     Args:
-        request: ``job`` is ``convert`` (with name, size, pooling, weights, out) or ``random`` (with name, seed, out).
+        request: ``job`` is ``convert`` (with name, size, weights, out) or ``random`` (with name, seed, out).
         name: the backbone, for messages.
 
     Raises:
@@ -37,17 +38,17 @@ def main() -> None:
         build.save_random_weights(row, Path(request["out"]), request["seed"])
         return
     try:
-        model = build.build(row, request["size"], request["pooling"], Path(request["weights"]))
+        network = build.build(row, request["size"], Path(request["weights"]))
     except ModelError as error:
         fields = [error.code, *(" ".join(text.split()) for text in (error.message, error.hint))]
         print(json.dumps(fields), file=sys.stderr)  # noqa: T201 - the parent process reads it
         sys.exit(error.exit_code)
     out = Path(request["out"])
-    _write_graph(model, out, request["size"])
-    (out / NORMALIZATION_FILE).write_text(json.dumps(build.normalization_of(model)))
+    _write_graph(network.features(), out, request["size"], row.blocks.names)
+    (out / NORMALIZATION_FILE).write_text(json.dumps(network.normalization()))
 
 
-def _write_graph(model: object, out: Path, size: int) -> None:
+def _write_graph(model: object, out: Path, size: int, outputs: Sequence[str]) -> None:
     """Writes model.xml and model.bin for one image of bytes; the fixed shape lets OpenVINO cache the compiled graph."""
     import openvino
 
@@ -61,6 +62,8 @@ def _write_graph(model: object, out: Path, size: int) -> None:
     steps.input().tensor().set_element_type(openvino.Type.u8)
     graph = steps.build()
     remove_transposes(graph)
+    for output, name in zip(graph.outputs, outputs, strict=True):
+        output.get_tensor().set_names({name})
     openvino.save_model(graph, out / "model.xml", compress_to_fp16=False)
     for suffix in (".xml", ".bin"):
         raw.with_suffix(suffix).unlink()

@@ -8,7 +8,6 @@ from tlcli.backbones.graph import QuantizedGraph
 from tlcli.backbones.weights import Weights
 
 Precision = Literal["f32", "bf16", "int8"]
-Pooling = Literal["avg", "max"]
 
 
 @dataclass(frozen=True)
@@ -30,8 +29,6 @@ class BackboneSpec:
     row: Backbone
     size: int
     """Side of the input images in pixels."""
-    pooling: Pooling
-    """Reduces the last feature map to one vector."""
     weights: Weights
     engine: EngineChoice
     quantized: QuantizedGraph | None = None

@@ -80,9 +80,8 @@ def divide(config: Config, index: Index, extractor: FeatureExtractor, progress: 
     rows = extractor.rows([replace(image, label=image.given) for image in images], index.labels)
     sample = sampled(rows, (section or config.head).folds, config.train.seed)
     chosen = [images[number] for number in sample]
-    pairs = near_duplicate_pairs(
-        chosen, rows.part(sample), extractor.decoder.preparation, extractor.store.key, progress
-    )  # fmt: skip
+    near = extractor.rows(chosen, index.labels, blocks=extractor.last)
+    pairs = near_duplicate_pairs(chosen, near, extractor.decoder.preparation, extractor.store.key, progress)
     units = joined_units(rows.units, images, pairs)
     if pairs and _fewest_units(rows.labels, units) < 2 <= _fewest_units(rows.labels, rows.units):
         progress.note(

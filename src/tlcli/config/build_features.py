@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from tlcli.backbones.blocks import LAST, Blocks, Pooling
 from tlcli.backbones.catalog import CATALOG
 from tlcli.backbones.spec import BackboneSpec
 from tlcli.backbones.weights import find_weights
-from tlcli.config.schema import Config
+from tlcli.config.schema import BackboneSection, Config
 from tlcli.config.sources import ArchiveSource, FolderSource, Source
 from tlcli.datasets.index import Index
 from tlcli.engines.choice import choose_engine
@@ -46,7 +47,7 @@ def feature_extractor(
     augmentation = Augmentation(**config.augment.model_dump(exclude={"views"}))
     engine = choose_engine(section.engine, "auto" if is_int8 else section.precision)
     weights = find_weights(row, section.weights, progress)
-    spec = BackboneSpec(row, preparation.size, section.pooling, weights, engine)
+    spec = BackboneSpec(row, preparation.size, weights, engine)
     progress.note(
         f"Backbone {row.name} ({section.weights} weights), {preparation.size} x {preparation.size} "
         f"({preparation.resize}), engine {engine.name}, precision "
@@ -55,14 +56,22 @@ def feature_extractor(
     exact = FeatureExtractor(
         spec=spec,
         decoder=Decoder(preparation, augmentation),
-        store=Store(feature_key(spec, preparation), row.features, progress),
+        store=Store(feature_key(spec, preparation), row.blocks, progress),
         views=tuple(view_names(config.augment.views, augmentation)),
         opener=open_engine,
+        inputs=head_inputs(section, row.blocks),
     )
     if not is_int8:
         return exact
     images = index.images if recorded else index.of("train")
     return int8_extractor(exact, images, section.int8.calibration_images, progress, recorded)
+
+
+def head_inputs(section: BackboneSection, blocks: Blocks) -> Blocks:
+    """The blocks of a backbone's features that the head takes: ``layers`` and ``pooling`` of the config."""
+    layers = {"last": (LAST,), "all": blocks.layers}.get(section.layers) if isinstance(section.layers, str) else None
+    poolings: tuple[Pooling, ...] = ("avg", "max") if section.pooling == "avg_max" else (section.pooling,)
+    return blocks.select(layers or section.layers, poolings)
 
 
 def int8_limits(config: Config) -> Int8Limits:

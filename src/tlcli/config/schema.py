@@ -135,8 +135,12 @@ class BackboneSection(Section):
     """Architecture (see docs/backbones.md)."""
     weights: Annotated[str, BeforeValidator(_expanded_weights, json_schema_input_type=str)] = "imagenet"
     """imagenet: downloaded from the publisher once. random: a baseline. Else: the path of a .safetensors file."""
-    pooling: Literal["avg", "max"] = "avg"
-    """Global pooling of the last feature map: average or maximum."""
+    layers: Literal["last", "all"] | Annotated[tuple[str, ...], Field(min_length=1)] = "all"
+    """Layers whose features the head takes. last: the last one. all: also the ends of the network's stages, which see
+    finer details (see docs/layers.md). Or a list, such as [stage3, stage5, last]; tlcli backbones NAME lists them."""
+    pooling: Literal["avg", "max", "avg_max"] = "avg_max"
+    """Global pooling of each layer's feature map: average, maximum, or both side by side. One pass computes all layers
+    in both, so that another choice computes nothing again."""
     engine: EngineSetting = "auto"
     """Inference engine. auto: OpenVINO where it is installed, else Keras."""
     precision: Literal["auto", "f32", "bf16", "int8"] = "auto"
@@ -259,6 +263,19 @@ class Config(Section):
         if image["resize"] == "crop":
             image["crop_fraction"] = self.image.crop_fraction or row.crop_fraction
         return self.model_copy(update={"image": self.image.model_copy(update=image)})
+
+    @model_validator(mode="after")
+    def _layers_exist(self) -> Self:
+        known = CATALOG[self.backbone.name].blocks.layers
+        if isinstance(self.backbone.layers, tuple) and (unknown := set(self.backbone.layers) - set(known)):
+            raise PydanticCustomError(
+                "unknown_layer", "{name} has no layer '{layer}'. Allowed: last, all, or a list of {layers}.",
+                {
+                    "key": "backbone.layers", "layer": min(unknown), "name": self.backbone.name,
+                    "layers": ", ".join(known),
+                },
+            )  # fmt: skip
+        return self
 
     @model_validator(mode="after")
     def _size_is_enough(self) -> Self:

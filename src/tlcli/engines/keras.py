@@ -7,12 +7,12 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 
-from tlcli.backbones.spec import BackboneSpec, Pooling
-from tlcli.engines.activation_maps import Normalization, features_by_position
+from tlcli.backbones.spec import BackboneSpec
+from tlcli.engines.feature_maps import FeatureMaps, Normalization
 from tlcli.images.items import Decoder, Item
 from tlcli.progress import Progress
 from tlcli.system.cpu import threads
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     import keras
     from numpy.typing import NDArray
 
+    from tlcli.backbones.build import Network
+
+Result = TypeVar("Result")
 _BATCH = 32
 
 
@@ -36,22 +39,22 @@ def open_engine(spec: BackboneSpec, decoder: Decoder, progress: Progress) -> "Ke
         before = keras.config.dtype_policy()
         keras.config.set_dtype_policy("mixed_bfloat16" if spec.engine.precision == "bf16" else "float32")
         try:
-            return KerasEngine(build(spec.row, spec.size, spec.pooling, spec.weights.file), decoder)
+            return KerasEngine(build(spec.row, spec.size, spec.weights.file), decoder)
         finally:
             keras.config.set_dtype_policy(before)
 
 
 @dataclass
-class _Job:
+class _Job(Generic[Result]):
     """A submitted item."""
 
-    result: "Future[NDArray[np.float32]]"
+    result: "Future[list[Result]]"
     images: "Future[list[NDArray[np.uint8]]]"
-    rows: "list[NDArray[np.float32]]" = field(default_factory=list)
+    rows: list[Result] = field(default_factory=list)
     """Those that are computed."""
 
 
-class KerasEngine:
+class _Batches(Generic[Result]):
     """A Keras model that one thread calls with batches of a fixed size.
 
     A batch takes the items in the order in which they were submitted. If fewer images are waiting, it is padded with
@@ -61,40 +64,28 @@ class KerasEngine:
     window = 3 * _BATCH
 
     def __init__(
-        self, model: "keras.Model", decoder: Decoder,
-        finish: "Callable[[NDArray[np.float32]], NDArray[np.float32]]" = lambda row: row,
+        self, model: "keras.Model", decoder: Decoder, finish: "Callable[[list[NDArray[np.float32]]], Result]"
     ) -> None:  # fmt: skip
-        """Makes an engine of a model from levels, float32 [N, S, S, 3].
+        """Makes a runner of a model from levels, float32 [N, S, S, 3].
 
         Args:
-            model: gives one row per image.
+            model: gives a list of arrays, each with one row per image.
             decoder: turns items into images.
-            finish: a row of the model -> what the futures give of an image.
+            finish: an image's row of each array -> what the futures give of an image.
         """
         self._model, self._decoder, self._finish = model, decoder, finish
         self._decoding, self._computing = ThreadPoolExecutor(threads()), ThreadPoolExecutor(1)
-        self._jobs: deque[_Job] = deque()
+        self._jobs: deque[_Job[Result]] = deque()
 
-    def submit(self, item: Item) -> "Future[NDArray[np.float32]]":
-        """See :meth:`tlcli.engines.interface.Engine.submit`."""
-        job = _Job(Future(), self._decoding.submit(self._decoder.views, item))
+    def submit(self, item: Item) -> "Future[list[Result]]":
+        """See :meth:`tlcli.engines.interface.Runner.submit`."""
+        job: _Job[Result] = _Job(Future(), self._decoding.submit(self._decoder.views, item))
         self._jobs.append(job)
         self._computing.submit(self._compute_all)  # returns at once if an earlier call has computed the job
         return job.result
 
-    def maps(self) -> "KerasEngine":
-        """See :meth:`tlcli.engines.interface.Engine.maps`."""
-        import keras  # noqa: PLC0415
-
-        from tlcli.backbones.build import split_at_pooling  # noqa: PLC0415 - imports Keras
-
-        trunk, layer, after = split_at_pooling(self._model)
-        pooling: Pooling = "max" if isinstance(layer, keras.layers.GlobalMaxPooling2D) else "avg"
-        norms = [Normalization(np.asarray(x.gamma), np.asarray(x.beta), x.epsilon) for x in after]  # none, or one
-        return KerasEngine(trunk, self._decoder, lambda last: features_by_position(last, pooling, *norms))
-
     def close(self) -> None:
-        """See :meth:`tlcli.engines.interface.Engine.close`."""
+        """See :meth:`tlcli.engines.interface.Runner.close`."""
         self._decoding.shutdown(cancel_futures=True)
         self._computing.shutdown(cancel_futures=True)
         for job in self._jobs:
@@ -102,7 +93,7 @@ class KerasEngine:
 
     def _compute_all(self) -> None:
         """Computes the submitted jobs until none is left."""
-        batch: list[tuple[_Job, NDArray[np.uint8]]] = []
+        batch: list[tuple[_Job[Result], NDArray[np.uint8]]] = []
         while self._jobs or batch:
             if not self._jobs or len(batch) >= _BATCH:
                 self._compute(batch[:_BATCH])
@@ -117,7 +108,7 @@ class KerasEngine:
             except BaseException as error:  # noqa: BLE001 - belongs to whoever asked for this item
                 job.result.set_exception(error)
 
-    def _compute(self, batch: "list[tuple[_Job, NDArray[np.uint8]]]") -> None:
+    def _compute(self, batch: "list[tuple[_Job[Result], NDArray[np.uint8]]]") -> None:
         batch = [(job, image) for job, image in batch if not job.result.done()]  # views of an item that failed before
         if not batch:
             return
@@ -125,11 +116,31 @@ class KerasEngine:
         for index, (_, image) in enumerate(batch):
             levels[index] = image
         try:
-            rows = np.asarray(self._model.predict_on_batch(levels), np.float32)[: len(batch)]
-            for (job, _), row in zip(batch, rows, strict=True):
-                job.rows.append(self._finish(row))
+            outputs = [np.asarray(one, np.float32) for one in self._model.predict_on_batch(levels)]
+            for index, (job, _) in enumerate(batch):
+                job.rows.append(self._finish([output[index] for output in outputs]))
                 if len(job.rows) == len(job.images.result()):
-                    job.result.set_result(np.stack(job.rows))
+                    job.result.set_result(job.rows)
         except BaseException as error:  # noqa: BLE001 - belongs to whoever asked for these items
             for job in {id(job): job for job, _ in batch if not job.result.done()}.values():
                 job.result.set_exception(error)
+
+
+class KerasEngine(_Batches["NDArray[np.float32]"]):
+    """A backbone in Keras; see :class:`tlcli.engines.interface.Engine`."""
+
+    def __init__(self, network: "Network", decoder: Decoder) -> None:
+        """Makes an engine of a built network."""
+        blocks = network.row.blocks
+        super().__init__(network.features(), decoder, lambda row: blocks.rounded(np.concatenate(row)))
+        self._network = network
+
+    def maps(self) -> _Batches[FeatureMaps]:
+        """See :meth:`tlcli.engines.interface.Engine.maps`."""
+        blocks = self._network.row.blocks
+        norms = [Normalization(np.asarray(x.gamma), np.asarray(x.beta), x.epsilon) for x in self._network.after]
+
+        def finish(maps: "list[NDArray[np.float32]]") -> FeatureMaps:
+            return FeatureMaps(blocks, (dict(zip(blocks.layers, maps, strict=True)),), *norms)
+
+        return _Batches(self._network.feature_maps(), self._decoder, finish)

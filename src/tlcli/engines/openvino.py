@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tlcli.backbones.blocks import Blocks
 from tlcli.backbones.conversion import convert
 from tlcli.backbones.graph import GRAPH_FILES, ConvertedGraph
 from tlcli.backbones.spec import BackboneSpec
 from tlcli.engines.compiled import CompiledGraph
+from tlcli.engines.feature_maps import FeatureMaps
 from tlcli.engines.threaded import ThreadedEngine
 from tlcli.errors import ResourceError
 from tlcli.progress import Progress
@@ -58,8 +60,9 @@ def has_int8() -> bool:
 def open_engine(spec: BackboneSpec, decoder: "Decoder", progress: Progress) -> "OpenVINOEngine":
     """See :func:`tlcli.engines.interface.open_engine`."""
     if spec.quantized:  # the operations that stay in float are computed in float32 on every processor
-        return OpenVINOEngine(load(CompiledGraph(spec.quantized.graph, "f32")), decoder)
-    return OpenVINOEngine(load(CompiledGraph(convert(spec, progress), spec.engine.precision)), decoder)
+        return OpenVINOEngine(load(CompiledGraph(spec.quantized.graph, "f32")), spec.row.blocks, decoder)
+    graph = CompiledGraph(convert(spec, progress), spec.engine.precision)
+    return OpenVINOEngine(load(graph), spec.row.blocks, decoder)
 
 
 @dataclass(frozen=True)
@@ -96,10 +99,12 @@ def load(compiled: CompiledGraph) -> LoadedGraph:
     return LoadedGraph(model, compiled.graph, settings)
 
 
-def open_graph(graph: Any, precision: str, decoder: "Decoder") -> ThreadedEngine:
-    """An engine of a graph in memory (openvino.Model), compiled as :func:`load` does, without the cache."""
+def open_graph(graph: Any, precision: str, decoder: "Decoder") -> "ThreadedEngine[NDArray[np.float32]]":
+    """An engine of a graph in memory (openvino.Model) with one output, compiled as :func:`load` does, without the
+    cache."""
     model = _CORE.compile_model(graph, "CPU", _settings(precision))
-    return ThreadedEngine(decoder, _Requests(model), _workers(model))
+    infer = _Requests(model)
+    return ThreadedEngine(decoder, lambda pixels: infer(pixels)[0], _workers(model))
 
 
 def _settings(precision: str, low_latency: bool = False) -> dict[str, str]:
@@ -111,23 +116,24 @@ def _settings(precision: str, low_latency: bool = False) -> dict[str, str]:
     }
 
 
-class OpenVINOEngine(ThreadedEngine):
+class OpenVINOEngine(ThreadedEngine["NDArray[np.float32]"]):
     """A compiled backbone. One image per request is as fast as batches here, and makes an image's features
     independent of its neighbours."""
 
-    def __init__(self, loaded: LoadedGraph, decoder: "Decoder") -> None:
-        """Makes an engine of a loaded graph."""
-        super().__init__(decoder, _Requests(loaded.model), _workers(loaded.model))
-        self._loaded = loaded
+    def __init__(self, loaded: LoadedGraph, blocks: Blocks, decoder: "Decoder") -> None:
+        """Makes an engine of a loaded graph, whose outputs are the blocks in their order."""
+        infer = _Requests(loaded.model)
+        super().__init__(decoder, lambda pixels: blocks.rounded(np.concatenate(infer(pixels))), _workers(loaded.model))
+        self._loaded, self._blocks = loaded, blocks
 
-    def maps(self) -> ThreadedEngine:
-        """See :meth:`tlcli.engines.interface.Engine.maps`; compiles the graph again, cut at its pooling."""
-        from tlcli.engines.openvino_maps import LastMap  # noqa: PLC0415 - predict does without it
+    def maps(self) -> ThreadedEngine[FeatureMaps]:
+        """See :meth:`tlcli.engines.interface.Engine.maps`; compiles the graph again, cut at its poolings."""
+        from tlcli.engines.openvino_maps import CutGraph  # noqa: PLC0415 - predict does without it
 
-        last = LastMap.of(self._loaded.graph)
-        model = _CORE.compile_model(last.graph, "CPU", self._loaded.settings)
+        cut = CutGraph.of(self._loaded.graph, self._blocks)
+        model = _CORE.compile_model(cut.graph, "CPU", self._loaded.settings)
         infer = _Requests(model)
-        return ThreadedEngine(self._decoder, lambda pixels: last.positions(infer(pixels)), _workers(model))
+        return ThreadedEngine(self._decoder, lambda pixels: cut.maps([infer(pixels)]), _workers(model))
 
 
 def _workers(model: Any) -> int:
@@ -136,16 +142,17 @@ def _workers(model: Any) -> int:
 
 
 class _Requests:
-    """Runs a compiled model, with one infer request a thread: uint8 [S, S, 3] -> the output without its first axis."""
+    """Runs a compiled model, with one infer request a thread: uint8 [S, S, 3] -> its outputs without their first
+    axis."""
 
     def __init__(self, model: Any) -> None:
         self._model, self._local = model, threading.local()
+        self._outputs = range(len(model.outputs))
 
-    def __call__(self, pixels: "NDArray[np.uint8]") -> "NDArray[np.float32]":
+    def __call__(self, pixels: "NDArray[np.uint8]") -> "list[NDArray[np.float32]]":
         request = getattr(self._local, "request", None)
         if request is None:
             request = self._local.request = self._model.create_infer_request()
         request.start_async([pixels[np.newaxis]])
         request.wait()
-        result: NDArray[np.float32] = request.get_output_tensor().data[0].astype(np.float32)  # a copy
-        return result
+        return [request.get_output_tensor(number).data[0].astype(np.float32) for number in self._outputs]  # copies

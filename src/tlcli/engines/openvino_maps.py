@@ -1,14 +1,15 @@
-"""A converted backbone, cut at its pooling: the last feature map, and how it becomes features."""
+"""A converted backbone, cut at its poolings: its feature maps."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from openvino import Core, Model, opset13
 
+from tlcli.backbones.blocks import Blocks
 from tlcli.backbones.graph import GRAPH_FILES, NORMALIZATION_FILE, ConvertedGraph
-from tlcli.backbones.spec import Pooling
-from tlcli.engines.activation_maps import Normalization, features_by_position
+from tlcli.engines.feature_maps import FeatureMaps, Normalization
 from tlcli.errors import ModelError
 from tlcli.system.cache.folders import is_whole
 
@@ -16,21 +17,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from openvino import Node
 
-_POOLING: dict[str, Pooling] = {"ReduceMean": "avg", "ReduceMax": "max"}
+_POOLINGS = ("ReduceMean", "ReduceMax")
 
 
 @dataclass(frozen=True)
-class LastMap:
-    """The graph up to the last feature map, and what follows it."""
+class CutGraph:
+    """The graph up to its feature maps."""
 
     graph: Any
-    """uint8 [1, S, S, 3] -> float32, [1, D, h, w] or [1, h, w, D]"""
-    pooling: Pooling
-    channels_first: bool
+    """uint8 [1, S, S, 3] -> the map of each layer, float32 [1, C, h, w] or [1, h, w, C]"""
+    blocks: Blocks
+    channels_first: tuple[bool, ...]
+    """Of each layer."""
     normalization: Normalization | None
 
     @classmethod
-    def of(cls, converted: ConvertedGraph) -> "LastMap":
+    def of(cls, converted: ConvertedGraph, blocks: Blocks) -> "CutGraph":
         """Cuts a converted or quantised backbone.
 
         Raises:
@@ -42,25 +44,38 @@ class LastMap:
                 "Delete the folder and run again.",
             )  # fmt: skip
         graph = Core().read_model(converted.xml)
-        pooling = _pooling(graph)
-        last = pooling.input_value(0)
-        axes = {int(axis) % 4 for axis in np.atleast_1d(pooling.input_value(1).get_node().data)}
-        trunk = Model([opset13.result(last)], graph.get_parameters())
+        results = dict(zip((block.layer for block in blocks.all), graph.get_results(), strict=True))
+        poolings = [_pooling(results[layer]) for layer in blocks.layers]
+        trunk = Model([opset13.result(pooling.input_value(0)) for pooling in poolings], graph.get_parameters())
+        axes = ({int(axis) % 4 for axis in np.atleast_1d(one.input_value(1).get_node().data)} for one in poolings)
         normalization = Normalization.from_json((converted.folder / NORMALIZATION_FILE).read_text())
-        return cls(trunk, _POOLING[pooling.get_type_name()], axes == {2, 3}, normalization)
+        return cls(trunk, blocks, tuple(reduced == {2, 3} for reduced in axes), normalization)
 
-    def positions(self, last: "NDArray[np.float32]") -> "NDArray[np.float32]":
-        """One image's map from the graph, [D, h, w] or [h, w, D] -> features of each position, [h, w, D]."""
-        last = np.ascontiguousarray(np.moveaxis(last, 0, -1)) if self.channels_first else last
-        return features_by_position(last, self.pooling, self.normalization)
+    def maps(self, tiles: "Sequence[Sequence[NDArray[np.float32]]]") -> FeatureMaps:
+        """An image's maps.
+
+        Args:
+            tiles: of each tile the outputs of the graph, [C, h, w] or [h, w, C].
+        """
+        return FeatureMaps(
+            self.blocks,
+            tuple(
+                {
+                    layer: np.ascontiguousarray(np.moveaxis(one, 0, -1)) if first else one
+                    for layer, one, first in zip(self.blocks.layers, outputs, self.channels_first, strict=True)
+                }
+                for outputs in tiles
+            ),
+            self.normalization,
+        )
 
 
-def _pooling(graph: Model) -> "Node":
-    """The reduction of a map [1, ., ., .] that is nearest to the output."""
-    waiting = list(graph.get_results())
+def _pooling(result: "Node") -> "Node":
+    """The reduction of a map [1, ., ., .] that is nearest to an output."""
+    waiting = [result]
     seen: set[str] = set()
     for node in waiting:  # grows meanwhile
-        if node.get_type_name() in _POOLING and node.input_value(0).partial_shape.rank.get_length() == 4:
+        if node.get_type_name() in _POOLINGS and node.input_value(0).partial_shape.rank.get_length() == 4:
             return node
         above = {parent.get_name(): parent for parent in (value.get_node() for value in node.input_values())}
         waiting.extend(parent for name, parent in above.items() if name not in seen)

@@ -159,7 +159,7 @@ def assess(
 
     Args:
         images: of all splits [N].
-        rows: features of these plain images, in the same order.
+        rows: features of these plain images, in the same order, to compare images by.
         task: the classes.
         probabilities: of the test images, in their order [n, L].
         kind: how the head was fitted.
@@ -286,7 +286,7 @@ def train_test_duplicates(
 
     Args:
         images: of these splits at least [N].
-        rows: features of these plain images, in the same order.
+        rows: features of these plain images, in the same order, to compare images by.
         preparation: decodes them.
         correct: which test images are classified correctly [n].
         progress: receives the stage.

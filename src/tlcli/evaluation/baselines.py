@@ -13,7 +13,7 @@ import numpy as np
 from tlcli.datasets.index import LabelledImage
 from tlcli.errors import DataError
 from tlcli.evaluation.knn import NearestNeighbours
-from tlcli.features.colour_histogram import WIDTH, extract_histograms, histogram_store
+from tlcli.features.colour_histogram import BLOCKS, extract_histograms, histogram_store
 from tlcli.features.rows import Rows
 from tlcli.features.store import row_key
 from tlcli.heads.logistic_regression import fit_logistic_regression
@@ -89,7 +89,7 @@ def colour_rows(
     store = histogram_store(preparation, progress)
     extract_histograms(images, preparation, store, progress)
     reader = store.reader([row_key(image.sha256, PLAIN) for image in images])
-    return Rows(features.labels, features.units, WIDTH, reader)
+    return Rows(features.labels, features.units, BLOCKS.widths, reader)
 
 
 def _majority(fitted: Rows, held: Rows, seed: int) -> "NDArray[np.int64]":  # noqa: ARG001 - as the others

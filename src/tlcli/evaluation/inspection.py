@@ -183,6 +183,7 @@ def exact_duplicates(images: Sequence[LabelledImage]) -> Iterator[Duplicate]:
 def rank_labels(
     images: Sequence[LabelledImage], labels: Sequence[str], rows: "Rows", Cs: Sequence[float],
     folds: int, standardize: bool, seed: int, progress: "Progress", with_neighbours: int = 0,
+    near: "Rows | None" = None,
 ) -> tuple[LabelIssue, ...]:  # fmt: skip
     """Ranks labels by how suspicious they are, from 3 times repeated cross-validation (Northcutt et al. 2021).
 
@@ -199,6 +200,7 @@ def rank_labels(
         seed: of the folds.
         progress: reports the stages.
         with_neighbours: how many of the issues get their neighbours.
+        near: the features that images are compared by; those of ``rows`` by default.
 
     Raises:
         DataError: there are too few images of a class.
@@ -217,12 +219,12 @@ def rank_labels(
         numbers, scores = ranked.numbers[order], ranked.scores[order]
         count = int(doubted.sum())
         best = predicted.argmax(axis=1)
-        near = _neighbours(images, rows, numbers[: min(count, with_neighbours)], best)
+        found = _neighbours(images, near or rows, numbers[: min(count, with_neighbours)], best)
     shown = max(count, len(images) // 10)
     return tuple(
         LabelIssue(
             images[number], labels[int(best[number])], float(score), float(predicted[number, best[number]]),
-            rank < count, near.get(int(number), ()),
+            rank < count, found.get(int(number), ()),
         )
         for rank, (number, score) in enumerate(zip(numbers[:shown], scores[:shown], strict=True))
     )  # fmt: skip

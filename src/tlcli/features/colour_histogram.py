@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tlcli.backbones.blocks import one_block
 from tlcli.datasets.index import LabelledImage
 from tlcli.engines.threaded import ThreadedEngine
 from tlcli.features.key import preparation_digest
@@ -31,8 +32,8 @@ HISTOGRAM_VERSION = 1
 """Part of the key: increase it when the features change."""
 
 _COLOURS, _BRIGHTNESS = 512, 64
-WIDTH = _COLOURS + _BRIGHTNESS
-"""D"""
+BLOCKS = one_block(_COLOURS + _BRIGHTNESS)
+"""Of the store: one, D wide."""
 
 
 def colour_histogram(image: "NDArray[np.uint8]") -> "NDArray[np.float32]":
@@ -48,7 +49,7 @@ def colour_histogram(image: "NDArray[np.uint8]") -> "NDArray[np.float32]":
 def histogram_store(preparation: Preparation, progress: Progress = SILENT) -> Store:
     """The store of the histograms of images with this preparation, shared by all backbones."""
     depends = json.dumps(["colour histogram", HISTOGRAM_VERSION, preparation_digest(preparation)])
-    return Store(hashlib.sha256(depends.encode()).hexdigest(), WIDTH, progress)
+    return Store(hashlib.sha256(depends.encode()).hexdigest(), BLOCKS, progress)
 
 
 def extract_histograms(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tlcli.backbones.blocks import Blocks
 from tlcli.backbones.spec import BackboneSpec
 from tlcli.datasets.index import LabelledImage
 from tlcli.engines import interface
@@ -40,6 +41,18 @@ class FeatureExtractor:
     exact: "FeatureExtractor | None" = None
     """With precision int8: the float extractor that it is compared with."""
     opener: EngineOpener = interface.open_engine
+    inputs: Blocks | None = None
+    """The blocks that the head takes; None takes all."""
+
+    @property
+    def blocks(self) -> Blocks:
+        """The blocks that the head takes."""
+        return self.inputs or self.spec.row.blocks
+
+    @property
+    def last(self) -> Blocks:
+        """The block that images are compared by; see :attr:`tlcli.backbones.blocks.Blocks.last`."""
+        return self.spec.row.blocks.last
 
     def extract(self, wanted: Wanted, progress: Progress = SILENT) -> Extraction:
         """Makes the store hold these views of these images; see :func:`tlcli.features.pipeline.extract`."""
@@ -53,23 +66,29 @@ class FeatureExtractor:
         """
         return self.opener(self.spec, self.decoder, progress)
 
-    def features(self, images: Sequence[LabelledImage]) -> "NDArray[np.float32]":
-        """The stored features of images without augmentation: float32 [N, D].
+    def features(self, images: Sequence[LabelledImage], blocks: Blocks | None = None) -> "NDArray[np.float32]":
+        """The stored features of images without augmentation, of some blocks or those that the head takes: float32
+        [N, D].
 
         Raises:
             KeyError: an image was not extracted.
         """
-        return self.store.read(row_key(image.sha256, PLAIN) for image in images)
+        return self.store.read((row_key(image.sha256, PLAIN) for image in images), blocks or self.blocks)
 
     def rows(
-        self, images: Sequence[LabelledImage], labels: Sequence[str], views: Sequence[str] | None = None
-    ) -> Rows:  # fmt: skip
+        self,
+        images: Sequence[LabelledImage],
+        labels: Sequence[str],
+        views: Sequence[str] | None = None,
+        blocks: Blocks | None = None,
+    ) -> Rows:
         """The stored features of labelled images, view after view: N (K + 1) rows that are read when they are used.
 
         Args:
             images: the images.
             labels: all class names; a row's label is an index into them.
             views: names of the views; None takes the images without augmentation.
+            blocks: of the features; None takes those that the head takes.
 
         Raises:
             KeyError: an image was not extracted.
@@ -81,6 +100,6 @@ class FeatureExtractor:
         return Rows(
             labels=np.tile(np.array([numbers[image.label] for image in images], np.int64), len(names)),
             units=np.tile(np.array([units[image.group] for image in images], np.int64), len(names)),
-            width=self.spec.row.features,
-            read=self.store.reader(keys),
+            widths=(blocks or self.blocks).widths,
+            read=self.store.reader(keys, blocks or self.blocks),
         )

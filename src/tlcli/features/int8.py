@@ -54,7 +54,7 @@ def int8_extractor(
     if not int8_is_fast():
         progress.note("This processor has no VNNI instructions: int8 may be no faster than float32, and is less exact.")
     spec = replace(exact.spec, engine=choose_engine("openvino", "int8"), quantized=graph)
-    store = Store(feature_key(spec, exact.decoder.preparation), spec.row.features, progress)
+    store = Store(feature_key(spec, exact.decoder.preparation), spec.row.blocks, progress)
     return replace(exact, spec=spec, store=store, exact=exact)
 
 

@@ -70,7 +70,9 @@ def check_features(
     readable = tuple(image for image in chosen if image.sha256 not in bad)
     if not readable:
         return None
-    cosine = cosine_similarities(extractor.features(readable), extractor.exact.features(readable))
+    cosine = cosine_similarities(
+        extractor.features(readable, extractor.last), extractor.exact.features(readable, extractor.last)
+    )
     sample = Sample(readable, float(cosine.mean()), float(cosine.min()), done.computed)
     if sample.cosine_mean < limits.min_cosine:
         measured = f"the mean cosine similarity of the features is {sample.cosine_mean:.4f}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tlcli.datasets.index import LabelledImage
-from tlcli.engines.interface import Engine
+from tlcli.engines.interface import Runner
 from tlcli.features.store import Store, row_key
 from tlcli.images.decode import BadImageError
 from tlcli.images.items import Decoder, Item
@@ -43,7 +43,11 @@ class Extraction:
 
 
 def extract(
-    wanted: Wanted, decoder: Decoder, store: Store, open_engine: Callable[[], Engine], progress: Progress = SILENT
+    wanted: Wanted,
+    decoder: Decoder,
+    store: Store,
+    open_engine: "Callable[[], Runner[NDArray[np.float32]]]",
+    progress: Progress = SILENT,
 ) -> Extraction:
     """Makes the store hold every view of every readable image; one engine computes what is missing.
 
@@ -93,7 +97,9 @@ def _record(error: BadImageError, item: Item, bad: dict[str, str]) -> None:
     bad[item.sha256] = error.reason
 
 
-def _compute(items: Sequence[Item], engine: Engine, store: Store, bad: dict[str, str], progress: Progress) -> int:
+def _compute(
+    items: Sequence[Item], engine: "Runner[NDArray[np.float32]]", store: Store, bad: dict[str, str], progress: Progress
+) -> int:
     """Computes the items and stores their features; the number of views computed."""
     keys: list[bytes] = []
     rows: list[NDArray[np.float32]] = []

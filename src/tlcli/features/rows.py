@@ -25,24 +25,39 @@ class Rows:
     """[N], the class's number"""
     units: "NDArray[np.int64]"
     """[N], rows of one unit (views, copies, a group) never part in cross-validation"""
-    width: int
-    """D"""
+    widths: tuple[int, ...]
+    """Of the blocks of features that a row holds side by side (:mod:`tlcli.backbones.blocks`)."""
     read: "Callable[[NDArray[np.int64]], NDArray[np.float32]]"
     """Row numbers [n] -> their features, float32 [n, D], a copy."""
 
     @classmethod
     def of(
-        cls, features: "NDArray[np.float32]", labels: "NDArray[np.int64]", units: "NDArray[np.int64] | None" = None
+        cls,
+        features: "NDArray[np.float32]",
+        labels: "NDArray[np.int64]",
+        units: "NDArray[np.int64] | None" = None,
+        widths: tuple[int, ...] = (),
     ) -> "Rows":
-        """Rows that lie in memory: features [N, D]; without units every row is its own."""
-        return cls(labels, np.arange(len(labels)) if units is None else units, features.shape[1], features.__getitem__)
+        """Rows that lie in memory: features [N, D]; without units every row is its own, without widths they are one
+        block."""
+        units = np.arange(len(labels)) if units is None else units
+        return cls(labels, units, widths or (features.shape[1],), features.__getitem__)
+
+    @property
+    def width(self) -> int:
+        """D"""
+        return sum(self.widths)
+
+    def with_features(self, features: "NDArray[np.float32]") -> "Rows":
+        """The same rows with other features [N, D], in memory."""
+        return Rows.of(features, self.labels, self.units, self.widths)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, places: "NDArray[np.int64]") -> "Rows":
         """Some of the rows, their features in memory."""
-        return Rows.of(self.read(places), self.labels[places], self.units[places])
+        return Rows.of(self.read(places), self.labels[places], self.units[places], self.widths)
 
     def part(self, places: "NDArray[np.int64]") -> "Rows":
         """Some of the rows, read when they are asked for."""

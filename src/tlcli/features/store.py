@@ -1,8 +1,8 @@
 """Features on disk: append-only shards, written atomically, named by their content, correct without locks.
 
-A shard is a safetensors file of ``keys`` uint8 [n, 32] and ``features`` float32 [n, D], named by its sha256, and never
-changed. Two processes that compute the same image both write it, and either copy is right. Memory holds keys only; rows
-are read when they are used.
+A shard is a safetensors file of ``keys`` uint8 [n, 32] and one array a block (``last.avg`` float32 [n, 1280],
+``stage1.max`` float16 [n, 16]), named by its sha256, and never changed. Two processes that compute the same image both
+write it, and either copy is right. Memory holds keys only; rows are read when they are used.
 """
 
 import errno
@@ -12,12 +12,13 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import safetensors
 import safetensors.numpy
 
+from tlcli.backbones.blocks import Block, Blocks
 from tlcli.errors import ResourceError
 from tlcli.progress import SILENT, Progress
 from tlcli.system.cache.fallback import create_in_cache
@@ -42,14 +43,14 @@ def row_key(sha256: str, view: str) -> bytes:
 class Store:
     """The features under one key (see :func:`tlcli.features.key.feature_key`)."""
 
-    def __init__(self, key: str, width: int, progress: Progress = SILENT) -> None:
-        """Opens the store in the cache; ``width`` is D. Damaged shards are removed and reported."""
+    def __init__(self, key: str, blocks: Blocks, progress: Progress = SILENT) -> None:
+        """Opens the store in the cache; ``blocks`` is what a row holds. Damaged shards are removed and reported."""
         self.key = key
         self.folder = cache_folder() / "features" / key[:32]
-        self._width = width
+        self.blocks = blocks
         self._progress = progress
-        self._shards: list[tuple[Path, int]] = []
-        """Each shard's file and the offset of its features."""
+        self._shards: list[tuple[Path, tuple[int, ...]]] = []
+        """Each shard's file and the offset of each block."""
         self._locations: dict[bytes, int] = {}
         """Shard and row of each key, in one number."""
         mark_in_use(self.folder)
@@ -81,23 +82,24 @@ class Store:
         """The keys of a shard; None if it is not a shard of this store."""
         try:
             arrays = safetensors.numpy.load(data)
-            keys, features = arrays["keys"], arrays["features"]
+            keys = arrays.pop("keys")
         except (safetensors.SafetensorError, KeyError, ValueError, TypeError):
             return None
         rows = keys.size // 32
-        fits = keys.dtype == np.uint8 and keys.shape == (rows, 32)
-        fits = fits and features.dtype == np.float32 and features.shape == (rows, self._width)
-        return keys if fits else None
+        kinds = {name: (array.dtype, array.shape) for name, array in arrays.items()}
+        fits = kinds == {block.name: (_type_of(block), (rows, block.width)) for block in self.blocks.all}
+        return keys if fits and keys.dtype == np.uint8 and keys.shape == (rows, 32) else None
 
     def _take(self, path: Path, keys: "NDArray[np.uint8]", data: bytes) -> None:
-        header = int.from_bytes(data[:8], "little")  # its length, then itself, then the arrays
-        begins: int = json.loads(data[8 : 8 + header])["features"]["data_offsets"][0]
+        length = int.from_bytes(data[:8], "little")  # of the header, which follows; then come the arrays
+        header = json.loads(data[8 : 8 + length])
+        begins = tuple(8 + length + int(header[name]["data_offsets"][0]) for name in self.blocks.names)
         first = len(self._shards) << _ROW_BITS
         self._locations.update((key.tobytes(), first + row) for row, key in enumerate(keys))
-        self._shards.append((path, 8 + header + begins))
+        self._shards.append((path, begins))
 
     def append(self, keys: Sequence[bytes], features: "NDArray[np.float32]") -> None:
-        """Stores new rows: ``features`` float32 [n, D], one for each key.
+        """Stores new rows: ``features`` float32 [n, W], all blocks, one row for each key.
 
         If the cache is not writable, which is reported once, they are in a temporary folder of this process.
 
@@ -105,7 +107,9 @@ class Store:
             ResourceError: the disk is full.
         """
         numbers = np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), 32)
-        arrays: dict[str, NDArray[Any]] = {"keys": numbers, "features": features}
+        arrays: dict[str, NDArray[Any]] = {"keys": numbers}
+        for block, place in zip(self.blocks.all, self.blocks.slices, strict=True):
+            arrays[block.name] = np.ascontiguousarray(features[:, place], _type_of(block))
         data = safetensors.numpy.save(arrays)
 
         def write(path: Path) -> None:
@@ -116,41 +120,59 @@ class Store:
         path = self.folder / f"{hashlib.sha256(data).hexdigest()}.safetensors"
         self._take(create_in_cache(path, write, self._progress), numbers, data)
 
-    def read(self, keys: Iterable[bytes]) -> "NDArray[np.float32]":
+    def read(self, keys: Iterable[bytes], wanted: Blocks | None = None) -> "NDArray[np.float32]":
         """The rows of the keys, in their order: float32 [n, D].
+
+        Args:
+            keys: of the rows.
+            wanted: the blocks that a row holds, D numbers; all of them by default.
 
         Raises:
             KeyError: a key is not in the store.
             ResourceError: a file of the store disappeared.
         """
-        return self._rows(self._found(keys))
+        return self._rows(self._found(keys), wanted or self.blocks)
 
-    def reader(self, keys: Iterable[bytes]) -> "Callable[[NDArray[np.int64]], NDArray[np.float32]]":
+    def reader(
+        self, keys: Iterable[bytes], wanted: Blocks | None = None
+    ) -> "Callable[[NDArray[np.int64]], NDArray[np.float32]]":
         """A function that reads some of the keys' rows, by their indices: int64 [n] -> float32 [n, D].
 
         Raises:
             KeyError: a key is not in the store.
         """
-        locations = self._found(keys)
-        return lambda indices: self._rows(locations[indices])
+        locations, blocks = self._found(keys), wanted or self.blocks
+        return lambda indices: self._rows(locations[indices], blocks)
 
     def _found(self, keys: Iterable[bytes]) -> "NDArray[np.int64]":
         return np.fromiter((self._locations[key] for key in keys), np.int64)
 
-    def _rows(self, locations: "NDArray[np.int64]") -> "NDArray[np.float32]":
-        rows = np.empty((len(locations), self._width), np.float32)
+    def _rows(self, locations: "NDArray[np.int64]", wanted: Blocks) -> "NDArray[np.float32]":
+        rows = np.empty((len(locations), wanted.width), np.float32)
+        numbers = [self.blocks.names.index(name) for name in wanted.names]
         order = np.argsort(locations, kind="stable")
         shards = locations[order] >> _ROW_BITS
         for part in np.split(order, np.flatnonzero(np.diff(shards)) + 1) if len(order) else []:
-            shard, start = self._shards[locations[part[0]] >> _ROW_BITS]
-            wanted = locations[part] & _ROW_MASK
-            first, count = int(wanted[0]), int(wanted[-1] - wanted[0]) + 1
+            path, begins = self._shards[locations[part[0]] >> _ROW_BITS]
             try:
-                block = np.fromfile(shard, np.float32, count * self._width, offset=start + 4 * self._width * first)
-                rows[part] = block.reshape(count, self._width)[wanted - first]
+                with path.open("rb") as shard:
+                    for number, block, place in zip(numbers, wanted.all, wanted.slices, strict=True):
+                        rows[part, place] = _read(shard, begins[number], block, locations[part] & _ROW_MASK)
             except (OSError, ValueError) as error:  # ValueError: the file became shorter
                 raise ResourceError(
-                    "resource.file_disappeared", f"{shard} disappeared or changed while its features were in use.",
+                    "resource.file_disappeared", f"{path} disappeared or changed while its features were in use.",
                     "Run the command again.",
                 ) from error  # fmt: skip
         return rows
+
+
+def _type_of(block: Block) -> "np.dtype[Any]":
+    return np.dtype(np.float32 if block.is_exact else np.float16)
+
+
+def _read(shard: IO[bytes], begin: int, block: Block, wanted: "NDArray[np.int64]") -> "NDArray[Any]":
+    """Some rows of a block, whose numbers rise, [n, width]."""
+    first, count, kind = int(wanted[0]), int(wanted[-1] - wanted[0]) + 1, _type_of(block)
+    shard.seek(begin + kind.itemsize * block.width * first)
+    found = np.fromfile(shard, kind, count * block.width)
+    return found.reshape(count, block.width)[wanted - first]

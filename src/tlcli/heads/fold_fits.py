@@ -55,9 +55,9 @@ class FoldFits:
         that it is fitted on."""
         features = rows.features()
         return cls(
-            Rows.of(features, rows.labels, rows.units),
+            rows.with_features(features),
             folds,
-            _scales(features, folds, standardizer) if standardize else np.ones((rows.width, len(folds))),
+            _scales(rows.widths, features, folds, standardizer) if standardize else np.ones((rows.width, len(folds))),
             Axes.of(features),
             class_weight,
             Task.of(rows),
@@ -159,7 +159,9 @@ def joined(solutions: Sequence[Solution]) -> Solution:
     )
 
 
-def _scales(features: "NDArray[np.float32]", folds: Folds, standardizer: Standardizer) -> "NDArray[np.float64]":
+def _scales(
+    widths: Sequence[int], features: "NDArray[np.float32]", folds: Folds, standardizer: Standardizer
+) -> "NDArray[np.float64]":  # fmt: skip
     """[D, P]: scale of each standardised feature over the rows that a fold is fitted on. By two matrix products for all
     folds: the means are about 0, so that the difference of squares is exact enough."""
     shares = np.zeros((len(features), len(folds)), np.float32)
@@ -168,4 +170,4 @@ def _scales(features: "NDArray[np.float32]", folds: Folds, standardizer: Standar
     means = features.T @ shares
     deviations = np.sqrt(np.maximum(np.square(features).T @ shares - np.square(means), 0))
     scale = standardizer.scale.astype(np.float64)
-    return np.stack([floored(one * scale) / scale for one in deviations.T], axis=1)
+    return np.stack([floored(one * scale, widths) / scale for one in deviations.T], axis=1)

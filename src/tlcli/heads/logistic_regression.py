@@ -64,7 +64,7 @@ def fit_logistic_regression(
         standardizer = Standardizer.of(rows, standardize)
         numbers = sampled(rows, folds, seed)
         sample = rows.take(numbers)
-        sample = Rows.of(standardizer.apply(sample.features()), sample.labels, sample.units)
+        sample = sample.with_features(standardizer.apply(sample.features()))
         fits = FoldFits.of(sample, list(folds_of(sample, folds, seed)), standardizer, standardize, class_weight)
     total = len(set(Cs)) * len(fits.folds)  # at most
     with threadpool_limits(1), progress.stage("Choosing C", total, "fits"):

@@ -93,7 +93,7 @@ def cross_validate(
     with threadpool_limits(1), progress.stage("Standardising features"):
         standardizer = Standardizer.of(rows, standardize)
         sample = rows.take(sampled(rows, folds, seed))
-        sample = Rows.of(standardizer.apply(sample.features()), sample.labels, sample.units)
+        sample = sample.with_features(standardizer.apply(sample.features()))
         once = list(folds_of(sample, folds, seed))
         wanted = _large_enough(shares, sample, len(once))
         done, fractions = _affordable(sample, once, repeats, wanted)

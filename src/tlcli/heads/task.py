@@ -2,7 +2,7 @@
 
 It decides how class numbers become output units and units become probabilities, which loss is minimised, which ROC
 curves and which metrics apply.
-Shapes: N images, P problems solved at once, U output units, L classes, h and w positions of a feature map.
+Shapes: N images, P problems solved at once, U output units, L classes.
 """
 
 from collections.abc import Sequence
@@ -112,23 +112,28 @@ class Task:
         odds[at, :, labels] -= 1
         return losses, odds
 
-    def log_odds(self, logits: "NDArray[np.float64]", label: int) -> "NDArray[np.float64]":
-        """Logits of every position of a feature map [h, w, U] -> its log odds of the class [h, w], linearised.
+    def log_odds(self, logits: "NDArray[np.float64]", label: int) -> "tuple[NDArray[np.float64], float]":
+        """The log odds ln(p / (1 - p)) of a class as a linear function of the logits, near those of an image.
 
-        The mean over positions is exactly the log odds ln(p / (1 - p)) that the mean logits have. With two classes
-        these are the unit's logit, or its negative. With more they are the class's logit less the log of the summed
-        exponentials of the others', which is not linear: each other class is weighted by its share q of the probability
-        that the whole image leaves to the others, z_label - sum q_j (z_j - ln q_j), the tangent of the log odds at the
-        image's feature. So a position speaks for a class against its likely rivals, not against a thousand classes
+        With two classes the log odds are the unit's logit, or its negative. With more they are the class's logit less
+        the log of the summed exponentials of the others', which is not linear: each other class is weighted by its
+        share q of the probability that the image leaves to the others, z_label - sum q_j (z_j - ln q_j), the tangent at
+        the image. So a part of the image speaks for a class against its likely rivals, not against a thousand classes
         that nobody would have thought of.
+
+        Args:
+            logits: of the image [U].
+            label: number of the class.
+
+        Returns:
+            direction [U] and constant: at the image, ``logits @ direction + constant`` is exactly its log odds.
         """
         if self.kind == "binary":
-            return logits[..., 0] if label == 1 else -logits[..., 0]
+            return np.array([1.0 if label == 1 else -1.0]), 0.0
         from scipy.special import entr, softmax  # noqa: PLC0415 - as above
 
-        others = np.delete(logits, label, axis=2)
-        shares = softmax(others.mean(axis=(0, 1)))  # [L - 1]
-        return np.asarray(logits[..., label] - others @ shares - entr(shares).sum())
+        shares = softmax(np.delete(logits, label))  # [L - 1]
+        return np.insert(-shares, label, 1.0), -float(entr(shares).sum())
 
 
 @cache

@@ -91,7 +91,6 @@ def _spec(manifest: BundleManifest) -> BackboneSpec:
     return BackboneSpec(
         CATALOG[record.name],
         manifest.preparation.size,
-        record.pooling,
         Weights(None, record.weights_sha256),
         EngineChoice("openvino", record.precision, ""),
     )

@@ -15,6 +15,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from tlcli.backbones.blocks import Blocks
 from tlcli.backbones.catalog import CATALOG
 from tlcli.errors import ModelError
 from tlcli.heads.head import Head
@@ -44,6 +45,16 @@ class Bundle:
     def labels(self) -> tuple[str, ...]:
         """The classes, in the order of the head's probabilities."""
         return self.manifest.labels
+
+    @property
+    def blocks(self) -> Blocks:
+        """All blocks of the backbone's features, as an engine gives them."""
+        return CATALOG[self.manifest.backbone.name].blocks
+
+    @property
+    def inputs(self) -> Blocks:
+        """The blocks that the head takes."""
+        return self.blocks.named(self.manifest.backbone.inputs)
 
     @property
     def preparation(self) -> Preparation:
@@ -119,8 +130,14 @@ def load_bundle(folder: Path) -> Bundle:
             f"{row.min_size} or more) or names a class twice.",
             train_again(),
         )
-    units = Task(manifest.labels).units
-    head = _head(folder / "head.safetensors", manifest, (row.features, units))
+    units, inputs = Task(manifest.labels).units, row.blocks.named(manifest.backbone.inputs)
+    if inputs.names != manifest.backbone.inputs:
+        raise ModelError(
+            "model.bundle_damaged",
+            f"The bundle {folder} is damaged: {row.name} has no blocks of features {manifest.backbone.inputs}.",
+            train_again(),
+        )
+    head = _head(folder / "head.safetensors", manifest, (inputs.width, units))
     return Bundle(manifest, head, _reference(folder / "reference.safetensors", manifest, row.features))
 
 

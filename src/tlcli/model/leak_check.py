@@ -38,7 +38,7 @@ def check_leaks(
     )  # fmt: skip
 
     images, training = index.images, [one for one in recorded if one.is_fitted]
-    rows = extractor.rows(images, index.labels)
+    rows = extractor.rows(images, index.labels, blocks=extractor.last)
     correct = probabilities.argmax(axis=1) == rows.labels
     bad = extractor.extract([(readable, extractor.views[:1])], progress).bad if readable else {}
     there = [one for one in readable if one.sha256 not in bad]
@@ -48,7 +48,11 @@ def check_leaks(
     if there:
         both = (*images, *there)
         confirmed = train_test_duplicates(
-            both, extractor.rows(both, index.labels), extractor.decoder.preparation, correct, progress
+            both,
+            extractor.rows(both, index.labels, blocks=extractor.last),
+            extractor.decoder.preparation,
+            correct,
+            progress,
         )
         for pair in confirmed.pairs:
             pairs.setdefault(pair.test, pair)

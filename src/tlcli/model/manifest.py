@@ -18,7 +18,7 @@ from tlcli.errors import ModelError
 from tlcli.images.formats import Format
 from tlcli.system.files import read_regular
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 _MAX_BYTES = 1 << 26
 """A million classes with names of 60 letters."""
 _TRAIN_AGAIN = "Train again: tlcli train."
@@ -45,7 +45,8 @@ class BackboneRecord(_Strict):
     weights: str
     """As in the config: imagenet, random or a path."""
     weights_sha256: _Sha256
-    pooling: Literal["avg", "max"]
+    inputs: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Names of the blocks of features that the head takes, in the order of its weights."""
     engine: EngineName
     precision: Literal["f32", "bf16", "int8"]
     quantized: QuantizedRecord | None = None

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from tlcli.engines.feature_maps import FeatureMaps
     from tlcli.engines.interface import Engine
     from tlcli.engines.openvino import LoadedGraph
     from tlcli.images.items import Item
@@ -81,7 +82,7 @@ class Predictor:
             bundle = load_bundle(folder)
             # What takes longer waits until the bundle is known to be intact.
             graph = loading.result() or load_backbone(manifest, compiled, few, progress)
-        return cls(bundle, OpenVINOEngine(graph, Decoder(bundle.preparation)), few, progress)
+        return cls(bundle, OpenVINOEngine(graph, bundle.blocks, Decoder(bundle.preparation)), few, progress)
 
     def predict(
         self,
@@ -156,22 +157,23 @@ class Predictor:
         finally:
             engine.close()
 
-    def _explanation(self, pixels: "NDArray[np.uint8]", maps: "NDArray[np.float32]") -> Explanation:
-        """Of pixels uint8 [S, S, 3] and their feature map [h, w, D]."""
+    def _explanation(self, pixels: "NDArray[np.uint8]", maps: "FeatureMaps") -> Explanation:
+        """Of pixels uint8 [S, S, 3] and their feature maps."""
         import numpy as np  # noqa: PLC0415 - see the module
 
         from tlcli.evaluation.activation_map import activation_map  # noqa: PLC0415
         from tlcli.evaluation.nearest import nearest  # noqa: PLC0415
 
-        head, reference = self.bundle.head, self.bundle.reference
-        feature = maps.mean(axis=(0, 1))[np.newaxis]
-        label = int(head.probabilities(feature)[0].argmax())
+        bundle, head, reference = self.bundle, self.bundle.head, self.bundle.reference
+        row = maps.features()[np.newaxis]  # [1, W]
+        label = int(head.probabilities(bundle.blocks.take(row, bundle.inputs))[0].argmax())
+        feature = bundle.blocks.take(row, bundle.blocks.last)
         found = nearest(feature, reference.features.astype(np.float32), _NEIGHBOURS)
         neighbours = (
             Neighbour(reference.names[index], self.labels[reference.labels[index]], min(float(similarity), 1.0))
             for index, similarity in zip(found.numbers[0], found.similarities[0], strict=True)
         )
-        return Explanation(pixels, activation_map(maps, head, label), tuple(neighbours))
+        return Explanation(pixels, activation_map(maps, head, bundle.inputs, label), tuple(neighbours))
 
     def _engine(self, few: bool) -> "Engine":
         """An engine for few or many images; one for many does for few as well."""
@@ -182,7 +184,7 @@ class Predictor:
 
                 manifest = self.bundle.manifest
                 graph = load_backbone(manifest, find_compiled(manifest, few=False), False, self._progress)
-                self._engines[False] = OpenVINOEngine(graph, Decoder(self.bundle.preparation))
+                self._engines[False] = OpenVINOEngine(graph, self.bundle.blocks, Decoder(self.bundle.preparation))
             return self._engines.get(few) or self._engines[not few]
 
     def _threshold(self, coverage: float | None) -> float | None:
@@ -199,13 +201,17 @@ class Predictor:
         return known[f"{coverage:g}"]
 
     def _answer(
-        self, name: str, feature: "NDArray[np.float32]", top_k: int, min_confidence: float, threshold: float | None
+        self, name: str, row: "NDArray[np.float32]", top_k: int, min_confidence: float, threshold: float | None
     ) -> Prediction:
-        head, reference = self.bundle.head, self.bundle.reference
-        probabilities = tuple(float(p) for p in head.probabilities(feature[None])[0])
+        """Of the features of an image, all blocks [W]."""
+        bundle, reference = self.bundle, self.bundle.reference
+        probabilities = tuple(
+            float(p) for p in bundle.head.probabilities(bundle.blocks.take(row, bundle.inputs)[None])[0]
+        )
         ranked = sorted(zip(self.labels, probabilities, strict=True), key=lambda pair: -pair[1])
         label, probability = ranked[0]
-        distance = 1 - float(reference.similarities(feature[None]).max())
+        last = bundle.blocks.take(row, bundle.blocks.last)
+        distance = 1 - float(reference.similarities(last[None]).max())
         refusal = UNSURE if probability < min_confidence else None
         if distance > reference.limit:
             refusal = NONE_OF_THESE

@@ -199,7 +199,9 @@ def _evaluate_external(
             for split in ("validation", "test")
             if (count := sum(image.sha256 in contents[split] for image in index.images))
         },
-        out_of_distribution=run.bundle.reference.out_of_distribution(rows),
+        out_of_distribution=run.bundle.reference.out_of_distribution(
+            extractor.rows(index.images, index.labels, blocks=extractor.last)
+        ),
         notes=index.notes,
         skipped=dict(index.bad),
     )
@@ -272,7 +274,7 @@ def _evaluate_out_of_fold(
     write_record(run, opened.record.model_copy(update={"data_root": str(index.root.absolute())}))
     text = None
     if opened.config.evaluate.report:
-        beyond = reference.out_of_distribution(features.rows("validation"))
+        beyond = reference.out_of_distribution(features.of_last_layer().rows("validation"))
         assessment = assess_out_of_fold(
             rows, task, found,
             temperature=opened.bundle.head.temperature,
@@ -317,11 +319,11 @@ def _assess(
     """Intervals, baselines, calibration, near duplicates and learning curve of the test predictions [N, L]."""
     from tlcli.evaluation.assessment import OutOfDistribution, assess  # noqa: PLC0415 - with matplotlib 2 s to import
 
-    index, reference = features.index, run.bundle.reference
-    beyond = (reference.out_of_distribution(features.rows(split)) for split in ("validation", "test"))
+    index, reference, of_last_layer = features.index, run.bundle.reference, features.of_last_layer()
+    beyond = (reference.out_of_distribution(of_last_layer.rows(split)) for split in ("validation", "test"))
     return assess(
         [image for split in SPLITS for image in index.of(split)],
-        features.rows(*SPLITS),
+        of_last_layer.rows(*SPLITS),
         Task(index.labels),
         predictions["test"],
         kind=run.record.head.fit,

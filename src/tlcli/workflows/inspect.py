@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tlcli.backbones.blocks import Blocks
 from tlcli.config.build_dataset import dataset_index
 from tlcli.config.build_features import feature_extractor, preparation_of, with_levels
 from tlcli.config.load import LoadedConfig
@@ -169,27 +170,28 @@ def _near_duplicates(
     for one in in_order_of_splits(index.images):
         of_bytes.setdefault(one.sha256, one)
     distinct = list(of_bytes.values())
-    rows = extractor.rows(distinct, index.labels)
+    rows = extractor.rows(distinct, index.labels, blocks=extractor.last)
     return find_near_duplicates(distinct, rows, extractor.decoder.preparation, known=small, progress=progress)
 
 
-def _labelled(index: Index, extractor: FeatureExtractor) -> tuple[list[LabelledImage], Rows]:
-    """Training and validation images, whose labels may be used before training, and their features."""
+def _labelled(index: Index, extractor: FeatureExtractor, blocks: Blocks) -> tuple[list[LabelledImage], Rows]:
+    """Training and validation images, whose labels may be used before training, and some blocks of their features."""
     images = [*index.of("train"), *index.of("validation")]
-    return images, extractor.rows(images, index.labels)
+    return images, extractor.rows(images, index.labels, blocks=blocks)
 
 
 def _ranked_labels(
     index: Index, extractor: FeatureExtractor, duplicates: Sequence[Duplicate], config: Config, progress: Progress
 ) -> tuple[LabelIssue, ...]:
-    images, rows = _labelled(index, extractor)
+    images, rows = _labelled(index, extractor, extractor.blocks)
     pairs = [(one.first.sha256, one.second.sha256) for one in duplicates]
     rows = replace(rows, units=joined_units(rows.units, images, pairs))  # copies with wrong labels hide each other
     head = config.head
     try:
         return rank_labels(
-            images, index.labels, rows, head.Cs, head.folds, head.standardize, config.train.seed, progress, LABEL_ISSUES
-        )
+            images, index.labels, rows, head.Cs, head.folds, head.standardize, config.train.seed, progress,
+            LABEL_ISSUES, near=extractor.rows(images, index.labels, blocks=extractor.last),
+        )  # fmt: skip
     except DataError as error:  # the other findings are worth showing
         progress.note(f"Labels were not checked: {error.message}")
         return ()
@@ -197,7 +199,7 @@ def _ranked_labels(
 
 def _farthest(index: Index, extractor: FeatureExtractor, progress: Progress) -> tuple[Outlier, ...]:
     with progress.stage("Searching for outliers"):
-        return find_outliers(*_labelled(index, extractor))
+        return find_outliers(*_labelled(index, extractor, extractor.last))
 
 
 def _write_exclusion(path: Path, found: Inspection) -> tuple[int, int]:

@@ -171,8 +171,8 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
         given = features if measured is index else SplitFeatures(measured, extractor)
         predictions, metrics = _measured(given, fit)
         names = [image.name for image in index.of("train")]
-        reference = build_reference(features.rows("train"), names, config.train.seed)
-        beyond = reference.out_of_distribution(given.rows("validation"))
+        reference = build_reference(features.of_last_layer().rows("train"), names, config.train.seed)
+        beyond = reference.out_of_distribution(given.of_last_layer().rows("validation"))
         none_of_these = NoneOfThese(limit=reference.limit, validation=beyond)
     with clock.stage("cross-validation"):
         validated = cross_validate_head(config, divided, fit, index.labels, progress) if divided else None
@@ -256,7 +256,7 @@ def _write_model(
     fields = {
         "tlcli_version": tlcli.__version__,
         "labels": index.labels,
-        "backbone": {**backbone, "pooling": extractor.spec.pooling},
+        "backbone": {**backbone, "inputs": extractor.blocks.names},
         "preparation": {**vars(extractor.decoder.preparation), "decoder_version": DECODER_VERSION},
         "coverage_thresholds": coverage_thresholds or None,
     }

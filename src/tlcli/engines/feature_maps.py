@@ -1,18 +1,19 @@
-"""Class activation maps: the features that each position of the last feature map would give alone.
+"""The feature maps of an image, and the features that each position of them would give alone.
 
-Pooling is a mean over positions (or takes each channel's largest value from one of them), and the head is linear: so an
-image's logit is the mean of the logits of its positions (class activation mapping, Zhou et al. 2016).
+Pooling is a mean over positions, or takes each channel's largest value from one of them: so a linear head's logit is a
+sum over layers and positions (class activation mapping, Zhou et al. 2016, for all layers).
 
-Shapes: h, w positions of the last feature map; D features; R rows.
+Shapes: T tiles of an image; h, w positions of a layer's map and C its channels; R rows; W all blocks together.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlcli.backbones.spec import Pooling
+from tlcli.backbones.blocks import LAST, Block, Blocks, Pooling
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,7 +54,7 @@ def features_by_position(
     """The features that each position would give alone; their mean over positions is the image's feature.
 
     Args:
-        last: the last feature map, [h, w, D].
+        last: a feature map, [h, w, D].
         pooling: with ``max``, a position has the channels that are largest there (shared among positions with equal
             values), times the number of positions, and 0 elsewhere.
         normalization: applied to the pooled feature.
@@ -68,3 +69,33 @@ def features_by_position(
     if normalization is not None:
         rows = normalization.distribute(rows.mean(axis=0, dtype=np.float64).astype(np.float32), rows)
     return rows.reshape(last.shape)
+
+
+@dataclass(frozen=True)
+class FeatureMaps:
+    """The feature maps of one image."""
+
+    blocks: Blocks
+    """What they are pooled to."""
+    tiles: "tuple[Mapping[str, NDArray[np.float32]], ...]"
+    """Of each tile the map of each layer, by its name: [h, w, C]. An image that is not divided is one tile."""
+    normalization: Normalization | None = None
+    """Behind the pooling of the last layer."""
+
+    def positions(self, block: Block) -> "list[NDArray[np.float32]]":
+        """Of each tile the features that its positions would give alone in this block, [h, w, C]; their mean over
+        positions and tiles is the image's feature."""
+        norm = self.normalization if block.layer == LAST else None
+        found = [features_by_position(tile[block.layer], block.pooling, norm) for tile in self.tiles]
+        if block.pooling == "max" and len(found) > 1:
+            of_tiles = np.stack([one.mean(axis=(0, 1)) for one in found])  # [T, C]
+            largest = of_tiles == of_tiles.max(axis=0)
+            shares = (largest * (len(found) / largest.sum(axis=0))).astype(np.float32)
+            found = [one * share for one, share in zip(found, shares, strict=True)]
+        return found
+
+    def features(self) -> "NDArray[np.float32]":
+        """The features that they are pooled to, float32 [W]."""
+        means = [np.mean([one.mean(axis=(0, 1), dtype=np.float64) for one in self.positions(block)], axis=0)
+                 for block in self.blocks.all]  # fmt: skip
+        return np.concatenate(means).astype(np.float32)
