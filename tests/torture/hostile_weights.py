@@ -55,7 +55,7 @@ def main() -> None:
     from tlcli.backbones import build
     from tlcli.errors import ModelError
 
-    network, outcomes = build._network(_ROW, 32, "avg"), {}
+    network, outcomes = build._network(_ROW, 32), {}
     for name in sys.argv[1:]:
         try:
             build._load(network, Path(name), _ROW)
