@@ -76,7 +76,8 @@ def test_defaults_are_valid() -> None:
 
 def test_defaults_are_logistic_regression_on_densenet201() -> None:
     made = config()
-    assert (made.backbone.name, made.backbone.weights, made.backbone.pooling) == ("densenet201", "imagenet", "avg")
+    assert (made.backbone.name, made.backbone.weights) == ("densenet201", "imagenet")
+    assert (made.backbone.layers, made.backbone.pooling) == ("all", "avg_max")
     assert (made.head.fit, made.head.folds, made.augment.views) == ("logistic_regression", 5, 0)
     assert (made.dataset.split.validation, made.dataset.split.test) == (0.15, 0.15)
     assert (made.dataset.on_bad_image, made.dataset.max_bad_fraction) == ("skip", 0.01)

