@@ -91,8 +91,9 @@ def _show(screen: Screen, trained: "Trained") -> None:
     screen.table(metrics_table(trained.metrics))
     screen.line()
     best, steps = trained.fit.best, len(trained.fit.history)
-    if trained.fit.kind == "logistic_regression":
-        how = f"logistic regression, C {best.C:g} chosen from {steps} by cross-validation"
+    if trained.fit.kind != "minibatch":
+        which = "kernel logistic regression" if trained.fit.kind == "kernel" else "logistic regression"
+        how = f"{which}, C {best.C:g} chosen from {steps} by cross-validation"
     else:
         how = f"mini-batch training, weights of epoch {best.step} of {steps}"
     screen.line(f"Head: {trained.fit.head.trainable_parameters:,} trainable parameters; {how}")

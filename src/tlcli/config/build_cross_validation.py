@@ -18,7 +18,7 @@ from tlcli.evaluation.duplicate_pairs import joined_units, near_duplicate_pairs
 from tlcli.evaluation.split_metrics import measure
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.rows import Rows
-from tlcli.heads.fit_record import Fit
+from tlcli.heads.fit_record import WITH_FOLDS, Fit
 from tlcli.heads.task import Task
 from tlcli.progress import SILENT, Progress
 from tlcli.runs.cross_validation import OutOfFold
@@ -73,7 +73,7 @@ def divide(config: Config, index: Index, extractor: FeatureExtractor, progress: 
     from tlcli.heads.folds import sampled  # noqa: PLC0415 - scikit-learn takes 1 s
 
     section = config.evaluate.cross_validation
-    if section is None and config.head.fit != "logistic_regression":
+    if section is None and config.head.fit not in WITH_FOLDS:
         return None
     set_aside = [image for image in index.set_aside if image.split != "test"]
     images = [*index.of("train"), *index.of("validation"), *set_aside]
@@ -114,14 +114,14 @@ def cross_validate_head(
     """
     from tlcli.heads.calibration import with_temperature  # noqa: PLC0415 - SciPy
 
-    if (found := _cross_validated(config, divided, fit.best.C, progress)) is None:
+    if (found := _cross_validated(config, divided, fit, progress)) is None:
         return None
     known = np.isfinite(found.probabilities).all(axis=1)
     numbers = divided.sample[known]
     probabilities = with_temperature(found.probabilities[known], fit.head.temperature)
     truth, images = divided.rows.labels[numbers], tuple(divided.images[number] for number in numbers)
     metrics = measure(truth, probabilities, Task(tuple(labels)), divided.rows.units[numbers])
-    summary = summarize(found, metrics, divided.near_duplicates, fit.kind == "logistic_regression")
+    summary = summarize(found, metrics, divided.near_duplicates, fit.kind in WITH_FOLDS)
     if any(image.is_set_aside or image.is_relabelled for image in images):
         pairs = zip(images, probabilities.argmax(axis=1).tolist(), strict=True)
         right = [labels[predicted] == image.label for image, predicted in pairs if not image.is_set_aside]
@@ -129,17 +129,20 @@ def cross_validate_head(
     return CrossValidatedImages(summary, OutOfFold(tuple(one.sha256 for one in images), truth, probabilities), images)
 
 
-def _cross_validated(config: Config, divided: Divided, C: float | None, progress: Progress) -> "CrossValidated | None":
+def _cross_validated(config: Config, divided: Divided, fit: Fit, progress: Progress) -> "CrossValidated | None":
     from tlcli.heads.repeated_cross_validation import cross_validate  # noqa: PLC0415 - scikit-learn takes 1 s
 
     section, head, rows = config.evaluate.cross_validation, config.head, divided.rows.part(divided.sample)
     if section is None:
         return None
+    C, standardize = fit.best.C, head.standardize
+    if fit.head.expansion is not None:  # its landmarks have no labels: nothing of a fold's truth is known to it
+        rows, standardize = fit.head.expansion.rows(rows), False
     try:
         if C is None:
             C = fit_regression(config, rows, head.class_weight).best.C or 1.0
         found = cross_validate(
-            rows, C, section.folds, section.repeats, head.standardize, head.class_weight, config.train.seed,
+            rows, C, section.folds, section.repeats, standardize, head.class_weight, config.train.seed,
             progress=progress,
         )  # fmt: skip
     except DataError as error:

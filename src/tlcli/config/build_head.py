@@ -23,11 +23,13 @@ def fit_head(config: Config, training: Rows, validation: Rows, images: int, prog
     """
     from tlcli.heads.calibration import calibrated  # noqa: PLC0415 - SciPy; a wrong config is reported before
 
-    fit = (
-        fit_regression(config, training, config.head.class_weight, progress)
-        if config.head.fit == "logistic_regression"
-        else _fit_minibatch(config, training, validation, progress)
-    )
+    kind = config.head.fit
+    if kind == "minibatch":
+        fit = _fit_minibatch(config, training, validation, progress)
+    elif kind == "kernel":
+        fit = _fit_kernel(config, training, progress)
+    else:
+        fit = fit_regression(config, training, config.head.class_weight, progress)
     return calibrated(fit, validation, images)
 
 
@@ -41,6 +43,15 @@ def fit_regression(config: Config, rows: Rows, class_weight: str, progress: Prog
 
     head, seed = config.head, config.train.seed
     return fit_logistic_regression(rows, head.Cs, head.folds, head.standardize, class_weight, seed, progress)
+
+
+def _fit_kernel(config: Config, training: Rows, progress: Progress) -> Fit:
+    from tlcli.heads.kernel import fit_kernel  # noqa: PLC0415 - scikit-learn takes 1 s
+
+    head = config.head
+    return fit_kernel(
+        training, head.landmarks, head.folds, head.standardize, head.class_weight, config.train.seed, progress
+    )  # fmt: skip
 
 
 def _fit_minibatch(config: Config, training: Rows, validation: Rows, progress: Progress) -> Fit:

@@ -11,6 +11,7 @@ from tlcli.backbones.catalog import CATALOG
 from tlcli.config.problems import Location, Place
 from tlcli.config.schema import Config
 from tlcli.config.section import Section
+from tlcli.heads.fit_record import WITH_FOLDS
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,22 @@ def _needs_no_background(config: Config) -> bool:
 _RULES = (
     _Rule(
         ("train.", "head.dropout"),
-        lambda config: config.head.fit == "logistic_regression",
-        "head.fit is logistic_regression",
+        lambda config: config.head.fit in WITH_FOLDS,
+        "head.fit is not minibatch",
         "Set head.Cs and head.folds, or head.fit: minibatch.",
         besides=("train.seed",),
+    ),
+    _Rule(
+        ("head.landmarks",),
+        lambda config: config.head.fit != "kernel",
+        "head.fit is not kernel",
+        "Set head.fit: kernel, or leave it out.",
+    ),
+    _Rule(
+        ("head.Cs",),
+        lambda config: config.head.fit == "kernel",
+        "head.fit is kernel, which tries values of its own; only inspect uses it",
+        "Leave it out.",
     ),
     _Rule(
         ("head.Cs", "head.folds"),

@@ -153,9 +153,10 @@ class BackboneSection(Section):
 class HeadSection(Section):
     """The classifier on the features, and how it is fitted."""
 
-    fit: Literal["logistic_regression", "minibatch"] = "logistic_regression"
-    """logistic_regression: by L-BFGS, C chosen by cross-validation. minibatch: mini-batch training in Keras, see train.
-    logistic_regression is the default because it is as accurate and needs no learning rate
+    fit: Literal["logistic_regression", "kernel", "minibatch"] = "logistic_regression"
+    """logistic_regression: by L-BFGS, C chosen by cross-validation. kernel: the same on features of an RBF kernel,
+    which is non-linear; for up to 50,000 training images (see docs/layers.md). minibatch: mini-batch training in Keras,
+    see train. logistic_regression is the default because it is as accurate as minibatch and needs no learning rate
     (bench/heads.py: solar cells 0.852 and 0.850, Alien vs. Predator 0.968 and 0.964)."""
     standardize: bool = True
     """Subtract the mean of each feature and divide by its standard deviation, or by the mean of all standard deviations
@@ -167,8 +168,11 @@ class HeadSection(Section):
     )  # fmt: skip
     """logistic_regression: candidates for C, the inverse of regularisation strength as in scikit-learn (smaller values
     regularise more), tried from the smallest until the held-out loss is clearly worse than the best."""
+    landmarks: Annotated[int, Field(ge=2, le=4000)] = 1000
+    """kernel: training images that every image is compared with, kept in the model. More are slower, and more exact up
+    to the number of training images."""
     folds: Annotated[int, Field(ge=2, le=20)] = 5
-    """logistic_regression: folds of the cross-validation on the training images."""
+    """logistic_regression, kernel: folds of the cross-validation on the training images."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """minibatch: fraction of the features that is dropped in each step."""
 

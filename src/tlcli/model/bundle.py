@@ -18,6 +18,7 @@ import safetensors.numpy
 from tlcli.backbones.blocks import Blocks
 from tlcli.backbones.catalog import CATALOG
 from tlcli.errors import ModelError
+from tlcli.heads.expansion import Expansion
 from tlcli.heads.head import Head
 from tlcli.heads.task import Task
 from tlcli.images.decode import DECODER_VERSION
@@ -82,7 +83,7 @@ def save_bundle(folder: Path, manifest_fields: Mapping[str, Any], head: Head, re
     """
     names = np.frombuffer(json.dumps(reference.names).encode(), np.uint8)
     arrays: dict[str, dict[str, NDArray[Any]]] = {
-        "head": {"weights": head.weights, "bias": head.bias},
+        "head": {"weights": head.weights, "bias": head.bias, **_expansion_arrays(head.expansion)},
         "reference": {"features": reference.features, "labels": reference.labels, "names": names},
     }
     digests = {}
@@ -95,6 +96,7 @@ def save_bundle(folder: Path, manifest_fields: Mapping[str, Any], head: Head, re
         "format_version": FORMAT_VERSION,
         "head_sha256": digests["head"],
         "temperature": head.temperature,
+        "gamma": head.expansion.gamma if head.expansion else None,
         "reference": {"sha256": digests["reference"], "limit": reference.limit},
     }
     manifest = BundleManifest(**{**manifest_fields, **derived})
@@ -143,8 +145,26 @@ def load_bundle(folder: Path) -> Bundle:
 
 def _head(path: Path, manifest: BundleManifest, shape: tuple[int, int]) -> Head:
     arrays = _arrays(path, manifest.head_sha256)
-    _check(path, arrays, {"weights": (np.float32, shape), "bias": (np.float32, (shape[1],))})
-    return Head(arrays["weights"], arrays["bias"], manifest.temperature)
+    expected: dict[str, tuple[Any, tuple[int, ...]]] = {}
+    width, units = shape
+    if manifest.gamma is not None:
+        landmarks, expanded = (arrays[name].shape[:1] if name in arrays else (0,) for name in ("landmarks", "weights"))
+        expected = {
+            "mean": (np.float32, (width,)),
+            "scale": (np.float32, (width,)),
+            "landmarks": (np.float16, (*landmarks, width)),
+            "transform": (np.float32, (*landmarks, *expanded)),
+        }
+        (width,) = expanded or (0,)
+    _check(path, arrays, {"weights": (np.float32, (width, units)), "bias": (np.float32, (units,)), **expected})
+    expansion = Expansion(gamma=manifest.gamma, **{name: arrays[name] for name in expected}) if manifest.gamma else None
+    return Head(arrays["weights"], arrays["bias"], manifest.temperature, expansion)
+
+
+def _expansion_arrays(expansion: Expansion | None) -> "dict[str, NDArray[Any]]":
+    if expansion is None:
+        return {}
+    return {name: getattr(expansion, name) for name in ("mean", "scale", "landmarks", "transform")}
 
 
 def _reference(path: Path, manifest: BundleManifest, width: int) -> Reference:

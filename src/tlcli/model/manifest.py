@@ -95,6 +95,8 @@ class BundleManifest(_Strict):
     head_sha256: _Sha256
     temperature: Annotated[float, Field(gt=0)]
     """Divides the head's logits, so that probabilities are calibrated."""
+    gamma: Annotated[float, Field(gt=0)] | None = None
+    """Of the RBF kernel of a kernel head; its arrays are in head.safetensors. None of a linear head."""
     reference: ReferenceRecord
     coverage_thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] | None = None
     """Coverage (0.8, 0.9, 0.95, 0.99) to the least probability of a class in the prediction set of that coverage; None

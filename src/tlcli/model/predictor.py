@@ -173,7 +173,8 @@ class Predictor:
             Neighbour(reference.names[index], self.labels[reference.labels[index]], min(float(similarity), 1.0))
             for index, similarity in zip(found.numbers[0], found.similarities[0], strict=True)
         )
-        return Explanation(pixels, activation_map(maps, head, bundle.inputs, label), tuple(neighbours))
+        evidence = None if head.expansion else activation_map(maps, head, bundle.inputs, label)
+        return Explanation(pixels, evidence, tuple(neighbours))
 
     def _engine(self, few: bool) -> "Engine":
         """An engine for few or many images; one for many does for few as well."""

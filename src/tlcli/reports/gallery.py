@@ -140,7 +140,11 @@ def _case(number: int, explanation: Explanation, predictions: Predictions, root:
         Thumbnail(image.name, _large(shown), image.label),
         bundle.labels[predicted],
         float(predictions.confidence[number]),
-        _large(overlay(explanation.pixels, explanation.evidence)),
+        _large(
+            Image.fromarray(explanation.pixels)
+            if explanation.evidence is None
+            else overlay(explanation.pixels, explanation.evidence)
+        ),
         tuple(
             Thumbnail(
                 near.name, thumbnail(root / near.name, bundle.preparation), near.label, f"cosine {near.similarity:.2f}"

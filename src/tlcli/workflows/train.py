@@ -28,7 +28,7 @@ from tlcli.features.int8_agreement import check_features, check_labels
 from tlcli.features.int8_record import Agreement
 from tlcli.features.pipeline import Extraction
 from tlcli.features.split_features import SplitFeatures
-from tlcli.heads.fit_record import Fit
+from tlcli.heads.fit_record import WITH_FOLDS, Fit
 from tlcli.heads.task import Task
 from tlcli.images.decode import DECODER_VERSION
 from tlcli.images.statistics import suggestions_from_sample, unseen_borders_from_sample
@@ -268,7 +268,7 @@ def _unseen(
 ) -> "tuple[NDArray[np.int64], NDArray[np.float64]]":
     """Labels [N] and probabilities [N, L] of images that the head was not fitted on: out of fold, or those of
     validation where the head is another than the one that was cross-validated."""
-    if validated is None or fit.kind != "logistic_regression":
+    if validated is None or fit.kind not in WITH_FOLDS:
         return labels, probabilities
     return validated.out_of_fold.labels, validated.out_of_fold.probabilities
 
