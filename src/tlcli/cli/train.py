@@ -80,6 +80,7 @@ def _show(screen: Screen, trained: "Trained") -> None:
         cross_validated,
         filtered_images,
         headline,
+        layers_used,
         many_rejected,
         never_measured,
     )
@@ -112,6 +113,8 @@ def _show(screen: Screen, trained: "Trained") -> None:
     screen.bold(headline(trained.metrics, "validation", trained.filtered))
     if trained.cross_validation:
         screen.bold(cross_validated(trained.cross_validation))
+        if (layers := layers_used(trained.cross_validation)) is not None:
+            screen.line(layers)
     if note := filtered_images(trained.filtered):
         screen.line(note)
     screen.line(f"Run: {trained.run_dir}")

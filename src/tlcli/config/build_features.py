@@ -74,6 +74,15 @@ def head_inputs(section: BackboneSection, blocks: Blocks) -> Blocks:
     return blocks.select(layers or section.layers, poolings)
 
 
+def layer_candidates(section: BackboneSection, inputs: Blocks) -> tuple[tuple[int, ...], ...]:
+    """The choices of blocks, by number among ``inputs``, that the fit of a linear head chooses from: with ``layers:
+    all`` all layers, all but the last, and the last alone; else what the config says."""
+    numbers = tuple(range(len(inputs.all)))
+    last = tuple(number for number in numbers if inputs.all[number].layer == LAST)
+    others = tuple(number for number in numbers if number not in last)
+    return (numbers, others, last) if section.layers == "all" and others and last else (numbers,)
+
+
 def int8_limits(config: Config) -> Int8Limits:
     """The limits of precision int8."""
     return Int8Limits(**config.backbone.int8.model_dump())

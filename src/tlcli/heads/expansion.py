@@ -36,7 +36,7 @@ class Expansion:
     @property
     def width(self) -> int:
         """E"""
-        return self.transform.shape[1]
+        return int(self.transform.shape[1])
 
     def apply(self, features: "NDArray[np.float32]") -> "NDArray[np.float32]":
         """Features [..., D] -> expanded features [..., E]."""
@@ -60,4 +60,4 @@ def rbf_kernel(
 ) -> "NDArray[np.float32]":  # fmt: skip
     """exp(-gamma |x - y|²) of rows [N, D] and landmarks [M, D]: [N, M]."""
     squares = np.einsum("nd,nd->n", rows, rows)[:, None] + np.einsum("md,md->m", landmarks, landmarks)
-    return np.exp(-gamma * np.maximum(squares - 2 * (rows @ landmarks.T), 0))
+    return np.asarray(np.exp(-gamma * np.maximum(squares - 2 * (rows @ landmarks.T), 0)), np.float32)

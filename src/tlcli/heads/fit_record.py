@@ -48,6 +48,19 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
+class Candidate:
+    """Blocks of the features that the fit was tried with."""
+
+    blocks: tuple[int, ...]
+    """Their numbers."""
+    C: float
+    """The best for them."""
+    loss: float
+    """Log loss on the held-out folds, at this C."""
+    accuracy: float
+
+
+@dataclass(frozen=True)
 class Fit:
     """A head and how it was fitted."""
 
@@ -58,3 +71,6 @@ class Fit:
     """The step whose weights the head has."""
     held_out: HeldOut | None = None
     """At the best C; None of a mini-batch fit, which has no folds."""
+    candidates: tuple[Candidate, ...] = ()
+    """Of logistic regression: the choices of blocks that were tried, the best first. The head has weights of 0 for
+    blocks that it does not use."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import tlcli
 from tlcli.config.build_cross_validation import CrossValidatedImages, Divided, cross_validate_head, divide
 from tlcli.config.build_dataset import dataset_index
-from tlcli.config.build_features import feature_extractor, int8_limits, resolved
+from tlcli.config.build_features import feature_extractor, int8_limits, layer_candidates, resolved
 from tlcli.config.build_head import fit_head
 from tlcli.config.load import LoadedConfig, dump_config
 from tlcli.config.schema import Config
@@ -175,7 +175,9 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
         beyond = reference.out_of_distribution(given.of_last_layer().rows("validation"))
         none_of_these = NoneOfThese(limit=reference.limit, validation=beyond)
     with clock.stage("cross-validation"):
-        validated = cross_validate_head(config, divided, fit, index.labels, progress) if divided else None
+        validated = (
+            cross_validate_head(config, divided, fit, index.labels, extractor.blocks, progress) if divided else None
+        )
     with clock.stage("write"):
         write_text(folder / "config.yaml", dump_config(resolved(config, extractor)))
         with progress.stage("Writing the run"):
@@ -224,7 +226,8 @@ def _fit(config: Config, features: SplitFeatures, divided: Divided | None, progr
     views = extractor.rows(index.of("train"), index.labels, extractor.views)
     if divided:
         views = divided.with_units(views, images)
-    return fit_head(config, views, features.rows("validation"), images, progress)
+    candidates = layer_candidates(config.backbone, extractor.blocks)
+    return fit_head(config, views, features.rows("validation"), images, progress, candidates)
 
 
 def _measured(
