@@ -147,13 +147,14 @@ def test_efficientnets_scaling_is_the_layer_that_keras_adds_for_the_imagenet_fil
     outputs = np.array(keras["outputs"])
     assert np.array(catalog["outputs"]) == pytest.approx(outputs, abs=1e-5)
     assert outputs == pytest.approx((LEVELS / 255 - MEAN) / STD, abs=1e-5)  # what the file was trained with
-    assert {row.name for row in KERAS_ROWS if row.scaling is EFFICIENTNET} == {f"efficientnet_b{n}" for n in range(4)}
+    assert {row.name for row in KERAS_ROWS if row.scaling is EFFICIENTNET} == {f"efficientnet_b{n}" for n in range(8)}
 
 
 def test_efficientnet_lites_scaling_is_its_papers() -> None:
     assert scaled(LEVELS, LITE) == pytest.approx((LEVELS - 127) / 128)
-    assert CATALOG["efficientnet_lite0"].scaling is LITE
-    assert callable(getattr(efficientnet_lite, CATALOG["efficientnet_lite0"].builder))
+    for name in ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"):
+        assert CATALOG[name].scaling is LITE
+        assert callable(getattr(efficientnet_lite, CATALOG[name].builder))
 
 
 @pytest.mark.parametrize("row", CATALOG.values(), ids=lambda row: row.name)

