@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from tlcli.backbones.catalog import CATALOG, Backbone, WeightsFile
 from tlcli.backbones.weights import Weights, find_weights, is_verified, keras_models_folder
-from tlcli.errors import ModelError, NetworkError
+from tlcli.errors import ModelError, NetworkError, ResourceError
 from tlcli.progress import Progress
 from tlcli.system.files import sha256_file
 
@@ -93,6 +93,10 @@ def test_the_folder_is_that_of_keras(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert keras_models_folder() == Path.home() / "elsewhere" / "models"
     monkeypatch.delenv("KERAS_HOME")
     assert keras_models_folder() == Path.home() / ".keras" / "models"
+    monkeypatch.setenv("KERAS_HOME", "~no-such-user/keras")
+    with pytest.raises(ResourceError) as caught:
+        keras_models_folder()
+    assert caught.value.code == "resource.no_home_folder"
 
 
 @pytest.mark.parametrize("algorithm", ["md5", "sha256"])

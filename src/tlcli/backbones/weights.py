@@ -72,9 +72,19 @@ def find_weights(row: Backbone, choice: str | Path, progress: Progress = SILENT)
 
 
 def keras_models_folder() -> Path:
-    """The folder in which Keras keeps downloaded weights; tlcli shares it with Keras."""
-    home = os.environ.get("KERAS_HOME")
-    return (Path(home).expanduser() if home else Path.home() / ".keras") / "models"
+    """The folder in which Keras keeps downloaded weights; tlcli shares it with Keras.
+
+    Raises:
+        ResourceError: it is in the home folder of a user who has none.
+    """
+    home = os.environ.get("KERAS_HOME") or "~/.keras"
+    try:
+        return Path(home).expanduser() / "models"
+    except RuntimeError as error:
+        raise ResourceError(
+            "resource.no_home_folder", f"Keras's folder {home} is in the home folder of a user who has none.",
+            "Set KERAS_HOME to an absolute path.",
+        ) from error  # fmt: skip
 
 
 def imagenet_path(row: Backbone) -> Path | None:
