@@ -137,7 +137,8 @@ def backbones() -> str:
         "this table with the speed on your machine (`--measure`) and the weights that it has. The licence is that of",
         "the published weights: Keras ported those of `keras.applications` from the repositories that",
         "`tlcli backbones NAME` names. The three EfficientNet-Lites with their ImageNet classifiers name 88, 88 and 93",
-        "of 100 ImageNet images correctly in float32, prepared as this table says (tests ask for 80).",
+        "of 100 ImageNet images correctly in float32, prepared as this table says (tests ask for 80). What those from",
+        "pip are worth on three sets of images: [benchmarks](benchmarks.md#networks-with-weights-from-pip).",
         "",
         "| `backbone.name` | features | size | minimum size | resize | crop | params | GFLOP | ImageNet weights "
         "| licence |",
