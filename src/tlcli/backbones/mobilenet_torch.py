@@ -48,7 +48,7 @@ def _block(x: Any, name: str, stride: int, expansion: int, channels: int) -> Any
     depthwise = layers.DepthwiseConv2D(3, stride, "valid", use_bias=False, name=f"{name}.{at}")
     x = _activated(_normalised(depthwise(padded), f"{name}.{at + 1}"))
     x = _normalised(_pointwise(x, channels, f"{name}.{at + 3}"), f"{name}.{at + 4}")
-    return layers.add([inputs, x]) if stride == 1 and inputs.shape[-1] == channels else x
+    return layers.Add(name=f"{name}.add")([inputs, x]) if stride == 1 and inputs.shape[-1] == channels else x
 
 
 def _pointwise(x: Any, channels: int, name: str) -> Any:
