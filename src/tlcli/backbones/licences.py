@@ -1,8 +1,8 @@
 """The licence of each backbone's published ImageNet weights, and who released them.
 
 Those of keras.applications are ports: the documentation of Keras 2 (keras.io/applications) names, for each family, the
-licence that the weights were released under; of newer families it is that of the repository that the file
-was converted from, as the module in keras/src/applications names it. Keras itself is Apache-2.0.
+licence that the weights were released under; of families that came later (MobileNetV3, EfficientNet, ConvNeXt) it is
+that of the authors' repository, from which they were converted. Keras itself is Apache-2.0.
 """
 
 from dataclasses import dataclass
