@@ -175,7 +175,8 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
         beyond = reference.out_of_distribution(given.of_last_layer().rows("validation"))
         none_of_these = NoneOfThese(limit=reference.limit, validation=beyond)
     with clock.stage("cross-validation"):
-        validated = divided and cross_validate_head(config, divided, fit, index.labels, extractor.blocks, progress)
+        labels, blocks = index.labels, extractor.blocks
+        validated = cross_validate_head(config, divided, fit, labels, blocks, progress) if divided else None
     with clock.stage("write"):
         write_text(folder / "config.yaml", dump_config(resolved(config, extractor)))
         with progress.stage("Writing the run"):
