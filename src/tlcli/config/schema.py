@@ -164,7 +164,7 @@ class HeadSection(Section):
     class_weight: Literal["none", "balanced"] = "none"
     """balanced: every class has the same total weight, whatever its number of images."""
     Cs: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (
-        1 / 3000, 1 / 1000, 1 / 300, 1 / 100, 1 / 30, 1 / 10, 1 / 3, 1.0, 3.0,
+        1 / 3000, 1 / 1000, 1 / 300, 1 / 100, 1 / 30, 1 / 10, 1 / 3, 1.0, 3.0, 10.0,
     )  # fmt: skip
     """logistic_regression: candidates for C, the inverse of regularisation strength as in scikit-learn (smaller values
     regularise more), tried from the smallest until the held-out loss is clearly worse than the best."""
