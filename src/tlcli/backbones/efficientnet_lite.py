@@ -1,16 +1,13 @@
-"""EfficientNet-Lite0 as a Keras model, and its ImageNet weights from the PyTorch file of a pip package.
+"""EfficientNet-Lite0 as a Keras model, with the names of the PyTorch file of a pip package.
 
 It is EfficientNet-B0 without squeeze-and-excitation, with ReLU6 instead of swish, and with unscaled first and last
 stages (Tan & Le 2019; tensorflow/tpu, efficientnet/lite). Padding is TensorFlow's "same".
 """
 
-from pathlib import Path
 from typing import Any
 
 import keras
 from keras import layers
-
-from tlcli.backbones.torch_file import read_tensors
 
 # One row per stage: repeats, kernel, stride of its first block, expansion, channels out.
 _STAGES = (
@@ -61,21 +58,3 @@ def _normalised(x: Any, name: str) -> Any:
 
 def _activated(x: Any) -> Any:
     return layers.ReLU(6.0)(x)
-
-
-def load_torch_weights(model: keras.Model, path: Path) -> None:
-    """Sets every weight of the model from the PyTorch file, by name.
-
-    Raises:
-        ModelError: the file is unreadable as tensors.
-    """
-    tensors = read_tensors(path)
-    for layer in model.layers:
-        name = layer.name
-        if isinstance(layer, layers.DepthwiseConv2D):  # [C, 1, h, w] -> [h, w, C, 1]
-            layer.set_weights([tensors[f"{name}.weight"].transpose(2, 3, 0, 1)])
-        elif isinstance(layer, layers.Conv2D):  # [out, in, h, w] -> [h, w, in, out]
-            layer.set_weights([tensors[f"{name}.weight"].transpose(2, 3, 1, 0)])
-        elif isinstance(layer, layers.BatchNormalization):
-            parts = ("weight", "bias", "running_mean", "running_var")
-            layer.set_weights([tensors[f"{name}.{part}"] for part in parts])

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tlcli.backbones.weights_format import ZIP_STATE
 from tlcli.errors import ModelError
 
 if TYPE_CHECKING:
@@ -27,10 +28,6 @@ if TYPE_CHECKING:
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
-LEGACY_START = pickle.dumps(_MAGIC, 2)
-"""The first bytes of a file in the format before version 1.6."""
-ZIP_STATE = "data.pkl"
-"""The state's file in the only folder of a zip archive."""
 
 _OPCODES = frozenset(
     {

@@ -256,7 +256,7 @@ def _write_model(
     fields = {
         "tlcli_version": tlcli.__version__,
         "labels": index.labels,
-        "backbone": {**backbone, "pooling": extractor.spec.pooling},
+        "backbone": {**backbone, "pooling": extractor.spec.pooling, "layout": extractor.spec.weights.layout},
         "preparation": {**vars(extractor.decoder.preparation), "decoder_version": DECODER_VERSION},
         "coverage_thresholds": coverage_thresholds or None,
     }
