@@ -49,8 +49,9 @@ _LISTS = ("layers", "_layer_checkpoint_dependencies")
 class _Layer:
     """A layer with arrays in a file, or with variables in the network."""
 
-    name: str
-    """Empty where the file has none."""
+    names: tuple[str, ...]
+    """Of a layer of the network also with the name of the model around it, as some versions write it; empty where the
+    file has none."""
     kinds: tuple[str, ...]
     """Its class inside those of the models around it, without underscores: ("sequential", "conv2d"); empty where the
     file has none."""
@@ -58,6 +59,10 @@ class _Layer:
     """Its number, and theirs, among those of one class."""
     arrays: "list[Any]" = field(compare=False)
     """Datasets, or variables."""
+
+    @property
+    def name(self) -> str:
+        return self.names[0] if self.names else ""
 
     @property
     def shapes(self) -> "Shapes":
@@ -123,19 +128,21 @@ def _read(array: h5py.Dataset) -> "NDArray[Any]":
 
 def _of_network(network: "keras.Model") -> list[_Layer]:
     counts, found = defaultdict[tuple[str, ...], int](int), []
-    for kinds, layer in _with_kinds(network, ()):
-        found.append(_Layer(layer.name, kinds, (counts[kinds],), list(layer.weights)))
+    for kinds, names, layer in _with_kinds(network, ()):
+        found.append(_Layer((layer.name, "_".join(names)), kinds, (counts[kinds],), list(layer.weights)))
         counts[kinds] += 1
     return found
 
 
-def _with_kinds(model: "keras.Model", kinds: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+def _with_kinds(
+    model: "keras.Model", kinds: tuple[str, ...], names: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], tuple[str, ...], Any]]:
     for layer in model.layers:
-        inner = (*kinds, type(layer).__name__.lower())
+        inner = (*kinds, type(layer).__name__.lower()), (*names, layer.name)
         if hasattr(layer, "layers"):
-            yield from _with_kinds(layer, inner)
+            yield from _with_kinds(layer, *inner)
         elif layer.weights:
-            yield inner, layer
+            yield *inner, layer
 
 
 # The file
@@ -154,15 +161,10 @@ def _models_by_names(weights: h5py.Group) -> list[list[_Layer]]:
     for name in _names(weights, "layer_names"):
         group, layers = _group(weights, name), dict[str, list[Any]]()
         for array in _names(group, "weight_names"):
-            # conv1_bn/gamma, or gamma:0 alone in old versions; a frozen model has all its moving averages at the end.
+            # conv1_bn/gamma; in old versions gamma:0 or conv1_bn_gamma. A model has what is not trained at its end.
             layers.setdefault(array.rpartition("/")[0] or name, []).append(_dataset(group, array))
-        groups.append([_Layer(_plain(inner), (), (), arrays) for inner, arrays in layers.items()])
-    models = [group for group in groups if len(group) > 1]
-    whole = [layer for group in groups for layer in group]
-    by_group = [  # where names do not tell layers: conv1_W and conv1_b of Keras 1
-        _Layer(group[0].name, (), (), [array for layer in group for array in layer.arrays]) for group in groups if group
-    ]
-    return [*models, whole, *([by_group] if len(by_group) < len(whole) else [])]
+        groups.append([_Layer((_plain(inner),), (), (), arrays) for inner, arrays in layers.items()])
+    return [*(group for group in groups if len(group) > 1), [layer for group in groups for layer in group]]
 
 
 def _models_by_classes(file: h5py.File) -> list[list[_Layer]]:
@@ -174,7 +176,7 @@ def _models_by_classes(file: h5py.File) -> list[list[_Layer]]:
             parts = [part for part in path[at + 1 :] if part not in _LISTS]
             kinds = tuple(re.sub(r"_\d+$", "", part).replace("_", "") for part in parts)
             numbers = tuple(_number(part) for part in parts)
-            layer = _Layer(_plain(name) if isinstance(name, str) else "", kinds, numbers, arrays)
+            layer = _Layer((_plain(name),) if isinstance(name, str) and name else (), kinds, numbers, arrays)
             models.setdefault("/".join(path[:at]), []).append(layer)
     inner_first = sorted(models, key=lambda path: -len(path))
     return [sorted(models[path], key=lambda layer: (layer.kinds, layer.numbers)) for path in inner_first]
@@ -248,10 +250,11 @@ def _number(name: str) -> int:
 class _MisfitError(ValueError):
     """A model of the file is not the network."""
 
-    def __init__(self, fitting: int, reason: str) -> None:
+    def __init__(self, fitting: int, reason: str, *, by_names: bool = True) -> None:
         super().__init__(reason)
         self.fitting = fitting
         """Layers that fit."""
+        self.by_names = by_names
 
 
 def _matched(network: list[_Layer], models: list[list[_Layer]]) -> list[tuple[_Layer, _Layer]]:
@@ -270,8 +273,13 @@ def _matched(network: list[_Layer], models: list[list[_Layer]]) -> list[tuple[_L
     if len(found) > 1:
         raise ValueError(f"it holds {len(found)} networks that fit; save the one that is meant")
     if not found:
-        raise max(misfits, key=lambda misfit: misfit.fitting, default=ValueError("it holds no layers with arrays"))
+        raise max(misfits, key=_telling, default=ValueError("it holds no layers with arrays"))
     return found[0]
+
+
+def _telling(misfit: _MisfitError) -> tuple[bool, int]:
+    """Names tell more of what is wrong than shapes."""
+    return misfit.by_names and misfit.fitting > 0, misfit.fitting
 
 
 def _by_names(network: list[_Layer], model: list[_Layer]) -> list[tuple[_Layer, _Layer]]:
@@ -282,16 +290,17 @@ def _by_names(network: list[_Layer], model: list[_Layer]) -> list[tuple[_Layer, 
     for layer in network:
         if _is_numbered(layer):
             continue
-        if layer.name not in places:
+        place = next((places[name] for name in layer.names if name in places), None)
+        if place is None:
             raise _MisfitError(len(chosen), f"it has no layer '{layer.name}'")
-        stored = model[places[layer.name]]
+        stored = model[place]
         if stored.shapes != layer.shapes:
             raise _MisfitError(
-                len(chosen),
+                len(chosen) + 1,
                 f"its layer '{layer.name}' has arrays of shapes {_listed(stored.shapes)}, {_listed(layer.shapes)} are "
                 "needed",
             )
-        chosen[layer] = places[layer.name]
+        chosen[layer] = place
     if not chosen:
         raise _MisfitError(0, "its layers have no names")
     for kind in {layer.kinds[-1] for layer in own}:

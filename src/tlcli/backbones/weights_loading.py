@@ -1,6 +1,7 @@
 """Loads a weights file into a Keras network, as arrays only: safetensors, HDF5 and ``.keras``, PyTorch's ``.pth``."""
 
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +19,8 @@ from tlcli.errors import ModelError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_ERRORS = (
-    ValueError, KeyError, AttributeError, TypeError, OSError, RuntimeError, MemoryError, zipfile.BadZipFile,
-    SafetensorError,
-)  # fmt: skip
-"""What NumPy, h5py and safetensors raise of files that are damaged, or whose types NumPy does not know."""
+_DAMAGED = (OSError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
+"""What h5py and zipfile raise of a damaged file."""
 
 
 def load_weights(network: keras.Model, path: Path, name: str) -> None:
@@ -43,9 +41,13 @@ def load_weights(network: keras.Model, path: Path, name: str) -> None:
                 raise ValueError(f"'{where}' contains NaN or infinity")
         for variable, values, _ in pairs:
             variable.assign(np.asarray(values, np.float32))
-    except _ERRORS as error:
-        reason = str(error) or type(error).__name__
-        raise ModelError("model.weights_mismatch", f"The weights in {path} do not fit {name}: {reason}.") from error
+    except _DAMAGED as error:
+        raise ModelError(
+            "model.weights_malformed", f"{path} cannot be read as arrays: {error or type(error).__name__}.",
+            "Save or copy the file again.",
+        ) from error  # fmt: skip
+    except (ValueError, KeyError, AttributeError, TypeError, SafetensorError) as error:  # also types unknown to NumPy
+        raise ModelError("model.weights_mismatch", f"The weights in {path} do not fit {name}: {error}.") from error
     for layer in network.layers:
         if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()  # it computes with copies of its variables
