@@ -2,7 +2,7 @@
 
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -379,10 +379,16 @@ def test_groups_in_a_circle_are_refused(tmp_path: Path) -> None:
     refused(tmp_path / "a.weights.h5")
 
 
-def rezipped(path: Path, target: Path, compression: int = zipfile.ZIP_DEFLATED, **members: bytes | None) -> Path:
+ARRAYS = "model.weights.h5"
+
+
+def rezipped(
+    path: Path, target: Path, members: Mapping[str, bytes | None], compression: int = zipfile.ZIP_DEFLATED
+) -> Path:
+    """The archive with other members; None removes one."""
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(target, "w", compression) as archive:
         contents = {name: source.read(name) for name in source.namelist()}
-        for name, data in {**contents, **{name.replace("__", "."): data for name, data in members.items()}}.items():
+        for name, data in {**contents, **members}.items():
             if data is not None:
                 archive.writestr(name, data)
     return target
@@ -398,18 +404,18 @@ def test_of_an_archive_only_the_arrays_are_read(archive: Path, tmp_path: Path) -
     layer = {"class_name": "Lambda", "module": "keras.layers", "config": {"function": "code"}}
     config = json.dumps({"class_name": "Sequential", "module": "os", "config": {"layers": [layer]}}).encode()
     for data in (config, b"garbage", None):
-        path = rezipped(archive, tmp_path / "b.keras", config__json=data, metadata__json=data)
+        path = rezipped(archive, tmp_path / "b.keras", {"config.json": data, "metadata.json": data})
         assert same(loaded(path), loaded(archive))
 
 
 def test_archives_that_are_bombs_or_unusual_are_refused(archive: Path, tmp_path: Path) -> None:
-    bomb = {"model__weights__h5": b"\x89HDF\r\n\x1a\n" + bytes(50_000_000)}
-    refused(rezipped(archive, tmp_path / "b.keras", **bomb))
-    refused(rezipped(archive, tmp_path / "b.keras", zipfile.ZIP_BZIP2))
-    refused(rezipped(archive, tmp_path / "b.keras", model__weights__h5=b"text"), "model.weights_malformed")
-    rezipped(archive, tmp_path / "b.keras", model__weights__h5=None)
+    target = tmp_path / "b.keras"
+    refused(rezipped(archive, target, {ARRAYS: b"\x89HDF\r\n\x1a\n" + bytes(50_000_000)}))
+    refused(rezipped(archive, target, {}, zipfile.ZIP_BZIP2))
+    refused(rezipped(archive, target, {ARRAYS: b"text"}), "model.weights_malformed")
+    rezipped(archive, target, {ARRAYS: None})
     with pytest.raises(ModelError) as caught:
-        find_weights(ROW, tmp_path / "b.keras")
+        find_weights(ROW, target)
     assert caught.value.code == "model.weights_format"
 
 

@@ -78,7 +78,7 @@ def test_the_network_computes_what_pytorch_computes(name: str, tmp_path: Path) -
     load(network, tmp_path / "a.safetensors")
     image = np.random.default_rng(1).uniform(0, 255, (SIZE, SIZE, 3)).astype(np.float32)
     scaling = row_for(name, "torch").scaling
-    scaled = image * np.float32(scaling.scale) + np.float32(scaling.offset)
+    scaled = image * np.array(scaling.scale, np.float32) + np.array(scaling.offset, np.float32)
     mean, deviation = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     assert np.allclose(scaled, (image / 255 - mean) / deviation, atol=1e-5)
     expected = (resnet_features if name in RESNETS else densenet_features)(state, scaled.transpose(2, 0, 1))

@@ -95,7 +95,7 @@ def resnet_features(state: "State", image: "NDArray[np.floating[Any]]") -> "NDAr
         if block == 0:
             x = _norm(state, f"{name}.downsample.1", _conv(state, f"{name}.downsample.0", x, stride))
         x = _relu(out + x)
-    return x.mean(axis=(1, 2))
+    return np.asarray(x.mean(axis=(1, 2)))
 
 
 def densenet_features(state: "State", image: "NDArray[np.floating[Any]]") -> "NDArray[np.float64]":
@@ -113,7 +113,7 @@ def densenet_features(state: "State", image: "NDArray[np.floating[Any]]") -> "ND
             name = f"features.transition{block}"
             x = _conv(state, f"{name}.conv", _relu(_norm(state, f"{name}.norm", x)))
             x = x.reshape(len(x), x.shape[1] // 2, 2, x.shape[2] // 2, 2).mean(axis=(2, 4))
-    return _relu(_norm(state, "features.norm5", x)).mean(axis=(1, 2))
+    return np.asarray(_relu(_norm(state, "features.norm5", x)).mean(axis=(1, 2)))
 
 
 def _blocks(state: "State") -> Iterator[tuple[int, int]]:
@@ -135,7 +135,8 @@ def _conv(
 ) -> "NDArray[np.float64]":
     weight = state[f"{name}.weight"].astype(np.float64)
     padded = np.pad(x.astype(np.float64), ((0, 0), (padding, padding), (padding, padding)))
-    return np.einsum("chwij,ocij->ohw", _windows(padded, weight.shape[2], stride), weight, optimize=True)
+    windows = _windows(padded, weight.shape[2], stride)
+    return np.asarray(np.einsum("chwij,ocij->ohw", windows, weight, optimize=True))
 
 
 def _norm(state: "State", name: str, x: "NDArray[np.float64]") -> "NDArray[np.float64]":

@@ -68,7 +68,8 @@ def find_weights(row: Backbone, choice: str | Path, progress: Progress = SILENT)
         path = _random(row, progress)
     else:
         path = Path(choice)
-        return Weights(path, digest_of(path), _layout_of(path, row))
+        layout = _layout_of(path, row)
+        return Weights(path, digest_of(path), layout)
     return Weights(path, digest_of(path))
 
 

@@ -43,7 +43,7 @@ def load_weights(network: keras.Model, path: Path, name: str) -> None:
             variable.assign(np.asarray(values, np.float32))
     except _DAMAGED as error:
         raise ModelError(
-            "model.weights_malformed", f"{path} cannot be read as arrays: {error or type(error).__name__}.",
+            "model.weights_malformed", f"{path} cannot be read as arrays: {str(error) or type(error).__name__}.",
             "Save or copy the file again.",
         ) from error  # fmt: skip
     except (ValueError, KeyError, AttributeError, TypeError, SafetensorError) as error:  # also types unknown to NumPy
