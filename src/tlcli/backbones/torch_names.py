@@ -74,9 +74,10 @@ def values_of(
     name_of = NAMES[family] if family else str
     expected = {name: (layer, number) for layer in network.layers for number, name in enumerate(_names(layer, name_of))}
     found = _without_prefix({_joined(name): name for name in tensors}, expected)
+    missing = [name for name in expected if name not in found]
+    if missing:
+        raise ValueError(f"it lacks {len(missing)} of {len(expected)} tensors, the first of them '{missing[0]}'")
     for name, (layer, number) in expected.items():
-        if name not in found:
-            raise ValueError(f"it has no tensor '{name}' for the layer '{layer.name}'")
         values, variable = _in_layout(tensors[found[name]], layer), layer.weights[number]
         if values.shape != tuple(variable.shape):
             raise ValueError(

@@ -47,7 +47,11 @@ def load_weights(network: keras.Model, path: Path, name: str) -> None:
             "Save or copy the file again.",
         ) from error  # fmt: skip
     except (ValueError, KeyError, AttributeError, TypeError, SafetensorError) as error:  # also types unknown to NumPy
-        raise ModelError("model.weights_mismatch", f"The weights in {path} do not fit {name}: {error}.") from error
+        raise ModelError(
+            "model.weights_mismatch",
+            f"The weights in {path} do not fit {name}: {error}.",
+            "Set backbone.name to the network that the file was saved from (see docs/backbones.md).",
+        ) from error
     for layer in network.layers:
         if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()  # it computes with copies of its variables
