@@ -29,8 +29,6 @@ from tlcli.errors import ModelError
 if TYPE_CHECKING:
     pass
 
-pytestmark = pytest.mark.usefixtures("torch_modules")
-
 
 def floats(n: int, key: str = "1") -> Storage:
     return Storage(key, np.arange(n, dtype="<f4") + 0.5)

@@ -138,7 +138,6 @@ def _in_half_precision(path: Path, state: "State") -> Path:
     return write_zip(path, *state_of({k: v.astype("<f2") if v.dtype == np.float32 else v for k, v in state.items()}))
 
 
-@pytest.mark.usefixtures("torch_modules")
 @pytest.mark.parametrize(
     "written", [_as_safetensors, _as_zip, _before_zip, _as_checkpoint, _of_own_model, _in_half_precision]
 )

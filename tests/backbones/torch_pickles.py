@@ -76,8 +76,23 @@ class _Pickler(pickle.Pickler):
 
 def pickled(thing: object) -> bytes:
     buffer = io.BytesIO()
-    _Pickler(buffer, 2).dump(thing)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        _pretend(monkeypatch)
+        _Pickler(buffer, 2).dump(thing)
     return buffer.getvalue()
+
+
+def _pretend(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The names that PyTorch's files refer to, for the pickler to find."""
+    package, utils = ModuleType("torch"), ModuleType("torch._utils")
+    for thing in (FloatStorage, LongStorage, HalfStorage, BFloat16Storage, ComplexFloatStorage):
+        monkeypatch.setattr(thing, "__module__", "torch")
+        setattr(package, thing.__name__, thing)
+    for function in (_rebuild_tensor_v2, _rebuild_parameter):
+        monkeypatch.setattr(function, "__module__", "torch._utils")
+        setattr(utils, function.__name__, function)
+    monkeypatch.setitem(sys.modules, "torch", package)
+    monkeypatch.setitem(sys.modules, "torch._utils", utils)
 
 
 def write(
@@ -120,20 +135,6 @@ class Calls:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return self.call
-
-
-@pytest.fixture
-def torch_modules(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The names that PyTorch's files refer to, for the pickler to find."""
-    package, utils = ModuleType("torch"), ModuleType("torch._utils")
-    for thing in (FloatStorage, LongStorage, HalfStorage, BFloat16Storage, ComplexFloatStorage):
-        monkeypatch.setattr(thing, "__module__", "torch")
-        setattr(package, thing.__name__, thing)
-    for function in (_rebuild_tensor_v2, _rebuild_parameter):
-        monkeypatch.setattr(function, "__module__", "torch._utils")
-        setattr(utils, function.__name__, function)
-    monkeypatch.setitem(sys.modules, "torch", package)
-    monkeypatch.setitem(sys.modules, "torch._utils", utils)
 
 
 def state_of(arrays: "Mapping[str, NDArray[Any]]") -> tuple[OrderedDict[str, Tensor], list[Storage]]:
