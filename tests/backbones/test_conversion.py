@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 from tests.engines.opened import opened_graph, rows_of, spec_of
+from tlcli.engines.activation_maps import Normalization
 
 from tlcli.backbones import keras_process
 from tlcli.backbones.catalog import CATALOG, LEVELS
 from tlcli.backbones.conversion import cached_graph, convert
 from tlcli.backbones.graph import GRAPH_FILES, NORMALIZATION_FILE, ConvertedGraph
 from tlcli.backbones.weights import Weights, find_weights
-from tlcli.engines.activation_maps import Normalization
 from tlcli.errors import ModelError, ResourceError
 from tlcli.system.files import sha256_file
 

@@ -23,7 +23,7 @@ from tlcli.images.decode import DECODER_VERSION
 from tlcli.images.formats import Format
 from tlcli.images.preparation import Preparation
 from tlcli.model.bundle import Bundle, load_bundle, save_bundle
-from tlcli.model.manifest import FORMAT_VERSION, sealed
+from tlcli.model.manifest import FORMAT_VERSION, read_manifest, sealed
 from tlcli.model.reference import Reference
 
 ROW = CATALOG["inception_v3"]
@@ -174,6 +174,16 @@ def test_fields_that_do_not_fit_are_refused_when_saving(tmp_path: Path) -> None:
     for wrong in ({"labels": ("one",)}, {"backbone": None}, {"surprise": 1}):
         with pytest.raises(ValidationError):
             save_bundle(tmp_path, {**fields(), **wrong}, some_head(), some_reference())
+
+
+@pytest.mark.parametrize(("name", "code"), [("resnet50", ""), (ROW.name, "model.manifest_malformed")])
+def test_pytorch_s_layout_needs_a_network_of_pytorch(model: Path, name: str, code: str) -> None:
+    assert load_bundle(model).manifest.backbone.layout == "catalog"  # as of older versions
+    changed(model, lambda m: m["backbone"].update(name=name, layout="torch"))
+    if code:
+        assert refusal(model) == code
+    else:
+        assert read_manifest(model / "manifest.json").backbone.layout == "torch"
 
 
 # Damaged and hostile manifests

@@ -3,7 +3,7 @@
 Shapes: the input is an RGB image with levels 0..255, [H, W, 3]; ``features`` is D, the width of the pooled output.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from tlcli.backbones.blocks import Blocks, blocks_of
@@ -262,6 +262,27 @@ _ROWS = [
 # fmt: on
 
 CATALOG: dict[str, Backbone] = {row.name: row for row in _ROWS}
+
+Layout = Literal["catalog", "torch"]
+"""Whose names and network a weights file has: those of the catalog's row, or PyTorch's."""
+
+_TORCH_RESNETS = ("resnet50", "resnet101", "resnet152")
+TORCH_ROWS: dict[str, Backbone] = {
+    **{name: CATALOG[name] for name in ("densenet121", "densenet169", "densenet201")},
+    **{name: replace(CATALOG[name], builder=f"{name}_torch", scaling=TORCH, family="tlcli") for name in _TORCH_RESNETS},
+    **{name: row for name, row in CATALOG.items() if row.weights.package},
+}
+"""The networks of weights in PyTorch's layout, by the catalog's names: its ResNets have another stride and scaling."""
+
+
+def row_for(name: str, layout: Layout) -> Backbone:
+    """The network of a backbone with weights of this layout.
+
+    Raises:
+        KeyError: there is none.
+    """
+    return TORCH_ROWS[name] if layout == "torch" else CATALOG[name]
+
 
 ENGINES = {"openvino": "openvino", "keras": "tensorflow"}
 """Every engine with the package that it needs; ``tlcli.engines.NAME`` has the function that opens it."""

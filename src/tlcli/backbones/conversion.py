@@ -30,7 +30,10 @@ def convert(spec: BackboneSpec, progress: Progress = SILENT) -> ConvertedGraph:
     if found := cached_graph(spec):
         return found
     row, weights = spec.row, spec.weights.file
-    request = {"job": "convert", "name": row.name, "size": spec.size, "weights": str(weights)}
+    request = {
+        "job": "convert", "name": row.name, "layout": spec.weights.layout, "size": spec.size,
+        "weights": str(weights),
+    }  # fmt: skip
 
     def write(staging: Path) -> None:
         try:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tlcli.backbones.blocks import LAST, Blocks, Pooling
-from tlcli.backbones.catalog import CATALOG
+from tlcli.backbones.catalog import CATALOG, row_for
 from tlcli.backbones.spec import BackboneSpec
 from tlcli.backbones.weights import find_weights
 from tlcli.config.schema import BackboneSection, Config
@@ -47,9 +47,11 @@ def feature_extractor(
     augmentation = Augmentation(**config.augment.model_dump(exclude={"views"}))
     engine = choose_engine(section.engine, "auto" if is_int8 else section.precision)
     weights = find_weights(row, section.weights, progress)
+    row = row_for(row.name, weights.layout)
     spec = BackboneSpec(row, preparation.size, weights, engine)
+    of_torch = " of PyTorch's layout" if weights.layout == "torch" else ""
     progress.note(
-        f"Backbone {row.name} ({section.weights} weights), {preparation.size} x {preparation.size} "
+        f"Backbone {row.name} ({section.weights} weights{of_torch}), {preparation.size} x {preparation.size} "
         f"({preparation.resize}), engine {engine.name}, precision "
         + (f"int8, compared with {engine.precision}" if is_int8 else engine.precision)
     )

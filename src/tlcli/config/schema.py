@@ -134,7 +134,8 @@ class BackboneSection(Section):
     name: BackboneName = "densenet201"
     """Architecture (see docs/backbones.md)."""
     weights: Annotated[str, BeforeValidator(_expanded_weights, json_schema_input_type=str)] = "imagenet"
-    """imagenet: downloaded from the publisher once. random: a baseline. Else: the path of a .safetensors file."""
+    """imagenet: downloaded from the publisher once. random: a baseline. Else: the path of a file of Keras (.weights.h5,
+    .h5, .keras), PyTorch (.pth, .pt, .bin) or safetensors, read as arrays only (see docs/backbones.md)."""
     layers: Literal["last", "all"] | Annotated[tuple[str, ...], Field(min_length=1)] = "all"
     """Layers whose features the head takes. last: the last one. all: also the ends of the network's stages, which see
     finer details (see docs/layers.md). Or a list, such as [stage3, stage5, last]; tlcli backbones NAME lists them."""

@@ -8,7 +8,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tlcli.backbones.catalog import CATALOG
+from tlcli.backbones.catalog import CATALOG, row_for
 from tlcli.backbones.conversion import cached_graph, convert, graph_folder
 from tlcli.backbones.graph import ConvertedGraph
 from tlcli.backbones.spec import BackboneSpec, EngineChoice, Precision
@@ -89,9 +89,9 @@ def _spec(manifest: BundleManifest) -> BackboneSpec:
     """The float backbone of a bundle; its weights are known by their digest only."""
     record = manifest.backbone
     return BackboneSpec(
-        CATALOG[record.name],
+        row_for(record.name, record.layout),
         manifest.preparation.size,
-        Weights(None, record.weights_sha256),
+        Weights(None, record.weights_sha256, record.layout),
         EngineChoice("openvino", record.precision, ""),
     )
 

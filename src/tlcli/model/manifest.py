@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 import tlcli
-from tlcli.backbones.catalog import EngineName
+from tlcli.backbones.catalog import CATALOG, TORCH_ROWS, EngineName, Layout
 from tlcli.backbones.weights import Weights
 from tlcli.errors import ModelError
 from tlcli.images.formats import Format
@@ -45,6 +45,8 @@ class BackboneRecord(_Strict):
     weights: str
     """As in the config: imagenet, random or a path."""
     weights_sha256: _Sha256
+    layout: Layout = "catalog"
+    """Whose network the weights are for: that of the catalog, or PyTorch's."""
     inputs: Annotated[tuple[str, ...], Field(min_length=1)]
     """Names of the blocks of features that the head takes, in the order of its weights."""
     engine: EngineName
@@ -56,6 +58,12 @@ class BackboneRecord(_Strict):
     def _quantized_if_int8(self) -> Self:
         if (self.precision == "int8") != (self.quantized is not None):
             raise ValueError("precision int8 and quantized belong together")
+        return self
+
+    @model_validator(mode="after")
+    def _network_of_layout(self) -> Self:
+        if self.layout == "torch" and self.name in CATALOG and self.name not in TORCH_ROWS:
+            raise ValueError(f"there is no {self.name} of PyTorch's layout")
         return self
 
 

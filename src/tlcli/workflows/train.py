@@ -258,7 +258,7 @@ def _write_model(
     fields = {
         "tlcli_version": tlcli.__version__,
         "labels": index.labels,
-        "backbone": {**backbone, "inputs": extractor.blocks.names},
+        "backbone": {**backbone, "inputs": extractor.blocks.names, "layout": extractor.spec.weights.layout},
         "preparation": {**vars(extractor.decoder.preparation), "decoder_version": DECODER_VERSION},
         "coverage_thresholds": coverage_thresholds or None,
     }
