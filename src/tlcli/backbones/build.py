@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 
 from tlcli.backbones import efficientnet_lite, resnet_torch
 from tlcli.backbones.catalog import Backbone, Scaling
+from tlcli.backbones.weights import imagenet_path
 from tlcli.backbones.weights_loading import load_weights
 
 _POOLING = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
@@ -39,7 +40,8 @@ def build(row: Backbone, size: int, pooling: str, weights: Path | None) -> keras
     """
     network = _network(row, size, pooling)
     if weights is not None:
-        load_weights(network, weights, row.name)
+        published = not row.weights.package and weights == imagenet_path(row)
+        load_weights(network, weights, row.name, published=published)
     network.trainable = False
     levels = keras.Input((size, size, 3), name="image")
     features = network(_scaled(levels, row.scaling), training=False)
