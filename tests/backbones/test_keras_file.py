@@ -100,6 +100,14 @@ def nested() -> "tuple[keras.Model, keras.Model]":
     return keras.Sequential(parts), network
 
 
+def nested_with_its_top() -> "tuple[keras.Model, keras.Model]":
+    """Not frozen: in ``.h5`` the normalisation of the input, which is never trained, comes behind the top."""
+    import keras
+
+    network = toy(top=True, seed=1)
+    return keras.Sequential([keras.Input((16, 16, 3)), network]), network
+
+
 def nested_and_frozen() -> "tuple[keras.Model, keras.Model]":
     model, network = nested()
     network.trainable = False
@@ -139,7 +147,8 @@ def trained() -> "tuple[keras.Model, keras.Model]":
 
 
 MODELS = [
-    alone, with_its_top, nested, nested_and_frozen, half_frozen, flat_with_a_head, behind_a_normalisation, trained,
+    alone, with_its_top, nested, nested_with_its_top, nested_and_frozen, half_frozen, flat_with_a_head,
+    behind_a_normalisation, trained,
 ]  # fmt: skip
 
 
@@ -184,6 +193,23 @@ def test_the_normalisation_of_the_input_takes_effect(tmp_path: Path) -> None:
     network.save_weights(tmp_path / "a.weights.h5")
     load_weights(other, tmp_path / "a.weights.h5", "the network")
     assert np.allclose(np.asarray(network(image)), np.asarray(other(image)), rtol=1e-5)
+
+
+def test_the_published_file_is_read_by_keras_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tlcli.backbones import weights_loading
+
+    network, other = toy(seed=1), toy(seed=2)
+    network.save(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5") as source, h5py.File(tmp_path / "b.h5", "w") as target:
+        for name, group in source["model_weights"].items():
+            source.copy(group, target, name)
+        target.attrs.update(source["model_weights"].attrs)
+    monkeypatch.setattr(weights_loading, "_values", lambda *_: pytest.fail("it is read by tlcli"))
+    weights_loading.load_weights(other, tmp_path / "b.h5", "the network", published=True)
+    assert same(frozen(other), frozen(network))
+    (tmp_path / "b.h5").write_bytes(b"garbage")
+    with pytest.raises(ModelError):
+        weights_loading.load_weights(other, tmp_path / "b.h5", "the network", published=True)
 
 
 # Old formats

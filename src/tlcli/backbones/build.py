@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 from tlcli.backbones import efficientnet_lite, mobilenet_torch, resnet_torch
 from tlcli.backbones.blocks import LAST, Block
 from tlcli.backbones.catalog import Backbone, Scaling, Stages
+from tlcli.backbones.weights import imagenet_path
 from tlcli.backbones.weights_loading import load_weights
 
 _POOLINGS = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
@@ -80,7 +81,8 @@ def build(row: Backbone, size: int, weights: Path | None) -> Network:
     """
     network = _network(row, size)
     if weights is not None:
-        load_weights(network, weights, row.name)
+        published = not row.weights.package and weights == imagenet_path(row)
+        load_weights(network, weights, row.name, published=published)
     network.trainable = False
     index = max(index for index, layer in enumerate(network.layers) if isinstance(layer, _POOLINGS["avg"]))
     last, after = network.layers[index].input, network.layers[index + 1 :]

@@ -41,6 +41,8 @@ _MAX_RATIO = 100
 """How much smaller than its content a member of a ``.keras`` archive may be; random numbers hardly shrink."""
 _FILTERS = {1, 2, 3}
 """deflate, shuffle and checksum, which are compiled in; others would load a library."""
+_NEVER_TRAINED = "normalization"
+"""Of a model inside a model, files by names have it behind everything that is trained."""
 _LISTS = ("layers", "_layer_checkpoint_dependencies")
 """The groups that hold a model's layers, in Keras 3 and in TensorFlow 2.12 and 2.13."""
 
@@ -314,14 +316,19 @@ def _by_names(network: list[_Layer], model: list[_Layer]) -> list[tuple[_Layer, 
         if start is None:
             raise _MisfitError(len(chosen), f"its layers '{kind}' are not those of the network")
         chosen.update(zip(needed, numbered[start:], strict=False))
-    _check_within(model, set(chosen.values()))
+    _check_within(model, {place: layer.kinds[-1] != _NEVER_TRAINED for layer, place in chosen.items()})
     return [(layer, model[chosen[layer]]) for layer in network]
 
 
-def _check_within(model: list[_Layer], chosen: set[int]) -> None:
-    """Between the network's layers must be no others: ResNet50's names are all in ResNet101, too."""
+def _check_within(model: list[_Layer], chosen: dict[int, bool]) -> None:
+    """Between the network's layers must be no others: ResNet50's names are all in ResNet101, too.
+
+    Args:
+        model: the layers of the file.
+        chosen: places of the network's layers, and whether they tell its extent.
+    """
     spans = defaultdict[tuple[str, ...], list[int]](list)
-    for place in sorted(chosen):
+    for place in sorted(place for place, tells in chosen.items() if tells):
         spans[model[place].kinds].append(place)
     for places in spans.values():
         for place in range(places[0], places[-1]):

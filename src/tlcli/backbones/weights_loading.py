@@ -23,18 +23,22 @@ _DAMAGED = (OSError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
 """What h5py and zipfile raise of a damaged file."""
 
 
-def load_weights(network: keras.Model, path: Path, name: str) -> None:
+def load_weights(network: keras.Model, path: Path, name: str, *, published: bool = False) -> None:
     """Sets every variable of the network.
 
     Args:
         network: of the catalog, or of :data:`tlcli.backbones.catalog.TORCH_ROWS` for a file of PyTorch.
         path: a file of a format that :func:`tlcli.backbones.weights_format.format_of` knows.
         name: the backbone's, for messages.
+        published: it is the checked file of ``keras.applications``, which Keras itself reads.
 
     Raises:
         ModelError: the file is damaged, or does not fit the network.
     """
     try:
+        if published:
+            network.load_weights(path)
+            return
         pairs = list(_values(network, path))  # all of them are checked before the first is assigned
         for _, values, where in pairs:
             if not np.isfinite(values).all():
