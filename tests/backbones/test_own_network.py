@@ -351,3 +351,14 @@ def test_a_real_network_has_its_stages_and_features(opennsfw: Path) -> None:
     image = np.asarray(Image.new("RGB", (224, 224), (200, 120, 90)))
     (pooled, _), (rows, _) = passed(found, image), passed(maps, image)
     np.testing.assert_allclose(pooled, maps.row.blocks.take(rows, maps.row.blocks.last), rtol=1e-3, atol=1e-4)
+
+
+def test_a_detector_s_boxes_are_no_tokens(tmp_path: Path) -> None:
+    """[1, 20, 1029]: 20 numbers of each of 1,029 boxes, as YOLO has them for 224 pixels."""
+    boxes = tensor("boxes", np.ones((1, 20, 1029), np.float32))
+    nodes = [node("GlobalAveragePool", ["x"], "a"), node("Conv", ["a", "k"], "b"), node("Flatten", ["b"], "c"),
+             node("Mul", ["c", "boxes"], "y")]  # fmt: skip
+    kernel = tensor("k", np.ones((1, 3, 1, 1), np.float32))
+    data = model(nodes, [boxes, kernel], [value_info("x", [1, 3, 224, 224])], [value_info("y", [1, 20, 1029])])
+    (tmp_path / "a.onnx").write_bytes(data)
+    assert code_of(tmp_path, Wishes()) == "model.network_output"

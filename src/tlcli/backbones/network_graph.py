@@ -4,9 +4,7 @@ Shapes: the input is [1, 3, H, W] or [1, H, W, 3]; maps are [1, C, h, w] or [1, 
 h * w stand for parts of the image.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from math import isqrt
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,8 @@ from tlcli.errors import ModelError
 _MAX_STAGES = 8
 _MAX_PREFIX = 16
 """Tokens before those of the image: a class token, and up to 15 registers."""
+_MAX_PATCH = 32
+"""Pixels a side of the part of an image that a token stands for: 14 to 32 in ViT, DINOv2 and CLIP, 32 at Swin's end."""
 _WINDOWS = ("Convolution", "GroupConvolution", "MaxPool", "AvgPool")
 """What makes the maps of a convolutional network; OpenVINO has them as [1, C, h, w] whatever the file had."""
 _ACTIVATIONS = ("Relu", "Clamp", "Elu", "Gelu", "HSwish", "Mish", "PRelu", "SoftPlus", "Swish")
@@ -184,7 +184,7 @@ def _with_layers(path: Path, model: Any, name: str, is_channels_last: bool, size
         channel = _channel_axis(shape, size, is_channels_last)
         spatial = (2, 3) if channel == 1 else (1, 2)
         area = shape[spatial[0]] * shape[spatial[1]]
-        stages = [(f"stage{number}", value) for number, value in enumerate(_stages(model, result, size, area), 1)]
+        stages = [(f"stage{number}", value) for number, value in enumerate(_stages(model, result, area), 1)]
         taken = [
             (Block(layer, pooling, int(value.get_shape()[1])), value, (2, 3))
             for layer, value in stages
@@ -196,7 +196,7 @@ def _with_layers(path: Path, model: Any, name: str, is_channels_last: bool, size
         return _graph(model, size, is_channels_last, name, "tokens", _of_tokens(path, name, result, size))
     features = _shaped(result, (1, 1, 1, int(np.prod(shape))))
     block = Block(LAST, "avg", int(np.prod(shape)))
-    before = next((f"{_name(value)} {list(value.get_shape())}" for value in reversed(_maps(model, result, size))), "")
+    before = next((f"{_name(value)} {list(value.get_shape())}" for value in reversed(_maps(model, result))), "")
     return _graph(model, size, is_channels_last, name, "vector", [(block, features, (1, 2))], before)
 
 
@@ -228,7 +228,7 @@ def _fits(inner: tuple[int, ...], size: Size) -> bool:
 def _of_tokens(path: Path, name: str, tokens: Output, size: Size) -> list[tuple[Block, Any, tuple[int, int]]]:
     """cls, where there are tokens before those of the image, and mean_tokens."""
     _, count, width = (int(one) for one in tokens.get_shape())
-    grids = [grid for grid in _grids(size, count) if 0 <= count - grid[0] * grid[1] <= _MAX_PREFIX]
+    grids = [grid for grid in _grids(size) if 0 <= count - grid[0] * grid[1] <= _MAX_PREFIX]
     if not grids:
         raise ModelError(
             "model.network_output",
@@ -248,13 +248,9 @@ def _of_tokens(path: Path, name: str, tokens: Output, size: Size) -> list[tuple[
     return [(Block(LAST, "cls", width), _shaped(parts[0], (1, 1, 1, width)), (1, 2)), *found]
 
 
-def _grids(size: Size, count: int) -> Iterator[Size]:
-    """Grids that an image's parts can form, of squares of some side."""
-    if size[0] == size[1]:
-        yield isqrt(count), isqrt(count)
-        return
-    for side in range(1, min(size) + 1):
-        yield size[0] // side, size[1] // side
+def _grids(size: Size) -> list[Size]:
+    """Grids that an image's parts can form, of squares of up to 32 pixels a side."""
+    return [(size[0] // side, size[1] // side) for side in range(1, min(*size, _MAX_PATCH) + 1)]
 
 
 def _shaped(value: Output, shape: tuple[int, ...]) -> Output:
@@ -262,14 +258,14 @@ def _shaped(value: Output, shape: tuple[int, ...]) -> Output:
     return reshaped
 
 
-def _stages(model: Any, last: Output, size: Size, area: int) -> list[Output]:
+def _stages(model: Any, last: Output, area: int) -> list[Output]:
     """The ends of the stages of a convolutional network.
 
     A stage are the maps of one size, larger than the last map. Its end is the last sum or concatenation of two computed
     maps, behind its activation where that is all that takes it; or, where there is none, the last map.
     """
     computed, ends = _computed(model), dict[Size, tuple[bool, Output]]()
-    for value in _maps(model, last, size):
+    for value in _maps(model, last):
         node, inner = value.get_node(), _inner(value)
         terms = sum(one.get_node().get_name() in computed for one in node.input_values())
         joins = node.get_type_name() in ("Add", "Concat") and terms > 1
@@ -279,7 +275,7 @@ def _stages(model: Any, last: Output, size: Size, area: int) -> list[Output]:
     return [_activated(value) if joins else value for joins, value in ends.values()][-_MAX_STAGES:]
 
 
-def _maps(model: Any, last: Output, size: Size) -> list[Output]:
+def _maps(model: Any, last: Output) -> list[Output]:
     """The feature maps [1, C, h, w] that an output is computed from, in the order of computation; those of one position
     do not count."""
     above, computed = _ancestors(last), _computed(model)
@@ -291,7 +287,7 @@ def _maps(model: Any, last: Output, size: Size) -> list[Output]:
     windows = {_inner(value) for value in values if value.get_node().get_type_name() in _WINDOWS} - {(1, 1)}
     return [
         value for value in values
-        if value.get_shape()[0] == 1 and _inner(value) in windows and _fits(_inner(value), size)
+        if value.get_shape()[0] == 1 and _inner(value) in windows
         and value.get_node().get_type_name() != "Pad"
     ]  # fmt: skip
 

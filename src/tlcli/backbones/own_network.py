@@ -30,6 +30,8 @@ from tlcli.backbones.preparation_files import PublishedPreparation, read_prepara
 from tlcli.backbones.weights import Weights
 from tlcli.errors import ModelError
 
+_FEW = 32
+"""Features of an output below which it likely is what a classifier answers; networks have 300 to 3,000."""
 _PROCESS = "tlcli.backbones.network_process"
 
 
@@ -107,10 +109,19 @@ def own_row(
         interpolation: default resampling.
     """
     return Backbone(
-        name=name, builder="", features=own.blocks.last.width, scaling=normalized(own.mean, own.std),
-        weights=WeightsFile(""), size=size, min_size=1, resize=resize or "crop",
-        crop_fraction=crop_fraction or (1.0 if resize == "crop" else 0.875), family="own", interpolation=interpolation or "bicubic", own=own,
-    )  # fmt: skip
+        name=name,
+        builder="",
+        features=own.blocks.last.width,
+        scaling=normalized(own.mean, own.std),
+        weights=WeightsFile(""),
+        size=size,
+        min_size=1,
+        resize=resize or "crop",
+        crop_fraction=crop_fraction or (1.0 if resize == "crop" else 0.875),
+        family="own",
+        interpolation=interpolation or "bicubic",
+        own=own,
+    )
 
 
 def write_own(row: Backbone, own: OwnNetwork, size: int, network: Path, out: Path) -> None:
@@ -183,12 +194,12 @@ def _note(
     ]  # fmt: skip
     scale = f"mean {_shown(own.mean)}, std {_shown(own.std)}"
     scale += f" ({' and '.join(assumed)}: ImageNet's, as no file and no key says another)" if assumed else ""
-    advice = ""
+    advice = ", few: the answers of a classifier?" if row.features < _FEW else ""
     if own.kind == "vector":
-        advice = "; features without positions: no layers, no heat maps"
+        advice += "; features without positions: no layers, no heat maps"
         advice += f" (set backbone.output to the last map, {before}, to have both)" if before else ""
     return (
-        f"{file}, output {own.output} ({own.kind}, {row.features:,} features, {layers}, pooled by {poolings}{advice}); "
+        f"{file}, output {own.output} ({own.kind}, {row.features:,} features{advice}, {layers}, pooled by {poolings}); "
         f"{said}; {scale}"
     )
 
