@@ -301,7 +301,8 @@ def test_json_schema_refuses_unknown_keys_everywhere() -> None:
 
 def test_json_schema_knows_backbones_choices_and_paths_as_texts() -> None:
     definitions = Config.model_json_schema()["$defs"]
-    assert definitions["BackboneSection"]["properties"]["name"]["enum"] == list(CATALOG)
+    names, none = definitions["BackboneSection"]["properties"]["name"]["anyOf"]
+    assert (names["enum"], none) == (list(CATALOG), {"type": "null"})
     assert definitions["BackboneSection"]["properties"]["weights"]["type"] == "string"
     assert {"type": "string"} in definitions["Dataset"]["properties"]["path"]["anyOf"]
     assert definitions["Train"]["properties"]["optimizer"]["enum"] == ["adam", "adamw", "rmsprop", "sgd"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tlcli.backbones import keras_process
 from tlcli.backbones.graph import GRAPH_FILES, ConvertedGraph
+from tlcli.backbones.own_network import write_own
 from tlcli.backbones.spec import BackboneSpec
 from tlcli.errors import ModelError, ResourceError
 from tlcli.progress import SILENT, Progress
@@ -37,7 +38,10 @@ def convert(spec: BackboneSpec, progress: Progress = SILENT) -> ConvertedGraph:
 
     def write(staging: Path) -> None:
         try:
-            keras_process.run_job({**request, "out": str(staging)}, row.name)
+            if row.own:
+                write_own(row, row.own, spec.size, weights, staging)
+            else:
+                keras_process.run_job({**request, "out": str(staging)}, row.name)
         except ModelError as error:
             if weights.is_file():
                 raise
@@ -64,6 +68,6 @@ def conversion_versions() -> dict[str, str]:
 def graph_folder(spec: BackboneSpec) -> Path:
     """The folder of the converted backbone in the cache, named by everything that the graph depends on."""
     row = spec.row
-    network = [row.name, row.builder, asdict(row.scaling), asdict(row.stages), spec.size, spec.weights.sha256]
+    network = [*row.identity, asdict(row.scaling), asdict(row.stages), spec.size, spec.weights.sha256]
     digest = hashlib.sha256(json.dumps([conversion_versions(), *network]).encode()).hexdigest()
     return cache_folder() / "backbones" / f"{row.name}-{digest[:16]}"

@@ -7,7 +7,6 @@ printed has every key, and the defaults in it mean nothing.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from tlcli.backbones.catalog import CATALOG
 from tlcli.config.problems import Location, Place
 from tlcli.config.schema import Config
 from tlcli.config.section import Section
@@ -65,8 +64,12 @@ def _is_lowest_already(config: Config) -> bool:
 
 
 def _needs_no_background(config: Config) -> bool:
-    resize = config.image.resize or CATALOG[config.backbone.name].resize
-    return config.image.bands is not None and resize != "pad"
+    return config.image.bands is not None and _resize(config) not in ("pad", None)
+
+
+def _resize(config: Config) -> str | None:
+    """None where the files of an own network say it."""
+    return config.image.resize or (config.backbone.row.resize if config.backbone.row else None)
 
 
 _RULES = (
@@ -152,7 +155,7 @@ _RULES = (
     ),
     _Rule(
         ("image.crop_fraction",),
-        lambda config: (config.image.resize or CATALOG[config.backbone.name].resize) != "crop",
+        lambda config: _resize(config) not in ("crop", None),
         "nothing is cropped: image.resize is not crop",
         "Set image.resize: crop, or leave it out.",
     ),

@@ -34,6 +34,8 @@ class Preparation:
     """The values of images of more than 8 bits that become 0 and 255; None takes the whole range of 16 bits."""
     bands: tuple[int, ...] | None = None
     """Numbers, from 1, of the bands that become red, green and blue, or grey; None takes the image's colours."""
+    interpolation: Literal["bicubic", "bilinear", "lanczos", "nearest"] = "bicubic"
+    """Of resizing, with antialiasing except for ``nearest``."""
     max_megapixels: float = 100.0
     max_side: int = 16384
     """Pixels."""
@@ -56,26 +58,25 @@ def resize(image: Image.Image, box: Box, preparation: Preparation) -> Image.Imag
     """Resizes the part of an RGB image within ``box`` to S x S pixels.
 
     ``crop`` keeps the aspect ratio and cuts the centre square of ``crop_fraction`` times the shorter side; ``pad``
-    keeps the aspect ratio and fills the borders; ``squash`` distorts. Bicubic with antialiasing, as in the published
-    evaluations of the backbones.
+    keeps the aspect ratio and fills the borders; ``squash`` distorts.
     """
     left, top, right, bottom = box
     width, height = right - left, bottom - top
-    side = preparation.size
+    side, resampling = preparation.size, Image.Resampling[preparation.interpolation.upper()]
     if preparation.resize == "squash":
-        return image.resize((side, side), Image.Resampling.BICUBIC, box)
+        return image.resize((side, side), resampling, box)
     if preparation.resize == "pad":
         longer = max(width, height)
         inner = max(1, round(width / longer * side)), max(1, round(height / longer * side))
         padded = Image.new("RGB", (side, side), preparation.background)
         padded.paste(
-            image.resize(inner, Image.Resampling.BICUBIC, box),
+            image.resize(inner, resampling, box),
             (round((side - inner[0]) / 2), round((side - inner[1]) / 2)),
         )
         return padded
     inner_left, inner_top, inner_right, inner_bottom = seen_box((width, height), preparation)
     cut = (left + inner_left, top + inner_top, left + inner_right, top + inner_bottom)
-    return image.resize((side, side), Image.Resampling.BICUBIC, cut)
+    return image.resize((side, side), resampling, cut)
 
 
 def seen_box(size: tuple[float, float], preparation: Preparation) -> Box:

@@ -173,7 +173,9 @@ class Predictor:
             Neighbour(reference.names[index], self.labels[reference.labels[index]], min(float(similarity), 1.0))
             for index, similarity in zip(found.numbers[0], found.similarities[0], strict=True)
         )
-        evidence = None if head.expansion else activation_map(maps, head, bundle.inputs, label)
+        # A class token is of no position, nor are features that a network gives as they are.
+        has_map = bundle.row.has_positions and all(block.pooling != "cls" for block in bundle.inputs.all)
+        evidence = activation_map(maps, head, bundle.inputs, label) if has_map and not head.expansion else None
         return Explanation(pixels, evidence, tuple(neighbours))
 
     def _engine(self, few: bool) -> "Engine":
