@@ -109,12 +109,18 @@ class Backbone:
     size: int = 224
     """Side in pixels of the images that the published weights were trained on."""
     min_size: int = 32
+    """The least height and width in pixels that it takes."""
     resize: Resize = "crop"
     """Default resizing."""
     crop_fraction: float = 0.875
     """The share of the shorter side that ``crop`` keeps, as in the published evaluation."""
     family: Literal["keras.applications", "tlcli"] = field(default="keras.applications")
     stages: Stages = Stages("", ())
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width in pixels of the images that the published weights were trained on."""
+        return self.size, self.size
 
     @property
     def blocks(self) -> Blocks:

@@ -6,7 +6,7 @@ from tlcli.backbones.blocks import LAST, Blocks, Pooling
 from tlcli.backbones.catalog import CATALOG
 from tlcli.backbones.spec import BackboneSpec
 from tlcli.backbones.weights import find_weights
-from tlcli.config.schema import BackboneSection, Config
+from tlcli.config.schema import BackboneSection, Config, both_sides
 from tlcli.config.sources import ArchiveSource, FolderSource, Source
 from tlcli.datasets.index import Index
 from tlcli.engines.choice import choose_engine
@@ -49,7 +49,7 @@ def feature_extractor(
     weights = find_weights(row, section.weights, progress)
     spec = BackboneSpec(row, preparation.size, weights, engine)
     progress.note(
-        f"Backbone {row.name} ({section.weights} weights), {preparation.size} x {preparation.size} "
+        f"Backbone {row.name} ({section.weights} weights), {' x '.join(map(str, preparation.size))} "
         f"({preparation.resize}), engine {engine.name}, precision "
         + (f"int8, compared with {engine.precision}" if is_int8 else engine.precision)
     )
@@ -94,7 +94,8 @@ def preparation_of(config: Config) -> Preparation:
     row = CATALOG[config.backbone.name]
     image = config.with_backbone_defaults().image.model_dump()
     levels, crop_fraction = image.pop("levels"), image.pop("crop_fraction") or row.crop_fraction
-    return Preparation(crop_fraction=crop_fraction, levels=None if levels == "data" else levels, **image)
+    size = both_sides(image.pop("size"))
+    return Preparation(size, crop_fraction=crop_fraction, levels=None if levels == "data" else levels, **image)
 
 
 def with_levels(config: Config, index: Index, progress: Progress = SILENT) -> Config:

@@ -125,10 +125,10 @@ def load_bundle(folder: Path) -> Bundle:
             f"has {DECODER_VERSION}.",
             train_again(manifest.tlcli_version),
         )
-    if manifest.preparation.size < row.min_size or len(set(manifest.labels)) < len(manifest.labels):
+    if min(manifest.preparation.size) < row.min_size or len(set(manifest.labels)) < len(manifest.labels):
         raise ModelError(
             "model.bundle_damaged",
-            f"The bundle {folder} is damaged: it has images of {manifest.preparation.size} pixels ({row.name} takes "
+            f"The bundle {folder} is damaged: it has images of {' x '.join(map(str, manifest.preparation.size))} pixels ({row.name} takes "
             f"{row.min_size} or more) or names a class twice.",
             train_again(),
         )

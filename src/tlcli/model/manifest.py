@@ -24,6 +24,7 @@ _MAX_BYTES = 1 << 26
 _TRAIN_AGAIN = "Train again: tlcli train."
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Level = Annotated[int, Field(ge=0, le=255)]
+_Side = Annotated[int, Field(ge=1, le=4096)]
 
 
 class _Strict(BaseModel):
@@ -63,7 +64,7 @@ class PreparationRecord(_Strict):
     """How an image becomes an array."""
 
     decoder_version: int
-    size: Annotated[int, Field(ge=1, le=4096)]
+    size: tuple[_Side, _Side]
     resize: Literal["crop", "pad", "squash"]
     crop_fraction: Annotated[float, Field(gt=0, le=1)]
     background: tuple[_Level, _Level, _Level]
