@@ -46,7 +46,7 @@ COSTS: dict[str, Cost] = {
 
 def cost(row: Backbone) -> dict[str, int]:
     """Parameters, multiply-adds, and the width of the features as built."""
-    model = build(row, row.size, None).features()
+    model = build(row, row.input_size, None).features()
     return {
         "parameters": model.count_params(),
         "multiply_adds": sum(map(_multiply_adds, _leaves(model))),

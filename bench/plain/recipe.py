@@ -55,7 +55,7 @@ def frozen(name: str, weights: str, size: int, levels: Any) -> Any:
     from tlcli.backbones.catalog import CATALOG
     from tlcli.backbones.weights import find_weights
 
-    return build(CATALOG[name], size, "avg", find_weights(CATALOG[name], weights).file)(levels)
+    return build(CATALOG[name], (size, size), "avg", find_weights(CATALOG[name], weights).file)(levels)
 
 
 def classifier(name: str, weights: str, size: int) -> keras.Model:

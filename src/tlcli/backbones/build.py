@@ -33,18 +33,18 @@ _OWN = {
 
 @dataclass(frozen=True)
 class Network:
-    """A frozen network with its input scaling, from the levels of images [N, S, S, 3], 0..255, to its feature maps."""
+    """A frozen network with its input scaling, from the levels of images [N, H, W, 3], 0..255, to its feature maps."""
 
     row: Backbone
     levels: keras.KerasTensor
-    """[N, S, S, 3]"""
+    """[N, H, W, 3]"""
     maps: list[keras.KerasTensor]
     """Of each layer of ``row.blocks``, in that order: [N, h, w, channels]."""
     after: list[keras.layers.Layer]
     """Behind the pooling of the last map: none, or one layer normalisation."""
 
     def features(self) -> keras.Model:
-        """[N, S, S, 3] -> a list of float32 [N, width], one for each of ``row.blocks``, in that order."""
+        """[N, H, W, 3] -> a list of float32 [N, width], one for each of ``row.blocks``, in that order."""
         layers = dict(zip(self.row.blocks.layers, self.maps, strict=True))
         return keras.Model(self.levels, [self._pooled(block, layers[block.layer]) for block in self.row.blocks.all])
 
@@ -55,7 +55,7 @@ class Network:
         return pooled
 
     def feature_maps(self) -> keras.Model:
-        """[N, S, S, 3] -> the list of ``maps``."""
+        """[N, H, W, 3] -> the list of ``maps``."""
         return keras.Model(self.levels, self.maps)
 
     def normalization(self) -> dict[str, object] | None:
@@ -67,12 +67,12 @@ class Network:
         return {"gamma": gamma, "beta": beta, "epsilon": layer.epsilon}
 
 
-def build(row: Backbone, size: int, weights: Path | None) -> Network:
+def build(row: Backbone, size: tuple[int, int], weights: Path | None) -> Network:
     """Builds a frozen network.
 
     Args:
         row: the network.
-        size: S, side in pixels.
+        size: H and W, height and width in pixels.
         weights: a file that :func:`tlcli.backbones.weights_loading.load_weights` reads; None keeps Keras's random
             weights.
 
@@ -87,7 +87,7 @@ def build(row: Backbone, size: int, weights: Path | None) -> Network:
     index = max(index for index, layer in enumerate(network.layers) if isinstance(layer, _POOLINGS["avg"]))
     last, after = network.layers[index].input, network.layers[index + 1 :]
     trunk = keras.Model(network.input, [*stage_ends(network, row.stages, last), last])
-    levels = keras.Input((size, size, 3), name="image")
+    levels = keras.Input((*size, 3), name="image")
     return Network(row, levels, trunk(_scaled(levels, row.scaling), training=False), after)
 
 
@@ -109,9 +109,9 @@ def stage_ends(network: keras.Model, stages: Stages, last: keras.KerasTensor) ->
     return [one for one in found.values() if one.shape[1:] != last.shape[1:]]
 
 
-def _network(row: Backbone, size: int) -> keras.Model:
+def _network(row: Backbone, size: tuple[int, int]) -> keras.Model:
     builder = _OWN[row.builder] if row.family == "tlcli" else getattr(keras.applications, row.builder)
-    return builder(include_top=False, weights=None, input_shape=(size, size, 3), pooling="avg")
+    return builder(include_top=False, weights=None, input_shape=(*size, 3), pooling="avg")
 
 
 def _scaled(levels: keras.KerasTensor, scaling: Scaling) -> keras.KerasTensor:
@@ -133,7 +133,7 @@ def save_random_weights(row: Backbone, path: Path, seed: int) -> None:
     """
     random = np.random.default_rng(seed)
     arrays = {}
-    for number, variable in enumerate(_network(row, row.size).weights):
+    for number, variable in enumerate(_network(row, row.input_size).weights):
         shape = tuple(variable.shape)
         if len(shape) > 1:
             is_depthwise = len(shape) == 4 and shape[-1] == 1  # [h, w, C, 1]: a channel's input is that channel alone

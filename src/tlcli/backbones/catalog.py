@@ -129,6 +129,7 @@ class Backbone:
     size: int = 224
     """Side in pixels of the images that the published weights were trained on."""
     min_size: int = 32
+    """The least height and width in pixels that it takes."""
     resize: Resize = "crop"
     """Default resizing."""
     crop_fraction: float = 0.875
@@ -139,6 +140,11 @@ class Backbone:
     """Default resampling."""
     own: OwnNetwork | None = None
     """Of a network that a user brings, which has no row in the catalog; see :mod:`tlcli.backbones.own_network`."""
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width in pixels of the images that the published weights were trained on."""
+        return self.size, self.size
 
     @property
     def blocks(self) -> Blocks:

@@ -40,7 +40,7 @@ def main() -> None:
         return
     row = row_for(request["name"], request["layout"])
     try:
-        network = build.build(row, request["size"], Path(request["weights"]))
+        network = build.build(row, tuple(request["size"]), Path(request["weights"]))
     except ModelError as error:
         fields = [error.code, *(" ".join(text.split()) for text in (error.message, error.hint))]
         print(json.dumps(fields), file=sys.stderr)  # noqa: T201 - the parent process reads it
@@ -50,7 +50,7 @@ def main() -> None:
     (out / NORMALIZATION_FILE).write_text(json.dumps(network.normalization()))
 
 
-def _write_graph(model: object, out: Path, size: int, outputs: Sequence[str]) -> None:
+def _write_graph(model: object, out: Path, size: Sequence[int], outputs: Sequence[str]) -> None:
     """Writes model.xml and model.bin for one image of bytes; the fixed shape lets OpenVINO cache the compiled graph."""
     import openvino
 
@@ -59,7 +59,7 @@ def _write_graph(model: object, out: Path, size: int, outputs: Sequence[str]) ->
     raw = out / "raw.xml"
     model.export(str(raw), format="openvino", verbose=False)  # type: ignore[attr-defined]
     graph = openvino.Core().read_model(raw)
-    graph.reshape([1, size, size, 3])
+    graph.reshape([1, *size, 3])
     steps = openvino.preprocess.PrePostProcessor(graph)
     steps.input().tensor().set_element_type(openvino.Type.u8)
     graph = steps.build()

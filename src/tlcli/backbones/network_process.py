@@ -22,9 +22,9 @@ def main() -> None:
     request = json.loads(sys.argv[1])
     from tlcli.backbones.network_graph import convert_graph, read_graph  # noqa: PLC0415 - imports OpenVINO
 
-    out = Path(request["out"])
+    out, size = Path(request["out"]), request["size"] and (request["size"][0], request["size"][1])
     try:
-        graph = read_graph(Path(request["network"]), request["output"], request["size"])
+        graph = read_graph(Path(request["network"]), request["output"], size)
     except ModelError as error:
         fields = [error.code, *(" ".join(text.split()) for text in (error.message, error.hint))]
         print(json.dumps(fields), file=sys.stderr)  # noqa: T201 - the parent process reads it

@@ -23,7 +23,7 @@ from tlcli.backbones.catalog import (
     WeightsFile,
     normalized,
 )
-from tlcli.backbones.network_file import NetworkFile, find_network
+from tlcli.backbones.network_file import find_network
 from tlcli.backbones.network_process import DESCRIPTION_FILE
 from tlcli.backbones.own_process import run_module
 from tlcli.backbones.preparation_files import PublishedPreparation, read_preparation
@@ -40,8 +40,8 @@ class Wishes:
     """What a config says of an own network; None leaves it to the files."""
 
     output: str | None = None
-    size: int | None = None
-    """Side of the images, pixels."""
+    size: tuple[int, int] | None = None
+    """Height and width of the images, pixels."""
     mean: Channels | None = None
     std: Channels | None = None
     """Of each channel, on a 0..1 scale."""
@@ -70,15 +70,20 @@ def open_own(path: Path, wishes: Wishes) -> OwnBackbone:
     """
     file = find_network(path)
     published, digest = read_preparation(file.path), file.sha256
-    size = wishes.size or _square(file, published.size)
-    described = _described(file.path, digest, wishes.output, size)
-    side = _square(file, (described["size"][0], described["size"][1]))
+    described = _described(file.path, digest, wishes.output, wishes.size or published.size)
+    height, width = described["size"]
+    if wishes.size is None and height != width:
+        raise ModelError(
+            "model.network_size",
+            f"The network {file.path} takes images of {height} x {width} pixels, and a default size is square.",
+            f"Set image.size: [{height}, {width}]",
+        )
     own = OwnNetwork(
         described["output"], described["kind"], Blocks(tuple(Block(**one) for one in described["blocks"])),
         wishes.mean or published.mean or IMAGENET_MEAN, wishes.std or published.std or IMAGENET_STD,
     )  # fmt: skip
     row = own_row(
-        file.name, own, side or 0, published.resize, published.crop_fraction, published.interpolation
+        file.name, own, height, published.resize, published.crop_fraction, published.interpolation
     )  # fmt: skip
     note = _note(file.path, row, own, wishes, published, described["advice"])
     return OwnBackbone(row, Weights(file.path, digest), note)
@@ -103,7 +108,7 @@ def own_row(
     Args:
         name: what it is called.
         own: what it gives.
-        size: side of its images, pixels.
+        size: side of its images, pixels, by default.
         resize: default resizing; None is that of networks whose files say nothing, as the catalog has it.
         crop_fraction: see :class:`~tlcli.backbones.catalog.Backbone`.
         interpolation: default resampling.
@@ -124,7 +129,7 @@ def own_row(
     )
 
 
-def write_own(row: Backbone, own: OwnNetwork, size: int, network: Path, out: Path) -> None:
+def write_own(row: Backbone, own: OwnNetwork, size: tuple[int, int], network: Path, out: Path) -> None:
     """Converts an own network into a folder, in a process of its own.
 
     Raises:
@@ -153,25 +158,18 @@ def _run(request: Mapping[str, object], doing: str) -> None:
 
 
 @lru_cache(maxsize=8)
-def _described(path: Path, digest: str, output: str | None, size: int | None) -> dict[str, Any]:  # noqa: ARG001
+def _described(
+    path: Path,
+    digest: str,  # noqa: ARG001
+    output: str | None,
+    size: tuple[int, int] | None,
+) -> dict[str, Any]:
     """What the process tells of a network; asked once a command, as the digest stands for the file's content."""
     with tempfile.TemporaryDirectory() as folder:
         request = {"job": "describe", "network": str(path), "output": output, "size": size, "out": folder}
         _run(request, f"Reading {path.name}")
         found: dict[str, Any] = json.loads((Path(folder) / DESCRIPTION_FILE).read_text())
         return found
-
-
-def _square(file: NetworkFile, size: tuple[int, int] | None) -> int | None:
-    if size is None:
-        return None
-    if size[0] != size[1]:
-        raise ModelError(
-            "model.network_size",
-            f"The network {file.path} takes images of {size[0]} x {size[1]} pixels; only square ones are allowed.",
-            "Set image.size, or export it for square images.",
-        )
-    return size[0]
 
 
 def _note(

@@ -50,7 +50,7 @@ def quantize(
         row: the backbone.
         calibration: recorded with the digests of the images.
         base: the converted backbone.
-        images: prepared images, uint8 [S, S, 3], by sha256.
+        images: prepared images, uint8 [H, W, 3], by sha256.
         progress: receives the stage.
 
     Raises:

@@ -7,7 +7,7 @@ from tlcli.backbones.catalog import Backbone, row_for
 from tlcli.backbones.own_network import OwnBackbone, Wishes, open_own
 from tlcli.backbones.spec import BackboneSpec
 from tlcli.backbones.weights import find_weights
-from tlcli.config.schema import BackboneSection, Config
+from tlcli.config.schema import BackboneSection, Config, both_sides
 from tlcli.config.sources import ArchiveSource, FolderSource, Source
 from tlcli.datasets.index import Index
 from tlcli.engines.choice import choose_engine
@@ -65,7 +65,7 @@ def feature_extractor(
     of_torch = " of PyTorch's layout" if weights.layout == "torch" else ""
     progress.note(
         f"Backbone {row.name} ({own.note if own else f'{section.weights} weights{of_torch}'}), "
-        f"{preparation.size} x {preparation.size} ({preparation.resize}{_resampling(preparation)}), "
+        f"{' x '.join(map(str, preparation.size))} ({preparation.resize}{_resampling(preparation)}), "
         f"engine {engine.name}, precision "
         + (f"int8, compared with {engine.precision}" if is_int8 else engine.precision)
     )
@@ -98,7 +98,8 @@ def _own(config: Config) -> OwnBackbone | None:
 
 def _opened(config: Config) -> OwnBackbone:
     section = config.backbone
-    return open_own(Path(section.label), Wishes(section.output, config.image.size, section.mean, section.std))
+    size = None if config.image.size is None else both_sides(config.image.size)
+    return open_own(Path(section.label), Wishes(section.output, size, section.mean, section.std))
 
 
 def _resampling(preparation: Preparation) -> str:
@@ -152,7 +153,8 @@ def preparation_of(config: Config) -> Preparation:
     row = backbone_row(config)
     image = config.with_defaults_of(row).image.model_dump()
     levels, crop_fraction = image.pop("levels"), image.pop("crop_fraction") or row.crop_fraction
-    return Preparation(crop_fraction=crop_fraction, levels=None if levels == "data" else levels, **image)
+    size = both_sides(image.pop("size"))
+    return Preparation(size, crop_fraction=crop_fraction, levels=None if levels == "data" else levels, **image)
 
 
 def with_levels(config: Config, index: Index, progress: Progress = SILENT) -> Config:

@@ -47,17 +47,34 @@ def _expanded_weights(value: object) -> object:
 BackboneName = Annotated[str, AfterValidator(_in_catalog), Field(json_schema_extra={"enum": list(CATALOG)})]
 
 
+MAX_SIDE = 4096
+"""Of image.size, in pixels: above, one image's feature maps would take gigabytes."""
+_Side = Annotated[int, Field(ge=32, le=MAX_SIDE)]
+InputSize = Annotated[
+    Annotated[_Side, Tag("side")] | Annotated[tuple[_Side, _Side], Tag("sides")],
+    Discriminator(lambda value: "sides" if isinstance(value, list | tuple) else "side"),
+]
+"""A side in pixels, or height and width."""
+
+
+def both_sides(size: int | tuple[int, int]) -> tuple[int, int]:
+    """Height and width of a size that may be the side of a square."""
+    return (size, size) if isinstance(size, int) else size
+
+
 class Image(Section):
     """Preprocessing: from an image file to the input of the backbone; the same in train, evaluate and predict."""
 
-    size: Annotated[int, Field(ge=32, le=1024)] | None = None
-    """Side of the input in pixels. Default: the size the backbone was trained at (224 for DenseNet201)."""
+    size: InputSize | None = None
+    """Side of the input in pixels, or [height, width]: [224, 448] for images that are twice as wide as high. Larger
+    inputs show finer details and take longer, in proportion to their area. Default: the size the backbone was trained
+    at (224 for DenseNet201)."""
     resize: Literal["crop", "pad", "squash"] | None = None
     """crop: keep the aspect ratio, crop the centre. pad: keep the aspect ratio, pad the borders. squash: change the
-    aspect ratio. Default: that of the backbone (see docs/backbones.md)."""
+    aspect ratio to that of size. Default: that of the backbone (see docs/backbones.md)."""
     crop_fraction: Annotated[float, Field(gt=0, le=1)] | None = None
-    """crop: the share of the shorter side that is kept; 0.875 cuts 23 % of a square image, 1 nothing of it. Default:
-    that of the backbone (see docs/backbones.md)."""
+    """crop: the share kept of the largest part that has the aspect ratio of size; 0.875 cuts 23 % of a square image, 1
+    nothing of it. Default: that of the backbone (see docs/backbones.md)."""
     interpolation: Interpolation | None = None
     """Resampling when an image is resized; nearest is without antialiasing. Default: that of the backbone, bicubic for
     all with a name."""
@@ -358,10 +375,13 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _size_is_enough(self) -> Self:
-        least = self.backbone.row.min_size if self.backbone.row else 1
-        if self.image.size is not None and self.image.size < least:
+        least, size = self.backbone.row.min_size if self.backbone.row else 1, self.image.size
+        if size is not None and min(both_sides(size)) < least:
             raise PydanticCustomError(
-                "size_too_small", "{name} needs {least} pixels or more. Received: {size}.",
-                {"key": "image.size", "size": self.image.size, "name": self.backbone.name, "least": least},
+                "size_too_small", "{name} needs {least} pixels or more a side. Received: {size}.",
+                {
+                    "key": "image.size", "size": str(size if isinstance(size, int) else list(size)),
+                    "name": self.backbone.name, "least": least,
+                },
             )  # fmt: skip
         return self

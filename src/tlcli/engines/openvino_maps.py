@@ -25,7 +25,7 @@ class CutGraph:
     """The graph up to its feature maps."""
 
     graph: Any
-    """uint8 [1, S, S, 3] -> maps, float32 [1, C, h, w] or [1, h, w, C]"""
+    """uint8 [1, H, W, 3] -> maps, float32 [1, C, h, w] or [1, h, w, C]"""
     blocks: Blocks
     names: tuple[str, ...]
     """Of its outputs: layers, or a block whose map is another than that of its layer."""

@@ -81,7 +81,7 @@ def measure_speed(
     from tlcli.images.preparation import Preparation  # noqa: PLC0415
     from tlcli.system.prefetch import in_order  # noqa: PLC0415
 
-    pixels = np.random.default_rng(0).integers(0, 256, (spec.size, spec.size, 3)).astype(np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (*spec.size, 3)).astype(np.uint8)
     with closing(opener(spec, Decoder(Preparation(spec.size, "squash")), progress)) as engine:
 
         def passed(for_seconds: float) -> int:

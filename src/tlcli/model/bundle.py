@@ -124,10 +124,11 @@ def load_bundle(folder: Path) -> Bundle:
             f"has {DECODER_VERSION}.",
             train_again(manifest.tlcli_version),
         )
-    if manifest.preparation.size < row.min_size or len(set(manifest.labels)) < len(manifest.labels):
+    height, width = manifest.preparation.size
+    if min(height, width) < row.min_size or len(set(manifest.labels)) < len(manifest.labels):
         raise ModelError(
             "model.bundle_damaged",
-            f"The bundle {folder} is damaged: it has images of {manifest.preparation.size} pixels ({row.name} takes "
+            f"The bundle {folder} is damaged: it has images of {height} x {width} pixels ({row.name} takes "
             f"{row.min_size} or more) or names a class twice.",
             train_again(),
         )

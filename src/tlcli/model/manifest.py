@@ -36,6 +36,7 @@ _TRAIN_AGAIN = "Train again: tlcli train."
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Above0 = Annotated[float, Field(gt=0)]
 _Level = Annotated[int, Field(ge=0, le=255)]
+_Side = Annotated[int, Field(ge=1, le=4096)]
 
 
 class _Strict(BaseModel):
@@ -112,7 +113,7 @@ class PreparationRecord(_Strict):
     """How an image becomes an array."""
 
     decoder_version: int
-    size: Annotated[int, Field(ge=1, le=4096)]
+    size: tuple[_Side, _Side]
     resize: Literal["crop", "pad", "squash"]
     crop_fraction: Annotated[float, Field(gt=0, le=1)]
     interpolation: Interpolation = "bicubic"
@@ -163,7 +164,7 @@ class BundleManifest(_Strict):
         if own is not None:
             blocks = Blocks(tuple(Block(one.layer, one.pooling, one.width) for one in own.blocks))
             network = OwnNetwork(own.output, own.kind, blocks, own.mean, own.std)
-            return own_row(record.name, network, self.preparation.size)
+            return own_row(record.name, network, self.preparation.size[0])
         if record.name not in CATALOG:
             raise ModelError(
                 "model.unknown_backbone",

@@ -74,7 +74,7 @@ class Explanation:
     """What an answer rests on."""
 
     pixels: "NDArray[np.uint8]"
-    """uint8 [S, S, 3], as the backbone sees the image"""
+    """uint8 [H, W, 3], as the backbone sees the image"""
     evidence: "NDArray[np.float64] | None"
     """[G, H], the contribution of each position to the log odds of the label
     (:func:`tlcli.evaluation.activation_map.activation_map`); None of a head that is not linear in the features of

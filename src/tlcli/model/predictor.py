@@ -158,7 +158,7 @@ class Predictor:
             engine.close()
 
     def _explanation(self, pixels: "NDArray[np.uint8]", maps: "FeatureMaps") -> Explanation:
-        """Of pixels uint8 [S, S, 3] and their feature maps."""
+        """Of pixels uint8 [H, W, 3] and their feature maps."""
         import numpy as np  # noqa: PLC0415 - see the module
 
         from tlcli.evaluation.activation_map import activation_map  # noqa: PLC0415

@@ -1,6 +1,6 @@
 """One prediction explained on a card: the image, its heat map, and the nearest training images.
 
-Shapes: S is the image's side in pixels; h and w are positions of the heat map.
+Shapes: H and W are the image's height and width in pixels; h and w are positions of the heat map.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ class NeighbourImage:
     similarity: float
     """Cosine similarity of the features."""
     pixels: "NDArray[np.uint8] | None"
-    """Prepared, uint8 [S, S, 3]; None where the file is missing or unreadable."""
+    """Prepared, uint8 [H, W, 3]; None where the file is missing or unreadable."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Card:
     probability: float | None
     """Of that class; None where it has no meaning."""
     pixels: "NDArray[np.uint8]"
-    """The prepared image, uint8 [S, S, 3]."""
+    """The prepared image, uint8 [H, W, 3]."""
     heat: "NDArray[np.float64] | None"
     """[h, w], log odds of the label at each position."""
     neighbours: Sequence[NeighbourImage] = ()
@@ -138,7 +138,10 @@ def _neighbour(axis: "Axes", one: NeighbourImage, left: int, label: str, agrees:
 
 
 def _image(axis: "Axes", pixels: "NDArray[np.uint8]", left: int, top: int, side: int) -> None:
-    axis.imshow(pixels, extent=(left, left + side, top + side, top), aspect="auto", interpolation="antialiased")
+    """Draws an image in the middle of a square."""
+    high, wide = (side * pixels.shape[way] / max(pixels.shape[:2]) for way in (0, 1))
+    x, y = left + (side - wide) / 2, top + (side - high) / 2
+    axis.imshow(pixels, extent=(x, x + wide, y + high, y), aspect="auto", interpolation="antialiased")
 
 
 def _line(axis: "Axes", left: int, top: int, text: str, width: int, keep_end: bool = False, **how: Any) -> None:

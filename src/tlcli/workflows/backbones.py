@@ -93,7 +93,7 @@ def _listed(row: Backbone, speed: Speed | None) -> ListedBackbone:
 
 def _measured(row: Backbone, engine: EngineChoice, progress: Progress) -> Speed:
     weights = find_weights(row, "imagenet", progress)
-    return measure_speed(BackboneSpec(row, row.size, weights, engine), progress)
+    return measure_speed(BackboneSpec(row, row.input_size, weights, engine), progress)
 
 
 def _check_weights(missing: ListedBackbone, is_named: bool, is_alone: bool) -> None:
