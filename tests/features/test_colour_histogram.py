@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tlcli.datasets.index import LabelledImage
-from tlcli.features.colour_histogram import WIDTH, colour_histogram, extract_histograms, histogram_store
+from tlcli.features.colour_histogram import BLOCKS, colour_histogram, extract_histograms, histogram_store
 from tlcli.features.pipeline import Extraction
 from tlcli.features.store import row_key
 from tlcli.images.decode import prepare
@@ -21,13 +21,13 @@ PREPARATION = Preparation(16, "squash")
 def test_every_pixel_is_counted_in_its_bins() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (9, 9, 3)).astype(np.uint8)
     pixels[0, 0], pixels[8, 8] = 0, 255
-    expected = np.zeros(WIDTH)
+    expected = np.zeros(BLOCKS.width)
     for red, green, blue in pixels.reshape(-1, 3).tolist():
         expected[red // 32 * 64 + green // 32 * 8 + blue // 32] += 1 / 81
         expected[512 + (77 * red + 150 * green + 29 * blue) // 1024] += 1 / 81
     found = colour_histogram(pixels)
     assert found.dtype == np.float32
-    assert found.shape == (WIDTH,)
+    assert found.shape == (BLOCKS.width,)
     assert found**2 == pytest.approx(expected, abs=1e-6)
 
 

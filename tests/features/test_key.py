@@ -9,7 +9,7 @@ import PIL
 import pytest
 
 from tlcli.backbones import conversion
-from tlcli.backbones.catalog import CAFFE, CATALOG
+from tlcli.backbones.catalog import CAFFE, CATALOG, Stages
 from tlcli.backbones.spec import BackboneSpec, EngineChoice
 from tlcli.backbones.weights import Weights
 from tlcli.features import key
@@ -21,7 +21,6 @@ PREPARATION = Preparation(224, "crop")
 SPEC = BackboneSpec(
     row=CATALOG["densenet201"],
     size=224,
-    pooling="avg",
     weights=Weights(Path("net.h5"), "ab" * 32),
     engine=EngineChoice("openvino", "bf16", "2026.4.1"),
 )
@@ -53,7 +52,7 @@ OTHER_SPECS = {
     "builder": replace(SPEC, row=replace(SPEC.row, builder="DenseNet121")),
     "size": replace(SPEC, size=225),
     "weights": replace(SPEC, weights=Weights(Path("net.h5"), "cd" * 32)),
-    "pooling": replace(SPEC, pooling="max"),
+    "stages": replace(SPEC, row=replace(SPEC.row, stages=Stages("conv1", (64,)))),
     "engine": replace(SPEC, engine=replace(SPEC.engine, name="keras")),
     "precision": replace(SPEC, engine=replace(SPEC.engine, precision="f32")),
     "version": replace(SPEC, engine=replace(SPEC.engine, version="2026.5.0")),

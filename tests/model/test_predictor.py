@@ -22,6 +22,7 @@ from tests.model.colours import (
     predictor,
 )
 
+from tlcli.backbones.blocks import one_block
 from tlcli.engines.double import FakeEngine
 from tlcli.heads.head import Head
 from tlcli.images.decode import prepare
@@ -57,7 +58,7 @@ def fake(engine: type[FakeEngine] = FakeEngine) -> tuple[Predictor, FakeEngine]:
     random = np.random.default_rng(0)
     head = Head(random.normal(size=(WIDTH, 1)).astype(np.float32), np.zeros(1, np.float32), 1.5)
     reference = random.normal(size=(6, WIDTH)).astype(np.float32)
-    opened = engine(Decoder(PREPARATION), WIDTH)
+    opened = engine(Decoder(PREPARATION), one_block(WIDTH))
     return Predictor(bundle(("cat", "dog"), head, reference), opened), opened
 
 
