@@ -96,7 +96,7 @@ def _balanced(rows: Rows, found: CrossValidated) -> float:
 def changed_by_rounding(extractor: FeatureExtractor, index: Index, fit: Fit, rows: Rows, count: int) -> tuple[int, int]:
     """How many of the first ``count`` predictions change with features in float32, and how many were made."""
     images, blocks = index.images[:count], extractor.spec.row.blocks
-    rounded, Blocks.rounded = Blocks.rounded, lambda _, row: row  # type: ignore[method-assign,assignment,misc]
+    rounded, Blocks.rounded = Blocks.rounded, lambda _, row: row  # type: ignore[method-assign,assignment]
     try:
         with closing(extractor.open_engine()) as engine:
             items = (Item(image.path) for image in images)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     Pixels = NDArray[np.uint8]
 
-WISHES = Wishes(size=SIDE)
+WISHES = Wishes(size=(SIDE, SIDE))
 
 
 def pixels(count: int = 2, side: int = SIDE) -> "list[Pixels]":
@@ -46,11 +46,11 @@ def pixels(count: int = 2, side: int = SIDE) -> "list[Pixels]":
 
 
 def spec_of(found: OwnBackbone) -> BackboneSpec:
-    return BackboneSpec(found.row, found.row.size, found.weights, EngineChoice("openvino", "f32", ""))
+    return BackboneSpec(found.row, found.row.input_size, found.weights, EngineChoice("openvino", "f32", ""))
 
 
 def key_of(found: OwnBackbone) -> str:
-    return feature_key(spec_of(found), Preparation(found.row.size, "crop"))
+    return feature_key(spec_of(found), Preparation(found.row.input_size, "crop"))
 
 
 def passed(found: OwnBackbone, image: "Pixels") -> "tuple[NDArray[np.float32], FeatureMaps]":
@@ -134,7 +134,7 @@ def test_pooled_features_have_no_layers_and_the_note_names_the_map_before_them(t
     found = open_own(path, WISHES)
     assert (blocks_of(found), found.row.has_positions) == ([("last.avg", 12)], False)
     assert "map [1, 12, 4, 4]" in found.note
-    inside = open_own(path, Wishes(output="map", size=SIDE))
+    inside = open_own(path, Wishes(output="map", size=(SIDE, SIDE)))
     assert inside.row.blocks.layers == ("stage1", "stage2", "last")
 
 
@@ -148,7 +148,7 @@ def test_the_digest_is_that_of_the_content_alone(tmp_path: Path) -> None:
     data = tmp_path / "b" / "net.onnx_data"
     data.write_bytes(bytes(4) + data.read_bytes()[4:])
     assert open_own(tmp_path / "b", WISHES).weights.sha256 != first.weights.sha256
-    other = open_own(tmp_path / "a", Wishes(output="c2", size=SIDE))
+    other = open_own(tmp_path / "a", Wishes(output="c2", size=(SIDE, SIDE)))
     assert key_of(other) != key_of(first)
     vit = open_own(transformer(tmp_path / "p.xml"), Wishes())
     shutil.copy(tmp_path / "p.xml", tmp_path / "q.xml")
@@ -251,11 +251,11 @@ def test_a_fixed_size_is_the_default_and_another_one_is_refused(tmp_path: Path) 
     path = transformer(tmp_path / "vit.xml")
     assert open_own(path, Wishes()).row.size == SIDE
     with pytest.raises(ModelError) as refused:
-        open_own(path, Wishes(size=2 * SIDE))
+        open_own(path, Wishes(size=(2 * SIDE, 2 * SIDE)))
     assert refused.value.code == "model.network_size"
     assert f"{SIDE} x {SIDE}" in refused.value.message
     free = convolutional(tmp_path / "conv.onnx", side=SIDE)
-    assert open_own(free, Wishes(size=2 * SIDE)).row.size == 2 * SIDE  # a convolution does not mind
+    assert open_own(free, Wishes(size=(2 * SIDE, 2 * SIDE))).row.size == 2 * SIDE  # a convolution does not mind
 
 
 def test_tokens_that_are_no_grid_are_refused(tmp_path: Path) -> None:

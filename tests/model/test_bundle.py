@@ -27,7 +27,9 @@ from tlcli.model.manifest import FORMAT_VERSION, read_manifest, sealed
 from tlcli.model.reference import Reference
 
 ROW = CATALOG["inception_v3"]
-PREPARATION = Preparation(size=96, resize="pad", crop_fraction=0.9, background=(0, 10, 255), formats=("PNG", "AVIF"))
+PREPARATION = Preparation(
+    size=(96, 96), resize="pad", crop_fraction=0.9, background=(0, 10, 255), formats=("PNG", "AVIF")
+)
 
 
 def fields(labels: tuple[str, ...] = ("cat", "dog")) -> dict[str, Any]:
@@ -358,7 +360,7 @@ def test_other_image_preparation_is_refused_with_the_version_that_made_it(model:
 
 def test_size_that_the_backbone_does_not_take_is_refused(model: Path) -> None:
     changed(model, lambda m: m["preparation"].update(size=ROW.min_size))
-    assert load_bundle(model).preparation.size == ROW.min_size
+    assert load_bundle(model).preparation.size == (ROW.min_size, ROW.min_size)
     changed(model, lambda m: m["preparation"].update(size=ROW.min_size - 1))
     assert refusal(model) == "model.bundle_damaged"
 

@@ -56,7 +56,7 @@ def main() -> None:
     from tlcli.backbones.weights_loading import load_weights
     from tlcli.errors import ModelError
 
-    network, outcomes = build._network(_ROW, 32), {}
+    network, outcomes = build._network(_ROW, (32, 32)), {}
     for name in sys.argv[1:]:
         try:
             load_weights(network, Path(name), _ROW.name)
