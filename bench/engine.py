@@ -71,14 +71,14 @@ def without_limits(precision: str, weights: str) -> list[str]:
 def preparation_of(name: str) -> Preparation:
     """The backbone's own."""
     row = CATALOG[name]
-    return Preparation(row.size, row.resize, row.crop_fraction)
+    return Preparation(row.input_size, row.resize, row.crop_fraction)
 
 
 def spec_of(name: str, precision: str) -> BackboneSpec:
     """A backbone at its own size with the available weights; precision ``auto`` chooses one."""
     row = CATALOG[name]
     choice = choose_engine("openvino", precision)  # type: ignore[arg-type]
-    return BackboneSpec(row, row.size, find_weights(row, available_weights(name)), choice)
+    return BackboneSpec(row, row.input_size, find_weights(row, available_weights(name)), choice)
 
 
 def opened(name: str, precision: str) -> tuple[Engine, str]:

@@ -106,6 +106,7 @@ def test_load_predicts_and_explains(made: tuple[Path, Trained]) -> None:
     (explanation,) = predictor.explain([path])
     assert explanation is not None
     assert explanation.pixels.shape == (32, 32, 3)
+    assert explanation.evidence is not None
     assert explanation.evidence.shape == (1, 1)
     assert explanation.neighbours[0].label in predictor.labels
 

@@ -56,7 +56,7 @@ def frozen(name: str, weights: str, size: int, levels: Any) -> Any:
     from tlcli.backbones.weights import find_weights
 
     row = CATALOG[name]
-    blocks = build(row, size, find_weights(row, weights).file).features()(levels)
+    blocks = build(row, (size, size), find_weights(row, weights).file).features()(levels)
     return blocks[row.blocks.names.index("last.avg")]
 
 

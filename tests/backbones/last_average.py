@@ -12,6 +12,6 @@ from tlcli.backbones.catalog import CATALOG
 def write(name: str, size: str, weights: str, out: str) -> None:
     """As the conversion does, to ``model.xml`` in a folder."""
     row = CATALOG[name]
-    network = build(row, int(size), Path(weights))
+    network = build(row, (int(size), int(size)), Path(weights))
     average = network.features().outputs[row.blocks.names.index("last.avg")]
-    keras_process._write_graph(keras.Model(network.levels, [average]), Path(out), int(size), ["last.avg"])
+    keras_process._write_graph(keras.Model(network.levels, [average]), Path(out), [int(size), int(size)], ["last.avg"])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tlcli.backbones import own_process
-from tlcli.backbones.own_process import run_module
+from tlcli.backbones.own_process import disk_needed, run_module
 from tlcli.errors import ModelError, ResourceError
 
 
@@ -21,6 +21,15 @@ def test_a_full_disk_is_reported_as_that(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(ModelError) as failed:
         run_module("tlcli.no_such_module", request, {}, "Converting net")
     assert failed.value.code == "model.process_failed"
+
+
+def test_what_is_enough_depends_on_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """convnext_xlarge leaves 2.8 GB of converted weights, and as much while they are written."""
+    monkeypatch.setattr(own_process, "free_bytes", lambda _path: 3 * 10**9)
+    request = {"out": str(tmp_path / "net")}
+    for name, expected in (("convnext_xlarge", ResourceError), ("densenet201", ModelError), ("unknown", ModelError)):
+        with pytest.raises(expected):
+            run_module("tlcli.no_such_module", request, {}, "Converting", disk_needed(name))
 
 
 def test_a_folder_that_was_deleted_meanwhile_is_reported_as_missing(tmp_path: Path) -> None:

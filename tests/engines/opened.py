@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 def spec_of(
     row: Backbone, size: int, weights: Weights, engine: str = "openvino", precision: Precision = "f32"
 ) -> BackboneSpec:
-    return BackboneSpec(row, size, weights, EngineChoice(engine, precision, ""))
+    return BackboneSpec(row, (size, size), weights, EngineChoice(engine, precision, ""))
 
 
 def unchanged(size: int) -> Decoder:
     """Leaves pixels of this size as they are."""
-    return Decoder(Preparation(size, "squash"))
+    return Decoder(Preparation((size, size), "squash"))
 
 
 def opened(spec: BackboneSpec) -> Engine:
-    return open_engine(spec, unchanged(spec.size))
+    return open_engine(spec, unchanged(spec.size[0]))
 
 
 def opened_graph(compiled: CompiledGraph | ConvertedGraph, row: Backbone, size: int) -> OpenVINOEngine:
@@ -43,9 +43,10 @@ def opened_graph(compiled: CompiledGraph | ConvertedGraph, row: Backbone, size: 
     return OpenVINOEngine(load(compiled), row.blocks, unchanged(size))
 
 
-def rows_of(engine: Engine, images: "Sequence[NDArray[np.uint8]]") -> "NDArray[np.float32]":
+def rows_of(engine: "Runner[NDArray[np.float32]]", images: "Sequence[NDArray[np.uint8]]") -> "NDArray[np.float32]":
     """Features of each image, all blocks: [N, W]."""
-    return np.stack(_results(engine, images))
+    found: list[NDArray[np.float32]] = _results(engine, images)
+    return np.stack(found)
 
 
 def maps_of(engine: Engine, images: "Sequence[NDArray[np.uint8]]") -> list[FeatureMaps]:

@@ -278,7 +278,7 @@ def test_keras_gives_the_same_features_in_order(openvino: Engine, weights: Weigh
 def test_views_are_rows_and_errors_belong_to_their_items(weights: Weights, name: str) -> None:
     augmentation = Augmentation("horizontal", rotation=20)
     views = tuple(view_names(4, augmentation))
-    decoder = Decoder(Preparation(SIZE, "squash"), augmentation)
+    decoder = Decoder(Preparation((SIZE, SIZE), "squash"), augmentation)
     with closing(open_engine(spec_of(ROW, SIZE, weights, name), decoder)) as engine:
         items = [Item(image, views=views) for image in images(9)]  # 45 views: more than a batch of Keras
         bad = engine.submit(Item(b"not an image"))

@@ -86,7 +86,7 @@ def test_colours_are_computed_once_and_belong_to_their_images(tmp_path: Path) ->
         Image.fromarray(pixels).save(path)
         sha = hashlib.sha256(path.read_bytes()).hexdigest()
         images.append(LabelledImage(path, path.name, sha, "a", "train", sha))
-    preparation, first, second = Preparation(16, "squash"), Counting(), Counting()
+    preparation, first, second = Preparation((16, 16), "squash"), Counting(), Counting()
     features = Rows.of(np.zeros((40, 4), np.float32), np.arange(40) % 2, np.arange(40) // 2)
     colour_rows(images[:30], features.part(np.arange(30)), preparation, first)
     found = colour_rows(images[::-1], features, preparation, second)

@@ -35,9 +35,9 @@ def test_pairs_are_searched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         images.append(LabelledImage(path, path.name, f"{number:064x}", "a", "train", str(number)))
         features.append(np.random.default_rng(number // 2).normal(size=8))
     rows = Rows.of(np.array(features, np.float32), np.zeros(6, np.int64))
-    found = near_duplicate_pairs(images, rows, Preparation(64, "squash"), "key")
+    found = near_duplicate_pairs(images, rows, Preparation((64, 64), "squash"), "key")
     assert {frozenset(pair) for pair in found} == {
         frozenset((images[n].sha256, images[n + 1].sha256)) for n in (0, 2, 4)
     }
     monkeypatch.setattr(near_duplicates, "find_near_duplicates", None)
-    assert near_duplicate_pairs(images, rows, Preparation(64, "squash"), "key") == found
+    assert near_duplicate_pairs(images, rows, Preparation((64, 64), "squash"), "key") == found

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WIDTH = 300
-PREPARATION = Preparation(224, "crop")
+PREPARATION = Preparation((224, 224), "crop")
 Data = tuple[list[LabelledImage], Rows]
 
 

@@ -12,7 +12,7 @@ from tlcli.features.store import Store
 from tlcli.images.items import Decoder
 from tlcli.images.preparation import Preparation
 
-SMALL = Preparation(32, "squash")
+SMALL = Preparation((32, 32), "squash")
 
 
 def row_of(width: int) -> Backbone:

@@ -15,7 +15,7 @@ from tlcli.features.store import row_key
 from tlcli.images.decode import prepare
 from tlcli.images.preparation import Preparation
 
-PREPARATION = Preparation(16, "squash")
+PREPARATION = Preparation((16, 16), "squash")
 
 
 def test_every_pixel_is_counted_in_its_bins() -> None:
@@ -70,7 +70,7 @@ def test_histograms_are_computed_once_and_stored(tmp_path: Path) -> None:
 def test_the_store_depends_on_pixels_and_version_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     place = histogram_store(PREPARATION).folder
     assert histogram_store(replace(PREPARATION, max_megapixels=1)).folder == place
-    assert histogram_store(replace(PREPARATION, size=17)).folder != place
+    assert histogram_store(replace(PREPARATION, size=(17, 17))).folder != place
     assert histogram_store(replace(PREPARATION, resize="pad")).folder != place
     monkeypatch.setattr("tlcli.features.colour_histogram.HISTOGRAM_VERSION", 99)
     assert histogram_store(PREPARATION).folder != place

@@ -51,7 +51,7 @@ def test_rows_have_the_features_labels_and_units_of_their_images(index: Index, e
     images = index.of("train")
     rows = extractor.rows(images, LABELS)
     engine = FakeEngine(extractor.decoder, BLOCKS.last)
-    expected = [engine.feature(prepare(one.path.read_bytes(), Preparation(32, "squash"))) for one in images]
+    expected = [engine.feature(prepare(one.path.read_bytes(), Preparation((32, 32), "squash"))) for one in images]
     assert np.array_equal(rows.features(), np.stack(expected))
     assert np.array_equal(extractor.features(images), np.stack(expected))
     assert rows.labels.tolist() == [0, 1, 0, 1, 0, 1]

@@ -23,7 +23,7 @@ from tlcli.progress import Progress
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-PREPARATION = Preparation(8, "squash")
+PREPARATION = Preparation((8, 8), "squash")
 NO_CHANGE = Augmentation()
 PLAIN = view_names(0, NO_CHANGE)
 

@@ -16,7 +16,7 @@ Encode = Callable[..., bytes]
 Png = Callable[..., bytes]
 Colour = tuple[int, int, int]
 
-SAME = Preparation(size=8, resize="squash", background=(10, 20, 30))
+SAME = Preparation(size=(8, 8), resize="squash", background=(10, 20, 30))
 """Leaves images of 8 x 8 pixels unchanged."""
 
 

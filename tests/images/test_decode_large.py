@@ -41,7 +41,7 @@ def full_size(data: bytes, preparation: Preparation) -> "NDArray[np.uint8]":
 @pytest.mark.parametrize("side", [64, 112, 224])
 def test_reduced_jpeg_is_close_to_one_decoded_at_full_size(resize: Any, side: int) -> None:
     data = saved(scene(*SIZES[resize]), quality=92)
-    preparation = Preparation(side, resize)
+    preparation = Preparation((side, side), resize)
     ours, theirs = prepare(data, preparation), full_size(data, preparation)
     assert ours.shape == (side, side, 3)
     assert not np.array_equal(ours, theirs)  # it was reduced
@@ -66,12 +66,12 @@ def test_reduced_jpeg_is_close_to_one_decoded_at_full_size(resize: Any, side: in
 def test_reduced_jpeg_is_at_least_a_quarter_larger_than_needed(
     size: tuple[int, int], side: int, resize: Any, expected: int
 ) -> None:
-    assert jpeg_scale(size, Preparation(side, resize)) == expected
+    assert jpeg_scale(size, Preparation((side, side), resize)) == expected
 
 
 def test_the_thinnest_image_is_no_trouble() -> None:
     for size in ((4000, 1), (1, 4000), (4000, 3)):
-        assert prepare(saved(Image.new("RGB", size, (200, 30, 90))), Preparation(64, "pad")).shape == (64, 64, 3)
+        assert prepare(saved(Image.new("RGB", size, (200, 30, 90))), Preparation((64, 64), "pad")).shape == (64, 64, 3)
 
 
 def centroid(pixels: "NDArray[np.uint8]") -> tuple[float, float]:
@@ -90,7 +90,7 @@ def test_reduced_jpeg_with_a_partial_last_block_does_not_shift(resize: Any, orie
     gradient = np.linspace(0, 255, 1041)[None, :, None] + np.linspace(0, 255, 809)[:, None, None]
     image = Image.fromarray((gradient / 2).repeat(3, axis=2).astype(np.uint8))
     data = saved(image, quality=95, exif=exif)
-    preparation = Preparation(64, resize)
+    preparation = Preparation((64, 64), resize)
     ours, theirs = prepare(data, preparation), full_size(data, preparation)
     assert centroid(ours) == pytest.approx(centroid(theirs), abs=0.05)
 
@@ -104,7 +104,7 @@ def test_every_kind_of_jpeg_is_reduced(mode: str, options: dict[str, Any]) -> No
         rotated[0x0112] = 6
         options = {"exif": rotated}
     data = saved(image, quality=92, **options)
-    preparation = Preparation(96, "crop")
+    preparation = Preparation((96, 96), "crop")
     difference = prepare(data, preparation).astype(int) - full_size(data, preparation).astype(int)
     assert 0 < np.abs(difference).mean() < 2.5
 
@@ -112,7 +112,7 @@ def test_every_kind_of_jpeg_is_reduced(mode: str, options: dict[str, Any]) -> No
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
 def test_other_formats_are_decoded_at_full_size(kind: str) -> None:
     data = saved(scene(1200, 900), kind)
-    preparation = Preparation(64, "crop")
+    preparation = Preparation((64, 64), "crop")
     assert np.array_equal(prepare(data, preparation), full_size(data, preparation))
 
 
@@ -120,5 +120,5 @@ def test_truncated_large_jpeg_is_refused() -> None:
     data = saved(scene(2000, 1500))
     for share in (0.3, 0.9, 0.995):
         with pytest.raises(BadImageError) as error:
-            prepare(data[: int(len(data) * share)], Preparation(64, "crop"))
+            prepare(data[: int(len(data) * share)], Preparation((64, 64), "crop"))
         assert error.value.code == "image.broken"

@@ -16,7 +16,7 @@ from tlcli.images.preparation import Preparation
 Encode = Callable[..., bytes]
 Png = Callable[..., bytes]
 
-SAME = Preparation(size=8, resize="squash")
+SAME = Preparation(size=(8, 8), resize="squash")
 PLAIN = Image.new("RGB", (8, 8), (50, 60, 70))
 
 

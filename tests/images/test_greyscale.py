@@ -10,7 +10,7 @@ from tests.torture.image_bytes import BACKGROUND, IEND, SIDE, ihdr, png, png_of,
 from tlcli.images.decode import prepare
 from tlcli.images.preparation import Preparation
 
-SAME = Preparation(size=SIDE, resize="squash", background=BACKGROUND)
+SAME = Preparation(size=(SIDE, SIDE), resize="squash", background=BACKGROUND)
 
 
 def trns(*samples: int) -> list[tuple[bytes, bytes]]:

@@ -12,7 +12,7 @@ from tlcli.images.preparation import Preparation
 from tlcli.images.quiet import silence_decoders
 from tlcli.images.recognition import HEAD, KINDS, advice_for, is_image_head, kind_of_suffix, recognize
 
-SAME = Preparation(8, "squash")
+SAME = Preparation((8, 8), "squash")
 
 
 @pytest.mark.parametrize("kind", [*DEFAULT_FORMATS, "AVIF", "JPEG2000", "PPM", "ICO"])
@@ -66,7 +66,7 @@ def test_heic_is_read_where_the_plugin_is_installed(tmp_path: Path) -> None:
     assert register_heic()
     from_pillow(plain(size=(64, 64))).save(tmp_path / "a.heic", quality=100)
     data = (tmp_path / "a.heic").read_bytes()
-    image = decode(data, Preparation(64, "squash", formats=("JPEG", "HEIC")))
+    image = decode(data, Preparation((64, 64), "squash", formats=("JPEG", "HEIC")))
     assert max(abs(a - b) for a, b in zip(image.getpixel((30, 30)), (50, 60, 70), strict=True)) <= 3  # type: ignore[arg-type]
     with pytest.raises(BadImageError) as error:
         decode(data, SAME)

@@ -17,7 +17,7 @@ from tlcli.images.statistics import (
     unseen_borders_from_sample,
 )
 
-PREPARATION = Preparation(224, "crop")
+PREPARATION = Preparation((224, 224), "crop")
 ORDINARY = ImageStatistics(300, 200, "JPEG", "RGB", 1, 5000, 120.0, 40.0)
 
 
@@ -72,7 +72,7 @@ def test_file_that_is_not_an_image_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_oddities_are_reported_one_by_one(name: str, changes: dict[str, Any], number: str) -> None:
-    found = list(oddities(Path(name), replace(ORDINARY, **changes), 224))
+    found = list(oddities(Path(name), replace(ORDINARY, **changes), (224, 224)))
     assert len(found) == bool(number)
     assert all(number in phrase for phrase in found)
 
@@ -86,20 +86,20 @@ def test_image_with_broken_later_frames_has_one_frame(tmp_path: Path) -> None:
 
 
 def test_borders_that_the_network_does_not_see_are_said() -> None:
-    usual = Preparation(224, "crop", crop_fraction=0.875)
+    usual = Preparation((224, 224), "crop", crop_fraction=0.875)
     (said,) = unseen_borders([(300, 300)] * 3, usual)
     assert "77 %" in said.replace("77%", "77 %")
     (said,) = unseen_borders([(600, 300), (300, 600), (300, 300)], usual)
     assert "38" in said
     assert not list(unseen_borders([(300, 300)], usual, 0.7))
-    assert not list(unseen_borders([(600, 300)], Preparation(224, "pad")))
+    assert not list(unseen_borders([(600, 300)], Preparation((224, 224), "pad")))
     assert not list(unseen_borders([], usual))
 
 
 def test_unseen_borders_are_found_in_a_sample_of_the_files(tmp_path: Path) -> None:
     path = tmp_path / "wide.jpg"
     Image.new("RGB", (400, 100)).save(path)
-    usual = Preparation(224, "crop", crop_fraction=0.875)
+    usual = Preparation((224, 224), "crop", crop_fraction=0.875)
     assert len(unseen_borders_from_sample([path] * 40, usual)) == 1
     assert unseen_borders_from_sample([tmp_path / "none.jpg"], usual) == []
 

@@ -18,7 +18,7 @@ from tlcli.images.levels import deep_values, measure_levels
 from tlcli.images.preparation import Preparation
 from tlcli.images.values import to_8_bits, usual_range
 
-SAME = Preparation(SIDE, "squash", background=BACKGROUND)
+SAME = Preparation((SIDE, SIDE), "squash", background=BACKGROUND)
 DEEP = replace(SAME, levels=(0, 4095))
 Make = Callable[[int], bytes]
 

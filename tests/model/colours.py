@@ -21,7 +21,7 @@ from tlcli.model.reference import Reference
 
 COLOURS = {"red": (250, 20, 20), "green": (20, 250, 20), "blue": (20, 20, 250)}
 BLOCKS = one_block(3)
-PREPARATION = Preparation(16, "squash")
+PREPARATION = Preparation((16, 16), "squash")
 HEAD = Head(8 * np.eye(3, dtype=np.float32), np.zeros(3, np.float32))
 TRAINING = ["red", "green", "blue", "red", "green", "blue"]
 

@@ -23,11 +23,13 @@ from tlcli.images.decode import DECODER_VERSION
 from tlcli.images.formats import Format
 from tlcli.images.preparation import Preparation
 from tlcli.model.bundle import Bundle, load_bundle, save_bundle
-from tlcli.model.manifest import FORMAT_VERSION, sealed
+from tlcli.model.manifest import FORMAT_VERSION, read_manifest, sealed
 from tlcli.model.reference import Reference
 
 ROW = CATALOG["inception_v3"]
-PREPARATION = Preparation(size=96, resize="pad", crop_fraction=0.9, background=(0, 10, 255), formats=("PNG", "AVIF"))
+PREPARATION = Preparation(
+    size=(96, 96), resize="pad", crop_fraction=0.9, background=(0, 10, 255), formats=("PNG", "AVIF")
+)
 
 
 def fields(labels: tuple[str, ...] = ("cat", "dog")) -> dict[str, Any]:
@@ -174,6 +176,16 @@ def test_fields_that_do_not_fit_are_refused_when_saving(tmp_path: Path) -> None:
     for wrong in ({"labels": ("one",)}, {"backbone": None}, {"surprise": 1}):
         with pytest.raises(ValidationError):
             save_bundle(tmp_path, {**fields(), **wrong}, some_head(), some_reference())
+
+
+@pytest.mark.parametrize(("name", "code"), [("resnet50", ""), (ROW.name, "model.manifest_malformed")])
+def test_pytorch_s_layout_needs_a_network_of_pytorch(model: Path, name: str, code: str) -> None:
+    assert load_bundle(model).manifest.backbone.layout == "catalog"  # as of older versions
+    changed(model, lambda m: m["backbone"].update(name=name, layout="torch"))
+    if code:
+        assert refusal(model) == code
+    else:
+        assert read_manifest(model / "manifest.json").backbone.layout == "torch"
 
 
 # Damaged and hostile manifests
@@ -348,7 +360,7 @@ def test_other_image_preparation_is_refused_with_the_version_that_made_it(model:
 
 def test_size_that_the_backbone_does_not_take_is_refused(model: Path) -> None:
     changed(model, lambda m: m["preparation"].update(size=ROW.min_size))
-    assert load_bundle(model).preparation.size == ROW.min_size
+    assert load_bundle(model).preparation.size == (ROW.min_size, ROW.min_size)
     changed(model, lambda m: m["preparation"].update(size=ROW.min_size - 1))
     assert refusal(model) == "model.bundle_damaged"
 

@@ -291,6 +291,7 @@ def test_explanations_show_pixels_evidence_and_neighbours(tmp_path: Path) -> Non
     for path, found, answer in zip(paths, (red, both), answers, strict=True):
         assert found is not None
         assert np.array_equal(found.pixels, prepare(path.read_bytes(), PREPARATION))
+        assert found.evidence is not None
         assert found.evidence.mean() == pytest.approx(logit(answer.probability), abs=1e-4)
     assert red is not None
     assert [(one.name, one.label) for one in red.neighbours[:2]] == [("0.png", "red"), ("3.png", "red")]
@@ -299,6 +300,7 @@ def test_explanations_show_pixels_evidence_and_neighbours(tmp_path: Path) -> Non
     assert similarities == sorted(similarities, reverse=True)
     assert similarities[0] == pytest.approx(1, abs=1e-3)
     assert both is not None
+    assert both.evidence is not None
     own = 0 if answers[1].label == "green" else 1
     assert (both.evidence[:, own] > 0).all()
     assert (both.evidence[:, 1 - own] < 0).all()
@@ -311,6 +313,8 @@ def test_explanations_of_paths_bytes_and_pixels_are_equal(tmp_path: Path) -> Non
     for other in others:
         assert other is not None
         assert np.array_equal(other.pixels, first.pixels)
+        assert other.evidence is not None
+        assert first.evidence is not None
         assert np.array_equal(other.evidence, first.evidence)
         assert other.neighbours == first.neighbours
 

@@ -18,7 +18,7 @@ from tlcli.reports import samples as grids
 from tlcli.reports.figures import class_names, save_png, svg
 from tlcli.reports.thumbnails import evenly
 
-PREPARATION = Preparation(64, "crop")
+PREPARATION = Preparation((64, 64), "crop")
 AUGMENTATION = Augmentation("horizontal", rotation=20, zoom=0.1, shift=0.1, brightness=0.2, contrast=0.2)
 LONG = "a class whose name somebody wrote as a whole sentence, with <signs> & $dollars_and^more"
 CLASSES = {

@@ -23,7 +23,7 @@ LABELS = tuple(f"class {number}" for number in range(10))
 
 def bundle(labels: tuple[str, ...] = LABELS) -> Bundle:
     """As much of one as is asked for."""
-    made = SimpleNamespace(preparation=Preparation(224, "crop"), manifest=SimpleNamespace(labels=labels))
+    made = SimpleNamespace(preparation=Preparation((224, 224), "crop"), manifest=SimpleNamespace(labels=labels))
     return cast("Bundle", made)
 
 

@@ -18,7 +18,7 @@ def wide(tmp_path: Path) -> Path:
 
 
 def test_what_is_cut_off_is_faded_and_the_rest_is_not(wide: Path) -> None:
-    drawn = whole_image(wide, Preparation(32, "crop", crop_fraction=0.8), 200)
+    drawn = whole_image(wide, Preparation((32, 32), "crop", crop_fraction=0.8), 200)
     assert drawn is not None
     assert drawn.shape == (200, 200, 3)
     assert drawn[100, 100].tolist() == [0, 0, 200]
@@ -29,9 +29,9 @@ def test_what_is_cut_off_is_faded_and_the_rest_is_not(wide: Path) -> None:
 
 
 def test_nothing_is_drawn_where_all_is_seen_or_nothing_can_be_read(wide: Path, tmp_path: Path) -> None:
-    assert whole_image(wide, Preparation(32, "pad")) is None
-    assert whole_image(wide, Preparation(32, "squash")) is None
+    assert whole_image(wide, Preparation((32, 32), "pad")) is None
+    assert whole_image(wide, Preparation((32, 32), "squash")) is None
     square = tmp_path / "square.png"
     Image.new("RGB", (50, 50)).save(square)
-    assert whole_image(square, Preparation(32, "crop", crop_fraction=1.0)) is None
-    assert whole_image(tmp_path / "none.png", Preparation(32, "crop")) is None
+    assert whole_image(square, Preparation((32, 32), "crop", crop_fraction=1.0)) is None
+    assert whole_image(tmp_path / "none.png", Preparation((32, 32), "crop")) is None

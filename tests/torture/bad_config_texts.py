@@ -198,7 +198,15 @@ BAD: dict[str, tuple[str, Expected]] = {
     "seed beyond 32 bits": (GOOD + "train:\n  seed: 4294967296\n", [(4, "train.seed", "config.out_of_range", "")]),
     "seed of 400 digits": (GOOD + f"train:\n  seed: {'9' * 400}\n", [(4, "train.seed", "config.out_of_range", "")]),
     "tiny size": (GOOD + "image:\n  size: 16\n", [(4, "image.size", "config.out_of_range", "16")]),
-    "huge size": (GOOD + "image:\n  size: 2048\n", [(4, "image.size", "config.out_of_range", "")]),
+    "huge size": (GOOD + "image:\n  size: 4097\n", [(4, "image.size", "config.out_of_range", "")]),
+    "huge width": (GOOD + "image:\n  size: [64, 4097]\n", [(4, "image.size.1", "config.out_of_range", "")]),
+    "three sizes": (GOOD + "image:\n  size: [64, 64, 3]\n", [(4, "image.size", "config.wrong_length", "")]),
+    "one size in a list": (GOOD + "image:\n  size: [64]\n", [(4, "image.size.1", "config.missing_value", "")]),
+    "size in words": (GOOD + "image:\n  size: 224x224\n", [(4, "image.size", "config.wrong_type", "")]),
+    "height below the backbone's": (
+        GOOD + "backbone:\n  name: xception\nimage:\n  size: [64, 640]\n",
+        [(6, "image.size", "config.size_too_small", "[64, 640]")],
+    ),
     "size below the backbone's": (
         GOOD + "backbone:\n  name: xception\nimage:\n  resize: pad\n  size: 64\n",
         [(7, "image.size", "config.size_too_small", "64")],

@@ -28,7 +28,7 @@ _HANGS = 20
 """Seconds for one mutation, after which it counts as hanging."""
 _LONGEST = 20_000
 """Bytes; in longer images mutations would hit hardly anything but pixels."""
-ALL = Preparation(size=SIDE, resize="squash", background=BACKGROUND, formats=ALL_FORMATS)
+ALL = Preparation(size=(SIDE, SIDE), resize="squash", background=BACKGROUND, formats=ALL_FORMATS)
 
 
 @dataclass

@@ -28,7 +28,7 @@ from tlcli.images.formats import DEFAULT_FORMATS
 from tlcli.images.preparation import Preparation
 from tlcli.system.files import sha256_file
 
-_USUAL = Preparation(size=SIDE, resize="squash", background=BACKGROUND)
+_USUAL = Preparation(size=(SIDE, SIDE), resize="squash", background=BACKGROUND)
 _SLOW = 20.0
 """Seconds for one image, as a limit against hanging; the large trial reports the longest."""
 

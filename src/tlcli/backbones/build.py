@@ -10,31 +10,41 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
-from tlcli.backbones import efficientnet_lite
+from tlcli.backbones import efficientnet_lite, mobilenet_torch, resnet_torch
 from tlcli.backbones.blocks import LAST, Block
 from tlcli.backbones.catalog import Backbone, Scaling, Stages
-from tlcli.errors import ModelError
+from tlcli.backbones.weights import imagenet_path
+from tlcli.backbones.weights_loading import load_weights
 
 _POOLINGS = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
+_OWN = {
+    "efficientnet_lite0": efficientnet_lite.efficientnet_lite0,
+    "efficientnet_lite1": efficientnet_lite.efficientnet_lite1,
+    "efficientnet_lite2": efficientnet_lite.efficientnet_lite2,
+    "mobilenet_v2_torch": mobilenet_torch.mobilenet_v2_torch,
+    "resnet50_torch": resnet_torch.resnet50_torch,
+    "resnet101_torch": resnet_torch.resnet101_torch,
+    "resnet152_torch": resnet_torch.resnet152_torch,
+}
+"""The builders of family ``tlcli``."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """A frozen network with its input scaling, from the levels of images [N, S, S, 3], 0..255, to its feature maps."""
+    """A frozen network with its input scaling, from the levels of images [N, H, W, 3], 0..255, to its feature maps."""
 
     row: Backbone
     levels: keras.KerasTensor
-    """[N, S, S, 3]"""
+    """[N, H, W, 3]"""
     maps: list[keras.KerasTensor]
     """Of each layer of ``row.blocks``, in that order: [N, h, w, channels]."""
     after: list[keras.layers.Layer]
     """Behind the pooling of the last map: none, or one layer normalisation."""
 
     def features(self) -> keras.Model:
-        """[N, S, S, 3] -> a list of float32 [N, width], one for each of ``row.blocks``, in that order."""
+        """[N, H, W, 3] -> a list of float32 [N, width], one for each of ``row.blocks``, in that order."""
         layers = dict(zip(self.row.blocks.layers, self.maps, strict=True))
         return keras.Model(self.levels, [self._pooled(block, layers[block.layer]) for block in self.row.blocks.all])
 
@@ -45,7 +55,7 @@ class Network:
         return pooled
 
     def feature_maps(self) -> keras.Model:
-        """[N, S, S, 3] -> the list of ``maps``."""
+        """[N, H, W, 3] -> the list of ``maps``."""
         return keras.Model(self.levels, self.maps)
 
     def normalization(self) -> dict[str, object] | None:
@@ -57,26 +67,27 @@ class Network:
         return {"gamma": gamma, "beta": beta, "epsilon": layer.epsilon}
 
 
-def build(row: Backbone, size: int, weights: Path | None) -> Network:
+def build(row: Backbone, size: tuple[int, int], weights: Path | None) -> Network:
     """Builds a frozen network.
 
     Args:
         row: the network.
-        size: S, side in pixels.
-        weights: a checked file: the published one, or safetensors with one array per variable; None keeps Keras's
-            random weights.
+        size: H and W, height and width in pixels.
+        weights: a file that :func:`tlcli.backbones.weights_loading.load_weights` reads; None keeps Keras's random
+            weights.
 
     Raises:
         ModelError: the file does not fit the network.
     """
     network = _network(row, size)
     if weights is not None:
-        _load(network, weights, row)
+        published = not row.weights.package and weights == imagenet_path(row)
+        load_weights(network, weights, row.name, published=published)
     network.trainable = False
     index = max(index for index, layer in enumerate(network.layers) if isinstance(layer, _POOLINGS["avg"]))
     last, after = network.layers[index].input, network.layers[index + 1 :]
     trunk = keras.Model(network.input, [*stage_ends(network, row.stages, last), last])
-    levels = keras.Input((size, size, 3), name="image")
+    levels = keras.Input((*size, 3), name="image")
     return Network(row, levels, trunk(_scaled(levels, row.scaling), training=False), after)
 
 
@@ -98,9 +109,9 @@ def stage_ends(network: keras.Model, stages: Stages, last: keras.KerasTensor) ->
     return [one for one in found.values() if one.shape[1:] != last.shape[1:]]
 
 
-def _network(row: Backbone, size: int) -> keras.Model:
-    module = efficientnet_lite if row.family == "tlcli" else keras.applications
-    return getattr(module, row.builder)(include_top=False, weights=None, input_shape=(size, size, 3), pooling="avg")
+def _network(row: Backbone, size: tuple[int, int]) -> keras.Model:
+    builder = _OWN[row.builder] if row.family == "tlcli" else getattr(keras.applications, row.builder)
+    return builder(include_top=False, weights=None, input_shape=(*size, 3), pooling="avg")
 
 
 def _scaled(levels: keras.KerasTensor, scaling: Scaling) -> keras.KerasTensor:
@@ -114,34 +125,6 @@ def _scaled(levels: keras.KerasTensor, scaling: Scaling) -> keras.KerasTensor:
     return levels
 
 
-def _load(network: keras.Model, path: Path, row: Backbone) -> None:
-    try:
-        if path.suffix == ".safetensors":
-            _load_safetensors(network, path)
-        elif row.weights.package:
-            efficientnet_lite.load_torch_weights(network, path)
-        else:
-            network.load_weights(path)
-    except (ValueError, KeyError, AttributeError, OSError, SafetensorError) as error:  # also float8, unknown to NumPy
-        raise ModelError("model.weights_mismatch", f"The weights in {path} do not fit {row.name}: {error}.") from error
-
-
-def _load_safetensors(network: keras.Model, path: Path) -> None:
-    arrays = load_file(path)
-    if len(arrays) != len(network.weights):
-        raise ValueError(f"the file has {len(arrays)} arrays, the network has {len(network.weights)} variables")
-    for key, variable in zip(sorted(arrays), network.weights, strict=True):
-        array = arrays[key]
-        if array.shape != tuple(variable.shape):
-            raise ValueError(f"array '{key}' has shape {array.shape}, {variable.path} needs {tuple(variable.shape)}")
-        if not np.isfinite(array).all():
-            raise ValueError(f"array '{key}' contains NaN or infinity")
-        variable.assign(array)
-    for layer in network.layers:
-        if isinstance(layer, keras.layers.Normalization):
-            layer.finalize_state()  # it computes with copies of its variables
-
-
 def save_random_weights(row: Backbone, path: Path, seed: int) -> None:
     """Writes random weights in the order of ``model.weights``, the format of ``backbone.weights: PATH``.
 
@@ -150,7 +133,7 @@ def save_random_weights(row: Backbone, path: Path, seed: int) -> None:
     """
     random = np.random.default_rng(seed)
     arrays = {}
-    for number, variable in enumerate(_network(row, row.size).weights):
+    for number, variable in enumerate(_network(row, row.input_size).weights):
         shape = tuple(variable.shape)
         if len(shape) > 1:
             is_depthwise = len(shape) == 4 and shape[-1] == 1  # [h, w, C, 1]: a channel's input is that channel alone

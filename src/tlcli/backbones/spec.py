@@ -27,8 +27,8 @@ class BackboneSpec:
     """A pretrained backbone, complete: which network, its weights, and what computes it in which arithmetic."""
 
     row: Backbone
-    size: int
-    """Side of the input images in pixels."""
+    size: tuple[int, int]
+    """Height and width of the input images in pixels."""
     weights: Weights
     engine: EngineChoice
     quantized: QuantizedGraph | None = None

@@ -47,7 +47,7 @@ def _common(
     pass
 
 
-COMMANDS = ("fetch", "inspect", "train", "evaluate", "predict", "runs", "cache", "config", "doctor")
+COMMANDS = ("fetch", "inspect", "train", "evaluate", "predict", "runs", "backbones", "cache", "config", "doctor")
 """Each is a module of tlcli.cli that has a function of its name, or a Typer application ``app`` with subcommands."""
 for _name in COMMANDS:
     _module = pkgutil.resolve_name(f"tlcli.cli.{_name}")

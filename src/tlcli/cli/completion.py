@@ -1,4 +1,4 @@
-"""What a shell offers after a Tab: configs, keys of --set, runs, metrics. Fast, and silent where it fails."""
+"""What a shell offers after a Tab: configs, keys of --set, runs, backbones, metrics. Fast, silent where it fails."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -80,6 +80,14 @@ def _values(node: dict[str, Any], schema: dict[str, Any]) -> Iterator[str]:
         yield from (str(value) for value in found.get("enum", kinds.get(found.get("type", ""), ())))
         if "const" in found:
             yield str(found["const"])
+
+
+@_silent
+def backbones(ctx: typer.Context, incomplete: str) -> Iterator[str]:  # noqa: ARG001 - see configs
+    """All backbones."""
+    from tlcli.backbones.catalog import CATALOG  # noqa: PLC0415 - keeps --help fast
+
+    yield from CATALOG
 
 
 @_silent

@@ -80,6 +80,7 @@ def _show(screen: Screen, trained: "Trained") -> None:
         cross_validated,
         filtered_images,
         headline,
+        layers_used,
         many_rejected,
         never_measured,
     )
@@ -91,8 +92,9 @@ def _show(screen: Screen, trained: "Trained") -> None:
     screen.table(metrics_table(trained.metrics))
     screen.line()
     best, steps = trained.fit.best, len(trained.fit.history)
-    if trained.fit.kind == "logistic_regression":
-        how = f"logistic regression, C {best.C:g} chosen from {steps} by cross-validation"
+    if trained.fit.kind != "minibatch":
+        which = "kernel logistic regression" if trained.fit.kind == "kernel" else "logistic regression"
+        how = f"{which}, C {best.C:g} chosen from {steps} by cross-validation"
     else:
         how = f"mini-batch training, weights of epoch {best.step} of {steps}"
     screen.line(f"Head: {trained.fit.head.trainable_parameters:,} trainable parameters; {how}")
@@ -111,6 +113,8 @@ def _show(screen: Screen, trained: "Trained") -> None:
     screen.bold(headline(trained.metrics, "validation", trained.filtered))
     if trained.cross_validation:
         screen.bold(cross_validated(trained.cross_validation))
+        if (layers := layers_used(trained.cross_validation)) is not None:
+            screen.line(layers)
     if note := filtered_images(trained.filtered):
         screen.line(note)
     screen.line(f"Run: {trained.run_dir}")

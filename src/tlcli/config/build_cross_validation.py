@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tlcli.backbones.blocks import LAST, Blocks
 from tlcli.config.build_head import fit_regression
 from tlcli.config.schema import Config
+from tlcli.config.schema import CrossValidation as CrossValidationSection
 from tlcli.datasets.index import Index, LabelledImage
 from tlcli.errors import DataError
-from tlcli.evaluation.cross_validation import CrossValidation, summarize
+from tlcli.evaluation.cross_validation import CrossValidation, LayerGain, layer_gain, summarize
 from tlcli.evaluation.duplicate_pairs import joined_units, near_duplicate_pairs
 from tlcli.evaluation.split_metrics import measure
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.rows import Rows
-from tlcli.heads.fit_record import Fit
+from tlcli.heads.fit_record import WITH_FOLDS, Fit
 from tlcli.heads.task import Task
 from tlcli.progress import SILENT, Progress
 from tlcli.runs.cross_validation import OutOfFold
@@ -73,7 +75,7 @@ def divide(config: Config, index: Index, extractor: FeatureExtractor, progress: 
     from tlcli.heads.folds import sampled  # noqa: PLC0415 - scikit-learn takes 1 s
 
     section = config.evaluate.cross_validation
-    if section is None and config.head.fit != "logistic_regression":
+    if section is None and config.head.fit not in WITH_FOLDS:
         return None
     set_aside = [image for image in index.set_aside if image.split != "test"]
     images = [*index.of("train"), *index.of("validation"), *set_aside]
@@ -97,7 +99,7 @@ def _fewest_units(labels: "NDArray[np.int64]", units: "NDArray[np.int64]") -> in
 
 
 def cross_validate_head(
-    config: Config, divided: Divided, fit: Fit, labels: Sequence[str], progress: Progress = SILENT
+    config: Config, divided: Divided, fit: Fit, labels: Sequence[str], blocks: Blocks, progress: Progress = SILENT
 ) -> CrossValidatedImages | None:
     """Repeated cross-validation of logistic regression, as the config's evaluate.cross_validation says.
 
@@ -107,6 +109,7 @@ def cross_validate_head(
         fit: the fitted head, whose C and temperature are used. Repeated mini-batch training would take minutes: for
             such a head logistic regression stands, with a C of its own.
         labels: all classes.
+        blocks: of the features that the head takes.
         progress: receives the stage, and a note where the images cannot be divided.
 
     Returns:
@@ -114,14 +117,15 @@ def cross_validate_head(
     """
     from tlcli.heads.calibration import with_temperature  # noqa: PLC0415 - SciPy
 
-    if (found := _cross_validated(config, divided, fit.best.C, progress)) is None:
+    if (found := _cross_validated(config, divided, fit, progress)) is None:
         return None
     known = np.isfinite(found.probabilities).all(axis=1)
     numbers = divided.sample[known]
     probabilities = with_temperature(found.probabilities[known], fit.head.temperature)
     truth, images = divided.rows.labels[numbers], tuple(divided.images[number] for number in numbers)
     metrics = measure(truth, probabilities, Task(tuple(labels)), divided.rows.units[numbers])
-    summary = summarize(found, metrics, divided.near_duplicates, fit.kind == "logistic_regression")
+    summary = summarize(found, metrics, divided.near_duplicates, fit.kind in WITH_FOLDS)
+    summary = replace(summary, layers=_layer_gain(config, divided, fit, found, blocks, progress))
     if any(image.is_set_aside or image.is_relabelled for image in images):
         pairs = zip(images, probabilities.argmax(axis=1).tolist(), strict=True)
         right = [labels[predicted] == image.label for image, predicted in pairs if not image.is_set_aside]
@@ -129,19 +133,19 @@ def cross_validate_head(
     return CrossValidatedImages(summary, OutOfFold(tuple(one.sha256 for one in images), truth, probabilities), images)
 
 
-def _cross_validated(config: Config, divided: Divided, C: float | None, progress: Progress) -> "CrossValidated | None":
-    from tlcli.heads.repeated_cross_validation import cross_validate  # noqa: PLC0415 - scikit-learn takes 1 s
-
-    section, head, rows = config.evaluate.cross_validation, config.head, divided.rows.part(divided.sample)
-    if section is None:
+def _cross_validated(config: Config, divided: Divided, fit: Fit, progress: Progress) -> "CrossValidated | None":
+    head, rows, C = config.head, divided.rows.part(divided.sample), fit.best.C
+    if config.evaluate.cross_validation is None:
         return None
+    standardize = head.standardize
+    if fit.head.expansion is not None:  # its landmarks have no labels: nothing of a fold's truth is known to it
+        rows, standardize = fit.head.expansion.rows(rows), False
+    elif fit.candidates:
+        rows = rows.of_blocks(fit.candidates[0].blocks)
     try:
         if C is None:
             C = fit_regression(config, rows, head.class_weight).best.C or 1.0
-        found = cross_validate(
-            rows, C, section.folds, section.repeats, head.standardize, head.class_weight, config.train.seed,
-            progress=progress,
-        )  # fmt: skip
+        found = _repeated(config, rows, C, standardize, None, progress)
     except DataError as error:
         progress.note(f"Cross-validation is skipped: {error.message}")
         return None
@@ -152,3 +156,31 @@ def _cross_validated(config: Config, divided: Divided, C: float | None, progress
             "classes and images more would take long."
         )
     return found
+
+
+def _layer_gain(
+    config: Config, divided: Divided, fit: Fit, found: "CrossValidated", blocks: Blocks, progress: Progress
+) -> LayerGain | None:
+    """What the head's layers bring over the last alone; None where the fit did not choose them."""
+    last = [one for one in fit.candidates if {blocks.all[number].layer for number in one.blocks} == {LAST}]
+    if len(fit.candidates) < 2 or not last:
+        return None
+    used, (alone,) = fit.candidates[0], last
+    layers = tuple(dict.fromkeys(blocks.all[number].layer for number in used.blocks))
+    if used == alone:
+        return LayerGain(layers, 0.0, (0.0, 0.0))
+    rows = divided.rows.part(divided.sample).of_blocks(alone.blocks)
+    compared = _repeated(config, rows, alone.C, config.head.standardize, (1.0,), progress)
+    return layer_gain(layers, found, compared)
+
+
+def _repeated(
+    config: Config, rows: Rows, C: float, standardize: bool, shares: Sequence[float] | None, progress: Progress
+) -> "CrossValidated":
+    from tlcli.heads.repeated_cross_validation import SHARES, cross_validate  # noqa: PLC0415 - scikit-learn takes 1 s
+
+    section = config.evaluate.cross_validation or CrossValidationSection()
+    return cross_validate(
+        rows, C, section.folds, section.repeats, standardize, config.head.class_weight, config.train.seed,
+        shares or SHARES, progress,
+    )  # fmt: skip

@@ -1,5 +1,7 @@
 """From the config's head, train and evaluate sections to fitted heads."""
 
+from collections.abc import Sequence
+
 from tlcli.config.schema import Config
 from tlcli.features.rows import Rows
 from tlcli.heads.fit_record import Fit
@@ -7,7 +9,10 @@ from tlcli.progress import SILENT, Progress
 from tlcli.system.lazy import start_tensorflow
 
 
-def fit_head(config: Config, training: Rows, validation: Rows, images: int, progress: Progress = SILENT) -> Fit:
+def fit_head(
+    config: Config, training: Rows, validation: Rows, images: int, progress: Progress = SILENT,
+    candidates: Sequence[tuple[int, ...]] = (),
+) -> Fit:  # fmt: skip
     """Fits a head as the config says, and its temperature.
 
     Args:
@@ -16,6 +21,7 @@ def fit_head(config: Config, training: Rows, validation: Rows, images: int, prog
         validation: plain validation images.
         images: number of training images: the first rows of ``training``, which are plain.
         progress: receives the stages.
+        candidates: choices of blocks of the features, by number, that logistic regression chooses from.
 
     Raises:
         DataError: the images cannot be divided for cross-validation.
@@ -23,15 +29,20 @@ def fit_head(config: Config, training: Rows, validation: Rows, images: int, prog
     """
     from tlcli.heads.calibration import calibrated  # noqa: PLC0415 - SciPy; a wrong config is reported before
 
-    fit = (
-        fit_regression(config, training, config.head.class_weight, progress)
-        if config.head.fit == "logistic_regression"
-        else _fit_minibatch(config, training, validation, progress)
-    )
+    kind = config.head.fit
+    if kind == "minibatch":
+        fit = _fit_minibatch(config, training, validation, progress)
+    elif kind == "kernel":
+        fit = _fit_kernel(config, training, progress)
+    else:
+        fit = fit_regression(config, training, config.head.class_weight, progress, candidates)
     return calibrated(fit, validation, images)
 
 
-def fit_regression(config: Config, rows: Rows, class_weight: str, progress: Progress = SILENT) -> Fit:
+def fit_regression(
+    config: Config, rows: Rows, class_weight: str, progress: Progress = SILENT,
+    candidates: Sequence[tuple[int, ...]] = (),
+) -> Fit:  # fmt: skip
     """Logistic regression with the C, folds and seed of the config, whatever the config's head.fit is; uncalibrated.
 
     Raises:
@@ -40,7 +51,18 @@ def fit_regression(config: Config, rows: Rows, class_weight: str, progress: Prog
     from tlcli.heads.logistic_regression import fit_logistic_regression  # noqa: PLC0415 - scikit-learn takes 1 s
 
     head, seed = config.head, config.train.seed
-    return fit_logistic_regression(rows, head.Cs, head.folds, head.standardize, class_weight, seed, progress)
+    return fit_logistic_regression(
+        rows, head.Cs, head.folds, head.standardize, class_weight, seed, progress, candidates
+    )  # fmt: skip
+
+
+def _fit_kernel(config: Config, training: Rows, progress: Progress) -> Fit:
+    from tlcli.heads.kernel import fit_kernel  # noqa: PLC0415 - scikit-learn takes 1 s
+
+    head = config.head
+    return fit_kernel(
+        training, head.landmarks, head.folds, head.standardize, head.class_weight, config.train.seed, progress
+    )  # fmt: skip
 
 
 def _fit_minibatch(config: Config, training: Rows, validation: Rows, progress: Progress) -> Fit:

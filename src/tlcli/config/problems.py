@@ -95,6 +95,10 @@ WORDING = {
 """Where pydantic's words are those of Python or JSON, not of YAML."""
 
 
+_FORMS = {"fail_under": ("number", "metrics"), "size": ("side", "sides")}
+"""Keys that take values of two forms, and the tags of these in the schema."""
+
+
 def problems_of(error: ValidationError, places: Mapping[Location, Place], raw: object) -> list[Problem]:
     """Every problem that the schema found.
 
@@ -130,8 +134,8 @@ def _problem(found: Any, places: Mapping[Location, Place], raw: object) -> Probl
 
 def _is_tag(above: str | int, part: str | int) -> bool:
     """Whether pydantic has inserted a part that is no key of the file: the kind of a source after its position, the
-    form of fail_under after that."""
-    return (isinstance(above, int) and part in KINDS) or (above == "fail_under" and part in ("number", "metrics"))
+    form of fail_under or size after that."""
+    return (isinstance(above, int) and part in KINDS) or part in _FORMS.get(str(above), ())
 
 
 def _written(raw: Any, location: Location) -> str | None:

@@ -104,7 +104,7 @@ def machine(found: Section) -> None:
     }
     available = min((count for count in (ram.available, ram.limit) if count is not None), default=_LOW_MEMORY)
     if available < _LOW_MEMORY:
-        message = f"{format_size(available)} of memory are available; converting a backbone takes 2 to 4 GB."
+        message = f"{format_size(available)} of memory are available; converting a backbone takes 1 to 5 GB."
         found.warnings.append(ResourceError("resource.low_memory", message, "Close other programs."))
 
 

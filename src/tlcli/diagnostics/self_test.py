@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SIDE = 64
 _IMAGES = 24
-_PREPARATION = Preparation(size=SIDE, resize="crop", crop_fraction=1.0)
+_PREPARATION = Preparation(size=(SIDE, SIDE), resize="crop", crop_fraction=1.0)
 
 PIXELS_SHA256 = "d56ef551d686f2c6c23dc645d54a244b9018579ea3f03c194dcfe7799d2f2ddb"
 """Of the pixels of all generated images, in order."""

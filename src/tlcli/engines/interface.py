@@ -11,6 +11,9 @@ from tlcli.backbones.spec import BackboneSpec
 from tlcli.progress import SILENT, Progress
 
 if TYPE_CHECKING:
+    import numpy as np  # noqa: F401 - in the base of Engine, as a string
+    from numpy.typing import NDArray  # noqa: F401
+
     from tlcli.engines.feature_maps import FeatureMaps
     from tlcli.images.items import Decoder, Item
 

@@ -66,7 +66,7 @@ class _Batches(Generic[Result]):
     def __init__(
         self, model: "keras.Model", decoder: Decoder, finish: "Callable[[list[NDArray[np.float32]]], Result]"
     ) -> None:  # fmt: skip
-        """Makes a runner of a model from levels, float32 [N, S, S, 3].
+        """Makes a runner of a model from levels, float32 [N, H, W, 3].
 
         Args:
             model: gives a list of arrays, each with one row per image.
@@ -112,7 +112,7 @@ class _Batches(Generic[Result]):
         batch = [(job, image) for job, image in batch if not job.result.done()]  # views of an item that failed before
         if not batch:
             return
-        levels = np.zeros((_BATCH, *batch[0][1].shape), np.float32)  # [N, S, S, 3]
+        levels = np.zeros((_BATCH, *batch[0][1].shape), np.float32)  # [N, H, W, 3]
         for index, (_, image) in enumerate(batch):
             levels[index] = image
         try:

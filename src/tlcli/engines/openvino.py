@@ -142,7 +142,7 @@ def _workers(model: Any) -> int:
 
 
 class _Requests:
-    """Runs a compiled model, with one infer request a thread: uint8 [S, S, 3] -> its outputs without their first
+    """Runs a compiled model, with one infer request a thread: uint8 [H, W, 3] -> its outputs without their first
     axis."""
 
     def __init__(self, model: Any) -> None:

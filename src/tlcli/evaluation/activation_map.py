@@ -37,7 +37,7 @@ def activation_map(maps: FeatureMaps, head: Head, inputs: Blocks, label: int) ->
     features = maps.blocks.take(maps.features(), inputs)
     direction, constant = head.task.log_odds(head.logits(features[None])[0], label)
     weights = head.weights.astype(np.float64) @ direction  # [D]
-    shapes = [maps.tiles[0][block.layer].shape[:2] for block in inputs.all]
+    shapes = [maps.tiles[0][block.map_name].shape[:2] for block in inputs.all]
     grid = max(height for height, _ in shapes), max(width for _, width in shapes)
     total = np.full(grid, constant + float(head.bias @ direction))
     for block, place in zip(inputs.all, inputs.slices, strict=True):

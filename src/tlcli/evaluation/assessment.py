@@ -22,7 +22,7 @@ from tlcli.evaluation.prediction_sets import LEVELS, PredictionSets, prediction_
 from tlcli.evaluation.resampled_intervals import metric_intervals
 from tlcli.features.rows import Rows
 from tlcli.heads.calibration import with_temperature
-from tlcli.heads.fit_record import FitKind
+from tlcli.heads.fit_record import WITH_FOLDS, FitKind
 from tlcli.heads.task import Task
 from tlcli.images.preparation import Preparation
 from tlcli.progress import SILENT, Progress
@@ -187,7 +187,7 @@ def assess(
         confidence=_confidence(unseen, (test.labels, probabilities)),
         cross_validation=cross_validation,
         learning_curve=_learning_curve(cross_validation, len(_members(images, "train"))),
-        is_logistic_regression=kind == "logistic_regression",
+        is_logistic_regression=kind in WITH_FOLDS,
         no_learning_curve=_no_curve(cross_validation),
     )
 

@@ -4,6 +4,7 @@ which does not touch the test images.
 Shapes: N images divided into folds, L classes, S training set sizes, J folds of all repeats.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tlcli.heads.repeated_cross_validation import CrossValidated
+
+
+@dataclass(frozen=True)
+class LayerGain:
+    """What the layers that the head uses bring over the last layer alone, on the same folds."""
+
+    layers: tuple[str, ...]
+    """Those that the head uses."""
+    accuracy: float
+    """Accuracy gained, a share; below 0 where it is lost."""
+    ci95: tuple[float, float]
+    """Corrected for overlapping training folds (Nadeau and Bengio 2003)."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +61,8 @@ class CrossValidation:
     """[S], images fitted on, of the learning curve."""
     accuracies: tuple[tuple[float, ...], ...]
     """[S, J], on held-out images, of heads fitted on each size."""
+    layers: LayerGain | None = None
+    """None where the head takes one layer, or layers that the config names."""
     filtered_accuracy: float | None = None
     """Where images are set aside or relabelled: only on those that the head is fitted on, by the labels that it is
     fitted on. It flatters, since a classifier chose them, and so has no interval; all else is by the labels of the
@@ -82,6 +97,24 @@ def summarize(
         sizes=found.sizes,
         accuracies=tuple(tuple(row) for row in found.accuracies.tolist()),
     )
+
+
+def layer_gain(layers: Sequence[str], found: "CrossValidated", last: "CrossValidated") -> LayerGain:
+    """Compares a head with one of the last layer alone.
+
+    Args:
+        layers: that the head uses.
+        found: cross-validation of the head.
+        last: of the last layer alone, on the same folds; it may have more or fewer repeats, which are left out.
+    """
+    import numpy as np  # noqa: PLC0415 - as below
+
+    from tlcli.evaluation.intervals import corrected_resampled_t  # noqa: PLC0415
+
+    shared = min(found.accuracies.shape[1], last.accuracies.shape[1])
+    gains = found.accuracies[-1, :shared] - last.accuracies[-1, :shared]
+    spread = corrected_resampled_t(gains, found.test_share) if np.ptp(gains) > 0 else (float(gains[0]),) * 2
+    return LayerGain(tuple(layers), float(gains.mean()), (spread[0], spread[1]))
 
 
 def _interval(scores: "NDArray[np.float64]", found: "CrossValidated") -> tuple[float, float]:

@@ -3,7 +3,7 @@
 Shapes: N rows, D features. A block is float32 [n, D], n at most ``BLOCK_ROWS``.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -47,6 +47,15 @@ class Rows:
     def width(self) -> int:
         """D"""
         return sum(self.widths)
+
+    def of_blocks(self, numbers: Sequence[int]) -> "Rows":
+        """The same rows with some of their blocks, by their numbers, which rise."""
+        if len(numbers) == len(self.widths):
+            return self
+        starts = np.cumsum([0, *self.widths])
+        columns = np.concatenate([np.arange(starts[number], starts[number + 1]) for number in numbers])
+        widths = tuple(self.widths[number] for number in numbers)
+        return replace(self, widths=widths, read=lambda rows: self.read(rows)[:, columns])
 
     def with_features(self, features: "NDArray[np.float32]") -> "Rows":
         """The same rows with other features [N, D], in memory."""

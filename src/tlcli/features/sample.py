@@ -36,7 +36,7 @@ def stratified(images: Iterable[LabelledImage], purpose: str) -> list[LabelledIm
 
 
 def decoded(images: Sequence[LabelledImage], count: int, preparation: Preparation) -> "dict[str, NDArray[np.uint8]]":
-    """The first ``count`` readable images: uint8 [S, S, 3] by sha256."""
+    """The first ``count`` readable images: uint8 [H, W, 3] by sha256."""
     decoder = Decoder(preparation)
     found: dict[str, NDArray[np.uint8]] = {}
     for image, future in ahead(lambda one: decoder.views(Item(one.path))[0], images):

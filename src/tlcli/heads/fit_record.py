@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
     from tlcli.heads.head import Head
 
-FitKind = Literal["logistic_regression", "minibatch"]
+FitKind = Literal["logistic_regression", "kernel", "minibatch"]
+WITH_FOLDS: tuple[FitKind, ...] = ("logistic_regression", "kernel")
+"""Kinds whose C is chosen by cross-validation, which is then repeated with the head itself."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,19 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
+class Candidate:
+    """Blocks of the features that the fit was tried with."""
+
+    blocks: tuple[int, ...]
+    """Their numbers."""
+    C: float
+    """The best for them."""
+    loss: float
+    """Log loss on the held-out folds, at this C."""
+    accuracy: float
+
+
+@dataclass(frozen=True)
 class Fit:
     """A head and how it was fitted."""
 
@@ -56,3 +71,6 @@ class Fit:
     """The step whose weights the head has."""
     held_out: HeldOut | None = None
     """At the best C; None of a mini-batch fit, which has no folds."""
+    candidates: tuple[Candidate, ...] = ()
+    """Of logistic regression: the choices of blocks that were tried, the best first. The head has weights of 0 for
+    blocks that it does not use."""

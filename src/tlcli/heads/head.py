@@ -1,7 +1,7 @@
-"""The fitted head: one matrix and one bias, whichever way it was fitted.
+"""The fitted head: one matrix and one bias, whichever way it was fitted; of a kernel head, on expanded features.
 
-Shapes: N images, D features, U output units, L classes (see :mod:`tlcli.heads.task`); features [N, D], weights [D, U],
-bias [U], probabilities [N, L].
+Shapes: N images, D features (expanded, where the head has an expansion), U output units, L classes (see
+:mod:`tlcli.heads.task`); features [N, D], weights [D, U], bias [U], probabilities [N, L].
 """
 
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tlcli.features.rows import Rows
+from tlcli.heads.expansion import Expansion
 from tlcli.heads.task import Task
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ class Head:
     """[U]"""
     temperature: float = 1.0
     """Logits are divided by it: above 1 it lowers the confidence of the same answers."""
+    expansion: Expansion | None = None
+    """Of a kernel head: what it is linear in, made from the features first."""
 
     @property
     def task(self) -> Task:
@@ -38,7 +41,9 @@ class Head:
         return self.weights.size + self.bias.size
 
     def logits(self, features: "NDArray[np.float32]") -> "NDArray[np.float64]":
-        """[..., D] -> [..., U], before the temperature."""
+        """Features [..., D] -> [..., U], before the temperature."""
+        if self.expansion is not None:
+            features = self.expansion.apply(features)
         return np.asarray(features.astype(np.float64) @ self.weights.astype(np.float64) + self.bias)
 
     def probabilities(self, features: "NDArray[np.float32]") -> "NDArray[np.float64]":

@@ -5,15 +5,17 @@ regularisation) upwards, each fit starting at the solution of the last, until th
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from tlcli.features.rows import Rows
-from tlcli.heads.fit_record import Fit, HeldOut, Step
+from tlcli.heads.fit_record import Candidate, Fit, HeldOut, Step
 from tlcli.heads.fold_fits import FoldFits, joined, problems_of, weights_of
 from tlcli.heads.folds import folds_of, sampled
+from tlcli.heads.head import Head
 from tlcli.heads.many_units import MANY_UNITS, PrincipalRows, solve_many
 from tlcli.heads.solver import MAX_PASSES, Solution, solve
 from tlcli.heads.standardize import Standardizer
@@ -36,8 +38,9 @@ def fit_logistic_regression(
     class_weight: str,
     seed: int,
     progress: Progress = SILENT,
+    candidates: Sequence[tuple[int, ...]] = (),
 ) -> Fit:
-    """Chooses C by cross-validation, then fits on all rows.
+    """Chooses C, and the blocks of features to use, by cross-validation, then fits on all rows.
 
     Args:
         rows: training features [N, D], read block by block; a sample of them is held in memory.
@@ -50,14 +53,17 @@ def fit_logistic_regression(
         class_weight: ``balanced`` gives every class the same total weight, ``none`` every image.
         seed: of the division into folds, and of the sample.
         progress: receives the stages.
+        candidates: choices of blocks, by their numbers in ``rows``; the one with the lowest log loss on the held-out
+            folds is used. By default all blocks.
 
     Returns:
-        The fit; its history has a line for each C tried, with the mean log loss and accuracy on the rows fitted on and
-        on the held-out folds.
+        The fit; its history has a line for each C tried with the blocks that it uses, with the mean log loss and
+        accuracy on the rows fitted on and on the held-out folds.
 
     Raises:
         DataError: a class has only one unit, or the groups cannot be divided.
     """
+    everything = tuple(range(len(rows.widths)))
     # One thread for the products: they wait for memory, not for arithmetic, and the sums are the same on every machine.
     # (Many output units are divided among threads all the same: see many_units.py.)
     with threadpool_limits(1), progress.stage("Standardising features"):
@@ -65,18 +71,64 @@ def fit_logistic_regression(
         numbers = sampled(rows, folds, seed)
         sample = rows.take(numbers)
         sample = sample.with_features(standardizer.apply(sample.features()))
-        fits = FoldFits.of(sample, list(folds_of(sample, folds, seed)), standardizer, standardize, class_weight)
-    total = len(set(Cs)) * len(fits.folds)  # at most
+        divided = list(folds_of(sample, folds, seed))
+    choices = list(candidates) or [everything]
+    total = len(choices) * len(set(Cs)) * len(divided)  # at most
+    searches: list[_Search] = []
     with threadpool_limits(1), progress.stage("Choosing C", total, "fits"):
-        tried, (held, probabilities) = _path(fits, sorted(set(Cs)), progress)
-    best, start = min(tried, key=lambda each: each[0].val_loss)
+        for blocks in choices:
+            part = standardizer.of_blocks(rows.widths, blocks)
+            fits = FoldFits.of(sample.of_blocks(blocks), divided, part, standardize, class_weight)
+            searches.append(_search(blocks, fits, sorted(set(Cs)), progress))
+    searches.sort(key=lambda search: search.best.val_loss)
+    best = searches[0]
     with threadpool_limits(1), progress.stage("Fitting the head"):
-        found = _fit_all(standardizer.rows(rows), fits, best.C or 1.0, start)
-    if not (found.converged and all(start.converged for _, start in tried)):
+        part = standardizer.of_blocks(rows.widths, best.blocks)
+        found = _fit_all(part.rows(rows.of_blocks(best.blocks)), best.fits, best.best.C or 1.0, best.start)
+    if not (found.converged and best.converged):
         progress.note(f"Logistic regression did not converge in {MAX_PASSES} passes. Smaller head.Cs need fewer.")
-    head = standardizer.fold(found.weights[:, 0], found.bias[0].astype(np.float64))
-    held_out = HeldOut(numbers[held], sample.labels[held], probabilities)
-    return Fit("logistic_regression", head, tuple(step for step, _ in tried), best, held_out)
+    head = part.fold(found.weights[:, 0], found.bias[0].astype(np.float64))
+    held, probabilities = best.held_out
+    return Fit(
+        "logistic_regression",
+        _widened(head, rows.widths, best.blocks),
+        best.steps,
+        best.best,
+        HeldOut(numbers[held], sample.labels[held], probabilities),
+        tuple(Candidate(one.blocks, one.best.C or 1.0, one.best.val_loss, one.best.val_accuracy) for one in searches),
+    )
+
+
+@dataclass(frozen=True)
+class _Search:
+    """The values of C tried with some blocks of the features."""
+
+    blocks: tuple[int, ...]
+    fits: FoldFits
+    steps: tuple[Step, ...]
+    best: Step
+    start: Solution
+    """The mean of the folds' solutions at the best C."""
+    held_out: "tuple[NDArray[np.int64], NDArray[np.float64]]"
+    """At the best C: numbers of the held-out rows, and their probabilities."""
+    converged: bool
+
+
+def _search(blocks: tuple[int, ...], fits: FoldFits, Cs: Sequence[float], progress: Progress) -> _Search:
+    tried, held_out = _path(fits, Cs, progress)
+    best, start = min(tried, key=lambda each: each[0].val_loss)
+    converged = all(solution.converged for _, solution in tried)
+    return _Search(blocks, fits, tuple(step for step, _ in tried), best, start, held_out, converged)
+
+
+def _widened(head: Head, widths: Sequence[int], blocks: Sequence[int]) -> Head:
+    """The head with weights of 0 for the blocks that it was not fitted on."""
+    if len(blocks) == len(widths):
+        return head
+    used = np.repeat(np.isin(np.arange(len(widths)), blocks), widths)
+    weights = np.zeros((sum(widths), head.weights.shape[1]), np.float32)
+    weights[used] = head.weights
+    return replace(head, weights=weights)
 
 
 def _fit_all(rows: Rows, fits: FoldFits, C: float, start: Solution) -> Solution:

@@ -24,7 +24,7 @@ from tlcli.progress import SILENT, Progress
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
+SHARES: tuple[float, ...] = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 """Of a fold's fitted part: the training set sizes of the learning curve."""
 BUDGET = 3e10
 """Numbers multiplied in a pass over the rows of all fits (rows x features x classes), at most, where there are many

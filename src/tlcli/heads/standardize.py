@@ -55,6 +55,11 @@ class Standardizer:
             scaler.partial_fit(features.astype(np.float64))
         return cls(scaler.mean_.astype(np.float32), floored(np.sqrt(scaler.var_), rows.widths).astype(np.float32))
 
+    def of_blocks(self, widths: Sequence[int], numbers: Sequence[int]) -> "Standardizer":
+        """The same of some blocks of the features, by their numbers; ``widths`` are those of all blocks."""
+        used = np.repeat(np.isin(np.arange(len(widths)), numbers), widths)
+        return Standardizer(self.mean[used], self.scale[used])
+
     def apply(self, features: "NDArray[np.float32]") -> "NDArray[np.float32]":
         """Standardises rows [n, D] in place and returns them."""
         features -= self.mean

@@ -1,7 +1,7 @@
 """Deterministic augmentation: the same image, view number and settings always give the same pixels.
 
-Augmentation works on the prepared array, uint8 [S, S, 3], as the preprocessing layers of a model would.
-Shapes: S is the side in pixels.
+Augmentation works on the prepared array, uint8 [H, W, 3], as the preprocessing layers of a model would.
+Shapes: H is the height and W the width in pixels.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ class Augmentation:
     zoom: float = 0.0
     """Share by which the image is scaled down or up."""
     shift: float = 0.0
-    """Share of the side, in any direction."""
+    """Share of the width and of the height, in any direction."""
     brightness: float = 0.0
     """Share of the full range (255 levels) that is added or subtracted."""
     contrast: float = 0.0
@@ -52,13 +52,13 @@ def augment(pixels: "NDArray[np.uint8]", view: str, sha256: str, augmentation: A
     """Computes one view of a prepared image.
 
     Args:
-        pixels: uint8 [S, S, 3], view 0.
+        pixels: uint8 [H, W, 3], view 0.
         view: a name from :func:`view_names`.
         sha256: hex digest of the image's file; with the view's name it seeds the random changes.
         augmentation: the ranges of the changes.
 
     Returns:
-        uint8 [S, S, 3].
+        uint8 [H, W, 3].
     """
     if view == PLAIN:
         return pixels
@@ -82,21 +82,27 @@ def _affine(pixels: "NDArray[np.uint8]", angle: float, scale: float, shift: tupl
     """Rotates, scales and shifts about the centre; the outside is filled with the image mirrored at its edge."""
     if angle == 0 and scale == 1 and shift == (0, 0):
         return np.ascontiguousarray(pixels)
-    side = pixels.shape[0]
+    height, width = pixels.shape[:2]
     cos, sin = math.cos(angle) / scale, math.sin(angle) / scale
-    # M mirrored copies on each side, enough for the strongest zoom and shift.
-    copies = math.ceil((abs(cos) + abs(sin) - 1) / 2 + max(abs(part) for part in shift) + 1 / side)
-    margin = max(copies, 1) * side
-    padded = np.pad(pixels, ((margin, margin), (margin, margin), (0, 0)), mode="symmetric")  # [(2M+1)S, (2M+1)S, 3]
-    centre = side / 2
-    # Pillow maps output to input: (x, y) -> (a x + b y + c, d x + e y + f); the image starts at (MS, MS) of ``padded``.
-    from_x = margin + centre - cos * centre - sin * centre - shift[0] * side
-    from_y = margin + centre + sin * centre - cos * centre - shift[1] * side
+    # Mirrored copies on each side, enough for the strongest zoom and shift, and for a long image turned across.
+    reach = max(abs(part) for part in shift)
+    across = _copies(abs(cos) + abs(sin) * height / width, reach, width) * width
+    along = _copies(abs(cos) + abs(sin) * width / height, reach, height) * height
+    padded = np.pad(pixels, ((along, along), (across, across), (0, 0)), mode="symmetric")
+    centre_x, centre_y = width / 2, height / 2
+    # Pillow maps output to input: (x, y) -> (a x + b y + c, d x + e y + f); the image starts at (across, along).
+    from_x = across + centre_x - cos * centre_x - sin * centre_y - shift[0] * width
+    from_y = along + centre_y + sin * centre_x - cos * centre_y - shift[1] * height
     coefficients = (cos, sin, from_x, -sin, cos, from_y)
     transformed = Image.fromarray(padded).transform(
-        (side, side), Image.Transform.AFFINE, coefficients, resample=Image.Resampling.BILINEAR
+        (width, height), Image.Transform.AFFINE, coefficients, resample=Image.Resampling.BILINEAR
     )
     return np.asarray(transformed, np.uint8)
+
+
+def _copies(extent: float, reach: float, side: int) -> int:
+    """How many copies are needed in a direction: ``extent`` and ``reach`` are shares of its side, in pixels."""
+    return max(1, math.ceil((extent - 1) / 2 + reach + 1 / side))
 
 
 def _adjust_levels(pixels: "NDArray[np.uint8]", offset: float, gain: float) -> "NDArray[np.uint8]":

@@ -1,7 +1,7 @@
 """Decoding: the bytes of an image file -> RGB pixels of the size that a backbone takes.
 
 Every command decodes with :func:`prepare`, so an image always becomes the same pixels.
-Shapes: S is the side in pixels; arrays are uint8 [S, S, 3], RGB, levels 0 to 255.
+Shapes: H height and W width in pixels; arrays are uint8 [H, W, 3], RGB, levels 0 to 255.
 """
 
 import functools
@@ -62,7 +62,7 @@ def prepare(data: bytes, preparation: Preparation) -> "NDArray[np.uint8]":
         preparation: size, allowed formats and limits.
 
     Returns:
-        uint8 [S, S, 3].
+        uint8 [H, W, 3].
 
     Raises:
         BadImageError: the bytes are not an image of an allowed format, are broken, or exceed the limits.
@@ -133,7 +133,7 @@ def _decode(
             if preparation.bands is not None or (preparation.levels is not None and is_deep(image)):
                 found = values_of(image, data, preparation.bands)
                 return _from_values(found, _orientation(image), preparation)
-            by = scale(image.size, preparation)
+            by = scale(_upright_size(image), preparation)
             reduced = image.draft(None, (max(1, image.width // by), max(1, image.height // by))) if by > 1 else None
             box: Box = reduced[1] if reduced else (0, 0, *image.size)
             record_levels(image)
@@ -306,6 +306,13 @@ def _upright(image: Image.Image, box: Box) -> tuple[Image.Image, Box]:
         8: (0, left, bottom, image.width),
     }  # fmt: skip
     return image.transpose(_TRANSPOSE[orientation]), transposed[orientation]
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height of an image whose pixels are not loaded yet, upright; only JPEGs, which are reduced by it, tell
+    their orientation without their pixels."""
+    is_turned = image.format in ("JPEG", "MPO") and (_orientation(image) or 0) >= 5
+    return (image.height, image.width) if is_turned else image.size
 
 
 def _orientation(image: Image.Image) -> int | None:

@@ -1,6 +1,6 @@
 """Items and the decoder that turns them into the arrays that a backbone sees; every command shares it.
 
-Shapes: S is the side in pixels, V the number of views of an item; images are uint8 [S, S, 3].
+Shapes: V is the number of views of an item; images are uint8 [H, W, 3].
 """
 
 import hashlib
@@ -40,7 +40,7 @@ class Decoder:
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def views(self, item: Item) -> "list[NDArray[np.uint8]]":
-        """The views of an item in their order: V arrays, uint8 [S, S, 3].
+        """The views of an item in their order: V arrays, uint8 [H, W, 3].
 
         Raises:
             BadImageError: the image is unreadable; see :func:`tlcli.images.decode.prepare`.

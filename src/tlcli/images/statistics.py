@@ -20,6 +20,7 @@ from tlcli.images.decode import BadImageError, open_image, prepare, read
 from tlcli.images.formats import SUFFIXES
 from tlcli.images.levels import deep_values
 from tlcli.images.preparation import Preparation, seen_share
+from tlcli.images.tiles import Size
 from tlcli.images.values import usual_range
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def image_statistics(path: Path, preparation: Preparation, side: int) -> "tuple[
     Raises:
         BadImageError: see :func:`tlcli.images.decode.prepare`.
     """
-    small = replace(preparation, size=side, resize="squash")
+    small = replace(preparation, size=(side, side), resize="squash")
     data = read(path, small)
     levels = prepare(data, small) @ _LUMA  # [S, S]; first, as it refuses what is not an image
     brightness, contrast = float(levels.mean()), float(levels.std())
@@ -232,15 +233,16 @@ def unseen_borders_from_sample(paths: Sequence[Path], preparation: Preparation) 
     return list(unseen_borders(sizes, preparation, _SEEN))
 
 
-def oddities(path: Path, statistics: ImageStatistics, size: int) -> Iterator[str]:
+def oddities(path: Path, statistics: ImageStatistics, size: Size) -> Iterator[str]:
     """Yields what is unusual about an image, each as a short phrase.
 
     Args:
         path: the file.
         statistics: of the file.
-        size: side in pixels of the backbone's input.
+        size: height and width in pixels of the backbone's input.
     """
     width, height = statistics.width, statistics.height
+    high, wide = size
     suffix = os.path.splitext(path.name)[1].lower()  # noqa: PTH122 - Path.suffix is empty for "a."
     if suffix and suffix not in SUFFIXES.get(statistics.format, (suffix,)):
         yield f"{statistics.format} file named {suffix}"
@@ -252,9 +254,9 @@ def oddities(path: Path, statistics: ImageStatistics, size: int) -> Iterator[str
         yield "transparent: all that is opaque has the colour of the background"
     if statistics.frames > 1:
         yield f"{statistics.frames} frames, of which the first is used"
-    if min(width, height) * 2 < size:
-        yield f"small: {width} x {height} pixels, enlarged to {size} x {size}"
-    if max(width, height) > _MAX_ASPECT_RATIO * min(width, height):
+    if width * 2 < wide or height * 2 < high:
+        yield f"small: {width} x {height} pixels, enlarged to {wide} x {high}"
+    if max(width * high, height * wide) > _MAX_ASPECT_RATIO * min(width * high, height * wide):
         yield f"elongated: {width} x {height} pixels"
     yield from _odd_levels(statistics)
 

@@ -16,8 +16,9 @@ import safetensors
 import safetensors.numpy
 
 from tlcli.backbones.blocks import Blocks
-from tlcli.backbones.catalog import CATALOG
+from tlcli.backbones.catalog import Backbone
 from tlcli.errors import ModelError
+from tlcli.heads.expansion import Expansion
 from tlcli.heads.head import Head
 from tlcli.heads.task import Task
 from tlcli.images.decode import DECODER_VERSION
@@ -49,7 +50,12 @@ class Bundle:
     @property
     def blocks(self) -> Blocks:
         """All blocks of the backbone's features, as an engine gives them."""
-        return CATALOG[self.manifest.backbone.name].blocks
+        return self.row.blocks
+
+    @property
+    def row(self) -> Backbone:
+        """The backbone, as the catalog has it or the manifest."""
+        return self.manifest.row
 
     @property
     def inputs(self) -> Blocks:
@@ -82,7 +88,7 @@ def save_bundle(folder: Path, manifest_fields: Mapping[str, Any], head: Head, re
     """
     names = np.frombuffer(json.dumps(reference.names).encode(), np.uint8)
     arrays: dict[str, dict[str, NDArray[Any]]] = {
-        "head": {"weights": head.weights, "bias": head.bias},
+        "head": {"weights": head.weights, "bias": head.bias, **_expansion_arrays(head.expansion)},
         "reference": {"features": reference.features, "labels": reference.labels, "names": names},
     }
     digests = {}
@@ -95,6 +101,7 @@ def save_bundle(folder: Path, manifest_fields: Mapping[str, Any], head: Head, re
         "format_version": FORMAT_VERSION,
         "head_sha256": digests["head"],
         "temperature": head.temperature,
+        "gamma": head.expansion.gamma if head.expansion else None,
         "reference": {"sha256": digests["reference"], "limit": reference.limit},
     }
     manifest = BundleManifest(**{**manifest_fields, **derived})
@@ -109,13 +116,7 @@ def load_bundle(folder: Path) -> Bundle:
         ModelError: a file is missing, malformed or damaged.
     """
     manifest = read_manifest(folder / "manifest.json")
-    row = CATALOG.get(manifest.backbone.name)
-    if row is None:
-        raise ModelError(
-            "model.unknown_backbone",
-            f"The bundle {folder} needs the backbone '{manifest.backbone.name}', which this version does not know.",
-            train_again(manifest.tlcli_version),
-        )
+    row = manifest.row
     if manifest.preparation.decoder_version != DECODER_VERSION:
         raise ModelError(
             "model.decoder_version",
@@ -123,10 +124,11 @@ def load_bundle(folder: Path) -> Bundle:
             f"has {DECODER_VERSION}.",
             train_again(manifest.tlcli_version),
         )
-    if manifest.preparation.size < row.min_size or len(set(manifest.labels)) < len(manifest.labels):
+    height, width = manifest.preparation.size
+    if min(height, width) < row.min_size or len(set(manifest.labels)) < len(manifest.labels):
         raise ModelError(
             "model.bundle_damaged",
-            f"The bundle {folder} is damaged: it has images of {manifest.preparation.size} pixels ({row.name} takes "
+            f"The bundle {folder} is damaged: it has images of {height} x {width} pixels ({row.name} takes "
             f"{row.min_size} or more) or names a class twice.",
             train_again(),
         )
@@ -143,8 +145,26 @@ def load_bundle(folder: Path) -> Bundle:
 
 def _head(path: Path, manifest: BundleManifest, shape: tuple[int, int]) -> Head:
     arrays = _arrays(path, manifest.head_sha256)
-    _check(path, arrays, {"weights": (np.float32, shape), "bias": (np.float32, (shape[1],))})
-    return Head(arrays["weights"], arrays["bias"], manifest.temperature)
+    expected: dict[str, tuple[Any, tuple[int, ...]]] = {}
+    width, units = shape
+    if manifest.gamma is not None:
+        landmarks, expanded = (arrays[name].shape[:1] if name in arrays else (0,) for name in ("landmarks", "weights"))
+        expected = {
+            "mean": (np.float32, (width,)),
+            "scale": (np.float32, (width,)),
+            "landmarks": (np.float16, (*landmarks, width)),
+            "transform": (np.float32, (*landmarks, *expanded)),
+        }
+        (width,) = expanded or (0,)
+    _check(path, arrays, {"weights": (np.float32, (width, units)), "bias": (np.float32, (units,)), **expected})
+    expansion = Expansion(gamma=manifest.gamma, **{name: arrays[name] for name in expected}) if manifest.gamma else None
+    return Head(arrays["weights"], arrays["bias"], manifest.temperature, expansion)
+
+
+def _expansion_arrays(expansion: Expansion | None) -> "dict[str, NDArray[Any]]":
+    if expansion is None:
+        return {}
+    return {name: getattr(expansion, name) for name in ("mean", "scale", "landmarks", "transform")}
 
 
 def _reference(path: Path, manifest: BundleManifest, width: int) -> Reference:

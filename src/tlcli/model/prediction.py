@@ -1,6 +1,6 @@
 """What a trained model answers, and what an answer rests on.
 
-Shapes: S pixels a side, h and w positions of the last feature map.
+Shapes: S pixels a side, G and H positions of the finest feature map that the head takes.
 """
 
 from dataclasses import dataclass
@@ -74,8 +74,10 @@ class Explanation:
     """What an answer rests on."""
 
     pixels: "NDArray[np.uint8]"
-    """uint8 [S, S, 3], as the backbone sees the image"""
-    evidence: "NDArray[np.float64]"
-    """[h, w], the contribution of each position of the last feature map to the log odds of the label"""
+    """uint8 [H, W, 3], as the backbone sees the image"""
+    evidence: "NDArray[np.float64] | None"
+    """[G, H], the contribution of each position to the log odds of the label
+    (:func:`tlcli.evaluation.activation_map.activation_map`); None of a head that is not linear in the features of
+    positions (a kernel head, a class token, features without positions): there only the neighbours explain"""
     neighbours: tuple[Neighbour, ...]
     """The nearest reference images, the nearest first"""

@@ -158,7 +158,7 @@ class Predictor:
             engine.close()
 
     def _explanation(self, pixels: "NDArray[np.uint8]", maps: "FeatureMaps") -> Explanation:
-        """Of pixels uint8 [S, S, 3] and their feature maps."""
+        """Of pixels uint8 [H, W, 3] and their feature maps."""
         import numpy as np  # noqa: PLC0415 - see the module
 
         from tlcli.evaluation.activation_map import activation_map  # noqa: PLC0415
@@ -173,7 +173,10 @@ class Predictor:
             Neighbour(reference.names[index], self.labels[reference.labels[index]], min(float(similarity), 1.0))
             for index, similarity in zip(found.numbers[0], found.similarities[0], strict=True)
         )
-        return Explanation(pixels, activation_map(maps, head, bundle.inputs, label), tuple(neighbours))
+        # A class token is of no position, nor are features that a network gives as they are.
+        has_map = bundle.row.has_positions and all(block.pooling != "cls" for block in bundle.inputs.all)
+        evidence = activation_map(maps, head, bundle.inputs, label) if has_map and not head.expansion else None
+        return Explanation(pixels, evidence, tuple(neighbours))
 
     def _engine(self, few: bool) -> "Engine":
         """An engine for few or many images; one for many does for few as well."""

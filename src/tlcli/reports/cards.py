@@ -1,6 +1,6 @@
 """One prediction explained on a card: the image, its heat map, and the nearest training images.
 
-Shapes: S is the image's side in pixels; h and w are positions of the heat map.
+Shapes: H and W are the image's height and width in pixels; h and w are positions of the heat map.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ class NeighbourImage:
     similarity: float
     """Cosine similarity of the features."""
     pixels: "NDArray[np.uint8] | None"
-    """Prepared, uint8 [S, S, 3]; None where the file is missing or unreadable."""
+    """Prepared, uint8 [H, W, 3]; None where the file is missing or unreadable."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class Card:
     probability: float | None
     """Of that class; None where it has no meaning."""
     pixels: "NDArray[np.uint8]"
-    """The prepared image, uint8 [S, S, 3]."""
-    heat: "NDArray[np.float64]"
+    """The prepared image, uint8 [H, W, 3]."""
+    heat: "NDArray[np.float64] | None"
     """[h, w], log odds of the label at each position."""
     neighbours: Sequence[NeighbourImage] = ()
     """The nearest first; five are shown."""
@@ -83,7 +83,8 @@ def figure_of(card: Card) -> Figure:
         axis.axis("off")
         axis.set(xlim=(0, _WIDTH), ylim=(height, 0), autoscale_on=False)
         _answer(axis, card)
-        _legend(axis, float(np.abs(card.heat).max()))
+        if card.heat is not None:
+            _legend(axis, float(np.abs(card.heat).max()))
         if shown:
             axis.text(_MARGIN, _ROW - 14, "Nearest training images", fontsize=11, weight="bold", va="center")
         for number, one in enumerate(shown):
@@ -100,10 +101,12 @@ def _answer(axis: "Axes", card: Card) -> None:
     _line(axis, _MARGIN, 48, card.name, _WIDTH - 2 * _MARGIN, keep_end=True, fontsize=9, color=_QUIET)
     right = _MARGIN + _SIDE + _GAP
     shown = "input of the network" if card.whole is None else "outlined: input of the network"
-    for left, title in ((_MARGIN, shown), (right, f"evidence for {card.label}")):
+    evidence = f"evidence for {card.label}" if card.heat is not None else "this model has no heat map"
+    for left, title in ((_MARGIN, shown), (right, evidence)):
         _line(axis, left, _TOP - 11, title, _SIDE, fontsize=10)
     _image(axis, card.pixels if card.whole is None else card.whole, _MARGIN, _TOP, _SIDE)
-    _image(axis, np.asarray(overlay(card.pixels, card.heat)), right, _TOP, _SIDE)
+    heated = card.pixels if card.heat is None else np.asarray(overlay(card.pixels, card.heat))
+    _image(axis, heated, right, _TOP, _SIDE)
 
 
 def _legend(axis: "Axes", largest: float) -> None:
@@ -135,7 +138,10 @@ def _neighbour(axis: "Axes", one: NeighbourImage, left: int, label: str, agrees:
 
 
 def _image(axis: "Axes", pixels: "NDArray[np.uint8]", left: int, top: int, side: int) -> None:
-    axis.imshow(pixels, extent=(left, left + side, top + side, top), aspect="auto", interpolation="antialiased")
+    """Draws an image in the middle of a square."""
+    high, wide = (side * pixels.shape[way] / max(pixels.shape[:2]) for way in (0, 1))
+    x, y = left + (side - wide) / 2, top + (side - high) / 2
+    axis.imshow(pixels, extent=(x, x + wide, y + high, y), aspect="auto", interpolation="antialiased")
 
 
 def _line(axis: "Axes", left: int, top: int, text: str, width: int, keep_end: bool = False, **how: Any) -> None:

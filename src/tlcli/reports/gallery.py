@@ -1,7 +1,6 @@
 """The images of a run's page: the cells of the confusion matrix, and predictions explained.
 
-Shapes: N test images, L labels, S the side of a prepared image in pixels, D features, h and w positions of the last
-feature map.
+Shapes: N test images, L labels, D features, h and w positions of the last feature map.
 """
 
 from collections import defaultdict
@@ -19,7 +18,7 @@ from tlcli.model.bundle import Bundle
 from tlcli.model.prediction import Explanation
 from tlcli.reports.overlays import overlay
 from tlcli.reports.page import percent
-from tlcli.reports.thumbnails import Thumbnail, data_address, thumbnail, thumbnails
+from tlcli.reports.thumbnails import Thumbnail, data_address, fitted, thumbnail, thumbnails
 from tlcli.reports.whole_images import whole_image
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 Explain = Callable[[Sequence[Path]], "Iterable[Explanation | None]"]
 _LARGE = 224
-"""Pixels of an image that is explained."""
+"""Pixels of the longer side of an image that is explained."""
 _IN_A_CELL, _IN_ALL = 24, 480
 """Images of one cell, and of all cells together: 2 MB of the page, 6 MB if all of them were noise."""
 _NEIGHBOURS, _OUT_OF_FOLD = 4, 24
@@ -140,7 +139,11 @@ def _case(number: int, explanation: Explanation, predictions: Predictions, root:
         Thumbnail(image.name, _large(shown), image.label),
         bundle.labels[predicted],
         float(predictions.confidence[number]),
-        _large(overlay(explanation.pixels, explanation.evidence)),
+        _large(
+            Image.fromarray(explanation.pixels)
+            if explanation.evidence is None
+            else overlay(explanation.pixels, explanation.evidence)
+        ),
         tuple(
             Thumbnail(
                 near.name, thumbnail(root / near.name, bundle.preparation), near.label, f"cosine {near.similarity:.2f}"
@@ -151,5 +154,4 @@ def _case(number: int, explanation: Explanation, predictions: Predictions, root:
 
 
 def _large(image: Image.Image) -> str:
-    shrunk = image.resize((_LARGE, _LARGE), Image.Resampling.BICUBIC) if image.width > _LARGE else image
-    return data_address(shrunk)
+    return data_address(fitted(image, _LARGE))

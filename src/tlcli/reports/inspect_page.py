@@ -19,7 +19,7 @@ from tlcli.reports import data_charts
 from tlcli.reports.figures import svg
 from tlcli.reports.inspect_text import DUPLICATES, LABEL_ISSUES, LEAKS, OUTLIERS, InspectText
 from tlcli.reports.page import Fact, Pair, paired, percent, write_page
-from tlcli.reports.thumbnails import SMALL, Thumbnail, data_address, decoded_views, evenly, thumbnails
+from tlcli.reports.thumbnails import SMALL, Thumbnail, data_address, decoded_views, evenly, fitted, thumbnails
 
 _SAMPLES, _CLASSES, _AUGMENTED, _VIEWS = 6, 40, 4, 6
 """Images shown of each class, classes, augmented images, and views of each of those, the original included."""
@@ -131,7 +131,7 @@ def _views(
     rows = []
     for one in evenly(training, _AUGMENTED) if len(views) > 1 else ():
         made = decoded_views(one, views[:_VIEWS], preparation, augmentation)
-        small = [data_address(Image.fromarray(pixels).resize((SMALL, SMALL))) for pixels in made]
+        small = [data_address(fitted(Image.fromarray(pixels), SMALL)) for pixels in made]
         names = (f"view {number}" if number else one.name for number in count())
         rows.append([Thumbnail(name, address) for name, address in zip(names, small, strict=False)])
     return [row for row in rows if row]

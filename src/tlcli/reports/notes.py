@@ -5,6 +5,7 @@ nothing to say. Importing this imports neither NumPy nor the templates.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
+from tlcli.backbones.blocks import LAST
 from tlcli.datasets.decisions import EXCLUDED_AS
 from tlcli.datasets.split_names import SplitName
 from tlcli.evaluation.class_balance import class_balance
@@ -154,6 +155,19 @@ def cross_validated(found: CrossValidation) -> str:
     return (
         f"Cross-validation accuracy{of} {found.accuracy:.4f} (95 % interval {found.accuracy_ci95[0]:.4f} to "
         f"{found.accuracy_ci95[1]:.4f}, {found.images:,} training and validation images){balanced}{kept}"
+    )
+
+
+def layers_used(found: CrossValidation) -> str | None:
+    """Which layers the head uses, and what they bring over the last alone; None where none were chosen."""
+    if (gain := found.layers) is None:
+        return None
+    if gain.layers == (LAST,):
+        return "Layers: the last one alone; earlier ones were tried and bring nothing."
+    low, high = (f"{100 * end:+.1f}" for end in gain.ci95)
+    return (
+        f"Layers: {', '.join(gain.layers)}; {100 * gain.accuracy:+.1f} points of accuracy over the last layer alone "
+        f"(95 % interval {low} to {high}, same folds)"
     )
 
 

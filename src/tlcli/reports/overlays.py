@@ -1,6 +1,6 @@
 """A heat map over its image: orange for evidence of the class, faint blue for evidence against it.
 
-Shapes: S is the image's side in pixels; h and w are positions of the heat map.
+Shapes: H and W are the image's height and width in pixels; h and w are positions of the heat map.
 """
 
 from typing import TYPE_CHECKING
@@ -25,16 +25,16 @@ def overlay(pixels: "NDArray[np.uint8]", heat: "NDArray[np.floating]") -> Image.
     """The image with its heat map: full colour is the image's own largest absolute value; 0 is uncoloured.
 
     Args:
-        pixels: the prepared image, uint8 [S, S, 3].
+        pixels: the prepared image, uint8 [H, W, 3].
         heat: evidence for the class at each position, [h, w]; interpolated between their centres (bicubic).
 
     Returns:
-        An RGB image of S x S pixels.
+        An RGB image of the same size.
     """
-    side = pixels.shape[0]
+    height, width = pixels.shape[:2]
     largest = np.abs(heat).max() or 1.0
     coarse = Image.fromarray((heat / largest).astype(np.float32))
-    relevance = np.asarray(coarse.resize((side, side), Image.Resampling.BICUBIC), np.float64)
+    relevance = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), np.float64)
     return Image.fromarray(coloured(pixels, np.clip(relevance, -1, 1)))
 
 

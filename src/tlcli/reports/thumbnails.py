@@ -1,10 +1,10 @@
-"""Images as a page or a figure shows them. Shapes: S is the side in pixels."""
+"""Images as a page or a figure shows them. Shapes: H height and W width in pixels."""
 
 import base64
 import io
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -40,7 +40,7 @@ class Thumbnail:
 
 
 def decoded(path: Path, preparation: Preparation) -> "NDArray[np.uint8] | None":
-    """An image as the backbone sees it, uint8 [S, S, 3]; None where it has been removed or damaged since the index."""
+    """An image as the backbone sees it, uint8 [H, W, 3]; None where it has been removed or damaged since the index."""
     with suppress(BadImageError):
         return prepare(read(path, preparation), preparation)
     return None
@@ -49,9 +49,18 @@ def decoded(path: Path, preparation: Preparation) -> "NDArray[np.uint8] | None":
 def decoded_views(
     image: LabelledImage, views: Sequence[str], preparation: Preparation, augmentation: Augmentation
 ) -> "list[NDArray[np.uint8]]":
-    """These augmented views of an image, uint8 [S, S, 3] each; empty where it cannot be decoded."""
+    """These augmented views of an image, uint8 [H, W, 3] each; empty where it cannot be decoded."""
     plain = decoded(image.path, preparation)
     return [] if plain is None else [augment(plain, view, image.sha256, augmentation) for view in views]
+
+
+def fitted(image: Image.Image, longest: int) -> Image.Image:
+    """The image, shrunk where its longer side has more pixels than ``longest``."""
+    if max(image.size) <= longest:
+        return image
+    scale = longest / max(image.size)
+    width, height = (max(1, round(scale * side)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.BICUBIC)
 
 
 def data_address(image: Image.Image) -> str:
@@ -62,8 +71,8 @@ def data_address(image: Image.Image) -> str:
 
 
 def thumbnail(path: Path, preparation: Preparation) -> str | None:
-    """A file's thumbnail, :data:`SMALL` pixels wide; None where the file is missing or unreadable."""
-    pixels = decoded(path, replace(preparation, size=SMALL))
+    """A file's thumbnail, :data:`SMALL` pixels wide or high; None where the file is missing or unreadable."""
+    pixels = decoded(path, preparation.at(SMALL))
     return None if pixels is None else data_address(Image.fromarray(pixels))
 
 

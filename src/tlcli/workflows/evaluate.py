@@ -36,6 +36,7 @@ from tlcli.evaluation.split_metrics import Metrics, measure
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.pipeline import Extraction
 from tlcli.features.split_features import SplitFeatures
+from tlcli.heads.fit_record import WITH_FOLDS
 from tlcli.heads.task import Task
 from tlcli.model.leak_check import check_leaks
 from tlcli.progress import SILENT, Progress
@@ -307,7 +308,7 @@ def _unseen(
     """Images that the head was not fitted on and that are no test images."""
     from tlcli.evaluation.assessment import Unseen  # noqa: PLC0415 - see _assess
 
-    is_own = run.record.head.fit == "logistic_regression"
+    is_own = run.record.head.fit in WITH_FOLDS
     if (is_own or not predictions) and (found := _out_of_fold(run, features.index)):
         return Unseen("out_of_fold", found.truth, found.probabilities)
     return Unseen("validation", features.rows("validation").labels, predictions["validation"])

@@ -39,6 +39,7 @@ from tlcli.features.rows import Rows
 from tlcli.images.decode import BadImageError
 from tlcli.images.preparation import Preparation
 from tlcli.images.statistics import ImageStatistics, image_statistics, oddities, suggestions, unseen_borders
+from tlcli.images.tiles import Size
 from tlcli.progress import SILENT, Progress
 from tlcli.reports.inspect_text import LABEL_ISSUES
 from tlcli.system.prefetch import ahead
@@ -153,7 +154,7 @@ def _suggestions(every: Sequence[ImageStatistics], preparation: Preparation) -> 
     return (*suggestions(every, preparation), *unseen_borders(sizes, preparation))
 
 
-def _unusual(index: Index, statistics: dict[str, ImageStatistics], size: int) -> dict[str, tuple[str, ...]]:
+def _unusual(index: Index, statistics: dict[str, ImageStatistics], size: Size) -> dict[str, tuple[str, ...]]:
     scanned = {one.name: statistics[one.name] for one in index.images}
     if sum(one.is_plain for one in scanned.values()) > _PLAIN_SHARE * len(scanned):
         scanned = {name: replace(one, is_plain=False) for name, one in scanned.items()}

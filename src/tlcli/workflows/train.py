@@ -3,7 +3,7 @@
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from time import perf_counter
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import tlcli
 from tlcli.config.build_cross_validation import CrossValidatedImages, Divided, cross_validate_head, divide
 from tlcli.config.build_dataset import dataset_index
-from tlcli.config.build_features import feature_extractor, int8_limits, resolved
+from tlcli.config.build_features import feature_extractor, int8_limits, layer_candidates, resolved
 from tlcli.config.build_head import fit_head
 from tlcli.config.load import LoadedConfig, dump_config
 from tlcli.config.schema import Config
@@ -28,7 +28,7 @@ from tlcli.features.int8_agreement import check_features, check_labels
 from tlcli.features.int8_record import Agreement
 from tlcli.features.pipeline import Extraction
 from tlcli.features.split_features import SplitFeatures
-from tlcli.heads.fit_record import Fit
+from tlcli.heads.fit_record import WITH_FOLDS, Fit
 from tlcli.heads.task import Task
 from tlcli.images.decode import DECODER_VERSION
 from tlcli.images.statistics import suggestions_from_sample, unseen_borders_from_sample
@@ -175,7 +175,8 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
         beyond = reference.out_of_distribution(given.of_last_layer().rows("validation"))
         none_of_these = NoneOfThese(limit=reference.limit, validation=beyond)
     with clock.stage("cross-validation"):
-        validated = cross_validate_head(config, divided, fit, index.labels, progress) if divided else None
+        labels, blocks = index.labels, extractor.blocks
+        validated = cross_validate_head(config, divided, fit, labels, blocks, progress) if divided else None
     with clock.stage("write"):
         write_text(folder / "config.yaml", dump_config(resolved(config, extractor)))
         with progress.stage("Writing the run"):
@@ -224,7 +225,8 @@ def _fit(config: Config, features: SplitFeatures, divided: Divided | None, progr
     views = extractor.rows(index.of("train"), index.labels, extractor.views)
     if divided:
         views = divided.with_units(views, images)
-    return fit_head(config, views, features.rows("validation"), images, progress)
+    candidates = layer_candidates(config.backbone, extractor.blocks)
+    return fit_head(config, views, features.rows("validation"), images, progress, candidates)
 
 
 def _measured(
@@ -256,11 +258,24 @@ def _write_model(
     fields = {
         "tlcli_version": tlcli.__version__,
         "labels": index.labels,
-        "backbone": {**backbone, "inputs": extractor.blocks.names},
+        "backbone": {
+            **backbone,
+            **_own(extractor),
+            "inputs": extractor.blocks.names,
+            "layout": extractor.spec.weights.layout,
+        },
         "preparation": {**vars(extractor.decoder.preparation), "decoder_version": DECODER_VERSION},
         "coverage_thresholds": coverage_thresholds or None,
     }
     save_bundle(folder, fields, fit.head, reference)
+
+
+def _own(extractor: FeatureExtractor) -> dict[str, object]:
+    """What a bundle says of a network that is not in the catalog."""
+    row = extractor.spec.row
+    if row.own is None:
+        return {}
+    return {"own": {**vars(row.own), "blocks": tuple(asdict(block) for block in row.blocks.all)}}
 
 
 def _unseen(
@@ -268,7 +283,7 @@ def _unseen(
 ) -> "tuple[NDArray[np.int64], NDArray[np.float64]]":
     """Labels [N] and probabilities [N, L] of images that the head was not fitted on: out of fold, or those of
     validation where the head is another than the one that was cross-validated."""
-    if validated is None or fit.kind != "logistic_regression":
+    if validated is None or fit.kind not in WITH_FOLDS:
         return labels, probabilities
     return validated.out_of_fold.labels, validated.out_of_fold.probabilities
 
@@ -278,7 +293,7 @@ def _backbone(extractor: FeatureExtractor, config: Config) -> RunBackbone:
     graph = spec.quantized
     return RunBackbone(
         name=spec.row.name,
-        weights=config.backbone.weights,
+        weights=str(spec.weights.file.absolute()) if spec.row.own else config.backbone.weights,
         weights_sha256=spec.weights.sha256,
         engine=spec.engine.name,
         precision=spec.engine.precision,
