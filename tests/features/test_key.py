@@ -53,7 +53,7 @@ OTHER_SPECS = {
     "builder": replace(SPEC, row=replace(SPEC.row, builder="DenseNet121")),
     "size": replace(SPEC, size=(224, 225)),
     "weights": replace(SPEC, weights=Weights(Path("net.h5"), "cd" * 32)),
-    "stages": replace(SPEC, row=replace(SPEC.row, stages=Stages("conv1", (64,)))),
+    "stages": replace(SPEC, row=replace(SPEC.row, stages=Stages("conv1_relu", SPEC.row.stages.widths))),
     "engine": replace(SPEC, engine=replace(SPEC.engine, name="keras")),
     "precision": replace(SPEC, engine=replace(SPEC.engine, precision="f32")),
     "version": replace(SPEC, engine=replace(SPEC.engine, version="2026.5.0")),

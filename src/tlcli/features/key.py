@@ -23,7 +23,14 @@ def feature_key(spec: BackboneSpec, preparation: Preparation) -> str:
     row = spec.row
     depends = {
         "decoder": _decoder(preparation),
-        "backbone": [*row.identity, asdict(row.scaling), row.blocks.names, spec.size, spec.weights.sha256],
+        "backbone": [
+            *row.identity,
+            asdict(row.scaling),
+            asdict(row.stages),
+            row.blocks.names,
+            spec.size,
+            spec.weights.sha256,
+        ],
         "conversion": conversion_versions(),
         "engine": asdict(spec.engine),
         "quantized": spec.quantized.sha256 if spec.quantized else "",
