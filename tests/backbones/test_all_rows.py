@@ -35,6 +35,7 @@ from tlcli.backbones.catalog import CATALOG, Backbone
 from tlcli.backbones.costs import COSTS
 from tlcli.backbones.spec import Precision
 from tlcli.backbones.weights import Weights, find_weights
+from tlcli.engines.feature_maps import FeatureMaps
 from tlcli.engines.openvino import has_bf16
 from tlcli.system.files import cache_folder
 
@@ -133,13 +134,24 @@ def compute(engine: str, precisions: Sequence[Precision], names: Sequence[str], 
             with closing(opened(spec_of(row, size, weights, engine, precision))) as running:
                 found[f"{row.name}-{precision}"] = rows_of(running, images(size))
                 (maps,) = maps_of(running, images(size)[1:2])
-                found[f"{row.name}-{precision}-maps"] = maps.features()[None]
+                check_widths(row, maps)
+                found[f"{row.name}-{precision}-maps"] = row.blocks.rounded(maps.features())[None]
                 found[f"{row.name}-{precision}-last"] = maps.positions(row.blocks.last.all[0])[0]
             del running
         gc.collect()
         for folder in ("backbones", "compiled"):  # 100 MB a row
             shutil.rmtree(cache_folder() / folder, ignore_errors=True)
     save_file(found, out)
+
+
+def check_widths(row: Backbone, maps: FeatureMaps) -> None:
+    """The ends of stages that the catalog's rule finds are as many and as wide as it says, and ever smaller."""
+    (tile,) = maps.tiles
+    assert [(name, of_layer.shape[2]) for name, of_layer in tile.items()] == [
+        (block.layer, block.width) for block in row.blocks.all if block.pooling == "avg"
+    ], row.name
+    sides = [of_layer.shape[0] for of_layer in tile.values()]
+    assert sides == sorted(sides, reverse=True), row.name
 
 
 def in_this_process(request: dict[str, object], name: str) -> None:

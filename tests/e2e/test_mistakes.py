@@ -188,6 +188,8 @@ def test_ten_more_images_cost_ten_features(tlcli: Tlcli, shapes: Path) -> None:
         Image.effect_noise((50, 50), 10 + number).save(shapes / f"shapes/dark/new{number}.png")
     assert tlcli(*train).json()["features"] == {"computed": 10, "reused": 40}
     assert tlcli(*train, "--set", "train.seed=3").json()["features"] == {"computed": 0, "reused": 50}
+    for choice in ("backbone.layers=last", "backbone.layers=[stage1, last]", "backbone.pooling=max"):
+        assert tlcli(*train, "--set", choice).json()["features"] == {"computed": 0, "reused": 50}
 
 
 def test_evaluate_refuses_weights_that_are_not_those_of_training(

@@ -4,6 +4,7 @@ import io
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +24,12 @@ from tests.model.colours import (
 )
 
 from tlcli.backbones.blocks import one_block
+from tlcli.backbones.catalog import CATALOG
 from tlcli.engines.double import FakeEngine
 from tlcli.heads.head import Head
 from tlcli.images.decode import prepare
 from tlcli.images.items import Decoder
+from tlcli.model.bundle import Bundle
 from tlcli.model.prediction import NONE_OF_THESE, UNSURE, Prediction
 from tlcli.model.predictor import Predictor
 from tlcli.progress import Progress
@@ -193,6 +196,27 @@ def test_text_of_an_answer(
     prediction = Prediction("x.png", guess, 0.9, (), (), refusal, 0.1)
     assert (prediction.label, prediction.answer) == (label, answer)
     assert (prediction.text, prediction.is_none_of_these) == (text, is_none)
+
+
+@pytest.mark.parametrize("names", [("stage1.max",), ("stage1.avg", "last.max"), ("last.avg",)])
+def test_the_head_takes_its_inputs_and_the_distance_is_always_of_the_last_layers_average(
+    names: tuple[str, ...],
+) -> None:
+    given = bundle(("cat", "dog"), Head(np.ones((1, 1), np.float32), np.zeros(1, np.float32)))
+    record = given.manifest.backbone.model_copy(update={"inputs": names})
+    manifest = given.manifest.model_copy(update={"backbone": record})
+    blocks = CATALOG[record.name].blocks
+    inputs, random = blocks.named(names), np.random.default_rng(0)
+    head = Head(random.normal(size=(inputs.width, 1)).astype(np.float32), np.zeros(1, np.float32))
+    engine = FakeEngine(Decoder(PREPARATION), blocks)
+    row = blocks.rounded(engine.feature(prepare(encoded(noise(1)), PREPARATION)))
+    near = random.normal(size=(6, blocks.last.width)).astype(np.float32)
+    near[4] = blocks.take(row, blocks.last)
+    near /= np.linalg.norm(near, axis=1, keepdims=True)
+    reference = replace(given.reference, features=near.astype(np.float16))
+    (found,) = Predictor(Bundle(manifest, head, reference), engine).predict([encoded(noise(1))])
+    assert found.distance == pytest.approx(0, abs=1e-3)
+    assert found.probabilities == pytest.approx(head.probabilities(blocks.take(row, inputs)[None])[0])
 
 
 # Threads and streams
