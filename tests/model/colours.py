@@ -70,7 +70,7 @@ def bundle(
     manifest = BundleManifest.model_validate({
         "format_version": FORMAT_VERSION, "tlcli_version": tlcli.__version__, "labels": labels, "head_sha256": "0" * 64,
         "backbone": {
-            "name": "mobilenet_v2", "weights": "random", "weights_sha256": "0" * 64, "inputs": ["last.avg"],
+            "name": "mobilenet_v2", "weights": "random", "weights_sha256": "0" * 64, "inputs": ("last.avg",),
             "engine": "openvino", "precision": "f32",
         },
         "preparation": {"decoder_version": DECODER_VERSION, **vars(PREPARATION)}, "temperature": head.temperature,
