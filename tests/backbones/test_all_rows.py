@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Arrays = dict[str, NDArray[np.float32]]
-    """``ROW-PRECISION``: features [3, W]; of the second image ``ROW-PRECISION-maps``: what its maps are pooled to [1, W],
-    and ``ROW-PRECISION-last``: the positions of its last map [h, w, D]."""
+    """``ROW-PRECISION``: features [3, W]; of the second image ``ROW-PRECISION-maps``: what its maps become [1, W], and
+    ``ROW-PRECISION-last``: the positions of its last map [h, w, D]."""
 
 pytestmark = pytest.mark.e2e
 
@@ -266,8 +266,9 @@ def check_maps(row: Backbone, arrays: "Arrays") -> None:
         (pooled,), positions, features = arrays[name], arrays[f"{name[:-4]}last"], arrays[name.removesuffix("-maps")][1]
         blocks, is_coarse = row.blocks, "bf16" in name
         assert pooled.shape == features.shape == (blocks.width,)
+        rounded = blocks.rounded(pooled.copy())
         for block, place in zip(blocks.all, blocks.slices, strict=True):
-            ours, theirs = pooled[place], features[place]  # theirs are rounded to float16 but for the last average
+            ours, theirs = rounded[place], features[place]
             assert np.abs(ours - theirs).max() < (3e-2 if is_coarse else 2e-3) * np.abs(theirs).max(), block.name
             assert np.ptp(theirs) > 0
         feature = last_of(row, features)

@@ -293,7 +293,8 @@ def test_views_are_rows_and_errors_belong_to_their_items(weights: Weights, name:
     assert np.array_equal(single[0], found[4][2])
     plain = opened(spec_of(ROW, SIZE, weights))
     seen = [rows_of(plain, decoder.views(item)) for item in items]
-    assert np.abs(np.stack(found) - np.stack(seen)).max() < 1e-4 * np.abs(np.stack(seen)).max()
+    difference = np.abs(np.stack(found) - np.stack(seen)).max()  # of the last digit of float16
+    assert difference < 1e-3 * np.abs(np.stack(seen)).max()
 
 
 def test_every_layer_is_pooled_in_both_ways(weights: Weights) -> None:

@@ -68,7 +68,8 @@ def test_views_follow_each_other(index: Index, extractor: FeatureExtractor) -> N
     rows = augmented.rows(images, LABELS, views)
     assert len(rows) == 9
     assert rows.units.tolist() == 3 * rows.units[:3].tolist()
-    expected = extractor.store.read(row_key(one.sha256, view) for view in views for one in images)
+    keys = [row_key(one.sha256, view) for view in views for one in images]
+    expected = extractor.store.read(keys, extractor.blocks)
     assert np.array_equal(rows.features(), expected)
 
 

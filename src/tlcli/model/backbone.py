@@ -15,7 +15,6 @@ from tlcli.backbones.own_network import own_weights
 from tlcli.backbones.spec import BackboneSpec, EngineChoice, Precision
 from tlcli.backbones.weights import Weights, find_weights
 from tlcli.engines.compiled import CompiledGraph
-from tlcli.errors import ModelError
 from tlcli.model.manifest import BundleManifest
 from tlcli.progress import Progress
 from tlcli.system.files import cache_folder
@@ -32,12 +31,9 @@ def find_compiled(manifest: BundleManifest, few: bool) -> CompiledGraph | None:
         few: compiled for few images (low latency) rather than for throughput.
 
     Returns:
-        None if the cache has no intact graph, or if this version does not know the backbone.
+        None if the cache has no intact graph.
     """
-    try:
-        row, record = manifest.row, manifest.backbone
-    except ModelError:  # loading the bundle reports it
-        return None
+    row, record = manifest.row, manifest.backbone
     if record.quantized:
         from tlcli.backbones.quantization import find_quantized_graph  # noqa: PLC0415 - NumPy
 

@@ -116,7 +116,7 @@ class PreparationRecord(_Strict):
     size: tuple[_Side, _Side]
     resize: Literal["crop", "pad", "squash"]
     crop_fraction: Annotated[float, Field(gt=0, le=1)]
-    interpolation: Interpolation = "bicubic"
+    interpolation: Interpolation
     background: tuple[_Level, _Level, _Level]
     formats: Annotated[tuple[Format, ...], Field(min_length=1)]
     levels: tuple[float, float] | None = None
@@ -155,22 +155,12 @@ class BundleManifest(_Strict):
 
     @property
     def row(self) -> Backbone:
-        """The row of its backbone.
-
-        Raises:
-            ModelError: this version does not know it.
-        """
+        """The row of its backbone."""
         record, own = self.backbone, self.backbone.own
         if own is not None:
             blocks = Blocks(tuple(Block(one.layer, one.pooling, one.width) for one in own.blocks))
             network = OwnNetwork(own.output, own.kind, blocks, own.mean, own.std)
             return own_row(record.name, network, self.preparation.size[0])
-        if record.name not in CATALOG:
-            raise ModelError(
-                "model.unknown_backbone",
-                f"The model needs the backbone '{record.name}', which this version does not know.",
-                train_again(self.tlcli_version),
-            )
         return row_for(record.name, record.layout)
 
     def check_weights(self, weights: Weights) -> None:
@@ -249,5 +239,11 @@ def read_manifest(path: Path) -> BundleManifest:
             "model.manifest_damaged",
             f"{path} is damaged or was changed: its digest differs from the recorded one.",
             _TRAIN_AGAIN,
+        )
+    if manifest.backbone.own is None and manifest.backbone.name not in CATALOG:
+        raise ModelError(
+            "model.unknown_backbone",
+            f"{path} needs the backbone '{manifest.backbone.name}', which this version does not know.",
+            train_again(manifest.tlcli_version),
         )
     return manifest
