@@ -251,7 +251,7 @@ def test_problems_of_the_file_come_first_then_those_of_set_in_their_order(tmp_pa
 def test_a_layer_that_the_network_lacks_is_refused_at_its_place(tmp_path: Path) -> None:
     text = GOOD + "backbone:\n  name: mobilenet\n  layers: [stage1, stage9]\n"
     (problem,) = problems(tmp_path, text)
-    assert (problem.code, problem.key, problem.place) == ("unknown_layer", "backbone.layers", Place("c.yaml", 5))
+    assert (problem.code, problem.key, problem.place) == ("config.unknown_layer", "backbone.layers", Place("c.yaml", 5))
     assert loaded(tmp_path, text, "backbone.layers=[stage4, last]").config.backbone.layers == ("stage4", "last")
     (problem,) = problems(tmp_path, GOOD, "backbone.layers=[]")
     assert problem.place == Place("--set backbone.layers=[]")
