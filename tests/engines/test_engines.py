@@ -270,7 +270,9 @@ def test_keras_gives_the_same_features_in_order(openvino: Engine, weights: Weigh
     assert cosine > {"f32": 0.99999, "bf16": 0.9}[precision]
     nearest = np.linalg.norm(found[:, np.newaxis] - exact[np.newaxis], axis=2).argmin(axis=1)
     if precision == "f32":
-        assert np.abs(found - exact).max() < 1e-4 * np.abs(exact).max()
+        differences = largest_differences(found, exact)
+        assert differences.pop("last.avg") < 1e-4
+        assert max(differences.values()) < 1e-3  # a step of float16
         assert nearest.tolist() == list(range(40))
 
 
