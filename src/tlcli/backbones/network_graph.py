@@ -135,10 +135,15 @@ def _rank(value: Output) -> int:
 def _image_input(path: Path, model: Any) -> Node:
     """The only input that can be an image."""
     images = [one.get_node() for one in model.inputs if _rank(one) == 4 and _channel_axes(one)]
-    if len(images) == 1:
+    if len(images) == 1 and images[0].get_element_type().is_real():
         return images[0]
-    listed = ", ".join(f"{_name(one)} {one.get_partial_shape()}" for one in model.inputs[:10])
-    raise _unsupported(path, f"one input must be an RGB image, [1, 3, H, W] or [1, H, W, 3]; it takes {listed}")
+    listed = ", ".join(
+        f"{_name(one)} {one.get_partial_shape()} of {one.get_element_type().get_type_name()}"
+        for one in model.inputs[:10]
+    )
+    raise _unsupported(
+        path, f"one input must be an RGB image of floats, [1, 3, H, W] or [1, H, W, 3]; it takes {listed}"
+    )
 
 
 def _channel_axes(value: Output) -> list[int]:

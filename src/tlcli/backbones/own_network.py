@@ -3,6 +3,7 @@
 Importing this module imports neither NumPy nor OpenVINO; the file itself is read in a process of its own.
 """
 
+import importlib.util
 import json
 import tempfile
 from collections.abc import Mapping
@@ -68,6 +69,12 @@ def open_own(path: Path, wishes: Wishes) -> OwnBackbone:
         ModelError: it is missing, or cannot be used; see :mod:`tlcli.backbones.network_file` and
             :func:`tlcli.backbones.network_graph.read_graph`.
     """
+    if importlib.util.find_spec("openvino") is None:
+        raise ModelError(
+            "model.network_needs_openvino",
+            "backbone.path needs OpenVINO, which is not installed.",
+            "Run: pip install openvino, or set backbone.name.",
+        )
     file = find_network(path)
     published, digest = read_preparation(file.path), file.sha256
     size = wishes.size or _square(file, published.size)
@@ -148,7 +155,7 @@ def _run(request: Mapping[str, object], doing: str) -> None:
             "model.network_unsupported",
             f"{doing} ended OpenVINO: the network {request['network']} is damaged, or has operators that it does not "
             f"run ({last[:300]}).",
-            "Export it again; docs/backbones.md has the commands.",
+            "Export it again; docs/own_network.md has the commands.",
         ) from error
 
 
