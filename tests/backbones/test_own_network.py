@@ -18,6 +18,7 @@ from tests.network_fixtures import (
     tensor,
     transformer,
     value_info,
+    weights,
     write_json,
 )
 
@@ -364,3 +365,30 @@ def test_a_detector_s_boxes_are_no_tokens(tmp_path: Path) -> None:
     data = model(nodes, [boxes, kernel], [value_info("x", [1, 3, 224, 224])], [value_info("y", [1, 20, 1029])])
     (tmp_path / "a.onnx").write_bytes(data)
     assert code_of(tmp_path, Wishes()) == "model.network_output"
+
+
+def of_text_and_image(path: Path) -> Path:
+    """As CLIP is exported: outputs of the text, of both, and of the image, in float16."""
+    from openvino import opset13 as ops
+
+    image, text = ops.parameter([-1, 3, -1, -1], np.float32, "pixel_values"), ops.parameter([1, 7], np.int64, "ids")
+    found = ops.convolution(image, ops.constant(weights(0, 8, 3, 3, 3)), [2, 2], [1, 1], [1, 1], [1, 1])
+    mean = ops.reduce_mean(ops.convert(text, np.float32), np.array([1]), keep_dims=True)
+    both = ops.add(found, ops.reshape(mean, np.array([1, 1, 1, 1]), special_zero=False))
+    results = [ops.result(one) for one in (mean, both, found)]
+    for result, name in zip(results, ("text", "both", "image"), strict=True):
+        result.output(0).get_tensor().set_names({name})
+    openvino.save_model(openvino.Model(results, [image, text]), path, compress_to_fp16=True)
+    return path
+
+
+def test_of_a_network_of_text_and_images_the_part_of_images_is_taken(tmp_path: Path) -> None:
+    path = of_text_and_image(tmp_path / "clip.xml")
+    found = open_own(path, WISHES)
+    assert found.row.own is not None
+    assert found.row.own.output == "image"
+    row, _ = passed(found, pixels(1)[0])
+    assert row.shape == (16,)
+    assert np.isfinite(row).all()
+    for name in ("both", "text"):
+        assert code_of(path, Wishes(output=name, size=SIDE)) == "model.network_output"

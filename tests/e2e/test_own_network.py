@@ -124,11 +124,16 @@ def test_a_transformer(tlcli: Tlcli, tmp_path: Path) -> None:
     assert (refused.code, refused.error) == (2, "config.unknown_layer")
 
 
-def test_int8(tlcli: Tlcli, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["vector", pytest.param("tokens", marks=pytest.mark.slow)])
+def test_int8(tlcli: Tlcli, tmp_path: Path, kind: str) -> None:
     pytest.importorskip("nncf")
-    convolutional(tmp_path / "a.onnx", pooled=True)
+    network = "a.onnx" if kind == "vector" else "a.xml"
+    if kind == "vector":
+        convolutional(tmp_path / network, pooled=True)
+    else:
+        transformer(tmp_path / network)
     limits = {"min_cosine": 0.5, "min_label_agreement": 0.5, "max_accuracy_drop": 0.5, "calibration_images": 8}
-    path = config(tmp_path, {"path": "a.onnx", "precision": "int8", "int8": limits}, size=SIDE)
+    path = config(tmp_path, {"path": network, "precision": "int8", "int8": limits}, size=SIDE)
     succeeds(tlcli("train", "--config", path, "--json"))
     image = next((tmp_path / "data" / "test").rglob("*.png"))
     succeeds(tlcli("predict", image, "--explain", tmp_path / "why", "--json"))

@@ -65,15 +65,9 @@ def read_graph(path: Path, output: str | None, size: int | None) -> NetworkGraph
         whole = Core().read_model(path)
     except RuntimeError as error:
         raise _unsupported(path, _reason(error)) from error
-    tensor = _output(path, whole, output)
-    name = output or _name(tensor)
     image = _image_input(path, whole)
-    try:
-        model = Model([ops.result(tensor)], [image])
-    except RuntimeError as error:
-        raise _unsupported(
-            path, f"its output {name!r:.200} needs other inputs than an image; export the part for images alone"
-        ) from error
+    tensor, model = _with_output(path, whole, image, output)
+    name = output or _name(tensor)
     last = image.get_partial_shape()[3]
     is_channels_last = last.is_static and last.get_length() == 3
     found = _sized(path, model, image, is_channels_last, size)
@@ -90,7 +84,7 @@ def _unsupported(path: Path, why: str) -> ModelError:
 
 def _reason(error: RuntimeError) -> str:
     """The sentence of OpenVINO's message that says what is wrong, without its source files and check names."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip(" -") for line in str(error).splitlines() if line.strip()]
     said = [
         line for line in lines if not line.startswith(("Exception from", "Check '", "While validating", "Unable to"))
     ]
@@ -98,19 +92,31 @@ def _reason(error: RuntimeError) -> str:
     return chosen[:300]
 
 
-def _output(path: Path, model: Any, name: str | None) -> Output:
-    if name is None:
-        ranks = {rank: one for rank in _RANKS for one in reversed(model.outputs) if _rank(one) == rank}
-        for rank in _RANKS:
-            if rank in ranks:
-                found: Output = ranks[rank].get_node().input_value(0)
-                return found
-        raise _no_layer(path, f"has no output of rank {', '.join(map(str, _RANKS))}", model)
-    for node in model.get_ordered_ops():
+def _with_output(path: Path, whole: Any, image: Node, name: str | None) -> tuple[Output, Any]:
+    """A tensor, and the part of the graph from the image to it."""
+    candidates = _named(path, whole, name) if name is not None else _outputs(whole)
+    for value in candidates:
+        try:
+            return value, Model([ops.result(value)], [image])
+        except RuntimeError:  # it needs other inputs as well, such as a text
+            continue
+    why = (
+        f"needs other inputs than an image for {name!r:.200}" if name is not None else "has no output of an image alone"
+    )
+    raise _no_layer(path, why, whole)
+
+
+def _named(path: Path, whole: Any, name: str) -> list[Output]:
+    for node in whole.get_ordered_ops():
         for value in node.outputs():
             if node.get_type_name() != "Result" and name in (*value.get_names(), node.get_friendly_name()):
-                return value
-    raise _no_layer(path, f"has no tensor {name!r:.200}", model)
+                return [value]
+    raise _no_layer(path, f"has no tensor {name!r:.200}", whole)
+
+
+def _outputs(whole: Any) -> list[Output]:
+    """The outputs that can be a last layer, the best first."""
+    return [one.get_node().input_value(0) for rank in _RANKS for one in whole.outputs if _rank(one) == rank]
 
 
 def _no_layer(path: Path, why: str, model: Any) -> ModelError:
