@@ -11,6 +11,7 @@ import yaml
 from tests.commands import Done, Tlcli, in_process
 from tests.network_fixtures import SIDE, convolutional, drawn, transformer, write_json
 
+from tlcli.model.manifest import sealed
 from tlcli.model.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -87,6 +88,15 @@ def test_a_convolutional_network(tlcli: Tlcli, tmp_path: Path) -> None:
     # Other weights of the same structure: everything is.
     (tmp_path / "moved" / "tiny.onnx_data").write_bytes(bytes(432))
     assert succeeds(tlcli(*again))["features"]["computed"] == computed
+
+    # A bundle whose record is damaged is refused.
+    copy = tmp_path / "copy"
+    shutil.copytree(run_of(tmp_path), copy)
+    fields = json.loads((copy / "model" / "manifest.json").read_text())
+    blocks = fields["backbone"]["own"]["blocks"]
+    fields["backbone"]["own"]["blocks"] = [block for block in blocks if block["layer"] != "last"]
+    (copy / "model" / "manifest.json").write_text(json.dumps(sealed(fields)))
+    assert tlcli("predict", "--run", copy, images[0], "--json").error == "model.manifest_malformed"
 
     # Without its file the run still predicts, from the cache, and evaluate says what is missing.
     network.unlink()

@@ -50,13 +50,13 @@ class NetworkGraph:
     """Where the output is no map: names the map before it; empty if there is none."""
 
 
-def read_graph(path: Path, output: str | None, size: int | None) -> NetworkGraph:
+def read_graph(path: Path, output: str | None, size: Size | None) -> NetworkGraph:
     """Reads a network and finds its layers.
 
     Args:
         path: an .onnx or .xml file, of which nothing leads out of its folder (:mod:`tlcli.backbones.network_file`).
         output: name of the tensor that is the last layer; None takes the first output of the highest rank.
-        size: side of the images in pixels; None takes the one that the file says.
+        size: H, W of the images in pixels; None takes what the file says.
 
     Raises:
         ModelError: it cannot be read, takes no images, does not take this size, or gives nothing to pool.
@@ -157,17 +157,17 @@ def _channel_axes(value: Output) -> list[int]:
     return [axis for axis in (1, 3) if shape[axis].is_dynamic or shape[axis].get_length() == 3]
 
 
-def _sized(path: Path, model: Any, image: Node, is_channels_last: bool, side: int | None) -> Size:
+def _sized(path: Path, model: Any, image: Node, is_channels_last: bool, wanted: Size | None) -> Size:
     """Gives the graph a static input, of this size or its own."""
     shape = image.get_partial_shape()
     given = [shape[axis] for axis in ((1, 2) if is_channels_last else (2, 3))]
     own = [int(one.get_length()) for one in given if one.is_static]
-    if side is None and len(own) < 2:
+    if wanted is None and len(own) < 2:
         raise ModelError(
             "model.network_size", f"Neither the network {path} nor a file beside it says which size its images have.",
             "Set image.size, in pixels.",
         )  # fmt: skip
-    size = (side, side) if side is not None else (own[0], own[1])
+    size = wanted or (own[0], own[1])
     try:
         model.reshape({image.output(0): [1, *size, 3] if is_channels_last else [1, 3, *size]})
     except RuntimeError as error:
@@ -178,7 +178,8 @@ def _sized(path: Path, model: Any, image: Node, is_channels_last: bool, side: in
 
 
 def _wrong_size(path: Path, size: Size, own: list[int], why: str) -> ModelError:
-    allowed = f"it takes {' x '.join(map(str, own))} only" if len(own) == 2 else f"OpenVINO says: {why}"
+    is_other = len(own) == 2 and tuple(own) != size
+    allowed = f"it takes {' x '.join(map(str, own))} only" if is_other else f"OpenVINO says: {why}"
     return ModelError(
         "model.network_size",
         f"The network {path} does not take images of {size[0]} x {size[1]} pixels: {allowed.rstrip('.')}.",

@@ -17,14 +17,15 @@ DESCRIPTION_FILE = "network.json"
 
 
 def main() -> None:
-    """Does what its argument describes: ``job`` (describe or convert), ``network`` (a path), ``output``, ``size``,
-    ``out`` (a folder); for convert also ``scale`` and ``offset``."""
+    """Does what its argument describes: ``job`` (describe or convert), ``network`` (a path), ``output``, ``size``
+    (H, W), ``out`` (a folder); for convert also ``scale`` and ``offset``.
+    """
     request = json.loads(sys.argv[1])
     from tlcli.backbones.network_graph import convert_graph, read_graph  # noqa: PLC0415 - imports OpenVINO
 
-    out = Path(request["out"])
+    out, size = Path(request["out"]), request["size"] and tuple(request["size"])
     try:
-        graph = read_graph(Path(request["network"]), request["output"], request["size"])
+        graph = read_graph(Path(request["network"]), request["output"], size)
     except ModelError as error:
         fields = [error.code, *(" ".join(text.split()) for text in (error.message, error.hint))]
         print(json.dumps(fields), file=sys.stderr)  # noqa: T201 - the parent process reads it

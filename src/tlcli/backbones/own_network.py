@@ -138,7 +138,7 @@ def write_own(row: Backbone, own: OwnNetwork, size: int, network: Path, out: Pat
         ModelError: it cannot be read any more.
     """
     request = {
-        "job": "convert", "network": str(network), "output": own.output, "size": size, "out": str(out),
+        "job": "convert", "network": str(network), "output": own.output, "size": (size, size), "out": str(out),
         "scale": row.scaling.scale, "offset": row.scaling.offset,
     }  # fmt: skip
     _run(request, f"Converting {row.name}")
@@ -163,7 +163,13 @@ def _run(request: Mapping[str, object], doing: str) -> None:
 def _described(path: Path, digest: str, output: str | None, size: int | None) -> dict[str, Any]:  # noqa: ARG001
     """What the process tells of a network; asked once a command, as the digest stands for the file's content."""
     with tempfile.TemporaryDirectory() as folder:
-        request = {"job": "describe", "network": str(path), "output": output, "size": size, "out": folder}
+        request = {
+            "job": "describe",
+            "network": str(path),
+            "output": output,
+            "size": size and (size, size),
+            "out": folder,
+        }
         _run(request, f"Reading {path.name}")
         found: dict[str, Any] = json.loads((Path(folder) / DESCRIPTION_FILE).read_text())
         return found
@@ -186,7 +192,7 @@ def _note(
 ) -> str:  # fmt: skip
     """Where each value comes from, in one line."""
     poolings = ", ".join(dict.fromkeys(block.pooling for block in own.blocks.all))
-    layers = f"{len(own.blocks.layers)} layers" if len(own.blocks.layers) > 1 else "1 layer"
+    layers = f"layers {', '.join(own.blocks.layers)}" if len(own.blocks.layers) > 1 else "1 layer"
     said = "no file beside it says how images are prepared"
     if published.file:
         given = {
