@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tlcli.backbones.blocks import Block, Blocks
 from tlcli.backbones.catalog import (
@@ -27,9 +27,11 @@ from tlcli.backbones.catalog import (
 from tlcli.backbones.network_file import NetworkFile, find_network
 from tlcli.backbones.network_process import DESCRIPTION_FILE
 from tlcli.backbones.own_process import run_module
-from tlcli.backbones.preparation_files import PublishedPreparation, read_preparation
 from tlcli.backbones.weights import Weights
 from tlcli.errors import ModelError
+
+if TYPE_CHECKING:
+    from tlcli.backbones.preparation_files import PublishedPreparation
 
 _FEW = 32
 """Features of an output below which it likely is what a classifier answers; networks have 300 to 3,000."""
@@ -69,6 +71,8 @@ def open_own(path: Path, wishes: Wishes) -> OwnBackbone:
         ModelError: it is missing, or cannot be used; see :mod:`tlcli.backbones.network_file` and
             :func:`tlcli.backbones.network_graph.read_graph`.
     """
+    from tlcli.backbones.preparation_files import read_preparation  # noqa: PLC0415 - 6 ms of every predict
+
     if importlib.util.find_spec("openvino") is None:
         raise ModelError(
             "model.network_needs_openvino",
@@ -188,7 +192,7 @@ def _square(file: NetworkFile, size: tuple[int, int] | None) -> int | None:
 
 
 def _note(
-    file: Path, row: Backbone, own: OwnNetwork, wishes: Wishes, published: PublishedPreparation, before: str
+    file: Path, row: Backbone, own: OwnNetwork, wishes: Wishes, published: "PublishedPreparation", before: str
 ) -> str:  # fmt: skip
     """Where each value comes from, in one line."""
     poolings = ", ".join(dict.fromkeys(block.pooling for block in own.blocks.all))
