@@ -12,7 +12,7 @@ from tlcli.config.sources import ArchiveSource, FolderSource, Source
 from tlcli.datasets.index import Index
 from tlcli.engines.choice import choose_engine
 from tlcli.engines.interface import open_engine
-from tlcli.errors import DataError, ModelError, UsageError
+from tlcli.errors import DataError, UsageError
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.int8 import RecordedGraph, int8_extractor
 from tlcli.features.int8_agreement import Int8Limits
@@ -54,11 +54,6 @@ def feature_extractor(
     augmentation = Augmentation(**config.augment.model_dump(exclude={"views"}))
     engine = choose_engine(section.engine, "auto" if is_int8 else section.precision)
     own = _own(config)
-    if own and engine.name != "openvino":
-        raise ModelError(
-            "model.network_needs_openvino", f"backbone.path needs OpenVINO, and the engine is {engine.name}.",
-            "Run: pip install openvino, and set backbone.engine to auto.",
-        )  # fmt: skip
     weights = own.weights if own else find_weights(row, section.weights, progress)
     row = row if own else row_for(row.name, weights.layout)
     spec = BackboneSpec(row, preparation.size, weights, engine)

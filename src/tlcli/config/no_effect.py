@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from tlcli.config.problems import Location, Place
 from tlcli.config.schema import Config
 from tlcli.config.section import Section
-from tlcli.heads.fit_record import WITH_FOLDS
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def _resize(config: Config) -> str | None:
 _RULES = (
     _Rule(
         ("train.", "head.dropout"),
-        lambda config: config.head.fit in WITH_FOLDS,
+        lambda config: config.head.fit != "minibatch",
         "head.fit is not minibatch",
         "Set head.Cs and head.folds, or head.fit: minibatch.",
         besides=("train.seed",),

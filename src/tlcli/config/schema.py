@@ -156,7 +156,7 @@ class BackboneSection(Section):
     """Architecture (see docs/backbones.md); null with path."""
     path: ExpandedPath | None = None
     """Your own network instead of a named one: an .onnx file, an OpenVINO .xml file, or a folder with one of them (see
-    docs/backbones.md). preprocessor_config.json or timm's config.json beside it says how images are prepared."""
+    docs/own_network.md). preprocessor_config.json or timm's config.json beside it says how images are prepared."""
     output: Annotated[str, Field(min_length=1)] | None = None
     """path: the name of the tensor that is its last layer, an output or one inside. null: its first output that is a
     feature map, else tokens, else features."""
