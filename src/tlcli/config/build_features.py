@@ -50,7 +50,7 @@ def feature_extractor(
     spec = BackboneSpec(row, preparation.size, weights, engine)
     progress.note(
         f"Backbone {row.name} ({section.weights} weights), {' x '.join(map(str, preparation.size))} "
-        f"({preparation.resize}), engine {engine.name}, precision "
+        f"({_way(preparation)}), engine {engine.name}, precision "
         + (f"int8, compared with {engine.precision}" if is_int8 else engine.precision)
     )
     exact = FeatureExtractor(
@@ -65,6 +65,14 @@ def feature_extractor(
         return exact
     images = index.images if recorded else index.of("train")
     return int8_extractor(exact, images, section.int8.calibration_images, progress, recorded)
+
+
+def _way(preparation: Preparation) -> str:
+    if preparation.tiles == "native":
+        return "native tiles"
+    if preparation.tiles:
+        return f"{' x '.join(map(str, preparation.tiles))} tiles, {preparation.resize}"
+    return preparation.resize
 
 
 def head_inputs(section: BackboneSection, blocks: Blocks) -> Blocks:
@@ -94,8 +102,8 @@ def preparation_of(config: Config) -> Preparation:
     row = CATALOG[config.backbone.name]
     image = config.with_backbone_defaults().image.model_dump()
     levels, crop_fraction = image.pop("levels"), image.pop("crop_fraction") or row.crop_fraction
-    size = both_sides(image.pop("size"))
-    return Preparation(size, crop_fraction=crop_fraction, levels=None if levels == "data" else levels, **image)
+    size, way = both_sides(image.pop("size")), image.pop("resize") or row.resize
+    return Preparation(size, way, crop_fraction=crop_fraction, levels=None if levels == "data" else levels, **image)
 
 
 def with_levels(config: Config, index: Index, progress: Progress = SILENT) -> Config:

@@ -66,7 +66,7 @@ def _is_lowest_already(config: Config) -> bool:
 
 def _needs_no_background(config: Config) -> bool:
     resize = config.image.resize or CATALOG[config.backbone.name].resize
-    return config.image.bands is not None and resize != "pad"
+    return config.image.bands is not None and (resize != "pad" or config.image.tiles == "native")
 
 
 _RULES = (
@@ -152,9 +152,23 @@ _RULES = (
     ),
     _Rule(
         ("image.crop_fraction",),
-        lambda config: (config.image.resize or CATALOG[config.backbone.name].resize) != "crop",
+        lambda config: (
+            config.image.tiles != "native" and (config.image.resize or CATALOG[config.backbone.name].resize) != "crop"
+        ),
         "nothing is cropped: image.resize is not crop",
         "Set image.resize: crop, or leave it out.",
+    ),
+    _Rule(
+        ("image.resize", "image.crop_fraction"),
+        lambda config: config.image.tiles == "native",
+        "image.tiles is native, which takes the whole image in its own size",
+        "Set image.tiles: [rows, columns], or leave it out.",
+    ),
+    _Rule(
+        ("image.tiles",),
+        lambda config: config.image.tiles == (1, 1),
+        "one tile is the image as a whole",
+        "Set more rows or columns, or leave it out.",
     ),
     _Rule(
         ("image.background",),

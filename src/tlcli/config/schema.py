@@ -11,6 +11,7 @@ from tlcli.config.dataset import Dataset
 from tlcli.config.section import Section, Seed, expand
 from tlcli.evaluation.gates import ALLOWED, is_gate_name
 from tlcli.images.formats import DEFAULT_FORMATS, Format
+from tlcli.images.tiles import MAX_TILES
 
 Level = Annotated[int, Field(ge=0, le=255)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -46,6 +47,8 @@ def _expanded_weights(value: object) -> object:
 BackboneName = Annotated[str, AfterValidator(_in_catalog), Field(json_schema_extra={"enum": list(CATALOG)})]
 
 
+_MAX_CANVAS = 100e6
+"""Pixels of all tiles together."""
 MAX_SIDE = 4096
 """Of image.size, in pixels: above, one image's feature maps would take gigabytes."""
 _Side = Annotated[int, Field(ge=32, le=MAX_SIDE)]
@@ -54,6 +57,14 @@ InputSize = Annotated[
     Discriminator(lambda value: "sides" if isinstance(value, list | tuple) else "side"),
 ]
 """A side in pixels, or height and width."""
+
+
+_Count = Annotated[int, Field(ge=1, le=MAX_TILES)]
+TilesSetting = Annotated[
+    Annotated[tuple[_Count, _Count], Tag("grid")] | Annotated[Literal["native"], Tag("word")],
+    Discriminator(lambda value: "grid" if isinstance(value, list | tuple) else "word"),
+]
+"""Rows and columns, or native."""
 
 
 def both_sides(size: int | tuple[int, int]) -> tuple[int, int]:
@@ -68,6 +79,11 @@ class Image(Section):
     """Side of the input in pixels, or [height, width]: [224, 448] for images that are twice as wide as high. Larger
     inputs show finer details and take longer, in proportion to their area. Default: the size the backbone was trained
     at (224 for DenseNet201)."""
+    tiles: TilesSetting | None = None
+    """[rows, columns]: each image is resized to a canvas that is cut into so many tiles of size, which overlap by an
+    eighth; each passes the network, and the poolings are taken over all of them. native: as many tiles as the image has
+    pixels for, so that it is not shrunk (64 at most). For details that are tiny in large images; the time is that of
+    one image times the number of tiles. null: one input, no tiles."""
     resize: Literal["crop", "pad", "squash"] | None = None
     """crop: keep the aspect ratio, crop the centre. pad: keep the aspect ratio, pad the borders. squash: change the
     aspect ratio to that of size. Default: that of the backbone (see docs/backbones.md)."""
@@ -92,6 +108,15 @@ class Image(Section):
     """Maximum width and height of an image in pixels."""
     max_file_mb: Annotated[float, Field(gt=0)] = 64.0
     """Maximum size of a file in MiB (2^20 bytes)."""
+
+    @model_validator(mode="after")
+    def _tiles_are_few(self) -> Self:
+        if isinstance(self.tiles, tuple) and self.tiles[0] * self.tiles[1] > MAX_TILES:
+            raise PydanticCustomError(
+                "too_many_tiles", "An image has at most {most} tiles. Received: {received}.",
+                {"key": "tiles", "received": str(list(self.tiles)), "most": MAX_TILES},
+            )  # fmt: skip
+        return self
 
     @model_validator(mode="after")
     def _values_fit_together(self) -> Self:
@@ -280,8 +305,10 @@ class Config(Section):
         """The config with the defaults of its backbone, image.size, image.resize and (for a crop)
         image.crop_fraction, filled in."""
         row = CATALOG[self.backbone.name]
-        image: dict[str, object] = {"size": self.image.size or row.size, "resize": self.image.resize or row.resize}
-        if image["resize"] == "crop":
+        image: dict[str, object] = {"size": self.image.size or row.size}
+        if self.image.tiles != "native":
+            image["resize"] = self.image.resize or row.resize
+        if image.get("resize") == "crop":
             image["crop_fraction"] = self.image.crop_fraction or row.crop_fraction
         return self.model_copy(update={"image": self.image.model_copy(update=image)})
 
@@ -294,6 +321,20 @@ class Config(Section):
                 {
                     "key": "backbone.layers", "layer": min(unknown), "name": self.backbone.name,
                     "layers": ", ".join(known),
+                },
+            )  # fmt: skip
+        return self
+
+    @model_validator(mode="after")
+    def _canvas_is_bounded(self) -> Self:
+        height, width = both_sides(self.image.size or CATALOG[self.backbone.name].size)
+        rows, columns = self.image.tiles if isinstance(self.image.tiles, tuple) else (1, 1)
+        if height * width * rows * columns > _MAX_CANVAS:
+            raise PydanticCustomError(
+                "tiles_too_large", "All tiles of an image have {most} megapixels or fewer. Received: {received}.",
+                {
+                    "key": "image.tiles", "most": f"{_MAX_CANVAS / 1e6:.0f}",
+                    "received": f"{rows} x {columns} tiles of {height} x {width}",
                 },
             )  # fmt: skip
         return self

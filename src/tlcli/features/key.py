@@ -14,7 +14,7 @@ from tlcli.images.preparation import Preparation
 
 # Limits decide which files are read, not the pixels of those that are.
 _LIMITS = ("formats", "max_megapixels", "max_side", "max_file_mb")
-_OPTIONAL = ("levels", "bands")
+_OPTIONAL = ("levels", "bands", "tiles")
 """Where unset they leave the key as it was before they existed."""
 
 

@@ -93,7 +93,7 @@ def image_statistics(path: Path, preparation: Preparation, side: int) -> "tuple[
     Raises:
         BadImageError: see :func:`tlcli.images.decode.prepare`.
     """
-    small = replace(preparation, size=(side, side), resize="squash")
+    small = replace(preparation, size=(side, side), resize="squash", tiles=None)
     data = read(path, small)
     levels = prepare(data, small) @ _LUMA  # [S, S]; first, as it refuses what is not an image
     brightness, contrast = float(levels.mean()), float(levels.std())

@@ -163,6 +163,7 @@ class Predictor:
 
         from tlcli.evaluation.activation_map import activation_map  # noqa: PLC0415
         from tlcli.evaluation.nearest import nearest  # noqa: PLC0415
+        from tlcli.images.tiles import tile_boxes  # noqa: PLC0415
 
         bundle, head, reference = self.bundle, self.bundle.head, self.bundle.reference
         row = maps.features()[np.newaxis]  # [1, W]
@@ -173,7 +174,9 @@ class Predictor:
             Neighbour(reference.names[index], self.labels[reference.labels[index]], min(float(similarity), 1.0))
             for index, similarity in zip(found.numbers[0], found.similarities[0], strict=True)
         )
-        evidence = None if head.expansion else activation_map(maps, head, bundle.inputs, label)
+        height, width = pixels.shape[:2]
+        boxes = tile_boxes((height, width), bundle.preparation.size)
+        evidence = None if head.expansion else activation_map(maps, head, bundle.inputs, label, boxes)
         return Explanation(pixels, evidence, tuple(neighbours))
 
     def _engine(self, few: bool) -> "Engine":

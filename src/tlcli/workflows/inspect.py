@@ -102,7 +102,7 @@ def inspect(
         index=index,
         statistics={name: one for name, one in statistics.items() if name not in index.bad},
         unreadable=dict(index.bad),
-        unusual=_unusual(index, statistics, extractor.decoder.preparation.size),
+        unusual=_unusual(index, statistics, extractor.decoder.preparation.canvas),
         suggestions=_suggestions([statistics[one.name] for one in index.images], preparation_of(config)),
         duplicates=duplicates,
         ranked_labels=_ranked_labels(index, extractor, duplicates, config, progress),
