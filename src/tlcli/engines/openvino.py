@@ -138,9 +138,12 @@ class OpenVINOEngine(ThreadedEngine["NDArray[np.float32]"]):
         trunk = CutGraph.of(self._loaded.graph, self._blocks)
         model = _CORE.compile_model(trunk.graph, "CPU", self._loaded.settings)
         infer, size = _Requests(model), self._decoder.preparation.size
-        return ThreadedEngine(
+        engine = ThreadedEngine(
             self._decoder, lambda canvas: trunk.maps([infer(tile) for tile in cut(canvas, size)]), _workers(model)
         )
+        if self._decoder.preparation.tiles:
+            engine.window = 2  # the maps of one image take 100 MB with 64 tiles of efficientnet_lite0
+        return engine
 
 
 def _workers(model: Any) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tlcli.backbones.spec import BackboneSpec
 from tlcli.engines.speed import known_speed
-from tlcli.images.decode import open_image, read
+from tlcli.images.decode import open_image, read, upright_size
 from tlcli.images.items import Item
 from tlcli.images.preparation import Preparation, canvas_size
 from tlcli.images.tiles import tile_count
@@ -43,5 +43,5 @@ def tiles_of_sample(paths: Sequence[Path], preparation: Preparation) -> float:
     for path in paths[:: max(1, len(paths) // _SAMPLE)][:_SAMPLE]:
         with contextlib.suppress(Exception):  # Pillow's plugins raise almost any type on broken files
             if opened := open_image(read(path, preparation), preparation):
-                counts.append(tile_count(canvas_size(opened.size, preparation), preparation.size))
+                counts.append(tile_count(canvas_size(upright_size(opened), preparation), preparation.size))
     return sum(counts) / len(counts) if counts else 1.0

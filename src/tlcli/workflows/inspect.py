@@ -38,7 +38,8 @@ from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.rows import Rows
 from tlcli.images.decode import BadImageError
 from tlcli.images.preparation import Preparation
-from tlcli.images.statistics import ImageStatistics, image_statistics, oddities, suggestions, unseen_borders
+from tlcli.images.size_advice import size_advice
+from tlcli.images.statistics import ImageStatistics, image_statistics, oddities, suggestions
 from tlcli.images.tiles import Size
 from tlcli.progress import SILENT, Progress
 from tlcli.reports.inspect_text import LABEL_ISSUES
@@ -151,7 +152,7 @@ def _scan(
 
 def _suggestions(every: Sequence[ImageStatistics], preparation: Preparation) -> tuple[str, ...]:
     sizes = [(one.width, one.height) for one in every]
-    return (*suggestions(every, preparation), *unseen_borders(sizes, preparation))
+    return (*suggestions(every, preparation), *size_advice(sizes, preparation))
 
 
 def _unusual(index: Index, statistics: dict[str, ImageStatistics], size: Size) -> dict[str, tuple[str, ...]]:
