@@ -125,11 +125,12 @@ def load_bundle(folder: Path) -> Bundle:
             f"has {DECODER_VERSION}.",
             train_again(manifest.tlcli_version),
         )
-    if min(manifest.preparation.size) < row.min_size or len(set(manifest.labels)) < len(manifest.labels):
+    height, width = manifest.preparation.size
+    if min(height, width) < row.min_size or len(set(manifest.labels)) < len(manifest.labels):
         raise ModelError(
             "model.bundle_damaged",
-            f"The bundle {folder} is damaged: its images are {' x '.join(map(str, manifest.preparation.size))} pixels "
-            f"({row.name} takes {row.min_size} or more a side) or names a class twice.",
+            f"The bundle {folder} is damaged: it has images of {height} x {width} pixels ({row.name} takes "
+            f"{row.min_size} or more a side) or names a class twice.",
             train_again(),
         )
     units, inputs = Task(manifest.labels).units, row.blocks.named(manifest.backbone.inputs)
