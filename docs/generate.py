@@ -129,6 +129,8 @@ def _values(field: dict[str, Any], schema: dict[str, Any]) -> str:
 
 
 def _value(node: dict[str, Any], schema: dict[str, Any]) -> str:
+    if "const" in node:
+        return f"`{node['const']}`"
     if "enum" in node:
         listed = ", ".join(f"`{value}`" for value in node["enum"])
         return "see [backbones](backbones.md)" if node["enum"] == list(CATALOG) else listed

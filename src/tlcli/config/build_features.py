@@ -22,6 +22,7 @@ from tlcli.images.augmentation import Augmentation, view_names
 from tlcli.images.items import Decoder
 from tlcli.images.levels import measure_levels
 from tlcli.images.preparation import Preparation
+from tlcli.images.tiles import Size
 from tlcli.progress import SILENT, Progress
 
 OWN_FILES_SAY = (
@@ -60,7 +61,7 @@ def feature_extractor(
     of_torch = " of PyTorch's layout" if weights.layout == "torch" else ""
     progress.note(
         f"Backbone {row.name} ({own.note if own else f'{section.weights} weights{of_torch}'}), "
-        f"{' x '.join(map(str, preparation.size))} ({preparation.resize}{_resampling(preparation)}), "
+        f"{_written(preparation.size)} ({_way(preparation)}{_resampling(preparation)}), "
         f"engine {engine.name}, precision "
         + (f"int8, compared with {engine.precision}" if is_int8 else engine.precision)
     )
@@ -99,6 +100,19 @@ def _opened(config: Config) -> OwnBackbone:
 
 def _resampling(preparation: Preparation) -> str:
     return "" if preparation.interpolation == "bicubic" else f", {preparation.interpolation}"
+
+
+def _written(size: Size) -> str:
+    height, width = size
+    return f"{height} x {width}" if height == width else f"{height} high x {width} wide"
+
+
+def _way(preparation: Preparation) -> str:
+    if preparation.tiles == "native":
+        return "native tiles"
+    if preparation.tiles:
+        return f"{' x '.join(map(str, preparation.tiles))} tiles, {preparation.resize}"
+    return preparation.resize
 
 
 def head_inputs(section: BackboneSection, blocks: Blocks) -> Blocks:
@@ -148,8 +162,8 @@ def preparation_of(config: Config) -> Preparation:
     row = backbone_row(config)
     image = config.with_defaults_of(row).image.model_dump()
     levels, crop_fraction = image.pop("levels"), image.pop("crop_fraction") or row.crop_fraction
-    size = both_sides(image.pop("size"))
-    return Preparation(size, crop_fraction=crop_fraction, levels=None if levels == "data" else levels, **image)
+    size, way = both_sides(image.pop("size")), image.pop("resize") or row.resize
+    return Preparation(size, way, crop_fraction=crop_fraction, levels=None if levels == "data" else levels, **image)
 
 
 def with_levels(config: Config, index: Index, progress: Progress = SILENT) -> Config:
