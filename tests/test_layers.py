@@ -40,6 +40,7 @@ CONFIG_MAY_IMPORT = (
     "tlcli.config",
     "tlcli.backbones.catalog",
     "tlcli.images.formats",
+    "tlcli.images.tiles",
     "tlcli.evaluation.gates",
     "tlcli.errors",
     "tlcli.system.files",

@@ -18,6 +18,7 @@ from tests.network_fixtures import (
     tensor,
     transformer,
     value_info,
+    weights,
     write_json,
 )
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     Pixels = NDArray[np.uint8]
 
 WISHES = Wishes(size=(SIDE, SIDE))
+MAPS = {"stage1": (16, 16, 4), "stage2": (8, 8, 8), "last": (4, 4, 12)}
 
 
 def pixels(count: int = 2, side: int = SIDE) -> "list[Pixels]":
@@ -108,10 +110,11 @@ def test_tokens_are_a_class_token_and_the_mean_of_those_of_the_image(tmp_path: P
     assert blocks_of(open_own(transformer(tmp_path / "siglip.xml", prefix=0), Wishes())) == [("last.mean_tokens", 16)]
 
 
-@pytest.mark.parametrize("kind", ["conv", "tokens", "vector"])
+@pytest.mark.parametrize("kind", ["conv", "channels last", "tokens", "vector"])
 def test_maps_are_exactly_what_is_pooled(tmp_path: Path, kind: str) -> None:
     path = {
         "conv": lambda: convolutional(tmp_path / "a.onnx"),
+        "channels last": lambda: convolutional(tmp_path / "a.onnx", channels_last=True),
         "tokens": lambda: transformer(tmp_path / "a.xml", prefix=2),
         "vector": lambda: convolutional(tmp_path / "a.onnx", pooled=True),
     }[kind]()
@@ -122,7 +125,7 @@ def test_maps_are_exactly_what_is_pooled(tmp_path: Path, kind: str) -> None:
     assert (
         shapes
         == {
-            "conv": {"stage1": (16, 16, 4), "stage2": (8, 8, 8), "last": (4, 4, 12)},
+            **dict.fromkeys(("conv", "channels last"), MAPS),
             "tokens": {"last.cls": (1, 1, 16), "last": (4, 4, 16)},
             "vector": {"last": (1, 1, 12)},
         }[kind]
@@ -362,3 +365,30 @@ def test_a_detector_s_boxes_are_no_tokens(tmp_path: Path) -> None:
     data = model(nodes, [boxes, kernel], [value_info("x", [1, 3, 224, 224])], [value_info("y", [1, 20, 1029])])
     (tmp_path / "a.onnx").write_bytes(data)
     assert code_of(tmp_path, Wishes()) == "model.network_output"
+
+
+def of_text_and_image(path: Path) -> Path:
+    """As CLIP is exported: outputs of the text, of both, and of the image, in float16."""
+    from openvino import opset13 as ops
+
+    image, text = ops.parameter([-1, 3, -1, -1], np.float32, "pixel_values"), ops.parameter([1, 7], np.int64, "ids")
+    found = ops.convolution(image, ops.constant(weights(0, 8, 3, 3, 3)), [2, 2], [1, 1], [1, 1], [1, 1])
+    mean = ops.reduce_mean(ops.convert(text, np.float32), np.array([1]), keep_dims=True)
+    both = ops.add(found, ops.reshape(mean, np.array([1, 1, 1, 1]), special_zero=False))
+    results = [ops.result(one) for one in (mean, both, found)]
+    for result, name in zip(results, ("text", "both", "image"), strict=True):
+        result.output(0).get_tensor().set_names({name})
+    openvino.save_model(openvino.Model(results, [image, text]), path, compress_to_fp16=True)
+    return path
+
+
+def test_of_a_network_of_text_and_images_the_part_of_images_is_taken(tmp_path: Path) -> None:
+    path = of_text_and_image(tmp_path / "clip.xml")
+    found = open_own(path, WISHES)
+    assert found.row.own is not None
+    assert found.row.own.output == "image"
+    row, _ = passed(found, pixels(1)[0])
+    assert row.shape == (16,)
+    assert np.isfinite(row).all()
+    for name in ("both", "text"):
+        assert code_of(path, Wishes(output=name, size=(SIDE, SIDE))) == "model.network_output"

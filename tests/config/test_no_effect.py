@@ -45,6 +45,14 @@ WITHOUT = {
         {"dataset": {"split": {"validation": 0, "test": 0, "seed": 1}}}, {"dataset.split.seed"},
     ),
     "a crop fraction of no crop": ({"image": {"resize": "pad", "crop_fraction": 0.9}}, {"image.crop_fraction"}),
+    "a crop of native tiles": (
+        {"image": {"tiles": "native", "resize": "crop", "crop_fraction": 0.9}},
+        {"image.resize", "image.crop_fraction"},
+    ),
+    "padding of native tiles": (
+        {"image": {"tiles": "native", "bands": [1], "background": [0, 0, 0]}}, {"image.background"},
+    ),
+    "one tile": ({"image": {"tiles": [1, 1]}}, {"image.tiles"}),
     "a background of bands": (
         {"image": {"bands": [1], "background": [0, 0, 0], "resize": "crop"}}, {"image.background"},
     ),
@@ -54,6 +62,8 @@ WITH = {
     "views and changes": {"augment": {"views": 1, "flip": "both", "seed": 2}},
     "int8": {"backbone": {"precision": "int8", "int8": {"sample": 50}}},
     "padded bands": {"image": {"bands": [1], "background": [0, 0, 0], "resize": "pad"}},
+    "a crop of tiles": {"image": {"tiles": [2, 3], "resize": "crop", "crop_fraction": 0.9}},
+    "native tiles": {"image": {"tiles": "native", "size": 448}},
     "transparency": {"image": {"background": [0, 0, 0]}},
     "one split": {"dataset": {"split": {"validation": 0, "seed": 1}}},
     "defaults": {"train": {"epochs": 30}, "augment": {"flip": "none"}, "backbone": {"int8": {"sample": 200}}},

@@ -3,12 +3,19 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import yaml
 from tests.commands import Done, Tlcli, in_process
 from tests.network_fixtures import SIDE, convolutional, drawn, transformer, write_json
+
+from tlcli.model.manifest import sealed
+from tlcli.model.predictor import Predictor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 pytestmark = pytest.mark.e2e
 
@@ -38,6 +45,15 @@ def succeeds(done: Done) -> Any:
 
 def run_of(folder: Path) -> Path:
     return (folder / "runs" / "own" / "latest").resolve()
+
+
+def evidence(folder: Path, image: Path) -> "NDArray[np.float64] | None":
+    """Of the newest run, with the cache of its commands."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TLCLI_CACHE", str(folder / "cache"))
+        (explained,) = Predictor.load(run_of(folder)).explain([image])
+    assert explained is not None
+    return explained.evidence
 
 
 def test_a_convolutional_network(tlcli: Tlcli, tmp_path: Path) -> None:
@@ -73,6 +89,15 @@ def test_a_convolutional_network(tlcli: Tlcli, tmp_path: Path) -> None:
     (tmp_path / "moved" / "tiny.onnx_data").write_bytes(bytes(432))
     assert succeeds(tlcli(*again))["features"]["computed"] == computed
 
+    # A bundle whose record is damaged is refused.
+    copy = tmp_path / "copy"
+    shutil.copytree(run_of(tmp_path), copy)
+    fields = json.loads((copy / "model" / "manifest.json").read_text())
+    blocks = fields["backbone"]["own"]["blocks"]
+    fields["backbone"]["own"]["blocks"] = [block for block in blocks if block["layer"] != "last"]
+    (copy / "model" / "manifest.json").write_text(json.dumps(sealed(fields)))
+    assert tlcli("predict", "--run", copy, images[0], "--json").error == "model.manifest_malformed"
+
     # Without its file the run still predicts, from the cache, and evaluate says what is missing.
     network.unlink()
     first = run_of(tmp_path).parent
@@ -92,21 +117,33 @@ def test_a_transformer(tlcli: Tlcli, tmp_path: Path) -> None:
     manifest = json.loads((run_of(tmp_path) / "model" / "manifest.json").read_text())
     assert manifest["backbone"]["inputs"] == ["last.cls", "last.mean_tokens"]
     image = next((tmp_path / "data" / "test").rglob("*.png"))
-    succeeds(tlcli("predict", image, "--explain", tmp_path / "why", "--json"))  # without a map: cls has no positions
+    succeeds(tlcli("predict", image, "--explain", tmp_path / "why", "--json"))
+    assert evidence(tmp_path, image) is None  # a class token has no positions
     mean = ("train", "--config", path, "--json", "--set", "backbone.pooling=mean_tokens")
     assert succeeds(tlcli(*mean))["features"]["computed"] == 0
     succeeds(tlcli("evaluate", *mean[1:]))
+    found = evidence(tmp_path, image)
+    assert found is not None
+    assert found.shape == (4, 4)
+    answer = Predictor.load(run_of(tmp_path)).predict([image])[0]
+    odds = abs(found.mean()) / Predictor.load(run_of(tmp_path)).bundle.head.temperature
+    assert answer.probability == pytest.approx(1 / (1 + np.exp(-odds)), abs=2e-3)
     refused = tlcli("train", "--config", path, "--json", "--set", "backbone.pooling=max")
     assert (refused.code, refused.error) == (2, "config.unknown_pooling")
     refused = tlcli("train", "--config", path, "--json", "--set", "backbone.layers=[stage1]")
     assert (refused.code, refused.error) == (2, "config.unknown_layer")
 
 
-def test_int8(tlcli: Tlcli, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["vector", pytest.param("tokens", marks=pytest.mark.slow)])
+def test_int8(tlcli: Tlcli, tmp_path: Path, kind: str) -> None:
     pytest.importorskip("nncf")
-    convolutional(tmp_path / "a.onnx", pooled=True)
+    network = "a.onnx" if kind == "vector" else "a.xml"
+    if kind == "vector":
+        convolutional(tmp_path / network, pooled=True)
+    else:
+        transformer(tmp_path / network)
     limits = {"min_cosine": 0.5, "min_label_agreement": 0.5, "max_accuracy_drop": 0.5, "calibration_images": 8}
-    path = config(tmp_path, {"path": "a.onnx", "precision": "int8", "int8": limits}, size=SIDE)
+    path = config(tmp_path, {"path": network, "precision": "int8", "int8": limits}, size=SIDE)
     succeeds(tlcli("train", "--config", path, "--json"))
     image = next((tmp_path / "data" / "test").rglob("*.png"))
     succeeds(tlcli("predict", image, "--explain", tmp_path / "why", "--json"))

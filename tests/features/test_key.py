@@ -78,7 +78,7 @@ def test_what_changes_pixels_changes_the_key(name: str) -> None:
     assert preparation_digest(changed) != preparation_digest(PREPARATION)
 
 
-def test_levels_and_bands_that_are_unset_leave_the_key_as_it_was_before_they_existed() -> None:
+def test_optional_settings_that_are_unset_leave_the_key_as_it_was_before_they_existed() -> None:
     assert preparation_digest(PREPARATION) == (
         hashlib.sha256(json.dumps([DECODER_VERSION, PIL.__version__, BEFORE], sort_keys=True).encode()).hexdigest()
     )

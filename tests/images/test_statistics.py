@@ -13,8 +13,6 @@ from tlcli.images.statistics import (
     ImageStatistics,
     image_statistics,
     oddities,
-    unseen_borders,
-    unseen_borders_from_sample,
 )
 
 PREPARATION = Preparation((224, 224), "crop")
@@ -83,25 +81,6 @@ def test_image_with_broken_later_frames_has_one_frame(tmp_path: Path) -> None:
     path.write_bytes(tiff(tiff_tags([8, 8, 8], 2, data), data, following=10**6))
     statistics, _ = image_statistics(path, PREPARATION, 8)
     assert (statistics.frames, statistics.width, statistics.format) == (1, SIDE, "TIFF")
-
-
-def test_borders_that_the_network_does_not_see_are_said() -> None:
-    usual = Preparation((224, 224), "crop", crop_fraction=0.875)
-    (said,) = unseen_borders([(300, 300)] * 3, usual)
-    assert "77 %" in said.replace("77%", "77 %")
-    (said,) = unseen_borders([(600, 300), (300, 600), (300, 300)], usual)
-    assert "38" in said
-    assert not list(unseen_borders([(300, 300)], usual, 0.7))
-    assert not list(unseen_borders([(600, 300)], Preparation((224, 224), "pad")))
-    assert not list(unseen_borders([], usual))
-
-
-def test_unseen_borders_are_found_in_a_sample_of_the_files(tmp_path: Path) -> None:
-    path = tmp_path / "wide.jpg"
-    Image.new("RGB", (400, 100)).save(path)
-    usual = Preparation((224, 224), "crop", crop_fraction=0.875)
-    assert len(unseen_borders_from_sample([path] * 40, usual)) == 1
-    assert unseen_borders_from_sample([tmp_path / "none.jpg"], usual) == []
 
 
 @pytest.mark.parametrize("background", ["white", "black", "#336699"])

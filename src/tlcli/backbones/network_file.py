@@ -54,7 +54,7 @@ def find_network(path: Path) -> NetworkFile:
         raise ModelError(
             "model.network_format",
             f"{file} is no network that can be read. Allowed: {_ALLOWED}.",
-            "Export the network to ONNX; docs/backbones.md has the commands.",
+            "Export the network to ONNX; docs/own_network.md has the commands.",
         )
     try:
         names = external_locations(file) if file.suffix.lower() == ".onnx" else ("",)

@@ -65,15 +65,9 @@ def read_graph(path: Path, output: str | None, size: Size | None) -> NetworkGrap
         whole = Core().read_model(path)
     except RuntimeError as error:
         raise _unsupported(path, _reason(error)) from error
-    tensor = _output(path, whole, output)
-    name = output or _name(tensor)
     image = _image_input(path, whole)
-    try:
-        model = Model([ops.result(tensor)], [image])
-    except RuntimeError as error:
-        raise _unsupported(
-            path, f"its output {name!r:.200} needs other inputs than an image; export the part for images alone"
-        ) from error
+    tensor, model = _with_output(path, whole, image, output)
+    name = output or _name(tensor)
     last = image.get_partial_shape()[3]
     is_channels_last = last.is_static and last.get_length() == 3
     found = _sized(path, model, image, is_channels_last, size)
@@ -90,7 +84,7 @@ def _unsupported(path: Path, why: str) -> ModelError:
 
 def _reason(error: RuntimeError) -> str:
     """The sentence of OpenVINO's message that says what is wrong, without its source files and check names."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip(" -") for line in str(error).splitlines() if line.strip()]
     said = [
         line for line in lines if not line.startswith(("Exception from", "Check '", "While validating", "Unable to"))
     ]
@@ -98,19 +92,31 @@ def _reason(error: RuntimeError) -> str:
     return chosen[:300]
 
 
-def _output(path: Path, model: Any, name: str | None) -> Output:
-    if name is None:
-        ranks = {rank: one for rank in _RANKS for one in reversed(model.outputs) if _rank(one) == rank}
-        for rank in _RANKS:
-            if rank in ranks:
-                found: Output = ranks[rank].get_node().input_value(0)
-                return found
-        raise _no_layer(path, f"has no output of rank {', '.join(map(str, _RANKS))}", model)
-    for node in model.get_ordered_ops():
+def _with_output(path: Path, whole: Any, image: Node, name: str | None) -> tuple[Output, Any]:
+    """A tensor, and the part of the graph from the image to it."""
+    candidates = _named(path, whole, name) if name is not None else _outputs(whole)
+    for value in candidates:
+        try:
+            return value, Model([ops.result(value)], [image])
+        except RuntimeError:  # it needs other inputs as well, such as a text
+            continue
+    why = (
+        f"needs other inputs than an image for {name!r:.200}" if name is not None else "has no output of an image alone"
+    )
+    raise _no_layer(path, why, whole)
+
+
+def _named(path: Path, whole: Any, name: str) -> list[Output]:
+    for node in whole.get_ordered_ops():
         for value in node.outputs():
             if node.get_type_name() != "Result" and name in (*value.get_names(), node.get_friendly_name()):
-                return value
-    raise _no_layer(path, f"has no tensor {name!r:.200}", model)
+                return [value]
+    raise _no_layer(path, f"has no tensor {name!r:.200}", whole)
+
+
+def _outputs(whole: Any) -> list[Output]:
+    """The outputs that can be a last layer, the best first."""
+    return [one.get_node().input_value(0) for rank in _RANKS for one in whole.outputs if _rank(one) == rank]
 
 
 def _no_layer(path: Path, why: str, model: Any) -> ModelError:
@@ -135,10 +141,15 @@ def _rank(value: Output) -> int:
 def _image_input(path: Path, model: Any) -> Node:
     """The only input that can be an image."""
     images = [one.get_node() for one in model.inputs if _rank(one) == 4 and _channel_axes(one)]
-    if len(images) == 1:
+    if len(images) == 1 and images[0].get_element_type().is_real():
         return images[0]
-    listed = ", ".join(f"{_name(one)} {one.get_partial_shape()}" for one in model.inputs[:10])
-    raise _unsupported(path, f"one input must be an RGB image, [1, 3, H, W] or [1, H, W, 3]; it takes {listed}")
+    listed = ", ".join(
+        f"{_name(one)} {one.get_partial_shape()} of {one.get_element_type().get_type_name()}"
+        for one in model.inputs[:10]
+    )
+    raise _unsupported(
+        path, f"one input must be an RGB image of floats, [1, 3, H, W] or [1, H, W, 3]; it takes {listed}"
+    )
 
 
 def _channel_axes(value: Output) -> list[int]:
@@ -167,7 +178,8 @@ def _sized(path: Path, model: Any, image: Node, is_channels_last: bool, wanted: 
 
 
 def _wrong_size(path: Path, size: Size, own: list[int], why: str) -> ModelError:
-    allowed = f"it takes {' x '.join(map(str, own))} only" if len(own) == 2 else f"OpenVINO says: {why}"
+    is_other = len(own) == 2 and tuple(own) != size
+    allowed = f"it takes {' x '.join(map(str, own))} only" if is_other else f"OpenVINO says: {why}"
     return ModelError(
         "model.network_size",
         f"The network {path} does not take images of {size[0]} x {size[1]} pixels: {allowed.rstrip('.')}.",

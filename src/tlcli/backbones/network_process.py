@@ -17,8 +17,9 @@ DESCRIPTION_FILE = "network.json"
 
 
 def main() -> None:
-    """Does what its argument describes: ``job`` (describe or convert), ``network`` (a path), ``output``, ``size``,
-    ``out`` (a folder); for convert also ``scale`` and ``offset``."""
+    """Does what its argument describes: ``job`` (describe or convert), ``network`` (a path), ``output``, ``size``
+    (H, W), ``out`` (a folder); for convert also ``scale`` and ``offset``.
+    """
     request = json.loads(sys.argv[1])
     from tlcli.backbones.network_graph import convert_graph, read_graph  # noqa: PLC0415 - imports OpenVINO
 

@@ -3,13 +3,14 @@
 Importing this module imports neither NumPy nor OpenVINO; the file itself is read in a process of its own.
 """
 
+import importlib.util
 import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tlcli.backbones.blocks import Block, Blocks
 from tlcli.backbones.catalog import (
@@ -26,9 +27,11 @@ from tlcli.backbones.catalog import (
 from tlcli.backbones.network_file import find_network
 from tlcli.backbones.network_process import DESCRIPTION_FILE
 from tlcli.backbones.own_process import run_module
-from tlcli.backbones.preparation_files import PublishedPreparation, read_preparation
 from tlcli.backbones.weights import Weights
 from tlcli.errors import ModelError
+
+if TYPE_CHECKING:
+    from tlcli.backbones.preparation_files import PublishedPreparation
 
 _FEW = 32
 """Features of an output below which it likely is what a classifier answers; networks have 300 to 3,000."""
@@ -68,6 +71,14 @@ def open_own(path: Path, wishes: Wishes) -> OwnBackbone:
         ModelError: it is missing, or cannot be used; see :mod:`tlcli.backbones.network_file` and
             :func:`tlcli.backbones.network_graph.read_graph`.
     """
+    from tlcli.backbones.preparation_files import read_preparation  # noqa: PLC0415 - 6 ms of every predict
+
+    if importlib.util.find_spec("openvino") is None:
+        raise ModelError(
+            "model.network_needs_openvino",
+            "backbone.path needs OpenVINO, which is not installed.",
+            "Run: pip install openvino, or set backbone.name.",
+        )
     file = find_network(path)
     published, digest = read_preparation(file.path), file.sha256
     described = _described(file.path, digest, wishes.output, wishes.size or published.size)
@@ -136,7 +147,7 @@ def write_own(row: Backbone, own: OwnNetwork, size: tuple[int, int], network: Pa
         ModelError: it cannot be read any more.
     """
     request = {
-        "job": "convert", "network": str(network), "output": own.output, "size": size, "out": str(out),
+        "job": "convert", "network": str(network), "output": own.output, "size": (size, size), "out": str(out),
         "scale": row.scaling.scale, "offset": row.scaling.offset,
     }  # fmt: skip
     _run(request, f"Converting {row.name}")
@@ -153,7 +164,7 @@ def _run(request: Mapping[str, object], doing: str) -> None:
             "model.network_unsupported",
             f"{doing} ended OpenVINO: the network {request['network']} is damaged, or has operators that it does not "
             f"run ({last[:300]}).",
-            "Export it again; docs/backbones.md has the commands.",
+            "Export it again; docs/own_network.md has the commands.",
         ) from error
 
 
@@ -166,18 +177,24 @@ def _described(
 ) -> dict[str, Any]:
     """What the process tells of a network; asked once a command, as the digest stands for the file's content."""
     with tempfile.TemporaryDirectory() as folder:
-        request = {"job": "describe", "network": str(path), "output": output, "size": size, "out": folder}
+        request = {
+            "job": "describe",
+            "network": str(path),
+            "output": output,
+            "size": size and (size, size),
+            "out": folder,
+        }
         _run(request, f"Reading {path.name}")
         found: dict[str, Any] = json.loads((Path(folder) / DESCRIPTION_FILE).read_text())
         return found
 
 
 def _note(
-    file: Path, row: Backbone, own: OwnNetwork, wishes: Wishes, published: PublishedPreparation, before: str
+    file: Path, row: Backbone, own: OwnNetwork, wishes: Wishes, published: "PublishedPreparation", before: str
 ) -> str:  # fmt: skip
     """Where each value comes from, in one line."""
     poolings = ", ".join(dict.fromkeys(block.pooling for block in own.blocks.all))
-    layers = f"{len(own.blocks.layers)} layers" if len(own.blocks.layers) > 1 else "1 layer"
+    layers = f"layers {', '.join(own.blocks.layers)}" if len(own.blocks.layers) > 1 else "1 layer"
     said = "no file beside it says how images are prepared"
     if published.file:
         given = {

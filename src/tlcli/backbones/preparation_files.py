@@ -19,6 +19,8 @@ from tlcli.system.files import read_regular
 _MAX_BYTES = 1 << 20
 _RESAMPLE: dict[int, Interpolation] = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 """Pillow's numbers; 4 and 5 (box, hamming) are read as the nearest of these, bilinear."""
+_TIMM_CROP = 0.875
+"""timm's own default (timm/data/constants.py)."""
 _NONE: Channels = (0.0, 0.0, 0.0)
 _ONES: Channels = (1.0, 1.0, 1.0)
 
@@ -154,7 +156,7 @@ def _timm(path: Path) -> PublishedPreparation | None:
     interpolation = known.get(found.interpolation, "bilinear") if found.interpolation else None  # random: either
     return PublishedPreparation(
         path.name, _checked(path, found.input_size[1:] if found.input_size else None), resizes[found.crop_mode],
-        found.crop_pct if found.crop_mode == "center" else None,
+        (found.crop_pct or _TIMM_CROP) if found.crop_mode == "center" else None,
         interpolation, found.mean, _positive(path, found.std),
     )  # fmt: skip
 

@@ -12,7 +12,7 @@ from tlcli.config.sources import ArchiveSource, FolderSource, Source
 from tlcli.datasets.index import Index
 from tlcli.engines.choice import choose_engine
 from tlcli.engines.interface import open_engine
-from tlcli.errors import DataError, ModelError, UsageError
+from tlcli.errors import DataError, UsageError
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.int8 import RecordedGraph, int8_extractor
 from tlcli.features.int8_agreement import Int8Limits
@@ -22,6 +22,7 @@ from tlcli.images.augmentation import Augmentation, view_names
 from tlcli.images.items import Decoder
 from tlcli.images.levels import measure_levels
 from tlcli.images.preparation import Preparation
+from tlcli.images.tiles import Size
 from tlcli.progress import SILENT, Progress
 
 OWN_FILES_SAY = (
@@ -54,18 +55,13 @@ def feature_extractor(
     augmentation = Augmentation(**config.augment.model_dump(exclude={"views"}))
     engine = choose_engine(section.engine, "auto" if is_int8 else section.precision)
     own = _own(config)
-    if own and engine.name != "openvino":
-        raise ModelError(
-            "model.network_needs_openvino", f"backbone.path needs OpenVINO, and the engine is {engine.name}.",
-            "Run: pip install openvino, and set backbone.engine to auto.",
-        )  # fmt: skip
     weights = own.weights if own else find_weights(row, section.weights, progress)
     row = row if own else row_for(row.name, weights.layout)
     spec = BackboneSpec(row, preparation.size, weights, engine)
     of_torch = " of PyTorch's layout" if weights.layout == "torch" else ""
     progress.note(
         f"Backbone {row.name} ({own.note if own else f'{section.weights} weights{of_torch}'}), "
-        f"{' x '.join(map(str, preparation.size))} ({preparation.resize}{_resampling(preparation)}), "
+        f"{_written(preparation.size)} ({_way(preparation)}{_resampling(preparation)}), "
         f"engine {engine.name}, precision "
         + (f"int8, compared with {engine.precision}" if is_int8 else engine.precision)
     )
@@ -104,6 +100,19 @@ def _opened(config: Config) -> OwnBackbone:
 
 def _resampling(preparation: Preparation) -> str:
     return "" if preparation.interpolation == "bicubic" else f", {preparation.interpolation}"
+
+
+def _written(size: Size) -> str:
+    height, width = size
+    return f"{height} x {width}" if height == width else f"{height} high x {width} wide"
+
+
+def _way(preparation: Preparation) -> str:
+    if preparation.tiles == "native":
+        return "native tiles"
+    if preparation.tiles:
+        return f"{' x '.join(map(str, preparation.tiles))} tiles, {preparation.resize}"
+    return preparation.resize
 
 
 def head_inputs(section: BackboneSection, blocks: Blocks) -> Blocks:
@@ -153,8 +162,8 @@ def preparation_of(config: Config) -> Preparation:
     row = backbone_row(config)
     image = config.with_defaults_of(row).image.model_dump()
     levels, crop_fraction = image.pop("levels"), image.pop("crop_fraction") or row.crop_fraction
-    size = both_sides(image.pop("size"))
-    return Preparation(size, crop_fraction=crop_fraction, levels=None if levels == "data" else levels, **image)
+    size, way = both_sides(image.pop("size")), image.pop("resize") or row.resize
+    return Preparation(size, way, crop_fraction=crop_fraction, levels=None if levels == "data" else levels, **image)
 
 
 def with_levels(config: Config, index: Index, progress: Progress = SILENT) -> Config:

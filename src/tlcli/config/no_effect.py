@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from tlcli.config.problems import Location, Place
 from tlcli.config.schema import Config
 from tlcli.config.section import Section
-from tlcli.heads.fit_record import WITH_FOLDS
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,8 @@ def _is_lowest_already(config: Config) -> bool:
 
 
 def _needs_no_background(config: Config) -> bool:
-    return config.image.bands is not None and _resize(config) not in ("pad", None)
+    padded = _resize(config) in ("pad", None) and config.image.tiles != "native"
+    return config.image.bands is not None and not padded
 
 
 def _resize(config: Config) -> str | None:
@@ -75,7 +75,7 @@ def _resize(config: Config) -> str | None:
 _RULES = (
     _Rule(
         ("train.", "head.dropout"),
-        lambda config: config.head.fit in WITH_FOLDS,
+        lambda config: config.head.fit != "minibatch",
         "head.fit is not minibatch",
         "Set head.Cs and head.folds, or head.fit: minibatch.",
         besides=("train.seed",),
@@ -155,9 +155,21 @@ _RULES = (
     ),
     _Rule(
         ("image.crop_fraction",),
-        lambda config: _resize(config) not in ("crop", None),
+        lambda config: config.image.tiles != "native" and _resize(config) not in ("crop", None),
         "nothing is cropped: image.resize is not crop",
         "Set image.resize: crop, or leave it out.",
+    ),
+    _Rule(
+        ("image.resize", "image.crop_fraction"),
+        lambda config: config.image.tiles == "native",
+        "image.tiles is native, which takes the whole image in its own size",
+        "Set image.tiles: [rows, columns], or leave it out.",
+    ),
+    _Rule(
+        ("image.tiles",),
+        lambda config: config.image.tiles == (1, 1),
+        "one tile is the image as a whole",
+        "Set more rows or columns, or leave it out.",
     ),
     _Rule(
         ("image.background",),

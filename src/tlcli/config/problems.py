@@ -95,7 +95,7 @@ WORDING = {
 """Where pydantic's words are those of Python or JSON, not of YAML."""
 
 
-_FORMS = {"fail_under": ("number", "metrics"), "size": ("side", "sides")}
+_FORMS = {"fail_under": ("number", "metrics"), "size": ("side", "sides"), "tiles": ("grid", "word")}
 """Keys that take values of two forms, and the tags of these in the schema."""
 
 
@@ -134,7 +134,7 @@ def _problem(found: Any, places: Mapping[Location, Place], raw: object) -> Probl
 
 def _is_tag(above: str | int, part: str | int) -> bool:
     """Whether pydantic has inserted a part that is no key of the file: the kind of a source after its position, the
-    form of fail_under or size after that."""
+    form of fail_under, size or tiles after that."""
     return (isinstance(above, int) and part in KINDS) or part in _FORMS.get(str(above), ())
 
 

@@ -11,6 +11,7 @@ from tlcli.config.dataset import Dataset
 from tlcli.config.section import ExpandedPath, Section, Seed, expand
 from tlcli.evaluation.gates import ALLOWED, is_gate_name
 from tlcli.images.formats import DEFAULT_FORMATS, Format
+from tlcli.images.tiles import MAX_TILES
 
 Level = Annotated[int, Field(ge=0, le=255)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -47,6 +48,8 @@ def _expanded_weights(value: object) -> object:
 BackboneName = Annotated[str, AfterValidator(_in_catalog), Field(json_schema_extra={"enum": list(CATALOG)})]
 
 
+_MAX_CANVAS = 100e6
+"""Pixels of all tiles together."""
 MAX_SIDE = 4096
 """Of image.size, in pixels: above, one image's feature maps would take gigabytes."""
 _Side = Annotated[int, Field(ge=32, le=MAX_SIDE)]
@@ -55,6 +58,14 @@ InputSize = Annotated[
     Discriminator(lambda value: "sides" if isinstance(value, list | tuple) else "side"),
 ]
 """A side in pixels, or height and width."""
+
+
+_Count = Annotated[int, Field(ge=1, le=MAX_TILES)]
+TilesSetting = Annotated[
+    Annotated[tuple[_Count, _Count], Tag("grid")] | Annotated[Literal["native"], Tag("word")],
+    Discriminator(lambda value: "grid" if isinstance(value, list | tuple) else "word"),
+]
+"""Rows and columns, or native."""
 
 
 def both_sides(size: int | tuple[int, int]) -> tuple[int, int]:
@@ -69,6 +80,11 @@ class Image(Section):
     """Side of the input in pixels, or [height, width]: [224, 448] for images that are twice as wide as high. Larger
     inputs show finer details and take longer, in proportion to their area. Default: the size the backbone was trained
     at (224 for DenseNet201)."""
+    tiles: TilesSetting | None = None
+    """[rows, columns]: each image is resized to a canvas that is cut into so many tiles of size, which overlap by an
+    eighth; each passes the network, and the poolings are taken over all of them. native: as many tiles as the image has
+    pixels for, so that it is not shrunk (64 at most). For details that are tiny in large images; the time is that of
+    one image times the number of tiles. null: one input, no tiles."""
     resize: Literal["crop", "pad", "squash"] | None = None
     """crop: keep the aspect ratio, crop the centre. pad: keep the aspect ratio, pad the borders. squash: change the
     aspect ratio to that of size. Default: that of the backbone (see docs/backbones.md)."""
@@ -156,7 +172,7 @@ class BackboneSection(Section):
     """Architecture (see docs/backbones.md); null with path."""
     path: ExpandedPath | None = None
     """Your own network instead of a named one: an .onnx file, an OpenVINO .xml file, or a folder with one of them (see
-    docs/backbones.md). preprocessor_config.json or timm's config.json beside it says how images are prepared."""
+    docs/own_network.md). preprocessor_config.json or timm's config.json beside it says how images are prepared."""
     output: Annotated[str, Field(min_length=1)] | None = None
     """path: the name of the tensor that is its last layer, an output or one inside. null: its first output that is a
     feature map, else tokens, else features."""
@@ -345,10 +361,11 @@ class Config(Section):
     def with_defaults_of(self, row: Backbone) -> Self:
         """The config with the defaults of a backbone filled in."""
         image: dict[str, object] = {
-            "size": self.image.size or row.size, "resize": self.image.resize or row.resize,
-            "interpolation": self.image.interpolation or row.interpolation,
+            "size": self.image.size or row.size, "interpolation": self.image.interpolation or row.interpolation,
         }  # fmt: skip
-        if image["resize"] == "crop":
+        if self.image.tiles != "native":
+            image["resize"] = self.image.resize or row.resize
+        if image.get("resize") == "crop":
             image["crop_fraction"] = self.image.crop_fraction or row.crop_fraction
         return self.model_copy(update={"image": self.image.model_copy(update=image)})
 
@@ -370,6 +387,26 @@ class Config(Section):
                 "unknown_pooling",
                 "{name} has feature maps, no tokens. Allowed: avg, max, avg_max. Received: {received}.",
                 {"key": "backbone.pooling", "name": self.backbone.name, "received": self.backbone.pooling},
+            )  # fmt: skip
+        return self
+
+    @model_validator(mode="after")
+    def _tiles_are_bounded(self) -> Self:
+        row = self.backbone.row
+        height, width = both_sides(self.image.size or (row.size if row else 224))  # an own network's files say it
+        rows, columns = self.image.tiles if isinstance(self.image.tiles, tuple) else (1, 1)
+        if rows * columns > MAX_TILES:
+            raise PydanticCustomError(
+                "too_many_tiles", "An image has at most {most} tiles. Received: {received}.",
+                {"key": "image.tiles", "received": f"{rows} x {columns}", "most": MAX_TILES},
+            )  # fmt: skip
+        if height * width * rows * columns > _MAX_CANVAS:
+            raise PydanticCustomError(
+                "tiles_too_large", "All tiles of an image have {most} megapixels or fewer. Received: {received}.",
+                {
+                    "key": "image.tiles", "most": f"{_MAX_CANVAS / 1e6:.0f}",
+                    "received": f"{rows} x {columns} tiles of {height} x {width}",
+                },
             )  # fmt: skip
         return self
 

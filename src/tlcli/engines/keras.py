@@ -14,6 +14,7 @@ import numpy as np
 from tlcli.backbones.spec import BackboneSpec
 from tlcli.engines.feature_maps import FeatureMaps, Normalization
 from tlcli.images.items import Decoder, Item
+from tlcli.images.tiles import cut
 from tlcli.progress import Progress
 from tlcli.system.cpu import threads
 from tlcli.system.lazy import start_tensorflow
@@ -50,28 +51,33 @@ class _Job(Generic[Result]):
 
     result: "Future[list[Result]]"
     images: "Future[list[NDArray[np.uint8]]]"
+    tiles: "list[int]" = field(default_factory=list)
+    """The number of tiles of each view."""
+    outputs: "list[list[NDArray[np.float32]]]" = field(default_factory=list)
+    """Of the tiles of a view that are computed."""
     rows: list[Result] = field(default_factory=list)
-    """Those that are computed."""
+    """Of the views that are computed."""
 
 
 class _Batches(Generic[Result]):
     """A Keras model that one thread calls with batches of a fixed size.
 
-    A batch takes the items in the order in which they were submitted. If fewer images are waiting, it is padded with
-    zeros and computed at once, so that no item waits for later ones, and the arithmetic of every batch is the same.
+    A batch takes the tiles of items in the order in which these were submitted. If fewer are waiting, it is padded
+    with zeros and computed at once, so that no item waits for later ones, and the arithmetic of every batch is the
+    same.
     """
 
     window = 3 * _BATCH
 
     def __init__(
-        self, model: "keras.Model", decoder: Decoder, finish: "Callable[[list[NDArray[np.float32]]], Result]"
+        self, model: "keras.Model", decoder: Decoder, finish: "Callable[[list[list[NDArray[np.float32]]]], Result]"
     ) -> None:  # fmt: skip
         """Makes a runner of a model from levels, float32 [N, H, W, 3].
 
         Args:
             model: gives a list of arrays, each with one row per image.
             decoder: turns items into images.
-            finish: an image's row of each array -> what the futures give of an image.
+            finish: of each tile of a view its row of each array -> what the futures give of the view.
         """
         self._model, self._decoder, self._finish = model, decoder, finish
         self._decoding, self._computing = ThreadPoolExecutor(threads()), ThreadPoolExecutor(1)
@@ -104,7 +110,9 @@ class _Batches(Generic[Result]):
                 job.images.cancel()
                 continue
             try:
-                batch += [(job, image) for image in job.images.result()]
+                parts = [cut(image, self._decoder.preparation.size) for image in job.images.result()]
+                job.tiles = [len(tiles) for tiles in parts]
+                batch += [(job, tile) for tiles in parts for tile in tiles]
             except BaseException as error:  # noqa: BLE001 - belongs to whoever asked for this item
                 job.result.set_exception(error)
 
@@ -118,8 +126,11 @@ class _Batches(Generic[Result]):
         try:
             outputs = [np.asarray(one, np.float32) for one in self._model.predict_on_batch(levels)]
             for index, (job, _) in enumerate(batch):
-                job.rows.append(self._finish([output[index] for output in outputs]))
-                if len(job.rows) == len(job.images.result()):
+                job.outputs.append([output[index] for output in outputs])
+                if len(job.outputs) == job.tiles[len(job.rows)]:
+                    job.rows.append(self._finish(job.outputs))
+                    job.outputs = []
+                if len(job.rows) == len(job.tiles):
                     job.result.set_result(job.rows)
         except BaseException as error:  # noqa: BLE001 - belongs to whoever asked for these items
             for job in {id(job): job for job, _ in batch if not job.result.done()}.values():
@@ -132,7 +143,11 @@ class KerasEngine(_Batches["NDArray[np.float32]"]):
     def __init__(self, network: "Network", decoder: Decoder) -> None:
         """Makes an engine of a built network."""
         blocks = network.row.blocks
-        super().__init__(network.features(), decoder, lambda row: blocks.rounded(np.concatenate(row)))
+
+        def features(tiles: "list[list[NDArray[np.float32]]]") -> "NDArray[np.float32]":
+            return blocks.rounded(blocks.over_tiles([np.concatenate(row) for row in tiles]))
+
+        super().__init__(network.features(), decoder, features)
         self._network = network
 
     def maps(self) -> _Batches[FeatureMaps]:
@@ -140,7 +155,7 @@ class KerasEngine(_Batches["NDArray[np.float32]"]):
         blocks = self._network.row.blocks
         norms = [Normalization(np.asarray(x.gamma), np.asarray(x.beta), x.epsilon) for x in self._network.after]
 
-        def finish(maps: "list[NDArray[np.float32]]") -> FeatureMaps:
-            return FeatureMaps(blocks, (dict(zip(blocks.layers, maps, strict=True)),), *norms)
+        def finish(tiles: "list[list[NDArray[np.float32]]]") -> FeatureMaps:
+            return FeatureMaps(blocks, tuple(dict(zip(blocks.layers, maps, strict=True)) for maps in tiles), *norms)
 
         return _Batches(self._network.feature_maps(), self._decoder, finish)

@@ -16,6 +16,7 @@ from tlcli.engines.compiled import CompiledGraph
 from tlcli.engines.feature_maps import FeatureMaps
 from tlcli.engines.threaded import ThreadedEngine
 from tlcli.errors import ResourceError
+from tlcli.images.tiles import cut
 from tlcli.progress import Progress
 from tlcli.system.cache.folders import is_whole
 from tlcli.system.cpu import threads
@@ -122,18 +123,27 @@ class OpenVINOEngine(ThreadedEngine["NDArray[np.float32]"]):
 
     def __init__(self, loaded: LoadedGraph, blocks: Blocks, decoder: "Decoder") -> None:
         """Makes an engine of a loaded graph, whose outputs are the blocks in their order."""
-        infer = _Requests(loaded.model)
-        super().__init__(decoder, lambda pixels: blocks.rounded(np.concatenate(infer(pixels))), _workers(loaded.model))
+        infer, size = _Requests(loaded.model), decoder.preparation.size
+
+        def features(canvas: "NDArray[np.uint8]") -> "NDArray[np.float32]":
+            return blocks.rounded(blocks.over_tiles([np.concatenate(infer(tile)) for tile in cut(canvas, size)]))
+
+        super().__init__(decoder, features, _workers(loaded.model))
         self._loaded, self._blocks = loaded, blocks
 
     def maps(self) -> ThreadedEngine[FeatureMaps]:
         """See :meth:`tlcli.engines.interface.Engine.maps`; compiles the graph again, cut at its poolings."""
         from tlcli.engines.openvino_maps import CutGraph  # noqa: PLC0415 - predict does without it
 
-        cut = CutGraph.of(self._loaded.graph, self._blocks)
-        model = _CORE.compile_model(cut.graph, "CPU", self._loaded.settings)
-        infer = _Requests(model)
-        return ThreadedEngine(self._decoder, lambda pixels: cut.maps([infer(pixels)]), _workers(model))
+        trunk = CutGraph.of(self._loaded.graph, self._blocks)
+        model = _CORE.compile_model(trunk.graph, "CPU", self._loaded.settings)
+        infer, size = _Requests(model), self._decoder.preparation.size
+        engine = ThreadedEngine(
+            self._decoder, lambda canvas: trunk.maps([infer(tile) for tile in cut(canvas, size)]), _workers(model)
+        )
+        if self._decoder.preparation.tiles:
+            engine.window = 2  # the maps of one image take 100 MB with 64 tiles of efficientnet_lite0
+        return engine
 
 
 def _workers(model: Any) -> int:
@@ -153,6 +163,6 @@ class _Requests:
         request = getattr(self._local, "request", None)
         if request is None:
             request = self._local.request = self._model.create_infer_request()
-        request.start_async([pixels[np.newaxis]])
+        request.start_async([np.ascontiguousarray(pixels[np.newaxis])])
         request.wait()
         return [request.get_output_tensor(number).data[0].astype(np.float32) for number in self._outputs]  # copies

@@ -24,7 +24,7 @@ class ThreadedEngine(Generic[Result]):
         """Starts the pool.
 
         Args:
-            decoder: turns items into images, uint8 [H, W, 3].
+            decoder: turns items into canvases, uint8 [H, W, 3].
             compute: an image -> what the futures give of each view; called by several threads at a time.
             workers: number of threads.
         """

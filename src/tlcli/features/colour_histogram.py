@@ -48,7 +48,7 @@ def colour_histogram(image: "NDArray[np.uint8]") -> "NDArray[np.float32]":
 
 def histogram_store(preparation: Preparation, progress: Progress = SILENT) -> Store:
     """The store of the histograms of images with this preparation, shared by all backbones."""
-    depends = json.dumps(["colour histogram", HISTOGRAM_VERSION, preparation_digest(preparation)])
+    depends = json.dumps(["colour histogram", HISTOGRAM_VERSION, preparation_digest(preparation.untiled)])
     return Store(hashlib.sha256(depends.encode()).hexdigest(), BLOCKS, progress)
 
 
@@ -56,6 +56,6 @@ def extract_histograms(
     images: Sequence[LabelledImage], preparation: Preparation, store: Store, progress: Progress = SILENT
 ) -> Extraction:
     """Makes the store hold the histograms of plain images; see :func:`tlcli.features.pipeline.extract`."""
-    decoder = Decoder(preparation)
+    decoder = Decoder(preparation.untiled)
     wanted = [(images, (PLAIN,))]
     return extract(wanted, decoder, store, lambda: ThreadedEngine(decoder, colour_histogram, threads()), progress)

@@ -17,8 +17,9 @@ from tlcli.engines.interface import Engine
 from tlcli.features.pipeline import Extraction, Wanted, extract
 from tlcli.features.rows import Rows
 from tlcli.features.store import Store, row_key
+from tlcli.features.tile_cost import tile_cost
 from tlcli.images.augmentation import PLAIN
-from tlcli.images.items import Decoder
+from tlcli.images.items import Decoder, Item
 from tlcli.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -56,7 +57,12 @@ class FeatureExtractor:
 
     def extract(self, wanted: Wanted, progress: Progress = SILENT) -> Extraction:
         """Makes the store hold these views of these images; see :func:`tlcli.features.pipeline.extract`."""
-        return extract(wanted, self.decoder, self.store, lambda: self.open_engine(progress), progress)
+
+        def announce(items: Sequence[Item]) -> None:
+            if cost := tile_cost(items, self.spec, self.decoder.preparation):
+                progress.note(cost)
+
+        return extract(wanted, self.decoder, self.store, lambda: self.open_engine(progress), progress, announce)
 
     def open_engine(self, progress: Progress = SILENT) -> Engine:
         """Loads the backbone; the caller closes it.

@@ -14,7 +14,7 @@ from tlcli.images.preparation import Preparation
 
 # Limits decide which files are read, not the pixels of those that are.
 _LIMITS = ("formats", "max_megapixels", "max_side", "max_file_mb")
-_OPTIONAL = {"levels": None, "bands": None, "interpolation": "bicubic"}
+_OPTIONAL = {"levels": None, "bands": None, "tiles": None, "interpolation": "bicubic"}
 """With these values they leave the key as it was before they existed."""
 
 

@@ -48,6 +48,7 @@ def extract(
     store: Store,
     open_engine: "Callable[[], Runner[NDArray[np.float32]]]",
     progress: Progress = SILENT,
+    announce: Callable[[Sequence[Item]], None] = lambda _: None,
 ) -> Extraction:
     """Makes the store hold every view of every readable image; one engine computes what is missing.
 
@@ -57,6 +58,7 @@ def extract(
         store: receives the features.
         open_engine: opens the engine; not called if nothing readable is missing.
         progress: receives every view that is computed.
+        announce: called with what will be computed, before it is.
 
     Raises:
         DataError: a file changed since it was indexed.
@@ -76,6 +78,7 @@ def extract(
     # An engine takes a while to open, and in a second pass often only unreadable images are missing.
     first = next((index for index, item in enumerate(items) if _is_readable(item, decoder, bad)), None)
     if first is not None:
+        announce(items[first:])
         with closing(open_engine()) as engine, progress.stage("Computing features", total, "images"):
             computed = _compute(items[first:], engine, store, bad, progress)
     return Extraction(computed, sum(map(len, views.values())) - total, bad)

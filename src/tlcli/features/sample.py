@@ -9,6 +9,7 @@ from tlcli.datasets.index import LabelledImage
 from tlcli.images.decode import BadImageError
 from tlcli.images.items import Decoder, Item
 from tlcli.images.preparation import Preparation
+from tlcli.images.tiles import cut
 from tlcli.system.prefetch import ahead
 
 if TYPE_CHECKING:
@@ -36,12 +37,13 @@ def stratified(images: Iterable[LabelledImage], purpose: str) -> list[LabelledIm
 
 
 def decoded(images: Sequence[LabelledImage], count: int, preparation: Preparation) -> "dict[str, NDArray[np.uint8]]":
-    """The first ``count`` readable images: uint8 [H, W, 3] by sha256."""
+    """The first ``count`` readable images, of each image with tiles another one of them: uint8 [H, W, 3] by sha256."""
     decoder = Decoder(preparation)
     found: dict[str, NDArray[np.uint8]] = {}
     for image, future in ahead(lambda one: decoder.views(Item(one.path))[0], images):
         try:
-            found[image.sha256] = future.result()
+            parts = cut(future.result(), preparation.size)
+            found[image.sha256] = parts[len(found) % len(parts)]
         except BadImageError:
             continue  # the extraction reports it
         if len(found) == count:

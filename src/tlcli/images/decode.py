@@ -133,7 +133,7 @@ def _decode(
             if preparation.bands is not None or (preparation.levels is not None and is_deep(image)):
                 found = values_of(image, data, preparation.bands)
                 return _from_values(found, _orientation(image), preparation)
-            by = scale(_upright_size(image), preparation)
+            by = scale(upright_size(image), preparation)
             reduced = image.draft(None, (max(1, image.width // by), max(1, image.height // by))) if by > 1 else None
             box: Box = reduced[1] if reduced else (0, 0, *image.size)
             record_levels(image)
@@ -308,7 +308,7 @@ def _upright(image: Image.Image, box: Box) -> tuple[Image.Image, Box]:
     return image.transpose(_TRANSPOSE[orientation]), transposed[orientation]
 
 
-def _upright_size(image: Image.Image) -> tuple[int, int]:
+def upright_size(image: Image.Image) -> tuple[int, int]:
     """Width and height of an image whose pixels are not loaded yet, upright; only JPEGs, which are reduced by it, tell
     their orientation without their pixels."""
     is_turned = image.format in ("JPEG", "MPO") and (_orientation(image) or 0) >= 5

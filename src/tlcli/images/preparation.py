@@ -1,6 +1,7 @@
-"""Preparation: how a decoded image is resized to the input of a backbone.
+"""Preparation: how a decoded image is resized to its canvas: the input of a backbone, or what is cut into tiles of
+that size.
 
-Shapes: H and W are height and width of the result in pixels.
+Shapes: H and W are height and width of the canvas in pixels.
 """
 
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from typing import Literal
 from PIL import Image
 
 from tlcli.images.formats import DEFAULT_FORMATS
-from tlcli.images.tiles import Size
+from tlcli.images.tiles import Size, Tiles, grid_canvas, native_canvas
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom, in pixels."""
@@ -23,7 +24,7 @@ class Preparation:
     """Everything that the pixels depend on besides the file itself."""
 
     size: Size
-    """Height and width in pixels."""
+    """Height and width in pixels of the input of the backbone: of a tile, where there are tiles."""
     resize: Literal["crop", "pad", "squash"]
     crop_fraction: float = 0.875
     """For ``crop``: the share of the shorter side that is kept."""
@@ -37,24 +38,40 @@ class Preparation:
     """Numbers, from 1, of the bands that become red, green and blue, or grey; None takes the image's colours."""
     interpolation: Literal["bicubic", "bilinear", "lanczos", "nearest"] = "bicubic"
     """Of resizing, with antialiasing except for ``nearest``."""
+    tiles: Tiles | None = None
+    """How many tiles an image is cut into; None takes the image as a whole."""
     max_megapixels: float = 100.0
     max_side: int = 16384
     """Pixels."""
     max_file_mb: float = 64.0
     """MiB."""
 
+    @property
+    def canvas(self) -> Size:
+        """H and W, with ``tiles: native`` the least."""
+        return grid_canvas(self.tiles, self.size) if isinstance(self.tiles, tuple) else self.size
+
     def at(self, longest: int) -> "Preparation":
-        """The same view of images in another resolution, so that the longer side has this number of pixels: for
-        people, and for what needs no details."""
-        scale = longest / max(self.size)
-        height, width = (max(1, round(scale * side)) for side in self.size)
-        return replace(self, size=(height, width))
+        """The same part of images without tiles, the longer side with this number of pixels: for people."""
+        scale = longest / max(self.canvas)
+        height, width = (max(1, round(scale * side)) for side in self.canvas)
+        way = "pad" if self.tiles == "native" else self.resize
+        return replace(self, size=(height, width), tiles=None, resize=way)
+
+    @property
+    def untiled(self) -> "Preparation":
+        """The same part of images at about the size of one tile, for what needs no details; itself without tiles."""
+        if self.tiles is None:
+            return self
+        if self.tiles == "native":
+            return replace(self, tiles=None, resize="squash")
+        return self.at(max(self.size))
 
 
 def jpeg_scale(size: tuple[int, int], preparation: Preparation) -> int:
     """The factor (1, 2, 4 or 8) by which a JPEG of this width and height is reduced while its 8 x 8 blocks are decoded,
     which halves the time."""
-    height, width = preparation.size
+    height, width = canvas_size(size, preparation)
     seen_width, seen_height = _seen_size(size, preparation)
     return next(
         (
@@ -66,16 +83,30 @@ def jpeg_scale(size: tuple[int, int], preparation: Preparation) -> int:
     )
 
 
+def canvas_size(size: tuple[float, float], preparation: Preparation) -> Size:
+    """H and W of an image of this width and height."""
+    if preparation.tiles != "native":
+        return preparation.canvas
+    width, height = size
+    return native_canvas((height, width), preparation.size)
+
+
+def _resampling(preparation: Preparation) -> Image.Resampling:
+    return Image.Resampling[preparation.interpolation.upper()]
+
+
 def resize(image: Image.Image, box: Box, preparation: Preparation) -> Image.Image:
     """Resizes the part of an RGB image within ``box`` to H x W pixels.
 
     ``crop`` keeps the aspect ratio and cuts the centre, ``crop_fraction`` times the largest part that has the result's
     aspect ratio; ``pad`` keeps the aspect ratio and fills the borders; ``squash`` distorts.
+    With ``tiles: native`` the whole image is taken in its own size
+    where that is possible (:func:`tlcli.images.tiles.native_canvas`).
     """
     left, top, right, bottom = box
     width, height = right - left, bottom - top
-    (high, wide), resampling = preparation.size, Image.Resampling[preparation.interpolation.upper()]
-    if preparation.resize == "squash":
+    (high, wide), resampling = canvas_size((width, height), preparation), _resampling(preparation)
+    if preparation.resize == "squash" or preparation.tiles == "native":
         return image.resize((wide, high), resampling, box)
     if preparation.resize == "pad":
         around_width, around_height = _seen_size((width, height), preparation)
@@ -94,9 +125,9 @@ def resize(image: Image.Image, box: Box, preparation: Preparation) -> Image.Imag
 def _seen_size(size: tuple[float, float], preparation: Preparation) -> tuple[float, float]:
     """Width and height of :func:`seen_box`."""
     width, height = size
-    if preparation.resize == "squash":
+    if preparation.resize == "squash" or preparation.tiles == "native":
         return width, height
-    aspect = preparation.size[1] / preparation.size[0]
+    aspect = preparation.canvas[1] / preparation.canvas[0]
     if preparation.resize == "pad":
         return max(width, height * aspect), max(height, width / aspect)
     fraction = preparation.crop_fraction
@@ -114,7 +145,7 @@ def seen_box(size: tuple[float, float], preparation: Preparation) -> Box:
 
 def seen_share(size: tuple[float, float], preparation: Preparation) -> float:
     """The share of the area of an image of this width and height that :func:`resize` keeps."""
-    if preparation.resize != "crop":
+    if preparation.resize != "crop" or preparation.tiles == "native":
         return 1.0
     seen_width, seen_height = _seen_size(size, preparation)
     share = float(seen_width * seen_height / (size[0] * size[1]))

@@ -9,17 +9,16 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from tlcli.images import tiff
-from tlcli.images.decode import BadImageError, open_image, prepare, read
+from tlcli.images.decode import BadImageError, open_image, prepare, read, upright_size
 from tlcli.images.formats import SUFFIXES
 from tlcli.images.levels import deep_values
-from tlcli.images.preparation import Preparation, seen_share
+from tlcli.images.preparation import Preparation
 from tlcli.images.tiles import Size
 from tlcli.images.values import usual_range
 
@@ -45,8 +44,6 @@ _SHALLOW = (255, 1023, 4095, 16383)
 """Largest values of 8, 10, 12 and 14 bits."""
 _TRANSLUCENT = 0.5
 _SAMPLE = 16
-_SEEN = 0.7
-"""Share of the area seen, below which train says so: square images have 0.77 with the usual crop."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +90,7 @@ def image_statistics(path: Path, preparation: Preparation, side: int) -> "tuple[
     Raises:
         BadImageError: see :func:`tlcli.images.decode.prepare`.
     """
-    small = replace(preparation, size=(side, side), resize="squash")
+    small = replace(preparation, size=(side, side), resize="squash", tiles=None)
     data = read(path, small)
     levels = prepare(data, small) @ _LUMA  # [S, S]; first, as it refuses what is not an image
     brightness, contrast = float(levels.mean()), float(levels.std())
@@ -108,7 +105,14 @@ def image_statistics(path: Path, preparation: Preparation, side: int) -> "tuple[
         with image:
             bands = tiff.band_count(image.tag_v2) if isinstance(image, TiffImagePlugin.TiffImageFile) else 0
             statistics = ImageStatistics(
-                *image.size, image.format or "", image.mode, _frames(image), len(data), brightness, contrast, bands
+                *upright_size(image),
+                image.format or "",
+                image.mode,
+                _frames(image),
+                len(data),
+                brightness,
+                contrast,
+                bands,
             )
     values = deep_values(data, small)
     if values is not None:
@@ -169,22 +173,6 @@ def suggestions(statistics: Iterable[ImageStatistics], preparation: Preparation)
         )
 
 
-def unseen_borders(sizes: Sequence[tuple[int, int]], preparation: Preparation, most: float = 1.0) -> Iterator[str]:
-    """Yields that the network does not see the borders of typical images, and what to set where they matter.
-
-    Args:
-        sizes: width and height of some or all images of a data set.
-        preparation: the one that the images are read with.
-        most: share of the area seen, from which on nothing is said.
-    """
-    share = median(seen_share(size, preparation) for size in sizes) if sizes else 1.0
-    if share < most:
-        yield (
-            f"The network sees {share:.0%} of the area of a typical image; image.resize: crop cuts the rest off at the "
-            "borders. If labels may depend on the borders: --set image.resize=squash (or pad, or crop_fraction=1)"
-        )
-
-
 def _suggested_levels(every: Sequence[ImageStatistics]) -> Iterator[str]:
     shallow = [one.value_range[1] for one in every if one.value_type == "uint16" and one.value_range]
     if shallow and (largest := max(shallow)) <= _SHALLOW[-1]:
@@ -221,16 +209,6 @@ def suggestions_from_sample(paths: Sequence[Path], preparation: Preparation) -> 
         with contextlib.suppress(BadImageError):  # whoever decodes all of them reports it
             found.append(image_statistics(path, preparation, 32)[0])
     return [f"Of a sample of {len(found)}: {one}" for one in suggestions(found, preparation)]
-
-
-def unseen_borders_from_sample(paths: Sequence[Path], preparation: Preparation) -> list[str]:
-    """:func:`unseen_borders` from the headers of at most 16 images; said from 0.7 on, which images of 10 to 9 reach."""
-    sizes = []
-    for path in paths[:: max(1, len(paths) // _SAMPLE)][:_SAMPLE]:
-        with contextlib.suppress(Exception):  # Pillow's plugins raise almost any type on broken files
-            opened = open_image(read(path, preparation), preparation)
-            sizes += [opened.size] if opened else []
-    return list(unseen_borders(sizes, preparation, _SEEN))
 
 
 def oddities(path: Path, statistics: ImageStatistics, size: Size) -> Iterator[str]:

@@ -129,7 +129,7 @@ def load_bundle(folder: Path) -> Bundle:
         raise ModelError(
             "model.bundle_damaged",
             f"The bundle {folder} is damaged: it has images of {height} x {width} pixels ({row.name} takes "
-            f"{row.min_size} or more) or names a class twice.",
+            f"{row.min_size} or more a side) or names a class twice.",
             train_again(),
         )
     units, inputs = Task(manifest.labels).units, row.blocks.named(manifest.backbone.inputs)

@@ -37,6 +37,7 @@ _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Above0 = Annotated[float, Field(gt=0)]
 _Level = Annotated[int, Field(ge=0, le=255)]
 _Side = Annotated[int, Field(ge=1, le=4096)]
+_Count = Annotated[int, Field(ge=1, le=64)]
 
 
 class _Strict(BaseModel):
@@ -121,6 +122,7 @@ class PreparationRecord(_Strict):
     formats: Annotated[tuple[Format, ...], Field(min_length=1)]
     levels: tuple[float, float] | None = None
     bands: Annotated[tuple[Annotated[int, Field(ge=1, le=64)], ...], Field(min_length=1, max_length=3)] | None = None
+    tiles: tuple[_Count, _Count] | Literal["native"] | None = None
     max_megapixels: Annotated[float, Field(gt=0, le=1000)]
     max_side: Annotated[int, Field(gt=0)]
     max_file_mb: Annotated[float, Field(gt=0)]

@@ -163,6 +163,7 @@ class Predictor:
 
         from tlcli.evaluation.activation_map import activation_map  # noqa: PLC0415
         from tlcli.evaluation.nearest import nearest  # noqa: PLC0415
+        from tlcli.images.tiles import tile_boxes  # noqa: PLC0415
 
         bundle, head, reference = self.bundle, self.bundle.head, self.bundle.reference
         row = maps.features()[np.newaxis]  # [1, W]
@@ -175,7 +176,10 @@ class Predictor:
         )
         # A class token is of no position, nor are features that a network gives as they are.
         has_map = bundle.row.has_positions and all(block.pooling != "cls" for block in bundle.inputs.all)
-        evidence = activation_map(maps, head, bundle.inputs, label) if has_map and not head.expansion else None
+        height, width = pixels.shape[:2]
+        boxes = tile_boxes((height, width), bundle.preparation.size)
+        is_linear = has_map and not head.expansion
+        evidence = activation_map(maps, head, bundle.inputs, label, boxes) if is_linear else None
         return Explanation(pixels, evidence, tuple(neighbours))
 
     def _engine(self, few: bool) -> "Engine":

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 from tlcli.reports.figures import save_png, styled
 from tlcli.reports.fonts import escaped, families
 from tlcli.reports.overlays import coloured, overlay
+from tlcli.reports.thumbnails import fitted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 _ACROSS = 5
 """Neighbours in the row."""
+_LONGEST = 1200
+"""Pixels of the longer side of an image as drawn; more are not seen, and take seconds."""
 _QUIET, _OTHER = "#666666", "#B23A00"
 
 # Hundredths of an inch (so dots at matplotlib's default of 100 an inch), from the card's upper left corner.
@@ -104,8 +108,9 @@ def _answer(axis: "Axes", card: Card) -> None:
     evidence = f"evidence for {card.label}" if card.heat is not None else "this model has no heat map"
     for left, title in ((_MARGIN, shown), (right, evidence)):
         _line(axis, left, _TOP - 11, title, _SIDE, fontsize=10)
-    _image(axis, card.pixels if card.whole is None else card.whole, _MARGIN, _TOP, _SIDE)
-    heated = card.pixels if card.heat is None else np.asarray(overlay(card.pixels, card.heat))
+    pixels = np.asarray(fitted(Image.fromarray(card.pixels), _LONGEST))
+    _image(axis, pixels if card.whole is None else card.whole, _MARGIN, _TOP, _SIDE)
+    heated = pixels if card.heat is None else np.asarray(overlay(pixels, card.heat))
     _image(axis, heated, right, _TOP, _SIDE)
 
 

@@ -142,7 +142,7 @@ def _case(number: int, explanation: Explanation, predictions: Predictions, root:
         _large(
             Image.fromarray(explanation.pixels)
             if explanation.evidence is None
-            else overlay(explanation.pixels, explanation.evidence)
+            else overlay(np.asarray(fitted(Image.fromarray(explanation.pixels), 4 * _LARGE)), explanation.evidence)
         ),
         tuple(
             Thumbnail(

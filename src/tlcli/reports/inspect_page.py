@@ -130,7 +130,7 @@ def _views(
     """Some training images, each before its augmented views."""
     rows = []
     for one in evenly(training, _AUGMENTED) if len(views) > 1 else ():
-        made = decoded_views(one, views[:_VIEWS], preparation, augmentation)
+        made = decoded_views(one, views[:_VIEWS], preparation.untiled, augmentation)
         small = [data_address(fitted(Image.fromarray(pixels), SMALL)) for pixels in made]
         names = (f"view {number}" if number else one.name for number in count())
         rows.append([Thumbnail(name, address) for name, address in zip(names, small, strict=False)])

@@ -45,7 +45,7 @@ def augmented(
 
 
 def _shrunk(preparation: Preparation) -> Preparation:
-    return preparation.at(min(_LONGEST, max(preparation.size)))
+    return preparation.at(min(_LONGEST, max(preparation.canvas)))
 
 
 def _grid(

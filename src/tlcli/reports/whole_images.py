@@ -33,7 +33,7 @@ def whole_image(path: Path, preparation: Preparation, side: int = _WIDE) -> "NDA
     Returns:
         None where nothing is cut off, or the file is missing or unreadable.
     """
-    if preparation.resize != "crop":
+    if preparation.resize != "crop" or preparation.tiles == "native":
         return None
     with suppress(BadImageError):
         image = decode(read(path, preparation), preparation)

@@ -38,7 +38,8 @@ from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.rows import Rows
 from tlcli.images.decode import BadImageError
 from tlcli.images.preparation import Preparation
-from tlcli.images.statistics import ImageStatistics, image_statistics, oddities, suggestions, unseen_borders
+from tlcli.images.size_advice import size_advice
+from tlcli.images.statistics import ImageStatistics, image_statistics, oddities, suggestions
 from tlcli.images.tiles import Size
 from tlcli.progress import SILENT, Progress
 from tlcli.reports.inspect_text import LABEL_ISSUES
@@ -102,7 +103,7 @@ def inspect(
         index=index,
         statistics={name: one for name, one in statistics.items() if name not in index.bad},
         unreadable=dict(index.bad),
-        unusual=_unusual(index, statistics, extractor.decoder.preparation.size),
+        unusual=_unusual(index, statistics, extractor.decoder.preparation.canvas),
         suggestions=_suggestions([statistics[one.name] for one in index.images], preparation_of(config)),
         duplicates=duplicates,
         ranked_labels=_ranked_labels(index, extractor, duplicates, config, progress),
@@ -151,7 +152,7 @@ def _scan(
 
 def _suggestions(every: Sequence[ImageStatistics], preparation: Preparation) -> tuple[str, ...]:
     sizes = [(one.width, one.height) for one in every]
-    return (*suggestions(every, preparation), *unseen_borders(sizes, preparation))
+    return (*suggestions(every, preparation), *size_advice(sizes, preparation))
 
 
 def _unusual(index: Index, statistics: dict[str, ImageStatistics], size: Size) -> dict[str, tuple[str, ...]]:

@@ -31,7 +31,8 @@ from tlcli.features.split_features import SplitFeatures
 from tlcli.heads.fit_record import WITH_FOLDS, Fit
 from tlcli.heads.task import Task
 from tlcli.images.decode import DECODER_VERSION
-from tlcli.images.statistics import suggestions_from_sample, unseen_borders_from_sample
+from tlcli.images.size_advice import size_advice_from_sample
+from tlcli.images.statistics import suggestions_from_sample
 from tlcli.model.bundle import save_bundle
 from tlcli.model.reference import Reference, build_reference
 from tlcli.progress import SILENT, Progress
@@ -158,7 +159,7 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
         limits, held_out = int8_limits(config), index.of("validation") or index.of("train")
         sample = check_features(held_out, extractor, limits, progress)
         paths, preparation = [image.path for image in index.of("train")], extractor.decoder.preparation
-        for note in (*suggestions_from_sample(paths, preparation), *unseen_borders_from_sample(paths, preparation)):
+        for note in (*suggestions_from_sample(paths, preparation), *size_advice_from_sample(paths, preparation)):
             progress.note(note)
         index, extraction = _extract(index, extractor, config, sample.computed if sample else 0, progress)
         features, measured = SplitFeatures(index, extractor), index.as_given()

@@ -1,0 +1,107 @@
+"""What is said of images that are larger, smaller or longer than the input of the network."""
+
+import io
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from PIL import Image
+
+from tlcli.images.preparation import Preparation
+from tlcli.images.size_advice import losses, size_advice, size_advice_from_sample
+
+CROP = Preparation((224, 224), "crop", crop_fraction=0.875)
+PAD, SQUASH = (replace(CROP, resize=way) for way in ("pad", "squash"))
+
+
+def settings(sizes: list[tuple[int, int]], preparation: Preparation, most: float = 1.0) -> dict[str, Any]:
+    """What the one note says to set, by key; empty without a note."""
+    found = list(size_advice(sizes, preparation, most))
+    assert len(found) <= 1
+    return {
+        key: yaml.safe_load(value) for key, value in re.findall(r"--set '?image\.(\w+)=([^ '.(]+\]?)", "".join(found))
+    }
+
+
+def test_borders_that_the_network_does_not_see_are_said() -> None:
+    (said,) = size_advice([(300, 300)] * 3, CROP)
+    assert "77%" in said
+    (said,) = size_advice([(600, 300), (300, 600), (300, 300)], CROP)
+    assert "38%" in said
+    assert settings([(300, 300)], CROP) == {"resize": "squash"}
+    assert not list(size_advice([(300, 300)], CROP, 0.7))
+    assert not list(size_advice([(300, 300)], PAD))
+    assert not list(size_advice([], CROP))
+
+
+@pytest.mark.parametrize(
+    ("size", "preparation", "expected"),
+    [
+        ((300, 300), PAD, {}),
+        ((1200, 900), PAD, {"size": 448}),
+        ((900, 900), SQUASH, {"size": 448}),
+        ((1200, 900), CROP, {"size": 448, "resize": "squash"}),
+        ((4000, 3000), CROP, {"tiles": "native"}),
+        ((4000, 3000), replace(CROP, size=(448, 448), resize="squash"), {"tiles": "native"}),
+        ((4000, 3000), replace(CROP, size=(2240, 2240), resize="squash"), {}),
+        ((600, 150), PAD, {"size": [128, 448]}),
+        ((150, 600), SQUASH, {"size": [448, 128]}),
+        ((500, 250), CROP, {"size": [160, 320], "crop_fraction": 1}),
+        ((800, 400), CROP, {"size": [320, 640], "crop_fraction": 1}),
+        ((1600, 800), CROP, {"size": [320, 640], "crop_fraction": 1}),
+        ((1600, 800), replace(CROP, size=(160, 320), crop_fraction=1.0), {"size": [320, 640]}),
+        ((4000, 3000), replace(CROP, tiles="native"), {"size": 448}),
+        ((1200, 900), replace(CROP, tiles="native"), {}),
+        ((1500, 900), replace(PAD, tiles=(4, 4)), {}),
+    ],
+)
+def test_settings_to_try(size: tuple[int, int], preparation: Preparation, expected: dict[str, Any]) -> None:
+    assert settings([size] * 4, preparation) == expected
+
+
+@pytest.mark.parametrize("size", [(600, 150), (1600, 800), (500, 1100), (900, 380), (2000, 500)])
+@pytest.mark.parametrize("preparation", [CROP, PAD, SQUASH], ids=lambda one: one.resize)
+def test_the_settings_cure_what_they_are_for(size: tuple[int, int], preparation: Preparation) -> None:
+    """At once, or at the second time, of sizes far above the network's."""
+    for _ in range(2):
+        changes = settings([size], preparation, most=0.9)
+        if "size" in changes:
+            one = changes["size"]
+            changes["size"] = (one, one) if isinstance(one, int) else tuple(one)
+        before, preparation = preparation, replace(preparation, **changes)
+        if not changes:
+            break
+        assert losses([size], preparation).seen >= losses([size], before).seen
+    assert not list(size_advice([size], preparation, most=0.9))
+
+
+def test_mixed_aspect_ratios_get_no_shape() -> None:
+    assert settings([(600, 300), (300, 600), (600, 300), (300, 600)], SQUASH) == {}
+    assert settings([(600, 300)] * 9 + [(300, 600)], SQUASH) == {"size": [160, 320]}
+    assert losses([(600, 300), (300, 600)], SQUASH).aspect is None
+
+
+def test_small_images_are_said_to_be_enlarged() -> None:
+    assert len(list(size_advice([(90, 90)], PAD))) == 1
+    assert settings([(90, 90)], PAD) == {}
+    assert not list(size_advice([(150, 150)], PAD))
+    assert settings([(180, 20)], PAD) == {"size": [96, 672]}
+
+
+def test_advice_is_found_in_a_sample_of_the_files(tmp_path: Path) -> None:
+    path = tmp_path / "wide.jpg"
+    Image.new("RGB", (400, 100)).save(path)
+    assert len(size_advice_from_sample([path] * 40, CROP)) == 1
+    assert size_advice_from_sample([tmp_path / "none.jpg"], CROP) == []
+
+
+def test_the_size_of_a_turned_jpeg_is_that_of_the_upright_one(tmp_path: Path) -> None:
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif[0x0112] = 6
+    Image.new("RGB", (400, 100)).save(buffer, "JPEG", exif=exif)
+    (tmp_path / "a.jpg").write_bytes(buffer.getvalue())
+    (said,) = size_advice_from_sample([tmp_path / "a.jpg"], PAD)
+    assert re.findall(r"size=\[(\d+),(\d+)\]", said) == [("448", "128")]
