@@ -27,7 +27,7 @@ def draw(path: Path, seed: int, defect: bool) -> tuple[int, int]:
         levels[top : top + DEFECT, left : left + DEFECT] += stripes
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8)).save(path)
-    return top + DEFECT // 2, left + DEFECT // 2
+    return int(top) + DEFECT // 2, int(left) + DEFECT // 2
 
 
 @pytest.fixture

@@ -41,6 +41,7 @@ OTHER: dict[str, Any] = {
     "levels": (0, 4095),
     "bands": (3, 2, 1),
     "interpolation": "bilinear",
+    "tiles": (2, 3),
     "max_megapixels": 1.0,
     "max_side": 100,
     "max_file_mb": 1.0,
