@@ -134,9 +134,17 @@ def transformer(path: Path, prefix: int = 1, side: int = SIDE, width: int = 16, 
     if prefix:
         tokens = ops.concat([ops.constant(weights(seed + 1, 1, prefix, width)), tokens], 1)
     tokens = ops.add(tokens, ops.constant(weights(seed + 2, 1, count, width)))
-    mixed = ops.matmul(tokens, ops.constant(weights(seed + 3, width, width)), False, False)
-    scores = ops.softmax(ops.matmul(mixed, tokens, False, True), 2)
-    tokens = ops.add(tokens, ops.matmul(scores, mixed, False, False))
+
+    def linear(value: Any, number: int) -> Any:
+        return ops.matmul(value, ops.constant(weights(seed + number, width, width)), False, True)
+
+    def heads(value: Any) -> Any:  # [1, T, C] -> [1, 2, T, C / 2]
+        return ops.transpose(ops.reshape(value, np.array([1, count, 2, width // 2]), False), np.array([0, 2, 1, 3]))
+
+    query, key, value = (heads(linear(tokens, number)) for number in (3, 4, 5))
+    scores = ops.multiply(ops.matmul(query, key, False, True), ops.constant(np.float32((width / 2) ** -0.5)))
+    mixed = ops.transpose(ops.matmul(ops.softmax(scores, 3), value, False, False), np.array([0, 2, 1, 3]))
+    tokens = ops.add(tokens, linear(ops.reshape(mixed, np.array([1, count, width]), False), 6))
     result = ops.result(tokens)
     result.output(0).get_tensor().set_names({"last_hidden_state"})
     path.parent.mkdir(parents=True, exist_ok=True)

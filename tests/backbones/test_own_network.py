@@ -22,6 +22,7 @@ from tests.network_fixtures import (
     write_json,
 )
 
+from tlcli.backbones import own_network
 from tlcli.backbones.blocks import Blocks
 from tlcli.backbones.catalog import IMAGENET_MEAN, IMAGENET_STD
 from tlcli.backbones.own_network import OwnBackbone, Wishes, open_own
@@ -392,3 +393,11 @@ def test_of_a_network_of_text_and_images_the_part_of_images_is_taken(tmp_path: P
     assert np.isfinite(row).all()
     for name in ("both", "text"):
         assert code_of(path, Wishes(output=name, size=(SIDE, SIDE))) == "model.network_output"
+
+
+def test_a_network_that_ends_the_process_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(*_: object) -> None:
+        raise ModelError("model.process_failed", "Reading a.onnx failed (exit -11):\n")
+
+    monkeypatch.setattr(own_network, "run_module", crash)
+    assert code_of(convolutional(tmp_path / "crash.onnx", seed=77)) == "model.network_unsupported"

@@ -250,7 +250,6 @@ def _of_tokens(path: Path, name: str, tokens: Output, size: Size) -> list[tuple[
         )
     rows, columns = max(grids, key=lambda grid: grid[0] * grid[1])
     prefix = count - rows * columns
-    # One split, not two slices: OpenVINO 2026.4 joins slices of one tensor, and crashes where they are of tokens.
     lengths = [length for length in (min(prefix, 1), max(prefix - 1, 0), count - prefix) if length]
     parts = ops.variadic_split(tokens, 1, np.array(lengths)).outputs()
     of_image = _shaped(parts[-1], (1, rows, columns, width))

@@ -159,7 +159,7 @@ def _run(request: Mapping[str, object], doing: str) -> None:
     except ModelError as error:
         if error.code != "model.process_failed":
             raise
-        last = error.message.splitlines()[-1]
+        last = error.message.splitlines()[-1].rstrip(":")
         raise ModelError(
             "model.network_unsupported",
             f"{doing} ended OpenVINO: the network {request['network']} is damaged, or has operators that it does not "
