@@ -32,7 +32,7 @@ def write_shapes() -> None:
     for name in KINDS:
         row = CATALOG[name]
         found[name] = [one.shape[1:] for one in build(row, (row.min_size | 1, WIDTH), None).maps]
-    print(json.dumps(found))
+    sys.stdout.write(json.dumps(found) + "\n")
 
 
 @pytest.fixture(scope="module")
