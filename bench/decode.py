@@ -71,7 +71,7 @@ class _StaysOpen:
 
 def through(images: list[LabelledImage], name: str, engine: Engine) -> float:
     """Images a second from files to a store that is new."""
-    store = Store(hashlib.sha256(os.urandom(16)).hexdigest(), CATALOG[name].features)
+    store = Store(hashlib.sha256(os.urandom(16)).hexdigest(), CATALOG[name].blocks)
     started = perf_counter()
     done = extract([(images, [PLAIN])], Decoder(preparation_of(name)), store, lambda: _StaysOpen(engine))
     elapsed = perf_counter() - started

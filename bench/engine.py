@@ -78,7 +78,7 @@ def spec_of(name: str, precision: str) -> BackboneSpec:
     """A backbone at its own size with the available weights; precision ``auto`` chooses one."""
     row = CATALOG[name]
     choice = choose_engine("openvino", precision)  # type: ignore[arg-type]
-    return BackboneSpec(row, row.input_size, "avg", find_weights(row, available_weights(name)), choice)
+    return BackboneSpec(row, row.input_size, find_weights(row, available_weights(name)), choice)
 
 
 def opened(name: str, precision: str) -> tuple[Engine, str]:

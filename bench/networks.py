@@ -47,7 +47,8 @@ def results(name: str, loaded: dict[str, LoadedConfig]) -> Iterator[dict[str, An
         first = scores if first is None else first
         apart = scores - first
         yield {
-            "data set": name, "images": len(rows), "backbone": backbone, "size": "x".join(map(str, extractor.spec.size)),
+            "data set": name, "images": len(rows), "backbone": backbone,
+            "size": "x".join(map(str, extractor.spec.size)),
             "accuracy": float(scores.mean()),
             "balanced accuracy": float(np.mean([np.mean(predicted[rows.labels == label] == label)
                                                 for label in np.unique(rows.labels)])),

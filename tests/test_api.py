@@ -72,7 +72,7 @@ def test_train_gives_a_run_with_metrics_and_a_head(made: tuple[Path, Trained]) -
     assert set(trained.metrics) == {"train", "validation"}
     assert trained.metrics["train"].labels == ("dark", "light")
     assert trained.metrics["train"].accuracy > 0.9
-    assert trained.fit.head.weights.shape == (1280, 1)
+    assert trained.fit.head.weights.shape == (3984, 1)
     record = json.loads((trained.run_dir / "run.json").read_text())
     assert record["seeds"]["train"] == 7
     assert f"dataset.path={json.dumps(str(folder / 'shapes'))}" in record["overrides"]
@@ -106,7 +106,8 @@ def test_load_predicts_and_explains(made: tuple[Path, Trained]) -> None:
     (explanation,) = predictor.explain([path])
     assert explanation is not None
     assert explanation.pixels.shape == (32, 32, 3)
-    assert explanation.evidence.shape == (1, 1)
+    assert explanation.evidence is not None
+    assert explanation.evidence.shape == (16, 16)
     assert explanation.neighbours[0].label in predictor.labels
 
 

@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--weights", default="random")
     options = parser.parse_args()
     row = CATALOG[options.network]
-    model: keras.Model = build(row, row.input_size, "avg", find_weights(row, options.weights).file)
+    model: keras.Model = build(row, row.input_size, find_weights(row, options.weights).file).features()
     batch = np.random.default_rng(0).integers(0, 256, (BATCH, row.size, row.size, 3), np.uint8).astype(np.float32)
     model.predict(batch, batch_size=BATCH, verbose=0)  # traces the graph
     print("ready", flush=True)

@@ -55,7 +55,9 @@ def frozen(name: str, weights: str, size: int, levels: Any) -> Any:
     from tlcli.backbones.catalog import CATALOG
     from tlcli.backbones.weights import find_weights
 
-    return build(CATALOG[name], (size, size), "avg", find_weights(CATALOG[name], weights).file)(levels)
+    row = CATALOG[name]
+    blocks = build(row, (size, size), find_weights(row, weights).file).features()(levels)
+    return blocks[row.blocks.names.index("last.avg")]
 
 
 def classifier(name: str, weights: str, size: int) -> keras.Model:

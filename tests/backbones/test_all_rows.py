@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Arrays = dict[str, NDArray[np.float32]]
-    """``ROW-PRECISION``: features [3, D]; ``ROW-PRECISION-maps``: maps [1, h, w, D] of the second image."""
+    """``ROW-PRECISION``: features [3, W]; of the second image ``ROW-PRECISION-maps``: what its maps become [1, W], and
+    ``ROW-PRECISION-last``: the positions of its last map [h, w, D]."""
 
 pytestmark = pytest.mark.e2e
 
@@ -131,7 +132,9 @@ def compute(engine: str, precisions: Sequence[Precision], names: Sequence[str], 
         for precision in precisions:
             with closing(opened(spec_of(row, size, weights, engine, precision))) as running:
                 found[f"{row.name}-{precision}"] = rows_of(running, images(size))
-                found[f"{row.name}-{precision}-maps"] = maps_of(running, images(size)[1:2])
+                (maps,) = maps_of(running, images(size)[1:2])
+                found[f"{row.name}-{precision}-maps"] = maps.features()[None]
+                found[f"{row.name}-{precision}-last"] = maps.positions(row.blocks.last.all[0])[0]
             del running
         gc.collect()
         for folder in ("backbones", "compiled"):  # 100 MB a row
@@ -203,11 +206,16 @@ def projections(features: "NDArray[np.float32]") -> "dict[str, NDArray[np.float6
 
 
 def check_golden(row: Backbone, features: "NDArray[np.float32]") -> None:
-    assert features.shape == (3, row.features)
+    assert features.shape == (3, row.blocks.width)
     assert features.dtype == np.float32
     golden = json.loads(GOLDEN.read_text())[row.name]
-    for name, found in projections(features).items():
+    for name, found in projections(last_of(row, features)).items():
         assert np.abs(found - golden[name]).max() < 1e-3 * np.abs(golden[name]).max(), name
+
+
+def last_of(row: Backbone, features: "NDArray[np.float32]") -> "NDArray[np.float32]":
+    """The last layer's averages [N, D]."""
+    return row.blocks.take(features, row.blocks.last)
 
 
 def write_golden() -> None:
@@ -218,7 +226,7 @@ def write_golden() -> None:
     for name in ROWS:
         numbers = {
             key: [float(f"{value:.6g}") for value in values]
-            for key, values in projections(found[f"{name}-f32"]).items()
+            for key, values in projections(last_of(CATALOG[name], found[f"{name}-f32"])).items()
         }
         lines.append(f"{json.dumps(name)}: {json.dumps(numbers)}")
     GOLDEN.write_text("{\n" + ",\n".join(lines) + "\n}\n")
@@ -243,13 +251,21 @@ def test_golden_file_has_every_row() -> None:
 def check_maps(row: Backbone, arrays: "Arrays") -> None:
     """Also of ConvNeXt, which normalises what it has pooled."""
     for name in [name for name in arrays if name.startswith(f"{row.name}-") and name.endswith("-maps")]:
-        (maps,), feature = arrays[name], arrays[name.removesuffix("-maps")][1]
-        assert maps.shape[2] == row.features
-        assert min(maps.shape[:2]) > 1
-        spread = np.abs(maps - feature).max()
+        (pooled,), positions, features = arrays[name], arrays[f"{name[:-4]}last"], arrays[name.removesuffix("-maps")][1]
+        blocks, is_coarse = row.blocks, "bf16" in name
+        assert pooled.shape == features.shape == (blocks.width,)
+        rounded = blocks.rounded(pooled.copy())
+        for block, place in zip(blocks.all, blocks.slices, strict=True):
+            ours, theirs = rounded[place], features[place]
+            assert np.abs(ours - theirs).max() < (3e-2 if is_coarse else 2e-3) * np.abs(theirs).max(), block.name
+            assert np.ptp(theirs) > 0
+        feature = last_of(row, features)
+        assert positions.shape[2] == row.features
+        assert min(positions.shape[:2]) > 1
+        spread = np.abs(positions - feature).max()
         assert spread > 1e-3 * np.abs(feature).max()  # positions differ
         # Of float32 2.1e-6 was measured, of resnet152_v2.
-        mean, tolerance = maps.mean(axis=(0, 1), dtype=np.float64), 1e-2 if "bf16" in name else 1e-5
+        mean, tolerance = positions.mean(axis=(0, 1), dtype=np.float64), 1e-2 if is_coarse else 1e-5
         assert np.abs(mean - feature).max() < tolerance * max(spread, np.abs(feature).max())
         assert cosine(mean, feature) > 0.9999
 
@@ -269,7 +285,9 @@ def test_features_are_as_ever_on_every_engine_and_tell_images_apart(
 @EACH_ROW
 def test_openvino_and_keras_agree(row: Backbone, computed: "dict[str, Arrays]") -> None:
     openvino, keras = computed["openvino"][f"{row.name}-f32"], computed["keras"][f"{row.name}-f32"]
-    assert cosine(openvino, keras).min() > 0.999
+    for place in row.blocks.slices:
+        assert cosine(openvino[:, place], keras[:, place]).min() > 0.999
+    openvino, keras = last_of(row, openvino), last_of(row, keras)
     assert cosine(of_differences(openvino), of_differences(keras)) > 0.99999  # 1 - 1e-10 was measured
 
 
@@ -283,7 +301,7 @@ def test_the_mean_over_positions_is_the_feature(row: Backbone, computed: "dict[s
 @pytest.mark.slow
 @EACH_ROW
 def test_openvino_and_keras_agree_on_every_position(row: Backbone, computed: "dict[str, Arrays]") -> None:
-    openvino, keras = (computed[engine][f"{row.name}-f32-maps"][0] for engine in ("openvino", "keras"))
+    openvino, keras = (computed[engine][f"{row.name}-f32-last"] for engine in ("openvino", "keras"))
     assert openvino.shape == keras.shape
     assert cosine(openvino - openvino.mean(axis=(0, 1)), keras - keras.mean(axis=(0, 1))).min() > 0.999
 
@@ -292,7 +310,7 @@ def test_openvino_and_keras_agree_on_every_position(row: Backbone, computed: "di
 @pytest.mark.skipif(not has_bf16(), reason="this processor has no bfloat16")
 @EACH_ROW
 def test_bfloat16_is_close(row: Backbone, computed: "dict[str, Arrays]") -> None:
-    coarse, fine = computed["openvino"][f"{row.name}-bf16"], computed["openvino"][f"{row.name}-f32"]
+    coarse, fine = (last_of(row, computed["openvino"][f"{row.name}-{precision}"]) for precision in ("bf16", "f32"))
     assert cosine(coarse, fine).min() > 0.98
     assert cosine(of_differences(coarse), of_differences(fine)) > 0.95  # 0.983 was measured, for mobilenet_v2
     assert not np.array_equal(coarse, fine)

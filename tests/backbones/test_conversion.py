@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import openvino
 import pytest
 from safetensors.numpy import load_file, save_file
-from tests.engines.opened import opened_graph, rows_of, spec_of
+from tests.engines.opened import opened_graph, rows_of, spec_of, unchanged
 
 from tlcli.backbones import keras_process
-from tlcli.backbones.catalog import CATALOG, LEVELS
+from tlcli.backbones.catalog import CATALOG, LEVELS, Backbone
 from tlcli.backbones.conversion import cached_graph, convert
 from tlcli.backbones.graph import GRAPH_FILES, NORMALIZATION_FILE, ConvertedGraph
 from tlcli.backbones.weights import Weights, find_weights
-from tlcli.engines.activation_maps import Normalization
+from tlcli.engines.feature_maps import Normalization
+from tlcli.engines.openvino import open_graph
 from tlcli.errors import ModelError, ResourceError
 from tlcli.system.files import sha256_file
 
@@ -27,6 +29,7 @@ pytestmark = pytest.mark.slow
 
 ROW = CATALOG["mobilenet"]
 SIZE = 32
+ROOT = Path(__file__).parents[2]
 
 # Reads arrays in the order of model.weights; writes them in the format of the published .h5 files.
 WRITE_H5 = """
@@ -76,8 +79,8 @@ def images() -> "list[NDArray[np.uint8]]":
     return [disc.astype(np.uint8), ramp.astype(np.uint8)]
 
 
-def features(graph: ConvertedGraph) -> "NDArray[np.float32]":
-    return rows_of(opened_graph(graph, SIZE), images())
+def features(graph: ConvertedGraph, row: Backbone = ROW) -> "NDArray[np.float32]":
+    return rows_of(opened_graph(graph, row, SIZE), images())
 
 
 def test_the_folder_holds_the_graph_its_weights_and_their_digests(converted: ConvertedGraph, cache: Path) -> None:
@@ -88,12 +91,32 @@ def test_the_folder_holds_the_graph_its_weights_and_their_digests(converted: Con
     assert [path for path in converted.folder.parent.iterdir() if path.name.startswith(".")] == []
 
 
-def test_the_graph_takes_bytes_and_gives_one_float32_vector(converted: ConvertedGraph) -> None:
+def test_the_graph_takes_bytes_and_gives_float32_features(converted: ConvertedGraph) -> None:
     found = features(converted)
-    assert found.shape == (2, ROW.features)
+    assert found.shape == (2, ROW.blocks.width)
     assert found.dtype == np.float32
     assert np.isfinite(found).all()
     assert np.abs(found[0] - found[1]).max() > 1e-3
+
+
+def test_the_graph_has_an_output_for_each_block_by_its_name(converted: ConvertedGraph) -> None:
+    outputs = openvino.Core().read_model(converted.xml).outputs
+    assert [(one.get_any_name(), list(one.get_partial_shape().to_shape())) for one in outputs] == [
+        (block.name, [1, block.width]) for block in ROW.blocks.all
+    ]
+
+
+def test_other_outputs_leave_the_last_layers_average_as_it_was(
+    converted: ConvertedGraph, weights: Weights, tmp_path: Path
+) -> None:
+    """Bit for bit what a graph with that output alone gives."""
+    program = "import sys; from tests.backbones.last_average import write; write(*sys.argv[1:])"
+    subprocess.run(
+        [sys.executable, "-c", program, ROW.name, str(SIZE), str(weights.file), str(tmp_path)],
+        env={**os.environ, "KERAS_BACKEND": "openvino"}, cwd=ROOT, check=True, capture_output=True,
+    )  # fmt: skip
+    alone = rows_of(open_graph(openvino.Core().read_model(tmp_path / "model.xml"), "f32", unchanged(SIZE)), images())
+    assert np.array_equal(ROW.blocks.take(features(converted), ROW.blocks.last), alone)
 
 
 def test_the_layer_normalisation_behind_the_pooling_is_recorded(converted: ConvertedGraph, tmp_path: Path) -> None:
@@ -124,7 +147,8 @@ def test_a_conversion_is_done_once(
 def test_anything_that_the_graph_depends_on_gives_it_another_folder(
     converted: ConvertedGraph, weights: Weights
 ) -> None:
-    assert cached_graph(spec_of(ROW, SIZE, weights, pooling="max")) is None
+    other = replace(ROW, stages=replace(ROW.stages, pattern=r"conv_pw_[1-5]_relu"))
+    assert cached_graph(spec_of(other, SIZE, weights)) is None
     assert cached_graph(spec_of(ROW, 64, weights)) is None
     assert cached_graph(spec_of(ROW, SIZE, Weights(None, "0" * 64))) is None
     assert cached_graph(spec_of(CATALOG["mobilenet_v2"], SIZE, weights)) is None
@@ -191,9 +215,9 @@ def test_the_published_h5_format_gives_the_features_of_the_same_arrays_as_safete
         capture_output=True,
     )
     published = replace(row, weights=replace(row.weights, digest=sha256_file(file)))
-    from_h5 = features(convert(spec_of(row, SIZE, find_weights(published, file))))
+    from_h5 = features(convert(spec_of(row, SIZE, find_weights(published, file))), row)
     assert np.abs(from_h5[0] - from_h5[1]).max() > 1e-4
-    assert np.array_equal(features(convert(spec_of(row, SIZE, as_safetensors))), from_h5)
+    assert np.array_equal(features(convert(spec_of(row, SIZE, as_safetensors)), row), from_h5)
 
 
 def test_arrays_of_another_shape_are_refused_with_the_variable(weights: Weights, tmp_path: Path) -> None:

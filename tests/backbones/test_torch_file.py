@@ -1,108 +1,33 @@
-"""Files in PyTorch's format before 1.6 are written here as PyTorch writes them, by pickling with persistent ids."""
+"""Files in PyTorch's formats are written here as PyTorch writes them, by pickling with persistent ids."""
 
 import builtins
-import io
 import os
 import pickle
 import struct
-import sys
 import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from copy import copy
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from tests.backbones.torch_pickles import (
+    Calls,
+    Storage,
+    Tensor,
+    _rebuild_parameter,
+    pickled,
+    write,
+    write_zip,
+)
 
 from tlcli.backbones.torch_file import read_tensors
 from tlcli.errors import ModelError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
-MACHINE = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
-
-
-class FloatStorage:
-    """Stands for torch.FloatStorage."""
-
-
-class LongStorage:
-    """Stands for torch.LongStorage."""
-
-
-class HalfStorage:
-    """Stands for torch.HalfStorage, which is not read."""
-
-
-def _rebuild_tensor_v2(*_: Any) -> None:
-    """Stands for torch._utils._rebuild_tensor_v2."""
-
-
-class Storage:
-    def __init__(self, key: str, data: "NDArray[Any]", view: object = None, kind: str = "storage") -> None:
-        self.key, self.data, self.view, self.kind = key, data, view, kind
-        self.elements: object = data.size
-
-    def pid(self) -> tuple[object, ...]:
-        types = {"f4": FloatStorage, "i8": LongStorage, "f2": HalfStorage}
-        return (self.kind, types[self.data.dtype.str[1:]], self.key, "cpu", self.elements, self.view)
-
-
-class Tensor:
-    def __init__(self, storage: object, shape: object, stride: object, offset: object = 0) -> None:
-        self.parts: tuple[object, ...] = (storage, offset, shape, stride, False, OrderedDict())
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild_tensor_v2, self.parts
-
-
-class _Pickler(pickle.Pickler):
-    def persistent_id(self, thing: Any) -> object:
-        return thing.pid() if isinstance(thing, Storage) else None
-
-
-def pickled(thing: object) -> bytes:
-    buffer = io.BytesIO()
-    _Pickler(buffer, 2).dump(thing)
-    return buffer.getvalue()
-
-
-@pytest.fixture(autouse=True)
-def torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The names that PyTorch's files refer to, for the pickler to find."""
-    package, utils = ModuleType("torch"), ModuleType("torch._utils")
-    for module, thing in ((package, FloatStorage), (package, LongStorage), (package, HalfStorage)):
-        monkeypatch.setattr(thing, "__module__", "torch")
-        setattr(module, thing.__name__, thing)
-    monkeypatch.setattr(_rebuild_tensor_v2, "__module__", "torch._utils")
-    utils._rebuild_tensor_v2 = _rebuild_tensor_v2  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "torch", package)
-    monkeypatch.setitem(sys.modules, "torch._utils", utils)
-
-
-def write(
-    path: Path,
-    state: object,
-    storages: Sequence[Storage],
-    *,
-    magic: object = MAGIC,
-    protocol: object = PROTOCOL,
-    machine: object = MACHINE,
-    keys: object = None,
-    state_bytes: bytes | None = None,
-    counts: Mapping[str, int] | None = None,
-) -> Path:
-    listed = [storage.key for storage in storages] if keys is None else keys
-    parts = [pickled(magic), pickled(protocol), pickled(machine), state_bytes or pickled(state), pickled(listed)]
-    for storage in storages:
-        count = (counts or {}).get(storage.key, storage.data.size)
-        parts += [struct.pack("<Q", count), storage.data.tobytes()]
-    path.write_bytes(b"".join(parts))
-    return path
+    pass
 
 
 def floats(n: int, key: str = "1") -> Storage:
@@ -163,14 +88,6 @@ def test_the_attributes_that_a_state_dict_carries_do_no_harm(tmp_path: Path) -> 
     assert read_tensors(write(tmp_path / "a.pth", state, [storage]))["a"].tolist() == [0.5, 1.5]
 
 
-class Calls:
-    def __init__(self, function: Any, *arguments: Any) -> None:
-        self.call = (function, arguments)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return self.call
-
-
 @pytest.mark.parametrize("place", ["magic", "protocol", "machine", "state", "value", "keys"])
 @pytest.mark.parametrize("function", [os.system, builtins.eval, builtins.exec, os.mkdir])
 def test_code_named_in_the_file_never_runs(tmp_path: Path, function: Any, place: str) -> None:
@@ -194,7 +111,8 @@ def test_code_named_in_the_file_never_runs(tmp_path: Path, function: Any, place:
 
 
 @pytest.mark.parametrize(
-    "name", ["torch\nHalfStorage", "torch\ndevice", "collections\ndeque", "builtins\ngetattr", "collections\nabc.Set"]
+    "name",
+    ["torch\nComplexFloatStorage", "torch\ndevice", "collections\ndeque", "builtins\ngetattr", "collections\nabc.Set"],
 )
 def test_names_that_are_no_tensors_are_refused(tmp_path: Path, name: str) -> None:
     path = write(tmp_path / "a.pth", None, [], state_bytes=f"c{name}\n.".encode())
@@ -213,7 +131,9 @@ def _text(text: str) -> bytes:
 _SET_DTYPE = b"N}" + _text("dtype") + _text("<i4") + b"s\x86b"  # BUILD with (None, {"dtype": "<i4"}): setattr
 
 
-@pytest.mark.parametrize("target", ["torch\nFloatStorage\n", "torch._utils\n_rebuild_tensor_v2\n"])
+@pytest.mark.parametrize(
+    "target", ["torch\nFloatStorage\n", "torch._utils\n_rebuild_tensor_v2\n", "torch._utils\n_rebuild_parameter\n"]
+)
 @pytest.mark.parametrize("attribute", ["dtype", "__call__", "__new__", "__defaults__"])
 @pytest.mark.parametrize("slots", [True, False])
 def test_a_file_cannot_change_how_later_files_are_read(
@@ -363,9 +283,9 @@ def test_one_flipped_byte_ends_in_tensors_or_a_refusal(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [
-        ("magic", 1, "format before version 1.6"),
-        ("magic", "text", "format before version 1.6"),
-        ("protocol", 1002, "format before version 1.6"),
+        ("magic", 1, "PyTorch's formats"),
+        ("magic", "text", "PyTorch's formats"),
+        ("protocol", 1002, "PyTorch's formats"),
         ("machine", {"little_endian": False}, "big-endian"),
         ("machine", {}, "cannot be read"),
         ("machine", 5, "cannot be read"),
@@ -386,9 +306,9 @@ def test_wrong_surroundings_are_refused(tmp_path: Path, field: str, value: objec
     [
         Storage("1", np.zeros(2, "<f4"), view=("2", 0, 1)),
         Storage("1", np.zeros(2, "<f4"), kind="module"),
-        Storage("1", np.zeros(2, "<f2")),
+        Storage("1", np.zeros(2, "<c8")),
     ],
-    ids=["view", "kind", "half"],
+    ids=["view", "kind", "complex"],
 )
 def test_storages_of_other_kinds_are_refused(tmp_path: Path, storage: Storage) -> None:
     refused(write(tmp_path / "a.pth", OrderedDict(a=Tensor(storage, (2,), (1,))), [storage]))
@@ -431,12 +351,107 @@ def test_a_tensor_of_very_many_axes_is_refused(tmp_path: Path) -> None:
     assert "more than 8 axes" in refused(write(tmp_path / "a.pth", state, [storage]))
 
 
-def test_the_zip_format_of_later_versions_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "a.pth"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("archive/data.pkl", pickled(OrderedDict()))
-        archive.writestr("archive/version", "3\n")
+# The zip format since version 1.6
+
+
+def good_state(storage: Storage) -> OrderedDict[str, Tensor]:
+    return OrderedDict(kernel=Tensor(storage, (2, 3), (3, 1)))
+
+
+def test_the_zip_format_gives_the_same_tensors(tmp_path: Path) -> None:
+    storage, count = floats(6, "0"), Storage("1", np.array([7], "<i8"))
+    state = OrderedDict(kernel=Tensor(storage, (2, 3), (3, 1)), count=Tensor(count, (), ()))
+    zipped = read_tensors(write_zip(tmp_path / "a.pth", state, [storage, count], folder="resnet50-0676ba61"))
+    before = read_tensors(write(tmp_path / "b.pth", state, [storage, count]))
+    assert list(zipped) == list(before) == ["kernel", "count"]
+    assert all(np.array_equal(zipped[name], before[name]) for name in before)
+
+
+@pytest.mark.parametrize("writing", [write, write_zip])
+@pytest.mark.parametrize("keys", [("state_dict",), ("model",), ("net", "state_dict"), ("model_state_dict",)])
+def test_the_state_in_a_checkpoint_is_found_and_the_optimiser_skipped(
+    tmp_path: Path, writing: Any, keys: tuple[str, ...]
+) -> None:
+    storage, momentum = floats(6, "0"), floats(4, "1")
+    state: object = good_state(storage)
+    for key in reversed(keys):
+        state = {
+            "epoch": 3, "best": 0.5, "done": False, key: state,
+            "optimizer": {"state": {0: {"exp_avg": Tensor(momentum, (4,), (1,))}}, "param_groups": [{"lr": 0.1}]},
+        }  # fmt: skip
+    tensors = read_tensors(writing(tmp_path / "a.pth", state, [momentum, storage]))
+    assert list(tensors) == ["kernel"]
+    assert np.array_equal(tensors["kernel"].ravel(), storage.data)
+
+
+@pytest.mark.parametrize("writing", [write, write_zip])
+def test_half_precision_and_parameters_are_read(tmp_path: Path, writing: Any) -> None:
+    numbers = np.array([1.5, -2, 0.25], "<f4")
+    half, brain = Storage("0", numbers.astype("<f2")), Storage("1", (numbers.view("<u4") >> 16).astype("<u2"))
+    parameter = Calls(_rebuild_parameter, Tensor(half, (3,), (1,)), True, OrderedDict())
+    tensors = read_tensors(writing(tmp_path / "a.pth", {"a": parameter, "b": Tensor(brain, (3,), (1,))}, [half, brain]))
+    assert tensors["a"].dtype == np.float16
+    assert tensors["b"].dtype == np.float32
+    assert tensors["a"].tolist() == tensors["b"].tolist() == numbers.tolist()
+
+
+def test_a_zip_file_runs_no_code(tmp_path: Path) -> None:
+    storage = floats(6, "0")
+    bomb = Calls(os.mkdir, str(tmp_path / "proof"))
+    for state in (bomb, {"state_dict": good_state(storage), "args": bomb}):
+        refused(write_zip(tmp_path / "a.pth", state, [storage]))
+    assert not (tmp_path / "proof").exists()
+
+
+@pytest.mark.parametrize("members", [{"data/0": b""}, {"data/0": bytes(20)}, {"byteorder": b"big"}, {"data.pkl": b""}])
+def test_members_of_another_content_are_refused(tmp_path: Path, members: dict[str, bytes]) -> None:
+    storage = floats(6, "0")
+    refused(write_zip(tmp_path / "a.pth", good_state(storage), [storage], members=members))
+
+
+def test_a_zip_file_without_its_storage_or_state_is_refused(tmp_path: Path) -> None:
+    storage = floats(6, "0")
+    refused(write_zip(tmp_path / "a.pth", good_state(storage), []))
+    with zipfile.ZipFile(tmp_path / "a.pth", "w") as archive:
+        archive.writestr("model.weights.h5", b"")
+    refused(tmp_path / "a.pth")
+    with zipfile.ZipFile(write_zip(tmp_path / "a.pth", good_state(storage), [storage]), "a") as archive:
+        archive.writestr("other/data.pkl", pickled(OrderedDict()))
+    refused(tmp_path / "a.pth")
+
+
+def test_compressed_members_are_refused(tmp_path: Path) -> None:
+    storage = Storage("0", np.zeros(1 << 20, "<f4"))
+    state = OrderedDict(a=Tensor(storage, (1 << 20,), (1,)))
+    refused(write_zip(tmp_path / "a.pth", state, [storage], compression=zipfile.ZIP_DEFLATED))
+
+
+def test_members_that_share_their_bytes_are_refused(tmp_path: Path) -> None:
+    """A directory may list the same 6,000 bytes again and again."""
+    storages = [floats(1500, str(number)) for number in range(9)]
+    state = OrderedDict({storage.key: Tensor(storage, (1500,), (1,)) for storage in storages})
+    path = write_zip(tmp_path / "a.pth", state, storages[:1])
+    with zipfile.ZipFile(path, "a") as archive:
+        first = archive.getinfo("archive/data/0")
+        for number in range(1, 9):
+            other = copy(first)
+            other.filename = f"archive/data/{number}"
+            archive.filelist.append(other)
+        archive._didModify = True  # type: ignore[attr-defined]
+    assert len(zipfile.ZipFile(path).infolist()) == 12
     refused(path)
+
+
+def test_a_zip_file_cut_short_or_flipped_ends_in_tensors_or_a_refusal(tmp_path: Path) -> None:
+    storage = floats(6, "0")
+    whole = write_zip(tmp_path / "good.pth", good_state(storage), [storage]).read_bytes()
+    path = tmp_path / "a.pth"
+    for place in range(0, len(whole), 3):
+        path.write_bytes(whole[:place])
+        refused(path)
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        with suppress(ModelError):
+            assert set(read_tensors(path)) == {"kernel"}
 
 
 @pytest.mark.parametrize("data", [b"", b"\x00" * 100, b"GIF89a", b"\x80\x04.", b"\x93NUMPY"])

@@ -1,7 +1,10 @@
 import hashlib
+import io
 import json
 import os
+import pickle
 import socket
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -78,6 +81,14 @@ def put(path: Path, content: bytes = CONTENT) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     return path
+
+
+def zipped(*names: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"")
+    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("algorithm", ["md5", "sha256"])
@@ -204,31 +215,39 @@ def test_a_folder_is_no_weights_file(tmp_path: Path) -> None:
     assert caught.value.code == "model.weights_not_found"
 
 
-@pytest.mark.parametrize("name", ["own.h5", "own.weights.h5", "own"])
-def test_hdf5_arrays_are_not_said_to_run_code(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ModelError) as caught:
-        find_weights(DENSENET, put(tmp_path / name, b"\x89HDF\r\n\x1a\n" + CONTENT))
-    assert caught.value.code == "model.weights_not_published"
+HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+@pytest.mark.parametrize("name", ["own.h5", "own.weights.h5", "own", "own.pth"])
+def test_hdf5_is_recognised_by_its_content(tmp_path: Path, name: str) -> None:
+    path = put(tmp_path / name, HDF5 + CONTENT)
+    assert find_weights(DENSENET, path) == Weights(path, sha256_file(path), "catalog")
 
 
 @pytest.mark.parametrize("name", ["own.h5", "own.keras", "own.pth", "own.pkl", "own", "own.safetensors.h5"])
-def test_own_files_that_can_run_code_are_refused_with_how_to_convert_them(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("content", [CONTENT, b"", b"\x80\x04.", b"\x80\x02}.", b"PK\x03\x04", zipped("a.pkl")])
+def test_files_of_other_formats_are_refused(tmp_path: Path, name: str, content: bytes) -> None:
     with pytest.raises(ModelError) as caught:
-        find_weights(DENSENET, put(tmp_path / name))
+        find_weights(DENSENET, put(tmp_path / name, content))
     assert caught.value.code == "model.weights_format"
 
 
-def test_the_publishers_own_file_is_taken_wherever_it_lies(tmp_path: Path) -> None:
-    row = published_at("http://127.0.0.1:1")
-    path = put(tmp_path / "downloads" / "renamed.h5")
-    assert find_weights(row, path) == Weights(path, hashlib.sha256(CONTENT).hexdigest())
+@pytest.mark.parametrize(
+    ("content", "layout"),
+    [
+        (zipped("resnet50/data.pkl", "resnet50/data/0"), "torch"),
+        (zipped("config.json", "model.weights.h5"), "catalog"),
+        (pickle.dumps(0x1950A86A20F9469CFC6C, 2), "torch"),
+    ],
+)
+def test_the_layout_of_a_file_is_that_of_its_content(tmp_path: Path, content: bytes, layout: str) -> None:
+    assert find_weights(DENSENET, put(tmp_path / "own", content)).layout == layout
 
 
-def test_no_file_is_taken_for_the_publishers_where_none_published_a_digest(tmp_path: Path) -> None:
-    row = replace(DENSENET, weights=replace(DENSENET.weights, digest=None))
-    with pytest.raises(ModelError) as caught:
-        find_weights(row, put(tmp_path / "net.h5"))
-    assert caught.value.code == "model.weights_format"
+@pytest.mark.parametrize("header", [b"", b"\xff" * 8, b"\x02" + bytes(7) + b"[]", b"\x02" + bytes(7) + b"{}"])
+def test_a_safetensors_file_is_looked_into_when_it_is_loaded(tmp_path: Path, header: bytes) -> None:
+    path = put(tmp_path / "own.safetensors", header)
+    assert find_weights(DENSENET, path).layout == "catalog"
 
 
 @pytest.mark.slow

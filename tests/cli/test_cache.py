@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tlcli.backbones.blocks import one_block
 from tlcli.cli.app import main
 from tlcli.cli.cache import prune
 from tlcli.errors import UsageError
@@ -39,7 +40,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 @pytest.fixture
 def store() -> Path:
     """A store of 2.2 KB, last used on the second of January 1970."""
-    made = Store(DIGEST, 500)
+    made = Store(DIGEST, one_block(500))
     made.append([row_key("a", "0")], np.ones((1, 500), np.float32))
     locks.release_all()
     os.utime(locks.lock_file(made.folder), (86_400, 86_400))

@@ -76,11 +76,12 @@ def test_defaults_are_valid() -> None:
 
 def test_defaults_are_logistic_regression_on_densenet201() -> None:
     made = config()
-    assert (made.backbone.name, made.backbone.weights, made.backbone.pooling) == ("densenet201", "imagenet", "avg")
+    assert (made.backbone.name, made.backbone.weights) == ("densenet201", "imagenet")
+    assert (made.backbone.layers, made.backbone.pooling) == ("all", "avg_max")
     assert (made.head.fit, made.head.folds, made.augment.views) == ("logistic_regression", 5, 0)
     assert (made.dataset.split.validation, made.dataset.split.test) == (0.15, 0.15)
     assert (made.dataset.on_bad_image, made.dataset.max_bad_fraction) == ("skip", 0.01)
-    assert [1 / c for c in made.head.Cs] == pytest.approx([3000, 1000, 300, 100, 30, 10, 3], rel=1e-9)
+    assert [1 / c for c in made.head.Cs] == pytest.approx([3000, 1000, 300, 100, 30, 10, 3, 1, 1 / 3, 1 / 10], rel=1e-9)
 
 
 # Rules of labels
@@ -301,7 +302,8 @@ def test_json_schema_refuses_unknown_keys_everywhere() -> None:
 
 def test_json_schema_knows_backbones_choices_and_paths_as_texts() -> None:
     definitions = Config.model_json_schema()["$defs"]
-    assert definitions["BackboneSection"]["properties"]["name"]["enum"] == list(CATALOG)
+    names, none = definitions["BackboneSection"]["properties"]["name"]["anyOf"]
+    assert (names["enum"], none) == (list(CATALOG), {"type": "null"})
     assert definitions["BackboneSection"]["properties"]["weights"]["type"] == "string"
     assert {"type": "string"} in definitions["Dataset"]["properties"]["path"]["anyOf"]
     assert definitions["Train"]["properties"]["optimizer"]["enum"] == ["adam", "adamw", "rmsprop", "sgd"]

@@ -41,14 +41,15 @@ def test_a_network_with_its_imagenet_head_names_at_least_80_of_100(
     classifier = read_tensors(weights.file)
     head = Head(classifier["_fc.weight"].T, classifier["_fc.bias"])
     choice = choose_engine("openvino", "f32" if precision == "f32" else "auto")
-    decoder = Decoder(Preparation(row.size, row.resize, row.crop_fraction))
+    decoder = Decoder(Preparation(row.input_size, row.resize, row.crop_fraction))
     with (
-        closing(open_engine(BackboneSpec(row, row.size, "avg", weights, choice), decoder)) as engine,
+        closing(open_engine(BackboneSpec(row, row.input_size, weights, choice), decoder)) as engine,
         zipfile.ZipFile(imagenet_zip) as archive,
     ):
         names = archive.namelist()
         items = (Item(archive.read(name)) for name in names)
         features = np.concatenate([future.result() for _, future in in_order(engine.submit, items, engine.window)])
+    features = row.blocks.take(features, row.blocks.last)
     predicted = head.probabilities(features).argmax(axis=1)
     right = sum(int(name.split("_")[0]) == number for name, number in zip(names, predicted, strict=True))
     assert len(names) == 100

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from tlcli.backbones.spec import Pooling
-from tlcli.engines.activation_maps import Normalization, features_by_position
+from tlcli.backbones.blocks import Pooling
+from tlcli.engines.feature_maps import Normalization, features_by_position
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,25 +9,25 @@ import pytest
 from PIL import Image
 
 from tlcli.datasets.index import LabelledImage
-from tlcli.features.colour_histogram import WIDTH, colour_histogram, extract_histograms, histogram_store
+from tlcli.features.colour_histogram import BLOCKS, colour_histogram, extract_histograms, histogram_store
 from tlcli.features.pipeline import Extraction
 from tlcli.features.store import row_key
 from tlcli.images.decode import prepare
 from tlcli.images.preparation import Preparation
 
-PREPARATION = Preparation(16, "squash")
+PREPARATION = Preparation((16, 16), "squash")
 
 
 def test_every_pixel_is_counted_in_its_bins() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (9, 9, 3)).astype(np.uint8)
     pixels[0, 0], pixels[8, 8] = 0, 255
-    expected = np.zeros(WIDTH)
+    expected = np.zeros(BLOCKS.width)
     for red, green, blue in pixels.reshape(-1, 3).tolist():
         expected[red // 32 * 64 + green // 32 * 8 + blue // 32] += 1 / 81
         expected[512 + (77 * red + 150 * green + 29 * blue) // 1024] += 1 / 81
     found = colour_histogram(pixels)
     assert found.dtype == np.float32
-    assert found.shape == (WIDTH,)
+    assert found.shape == (BLOCKS.width,)
     assert found**2 == pytest.approx(expected, abs=1e-6)
 
 
@@ -70,7 +70,7 @@ def test_histograms_are_computed_once_and_stored(tmp_path: Path) -> None:
 def test_the_store_depends_on_pixels_and_version_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     place = histogram_store(PREPARATION).folder
     assert histogram_store(replace(PREPARATION, max_megapixels=1)).folder == place
-    assert histogram_store(replace(PREPARATION, size=17)).folder != place
+    assert histogram_store(replace(PREPARATION, size=(17, 17))).folder != place
     assert histogram_store(replace(PREPARATION, resize="pad")).folder != place
     monkeypatch.setattr("tlcli.features.colour_histogram.HISTOGRAM_VERSION", 99)
     assert histogram_store(PREPARATION).folder != place

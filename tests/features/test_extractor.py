@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.features.extractors import extractor_of
+from tests.features.extractors import extractor_of, row_of
 
 from tlcli.datasets.index import Index, LabelledImage
 from tlcli.datasets.split_names import SplitName
@@ -22,6 +22,7 @@ from tlcli.images.items import Decoder
 from tlcli.images.preparation import Preparation
 
 WIDTH = 6
+BLOCKS = row_of(WIDTH).blocks
 LABELS = ("dark", "light")
 SPLITS: tuple[SplitName, ...] = ("train", "train", "validation", "test")
 
@@ -41,7 +42,7 @@ def index(tmp_path: Path) -> Index:
 
 @pytest.fixture
 def extractor(index: Index) -> FeatureExtractor:
-    made = extractor_of(Store("a" * 64, WIDTH), WIDTH)
+    made = extractor_of(Store("a" * 64, BLOCKS), WIDTH)
     assert made.extract([(index.images, made.views)]) == Extraction(12, 0, {})
     return made
 
@@ -49,8 +50,8 @@ def extractor(index: Index) -> FeatureExtractor:
 def test_rows_have_the_features_labels_and_units_of_their_images(index: Index, extractor: FeatureExtractor) -> None:
     images = index.of("train")
     rows = extractor.rows(images, LABELS)
-    engine = FakeEngine(extractor.decoder, WIDTH)
-    expected = [engine.feature(prepare(one.path.read_bytes(), Preparation(32, "squash"))) for one in images]
+    engine = FakeEngine(extractor.decoder, BLOCKS.last)
+    expected = [engine.feature(prepare(one.path.read_bytes(), Preparation((32, 32), "squash"))) for one in images]
     assert np.array_equal(rows.features(), np.stack(expected))
     assert np.array_equal(extractor.features(images), np.stack(expected))
     assert rows.labels.tolist() == [0, 1, 0, 1, 0, 1]
@@ -67,7 +68,8 @@ def test_views_follow_each_other(index: Index, extractor: FeatureExtractor) -> N
     rows = augmented.rows(images, LABELS, views)
     assert len(rows) == 9
     assert rows.units.tolist() == 3 * rows.units[:3].tolist()
-    expected = extractor.store.read(row_key(one.sha256, view) for view in views for one in images)
+    keys = [row_key(one.sha256, view) for view in views for one in images]
+    expected = extractor.store.read(keys, extractor.blocks)
     assert np.array_equal(rows.features(), expected)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tests.features.extractors import extractor_of
 
+from tlcli.backbones.blocks import one_block
 from tlcli.datasets.index import LabelledImage
 from tlcli.errors import ModelError
 from tlcli.features.extractor import FeatureExtractor
@@ -38,7 +39,7 @@ def probabilities(features: "NDArray[np.float32]") -> "NDArray[np.float64]":
 
 def stored(rows: "NDArray[np.float32]", key: str, count: int = COUNT) -> FeatureExtractor:
     """An extractor that has the features of the first ``count`` images; the files of the others do not exist."""
-    store = Store(f"{count:04d}{key * 60}", 2)
+    store = Store(f"{count:04d}{key * 60}", one_block(2))
     store.append([row_key(p.sha256, "0") for p in IMAGES[:count]], rows[:count])
     return extractor_of(store, 2)
 

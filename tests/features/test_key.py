@@ -9,7 +9,7 @@ import PIL
 import pytest
 
 from tlcli.backbones import conversion
-from tlcli.backbones.catalog import CAFFE, CATALOG
+from tlcli.backbones.catalog import CAFFE, CATALOG, Stages
 from tlcli.backbones.spec import BackboneSpec, EngineChoice
 from tlcli.backbones.weights import Weights
 from tlcli.features import key
@@ -17,11 +17,10 @@ from tlcli.features.key import feature_key, preparation_digest
 from tlcli.images.decode import DECODER_VERSION
 from tlcli.images.preparation import Preparation
 
-PREPARATION = Preparation(224, "crop")
+PREPARATION = Preparation((224, 224), "crop")
 SPEC = BackboneSpec(
     row=CATALOG["densenet201"],
-    size=224,
-    pooling="avg",
+    size=(224, 224),
     weights=Weights(Path("net.h5"), "ab" * 32),
     engine=EngineChoice("openvino", "bf16", "2026.4.1"),
 )
@@ -34,26 +33,27 @@ def graph(sha256: str) -> Any:
 
 # Another value for every field of the preparation; a new field has to be added here, and to the key or the limits.
 OTHER: dict[str, Any] = {
-    "size": 225,
+    "size": (224, 225),
     "resize": "pad",
     "crop_fraction": 0.9,
     "background": (0, 0, 0),
     "formats": ("JPEG",),
     "levels": (0, 4095),
     "bands": (3, 2, 1),
+    "interpolation": "bilinear",
     "max_megapixels": 1.0,
     "max_side": 100,
     "max_file_mb": 1.0,
 }
 LIMITS = {"formats", "max_megapixels", "max_side", "max_file_mb"}
-BEFORE = {"size": 224, "resize": "crop", "crop_fraction": 0.875, "background": [255, 255, 255]}
+BEFORE = {"size": [224, 224], "resize": "crop", "crop_fraction": 0.875, "background": [255, 255, 255]}
 OTHER_SPECS = {
     "row": replace(SPEC, row=CATALOG["densenet169"]),
     "scaling": replace(SPEC, row=replace(SPEC.row, scaling=CAFFE)),
     "builder": replace(SPEC, row=replace(SPEC.row, builder="DenseNet121")),
-    "size": replace(SPEC, size=225),
+    "size": replace(SPEC, size=(224, 225)),
     "weights": replace(SPEC, weights=Weights(Path("net.h5"), "cd" * 32)),
-    "pooling": replace(SPEC, pooling="max"),
+    "stages": replace(SPEC, row=replace(SPEC.row, stages=Stages("conv1", (64,)))),
     "engine": replace(SPEC, engine=replace(SPEC.engine, name="keras")),
     "precision": replace(SPEC, engine=replace(SPEC.engine, precision="f32")),
     "version": replace(SPEC, engine=replace(SPEC.engine, version="2026.5.0")),
@@ -78,7 +78,7 @@ def test_what_changes_pixels_changes_the_key(name: str) -> None:
     assert preparation_digest(changed) != preparation_digest(PREPARATION)
 
 
-def test_levels_and_bands_that_are_unset_leave_the_key_as_it_was_before_they_existed() -> None:
+def test_optional_settings_that_are_unset_leave_the_key_as_it_was_before_they_existed() -> None:
     assert preparation_digest(PREPARATION) == (
         hashlib.sha256(json.dumps([DECODER_VERSION, PIL.__version__, BEFORE], sort_keys=True).encode()).hexdigest()
     )

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tlcli.backbones.blocks import one_block
 from tlcli.datasets.index import LabelledImage
 from tlcli.engines.threaded import ThreadedEngine
 from tlcli.errors import DataError, ResourceError
@@ -22,12 +23,12 @@ from tlcli.progress import Progress
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-PREPARATION = Preparation(8, "squash")
+PREPARATION = Preparation((8, 8), "squash")
 NO_CHANGE = Augmentation()
 PLAIN = view_names(0, NO_CHANGE)
 
 
-class Averages(ThreadedEngine):
+class Averages(ThreadedEngine["NDArray[np.float32]"]):
     """An engine whose feature is the mean level of each channel."""
 
     def __init__(self, augmentation: Augmentation = NO_CHANGE, fails_after: int | None = None) -> None:
@@ -56,7 +57,7 @@ class Counting(Progress):
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     monkeypatch.setenv("TLCLI_CACHE", str(tmp_path / "cache"))
-    return Store("a" * 64, 3)
+    return Store("a" * 64, one_block(3))
 
 
 @pytest.fixture
@@ -122,7 +123,7 @@ def test_a_second_run_computes_nothing_and_opens_no_engine(store: Store, make: C
     images = [make(number) for number in range(5)]
     run(images, store, Averages())
     assert run(images, store) == Extraction(computed=0, reused=5, bad={})
-    assert run(images, Store("a" * 64, 3)) == Extraction(computed=0, reused=5, bad={})
+    assert run(images, Store("a" * 64, one_block(3))) == Extraction(computed=0, reused=5, bad={})
 
 
 def test_two_images_more_are_two_computed(store: Store, make: Callable[[int], LabelledImage]) -> None:
@@ -227,7 +228,7 @@ def test_what_was_computed_before_the_engine_failed_is_kept(
     images = [make(number) for number in range(12)]
     with pytest.raises(RuntimeError, match="the engine failed"):
         run(images, store, Averages(fails_after=finished))
-    again = Store("a" * 64, 3)
+    again = Store("a" * 64, one_block(3))
     assert [key(one) in again for one in images] == [True] * finished + [False] * (12 - finished)
     for one in images[:finished]:
         assert np.array_equal(again.read([key(one)])[0], expected(one))
@@ -246,7 +247,7 @@ def test_an_interruption_keeps_what_was_computed(store: Store, make: Callable[[i
     images = [make(number) for number in range(12)]
     with pytest.raises(KeyboardInterrupt):
         run(images, store, Averages(), progress=Interrupted())
-    again = Store("a" * 64, 3)
+    again = Store("a" * 64, one_block(3))
     assert run(images, again, Averages()) == Extraction(computed=7, reused=5, bad={})
 
 
@@ -259,7 +260,7 @@ def test_a_file_changed_since_it_was_indexed_is_an_error_and_never_a_feature(
         run(images, store, Averages())
     assert caught.value.code == "data.file_changed"
     assert str(images[2].path) in caught.value.message
-    again = Store("a" * 64, 3)
+    again = Store("a" * 64, one_block(3))
     assert [key(one) in again for one in images] == [True, True, False, False]
 
 
@@ -275,7 +276,7 @@ def test_rows_are_kept_shard_by_shard(
     made = [make(number) for number in range(images)]
     run(made, store, Averages())
     assert shards(store) == expected_shards
-    again = Store("a" * 64, 3)
+    again = Store("a" * 64, one_block(3))
     assert np.array_equal(again.read(map(key, made)), np.stack([expected(one) for one in made]))
 
 
@@ -298,7 +299,7 @@ def test_a_full_disk_is_reported_and_no_row_gets_the_key_of_another(
     with pytest.raises(ResourceError) as caught:
         run(images, store, Averages())
     assert caught.value.code == "resource.disk_full"
-    again = Store("a" * 64, 3)
+    again = Store("a" * 64, one_block(3))
     kept = [one for one in images if key(one) in again]
     assert kept == images[: 4 * (fails_at - 1)]
     assert np.array_equal(again.read(map(key, kept)), np.array([expected(one) for one in kept]).reshape(-1, 3))

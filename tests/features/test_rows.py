@@ -41,7 +41,7 @@ def test_a_part_reads_its_own_rows_when_asked_and_not_before() -> None:
         read.extend(places.tolist())
         return features[places]
 
-    rows = Rows(np.arange(10), np.arange(10) // 2, 2, reading)
+    rows = Rows(np.arange(10), np.arange(10) // 2, (2,), reading)
     part = rows.part(np.array([7, 2, 5]))
     assert (part.labels.tolist(), part.units.tolist(), part.width) == ([7, 2, 5], [3, 1, 2], 2)
     assert read == []

@@ -45,7 +45,7 @@ def test_unreadable_images_are_replaced_by_the_next(tmp_path: Path) -> None:
         Image.fromarray(np.full((9, 9, 3), number, np.uint8)).save(image.path)
     images[1].path.write_bytes(b"no image")
     images[2].path.unlink()
-    found = decoded(images, 3, Preparation(8, "squash"))
+    found = decoded(images, 3, Preparation((8, 8), "squash"))
     assert list(found) == [images[number].sha256 for number in (0, 3, 4)]
     assert [int(array[0, 0, 0]) for array in found.values()] == [0, 3, 4]
-    assert len(decoded(images, 100, Preparation(8, "squash"))) == 4
+    assert len(decoded(images, 100, Preparation((8, 8), "squash"))) == 4

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from tlcli.backbones.blocks import one_block
 from tlcli.errors import ResourceError
 from tlcli.features.store import Store, row_key
 from tlcli.progress import Progress
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 DIGEST = "0123456789abcdef" * 4
 WIDTH = 5
+BLOCKS = one_block(WIDTH)
 
 
 class Notes(Progress):
@@ -45,7 +47,7 @@ def rows(*numbers: float) -> "NDArray[np.float32]":
 
 
 def filled() -> Store:
-    store = Store(DIGEST, WIDTH)
+    store = Store(DIGEST, BLOCKS)
     store.append(keys("a", "b"), rows(1, 2))
     store.append(keys("c"), rows(3))
     return store
@@ -56,7 +58,7 @@ def shards(store: Store) -> list[Path]:
 
 
 def test_a_new_store_is_empty_and_makes_no_folder() -> None:
-    store = Store(DIGEST, WIDTH)
+    store = Store(DIGEST, BLOCKS)
     assert keys("a")[0] not in store
     assert not store.folder.exists()
 
@@ -71,7 +73,7 @@ def test_rows_come_back_in_the_order_asked_for_over_all_shards() -> None:
 
 def test_a_store_opened_again_holds_the_same_rows() -> None:
     before = filled().read(keys("b", "c", "a"))
-    again = Store(DIGEST, WIDTH)
+    again = Store(DIGEST, BLOCKS)
     assert np.array_equal(again.read(keys("b", "c", "a")), before)
     assert keys("d")[0] not in again
 
@@ -100,11 +102,11 @@ def test_a_reader_gives_some_rows_of_its_keys_in_any_order() -> None:
 
 
 def test_many_rows_over_many_shards_come_back_whatever_their_order() -> None:
-    store = Store(DIGEST, WIDTH)
+    store = Store(DIGEST, BLOCKS)
     for start in range(0, 300, 7):
         store.append(keys(*map(str, range(start, start + 7))), rows(*range(start, start + 7)))
     order = np.random.default_rng(0).permutation(300)
-    found = Store(DIGEST, WIDTH).read(keys(*map(str, order)))
+    found = Store(DIGEST, BLOCKS).read(keys(*map(str, order)))
     assert np.array_equal(found, rows(*order))
 
 
@@ -138,7 +140,7 @@ def test_equal_rows_are_one_file() -> None:
 
 def test_other_digests_have_other_folders(cache: Path) -> None:
     filled()
-    other = Store("f" * 64, WIDTH)
+    other = Store("f" * 64, BLOCKS)
     assert keys("a")[0] not in other
     assert other.folder.parent == cache / "features"
 
@@ -153,7 +155,7 @@ def test_a_damaged_shard_is_removed_and_reported_and_the_others_stay(damage: str
         data[place] ^= 0x01
     path.write_bytes({"cut": data[:-1], "longer": data + b"\0", "empty": bytearray()}.get(damage, data))
     progress = Notes()
-    again = Store(DIGEST, WIDTH, progress)
+    again = Store(DIGEST, BLOCKS, progress)
     assert keys("c")[0] not in again
     assert np.array_equal(again.read(keys("a", "b")), rows(1, 2))
     assert path not in store.folder.iterdir()
@@ -165,10 +167,10 @@ def test_a_removed_shard_is_written_again_and_reported_once() -> None:
     path = shards(filled())[0]
     path.write_bytes(b"rubbish")
     progress = Notes()
-    store = Store(DIGEST, WIDTH, progress)
+    store = Store(DIGEST, BLOCKS, progress)
     store.append(keys("a", "b"), rows(1, 2))
     store.append(keys("c"), rows(3))
-    again = Store(DIGEST, WIDTH, progress)
+    again = Store(DIGEST, BLOCKS, progress)
     assert np.array_equal(again.read(keys("a", "b", "c")), rows(1, 2, 3))
     assert len(progress.notes) == 1
 
@@ -192,7 +194,7 @@ def test_a_damaged_shard_that_another_process_removes_first_is_no_error(
         return data
 
     monkeypatch.setattr(Path, "read_bytes", raced)
-    store = Store(DIGEST, WIDTH)
+    store = Store(DIGEST, BLOCKS)
     assert sum(key in store for key in keys("a", "b", "c")) in (1, 2)
 
 
@@ -210,16 +212,16 @@ KEYS = np.frombuffer(keys("z")[0], np.uint8).reshape(1, 32)
 @pytest.mark.parametrize(
     "arrays",
     [
-        {"keys": KEYS, "features": np.ones((1, WIDTH + 1), np.float32)},
-        {"keys": KEYS, "features": np.ones((1, WIDTH - 1), np.float32)},
-        {"keys": KEYS, "features": np.ones((2, WIDTH), np.float32)},
-        {"keys": KEYS, "features": np.ones((1, WIDTH), np.float64)},
-        {"keys": KEYS.astype(np.int32), "features": np.ones((1, WIDTH), np.float32)},
-        {"keys": KEYS[:, :31].copy(), "features": np.ones((1, WIDTH), np.float32)},
-        {"keys": KEYS[0], "features": np.ones((1, WIDTH), np.float32)},
-        {"keys": np.array(1, np.uint8), "features": np.array(1, np.float32)},
+        {"keys": KEYS, "last.avg": np.ones((1, WIDTH + 1), np.float32)},
+        {"keys": KEYS, "last.avg": np.ones((1, WIDTH - 1), np.float32)},
+        {"keys": KEYS, "last.avg": np.ones((2, WIDTH), np.float32)},
+        {"keys": KEYS, "last.avg": np.ones((1, WIDTH), np.float64)},
+        {"keys": KEYS.astype(np.int32), "last.avg": np.ones((1, WIDTH), np.float32)},
+        {"keys": KEYS[:, :31].copy(), "last.avg": np.ones((1, WIDTH), np.float32)},
+        {"keys": KEYS[0], "last.avg": np.ones((1, WIDTH), np.float32)},
+        {"keys": np.array(1, np.uint8), "last.avg": np.array(1, np.float32)},
         {"keys": KEYS},
-        {"features": np.ones((1, WIDTH), np.float32)},
+        {"last.avg": np.ones((1, WIDTH), np.float32)},
         {},
     ],
 )
@@ -228,7 +230,7 @@ def test_a_whole_file_that_is_no_shard_of_this_store_is_not_used(
 ) -> None:
     path = named_by_its_digest(filled().folder, arrays)
     progress = Notes()
-    store = Store(DIGEST, WIDTH, progress)
+    store = Store(DIGEST, BLOCKS, progress)
     assert keys("z")[0] not in store
     assert np.array_equal(store.read(keys("a", "c")), rows(1, 3))
     assert not path.exists()
@@ -237,23 +239,23 @@ def test_a_whole_file_that_is_no_shard_of_this_store_is_not_used(
 
 def test_unfinished_and_foreign_files_are_skipped_and_left(cache: Path) -> None:
     folder = filled().folder
-    whole = shards(Store(DIGEST, WIDTH))[0].read_bytes()
+    whole = shards(Store(DIGEST, BLOCKS))[0].read_bytes()
     others = [folder / f".{'0' * 64}.safetensors.77.abcdef.tmp", folder / "notes.txt"]
     for path in others:
         path.write_bytes(whole[:40])
     progress = Notes()
-    store = Store(DIGEST, WIDTH, progress)
+    store = Store(DIGEST, BLOCKS, progress)
     assert np.array_equal(store.read(keys("a", "b", "c")), rows(1, 2, 3))
     assert progress.notes == []
     assert all(path.read_bytes() == whole[:40] for path in others)
 
 
 def test_two_stores_share_a_folder() -> None:
-    one, other = Store(DIGEST, WIDTH), Store(DIGEST, WIDTH)
+    one, other = Store(DIGEST, BLOCKS), Store(DIGEST, BLOCKS)
     one.append(keys("a", "b"), rows(1, 2))
     other.append(keys("b", "c"), rows(2, 3))  # both computed b
     assert keys("c")[0] not in one
-    third = Store(DIGEST, WIDTH)
+    third = Store(DIGEST, BLOCKS)
     assert np.array_equal(third.read(keys("a", "b", "c")), rows(1, 2, 3))
 
 
@@ -261,17 +263,17 @@ def test_stores_opened_while_others_write_see_whole_shards_only() -> None:
     progress = Notes()
 
     def write(writer: int) -> None:
-        store = Store(DIGEST, WIDTH, progress)
+        store = Store(DIGEST, BLOCKS, progress)
         for number in range(15):
             store.append(keys(f"{writer}-{number}", f"shared-{number}"), rows(100 * writer + number, number))
 
     with ThreadPoolExecutor(4) as pool:
         writing = [pool.submit(write, writer) for writer in range(4)]
         while not all(future.done() for future in writing):
-            Store(DIGEST, WIDTH, progress)
+            Store(DIGEST, BLOCKS, progress)
     for future in writing:
         future.result()
-    store = Store(DIGEST, WIDTH, progress)
+    store = Store(DIGEST, BLOCKS, progress)
     for number in range(15):
         found = store.read(keys(f"shared-{number}", *(f"{writer}-{number}" for writer in range(4))))
         assert np.array_equal(found, rows(number, *(100 * writer + number for writer in range(4))))
@@ -300,7 +302,7 @@ def test_rows_are_in_a_temporary_folder_where_the_cache_cannot_be_written(
 ) -> None:
     before = shards(filled())
     progress = Notes()
-    store = Store(DIGEST, WIDTH, progress)
+    store = Store(DIGEST, BLOCKS, progress)
     name = {"the folder is made": "mkdir", "the file is written": "write_bytes", "the file gets its name": "replace"}
 
     original = getattr(Path, name[moment])
@@ -319,7 +321,7 @@ def test_rows_are_in_a_temporary_folder_where_the_cache_cannot_be_written(
     monkeypatch.undo()
     monkeypatch.setenv("TLCLI_CACHE", str(cache))
     assert shards(store) == before
-    assert keys("d")[0] not in Store(DIGEST, WIDTH)
+    assert keys("d")[0] not in Store(DIGEST, BLOCKS)
 
 
 def test_a_folder_that_is_removed_between_two_shards_is_made_again(cache: Path) -> None:
@@ -330,7 +332,7 @@ def test_a_folder_that_is_removed_between_two_shards_is_made_again(cache: Path) 
     with pytest.raises(ResourceError) as caught:
         store.read(keys("a"))
     assert caught.value.code == "resource.file_disappeared"
-    assert np.array_equal(Store(DIGEST, WIDTH).read(keys("d")), rows(4))
+    assert np.array_equal(Store(DIGEST, BLOCKS).read(keys("d")), rows(4))
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
@@ -343,7 +345,7 @@ def test_a_damaged_shard_that_cannot_be_removed_is_skipped(number: int, monkeypa
 
     monkeypatch.setattr(Path, "unlink", refuse)
     progress = Notes()
-    store = Store(DIGEST, WIDTH, progress)
+    store = Store(DIGEST, BLOCKS, progress)
     assert sum(key in store for key in keys("a", "b", "c")) in (1, 2)
     assert [str(path) in note for note in progress.notes] == [True]
     assert path.exists()
@@ -364,7 +366,7 @@ def test_a_shard_that_may_not_be_read_is_skipped(monkeypatch: pytest.MonkeyPatch
     path = shards(filled())[0]
     failing(monkeypatch, path, errno.EACCES)
     progress = Notes()
-    store = Store(DIGEST, WIDTH, progress)
+    store = Store(DIGEST, BLOCKS, progress)
     assert sum(key in store for key in keys("a", "b", "c")) in (1, 2)
     assert [str(path) in note for note in progress.notes] == [True]
     assert path.exists()
@@ -374,7 +376,7 @@ def test_a_shard_on_a_bad_place_of_the_disk_is_skipped(monkeypatch: pytest.Monke
     path = shards(filled())[0]
     failing(monkeypatch, path, errno.EIO)
     progress = Notes()
-    Store(DIGEST, WIDTH, progress)
+    Store(DIGEST, BLOCKS, progress)
     assert [str(path) in note for note in progress.notes] == [True]
 
 
@@ -382,7 +384,7 @@ def test_a_disk_that_is_gone_is_reported(monkeypatch: pytest.MonkeyPatch) -> Non
     path = shards(filled())[0]
     failing(monkeypatch, path, errno.ESTALE)
     with pytest.raises(ResourceError) as caught:
-        Store(DIGEST, WIDTH)
+        Store(DIGEST, BLOCKS)
     assert str(path) in str(caught.value)
     assert path.exists()
 
@@ -391,7 +393,7 @@ def test_a_folder_named_like_a_shard_is_skipped() -> None:
     path = filled().folder / f"{'0' * 64}.safetensors"
     path.mkdir()
     progress = Notes()
-    store = Store(DIGEST, WIDTH, progress)
+    store = Store(DIGEST, BLOCKS, progress)
     assert all(key in store for key in keys("a", "b", "c"))
     assert [str(path) in note for note in progress.notes] == [True]
 

@@ -253,7 +253,7 @@ def test_the_held_out_probabilities_are_those_of_the_best_c(classes: int) -> Non
 def test_sample_of_few_units_of_many_rows_keeps_the_rare_class() -> None:
     labels = np.repeat([0, 1], [60_000, 4])
     units = np.concatenate([np.arange(60_000) % 8, np.arange(8, 12)])
-    rows = Rows(labels, units, 3, lambda numbers: np.zeros((len(numbers), 3), np.float32))
+    rows = Rows(labels, units, (3,), lambda numbers: np.zeros((len(numbers), 3), np.float32))
     for seed in range(20):
         chosen = sampled(rows, 5, seed)
         assert len(chosen) < 10_000

@@ -90,7 +90,7 @@ def test_where_it_starts_changes_how_long_it_takes_and_not_the_answer() -> None:
             passes[number] += 1
             return rows.read(places)
 
-        return solve(Rows(rows.labels, rows.units, rows.width, read), axes, problems, Task.of(rows), 1e-4, start)
+        return solve(Rows(rows.labels, rows.units, rows.widths, read), axes, problems, Task.of(rows), 1e-4, start)
 
     cold = counted(0, None)
     warm = counted(1, cold)
@@ -101,7 +101,7 @@ def test_where_it_starts_changes_how_long_it_takes_and_not_the_answer() -> None:
 def test_rows_read_block_by_block_give_bit_for_bit_what_rows_in_memory_give() -> None:
     rows = clouds(BLOCK_ROWS + 300, 12, 3)
     features = rows.features()
-    streamed = Rows(rows.labels, rows.units, rows.width, lambda places: features[places[::-1]][::-1].copy())
+    streamed = Rows(rows.labels, rows.units, rows.widths, lambda places: features[places[::-1]][::-1].copy())
     axes, problems = Axes.of(features[:500]), everything(rows, [10.0])
     one, other = (solve(each, axes, problems, Task.of(rows), 1e-4) for each in (rows, streamed))
     assert one.weights.tobytes() == other.weights.tobytes()

@@ -1,11 +1,15 @@
 """How images are resized: what is kept, what is cropped, what is filled."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
 from tlcli.images.preparation import Preparation, resize
+
+INTERPOLATIONS = ("bicubic", "bilinear", "lanczos", "nearest")
 
 
 def noise(width: int, height: int) -> NDArray[np.uint8]:
@@ -88,3 +92,15 @@ def test_smallest_and_thinnest_images_are_resized_too(resize: str, width: int, h
     result = resized(pixels, Preparation((32, 32), resize, background=(9, 9, 9)))  # type: ignore[arg-type]
 
     assert (result == np.full((32, 32, 3), 9)).all()
+
+
+@pytest.mark.parametrize("way", ["crop", "pad", "squash"])
+def test_interpolation_is_pillow_s_and_bicubic_unless_told_otherwise(way: str) -> None:
+    pixels = noise(64, 64)
+    whole = Preparation(20, way, crop_fraction=1.0)  # type: ignore[arg-type]
+    made = {name: resized(pixels, replace(whole, interpolation=name)) for name in INTERPOLATIONS}  # type: ignore[arg-type]
+    for name, found in made.items():
+        expected = Image.fromarray(pixels).resize((20, 20), Image.Resampling[name.upper()])
+        assert (found == np.asarray(expected)).all()
+    assert len({one.tobytes() for one in made.values()}) == len(INTERPOLATIONS)
+    assert (resized(pixels, whole) == made["bicubic"]).all()

@@ -7,36 +7,48 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import tlcli
+from tlcli.backbones.blocks import LAST, Blocks, one_block
+from tlcli.engines.feature_maps import FeatureMaps
 from tlcli.engines.threaded import ThreadedEngine
 from tlcli.heads.head import Head
 from tlcli.images.decode import DECODER_VERSION
 from tlcli.images.items import Decoder
 from tlcli.images.preparation import Preparation
 from tlcli.model.bundle import Bundle
-from tlcli.model.manifest import BundleManifest
+from tlcli.model.manifest import FORMAT_VERSION, BundleManifest
 from tlcli.model.predictor import Predictor
 from tlcli.model.reference import Reference
 
 COLOURS = {"red": (250, 20, 20), "green": (20, 250, 20), "blue": (20, 20, 250)}
-PREPARATION = Preparation(16, "squash")
+BLOCKS = one_block(3)
+PREPARATION = Preparation((16, 16), "squash")
 HEAD = Head(8 * np.eye(3, dtype=np.float32), np.zeros(3, np.float32))
 TRAINING = ["red", "green", "blue", "red", "green", "blue"]
 
 
-class ColourEngine(ThreadedEngine):
+class ColourEngine(ThreadedEngine["NDArray[np.float32]"]):
     """Features are the mean colour, 0..1; the feature map has four positions."""
 
     def __init__(self, decoder: Decoder) -> None:
-        super().__init__(decoder, lambda pixels: _map(pixels).mean(axis=(0, 1)), workers=2)
+        super().__init__(decoder, lambda pixels: _maps(pixels).features(), workers=2)
 
-    def maps(self) -> ThreadedEngine:
+    def maps(self) -> ThreadedEngine[FeatureMaps]:
         """See :meth:`tlcli.engines.interface.Engine.maps`."""
-        return ThreadedEngine(self._decoder, _map, workers=2)
+        return ThreadedEngine(self._decoder, _maps, workers=2)
 
 
-def _map(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    mean: NDArray[np.float32] = (pixels.reshape(2, 8, 2, 8, 3).mean(axis=(1, 3)) / 255).astype(np.float32)
-    return mean
+def _maps(pixels: NDArray[np.uint8]) -> FeatureMaps:
+    colours = (pixels.reshape(2, 8, 2, 8, 3).mean(axis=(1, 3)) / 255).astype(np.float32)
+    return FeatureMaps(BLOCKS, ({LAST: colours},))
+
+
+class ColourBundle(Bundle):
+    """A bundle whose backbone gives the blocks of its head and no others."""
+
+    @property
+    def blocks(self) -> Blocks:
+        """One, as wide as the head takes."""
+        return one_block(len(self.head.weights))
 
 
 def bundle(
@@ -56,9 +68,9 @@ def bundle(
     features = np.array([COLOURS[name] for name in TRAINING], np.float32) if reference is None else reference
     features = features / np.linalg.norm(features, axis=1, keepdims=True)
     manifest = BundleManifest.model_validate({
-        "format_version": 3, "tlcli_version": tlcli.__version__, "labels": labels, "head_sha256": "0" * 64,
+        "format_version": FORMAT_VERSION, "tlcli_version": tlcli.__version__, "labels": labels, "head_sha256": "0" * 64,
         "backbone": {
-            "name": "mobilenet_v2", "weights": "random", "weights_sha256": "0" * 64, "pooling": "avg",
+            "name": "mobilenet_v2", "weights": "random", "weights_sha256": "0" * 64, "inputs": ("last.avg",),
             "engine": "openvino", "precision": "f32",
         },
         "preparation": {"decoder_version": DECODER_VERSION, **vars(PREPARATION)}, "temperature": head.temperature,
@@ -66,7 +78,7 @@ def bundle(
     })  # fmt: skip
     numbers = np.arange(len(features)) % len(labels)
     names = tuple(f"{number}.png" for number in range(len(features)))
-    return Bundle(manifest, head, Reference(features.astype(np.float16), numbers, names, limit))
+    return ColourBundle(manifest, head, Reference(features.astype(np.float16), numbers, names, limit))
 
 
 def predictor(limit: float = 2.0) -> Predictor:

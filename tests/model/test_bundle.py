@@ -23,11 +23,13 @@ from tlcli.images.decode import DECODER_VERSION
 from tlcli.images.formats import Format
 from tlcli.images.preparation import Preparation
 from tlcli.model.bundle import Bundle, load_bundle, save_bundle
-from tlcli.model.manifest import FORMAT_VERSION, sealed
+from tlcli.model.manifest import FORMAT_VERSION, read_manifest, sealed
 from tlcli.model.reference import Reference
 
 ROW = CATALOG["inception_v3"]
-PREPARATION = Preparation(size=96, resize="pad", crop_fraction=0.9, background=(0, 10, 255), formats=("PNG", "AVIF"))
+PREPARATION = Preparation(
+    size=(96, 96), resize="pad", crop_fraction=0.9, background=(0, 10, 255), formats=("PNG", "AVIF")
+)
 
 
 def fields(labels: tuple[str, ...] = ("cat", "dog")) -> dict[str, Any]:
@@ -39,7 +41,7 @@ def fields(labels: tuple[str, ...] = ("cat", "dog")) -> dict[str, Any]:
             "name": ROW.name,
             "weights": "imagenet",
             "weights_sha256": "0123456789abcdef" * 4,
-            "pooling": "avg",
+            "inputs": ("last.avg",),
             "engine": "openvino",
             "precision": "f32",
         },
@@ -176,6 +178,16 @@ def test_fields_that_do_not_fit_are_refused_when_saving(tmp_path: Path) -> None:
             save_bundle(tmp_path, {**fields(), **wrong}, some_head(), some_reference())
 
 
+@pytest.mark.parametrize(("name", "code"), [("resnet50", ""), (ROW.name, "model.manifest_malformed")])
+def test_pytorch_s_layout_needs_a_network_of_pytorch(model: Path, name: str, code: str) -> None:
+    assert load_bundle(model).manifest.backbone.layout == "catalog"  # as of older versions
+    changed(model, lambda m: m["backbone"].update(name=name, layout="torch"))
+    if code:
+        assert refusal(model) == code
+    else:
+        assert read_manifest(model / "manifest.json").backbone.layout == "torch"
+
+
 # Damaged and hostile manifests
 
 
@@ -210,7 +222,7 @@ def test_folder_in_a_files_place_is_refused(model: Path, name: str) -> None:
         (b'{"format_version":' * 200_000, "model.manifest_malformed"),
         (b'{"format_version": ' + b"9" * 5000 + b"}", "model.manifest_malformed"),
         (b"{}", "model.format_version"),
-        (b'{"format_version": 3}', "model.manifest_malformed"),
+        (b'{"format_version": 4}', "model.manifest_malformed"),
         (pickle.dumps({"format_version": 1}), "model.manifest_malformed"),
     ],
     ids=[
@@ -248,7 +260,7 @@ def test_other_format_version_is_refused(model: Path, version: object) -> None:
     assert refusal(model) == "model.format_version"
 
 
-@pytest.mark.parametrize("version", [3.0])
+@pytest.mark.parametrize("version", [float(FORMAT_VERSION)])
 def test_version_of_another_kind_is_refused(model: Path, version: object) -> None:
     changed(model, lambda m: m.update(format_version=version))
     assert refusal(model) == "model.manifest_malformed"
@@ -289,14 +301,14 @@ WRONG_VALUES: dict[str, list[object]] = {
     "backbone.name": [None, 3, ["vgg16"]],
     "backbone.weights": [None, 3],
     "backbone.weights_sha256": ["", "x" * 64, "../../x", None],
-    "backbone.pooling": ["mean", "AVG", None],
+    "backbone.inputs": [[], "last.avg", None],
     "backbone.engine": ["torch", "pickle", None],
     "backbone.precision": ["int4", "f16", None],
     "backbone.quantized": [5, [], {}, "x"],
     "backbone.quantized.graph_sha256": ["", "../../x", None],
     "backbone.quantized.calibration": [[], ["x"], None, "ab" * 32],
     "preparation": [None, []],
-    "preparation.size": [0, -1, 4097, 96.5, "96", True, None, 10**30],
+    "preparation.size": [96, [96], [0, 96], [96, -1], [96, 4097], [96.5, 96], "96", True, None, [10**30, 96]],
     "preparation.resize": ["stretch", None],
     "preparation.crop_fraction": [0, -0.5, 1.1, float("nan"), float("inf"), "1", None],
     "preparation.background": [[0, 0], [0] * 4, [0, 0, 256], [-1, 0, 0], [0, 0, 0.5], "red"],
@@ -347,9 +359,15 @@ def test_other_image_preparation_is_refused_with_the_version_that_made_it(model:
 
 
 def test_size_that_the_backbone_does_not_take_is_refused(model: Path) -> None:
-    changed(model, lambda m: m["preparation"].update(size=ROW.min_size))
-    assert load_bundle(model).preparation.size == ROW.min_size
-    changed(model, lambda m: m["preparation"].update(size=ROW.min_size - 1))
+    changed(model, lambda m: m["preparation"].update(size=[ROW.min_size, ROW.min_size]))
+    assert load_bundle(model).preparation.size == (ROW.min_size, ROW.min_size)
+    changed(model, lambda m: m["preparation"].update(size=[ROW.min_size, ROW.min_size - 1]))
+    assert refusal(model) == "model.bundle_damaged"
+
+
+@pytest.mark.parametrize("inputs", [["last.mean"], ["last.max", "last.avg"], ["last.avg", "last.avg"], ["stage9.avg"]])
+def test_blocks_that_the_backbone_does_not_have_are_refused(model: Path, inputs: list[str]) -> None:
+    changed(model, lambda m: m["backbone"].update(inputs=inputs))
     assert refusal(model) == "model.bundle_damaged"
 
 

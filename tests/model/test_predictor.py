@@ -22,6 +22,7 @@ from tests.model.colours import (
     predictor,
 )
 
+from tlcli.backbones.blocks import one_block
 from tlcli.engines.double import FakeEngine
 from tlcli.heads.head import Head
 from tlcli.images.decode import prepare
@@ -57,7 +58,7 @@ def fake(engine: type[FakeEngine] = FakeEngine) -> tuple[Predictor, FakeEngine]:
     random = np.random.default_rng(0)
     head = Head(random.normal(size=(WIDTH, 1)).astype(np.float32), np.zeros(1, np.float32), 1.5)
     reference = random.normal(size=(6, WIDTH)).astype(np.float32)
-    opened = engine(Decoder(PREPARATION), WIDTH)
+    opened = engine(Decoder(PREPARATION), one_block(WIDTH))
     return Predictor(bundle(("cat", "dog"), head, reference), opened), opened
 
 
@@ -290,6 +291,7 @@ def test_explanations_show_pixels_evidence_and_neighbours(tmp_path: Path) -> Non
     for path, found, answer in zip(paths, (red, both), answers, strict=True):
         assert found is not None
         assert np.array_equal(found.pixels, prepare(path.read_bytes(), PREPARATION))
+        assert found.evidence is not None
         assert found.evidence.mean() == pytest.approx(logit(answer.probability), abs=1e-4)
     assert red is not None
     assert [(one.name, one.label) for one in red.neighbours[:2]] == [("0.png", "red"), ("3.png", "red")]
@@ -298,6 +300,7 @@ def test_explanations_show_pixels_evidence_and_neighbours(tmp_path: Path) -> Non
     assert similarities == sorted(similarities, reverse=True)
     assert similarities[0] == pytest.approx(1, abs=1e-3)
     assert both is not None
+    assert both.evidence is not None
     own = 0 if answers[1].label == "green" else 1
     assert (both.evidence[:, own] > 0).all()
     assert (both.evidence[:, 1 - own] < 0).all()
@@ -310,6 +313,8 @@ def test_explanations_of_paths_bytes_and_pixels_are_equal(tmp_path: Path) -> Non
     for other in others:
         assert other is not None
         assert np.array_equal(other.pixels, first.pixels)
+        assert other.evidence is not None
+        assert first.evidence is not None
         assert np.array_equal(other.evidence, first.evidence)
         assert other.neighbours == first.neighbours
 

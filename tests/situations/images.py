@@ -61,7 +61,9 @@ def _preparation(situation: Situation, folder: Path) -> tuple[Preparation, list[
     data.mkdir()
     config = folder / "config.yaml"
     config.write_text(yaml.safe_dump({"dataset": {"path": str(data)}, "image": situation.make(data)}))
-    return replace(preparation_of(load_config(config).config), size=(SIDE, SIDE), resize="squash"), sorted(data.iterdir())
+    return replace(preparation_of(load_config(config).config), size=(SIDE, SIDE), resize="squash"), sorted(
+        data.iterdir()
+    )
 
 
 def _decoded(situation: Situation, folder: Path) -> Outcome:

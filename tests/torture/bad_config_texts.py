@@ -212,7 +212,8 @@ BAD: dict[str, tuple[str, Expected]] = {
     "one number of tiles": (GOOD + "image:\n  tiles: 4\n", [(4, "image.tiles", "config.unknown_choice", "")]),
     "too many tiles": (GOOD + "image:\n  tiles: [9, 8]\n", [(4, "image.tiles", "config.too_many_tiles", "64")]),
     "tiles of too many pixels": (
-        GOOD + "image:\n  size: 2048\n  tiles: [6, 6]\n", [(5, "image.tiles", "config.tiles_too_large", "100")],
+        GOOD + "image:\n  size: 2048\n  tiles: [6, 6]\n",
+        [(5, "image.tiles", "config.tiles_too_large", "100")],
     ),
     "size below the backbone's": (
         GOOD + "backbone:\n  name: xception\nimage:\n  resize: pad\n  size: 64\n",

@@ -19,6 +19,7 @@ from tests.reliability import row
 from tests.torture import toy
 from tests.torture.toy import Toy, ending, forked, result_of
 
+from tlcli.backbones.blocks import one_block
 from tlcli.backbones.graph import GRAPH_FILES, ConvertedGraph
 from tlcli.datasets.digests import digests_of
 from tlcli.engines.compiled import CompiledGraph
@@ -56,7 +57,7 @@ def shards(count: int, chance: random.Random) -> str:
     keys = [[row_key(f"{shard}", f"{view}") for view in range(_ROWS)] for shard in range(count)]
 
     def fill() -> Store:
-        store = Store(_DIGEST, _WIDTH)
+        store = Store(_DIGEST, one_block(_WIDTH))
         for of_shard, features in zip(keys, rows, strict=True):
             store.append(of_shard, features)
         return store
@@ -65,11 +66,11 @@ def shards(count: int, chance: random.Random) -> str:
     for path in folder.glob("*.safetensors"):
         flip(path, chance)
     progress = _Notes()
-    damaged = Store(_DIGEST, _WIDTH, progress)
+    damaged = Store(_DIGEST, one_block(_WIDTH), progress)
     assert not any(key in damaged for of_shard in keys for key in of_shard), "a damaged shard was accepted"
     assert (len(progress.notes), list(folder.iterdir())) == (count, [])
     fill()
-    again = Store(_DIGEST, _WIDTH, progress)
+    again = Store(_DIGEST, one_block(_WIDTH), progress)
     assert np.array_equal(again.read(key for of_shard in keys for key in of_shard), rows.reshape(-1, _WIDTH))
     assert len(progress.notes) == count
     return "found, removed, computed again"

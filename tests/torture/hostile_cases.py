@@ -22,6 +22,7 @@ from tlcli.model.manifest import FORMAT_VERSION, sealed
 from tlcli.runs.comparison import compare_runs
 from tlcli.runs.predictions import read_predictions
 from tlcli.runs.summary import summarize
+from tlcli.system.lazy import start_tensorflow
 from tlcli.workflows.evaluate import evaluate
 from tlcli.workflows.predict import predict
 from tlcli.workflows.runs import list_runs
@@ -54,7 +55,16 @@ def _predict(run: Path) -> object:
 
 
 def _weights(run: Path) -> object:
-    return find_weights(ROW, next(run.glob("weights.*")))
+    """Found, and read where its first bytes are of a format that is read, into a network that no file holds."""
+    path = next(run.glob("weights.*"))
+    find_weights(CATALOG["resnet50"], path)
+    start_tensorflow()
+    import keras
+
+    from tlcli.backbones.weights_loading import load_weights
+
+    load_weights(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]), path, "resnet50")
+    return path
 
 
 def _listed(run: Path) -> object:
@@ -157,7 +167,7 @@ def _payloads() -> Iterator[Hostile]:
             yield Hostile(
                 "backbone.weights", name,
                 _put(f"weights{ending(name)}", made),
-                _weights, ("model.weights_format", "model.weights_not_published"),
+                _weights, ("model.weights_format", "model.weights_mismatch", "model.weights_malformed"),
             )  # fmt: skip
         yield Hostile(
             "a file of PyTorch",

@@ -42,7 +42,7 @@ def commands(made: Trained, large: bool) -> Iterator[tuple[str, str]]:
         own = made.folder / f"own{Path(name.rstrip(')')).suffix}"
         own.write_bytes(data)
         done = made.tlcli("train", "--config", "shapes.yaml", "--set", f"backbone.weights={own.name}")
-        code = "model.weights_not_published" if name.startswith("HDF5") else "model.weights_format"
+        code = "model.weights_mismatch" if name.startswith(("HDF5", "Keras")) else "model.weights_format"
         yield f"train, backbone.weights a {name}", _refused(done, name, 5, code)
         done = made.tlcli("predict", "--run", own.name, IMAGE)
         yield f"predict --run, a {name}", _refused(done, name, 2, "usage.run_not_found")

@@ -53,12 +53,13 @@ def run(folder: Path) -> Counter[str]:
 def main() -> None:
     """The process: tries to load each file that its arguments name."""
     from tlcli.backbones import build
+    from tlcli.backbones.weights_loading import load_weights
     from tlcli.errors import ModelError
 
-    network, outcomes = build._network(_ROW, 32, "avg"), {}
+    network, outcomes = build._network(_ROW, (32, 32)), {}
     for name in sys.argv[1:]:
         try:
-            build._load(network, Path(name), _ROW)
+            load_weights(network, Path(name), _ROW.name)
             outcomes[name] = "was accepted"
         except ModelError as error:
             outcomes[name] = f"`{error.code}`, exit code {error.exit_code}"

@@ -3,6 +3,7 @@
 import hashlib
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,13 +40,18 @@ class Recorder(FakeEngine):
     """Records the pixels that enter it."""
 
     def __init__(self, decoder: Decoder, entered: Entered) -> None:
-        super().__init__(decoder, _ROW.features)
+        super().__init__(decoder, _ROW.blocks)
         self._entered, self._of_thread = entered, threading.local()
 
-    def _rows(self, item: Item) -> "NDArray[np.float32]":
-        assert isinstance(item.source, Path)
-        self._of_thread.path = item.source
-        return super()._rows(item)
+    def submit(self, item: Item) -> "Future[list[NDArray[np.float32]]]":
+        """See :meth:`tlcli.engines.interface.Engine.submit`."""
+
+        def rows() -> "list[NDArray[np.float32]]":
+            assert isinstance(item.source, Path)
+            self._of_thread.path = item.source
+            return [self._compute(pixels) for pixels in self._decoder.views(item)]
+
+        return self._pool.submit(rows)
 
     def feature(self, pixels: "NDArray[np.uint8]") -> "NDArray[np.float32]":
         """See :class:`FakeEngine`."""

@@ -24,6 +24,7 @@ from tests.reliability import row
 from tests.torture import toy
 from tests.torture.toy import command, ending, forked
 
+from tlcli.backbones.blocks import one_block
 from tlcli.backbones.graph import GRAPH_FILES
 from tlcli.datasets.acquire import install
 from tlcli.features.store import Store, row_key
@@ -51,10 +52,10 @@ def _store(folder: Path, rounds: int, seed: int) -> int:
     os.environ["TLCLI_CACHE"] = str(folder)
     chance = random.Random(seed)
     for _ in range(rounds):
-        store = Store(_DIGEST, _WIDTH, _NoDamage())
+        store = Store(_DIGEST, one_block(_WIDTH), _NoDamage())
         numbers = chance.sample(range(_ROWS), chance.randint(1, 6))
         store.append([row_key(str(n), "0") for n in numbers], np.stack([_row(n) for n in numbers]))
-        again = Store(_DIGEST, _WIDTH, _NoDamage())
+        again = Store(_DIGEST, one_block(_WIDTH), _NoDamage())
         present = [n for n in range(_ROWS) if row_key(str(n), "0") in again]
         assert set(numbers) <= set(present)
         read = again.read(row_key(str(n), "0") for n in present)

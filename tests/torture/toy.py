@@ -23,6 +23,7 @@ import numpy as np
 import safetensors.numpy
 from PIL import Image
 
+from tlcli.backbones.blocks import Blocks
 from tlcli.backbones.weights import Weights
 from tlcli.cli import app
 from tlcli.config import build_features
@@ -51,8 +52,8 @@ class ToyEngine(FakeEngine):
     counter: Path
     """Set before one is opened."""
 
-    def __init__(self, decoder: Decoder, width: int) -> None:
-        super().__init__(decoder, width)
+    def __init__(self, decoder: Decoder, blocks: Blocks) -> None:
+        super().__init__(decoder, blocks)
         self.window = WINDOW
 
     def feature(self, pixels: "NDArray[np.uint8]") -> "NDArray[np.float32]":

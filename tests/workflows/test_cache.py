@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tlcli.backbones.blocks import one_block
 from tlcli.backbones.graph import GRAPH_FILES
 from tlcli.backbones.weights import RANDOM_FILES
 from tlcli.datasets.digests import _entry, _state, digest_of
@@ -45,7 +46,7 @@ def set_last_used(entry: Path, hours_ago: float) -> None:
 
 
 def store(digest: str, hours_ago: float = 0, width: int = 100) -> Path:
-    made = Store(digest, width)
+    made = Store(digest, one_block(width))
     for name in "xyz":
         made.append([row_key(name, "0")], np.full((1, width), ord(name), np.float32))
     set_last_used(made.folder, hours_ago)
@@ -177,7 +178,7 @@ def test_every_flipped_shard_is_found_and_computed_again() -> None:
     assert [(one.path, one.action) for one in found.damaged] == [(path, "removed") for path in shards[:2]]
     assert verify_cache().damaged == ()
     assert list(shards[0].parent.iterdir()) == shards[2:]
-    again = Store(STORES[0], 100)
+    again = Store(STORES[0], one_block(100))
     assert sum(row_key(name, "0") in again for name in "xyz") == 1
 
 

@@ -37,6 +37,11 @@ class Block:
         return f"{self.layer}.{self.pooling}"
 
     @property
+    def map_name(self) -> str:
+        """The name of the map that is pooled: the layer's; a class token is none of its positions."""
+        return self.name if self.pooling == "cls" else self.layer
+
+    @property
     def is_exact(self) -> bool:
         """Kept as float32, as the last layer's average is; all others are rounded to float16 (bench/layers.py: no
         prediction changes)."""

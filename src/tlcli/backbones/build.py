@@ -10,13 +10,13 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
-from tlcli.backbones import efficientnet_lite, mobilenet_torch
+from tlcli.backbones import efficientnet_lite, mobilenet_torch, resnet_torch
 from tlcli.backbones.blocks import LAST, Block
 from tlcli.backbones.catalog import Backbone, Scaling, Stages
-from tlcli.errors import ModelError
+from tlcli.backbones.weights import imagenet_path
+from tlcli.backbones.weights_loading import load_weights
 
 _POOLINGS = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
 _OWN = {
@@ -24,6 +24,9 @@ _OWN = {
     "efficientnet_lite1": efficientnet_lite.efficientnet_lite1,
     "efficientnet_lite2": efficientnet_lite.efficientnet_lite2,
     "mobilenet_v2_torch": mobilenet_torch.mobilenet_v2_torch,
+    "resnet50_torch": resnet_torch.resnet50_torch,
+    "resnet101_torch": resnet_torch.resnet101_torch,
+    "resnet152_torch": resnet_torch.resnet152_torch,
 }
 """The builders of family ``tlcli``."""
 
@@ -70,15 +73,16 @@ def build(row: Backbone, size: tuple[int, int], weights: Path | None) -> Network
     Args:
         row: the network.
         size: H and W, height and width in pixels.
-        weights: a checked file: the published one, or safetensors with one array per variable; None keeps Keras's
-            random weights.
+        weights: a file that :func:`tlcli.backbones.weights_loading.load_weights` reads; None keeps Keras's random
+            weights.
 
     Raises:
         ModelError: the file does not fit the network.
     """
     network = _network(row, size)
     if weights is not None:
-        _load(network, weights, row)
+        published = not row.weights.package and weights == imagenet_path(row)
+        load_weights(network, weights, row.name, published=published)
     network.trainable = False
     index = max(index for index, layer in enumerate(network.layers) if isinstance(layer, _POOLINGS["avg"]))
     last, after = network.layers[index].input, network.layers[index + 1 :]
@@ -119,34 +123,6 @@ def _scaled(levels: keras.KerasTensor, scaling: Scaling) -> keras.KerasTensor:
     if scaling.offset != (0.0, 0.0, 0.0):
         levels = levels + np.array(scaling.offset, np.float32)
     return levels
-
-
-def _load(network: keras.Model, path: Path, row: Backbone) -> None:
-    try:
-        if path.suffix == ".safetensors":
-            _load_safetensors(network, path)
-        elif row.weights.package:
-            efficientnet_lite.load_torch_weights(network, path)
-        else:
-            network.load_weights(path)
-    except (ValueError, KeyError, AttributeError, OSError, SafetensorError) as error:  # also float8, unknown to NumPy
-        raise ModelError("model.weights_mismatch", f"The weights in {path} do not fit {row.name}: {error}.") from error
-
-
-def _load_safetensors(network: keras.Model, path: Path) -> None:
-    arrays = load_file(path)
-    if len(arrays) != len(network.weights):
-        raise ValueError(f"the file has {len(arrays)} arrays, the network has {len(network.weights)} variables")
-    for key, variable in zip(sorted(arrays), network.weights, strict=True):
-        array = arrays[key]
-        if array.shape != tuple(variable.shape):
-            raise ValueError(f"array '{key}' has shape {array.shape}, {variable.path} needs {tuple(variable.shape)}")
-        if not np.isfinite(array).all():
-            raise ValueError(f"array '{key}' contains NaN or infinity")
-        variable.assign(array)
-    for layer in network.layers:
-        if isinstance(layer, keras.layers.Normalization):
-            layer.finalize_state()  # it computes with copies of its variables
 
 
 def save_random_weights(row: Backbone, path: Path, seed: int) -> None:

@@ -3,17 +3,18 @@
 Shapes: the input is an RGB image with levels 0..255, [H, W, 3]; ``features`` is D, the width of the pooled output.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from tlcli.backbones.blocks import Blocks, blocks_of
 
 Resize = Literal["crop", "pad", "squash"]
+Interpolation = Literal["bicubic", "bilinear", "lanczos", "nearest"]
 Channels = tuple[float, float, float]
 
 # Mean and standard deviation of ImageNet's RGB channels on a 0..1 scale, as every published set of weights uses them.
-_MEAN: Channels = (0.485, 0.456, 0.406)
-_STD: Channels = (0.229, 0.224, 0.225)
+IMAGENET_MEAN: Channels = (0.485, 0.456, 0.406)
+IMAGENET_STD: Channels = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,14 @@ def _channelwise(scale: list[float], offset: list[float], channels: Literal["rgb
     return Scaling((scale[0], scale[1], scale[2]), (offset[0], offset[1], offset[2]), channels)
 
 
+def normalized(mean: Channels = IMAGENET_MEAN, std: Channels = IMAGENET_STD) -> Scaling:
+    """The scaling that subtracts a mean and divides by a standard deviation, both on a 0..1 scale."""
+    return _channelwise([1 / (255 * s) for s in std], [-m / s for m, s in zip(mean, std, strict=True)])
+
+
 # The three modes of keras.applications.imagenet_utils.preprocess_input, and unscaled levels for networks with a
 # normalisation layer of their own.
-TORCH = _channelwise([1 / (255 * s) for s in _STD], [-m / s for m, s in zip(_MEAN, _STD, strict=True)])
+TORCH = normalized()
 TF = _channelwise([1 / 127.5] * 3, [-1.0] * 3)
 CAFFE = _channelwise([1.0] * 3, [-103.939, -116.779, -123.68], "bgr")
 LEVELS = Scaling()
@@ -40,8 +46,8 @@ LITE = _channelwise([1 / 128] * 3, [-127 / 128] * 3)
 # Keras adds a division by sqrt(std) after EfficientNet's first normalisation, but only if it loads the ImageNet file
 # itself (keras-team/keras, applications/efficientnet.py; tensorflow#49930). The equivalent scaling of the levels is
 # ((k v + 255 m (1 - k)) / 255 - m) = k (v / 255 - m), with k = 1 / sqrt(std).
-_ROOT = [s**-0.5 for s in _STD]
-EFFICIENTNET = _channelwise(_ROOT, [255 * m * (1 - k) for m, k in zip(_MEAN, _ROOT, strict=True)])
+_ROOT = [s**-0.5 for s in IMAGENET_STD]
+EFFICIENTNET = _channelwise(_ROOT, [255 * m * (1 - k) for m, k in zip(IMAGENET_MEAN, _ROOT, strict=True)])
 
 _KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
 
@@ -96,6 +102,20 @@ class WeightsFile:
 
 
 @dataclass(frozen=True)
+class OwnNetwork:
+    """What a user's own network gives, at one size of its input."""
+
+    output: str
+    """Name of the tensor that is its last layer."""
+    kind: Literal["map", "tokens", "vector"]
+    """Feature map [1, C, h, w] or [1, h, w, C]; tokens [1, T, C]; features as they are, [1, C]."""
+    blocks: Blocks
+    mean: Channels
+    std: Channels
+    """Of its input's channels on a 0..1 scale; its scaling follows from them."""
+
+
+@dataclass(frozen=True)
 class Backbone:
     """A pretrained network, and how its input images are prepared."""
 
@@ -114,8 +134,12 @@ class Backbone:
     """Default resizing."""
     crop_fraction: float = 0.875
     """The share of the shorter side that ``crop`` keeps, as in the published evaluation."""
-    family: Literal["keras.applications", "tlcli"] = field(default="keras.applications")
+    family: Literal["keras.applications", "tlcli", "own"] = field(default="keras.applications")
     stages: Stages = Stages("", ())
+    interpolation: Interpolation = "bicubic"
+    """Default resampling."""
+    own: OwnNetwork | None = None
+    """Of a network that a user brings, which has no row in the catalog; see :mod:`tlcli.backbones.own_network`."""
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -125,7 +149,18 @@ class Backbone:
     @property
     def blocks(self) -> Blocks:
         """The blocks of its features."""
-        return blocks_of(self.stages.widths, self.features)
+        return self.own.blocks if self.own else blocks_of(self.stages.widths, self.features)
+
+    @property
+    def identity(self) -> list[object]:
+        """What tells it from other networks, for the keys of what is kept of it. Of an own one not its name: its
+        weights are known by their digest, and give the same features under every name."""
+        return ["own", asdict(self.own)] if self.own else [self.name, self.builder]
+
+    @property
+    def has_positions(self) -> bool:
+        """Whether its features are of positions: an answer can then be explained by a map."""
+        return self.own is None or self.own.kind != "vector"
 
 
 def _keras(folder: str, file: str, digest: str | None) -> WeightsFile:
@@ -268,6 +303,27 @@ _ROWS = [
 # fmt: on
 
 CATALOG: dict[str, Backbone] = {row.name: row for row in _ROWS}
+
+Layout = Literal["catalog", "torch"]
+"""Whose names and network a weights file has: those of the catalog's row, or PyTorch's."""
+
+_TORCH_RESNETS = ("resnet50", "resnet101", "resnet152")
+TORCH_ROWS: dict[str, Backbone] = {
+    **{name: CATALOG[name] for name in ("densenet121", "densenet169", "densenet201")},
+    **{name: replace(CATALOG[name], builder=f"{name}_torch", scaling=TORCH, family="tlcli") for name in _TORCH_RESNETS},
+    **{name: row for name, row in CATALOG.items() if row.weights.package},
+}
+"""The networks of weights in PyTorch's layout, by the catalog's names: its ResNets have another stride and scaling."""
+
+
+def row_for(name: str, layout: Layout) -> Backbone:
+    """The network of a backbone with weights of this layout.
+
+    Raises:
+        KeyError: there is none.
+    """
+    return TORCH_ROWS[name] if layout == "torch" else CATALOG[name]
+
 
 ENGINES = {"openvino": "openvino", "keras": "tensorflow"}
 """Every engine with the package that it needs; ``tlcli.engines.NAME`` has the function that opens it."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tlcli.backbones import keras_process
 from tlcli.backbones.graph import GRAPH_FILES, ConvertedGraph
+from tlcli.backbones.own_network import write_own
 from tlcli.backbones.spec import BackboneSpec
 from tlcli.errors import ModelError, ResourceError
 from tlcli.progress import SILENT, Progress
@@ -30,11 +31,17 @@ def convert(spec: BackboneSpec, progress: Progress = SILENT) -> ConvertedGraph:
     if found := cached_graph(spec):
         return found
     row, weights = spec.row, spec.weights.file
-    request = {"job": "convert", "name": row.name, "size": spec.size, "weights": str(weights)}
+    request = {
+        "job": "convert", "name": row.name, "layout": spec.weights.layout, "size": spec.size,
+        "weights": str(weights),
+    }  # fmt: skip
 
     def write(staging: Path) -> None:
         try:
-            keras_process.run_job({**request, "out": str(staging)}, row.name)
+            if row.own:
+                write_own(row, row.own, spec.size, weights, staging)
+            else:
+                keras_process.run_job({**request, "out": str(staging)}, row.name)
         except ModelError as error:
             if weights.is_file():
                 raise
@@ -61,6 +68,6 @@ def conversion_versions() -> dict[str, str]:
 def graph_folder(spec: BackboneSpec) -> Path:
     """The folder of the converted backbone in the cache, named by everything that the graph depends on."""
     row = spec.row
-    network = [row.name, row.builder, asdict(row.scaling), asdict(row.stages), spec.size, spec.weights.sha256]
+    network = [*row.identity, asdict(row.scaling), asdict(row.stages), spec.size, spec.weights.sha256]
     digest = hashlib.sha256(json.dumps([conversion_versions(), *network]).encode()).hexdigest()
     return cache_folder() / "backbones" / f"{row.name}-{digest[:16]}"

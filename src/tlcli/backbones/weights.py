@@ -7,7 +7,8 @@ from importlib import metadata
 from pathlib import Path
 
 from tlcli.backbones import keras_process
-from tlcli.backbones.catalog import Backbone
+from tlcli.backbones.catalog import TORCH_ROWS, Backbone, Layout
+from tlcli.backbones.weights_format import format_of, has_torch_names
 from tlcli.datasets.digests import Algorithm, digest_of, known_digest
 from tlcli.errors import DataError, ModelError, NetworkError, ResourceError
 from tlcli.progress import SILENT, Progress
@@ -20,10 +21,8 @@ RANDOM_SEED = 0
 """``weights: random`` always gives the same random network."""
 RANDOM_FILES = ("weights.safetensors",)
 """The file of random weights in its folder of the cache."""
-_HDF5 = b"\x89HDF\r\n\x1a\n"
-_CONVERT = (
-    "Write your Keras model's weights with safetensors.numpy.save_file("
-    '{f"{i:04d}": numpy.asarray(w) for i, w in enumerate(model.weights)}, "weights.safetensors").'
+_FORMATS = (
+    "Allowed are .safetensors, Keras's .weights.h5, .h5 and .keras, and PyTorch's .pth, .pt and .bin of a state_dict."
 )
 
 
@@ -34,6 +33,8 @@ class Weights:
     path: Path | None
     """The checked file; None if only the digest is known, as from a bundle."""
     sha256: str
+    layout: Layout = "catalog"
+    """Whose network it is for; see :func:`tlcli.backbones.catalog.row_for`."""
 
     @property
     def file(self) -> Path:
@@ -52,7 +53,7 @@ def find_weights(row: Backbone, choice: str | Path, progress: Progress = SILENT)
 
     Args:
         row: the backbone.
-        choice: ``imagenet``, ``random``, or the path of a safetensors file (or of the published file).
+        choice: ``imagenet``, ``random``, or the path of a file of Keras, PyTorch or safetensors.
         progress: receives downloads.
 
     Raises:
@@ -67,7 +68,8 @@ def find_weights(row: Backbone, choice: str | Path, progress: Progress = SILENT)
         path = _random(row, progress)
     else:
         path = Path(choice)
-        _check_own(path, row)
+        layout = _layout_of(path, row)
+        return Weights(path, digest_of(path), layout)
     return Weights(path, digest_of(path))
 
 
@@ -175,37 +177,32 @@ def _algorithm(digest: str) -> Algorithm:
     return "sha256" if len(digest) == 64 else "md5"
 
 
-def _check_own(path: Path, row: Backbone) -> None:
+def _layout_of(path: Path, row: Backbone) -> Layout:
+    """The layout of an own file, by its first bytes and names; its arrays are checked when they are loaded."""
     if not path.is_file():
         raise ModelError(
             "model.weights_not_found",
             f"The weights file {path} does not exist.",
             "Set backbone.weights to imagenet, random, or the path of a file.",
         )
-    if path.suffix == ".safetensors":
-        return
-    published = row.weights.digest
-    if published and digest_of(path, _algorithm(published)) == published:
-        return  # the published file, in any folder
-    if _is_hdf5(path):
+    form = format_of(path)
+    if form is None:
         raise ModelError(
-            "model.weights_not_published",
-            f"{path} is an HDF5 file other than the published ImageNet file of {row.name}; own weights are read from "
-            ".safetensors files only.",
-            _CONVERT,
+            "model.weights_format",
+            f"{path} is not a weights file of Keras, PyTorch or safetensors. {_FORMATS}",
+            "Save the weights alone: model.save_weights('NAME.weights.h5') in Keras, torch.save(model.state_dict(), "
+            "'NAME.pth') in PyTorch.",
         )
-    raise ModelError(
-        "model.weights_format",
-        f"{path} is neither a .safetensors file nor the published ImageNet file of {row.name}. Pickles (.pth, .pt, "
-        ".pkl) and whole models (.keras) can run code when they are read.",
-        _CONVERT,
-    )
-
-
-def _is_hdf5(path: Path) -> bool:
-    """Whether a file holds HDF5 arrays, which cannot run code, whatever its name is."""
-    with path.open("rb") as file:
-        return file.read(len(_HDF5)) == _HDF5
+    if form == "keras" or (form == "safetensors" and not has_torch_names(path)):
+        return "catalog"
+    if row.name not in TORCH_ROWS:
+        raise ModelError(
+            "model.weights_format",
+            f"{path} has PyTorch's layout, which is read for {', '.join(TORCH_ROWS)}. Received: "
+            f"backbone.name={row.name}.",
+            "Choose one of these backbones, or a file of Keras.",
+        )
+    return "torch"
 
 
 def _random(row: Backbone, progress: Progress) -> Path:

@@ -58,7 +58,7 @@ def check(
         try:
             path = options.chosen_config(file, screen.progress)
             loaded = load_config(path, set_ or ())
-            backbone, warnings = loaded.config.backbone.name, [one.document() for one in loaded.without_effect]
+            backbone, warnings = loaded.config.backbone.label, [one.document() for one in loaded.without_effect]
             screen.line(f"{file or path}: valid (backbone {backbone})")
             for one in loaded.without_effect:
                 screen.line(f"Warning: {one}")

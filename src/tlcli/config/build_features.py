@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from tlcli.backbones.blocks import LAST, Blocks, Pooling
-from tlcli.backbones.catalog import CATALOG
+from tlcli.backbones.catalog import Backbone, row_for
+from tlcli.backbones.own_network import OwnBackbone, Wishes, open_own
 from tlcli.backbones.spec import BackboneSpec
 from tlcli.backbones.weights import find_weights
 from tlcli.config.schema import BackboneSection, Config, both_sides
@@ -11,7 +12,7 @@ from tlcli.config.sources import ArchiveSource, FolderSource, Source
 from tlcli.datasets.index import Index
 from tlcli.engines.choice import choose_engine
 from tlcli.engines.interface import open_engine
-from tlcli.errors import DataError
+from tlcli.errors import DataError, UsageError
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.int8 import RecordedGraph, int8_extractor
 from tlcli.features.int8_agreement import Int8Limits
@@ -23,6 +24,12 @@ from tlcli.images.levels import measure_levels
 from tlcli.images.preparation import Preparation
 from tlcli.images.tiles import Size
 from tlcli.progress import SILENT, Progress
+
+OWN_FILES_SAY = (
+    *(f"image.{key}" for key in ("size", "resize", "interpolation", "crop_fraction")),
+    *(f"backbone.{key}" for key in ("output", "mean", "std")),
+)
+"""Settings that the files of an own network decide where the config does not."""
 
 
 def feature_extractor(
@@ -44,14 +51,18 @@ def feature_extractor(
     is_int8 = section.precision == "int8"
     if is_int8:
         choose_engine(section.engine, "int8")  # refuses what cannot work before anything is downloaded
-    row, preparation = CATALOG[section.name], preparation_of(with_levels(config, index, progress))
+    row, preparation = backbone_row(config), preparation_of(with_levels(config, index, progress))
     augmentation = Augmentation(**config.augment.model_dump(exclude={"views"}))
     engine = choose_engine(section.engine, "auto" if is_int8 else section.precision)
-    weights = find_weights(row, section.weights, progress)
+    own = _own(config)
+    weights = own.weights if own else find_weights(row, section.weights, progress)
+    row = row if own else row_for(row.name, weights.layout)
     spec = BackboneSpec(row, preparation.size, weights, engine)
+    of_torch = " of PyTorch's layout" if weights.layout == "torch" else ""
     progress.note(
-        f"Backbone {row.name} ({section.weights} weights), {_written(preparation.size)} "
-        f"({_way(preparation)}), engine {engine.name}, precision "
+        f"Backbone {row.name} ({own.note if own else f'{section.weights} weights{of_torch}'}), "
+        f"{_written(preparation.size)} ({_way(preparation)}{_resampling(preparation)}), "
+        f"engine {engine.name}, precision "
         + (f"int8, compared with {engine.precision}" if is_int8 else engine.precision)
     )
     exact = FeatureExtractor(
@@ -68,6 +79,29 @@ def feature_extractor(
     return int8_extractor(exact, images, section.int8.calibration_images, progress, recorded)
 
 
+def backbone_row(config: Config) -> Backbone:
+    """The backbone of a config: of the catalog, or an own one.
+
+    Raises:
+        ModelError: the own network is missing, or cannot be used.
+    """
+    return config.backbone.row or _opened(config).row
+
+
+def _own(config: Config) -> OwnBackbone | None:
+    return None if config.backbone.row else _opened(config)
+
+
+def _opened(config: Config) -> OwnBackbone:
+    section = config.backbone
+    size = None if config.image.size is None else both_sides(config.image.size)
+    return open_own(Path(section.label), Wishes(section.output, size, section.mean, section.std))
+
+
+def _resampling(preparation: Preparation) -> str:
+    return "" if preparation.interpolation == "bicubic" else f", {preparation.interpolation}"
+
+
 def _written(size: Size) -> str:
     height, width = size
     return f"{height} x {width}" if height == width else f"{height} high x {width} wide"
@@ -82,10 +116,30 @@ def _way(preparation: Preparation) -> str:
 
 
 def head_inputs(section: BackboneSection, blocks: Blocks) -> Blocks:
-    """The blocks of a backbone's features that the head takes: ``layers`` and ``pooling`` of the config."""
-    layers = {"last": (LAST,), "all": blocks.layers}.get(section.layers) if isinstance(section.layers, str) else None
-    poolings: tuple[Pooling, ...] = ("avg", "max") if section.pooling == "avg_max" else (section.pooling,)
-    return blocks.select(layers or section.layers, poolings)
+    """The blocks of a backbone's features that the head takes: ``layers`` and ``pooling`` of the config.
+
+    Raises:
+        UsageError: an own network has no such layer or pooling.
+    """
+    known = tuple(dict.fromkeys(block.pooling for block in blocks.all))
+    layers = section.layers
+    if isinstance(layers, str):
+        layers = (LAST,) if layers == "last" else blocks.layers
+    if unknown := set(layers) - set(blocks.layers):
+        raise UsageError(
+            "config.unknown_layer",
+            f"{section.label} has no layer '{min(unknown)}'. Allowed: last, all, or a list of "
+            f"{', '.join(blocks.layers)}.",
+            "Correct backbone.layers.",
+        )
+    poolings: tuple[Pooling, ...] = known if section.pooling == "avg_max" else (section.pooling,)
+    if not (chosen := blocks.select(layers, poolings)).all:
+        raise UsageError(
+            "config.unknown_pooling",
+            f"{section.label} has no pooling '{section.pooling}' of these layers. It has: {', '.join(known)}.",
+            "Correct backbone.pooling, or leave it out to take all.",
+        )
+    return chosen
 
 
 def layer_candidates(section: BackboneSection, inputs: Blocks) -> tuple[tuple[int, ...], ...]:
@@ -105,8 +159,8 @@ def int8_limits(config: Config) -> Int8Limits:
 def preparation_of(config: Config) -> Preparation:
     """The image preparation: the config's, else the backbone's own; ``levels: data`` as if unset, see
     :func:`with_levels`."""
-    row = CATALOG[config.backbone.name]
-    image = config.with_backbone_defaults().image.model_dump()
+    row = backbone_row(config)
+    image = config.with_defaults_of(row).image.model_dump()
     levels, crop_fraction = image.pop("levels"), image.pop("crop_fraction") or row.crop_fraction
     size, way = both_sides(image.pop("size")), image.pop("resize") or row.resize
     return Preparation(size, way, crop_fraction=crop_fraction, levels=None if levels == "data" else levels, **image)
@@ -132,8 +186,11 @@ def with_levels(config: Config, index: Index, progress: Progress = SILENT) -> Co
 
 def resolved(config: Config, extractor: FeatureExtractor) -> Config:
     """The config as it was run: without ``auto`` or backbone defaults, and with absolute paths."""
-    engine = {"engine": extractor.spec.engine.name, "precision": extractor.spec.engine.precision}
-    config = with_absolute_paths(config.with_backbone_defaults())
+    spec = extractor.spec
+    engine: dict[str, object] = {"engine": spec.engine.name, "precision": spec.engine.precision}
+    if spec.row.own:  # as it was read: its files may say something else tomorrow
+        engine |= {"name": None, **{key: getattr(spec.row.own, key) for key in ("output", "mean", "std")}}
+    config = with_absolute_paths(config.with_defaults_of(spec.row))
     return config.model_copy(
         update={
             "image": config.image.model_copy(update={"levels": extractor.decoder.preparation.levels}),
@@ -152,7 +209,9 @@ def with_absolute_paths(config: Config) -> Config:
     sources = tuple(_absolute(source) for source in config.dataset.sources)
     return config.model_copy(
         update={
-            "backbone": section.model_copy(update={"weights": weights}),
+            "backbone": section.model_copy(
+                update={"weights": weights, "path": section.path and section.path.absolute()}
+            ),
             "dataset": config.dataset.model_copy(
                 update={"path": path, "sources": sources, "exclude": exclude, "corrections": corrections}
             ),

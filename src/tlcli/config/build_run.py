@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tlcli.config.build_dataset import dataset_folder, dataset_index, read_index
-from tlcli.config.build_features import with_absolute_paths
+from tlcli.config.build_features import OWN_FILES_SAY, with_absolute_paths
 from tlcli.config.load import OF_NO_RUN, LoadedConfig, config_options, flat_settings, load_config
 from tlcli.config.no_effect import has_effect
 from tlcli.config.schema import Config
@@ -95,11 +95,13 @@ def setting_differences(run: Path, config: Config, any_folder: bool = False) -> 
         config_of_run = load_config(run / "config.yaml").config
     except UsageError as error:
         return {"config.yaml": (f"unreadable ({error.code})", "valid")}
-    of_run = settings_of(config_of_run)
+    of_run = settings_of(config_of_run.with_backbone_defaults())
     wanted = settings_of(with_absolute_paths(config.with_backbone_defaults()))
     left_open = {key for key, value in wanted.items() if value == "auto" and key.startswith("backbone.")}
     left_open |= {"image.levels"} if config.image.levels == "data" else set()
     left_open |= {"dataset.path"} if any_folder else set()
+    if config.backbone.path is not None:  # what its files said when the run was trained
+        left_open |= {key for key in OWN_FILES_SAY if wanted.get(key) is None}
     return {
         key: (_shown(of_run.get(key)), _shown(wanted.get(key)))
         for key in dict.fromkeys([*of_run, *wanted])

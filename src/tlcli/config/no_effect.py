@@ -7,11 +7,9 @@ printed has every key, and the defaults in it mean nothing.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from tlcli.backbones.catalog import CATALOG
 from tlcli.config.problems import Location, Place
 from tlcli.config.schema import Config
 from tlcli.config.section import Section
-from tlcli.heads.fit_record import WITH_FOLDS
 
 
 @dataclass(frozen=True)
@@ -65,14 +63,19 @@ def _is_lowest_already(config: Config) -> bool:
 
 
 def _needs_no_background(config: Config) -> bool:
-    resize = config.image.resize or CATALOG[config.backbone.name].resize
-    return config.image.bands is not None and (resize != "pad" or config.image.tiles == "native")
+    padded = _resize(config) in ("pad", None) and config.image.tiles != "native"
+    return config.image.bands is not None and not padded
+
+
+def _resize(config: Config) -> str | None:
+    """None where the files of an own network say it."""
+    return config.image.resize or (config.backbone.row.resize if config.backbone.row else None)
 
 
 _RULES = (
     _Rule(
         ("train.", "head.dropout"),
-        lambda config: config.head.fit in WITH_FOLDS,
+        lambda config: config.head.fit != "minibatch",
         "head.fit is not minibatch",
         "Set head.Cs and head.folds, or head.fit: minibatch.",
         besides=("train.seed",),
@@ -152,9 +155,7 @@ _RULES = (
     ),
     _Rule(
         ("image.crop_fraction",),
-        lambda config: (
-            config.image.tiles != "native" and (config.image.resize or CATALOG[config.backbone.name].resize) != "crop"
-        ),
+        lambda config: config.image.tiles != "native" and _resize(config) not in ("crop", None),
         "nothing is cropped: image.resize is not crop",
         "Set image.resize: crop, or leave it out.",
     ),

@@ -6,9 +6,9 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from tlcli.backbones.catalog import CATALOG, EngineSetting
+from tlcli.backbones.catalog import CATALOG, Backbone, EngineSetting, Interpolation
 from tlcli.config.dataset import Dataset
-from tlcli.config.section import Section, Seed, expand
+from tlcli.config.section import ExpandedPath, Section, Seed, expand
 from tlcli.evaluation.gates import ALLOWED, is_gate_name
 from tlcli.images.formats import DEFAULT_FORMATS, Format
 from tlcli.images.tiles import MAX_TILES
@@ -32,6 +32,7 @@ GateLimits = Annotated[
 ]
 """A share, or one for each of several metrics."""
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
+_Positive = Annotated[float, Field(gt=0)]
 
 
 def _in_catalog(value: str) -> str:
@@ -90,6 +91,9 @@ class Image(Section):
     crop_fraction: Annotated[float, Field(gt=0, le=1)] | None = None
     """crop: the share kept of the largest part that has the aspect ratio of size; 0.875 cuts 23 % of a square image, 1
     nothing of it. Default: that of the backbone (see docs/backbones.md)."""
+    interpolation: Interpolation | None = None
+    """Resampling when an image is resized; nearest is without antialiasing. Default: that of the backbone, bicubic for
+    all with a name."""
     background: tuple[Level, Level, Level] = (255, 255, 255)
     """Red, green, blue (0 to 255) of transparent pixels and of padding."""
     formats: Annotated[tuple[Format, ...], Field(min_length=1)] = DEFAULT_FORMATS
@@ -164,16 +168,29 @@ class Int8(Section):
 class BackboneSection(Section):
     """The frozen pretrained network."""
 
-    name: BackboneName = "densenet201"
-    """Architecture (see docs/backbones.md)."""
+    name: BackboneName | None = "densenet201"
+    """Architecture (see docs/backbones.md); null with path."""
+    path: ExpandedPath | None = None
+    """Your own network instead of a named one: an .onnx file, an OpenVINO .xml file, or a folder with one of them (see
+    docs/own_network.md). preprocessor_config.json or timm's config.json beside it says how images are prepared."""
+    output: Annotated[str, Field(min_length=1)] | None = None
+    """path: the name of the tensor that is its last layer, an output or one inside. null: its first output that is a
+    feature map, else tokens, else features."""
+    mean: tuple[_Finite, _Finite, _Finite] | None = None
+    """path: mean of red, green and blue on a 0..1 scale, subtracted from the input. null: that of the file beside it,
+    else ImageNet's."""
+    std: tuple[_Positive, _Positive, _Positive] | None = None
+    """path: standard deviation of red, green and blue on a 0..1 scale, which the input is divided by. null: as mean."""
     weights: Annotated[str, BeforeValidator(_expanded_weights, json_schema_input_type=str)] = "imagenet"
-    """imagenet: downloaded from the publisher once. random: a baseline. Else: the path of a .safetensors file."""
+    """imagenet: downloaded from the publisher once. random: a baseline. Else: the path of a file of Keras (.weights.h5,
+    .h5, .keras), PyTorch (.pth, .pt, .bin) or safetensors, read as arrays only (see docs/backbones.md)."""
     layers: Literal["last", "all"] | Annotated[tuple[str, ...], Field(min_length=1)] = "all"
     """Layers whose features the head takes. last: the last one. all: also the ends of the network's stages, which see
     finer details (see docs/layers.md). Or a list, such as [stage3, stage5, last]; tlcli backbones NAME lists them."""
-    pooling: Literal["avg", "max", "avg_max"] = "avg_max"
-    """Global pooling of each layer's feature map: average, maximum, or both side by side. One pass computes all layers
-    in both, so that another choice computes nothing again."""
+    pooling: Literal["avg", "max", "avg_max", "cls", "mean_tokens"] = "avg_max"
+    """Global pooling of each layer's feature map: average, maximum, or both side by side. Of a transformer's tokens
+    (path): cls, the first one, or mean_tokens, the mean of those of the image; avg_max takes both. One pass computes
+    all layers in all poolings, so that another choice computes nothing again."""
     engine: EngineSetting = "auto"
     """Inference engine. auto: OpenVINO where it is installed, else Keras."""
     precision: Literal["auto", "f32", "bf16", "int8"] = "auto"
@@ -181,6 +198,47 @@ class BackboneSection(Section):
     still and less exact, never chosen by auto (see docs/precision.md)."""
     int8: Int8 = Int8()
     """Settings of precision int8."""
+
+    @property
+    def row(self) -> Backbone | None:
+        """Its row of the catalog; None of an own network, which :func:`tlcli.config.build_features.backbone_row`
+        reads."""
+        return None if self.path is not None or self.name is None else CATALOG[self.name]
+
+    @property
+    def label(self) -> str:
+        """What it is called: its name, or the path of an own network."""
+        return str(self.path) if self.path is not None else str(self.name)
+
+    @model_validator(mode="after")
+    def _is_one_network(self) -> Self:
+        if self.path is None and self.name is None:
+            raise PydanticCustomError("no_backbone", "Set backbone.name or backbone.path.", {"key": "name"})
+        if self.path is None:
+            keys = [key for key in ("output", "mean", "std") if getattr(self, key) is not None]
+            if keys:
+                raise PydanticCustomError(
+                    "needs_path", "backbone.{set} belongs to an own network: set backbone.path too, or leave it out.",
+                    {"key": keys[0], "set": keys[0]},
+                )  # fmt: skip
+            return self
+        if self.name is not None and "name" in self.model_fields_set:
+            raise PydanticCustomError(
+                "name_and_path",
+                "Set backbone.name or backbone.path, not both; --set backbone.name=null undoes a name.",
+                {"key": "path"},
+            )  # fmt: skip
+        if self.weights != "imagenet":
+            raise PydanticCustomError(
+                "weights_and_path", "The network of backbone.path has its own weights: leave backbone.weights out.",
+                {"key": "weights"},
+            )  # fmt: skip
+        if self.engine == "keras":
+            raise PydanticCustomError(
+                "path_needs_openvino", "backbone.path needs OpenVINO: set backbone.engine to auto or openvino.",
+                {"key": "engine"},
+            )  # fmt: skip
+        return self
 
 
 class HeadSection(Section):
@@ -197,7 +255,7 @@ class HeadSection(Section):
     class_weight: Literal["none", "balanced"] = "none"
     """balanced: every class has the same total weight, whatever its number of images."""
     Cs: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (
-        1 / 3000, 1 / 1000, 1 / 300, 1 / 100, 1 / 30, 1 / 10, 1 / 3, 1.0, 3.0,
+        1 / 3000, 1 / 1000, 1 / 300, 1 / 100, 1 / 30, 1 / 10, 1 / 3, 1.0, 3.0, 10.0,
     )  # fmt: skip
     """logistic_regression: candidates for C, the inverse of regularisation strength as in scikit-learn (smaller values
     regularise more), tried from the smallest until the held-out loss is clearly worse than the best."""
@@ -293,10 +351,18 @@ class Config(Section):
     """What evaluate measures and writes."""
 
     def with_backbone_defaults(self) -> Self:
-        """The config with the defaults of its backbone, image.size, image.resize and (for a crop)
-        image.crop_fraction, filled in."""
-        row = CATALOG[self.backbone.name]
-        image: dict[str, object] = {"size": self.image.size or row.size}
+        """The config with the defaults of its backbone, image.size, image.resize, image.interpolation and (for a crop)
+        image.crop_fraction, filled in. Those of an own network are in its files, and stay open."""
+        row = self.backbone.row
+        if row is None:
+            return self.model_copy(update={"backbone": self.backbone.model_copy(update={"name": None})})
+        return self.with_defaults_of(row)
+
+    def with_defaults_of(self, row: Backbone) -> Self:
+        """The config with the defaults of a backbone filled in."""
+        image: dict[str, object] = {
+            "size": self.image.size or row.size, "interpolation": self.image.interpolation or row.interpolation,
+        }  # fmt: skip
         if self.image.tiles != "native":
             image["resize"] = self.image.resize or row.resize
         if image.get("resize") == "crop":
@@ -305,7 +371,9 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _layers_exist(self) -> Self:
-        known = CATALOG[self.backbone.name].blocks.layers
+        if (row := self.backbone.row) is None:
+            return self
+        known = row.blocks.layers
         if isinstance(self.backbone.layers, tuple) and (unknown := set(self.backbone.layers) - set(known)):
             raise PydanticCustomError(
                 "unknown_layer", "{name} has no layer '{layer}'. Allowed: last, all, or a list of {layers}.",
@@ -314,11 +382,18 @@ class Config(Section):
                     "layers": ", ".join(known),
                 },
             )  # fmt: skip
+        if self.backbone.pooling in ("cls", "mean_tokens"):
+            raise PydanticCustomError(
+                "unknown_pooling",
+                "{name} has feature maps, no tokens. Allowed: avg, max, avg_max. Received: {received}.",
+                {"key": "backbone.pooling", "name": self.backbone.name, "received": self.backbone.pooling},
+            )  # fmt: skip
         return self
 
     @model_validator(mode="after")
     def _tiles_are_bounded(self) -> Self:
-        height, width = both_sides(self.image.size or CATALOG[self.backbone.name].size)
+        row = self.backbone.row
+        height, width = both_sides(self.image.size or (row.size if row else 224))  # an own network's files say it
         rows, columns = self.image.tiles if isinstance(self.image.tiles, tuple) else (1, 1)
         if rows * columns > MAX_TILES:
             raise PydanticCustomError(
@@ -337,7 +412,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _size_is_enough(self) -> Self:
-        least, size = CATALOG[self.backbone.name].min_size, self.image.size
+        least, size = self.backbone.row.min_size if self.backbone.row else 1, self.image.size
         if size is not None and min(both_sides(size)) < least:
             raise PydanticCustomError(
                 "size_too_small", "{name} needs {least} pixels or more a side. Received: {size}.",

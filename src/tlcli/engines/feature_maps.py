@@ -78,7 +78,8 @@ class FeatureMaps:
     blocks: Blocks
     """What they are pooled to."""
     tiles: "tuple[Mapping[str, NDArray[np.float32]], ...]"
-    """Of each tile the map of each layer, by its name: [h, w, C]. An image that is not divided is one tile."""
+    """Of each tile the maps by their names (:attr:`~tlcli.backbones.blocks.Block.map_name`), [h, w, C]. An image
+    that is not divided is one tile."""
     normalization: Normalization | None = None
     """Behind the pooling of the last layer."""
 
@@ -86,7 +87,7 @@ class FeatureMaps:
         """Of each tile the features that its positions would give alone in this block, [h, w, C]; their mean over
         positions and tiles is the image's feature."""
         norm = self.normalization if block.layer == LAST else None
-        found = [features_by_position(tile[block.layer], block.pooling, norm) for tile in self.tiles]
+        found = [features_by_position(tile[block.map_name], block.pooling, norm) for tile in self.tiles]
         if block.pooling == "max" and len(found) > 1:
             of_tiles = np.stack([one.mean(axis=(0, 1)) for one in found])  # [T, C]
             largest = of_tiles == of_tiles.max(axis=0)

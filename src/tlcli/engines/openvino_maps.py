@@ -25,10 +25,12 @@ class CutGraph:
     """The graph up to its feature maps."""
 
     graph: Any
-    """uint8 [1, H, W, 3] -> the map of each layer, float32 [1, C, h, w] or [1, h, w, C]"""
+    """uint8 [1, H, W, 3] -> maps, float32 [1, C, h, w] or [1, h, w, C]"""
     blocks: Blocks
+    names: tuple[str, ...]
+    """Of its outputs: layers, or a block whose map is another than that of its layer."""
     channels_first: tuple[bool, ...]
-    """Of each layer."""
+    """Of each output."""
     normalization: Normalization | None
 
     @classmethod
@@ -44,12 +46,12 @@ class CutGraph:
                 "Delete the folder and run again.",
             )  # fmt: skip
         graph = Core().read_model(converted.xml)
-        results = dict(zip((block.layer for block in blocks.all), graph.get_results(), strict=True))
-        poolings = [_pooling(results[layer]) for layer in blocks.layers]
+        results = {block.map_name: result for block, result in zip(blocks.all, graph.get_results(), strict=True)}
+        poolings = [_pooling(result) for result in results.values()]
         trunk = Model([opset13.result(pooling.input_value(0)) for pooling in poolings], graph.get_parameters())
         axes = ({int(axis) % 4 for axis in np.atleast_1d(one.input_value(1).get_node().data)} for one in poolings)
         normalization = Normalization.from_json((converted.folder / NORMALIZATION_FILE).read_text())
-        return cls(trunk, blocks, tuple(reduced == {2, 3} for reduced in axes), normalization)
+        return cls(trunk, blocks, tuple(results), tuple(reduced == {2, 3} for reduced in axes), normalization)
 
     def maps(self, tiles: "Sequence[Sequence[NDArray[np.float32]]]") -> FeatureMaps:
         """An image's maps.
@@ -61,8 +63,8 @@ class CutGraph:
             self.blocks,
             tuple(
                 {
-                    layer: np.ascontiguousarray(np.moveaxis(one, 0, -1)) if first else one
-                    for layer, one, first in zip(self.blocks.layers, outputs, self.channels_first, strict=True)
+                    name: np.ascontiguousarray(np.moveaxis(one, 0, -1)) if first else one
+                    for name, one, first in zip(self.names, outputs, self.channels_first, strict=True)
                 }
                 for outputs in tiles
             ),

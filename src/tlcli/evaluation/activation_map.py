@@ -44,7 +44,7 @@ def activation_map(
     features = maps.blocks.take(maps.features(), inputs)
     direction, constant = head.task.log_odds(head.logits(features[None])[0], label)
     weights = head.weights.astype(np.float64) @ direction  # [D]
-    shapes = [maps.tiles[0][block.layer].shape[:2] for block in inputs.all]
+    shapes = [maps.tiles[0][block.map_name].shape[:2] for block in inputs.all]
     finest = max(height for height, _ in shapes), max(width for _, width in shapes)
     if len(maps.tiles) == 1:
         boxes = [(0, 0, finest[1], finest[0])]

@@ -14,8 +14,8 @@ from tlcli.images.preparation import Preparation
 
 # Limits decide which files are read, not the pixels of those that are.
 _LIMITS = ("formats", "max_megapixels", "max_side", "max_file_mb")
-_OPTIONAL = ("levels", "bands", "tiles")
-"""Where unset they leave the key as it was before they existed."""
+_OPTIONAL = {"levels": None, "bands": None, "tiles": None, "interpolation": "bicubic"}
+"""With these values they leave the key as it was before they existed."""
 
 
 def feature_key(spec: BackboneSpec, preparation: Preparation) -> str:
@@ -23,7 +23,7 @@ def feature_key(spec: BackboneSpec, preparation: Preparation) -> str:
     row = spec.row
     depends = {
         "decoder": _decoder(preparation),
-        "backbone": [row.name, row.builder, asdict(row.scaling), row.blocks.names, spec.size, spec.weights.sha256],
+        "backbone": [*row.identity, asdict(row.scaling), row.blocks.names, spec.size, spec.weights.sha256],
         "conversion": conversion_versions(),
         "engine": asdict(spec.engine),
         "quantized": spec.quantized.sha256 if spec.quantized else "",
@@ -38,7 +38,7 @@ def preparation_digest(preparation: Preparation) -> str:
 
 def _decoder(preparation: Preparation) -> list[object]:
     fields = {
-        k: v for k, v in asdict(preparation).items() if k not in _LIMITS and (k not in _OPTIONAL or v is not None)
+        k: v for k, v in asdict(preparation).items() if k not in _LIMITS and (k not in _OPTIONAL or v != _OPTIONAL[k])
     }
     heic = [metadata.version("pillow-heif")] if "HEIC" in preparation.formats and register_heic() else []
     return [DECODER_VERSION, PIL.__version__, fields, *heic]

@@ -27,6 +27,9 @@ TOLERANCE = 3e-4
 """With 1e-3, fits that start at the last one's solution end too early: the loss is off in the second digit."""
 _VARIABLES = 500_000
 """Weights that are optimised at once, at most: L-BFGS keeps 25 numbers for each (100 MB)."""
+_COLD = 0.3
+"""C above which the search starts at the solution for a tenth of it: from zeros it ends too early, where the loss of
+images that can be separated is nearly 0 (Alien vs. Predator, C = 10, all layers: accuracy 0.950 instead of 0.969)."""
 _SIDE_BY_SIDE = 4
 """Folds of many output units that are solved at once, at most: 150 MB each with 1,280 features and 1,000 classes."""
 _AXES_KEPT = 10
@@ -68,6 +71,8 @@ class FoldFits:
     ) -> list[Solution]:
         """Solves all folds at one C, starting at ``starts``; as many folds at once as fit the memory it is allowed.
         ``progress`` is told of every fold."""
+        if starts is None and C > _COLD:
+            starts = self.solve(C / 10)
         if self.task.units >= MANY_UNITS:
             return self._solve_each(C, starts or [None] * len(self.folds), progress)
         at_once = max(1, _VARIABLES // (self.rows.width * self.task.units))

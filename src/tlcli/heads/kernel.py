@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 GAMMAS = (0.5, 1.0, 2.0)
 """Candidates for gamma, in units of one over the median squared distance of two training images."""
-_CS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+_CS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 MOST_ROWS = 50_000
 """Rows of training, with augmented views, at most: their expanded features are held in memory (400 MB)."""
 _FLAT = 1e-6

@@ -36,6 +36,8 @@ class Preparation:
     """The values of images of more than 8 bits that become 0 and 255; None takes the whole range of 16 bits."""
     bands: tuple[int, ...] | None = None
     """Numbers, from 1, of the bands that become red, green and blue, or grey; None takes the image's colours."""
+    interpolation: Literal["bicubic", "bilinear", "lanczos", "nearest"] = "bicubic"
+    """Of resizing, with antialiasing except for ``nearest``."""
     tiles: Tiles | None = None
     """How many tiles an image is cut into; None takes the image as a whole."""
     max_megapixels: float = 100.0
@@ -89,31 +91,35 @@ def canvas_size(size: tuple[float, float], preparation: Preparation) -> Size:
     return native_canvas((height, width), preparation.size)
 
 
+def _resampling(preparation: Preparation) -> Image.Resampling:
+    return Image.Resampling[preparation.interpolation.upper()]
+
+
 def resize(image: Image.Image, box: Box, preparation: Preparation) -> Image.Image:
     """Resizes the part of an RGB image within ``box`` to H x W pixels.
 
     ``crop`` keeps the aspect ratio and cuts the centre, ``crop_fraction`` times the largest part that has the result's
-    aspect ratio; ``pad`` keeps the aspect ratio and fills the borders; ``squash`` distorts. Bicubic with antialiasing,
-    as in the published evaluations of the backbones. With ``tiles: native`` the whole image is taken in its own size
+    aspect ratio; ``pad`` keeps the aspect ratio and fills the borders; ``squash`` distorts.
+    With ``tiles: native`` the whole image is taken in its own size
     where that is possible (:func:`tlcli.images.tiles.native_canvas`).
     """
     left, top, right, bottom = box
     width, height = right - left, bottom - top
-    high, wide = canvas_size((width, height), preparation)
+    (high, wide), resampling = canvas_size((width, height), preparation), _resampling(preparation)
     if preparation.resize == "squash" or preparation.tiles == "native":
-        return image.resize((wide, high), Image.Resampling.BICUBIC, box)
+        return image.resize((wide, high), resampling, box)
     if preparation.resize == "pad":
         around_width, around_height = _seen_size((width, height), preparation)
         inner = max(1, round(width / around_width * wide)), max(1, round(height / around_height * high))
         padded = Image.new("RGB", (wide, high), preparation.background)
         padded.paste(
-            image.resize(inner, Image.Resampling.BICUBIC, box),
+            image.resize(inner, resampling, box),
             (round((wide - inner[0]) / 2), round((high - inner[1]) / 2)),
         )
         return padded
     inner_left, inner_top, inner_right, inner_bottom = seen_box((width, height), preparation)
     cut = (left + inner_left, top + inner_top, left + inner_right, top + inner_bottom)
-    return image.resize((wide, high), Image.Resampling.BICUBIC, cut)
+    return image.resize((wide, high), resampling, cut)
 
 
 def _seen_size(size: tuple[float, float], preparation: Preparation) -> tuple[float, float]:

@@ -6,11 +6,12 @@ Importing this module imports neither NumPy nor OpenVINO, so that the compiled g
 
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlcli.backbones.catalog import CATALOG
 from tlcli.backbones.conversion import cached_graph, convert, graph_folder
 from tlcli.backbones.graph import ConvertedGraph
+from tlcli.backbones.own_network import own_weights
 from tlcli.backbones.spec import BackboneSpec, EngineChoice, Precision
 from tlcli.backbones.weights import Weights, find_weights
 from tlcli.engines.compiled import CompiledGraph
@@ -30,11 +31,9 @@ def find_compiled(manifest: BundleManifest, few: bool) -> CompiledGraph | None:
         few: compiled for few images (low latency) rather than for throughput.
 
     Returns:
-        None if the cache has no intact graph, or if this version does not know the backbone.
+        None if the cache has no intact graph.
     """
-    row, record = CATALOG.get(manifest.backbone.name), manifest.backbone
-    if row is None:  # loading the bundle reports it
-        return None
+    row, record = manifest.row, manifest.backbone
     if record.quantized:
         from tlcli.backbones.quantization import find_quantized_graph  # noqa: PLC0415 - NumPy
 
@@ -89,9 +88,9 @@ def _spec(manifest: BundleManifest) -> BackboneSpec:
     """The float backbone of a bundle; its weights are known by their digest only."""
     record = manifest.backbone
     return BackboneSpec(
-        CATALOG[record.name],
+        manifest.row,
         manifest.preparation.size,
-        Weights(None, record.weights_sha256),
+        Weights(None, record.weights_sha256, record.layout),
         EngineChoice("openvino", record.precision, ""),
     )
 
@@ -100,6 +99,7 @@ def _converted(manifest: BundleManifest, progress: Progress) -> ConvertedGraph:
     spec = _spec(manifest)
     if found := cached_graph(spec):
         return found
-    weights = find_weights(spec.row, manifest.backbone.weights, progress)
+    source = manifest.backbone.weights
+    weights = own_weights(Path(source)) if spec.row.own else find_weights(spec.row, source, progress)
     manifest.check_weights(weights)
     return convert(replace(spec, weights=weights), progress)

@@ -16,7 +16,7 @@ import safetensors
 import safetensors.numpy
 
 from tlcli.backbones.blocks import Blocks
-from tlcli.backbones.catalog import CATALOG
+from tlcli.backbones.catalog import Backbone
 from tlcli.errors import ModelError
 from tlcli.heads.expansion import Expansion
 from tlcli.heads.head import Head
@@ -50,7 +50,12 @@ class Bundle:
     @property
     def blocks(self) -> Blocks:
         """All blocks of the backbone's features, as an engine gives them."""
-        return CATALOG[self.manifest.backbone.name].blocks
+        return self.row.blocks
+
+    @property
+    def row(self) -> Backbone:
+        """The backbone, as the catalog has it or the manifest."""
+        return self.manifest.row
 
     @property
     def inputs(self) -> Blocks:
@@ -111,13 +116,7 @@ def load_bundle(folder: Path) -> Bundle:
         ModelError: a file is missing, malformed or damaged.
     """
     manifest = read_manifest(folder / "manifest.json")
-    row = CATALOG.get(manifest.backbone.name)
-    if row is None:
-        raise ModelError(
-            "model.unknown_backbone",
-            f"The bundle {folder} needs the backbone '{manifest.backbone.name}', which this version does not know.",
-            train_again(manifest.tlcli_version),
-        )
+    row = manifest.row
     if manifest.preparation.decoder_version != DECODER_VERSION:
         raise ModelError(
             "model.decoder_version",

@@ -12,7 +12,18 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 import tlcli
-from tlcli.backbones.catalog import EngineName
+from tlcli.backbones.blocks import Block, Blocks
+from tlcli.backbones.catalog import (
+    CATALOG,
+    TORCH_ROWS,
+    Backbone,
+    EngineName,
+    Interpolation,
+    Layout,
+    OwnNetwork,
+    row_for,
+)
+from tlcli.backbones.own_network import own_row
 from tlcli.backbones.weights import Weights
 from tlcli.errors import ModelError
 from tlcli.images.formats import Format
@@ -23,6 +34,7 @@ _MAX_BYTES = 1 << 26
 """A million classes with names of 60 letters."""
 _TRAIN_AGAIN = "Train again: tlcli train."
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+_Above0 = Annotated[float, Field(gt=0)]
 _Level = Annotated[int, Field(ge=0, le=255)]
 _Side = Annotated[int, Field(ge=1, le=4096)]
 _Count = Annotated[int, Field(ge=1, le=64)]
@@ -40,24 +52,61 @@ class QuantizedRecord(_Strict):
     """sha256 of the images that calibrated it."""
 
 
+class BlockRecord(_Strict):
+    """A block of an own network's features."""
+
+    layer: Annotated[str, Field(min_length=1)]
+    pooling: Literal["avg", "max", "cls", "mean_tokens"]
+    width: Annotated[int, Field(ge=1, le=1 << 20)]
+
+
+class OwnRecord(_Strict):
+    """A network that the user brought: what the catalog says of others."""
+
+    output: str
+    """Name of the tensor that is its last layer."""
+    kind: Literal["map", "tokens", "vector"]
+    blocks: Annotated[tuple[BlockRecord, ...], Field(min_length=1, max_length=64)]
+    """All blocks of its features."""
+    mean: tuple[float, float, float]
+    std: tuple[_Above0, _Above0, _Above0]
+    """Of the input's channels, on a 0..1 scale."""
+
+    @model_validator(mode="after")
+    def _has_a_last_layer(self) -> Self:
+        if not any(block.layer == "last" and block.pooling != "max" for block in self.blocks):
+            raise ValueError("blocks have no last layer")
+        return self
+
+
 class BackboneRecord(_Strict):
     """The frozen backbone that the head was fitted on."""
 
     name: str
     weights: str
-    """As in the config: imagenet, random or a path."""
+    """As in the config: imagenet, random or a path; of an own network the path of its file."""
     weights_sha256: _Sha256
+    layout: Layout = "catalog"
+    """Whose network the weights are for: that of the catalog, or PyTorch's."""
     inputs: Annotated[tuple[str, ...], Field(min_length=1)]
     """Names of the blocks of features that the head takes, in the order of its weights."""
     engine: EngineName
     precision: Literal["f32", "bf16", "int8"]
     quantized: QuantizedRecord | None = None
     """Present with precision int8, and with no other."""
+    own: OwnRecord | None = None
+    """Of a network that is not in the catalog."""
 
     @model_validator(mode="after")
     def _quantized_if_int8(self) -> Self:
         if (self.precision == "int8") != (self.quantized is not None):
             raise ValueError("precision int8 and quantized belong together")
+        return self
+
+    @model_validator(mode="after")
+    def _network_of_layout(self) -> Self:
+        if self.layout == "torch" and self.name in CATALOG and self.name not in TORCH_ROWS:
+            raise ValueError(f"there is no {self.name} of PyTorch's layout")
         return self
 
 
@@ -68,6 +117,7 @@ class PreparationRecord(_Strict):
     size: tuple[_Side, _Side]
     resize: Literal["crop", "pad", "squash"]
     crop_fraction: Annotated[float, Field(gt=0, le=1)]
+    interpolation: Interpolation
     background: tuple[_Level, _Level, _Level]
     formats: Annotated[tuple[Format, ...], Field(min_length=1)]
     levels: tuple[float, float] | None = None
@@ -104,6 +154,16 @@ class BundleManifest(_Strict):
     coverage_thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] | None = None
     """Coverage (0.8, 0.9, 0.95, 0.99) to the least probability of a class in the prediction set of that coverage; None
     where there were too few images to choose them on."""
+
+    @property
+    def row(self) -> Backbone:
+        """The row of its backbone."""
+        record, own = self.backbone, self.backbone.own
+        if own is not None:
+            blocks = Blocks(tuple(Block(one.layer, one.pooling, one.width) for one in own.blocks))
+            network = OwnNetwork(own.output, own.kind, blocks, own.mean, own.std)
+            return own_row(record.name, network, self.preparation.size[0])
+        return row_for(record.name, record.layout)
 
     def check_weights(self, weights: Weights) -> None:
         """Checks that the head was trained on features of these weights.
@@ -181,5 +241,11 @@ def read_manifest(path: Path) -> BundleManifest:
             "model.manifest_damaged",
             f"{path} is damaged or was changed: its digest differs from the recorded one.",
             _TRAIN_AGAIN,
+        )
+    if manifest.backbone.own is None and manifest.backbone.name not in CATALOG:
+        raise ModelError(
+            "model.unknown_backbone",
+            f"{path} needs the backbone '{manifest.backbone.name}', which this version does not know.",
+            train_again(manifest.tlcli_version),
         )
     return manifest

@@ -78,6 +78,6 @@ class Explanation:
     evidence: "NDArray[np.float64] | None"
     """[G, H], the contribution of each position to the log odds of the label
     (:func:`tlcli.evaluation.activation_map.activation_map`); None of a head that is not linear in the features of
-    positions, a kernel head: there only the neighbours explain"""
+    positions (a kernel head, a class token, features without positions): there only the neighbours explain"""
     neighbours: tuple[Neighbour, ...]
     """The nearest reference images, the nearest first"""

@@ -174,9 +174,12 @@ class Predictor:
             Neighbour(reference.names[index], self.labels[reference.labels[index]], min(float(similarity), 1.0))
             for index, similarity in zip(found.numbers[0], found.similarities[0], strict=True)
         )
+        # A class token is of no position, nor are features that a network gives as they are.
+        has_map = bundle.row.has_positions and all(block.pooling != "cls" for block in bundle.inputs.all)
         height, width = pixels.shape[:2]
         boxes = tile_boxes((height, width), bundle.preparation.size)
-        evidence = None if head.expansion else activation_map(maps, head, bundle.inputs, label, boxes)
+        is_linear = has_map and not head.expansion
+        evidence = activation_map(maps, head, bundle.inputs, label, boxes) if is_linear else None
         return Explanation(pixels, evidence, tuple(neighbours))
 
     def _engine(self, few: bool) -> "Engine":

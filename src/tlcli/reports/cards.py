@@ -105,7 +105,7 @@ def _answer(axis: "Axes", card: Card) -> None:
     _line(axis, _MARGIN, 48, card.name, _WIDTH - 2 * _MARGIN, keep_end=True, fontsize=9, color=_QUIET)
     right = _MARGIN + _SIDE + _GAP
     shown = "input of the network" if card.whole is None else "outlined: input of the network"
-    evidence = f"evidence for {card.label}" if card.heat is not None else "a kernel head has no heat map"
+    evidence = f"evidence for {card.label}" if card.heat is not None else "this model has no heat map"
     for left, title in ((_MARGIN, shown), (right, evidence)):
         _line(axis, left, _TOP - 11, title, _SIDE, fontsize=10)
     pixels = np.asarray(fitted(Image.fromarray(card.pixels), _LONGEST))

@@ -3,7 +3,7 @@
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from time import perf_counter
@@ -259,11 +259,24 @@ def _write_model(
     fields = {
         "tlcli_version": tlcli.__version__,
         "labels": index.labels,
-        "backbone": {**backbone, "inputs": extractor.blocks.names},
+        "backbone": {
+            **backbone,
+            **_own(extractor),
+            "inputs": extractor.blocks.names,
+            "layout": extractor.spec.weights.layout,
+        },
         "preparation": {**vars(extractor.decoder.preparation), "decoder_version": DECODER_VERSION},
         "coverage_thresholds": coverage_thresholds or None,
     }
     save_bundle(folder, fields, fit.head, reference)
+
+
+def _own(extractor: FeatureExtractor) -> dict[str, object]:
+    """What a bundle says of a network that is not in the catalog."""
+    row = extractor.spec.row
+    if row.own is None:
+        return {}
+    return {"own": {**vars(row.own), "blocks": tuple(asdict(block) for block in row.blocks.all)}}
 
 
 def _unseen(
@@ -281,7 +294,7 @@ def _backbone(extractor: FeatureExtractor, config: Config) -> RunBackbone:
     graph = spec.quantized
     return RunBackbone(
         name=spec.row.name,
-        weights=config.backbone.weights,
+        weights=str(spec.weights.file.absolute()) if spec.row.own else config.backbone.weights,
         weights_sha256=spec.weights.sha256,
         engine=spec.engine.name,
         precision=spec.engine.precision,
