@@ -21,7 +21,7 @@ def draw(path: Path, seed: int, defect: bool) -> tuple[int, int]:
     random = np.random.default_rng(seed)
     noise = Image.fromarray(random.integers(110, 150, (HEIGHT // 4, WIDTH // 4), np.uint8))
     levels = np.asarray(noise.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)).astype(int)
-    top, left = random.integers(0, HEIGHT - DEFECT), random.integers(0, WIDTH - DEFECT)
+    top, left = int(random.integers(HEIGHT - DEFECT)), int(random.integers(WIDTH - DEFECT))
     if defect:
         stripes = np.where(np.indices((DEFECT, DEFECT)).sum(0) % 4 < 2, 90, -90)
         levels[top : top + DEFECT, left : left + DEFECT] += stripes
