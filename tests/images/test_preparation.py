@@ -97,7 +97,7 @@ def test_smallest_and_thinnest_images_are_resized_too(resize: str, width: int, h
 @pytest.mark.parametrize("way", ["crop", "pad", "squash"])
 def test_interpolation_is_pillow_s_and_bicubic_unless_told_otherwise(way: str) -> None:
     pixels = noise(64, 64)
-    whole = Preparation(20, way, crop_fraction=1.0)  # type: ignore[arg-type]
+    whole = Preparation((20, 20), way, crop_fraction=1.0)  # type: ignore[arg-type]
     made = {name: resized(pixels, replace(whole, interpolation=name)) for name in INTERPOLATIONS}  # type: ignore[arg-type]
     for name, found in made.items():
         expected = Image.fromarray(pixels).resize((20, 20), Image.Resampling[name.upper()])
