@@ -84,6 +84,18 @@ def test_mixed_aspect_ratios_get_no_shape() -> None:
     assert losses([(600, 300), (300, 600)], SQUASH).aspect is None
 
 
+def test_networks_of_one_size_get_tiles() -> None:
+    for size, preparation, expected in (
+        ((1200, 900), CROP, ["tiles=native"]),
+        ((1600, 400), SQUASH, ["tiles=native"]),
+        ((600, 300), CROP, ["resize=squash"]),
+        ((600, 300), SQUASH, []),
+        ((4000, 3000), replace(CROP, tiles="native"), []),
+    ):
+        said = " ".join(size_advice([size], preparation, any_size=False))
+        assert re.findall(r"image\.(\w+=\w+)", said) == expected
+
+
 def test_small_images_are_said_to_be_enlarged() -> None:
     assert len(list(size_advice([(90, 90)], PAD))) == 1
     assert settings([(90, 90)], PAD) == {}

@@ -69,21 +69,26 @@ def _long_aspect(sizes: Sequence[tuple[int, int]], preparation: Preparation) -> 
     return middle * own if max(middle, 1 / middle) >= _LONG and fmean(is_long) >= _ALIKE else None
 
 
-def size_advice(sizes: Sequence[tuple[int, int]], preparation: Preparation, most: float = 1.0) -> Iterator[str]:
+def size_advice(
+    sizes: Sequence[tuple[int, int]], preparation: Preparation, most: float = 1.0, any_size: bool = True
+) -> Iterator[str]:
     """Yields what typical images lose, and what to set where that matters: one note, or none.
 
     Args:
         sizes: width and height of some or all images of a data set.
         preparation: the one that the images are read with.
         most: share of the area seen, from which on nothing is said of the borders.
+        any_size: whether the network takes other sizes, as those of the catalog do; else tiles are proposed.
     """
     if not sizes:
         return
     found = losses(sizes, preparation)
+    if not any_size:
+        found = replace(found, aspect=None)
     own = f"Your images are {found.width:,.0f} x {found.height:,.0f} pixels (median)"
     at = f"{preparation.canvas[1]} x {preparation.canvas[0]}"
     facts = list(_facts(found, preparation, most, at))
-    settings = _settings(found, sizes, preparation, most)
+    settings = _settings(found, sizes, preparation, most, any_size)
     if found.shrunk <= _ENLARGED:
         yield (
             f"{own} and are enlarged to {at}, which adds no details; larger originals would"
@@ -113,7 +118,9 @@ def _ratio(value: float) -> float:
     return max(value, 1 / value)
 
 
-def _settings(found: Losses, sizes: Sequence[tuple[int, int]], preparation: Preparation, most: float) -> str:
+def _settings(
+    found: Losses, sizes: Sequence[tuple[int, int]], preparation: Preparation, most: float, any_size: bool
+) -> str:
     """What to try, one sentence for each thing that may matter."""
     is_cut = found.seen < most
     shape = _shaped(found, preparation)
@@ -121,7 +128,8 @@ def _settings(found: Losses, sizes: Sequence[tuple[int, int]], preparation: Prep
     whole = replace(preparation, size=shape, crop_fraction=1.0) if found.aspect is not None else preparation
     shrunk = median(_shrunk(size, whole) for size in sizes)
     proposed = (2 * shape[0], 2 * shape[1]) if shrunk >= _SHRUNK else shape
-    if preparation.tiles is None and shrunk >= _SHRUNK and (shrunk > _MUCH_SHRUNK or max(proposed) > _MOST):
+    is_for_tiles = shrunk > _MUCH_SHRUNK or max(proposed) > _MOST or not any_size
+    if preparation.tiles is None and shrunk >= _SHRUNK and is_for_tiles:
         native = replace(preparation, tiles="native")
         tiles = fmean(tile_count(canvas_size(size, native), preparation.size) for size in sizes)
         return (
@@ -132,7 +140,8 @@ def _settings(found: Losses, sizes: Sequence[tuple[int, int]], preparation: Prep
         uncut = " --set image.crop_fraction=1" if is_cut else ""
         return f"Try: --set 'image.size={_written(proposed)}'{uncut}"
     borders = "If labels may depend on the borders: --set image.resize=squash (or pad, or crop_fraction=1)"
-    details = f"If small details matter: --set 'image.size={_written(proposed)}'"
+    finer = f"--set 'image.size={_written(proposed)}'" if any_size else "more image.tiles"
+    details = f"If small details matter: {finer}"
     return ". ".join([*([details] if shrunk >= _SHRUNK else []), *([borders] if is_cut else [])])
 
 
@@ -149,7 +158,7 @@ def _written(size: Size) -> str:
     return str(size[0]) if size[0] == size[1] else f"[{size[0]},{size[1]}]"
 
 
-def size_advice_from_sample(paths: Sequence[Path], preparation: Preparation) -> list[str]:
+def size_advice_from_sample(paths: Sequence[Path], preparation: Preparation, any_size: bool = True) -> list[str]:
     """:func:`size_advice` from the headers of at most 16 images; borders are spoken of from 0.7 of the area on, which
     images of 10 to 9 reach."""
     sizes = []
@@ -157,4 +166,4 @@ def size_advice_from_sample(paths: Sequence[Path], preparation: Preparation) -> 
         with contextlib.suppress(Exception):  # Pillow's plugins raise almost any type on broken files
             opened = open_image(read(path, preparation), preparation)
             sizes += [upright_size(opened)] if opened else []
-    return list(size_advice(sizes, preparation, _SEEN))
+    return list(size_advice(sizes, preparation, _SEEN, any_size))

@@ -104,7 +104,7 @@ def inspect(
         statistics={name: one for name, one in statistics.items() if name not in index.bad},
         unreadable=dict(index.bad),
         unusual=_unusual(index, statistics, extractor.decoder.preparation.canvas),
-        suggestions=_suggestions([statistics[one.name] for one in index.images], preparation_of(config)),
+        suggestions=_suggestions([statistics[one.name] for one in index.images], extractor),
         duplicates=duplicates,
         ranked_labels=_ranked_labels(index, extractor, duplicates, config, progress),
         farthest=_farthest(index, extractor, progress),
@@ -150,9 +150,10 @@ def _scan(
     return without(index, bad), statistics, small
 
 
-def _suggestions(every: Sequence[ImageStatistics], preparation: Preparation) -> tuple[str, ...]:
+def _suggestions(every: Sequence[ImageStatistics], extractor: FeatureExtractor) -> tuple[str, ...]:
+    preparation, any_size = extractor.decoder.preparation, extractor.spec.row.own is None
     sizes = [(one.width, one.height) for one in every]
-    return (*suggestions(every, preparation), *size_advice(sizes, preparation))
+    return (*suggestions(every, preparation), *size_advice(sizes, preparation, any_size=any_size))
 
 
 def _unusual(index: Index, statistics: dict[str, ImageStatistics], size: Size) -> dict[str, tuple[str, ...]]:

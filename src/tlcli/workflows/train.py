@@ -158,9 +158,7 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
         extractor = feature_extractor(index, config, progress)
         limits, held_out = int8_limits(config), index.of("validation") or index.of("train")
         sample = check_features(held_out, extractor, limits, progress)
-        paths, preparation = [image.path for image in index.of("train")], extractor.decoder.preparation
-        for note in (*suggestions_from_sample(paths, preparation), *size_advice_from_sample(paths, preparation)):
-            progress.note(note)
+        _suggest(index, extractor, progress)
         index, extraction = _extract(index, extractor, config, sample.computed if sample else 0, progress)
         features, measured = SplitFeatures(index, extractor), index.as_given()
     with clock.stage("near duplicates"):
@@ -196,6 +194,16 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
         final_name(folder), metrics, validated.summary if validated else None, clock.seconds, extraction, index, fit,
         agreement, none_of_these, filtered_of(index),
     )  # fmt: skip
+
+
+def _suggest(index: Index, extractor: FeatureExtractor, progress: Progress) -> None:
+    """Notes settings that a sample of the training images probably needs."""
+    paths, preparation = [image.path for image in index.of("train")], extractor.decoder.preparation
+    any_size = extractor.spec.row.own is None
+    for note in (
+        *suggestions_from_sample(paths, preparation), *size_advice_from_sample(paths, preparation, any_size),
+    ):  # fmt: skip
+        progress.note(note)
 
 
 def _note(index: Index, config: Config, progress: Progress) -> None:
