@@ -75,7 +75,7 @@ def test_second_training_computes_no_feature(solar: tuple[Path, Tlcli], second: 
         "features", "name", "config", "warnings", "filtered", "cross_validation",
     }  # fmt: skip
     assert result["features"] == {"computed": 0, "reused": 2099}
-    assert result["trainable_parameters"] == 1281
+    assert result["trainable_parameters"] == 4129
     assert set(result["metrics"]) == {"train", "validation"}
     for name in ("manifest.json", "head.safetensors", "reference.safetensors"):
         first = (solar[0] / "runs/latest/model" / name).read_bytes()

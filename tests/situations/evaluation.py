@@ -59,7 +59,7 @@ class GreyLevels(FakeEngine):
         small = Image.fromarray(pixels).convert("L").resize((16, 16))
         levels = np.asarray(small, np.float32).reshape(16, 16)
         both = np.concatenate([levels.ravel(), levels[:, ::-1].ravel()])  # mirrored ones share half
-        return np.asarray(np.resize(both / 256, self.blocks.width), np.float32)
+        return np.concatenate([np.resize(both / 256, width) for width in self.blocks.widths]).astype(np.float32)
 
 
 @contextmanager

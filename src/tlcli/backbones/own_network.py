@@ -147,7 +147,7 @@ def write_own(row: Backbone, own: OwnNetwork, size: tuple[int, int], network: Pa
         ModelError: it cannot be read any more.
     """
     request = {
-        "job": "convert", "network": str(network), "output": own.output, "size": (size, size), "out": str(out),
+        "job": "convert", "network": str(network), "output": own.output, "size": size, "out": str(out),
         "scale": row.scaling.scale, "offset": row.scaling.offset,
     }  # fmt: skip
     _run(request, f"Converting {row.name}")
@@ -181,7 +181,7 @@ def _described(
             "job": "describe",
             "network": str(path),
             "output": output,
-            "size": size and (size, size),
+            "size": size,
             "out": folder,
         }
         _run(request, f"Reading {path.name}")
