@@ -94,7 +94,7 @@ class Case:
     predicted: str
     probability: float
     heat: str
-    """The heat map of the predicted class over the image; a ``data:`` address."""
+    """The heat map of the predicted class over the image, a ``data:`` address; empty where there is none."""
     neighbours: tuple[Thumbnail, ...]
     """The nearest training images."""
 
@@ -139,11 +139,7 @@ def _case(number: int, explanation: Explanation, predictions: Predictions, root:
         Thumbnail(image.name, _large(shown), image.label),
         bundle.labels[predicted],
         float(predictions.confidence[number]),
-        _large(
-            Image.fromarray(explanation.pixels)
-            if explanation.evidence is None
-            else overlay(np.asarray(fitted(Image.fromarray(explanation.pixels), 4 * _LARGE)), explanation.evidence)
-        ),
+        _heat(explanation),
         tuple(
             Thumbnail(
                 near.name, thumbnail(root / near.name, bundle.preparation), near.label, f"cosine {near.similarity:.2f}"
@@ -151,6 +147,13 @@ def _case(number: int, explanation: Explanation, predictions: Predictions, root:
             for near in explanation.neighbours[:_NEIGHBOURS]
         ),
     )
+
+
+def _heat(explanation: Explanation) -> str:
+    if explanation.evidence is None:
+        return ""
+    pixels = np.asarray(fitted(Image.fromarray(explanation.pixels), 4 * _LARGE))
+    return _large(overlay(pixels, explanation.evidence))
 
 
 def _large(image: Image.Image) -> str:

@@ -6,7 +6,7 @@ from math import ceil, floor
 from tlcli.evaluation.assessment import Assessment, Confidence, NoCurve
 from tlcli.evaluation.cross_validation import CrossValidation
 from tlcli.evaluation.split_metrics import Metrics
-from tlcli.reports.notes import many_rejected, never_measured, small_test
+from tlcli.reports.notes import layers_used, many_rejected, never_measured, small_test
 from tlcli.reports.page import interval, percent
 
 _NO_CURVE: dict[NoCurve, str] = {
@@ -128,6 +128,13 @@ class RunText:
             f"(95 % interval {interval(found.accuracy_ci95)}, "
             f"corrected for overlapping training folds: Nadeau and Bengio 2003).{_kept_together(found)}"
         )
+
+    @property
+    def layers(self) -> str:
+        """Which layers the head uses, and what they bring."""
+        found = self.found.cross_validation
+        note = layers_used(found) if found else None
+        return f"{note}." if note and not note.endswith(".") else note or ""
 
     @property
     def calibration(self) -> str:
