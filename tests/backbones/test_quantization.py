@@ -87,7 +87,11 @@ def test_the_mean_of_its_maps_is_its_feature(made: QuantizedGraph) -> None:
     maps = maps_of(opened_graph(made.graph, ROW, SIZE), list(images(6).values()))
     found = features(made.graph)
     assert maps[0].tiles[0]["last"].shape == (2, 2, ROW.features)
-    assert np.abs(np.stack([one.features() for one in maps]) - found).max() < 1e-3 * np.abs(found).max()
+    pooled = np.stack([ROW.blocks.rounded(one.features()) for one in maps])
+    for block, place in zip(ROW.blocks.all, ROW.blocks.slices, strict=True):
+        ours, theirs = pooled[:, place], found[:, place]  # OpenVINO pools quantised maps in integers, and rounds
+        lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
+        assert ((ours * theirs).sum(axis=1) / lengths).min() > 0.999, block.name
 
 
 @needs_nncf
