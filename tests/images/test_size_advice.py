@@ -47,12 +47,15 @@ def test_borders_that_the_network_does_not_see_are_said() -> None:
         ((4000, 3000), CROP, {"tiles": "native"}),
         ((4000, 3000), replace(CROP, size=(448, 448), resize="squash"), {"tiles": "native"}),
         ((4000, 3000), replace(CROP, size=(2240, 2240), resize="squash"), {}),
-        ((600, 150), PAD, {"size": [128, 448]}),
-        ((150, 600), SQUASH, {"size": [448, 128]}),
+        ((600, 150), PAD, {"size": [128, 512]}),
+        ((150, 600), SQUASH, {"size": [512, 128]}),
         ((500, 250), CROP, {"size": [160, 320], "crop_fraction": 1}),
         ((800, 400), CROP, {"size": [320, 640], "crop_fraction": 1}),
         ((1600, 800), CROP, {"size": [320, 640], "crop_fraction": 1}),
         ((1600, 800), replace(CROP, size=(160, 320), crop_fraction=1.0), {"size": [320, 640]}),
+        ((2000, 500), replace(CROP, size=(128, 512), crop_fraction=1.0), {"size": [256, 1024]}),
+        ((1127, 207), replace(CROP, size=(192, 1024), crop_fraction=1.0), {}),
+        ((400, 300), replace(CROP, crop_fraction=1.0), {"resize": "squash"}),
         ((4000, 3000), replace(CROP, tiles="native"), {"size": 448}),
         ((1200, 900), replace(CROP, tiles="native"), {}),
         ((1500, 900), replace(PAD, tiles=(4, 4)), {}),
@@ -78,6 +81,27 @@ def test_the_settings_cure_what_they_are_for(size: tuple[int, int], preparation:
     assert not list(size_advice([size], preparation, most=0.9))
 
 
+@pytest.mark.parametrize("size", [(1127, 207), (600, 1000), (600, 150), (300, 1000), (640, 400)])
+@pytest.mark.parametrize("preparation", [CROP, PAD, SQUASH], ids=lambda one: one.resize)
+def test_a_shape_that_was_taken_is_not_corrected(size: tuple[int, int], preparation: Preparation) -> None:
+    """By another one, nor by asking for what is set already; a finer input of the same shape may be proposed."""
+    shapes = []
+    for _ in range(4):
+        changes = settings([size], preparation)
+        if "size" not in changes:
+            break
+        high, wide = changes["size"]
+        shapes.append(high / wide)
+        preparation = replace(preparation, size=(high, wide), crop_fraction=changes.get("crop_fraction", 1.0))
+    assert settings([size], preparation) == {}
+    assert len(set(shapes)) == 1
+
+
+def test_no_proposal_exceeds_what_is_allowed() -> None:
+    assert settings([(2500, 60)], SQUASH) == {"size": [96, 4000]}
+    assert settings([(2569, 60)], SQUASH) == {}
+
+
 def test_mixed_aspect_ratios_get_no_shape() -> None:
     assert settings([(600, 300), (300, 600), (600, 300), (300, 600)], SQUASH) == {}
     assert settings([(600, 300)] * 9 + [(300, 600)], SQUASH) == {"size": [160, 320]}
@@ -100,7 +124,7 @@ def test_small_images_are_said_to_be_enlarged() -> None:
     assert len(list(size_advice([(90, 90)], PAD))) == 1
     assert settings([(90, 90)], PAD) == {}
     assert not list(size_advice([(150, 150)], PAD))
-    assert settings([(180, 20)], PAD) == {"size": [96, 672]}
+    assert settings([(180, 20)], PAD) == {"size": [96, 864]}
 
 
 def test_advice_is_found_in_a_sample_of_the_files(tmp_path: Path) -> None:
@@ -110,10 +134,11 @@ def test_advice_is_found_in_a_sample_of_the_files(tmp_path: Path) -> None:
     assert size_advice_from_sample([tmp_path / "none.jpg"], CROP) == []
 
 
-def test_the_size_of_a_turned_jpeg_is_that_of_the_upright_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "PNG", "TIFF"])
+def test_the_size_of_a_turned_image_is_that_of_the_upright_one(tmp_path: Path, kind: str) -> None:
     exif, buffer = Image.Exif(), io.BytesIO()
     exif[0x0112] = 6
-    Image.new("RGB", (400, 100)).save(buffer, "JPEG", exif=exif)
-    (tmp_path / "a.jpg").write_bytes(buffer.getvalue())
-    (said,) = size_advice_from_sample([tmp_path / "a.jpg"], PAD)
-    assert re.findall(r"size=\[(\d+),(\d+)\]", said) == [("448", "128")]
+    Image.new("RGB", (400, 100)).save(buffer, kind, exif=exif)
+    (tmp_path / "a").write_bytes(buffer.getvalue())
+    (said,) = size_advice_from_sample([tmp_path / "a"], PAD)
+    assert re.findall(r"size=\[(\d+),(\d+)\]", said) == [("512", "128")]

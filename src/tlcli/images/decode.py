@@ -309,10 +309,10 @@ def _upright(image: Image.Image, box: Box) -> tuple[Image.Image, Box]:
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
-    """Width and height of an image whose pixels are not loaded yet, upright; only JPEGs, which are reduced by it, tell
-    their orientation without their pixels."""
-    is_turned = image.format in ("JPEG", "MPO") and (_orientation(image) or 0) >= 5
-    return (image.height, image.width) if is_turned else image.size
+    """Width and height of an image whose pixels are not loaded yet, upright. Pillow itself turns TIFF; a PNG whose
+    orientation follows its pixels counts as upright."""
+    is_known = image.format in ("JPEG", "MPO", "WEBP") or (image.format == "PNG" and "exif" in image.info)
+    return (image.height, image.width) if is_known and (_orientation(image) or 0) >= 5 else image.size
 
 
 def _orientation(image: Image.Image) -> int | None:

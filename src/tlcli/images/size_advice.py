@@ -23,6 +23,8 @@ _STEP, _LEAST, _MOST = 32, 96, 4096
 """Sides that are proposed are multiples of the first, which networks shrink images by."""
 _SEEN = 0.7
 """Share of the area seen, below which train says so: square images have 0.77 with the usual crop."""
+_SEEN_UNCUT = 0.9
+"""The same with crop_fraction 1, which leaves only what the rounded sides of a proposed size cut off: 6 % at most."""
 _SAMPLE = 16
 
 
@@ -65,6 +67,8 @@ def _long_aspect(sizes: Sequence[tuple[int, int]], preparation: Preparation) -> 
     own = preparation.size[1] / preparation.size[0]
     relative = [width / height / own for width, height in sizes]
     middle = median(relative)
+    if _ratio(middle * own) > _MOST / _LEAST:  # there is no input of such a shape
+        return None
     is_long = [ratio >= _LONG if middle > 1 else ratio <= 1 / _LONG for ratio in relative]
     return middle * own if max(middle, 1 / middle) >= _LONG and fmean(is_long) >= _ALIKE else None
 
@@ -83,6 +87,8 @@ def size_advice(
     if not sizes:
         return
     found = losses(sizes, preparation)
+    if preparation.crop_fraction == 1:
+        most = min(most, _SEEN_UNCUT)
     if not any_size:
         found = replace(found, aspect=None)
     own = f"Your images are {found.width:,.0f} x {found.height:,.0f} pixels (median)"
@@ -92,10 +98,14 @@ def size_advice(
     if found.shrunk <= _ENLARGED:
         yield (
             f"{own} and are enlarged to {at}, which adds no details; larger originals would"
-            + (f". {'; '.join(facts)}. {settings}" if facts else "")
+            + (f". {_sentence('; '.join(facts))}. {settings}" if facts else "")
         )
     elif facts:
         yield f"{own}; {'; '.join(facts)}. {settings}"
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _facts(found: Losses, preparation: Preparation, most: float, at: str) -> Iterator[str]:
@@ -139,7 +149,8 @@ def _settings(
     if found.aspect is not None:
         uncut = " --set image.crop_fraction=1" if is_cut else ""
         return f"Try: --set 'image.size={_written(proposed)}'{uncut}"
-    borders = "If labels may depend on the borders: --set image.resize=squash (or pad, or crop_fraction=1)"
+    uncropped = ", or crop_fraction=1" if preparation.crop_fraction < 1 else ""
+    borders = f"If labels may depend on the borders: --set image.resize=squash (or pad{uncropped})"
     finer = f"--set 'image.size={_written(proposed)}'" if any_size else "more image.tiles"
     details = f"If small details matter: {finer}"
     return ". ".join([*([details] if shrunk >= _SHRUNK else []), *([borders] if is_cut else [])])
@@ -149,9 +160,11 @@ def _shaped(found: Losses, preparation: Preparation) -> Size:
     """The input's size; for long images in their aspect ratio, with about the same area."""
     if found.aspect is None:
         return preparation.size
-    side = math.sqrt(preparation.size[0] * preparation.size[1] / found.aspect)
-    height, width = (max(_LEAST, _STEP * round(one / _STEP)) for one in (side, side * found.aspect))
-    return height, width
+    ratio = _ratio(found.aspect)
+    # The longer side follows from the rounded shorter one: rounded by itself, 112 x 448 would become 128 x 448.
+    shorter = max(_LEAST, _STEP * round(math.sqrt(preparation.size[0] * preparation.size[1] / ratio) / _STEP))
+    longer = _STEP * round(shorter * ratio / _STEP)
+    return (shorter, longer) if found.aspect > 1 else (longer, shorter)
 
 
 def _written(size: Size) -> str:
