@@ -58,7 +58,7 @@ def test_mobilenet_of_pytorch_tells_them_apart_nearly_as_well_as_lite0(
     given = (f"dataset.path={tmp_path / 'data/alien_predator'}",)
     loaded = networks.configs("alien_predator", given, ("efficientnet_lite0", "mobilenet_v2_torch"))
     lite0, mobilenet = networks.results("Alien vs. Predator", loaded)
-    assert (mobilenet["backbone"], mobilenet["size"], mobilenet["images"]) == ("mobilenet_v2_torch", 224, 854)
+    assert (mobilenet["backbone"], mobilenet["size"], mobilenet["images"]) == ("mobilenet_v2_torch", "224x224", 854)
     assert lite0["accuracy"] >= 0.95
     assert mobilenet["accuracy"] >= lite0["accuracy"] - 0.03
     assert min(lite0["ms per image"], mobilenet["ms per image"]) > 0
