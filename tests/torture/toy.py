@@ -201,8 +201,10 @@ def result_of(folder: Path) -> dict[str, object]:
     assert all(hashlib.sha256(path.read_bytes()).hexdigest() == path.stem for path in shards)
     rows: dict[str, str] = {}
     for arrays in loaded:
-        for key, row in zip(arrays["keys"], arrays["features"], strict=True):
-            assert rows.setdefault(key.tobytes().hex(), row.tobytes().hex()) == row.tobytes().hex()
+        blocks = [array for name, array in sorted(arrays.items()) if name != "keys"]
+        for number, key in enumerate(arrays["keys"]):
+            row = b"".join(block[number].tobytes() for block in blocks).hex()
+            assert rows.setdefault(key.tobytes().hex(), row) == row
     record = json.loads((run / "run.json").read_text())
     for name in ("seconds", "features"):
         record.pop(name)
