@@ -317,9 +317,10 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
 
 def _orientation(image: Image.Image) -> int | None:
     try:
-        return image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # noqa: BLE001 - broken EXIF raises almost any type; the pixels are complete by now
+        found = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # noqa: BLE001 - broken EXIF raises almost any type, and says nothing of the pixels
         return None
+    return found if isinstance(found, int) else None  # a broken one may be text
 
 
 def _rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
