@@ -45,6 +45,8 @@ def backbones(
     screen.line()
     for line in [_details(one) for one in found] if names else _legend(found):
         screen.line(line)
+    for one in found if names else ():
+        screen.line(f"{one.row.name}: layers {', '.join(one.row.blocks.layers)}")
     screen.next_command("tlcli", *_next(found, names))
     screen.document({"backbones": [_document(one) for one in found]})
 
