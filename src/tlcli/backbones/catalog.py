@@ -4,6 +4,7 @@ Shapes: the input is an RGB image with levels 0..255, [H, W, 3]; ``features`` is
 """
 
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from tlcli.backbones.blocks import Blocks, blocks_of
@@ -146,7 +147,7 @@ class Backbone:
         """Height and width in pixels of the images that the published weights were trained on."""
         return self.size, self.size
 
-    @property
+    @cached_property
     def blocks(self) -> Blocks:
         """The blocks of its features."""
         return self.own.blocks if self.own else blocks_of(self.stages.widths, self.features)

@@ -17,7 +17,7 @@ from tlcli.system.cache.folders import is_whole, kept
 from tlcli.system.cache.locks import mark_in_use
 from tlcli.system.files import cache_folder
 
-CONVERSION_VERSION = 4
+CONVERSION_VERSION = 5
 """Part of the digest: increase it when the files that a conversion writes change."""
 
 

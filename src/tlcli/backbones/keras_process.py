@@ -54,7 +54,8 @@ def _write_graph(model: object, out: Path, size: Sequence[int], outputs: Sequenc
     """Writes model.xml and model.bin for one image of bytes; the fixed shape lets OpenVINO cache the compiled graph."""
     import openvino
 
-    from tlcli.backbones.transposes import remove_transposes  # noqa: PLC0415 - imports OpenVINO
+    from tlcli.backbones.side_outputs import separate  # noqa: PLC0415 - imports OpenVINO
+    from tlcli.backbones.transposes import remove_transposes  # noqa: PLC0415 - the same
 
     raw = out / "raw.xml"
     model.export(str(raw), format="openvino", verbose=False)  # type: ignore[attr-defined]
@@ -66,6 +67,7 @@ def _write_graph(model: object, out: Path, size: Sequence[int], outputs: Sequenc
     remove_transposes(graph)
     for output, name in zip(graph.outputs, outputs, strict=True):
         output.get_tensor().set_names({name})
+    separate(graph)
     openvino.save_model(graph, out / "model.xml", compress_to_fp16=False)
     for suffix in (".xml", ".bin"):
         raw.with_suffix(suffix).unlink()

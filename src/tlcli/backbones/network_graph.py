@@ -15,6 +15,7 @@ from openvino import opset13 as ops
 
 from tlcli.backbones.blocks import LAST, Block
 from tlcli.backbones.catalog import Scaling
+from tlcli.backbones.side_outputs import separate
 from tlcli.errors import ModelError
 
 _MAX_STAGES = 8
@@ -360,4 +361,6 @@ def convert_graph(graph: NetworkGraph, scaling: Scaling) -> Any:
         image.preprocess().convert_element_type(kind)
     for number in range(len(pooled)):
         steps.output(number).tensor().set_element_type(openvino.Type.f32)
-    return steps.build()
+    built = steps.build()
+    separate(built)
+    return built

@@ -30,10 +30,14 @@ def main() -> None:
     import openvino
     from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
 
+    from tlcli.backbones.side_outputs import join  # noqa: PLC0415 - imports OpenVINO
+
     request = json.loads(sys.argv[1])
     images = np.load(request["images"])
+    whole = openvino.Core().read_model(request["graph"])
+    join(whole)
     graph = nncf.quantize(
-        openvino.Core().read_model(request["graph"]),
+        whole,
         nncf.Dataset(list(images[:, np.newaxis])),  # one image a step: uint8 [1, H, W, 3]
         preset=nncf.QuantizationPreset.PERFORMANCE,
         subset_size=len(images),

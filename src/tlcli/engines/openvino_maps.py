@@ -9,6 +9,7 @@ from openvino import Core, Model, opset13
 
 from tlcli.backbones.blocks import Blocks
 from tlcli.backbones.graph import GRAPH_FILES, NORMALIZATION_FILE, ConvertedGraph
+from tlcli.backbones.side_outputs import pooling_of
 from tlcli.engines.feature_maps import FeatureMaps, Normalization
 from tlcli.errors import ModelError
 from tlcli.system.cache.folders import is_whole
@@ -16,8 +17,6 @@ from tlcli.system.cache.folders import is_whole
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from openvino import Node
-
-_POOLINGS = ("ReduceMean", "ReduceMax")
 
 
 @dataclass(frozen=True)
@@ -73,13 +72,6 @@ class CutGraph:
 
 
 def _pooling(result: "Node") -> "Node":
-    """The reduction of a map [1, ., ., .] that is nearest to an output."""
-    waiting = [result]
-    seen: set[str] = set()
-    for node in waiting:  # grows meanwhile
-        if node.get_type_name() in _POOLINGS and node.input_value(0).partial_shape.rank.get_length() == 4:
-            return node
-        above = {parent.get_name(): parent for parent in (value.get_node() for value in node.input_values())}
-        waiting.extend(parent for name, parent in above.items() if name not in seen)
-        seen |= above.keys()
-    raise ModelError("model.no_pooling", "The network has no global pooling, so it gives no features by position.")
+    if (found := pooling_of(result)) is None:
+        raise ModelError("model.no_pooling", "The network has no global pooling, so it gives no features by position.")
+    return found

@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,7 @@ class Bundle:
         """The backbone, as the catalog has it or the manifest."""
         return self.manifest.row
 
-    @property
+    @cached_property
     def inputs(self) -> Blocks:
         """The blocks that the head takes."""
         return self.blocks.named(self.manifest.backbone.inputs)

@@ -166,7 +166,7 @@ class Predictor:
         from tlcli.images.tiles import tile_boxes  # noqa: PLC0415
 
         bundle, head, reference = self.bundle, self.bundle.head, self.bundle.reference
-        row = maps.features()[np.newaxis]  # [1, W]
+        row = bundle.blocks.rounded(maps.features())[np.newaxis]  # [1, W]
         label = int(head.probabilities(bundle.blocks.take(row, bundle.inputs))[0].argmax())
         feature = bundle.blocks.take(row, bundle.blocks.last)
         found = nearest(feature, reference.features.astype(np.float32), _NEIGHBOURS)
