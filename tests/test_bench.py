@@ -25,7 +25,7 @@ from tlcli.features.rows import Rows
 
 BENCH = Path(__file__).parents[1] / "bench"
 PROGRAMS = (
-    "calibration", "cold_start", "coverage", "crop", "decode", "doublings", "doubted_labels", "extract", "heads",
+    "block_weights", "calibration", "cold_start", "coverage", "crop", "decode", "doublings", "doubted_labels", "extract", "heads",
     "layers", "layers_cost", "many_classes", "networks", "none_of_these", "outliers", "recipe", "report", "scale",
     "strangers", "unpack", "unseen",
 )  # fmt: skip
