@@ -25,9 +25,9 @@ from tlcli.features.rows import Rows
 
 BENCH = Path(__file__).parents[1] / "bench"
 PROGRAMS = (
-    "block_weights", "calibration", "cold_start", "coverage", "crop", "decode", "doublings", "doubted_labels", "extract", "heads",
-    "layers", "layers_cost", "many_classes", "networks", "none_of_these", "outliers", "recipe", "report", "scale",
-    "strangers", "unpack", "unseen",
+    "block_weights", "calibration", "cold_start", "coverage", "crop", "decode", "doublings", "doubted_labels",
+    "extract", "heads", "layers", "layers_cost", "many_classes", "networks", "none_of_these", "outliers", "recipe",
+    "report", "scale", "strangers", "unpack", "unseen",
 )  # fmt: skip
 FIVE = ("cold_start", "decode", "extract", "recipe", "scale")
 

@@ -67,6 +67,12 @@ TilesSetting = Annotated[
 ]
 """Rows and columns, or native."""
 
+LayersSetting = Annotated[
+    Annotated[tuple[str, ...], Field(min_length=1), Tag("names")] | Annotated[Literal["last", "all"], Tag("word")],
+    Discriminator(lambda value: "names" if isinstance(value, list | tuple) else "word"),
+]
+"""Names of layers, or a word for them."""
+
 
 def both_sides(size: int | tuple[int, int]) -> tuple[int, int]:
     """Height and width of a size that may be the side of a square."""
@@ -184,7 +190,7 @@ class BackboneSection(Section):
     weights: Annotated[str, BeforeValidator(_expanded_weights, json_schema_input_type=str)] = "imagenet"
     """imagenet: downloaded from the publisher once. random: a baseline. Else: the path of a file of Keras (.weights.h5,
     .h5, .keras), PyTorch (.pth, .pt, .bin) or safetensors, read as arrays only (see docs/backbones.md)."""
-    layers: Literal["last", "all"] | Annotated[tuple[str, ...], Field(min_length=1)] = "all"
+    layers: LayersSetting = "all"
     """Layers whose features the head takes. last: the last one. all: also the ends of the network's stages, which see
     finer details (see docs/layers.md). Or a list, such as [stage3, stage5, last]; tlcli backbones NAME lists them."""
     pooling: Literal["avg", "max", "avg_max", "cls", "mean_tokens"] = "avg_max"
