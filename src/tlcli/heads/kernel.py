@@ -3,6 +3,7 @@
 The width of the kernel and C are chosen together, by the same cross-validation as for a linear head.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -57,16 +58,24 @@ def fit_kernel(
             f"{len(rows):,}.",
             "Set head.fit: logistic_regression, or fewer augment.views.",
         )
-    with progress.stage("Computing the kernel"):
-        standardizer = Standardizer.of(rows, standardize)
-        chosen = standardizer.apply(rows.read(_landmarks(rows, landmarks, folds, seed))).astype(np.float16)
-        unit = 1 / _median_distance(chosen.astype(np.float32), seed)
     fits = []
-    for gamma in GAMMAS:
-        expansion = _expansion(standardizer, chosen, gamma * unit)
+    with progress.stage("Computing the kernel"):
+        found = list(expansions(rows, landmarks, folds, standardize, seed))
+    for _, expansion in found:
         fit = fit_logistic_regression(expansion.rows(rows), _CS, folds, False, class_weight, seed, progress)
         fits.append(replace(fit, kind="kernel", head=replace(fit.head, expansion=expansion)))
     return min(fits, key=lambda fit: fit.best.val_loss)
+
+
+def expansions(
+    rows: Rows, landmarks: int, folds: int, standardize: bool, seed: int, gammas: Sequence[float] = GAMMAS
+) -> Iterator[tuple[float, Expansion]]:
+    """Yields each of ``gammas`` with the kernel's features of this width; see :func:`fit_kernel`."""
+    standardizer = Standardizer.of(rows, standardize)
+    chosen = standardizer.apply(rows.read(_landmarks(rows, landmarks, folds, seed))).astype(np.float16)
+    unit = 1 / _median_distance(chosen.astype(np.float32), seed)
+    for gamma in gammas:
+        yield gamma, _expansion(standardizer, chosen, gamma * unit)
 
 
 def _landmarks(rows: Rows, count: int, folds: int, seed: int) -> "NDArray[np.int64]":

@@ -1,0 +1,112 @@
+"""The result of a search, for whoever shows or writes it."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from tlcli.tuning.selection import Expected
+from tlcli.tuning.settings import HeadSetting, PassSetting
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Ending = Literal["exhausted", "budget"]
+
+
+@dataclass(frozen=True)
+class PassCost:
+    """What a pass costs."""
+
+    ms_per_image: float
+    """Measured here, with all cores, without decoding."""
+    megabytes: float
+    """Of the network's weights, as predict loads them."""
+
+
+@dataclass(frozen=True)
+class TriedPass:
+    """How far a pass came."""
+
+    setting: PassSetting
+    cost: PassCost
+    images: int
+    """Of the largest sample that it saw; 0 where it was left out."""
+    scores: "NDArray[np.float64]"
+    """[J], of the best of a few heads on that sample, by outer fold; empty where it was left out."""
+    left_out: str = ""
+    """Why it did not go on, a sentence; empty for those that all images passed."""
+    transfer: "dict[str, float | None]" = field(default_factory=dict)
+    """Transferability scores by name (docs/transfer.md); empty where all images did not pass."""
+
+    @property
+    def score(self) -> float | None:
+        """Their mean."""
+        return float(self.scores.mean()) if len(self.scores) else None
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A pass with a head, and how good they are together."""
+
+    input: PassSetting
+    head: HeadSetting
+    cost: PassCost
+    scores: "NDArray[np.float64]"
+    """[J], by outer fold; larger is better"""
+    interval: tuple[float, float]
+    """95 %, of the mean score"""
+    behind: tuple[float, float]
+    """95 % interval of the paired difference of the best from it; (0, 0) for the best"""
+
+    @property
+    def score(self) -> float:
+        """Their mean."""
+        return float(self.scores.mean())
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether there is no evidence that the best is better."""
+        return self.behind[0] <= 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a search found."""
+
+    metric: str
+    """As ``--metric`` takes it."""
+    images: int
+    """Training and validation images that were searched on; no test image is among them."""
+    passes: tuple[TriedPass, ...]
+    """All candidates, the best first, then those that were left out."""
+    contenders: tuple[Contender, ...]
+    """The best head of each kind and each choice of layers on each pass that all images took, the best first."""
+    given: Contender | None
+    """The settings of the config, without a search; None where they were left out."""
+    expected: Expected | None
+    """None where the images are too many classes for nested cross-validation."""
+    importance: "dict[str, float]"
+    """Share of the variance of the head's scores that each setting explains alone, the largest first."""
+    input_importance: "dict[str, float]"
+    """The same of the passes, on the smallest sample."""
+    trials: int
+    """Scored in all, those of an earlier part of the search included."""
+    resumed: int
+    """Of these, known from an earlier part."""
+    ending: Ending
+    """Whether everything was tried, or the budget ended the search."""
+    seconds: float
+
+    @property
+    def best(self) -> Contender:
+        """The winner."""
+        return self.contenders[0]
+
+    @property
+    def pareto(self) -> tuple[Contender, ...]:
+        """Contenders that no other beats both in score and in speed, the fastest first."""
+        found: list[Contender] = []
+        for one in sorted(self.contenders, key=lambda each: (each.cost.ms_per_image, -each.score)):
+            if not found or one.score > found[-1].score:
+                found.append(one)
+        return tuple(found)
