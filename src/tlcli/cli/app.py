@@ -47,7 +47,9 @@ def _common(
     pass
 
 
-COMMANDS = ("fetch", "inspect", "train", "evaluate", "predict", "runs", "backbones", "cache", "config", "doctor")
+COMMANDS = (
+    "fetch", "inspect", "train", "evaluate", "predict", "tune", "runs", "backbones", "cache", "config", "doctor",
+)  # fmt: skip
 """Each is a module of tlcli.cli that has a function of its name, or a Typer application ``app`` with subcommands."""
 for _name in COMMANDS:
     _module = pkgutil.resolve_name(f"tlcli.cli.{_name}")

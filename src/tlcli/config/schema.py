@@ -31,6 +31,7 @@ GateLimits = Annotated[
     Discriminator(lambda value: "metrics" if isinstance(value, dict) else "number"),
 ]
 """A share, or one for each of several metrics."""
+METRIC_PATTERN = r"^(accuracy|balanced_accuracy|log_loss|roc_auc|f1_macro|recall@precision=(0?\.\d+|1(\.0+)?))$"
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Positive = Annotated[float, Field(gt=0)]
 
@@ -337,6 +338,14 @@ class Evaluate(Section):
         return {unicodedata.normalize("NFC", name): limit for name, limit in (self.fail_under or {}).items()}
 
 
+class Tune(Section):
+    """What tune searches for."""
+
+    metric: Annotated[str, Field(pattern=METRIC_PATTERN)] = "accuracy"
+    """accuracy, balanced_accuracy, log_loss, roc_auc, f1_macro, or recall@precision=0.9: the largest recall whose
+    precision is at least that."""
+
+
 class Config(Section):
     """A tlcli config: the images, the backbone, and how to train. Paths are relative to the working directory; ~ and
     $VAR are expanded."""
@@ -355,6 +364,8 @@ class Config(Section):
     """Mini-batch training."""
     evaluate: Evaluate = Evaluate()
     """What evaluate measures and writes."""
+    tune: Tune = Tune()
+    """What tune searches for."""
 
     def with_backbone_defaults(self) -> Self:
         """The config with the defaults of its backbone, image.size, image.resize, image.interpolation and (for a crop)

@@ -66,7 +66,7 @@ def measure_speed(
     """Passes noise through the backbone, and keeps the rate in the cache if that is writable.
 
     Args:
-        spec: the backbone, at the size of its weights.
+        spec: the backbone; only the rate at the size of its weights is kept.
         progress: receives the conversion.
         seconds: how long images are passed; at least as many as the engine works on at a time.
         opener: opens the engine.
@@ -95,6 +95,8 @@ def measure_speed(
         ms = 1000 * (monotonic() - started) / images
     now = datetime.now(UTC).isoformat(timespec="seconds")
     speed = Speed(ms, images, spec.engine.name, spec.engine.precision, threads(), processor().name, now)
+    if spec.size != spec.row.input_size:
+        return speed
     with suppress(OSError, ResourceError):  # a cache that is read-only
         write_text(_record(spec.row, spec.engine), json.dumps(asdict(speed)))
     return speed

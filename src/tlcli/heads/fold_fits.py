@@ -66,6 +66,14 @@ class FoldFits:
             Task.of(rows),
         )
 
+    @classmethod
+    def turned(cls, rows: Rows, folds: Folds, class_weight: str) -> "FoldFits":
+        """The same of standardised rows turned to their principal axes, so that many fits are cheap. All folds have
+        the scales of all rows: nothing but the spread of the features is known of the rows that a fold holds out."""
+        features, axes = Axes.turned(rows.features())
+        turned = Rows.of(features, rows.labels, rows.units)
+        return cls(turned, folds, np.ones((turned.width, len(folds))), axes, class_weight, Task.of(rows))
+
     def solve(
         self, C: float, starts: Sequence[Solution | None] | None = None, progress: Progress = SILENT
     ) -> list[Solution]:

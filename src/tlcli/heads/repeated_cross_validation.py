@@ -99,7 +99,7 @@ def cross_validate(
         done, fractions = _affordable(sample, once, repeats, wanted)
         divided = [*once, *(fold for repeat in range(1, done) for fold in folds_of(sample, folds, seed + repeat))]
         parts = [(part, held) for number, (fitted, held) in enumerate(divided)
-                 for part in _nested(sample, fitted, fractions, seed + number)]  # fmt: skip
+                 for part in nested_parts(sample, fitted, fractions, seed + number)]  # fmt: skip
         fits = FoldFits.of(sample, parts, standardizer, standardize, class_weight)
     with threadpool_limits(1), progress.stage("Cross-validating the head", len(parts), "fits"):
         solutions = fits.solve(C, progress=progress)
@@ -139,7 +139,7 @@ def _affordable(
     return min(repeats, max(1, int(BUDGET / (whole * sum(shares))))), shares
 
 
-def _nested(
+def nested_parts(
     rows: Rows, fitted: "NDArray[np.int64]", shares: Sequence[float], seed: int
 ) -> "list[NDArray[np.int64]]":  # fmt: skip
     """Nested parts of ``fitted``, each within the next: whole units, stratified, with at least one of every class."""

@@ -172,11 +172,15 @@ def _written(size: Size) -> str:
 
 
 def size_advice_from_sample(paths: Sequence[Path], preparation: Preparation, any_size: bool = True) -> list[str]:
-    """:func:`size_advice` from the headers of at most 16 images; borders are spoken of from 0.7 of the area on, which
-    images of 10 to 9 reach."""
-    sizes = []
+    """:func:`size_advice` of a sample; borders are spoken of from 0.7 of the area on, which images of 10 to 9 reach."""
+    return list(size_advice(sampled_sizes(paths, preparation), preparation, _SEEN, any_size))
+
+
+def sampled_sizes(paths: Sequence[Path], preparation: Preparation) -> list[tuple[int, int]]:
+    """Width and height of at most 16 of these images, from their headers; broken ones are left out."""
+    sizes: list[tuple[int, int]] = []
     for path in paths[:: max(1, len(paths) // _SAMPLE)][:_SAMPLE]:
         with contextlib.suppress(Exception):  # Pillow's plugins raise almost any type on broken files
             opened = open_image(read(path, preparation), preparation)
             sizes += [upright_size(opened)] if opened else []
-    return list(size_advice(sizes, preparation, _SEEN, any_size))
+    return sizes

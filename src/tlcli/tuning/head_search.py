@@ -7,8 +7,9 @@ only in C one after the other, each from the solution of the last.
 Shapes: N images, L classes, F folds, D features.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,11 @@ Score = Callable[["NDArray[np.int64]", "NDArray[np.float64]"], float]
 """Labels [n] and probabilities [n, L] -> a figure, of which more is better."""
 LANDMARKS = 1000
 """Of a kernel, at most."""
+_RISING = 2
+"""Values of C in a row with a rising loss, after which larger ones are not tried where the score is lower, too."""
+_LEAST = 1e-12
+"""Of a probability, for its logarithm."""
+Scored = tuple[HeadSetting, "NDArray[np.float64]"]
 
 
 @dataclass(frozen=True)
@@ -89,8 +95,9 @@ class NestedFolds:
 
 def score_heads(
     rows: Rows, blocks: Blocks, folds: NestedFolds, settings: Sequence[HeadSetting], score: Score, seed: int = 0
-) -> Iterator[tuple[HeadSetting, "NDArray[np.float64]"]]:
-    """Yields each head with its scores on the held-out rows of all folds [F]; heads of one group follow one another.
+) -> "Iterator[Scored]":
+    """Yields heads with their scores on the held-out rows of all folds [F]; heads of one group follow one another.
+    Values of C that are clearly too large are left out.
 
     Args:
         rows: features of all blocks of a pass, with augmented views behind the plain rows where there are some.
@@ -105,54 +112,76 @@ def score_heads(
         groups.setdefault(setting.group, []).append(setting)
     features = rows.features()
     rows = rows.with_features(features)
-    bases: dict[HeadSetting, list[HeadSetting]] = {}
-    for group in groups:
-        bases.setdefault(replace(group, class_weight="none"), []).append(group)
+    prepared: dict[HeadSetting, Future[FoldFits]] = {}
     # Side by side in threads, each with one thread for its products: these are too small to be divided.
     with threadpool_limits(1), ThreadPoolExecutor(threads()) as pool:
 
-        def work(base: HeadSetting) -> list[tuple[HeadSetting, "NDArray[np.float64]"]]:
-            fits = _prepared(rows, blocks, folds, base, seed)
-            return [
-                pair for group in bases[base]
-                for pair in _path(replace(fits, class_weight=group.class_weight), groups[group], score)
-            ]  # fmt: skip
+        def submit(group: HeadSetting) -> "Future[list[tuple[HeadSetting, NDArray[np.float64]]]]":
+            base = replace(group, class_weight="")
+            if base not in prepared:  # is at work before those that wait for it
+                prepared[base] = pool.submit(_prepared, rows, blocks, folds, base, seed)
+            fits = prepared[base]
+            return pool.submit(lambda: _path(fits.result(), group, groups[group], score))
 
-        waiting = list(bases)
-        running = [pool.submit(work, base) for base in waiting[: threads() + 1]]
-        for number in range(len(waiting)):
-            found = running[number].result()
-            if number + len(running[number:]) < len(waiting):
-                running.append(pool.submit(work, waiting[len(running)]))
-            yield from found
+        yield from _ahead(list(groups), submit)
+
+
+def _ahead(
+    groups: Sequence[HeadSetting], submit: "Callable[[HeadSetting], Future[list[Scored]]]"
+) -> "Iterator[Scored]":
+    """The results of all groups in order, with as many at work as there are threads."""
+    running: deque[Future[list[Scored]]] = deque()
+    try:
+        for group in groups:
+            running.append(submit(group))
+            if len(running) > threads():
+                yield from running.popleft().result()
+        while running:
+            yield from running.popleft().result()
+    finally:
+        for one in running:
+            one.cancel()
 
 
 def _prepared(rows: Rows, blocks: Blocks, folds: NestedFolds, base: HeadSetting, seed: int) -> FoldFits:
-    """The rows as the heads of a group take them."""
+    """The rows as the heads of some groups take them."""
     part = rows.of_blocks(blocks_of_setting(base, blocks))
     if base.kind == "kernel":
         gamma = base.gamma or 1.0
         ((_, expansion),) = expansions(part, LANDMARKS, len(folds.outer), base.standardize, seed, (gamma,))
-        expanded = expansion.rows(part)
-        return FoldFits.of(expanded, folds.all, Standardizer.of(expanded, False), False, base.class_weight)
-    standardizer = Standardizer.of(part, base.standardize)
-    standardized = part.with_features(standardizer.apply(part.features()))
-    return FoldFits.of(standardized, folds.all, standardizer, base.standardize, base.class_weight)
+        part = expansion.rows(part)
+    else:
+        part = part.with_features(Standardizer.of(part, base.standardize).apply(part.features()))
+    return FoldFits.turned(part, folds.all, base.class_weight)
 
 
-def _path(
-    fits: FoldFits, settings: Sequence[HeadSetting], score: Score
-) -> Iterator[tuple[HeadSetting, "NDArray[np.float64]"]]:
+def _path(fits: FoldFits, group: HeadSetting, settings: Sequence[HeadSetting], score: Score) -> "list[Scored]":
+    """All values of C from the smallest, until they are clearly too large."""
+    fits = replace(fits, class_weight=group.class_weight)
+    found: list[Scored] = []
     solutions: list[Solution] | None = None
+    least, rising = np.inf, 0
     for setting in sorted(settings, key=lambda one: one.C):
         solutions = fits.solve(setting.C, solutions)
-        yield setting, _scores(fits, solutions, score)
+        losses, scores = _scores(fits, solutions, score)
+        found.append((setting, scores))
+        rising = rising + 1 if losses.mean() > least else 0
+        least = min(least, float(losses.mean()))
+        best = max(found, key=lambda one: float(one[1].mean()))[1]
+        if rising >= _RISING and float((best - scores).mean()) > float((best - scores).std()) / len(scores) ** 0.5:
+            break
+    return found
 
 
-def _scores(fits: FoldFits, solutions: Sequence[Solution], score: Score) -> "NDArray[np.float64]":
+def _scores(
+    fits: FoldFits, solutions: Sequence[Solution], score: Score
+) -> "tuple[NDArray[np.float64], NDArray[np.float64]]":
+    """Log losses and scores of all folds on the rows that they hold out."""
     features, labels = fits.rows.features(), fits.rows.labels
-    found = []
+    losses, found = [], []
     for one, (_, held) in zip(solutions, fits.folds, strict=True):
         probabilities = Head(one.weights[:, 0], one.bias[0]).probabilities(features[held])
-        found.append(score(labels[held], probabilities))
-    return np.array(found)
+        truth = labels[held]
+        losses.append(-np.log(np.maximum(probabilities[np.arange(len(held)), truth], _LEAST)).mean())
+        found.append(score(truth, probabilities))
+    return np.array(losses), np.array(found)

