@@ -18,6 +18,7 @@ from pydantic import ValidationError
 import tlcli
 from tlcli.backbones.catalog import CATALOG
 from tlcli.errors import ModelError
+from tlcli.heads.expansion import Expansion
 from tlcli.heads.head import Head
 from tlcli.images.decode import DECODER_VERSION
 from tlcli.images.formats import Format
@@ -118,6 +119,27 @@ def test_what_is_saved_is_loaded(tmp_path: Path, labels: tuple[str, ...], units:
     assert bundle.head.weights.shape == (ROW.features, units)
     features = np.random.default_rng(0).normal(size=(4, ROW.features)).astype(np.float32)
     assert np.array_equal(bundle.head.probabilities(features), head.probabilities(features))
+
+
+def test_arrays_by_columns_are_saved_as_they_are(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    width, landmarks, expanded = ROW.features, 6, 4
+
+    def by_columns(*shape: int) -> Any:
+        return np.asfortranarray(random.normal(size=shape).astype(np.float32))
+
+    expansion = Expansion(
+        by_columns(width), np.ones(width, np.float32), by_columns(landmarks, width).astype(np.float16),
+        by_columns(landmarks, expanded), 1 / width,
+    )  # fmt: skip
+    head = Head(by_columns(expanded, 3), np.zeros(3, np.float32), expansion=expansion)
+    save_bundle(tmp_path / "model", fields(("a", "b", "c")), head, some_reference())
+    loaded = load_bundle(tmp_path / "model").head
+    assert loaded.expansion is not None
+    for name in ("mean", "scale", "landmarks", "transform"):
+        np.testing.assert_array_equal(getattr(loaded.expansion, name), getattr(expansion, name))
+    features = random.normal(size=(4, width)).astype(np.float32)
+    np.testing.assert_allclose(loaded.probabilities(features), head.probabilities(features), rtol=1e-4)
 
 
 def test_bundle_is_three_files_and_the_manifest_is_for_people_too(model: Path) -> None:

@@ -94,7 +94,8 @@ def save_bundle(folder: Path, manifest_fields: Mapping[str, Any], head: Head, re
     }
     digests = {}
     for name, content in arrays.items():
-        data = safetensors.numpy.save(content)
+        # safetensors writes memory as it lies, and would scramble arrays that LAPACK returns by columns.
+        data = safetensors.numpy.save({key: np.ascontiguousarray(array) for key, array in content.items()})
         with whole_file(folder / f"{name}.safetensors") as temporary:
             temporary.write_bytes(data)
         digests[name] = hashlib.sha256(data).hexdigest()
