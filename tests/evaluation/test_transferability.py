@@ -107,7 +107,8 @@ def test_rotation_scale_and_the_order_of_rows_change_nothing(
     expected = pytest.approx(score(features, labels), rel=1e-9)
     order = np.random.default_rng(1).permutation(count)
     assert score(features @ ortho_group.rvs(width, random_state=2), labels) == expected
-    assert score(1000 * features, labels) == expected
+    assert score(1e-200 * features, labels) == expected
+    assert score(1e200 * features, labels) == expected
     assert score(features[order], labels[order]) == expected
     assert score(features, 7 - 3 * labels) == expected
 
