@@ -146,6 +146,11 @@ def test_h_score_of_classes_without_spread_is_their_number_less_one() -> None:
     assert h_score(np.eye(3)[labels][:, :2], np.arange(30_000) // 3 % 3) == pytest.approx(0, abs=1e-3)
 
 
+def test_h_score_of_one_feature_is_the_share_of_variance_between_classes() -> None:
+    features, labels = np.array([[1.0], [3], [5], [7]]), np.array([0, 0, 1, 1])
+    assert h_score(features, labels) == pytest.approx(4 / 5)
+
+
 def test_leep_has_closed_forms() -> None:
     labels = np.array([0, 0, 0, 1])
     entropy = -(0.75 * np.log(0.75) + 0.25 * np.log(0.25))

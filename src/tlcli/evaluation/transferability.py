@@ -241,17 +241,29 @@ def _evidence(residual: "NDArray[np.float64]", count: int) -> "NDArray[np.float6
 
 
 def _h_score(features: "NDArray[np.floating]", labels: "NDArray[np.integer]") -> float:
-    from sklearn.covariance import ledoit_wolf_shrinkage  # noqa: PLC0415 - scikit-learn takes 1 s
-
     targets = _one_hot(labels)
     with threadpool_limits(1):
         centred = _centred(features)
-        shrinkage = float(ledoit_wolf_shrinkage(centred, assume_centered=True))
         left, values = _decomposed(centred)
-        variances = values / len(targets)
-        between = ((left.T @ targets) ** 2 / targets.sum(axis=0)).sum(axis=1) * variances  # [r], of the means
+        between = ((left.T @ targets) ** 2 / targets.sum(axis=0)).sum(axis=1)  # [r], share of the variance
+    variances = values / len(targets)
+    shrinkage = _shrinkage((centred**2).sum(axis=1), variances, centred.shape[1])
     shrunk = (1 - shrinkage) * variances + shrinkage * variances.sum() / centred.shape[1]
-    return float((1 - shrinkage) * (between / shrunk).sum())
+    return float((1 - shrinkage) * (between * variances / shrunk).sum())
+
+
+def _shrinkage(energies: "NDArray[np.float64]", variances: "NDArray[np.float64]", width: int) -> float:
+    """Ledoit and Wolf's (2004), that of scikit-learn's LedoitWolf, which makes covariances [D, D] for it.
+
+    Args:
+        energies: squared length of each centred row, [N].
+        variances: along the principal axes, [r].
+        width: D.
+    """
+    squared = (variances**2).sum()
+    noise = ((energies**2).mean() - squared) / len(energies)
+    distance = squared - variances.sum() ** 2 / width  # from a multiple of I
+    return float(np.clip(noise / distance, 0, 1)) if distance > 0 else 0.0  # of one feature
 
 
 def _nleep(features: "NDArray[np.floating]", labels: "NDArray[np.integer]", seed: int) -> float:
