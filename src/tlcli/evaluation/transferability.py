@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 N_MAX = 2000
-"""Rows that :func:`transfer_scores` takes at most: with 1,280 features all scores take 3 s of one core. The eigenvectors
-of features that are wider grow with the third power of the rows."""
+"""Rows that :func:`transfer_scores` takes at most: with 1,280 features all scores take 3 s of one core. Where features
+are wider, the time grows with the third power of the rows."""
 NEIGHBOURS = 5
 """k of :func:`knn_leave_one_out`."""
 _ENERGY = 0.8
@@ -141,7 +141,8 @@ def h_score(features: "NDArray[np.floating]", labels: "NDArray[np.integer]") -> 
 
     S = (1 - a) T + a tr(T) / D I is the covariance T of the features with Ledoit and Wolf's shrinkage a, B the
     covariance of the classes' means, each weighted by its rows (both divided by N). Without shrinkage it would be the
-    sum of squared canonical correlations between features and classes; it lies between 0 and L - 1.
+    sum of squared canonical correlations between features and classes; it lies between 0 and L - 1. Where N is not far
+    above D much of it is overfitting, and random networks may have more of it than trained ones (docs/transfer.md).
 
     Args:
         features: [N, D].
