@@ -240,7 +240,9 @@ def test_scores_of_better_features_rank_them_as_the_accuracy_does(capsys: pytest
 
 
 def test_rank_correlations_of_networks() -> None:
-    rows = [{"accuracy": number, "up": number**2, "down": -number, "same": 1.0} for number in (0.1, 0.5, 0.9)]
+    rows: list[dict[str, float | None]] = [
+        {"accuracy": number, "up": number**2, "down": -number, "same": 1.0} for number in (0.1, 0.5, 0.9)
+    ]
     rows.append({"accuracy": 0.95, "up": None, "down": None, "same": 1.0})
     assert transferability.correlations(rows, "up") == pytest.approx((1, 1))
     assert transferability.correlations(rows, "down") == pytest.approx((-1, -1))

@@ -231,6 +231,20 @@ def test_no_score_is_nan(count: int, width: int, seed: int) -> None:
     assert set(found.reasons) == {name for name, score in scores.items() if score is None}
 
 
+def test_mixtures_of_fewer_points_than_gaussians_have_a_score() -> None:
+    """Two points, one of each class in nine of ten rows: each Gaussian lies on one of them."""
+    points = np.arange(100) % 2
+    labels = np.where(np.arange(100) < 10, 1 - points, points)
+    entropy = -(0.9 * np.log(0.9) + 0.1 * np.log(0.1))
+    assert nleep(np.eye(2)[points], labels, 0) == pytest.approx(-entropy)
+
+
+def test_no_rows_and_no_features_have_no_scores() -> None:
+    assert log_me(np.zeros((0, 4)), np.zeros(0, int)) is None
+    assert transfer_scores(np.zeros((0, 4)), np.zeros(0, int)).rows == 0
+    assert h_score(np.zeros((4, 0)), np.array([0, 1, 0, 1])) is None
+
+
 def test_all_scores_are_those_of_their_functions() -> None:
     features, labels = clouds(200, 12)
     source = np.random.default_rng(0).dirichlet(np.ones(6), 200)

@@ -325,7 +325,7 @@ def _usable(features: "NDArray[np.floating]") -> "NDArray[np.float64]":
     if (features == features[0]).all():
         raise _UndefinedError("the features are constant")
     found = np.asarray(features, np.float64)
-    return found / np.abs(found).max()
+    return np.asarray(found / np.abs(found).max())
 
 
 def _centred(features: "NDArray[np.floating]") -> "NDArray[np.float64]":
