@@ -156,8 +156,14 @@ def tuned_yaml(config: Config, header: Sequence[str], reasons: Mapping[str, str]
 
 
 def _section_lines(section: str, values: object, reasons: Mapping[str, str]) -> Iterator[str]:
-    for line in dump_yaml({section: values}).splitlines():
-        key = line[2:].partition(":")[0] if line.startswith("  ") and line[2:3].strip() else ""
+    """A section with its keys on lines of their own, and before each its reason."""
+    if not isinstance(values, dict):
+        yield from dump_yaml({section: values}).splitlines()
+        return
+    yield f"{section}:"
+    for key, value in values.items():
         if reason := reasons.get(f"{section}.{key}"):
             yield f"  # {reason}"
-        yield line
+        text = dump_yaml({key: value}).strip()
+        is_flow = text.startswith("{")  # a mapping of scalars: braces are for nested ones
+        yield from (f"  {line}" for line in (text[1:-1] if is_flow else text).splitlines())
