@@ -59,7 +59,7 @@ def outcome(
 
     def scores(behind: float) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
         noise = random.normal(0, 0.006, 5)
-        return top - behind + (offset - offset.mean()) + (noise - noise.mean())
+        return np.asarray(top - behind + (offset - offset.mean()) + (noise - noise.mean()))
 
     inputs = [INPUTS[number % len(INPUTS)] for number in range(passes)]
     on = max(1, (passes + 1) // 2)

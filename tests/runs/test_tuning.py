@@ -112,4 +112,4 @@ def test_a_transferability_score_that_is_not_finite_is_not_defined(tmp_path: Pat
 
 def test_unknown_fields_are_refused() -> None:
     with pytest.raises(ValidationError):
-        TuneRecord(**record_of(outcome(1, 1)).model_dump(), more=1)
+        TuneRecord.model_validate({**record_of(outcome(1, 1)).model_dump(), "more": 1})

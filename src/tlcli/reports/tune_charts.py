@@ -1,7 +1,7 @@
 """The charts of a search: one function each, which draws a figure for :mod:`tlcli.reports.figures` to save."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -37,7 +37,8 @@ def pareto(outcome: Outcome, width: float = WIDTH, height: float = 4.2) -> Figur
         _points(axis, outcome.metric, others, FAINT, "other contenders", faint=True)
         x, y = [one.cost.ms_per_image for one in front], [as_measured(outcome.metric, one.score) for one in front]
         axis.step(x, y, where="post", color=COLOURS[0], linewidth=1, alpha=0.6, zorder=1.5)
-        _points(axis, outcome.metric, front, COLOURS[0], "Pareto front")
+        before = [one for one in front if one is not outcome.best]
+        _points(axis, outcome.metric, before, COLOURS[0], "Pareto front")
         _points(axis, outcome.metric, [outcome.best], COLOURS[2], "best", marker="*")
         if given:
             _points(axis, outcome.metric, [given], COLOURS[5], "config as it is", marker="D")
@@ -97,6 +98,9 @@ _PLACES = tuple(
     for x, y in ((7, 5), (-7, 5), (7, -12), (-7, -12), (7, 18), (-7, 18), (7, -26), (-7, -26), (7, 32), (-7, 32))
 )
 """Points from the marker to the text's baseline, and its alignment."""
+_NEAR = 12
+"""Points up to which it is clear whose name it is; beyond, a line leads there."""
+_LEADER: dict[str, Any] = {"arrowstyle": "-", "color": FAINT, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3}
 
 
 def _placed(
@@ -108,6 +112,9 @@ def _placed(
         box = label.get_window_extent()
         is_inside = inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1
         if is_inside and not any(box.overlaps(other) for other in taken):
+            if abs(y) > _NEAR:
+                nearest = (x, y - 2 if y > 0 else y + 8)  # of the text's lower or upper edge
+                axis.annotate("", place, nearest, textcoords="offset points", arrowprops=_LEADER)
             return label
         label.remove()
     if not must:
