@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tlcli.backbones.blocks import LAST, Blocks
-from tlcli.config.build_head import fit_regression
+from tlcli.config.build_head import class_weight_of, fit_regression
 from tlcli.config.schema import Config
 from tlcli.config.schema import CrossValidation as CrossValidationSection
 from tlcli.datasets.index import Index, LabelledImage
@@ -28,6 +28,7 @@ from tlcli.runs.cross_validation import OutOfFold
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from tlcli.heads.class_weight import ClassWeight
     from tlcli.heads.repeated_cross_validation import CrossValidated
 
 
@@ -117,7 +118,8 @@ def cross_validate_head(
     """
     from tlcli.heads.calibration import with_temperature  # noqa: PLC0415 - SciPy
 
-    if (found := _cross_validated(config, divided, fit, progress)) is None:
+    weight = class_weight_of(config, labels)
+    if (found := _cross_validated(config, divided, fit, weight, progress)) is None:
         return None
     known = np.isfinite(found.probabilities).all(axis=1)
     numbers = divided.sample[known]
@@ -125,7 +127,7 @@ def cross_validate_head(
     truth, images = divided.rows.labels[numbers], tuple(divided.images[number] for number in numbers)
     metrics = measure(truth, probabilities, Task(tuple(labels)), divided.rows.units[numbers])
     summary = summarize(found, metrics, divided.near_duplicates, fit.kind in WITH_FOLDS)
-    summary = replace(summary, layers=_layer_gain(config, divided, fit, found, blocks, progress))
+    summary = replace(summary, layers=_layer_gain(config, divided, fit, found, blocks, weight, progress))
     if any(image.is_set_aside or image.is_relabelled for image in images):
         pairs = zip(images, probabilities.argmax(axis=1).tolist(), strict=True)
         right = [labels[predicted] == image.label for image, predicted in pairs if not image.is_set_aside]
@@ -133,7 +135,9 @@ def cross_validate_head(
     return CrossValidatedImages(summary, OutOfFold(tuple(one.sha256 for one in images), truth, probabilities), images)
 
 
-def _cross_validated(config: Config, divided: Divided, fit: Fit, progress: Progress) -> "CrossValidated | None":
+def _cross_validated(
+    config: Config, divided: Divided, fit: Fit, weight: "ClassWeight", progress: Progress
+) -> "CrossValidated | None":
     head, rows, C = config.head, divided.rows.part(divided.sample), fit.best.C
     if config.evaluate.cross_validation is None:
         return None
@@ -144,8 +148,8 @@ def _cross_validated(config: Config, divided: Divided, fit: Fit, progress: Progr
         rows = rows.of_blocks(fit.candidates[0].blocks)
     try:
         if C is None:
-            C = fit_regression(config, rows, head.class_weight).best.C or 1.0
-        found = _repeated(config, rows, C, standardize, None, progress)
+            C = fit_regression(config, rows, weight).best.C or 1.0
+        found = _repeated(config, rows, C, standardize, weight, None, progress)
     except DataError as error:
         progress.note(f"Cross-validation is skipped: {error.message}")
         return None
@@ -159,8 +163,9 @@ def _cross_validated(config: Config, divided: Divided, fit: Fit, progress: Progr
 
 
 def _layer_gain(
-    config: Config, divided: Divided, fit: Fit, found: "CrossValidated", blocks: Blocks, progress: Progress
-) -> LayerGain | None:
+    config: Config, divided: Divided, fit: Fit, found: "CrossValidated", blocks: Blocks, weight: "ClassWeight",
+    progress: Progress,
+) -> LayerGain | None:  # fmt: skip
     """What the head's layers bring over the last alone; None where the fit did not choose them."""
     last = [one for one in fit.candidates if {blocks.all[number].layer for number in one.blocks} == {LAST}]
     if len(fit.candidates) < 2 or not last:
@@ -170,17 +175,18 @@ def _layer_gain(
     if used == alone:
         return LayerGain(layers, 0.0, (0.0, 0.0))
     rows = divided.rows.part(divided.sample).of_blocks(alone.blocks)
-    compared = _repeated(config, rows, alone.C, config.head.standardize, (1.0,), progress)
+    compared = _repeated(config, rows, alone.C, config.head.standardize, weight, (1.0,), progress)
     return layer_gain(layers, found, compared)
 
 
 def _repeated(
-    config: Config, rows: Rows, C: float, standardize: bool, shares: Sequence[float] | None, progress: Progress
-) -> "CrossValidated":
+    config: Config, rows: Rows, C: float, standardize: bool, weight: "ClassWeight", shares: Sequence[float] | None,
+    progress: Progress,
+) -> "CrossValidated":  # fmt: skip
     from tlcli.heads.repeated_cross_validation import SHARES, cross_validate  # noqa: PLC0415 - scikit-learn takes 1 s
 
     section = config.evaluate.cross_validation or CrossValidationSection()
     return cross_validate(
-        rows, C, section.folds, section.repeats, standardize, config.head.class_weight, config.train.seed,
+        rows, C, section.folds, section.repeats, standardize, weight, config.train.seed,
         shares or SHARES, progress,
     )  # fmt: skip

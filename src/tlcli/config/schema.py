@@ -66,6 +66,24 @@ TilesSetting = Annotated[
     Discriminator(lambda value: "grid" if isinstance(value, list | tuple) else "word"),
 ]
 """Rows and columns, or native."""
+_Weight = Annotated[float, Field(ge=1e-6, le=1e6)]
+
+
+def _is_class_weight(value: object) -> object:
+    if value not in ("none", "balanced"):
+        raise PydanticCustomError(
+            "unknown_choice", "Input should be a word, or a mapping of classes to weights such as {example}.",
+            {"allowed": "none, balanced", "example": "{defective: 3}"},
+        )  # fmt: skip
+    return value
+
+
+ClassWeightSetting = Annotated[
+    Annotated[Literal["none", "balanced"], BeforeValidator(_is_class_weight), Tag("word")]
+    | Annotated[dict[str, _Weight], Field(min_length=1), Tag("weights")],
+    Discriminator(lambda value: "weights" if isinstance(value, dict) else "word"),
+]
+"""A word, or a weight for each of several classes."""
 
 
 def both_sides(size: int | tuple[int, int]) -> tuple[int, int]:
@@ -252,8 +270,11 @@ class HeadSection(Section):
     standardize: bool = True
     """Subtract the mean of each feature and divide by its standard deviation, or by the mean of all standard deviations
     where that is larger; folded into the weights."""
-    class_weight: Literal["none", "balanced"] = "none"
-    """balanced: every class has the same total weight, whatever its number of images."""
+    class_weight: ClassWeightSetting = "none"
+    """What an image weighs in the loss. balanced: every class has the same total weight, whatever its number of images.
+    Or a mapping, {defective: 3}, as scikit-learn has it: an image of the class counts so many times; classes that are
+    not named count 1. Weights shift the probabilities towards the classes that weigh more; see thresholds, which leave
+    them as they are."""
     Cs: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (
         1 / 3000, 1 / 1000, 1 / 300, 1 / 100, 1 / 30, 1 / 10, 1 / 3, 1.0, 3.0, 10.0,
     )  # fmt: skip

@@ -37,11 +37,15 @@ class Score:
 
 def balanced_accuracy(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]", task: "Task") -> float:
     """Mean recall of the classes that occur."""
+    return balanced_accuracy_of(labels, probabilities.argmax(axis=1), task.count)
+
+
+def balanced_accuracy_of(labels: "NDArray[np.int64]", predicted: "NDArray[np.int64]", count: int) -> float:
+    """Mean recall of the classes that occur, from predicted classes [N] of ``count``."""
     import numpy as np  # noqa: PLC0415 - see the module
 
-    correct = probabilities.argmax(axis=1) == labels
-    recalls = [correct[labels == number].mean() for number in range(task.count) if (labels == number).any()]
-    return float(np.mean(recalls))
+    support, right = (np.bincount(of, minlength=count) for of in (labels, labels[predicted == labels]))
+    return float(np.mean(right[support > 0] / support[support > 0]))
 
 
 def log_loss(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]", task: "Task") -> float:

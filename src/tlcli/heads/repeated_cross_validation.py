@@ -13,6 +13,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from tlcli.features.rows import Rows
+from tlcli.heads.class_weight import ClassWeight
 from tlcli.heads.fold_fits import FoldFits
 from tlcli.heads.folds import Folds, folds_of, sampled
 from tlcli.heads.many_units import MANY_UNITS
@@ -64,7 +65,7 @@ def cross_validate(
     folds: int = 5,
     repeats: int = 3,
     standardize: bool = True,
-    class_weight: str = "none",
+    class_weight: ClassWeight = "none",
     seed: int = 0,
     shares: Sequence[float] = SHARES,
     progress: Progress = SILENT,

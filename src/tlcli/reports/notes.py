@@ -32,7 +32,7 @@ def unequal_classes(training: Mapping[str, int], is_weighted: bool = False) -> s
 
     Args:
         training: training images of each class.
-        is_weighted: ``head.class_weight`` is balanced already.
+        is_weighted: ``head.class_weight`` is set already.
     """
     found = class_balance(training)
     if not found.is_unequal:

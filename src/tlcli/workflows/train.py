@@ -13,7 +13,7 @@ import tlcli
 from tlcli.config.build_cross_validation import CrossValidatedImages, Divided, cross_validate_head, divide
 from tlcli.config.build_dataset import dataset_index
 from tlcli.config.build_features import feature_extractor, int8_limits, layer_candidates, resolved
-from tlcli.config.build_head import fit_head
+from tlcli.config.build_head import class_weight_of, fit_head
 from tlcli.config.load import LoadedConfig, dump_config
 from tlcli.config.schema import Config
 from tlcli.datasets.index import Index
@@ -153,6 +153,7 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
     with clock.stage("index"), progress.stage("Indexing images"):
         index = dataset_index(config.dataset, loaded.options, verify)
     check_classes(merged(config.evaluate.gates, ()), index.labels)  # what evaluate would refuse
+    class_weight_of(config, index.labels)  # what fit_head would refuse after the pass
     _note(index, config, progress)
     with clock.stage("features"):
         extractor = feature_extractor(index, config, progress)
@@ -208,7 +209,7 @@ def _suggest(index: Index, extractor: FeatureExtractor, progress: Progress) -> N
 
 def _note(index: Index, config: Config, progress: Progress) -> None:
     """How the images were read, and whether the classes are unequal."""
-    for note in (*index.notes, unequal_classes(index.counts()["train"], config.head.class_weight == "balanced")):
+    for note in (*index.notes, unequal_classes(index.counts()["train"], config.head.class_weight != "none")):
         if note:
             progress.note(note)
 
@@ -235,7 +236,7 @@ def _fit(config: Config, features: SplitFeatures, divided: Divided | None, progr
     if divided:
         views = divided.with_units(views, images)
     candidates = layer_candidates(config.backbone, extractor.blocks)
-    return fit_head(config, views, features.rows("validation"), images, progress, candidates)
+    return fit_head(config, views, features.rows("validation"), images, progress, candidates, index.labels)
 
 
 def _measured(
