@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tlcli.config.schema import Config
 from tlcli.errors import UsageError
+from tlcli.evaluation.objectives import Objective
 from tlcli.features.rows import Rows
 from tlcli.heads.fit_record import Fit
 from tlcli.progress import SILENT, Progress
@@ -82,6 +83,25 @@ def class_weight_of(config: Config, labels: Sequence[str]) -> "ClassWeight":
             "Write head.class_weight: {CLASS: WEIGHT} with these names; classes without a weight count 1.",
         )
     return tuple(named.get(label, 1.0) for label in labels)
+
+
+def threshold_objective(config: Config, labels: Sequence[str]) -> Objective | None:
+    """The metric that thresholds are chosen for; None where the most probable class is the answer.
+
+    Raises:
+        UsageError: it is a metric of two classes, and there are more.
+    """
+    if config.head.thresholds == "none":
+        return None
+    objective = Objective.parse(config.head.thresholds)
+    if objective.precision is not None and len(labels) > 2:
+        raise UsageError(
+            "config.thresholds_of_two_classes",
+            f"head.thresholds: {objective} is for two classes: a precision and a recall of the second one. This data "
+            f"set has {len(labels):,} classes.",
+            "Set head.thresholds to balanced_accuracy, f1_macro or accuracy.",
+        )
+    return objective
 
 
 def _fit_kernel(config: Config, training: Rows, class_weight: "ClassWeight", progress: Progress) -> Fit:

@@ -10,6 +10,7 @@ from tlcli.backbones.catalog import CATALOG, Backbone, EngineSetting, Interpolat
 from tlcli.config.dataset import Dataset
 from tlcli.config.section import ExpandedPath, Section, Seed, expand
 from tlcli.evaluation.gates import ALLOWED, is_gate_name
+from tlcli.evaluation.objectives import OF_DECISIONS, Objective, is_objective
 from tlcli.images.formats import DEFAULT_FORMATS, Format
 from tlcli.images.tiles import MAX_TILES
 
@@ -67,6 +68,22 @@ TilesSetting = Annotated[
 ]
 """Rows and columns, or native."""
 _Weight = Annotated[float, Field(ge=1e-6, le=1e6)]
+
+
+def _is_of_thresholds(value: str) -> str:
+    if value == "none":
+        return value
+    if not is_objective(value):
+        raise PydanticCustomError(
+            "unknown_objective", "Input should be none, or the metric that thresholds are chosen for.",
+            {"allowed": f"none, {OF_DECISIONS}"},
+        )  # fmt: skip
+    if not Objective.parse(value).is_of_decisions:
+        raise PydanticCustomError(
+            "threshold_independent", "No threshold changes {metric}: it is a metric of the probabilities.",
+            {"metric": value, "allowed": f"none, {OF_DECISIONS}"},
+        )  # fmt: skip
+    return value
 
 
 def _is_class_weight(value: object) -> object:
@@ -275,6 +292,11 @@ class HeadSection(Section):
     Or a mapping, {defective: 3}, as scikit-learn has it: an image of the class counts so many times; classes that are
     not named count 1. Weights shift the probabilities towards the classes that weigh more; see thresholds, which leave
     them as they are."""
+    thresholds: Annotated[str, AfterValidator(_is_of_thresholds)] = "none"
+    """none: the answer is the most probable class. Or a metric: accuracy, balanced_accuracy, f1_macro, or for two
+    classes recall@precision=0.9 (the highest recall of the second class with that precision). Then there is a threshold
+    for each class, chosen for the metric on images that the heads were not fitted on, and the answer is the class whose
+    probability is the largest multiple of its threshold. The probabilities stay as they are (see docs/honesty.md)."""
     Cs: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (
         1 / 3000, 1 / 1000, 1 / 300, 1 / 100, 1 / 30, 1 / 10, 1 / 3, 1.0, 3.0, 10.0,
     )  # fmt: skip

@@ -21,6 +21,9 @@ _PLAIN = tuple(name for name in get_args(ObjectiveName) if name != "recall")
 _AT_PRECISION = re.compile(r"recall@precision=(\d*\.?\d+)")
 ALLOWED = f"{', '.join(_PLAIN)}, and recall@precision=P with a P above 0, up to 1"
 
+OF_DECISIONS = "accuracy, balanced_accuracy, f1_macro, recall@precision=P"
+"""Those that depend on the predicted classes."""
+
 
 def is_objective(text: str) -> bool:
     """Whether a text names a metric to aim at."""
