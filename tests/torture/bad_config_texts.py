@@ -260,6 +260,19 @@ BAD: dict[str, tuple[str, Expected]] = {
         GOOD + "evaluate:\n  fail_under:\n    recall.cat: 90\n",
         [(5, "evaluate.fail_under.recall.cat", "config.out_of_range", "")],
     ),
+    "thresholds for a metric of the probabilities": (
+        GOOD + "head:\n  thresholds: roc_auc\n",
+        [(4, "head.thresholds", "config.threshold_independent", "")],
+    ),
+    "thresholds for an unknown metric": (
+        GOOD + "head:\n  thresholds: balanced_acuracy\n",
+        [(4, "head.thresholds", "config.unknown_objective", "balanced_accuracy")],
+    ),
+    "thresholds for a precision in per cent": (
+        GOOD + "head:\n  thresholds: recall@precision=90\n",
+        [(4, "head.thresholds", "config.unknown_objective", "")],
+    ),
+    "a threshold": (GOOD + "head:\n  thresholds: 0.3\n", [(4, "head.thresholds", "config.wrong_type", "")]),
     "class weight of a class as text": (
         GOOD + "head:\n  class_weight: {cat: heavy}\n",
         [(4, "head.class_weight.cat", "config.wrong_type", "")],

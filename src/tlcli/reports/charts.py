@@ -169,7 +169,7 @@ def operating_curves(curves: Sequence[OperatingCurve], names: Sequence[str]) -> 
         figure, (axis,) = subplots(WIDTH, 4.4)
         for curve in curves:
             colour = COLOURS[2 * numbers.index(curve.number) + (curve.source != "test")]
-            label = f"{shown[curve.number]}, {of[curve.source]} ({curve.average_precision:.3f})"
+            label = f"{shown[curve.number]}, {of[curve.source]}: average precision {curve.average_precision:.3f}"
             recalls, precisions = np.append(0, curve.recalls), np.append(curve.precisions[0], curve.precisions)
             line = "-" if curve.source == "test" else "--"
             axis.plot(recalls, precisions, line, drawstyle="steps-pre", color=colour, linewidth=1.6, label=label)

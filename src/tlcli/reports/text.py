@@ -126,8 +126,8 @@ class RunText:
         """Caption of the operating curve."""
         which = "" if len(self.test.labels) == 2 else ", of the two classes of the lowest average precision"
         return (
-            f"Precision against recall for every threshold on the probability of a class{which}; in brackets the "
-            "average precision. Out of fold: training and validation images, predicted by heads that were not fitted "
+            f"Precision against recall for every threshold on the probability of a class{which}. Out of "
+            "fold: training and validation images, predicted by heads that were not fitted "
             "on them."
         )
 
