@@ -260,6 +260,39 @@ BAD: dict[str, tuple[str, Expected]] = {
         GOOD + "evaluate:\n  fail_under:\n    recall.cat: 90\n",
         [(5, "evaluate.fail_under.recall.cat", "config.out_of_range", "")],
     ),
+    "thresholds for a metric of the probabilities": (
+        GOOD + "head:\n  thresholds: roc_auc\n",
+        [(4, "head.thresholds", "config.threshold_independent", "")],
+    ),
+    "thresholds for an unknown metric": (
+        GOOD + "head:\n  thresholds: balanced_acuracy\n",
+        [(4, "head.thresholds", "config.unknown_objective", "balanced_accuracy")],
+    ),
+    "thresholds for a precision in per cent": (
+        GOOD + "head:\n  thresholds: recall@precision=90\n",
+        [(4, "head.thresholds", "config.unknown_objective", "")],
+    ),
+    "a threshold": (GOOD + "head:\n  thresholds: 0.3\n", [(4, "head.thresholds", "config.wrong_type", "")]),
+    "class weight of a class as text": (
+        GOOD + "head:\n  class_weight: {cat: heavy}\n",
+        [(4, "head.class_weight.cat", "config.wrong_type", "")],
+    ),
+    "class weight of 0": (
+        GOOD + "head:\n  class_weight:\n    cat: 0\n",
+        [(5, "head.class_weight.cat", "config.out_of_range", "")],
+    ),
+    "unknown word for class weights": (
+        GOOD + "head:\n  class_weight: balance\n",
+        [(4, "head.class_weight", "config.unknown_choice", "balanced")],
+    ),
+    "class weights as a list": (
+        GOOD + "head:\n  class_weight: [1, 3]\n",
+        [(4, "head.class_weight", "config.unknown_choice", "")],
+    ),
+    "class weights without a class": (
+        GOOD + "head:\n  class_weight: {}\n",
+        [(4, "head.class_weight", "config.wrong_length", "")],
+    ),
     "fail_under as percent": (
         GOOD + "evaluate:\n  fail_under: 90\n",
         [(4, "evaluate.fail_under", "config.out_of_range", "")],

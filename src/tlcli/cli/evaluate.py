@@ -160,6 +160,7 @@ def _sentences(done: "Evaluated", measured: "Metrics") -> list[str]:
     if text := done.text:
         found += [
             text.small_test,
+            text.thresholds if text.decision else "",
             text.cross_validation,
             text.near_duplicates,
             text.learning_curve,

@@ -64,6 +64,7 @@ def train(
             "cross_validation": trained.cross_validation and asdict(trained.cross_validation),
             "seconds": trained.seconds,
             "trainable_parameters": trained.fit.head.trainable_parameters,
+            "thresholds": trained.thresholds and trained.thresholds.model_dump(),
             "notes": trained.index.notes,
             "left_out": [vars(one) for one in trained.index.left_out],
             "skipped": trained.index.bad,
@@ -115,9 +116,19 @@ def _show(screen: Screen, trained: "Trained") -> None:
         screen.bold(cross_validated(trained.cross_validation))
         if (layers := layers_used(trained.cross_validation)) is not None:
             screen.line(layers)
+    _show_thresholds(screen, trained)
     if note := filtered_images(trained.filtered):
         screen.line(note)
     screen.line(f"Run: {trained.run_dir}")
+
+
+def _show_thresholds(screen: Screen, trained: "Trained") -> None:
+    from tlcli.reports.notes import threshold_gain, thresholds_chosen  # noqa: PLC0415 - keeps --help fast
+
+    if trained.thresholds:
+        screen.line(thresholds_chosen(trained.thresholds))
+        if trained.cross_validation and (gain := trained.cross_validation.thresholds):
+            screen.line(threshold_gain(gain))
 
 
 def _agreement_line(found: "Agreement") -> str:

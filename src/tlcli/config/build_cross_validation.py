@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tlcli.backbones.blocks import LAST, Blocks
-from tlcli.config.build_head import fit_regression
+from tlcli.config.build_head import class_weight_of, fit_regression, threshold_objective
 from tlcli.config.schema import Config
 from tlcli.config.schema import CrossValidation as CrossValidationSection
 from tlcli.datasets.index import Index, LabelledImage
@@ -18,6 +18,7 @@ from tlcli.errors import DataError
 from tlcli.evaluation.cross_validation import CrossValidation, LayerGain, layer_gain, summarize
 from tlcli.evaluation.duplicate_pairs import joined_units, near_duplicate_pairs
 from tlcli.evaluation.split_metrics import measure
+from tlcli.evaluation.thresholds import cross_validated_thresholds
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.rows import Rows
 from tlcli.heads.fit_record import WITH_FOLDS, Fit
@@ -28,7 +29,11 @@ from tlcli.runs.cross_validation import OutOfFold
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from tlcli.heads.class_weight import ClassWeight
     from tlcli.heads.repeated_cross_validation import CrossValidated
+
+_FEW_CLASSES = 20
+"""Classes up to which thresholds are chosen for every size of the learning curve: 75 times, 20 ms each."""
 
 
 @dataclass(frozen=True)
@@ -117,23 +122,37 @@ def cross_validate_head(
     """
     from tlcli.heads.calibration import with_temperature  # noqa: PLC0415 - SciPy
 
-    if (found := _cross_validated(config, divided, fit, progress)) is None:
+    weight, objective = class_weight_of(config, labels), threshold_objective(config, labels)
+    if (found := _cross_validated(config, divided, fit, weight, len(labels), progress)) is None:
         return None
-    known = np.isfinite(found.probabilities).all(axis=1)
+    layers = _layer_gain(config, divided, fit, found, blocks, weight, progress)
+    known, temperature = np.isfinite(found.probabilities).all(axis=1), fit.head.temperature
     numbers = divided.sample[known]
-    probabilities = with_temperature(found.probabilities[known], fit.head.temperature)
+    probabilities = with_temperature(found.probabilities[known], temperature)
+    predicted, gain = np.asarray(probabilities.argmax(axis=1)), None
+    if objective is not None:
+        with progress.stage("Choosing thresholds"):
+            calibrated = with_temperature(found.probabilities, temperature)
+            nested = cross_validated_thresholds(
+                found, divided.rows.labels[divided.sample], calibrated, temperature, objective
+            )
+        predicted, gain = nested.predicted[known], nested.gain
+        found = replace(found, accuracies=nested.accuracies)
     truth, images = divided.rows.labels[numbers], tuple(divided.images[number] for number in numbers)
-    metrics = measure(truth, probabilities, Task(tuple(labels)), divided.rows.units[numbers])
+    metrics = measure(truth, probabilities, Task(tuple(labels)), divided.rows.units[numbers], predicted)
     summary = summarize(found, metrics, divided.near_duplicates, fit.kind in WITH_FOLDS)
-    summary = replace(summary, layers=_layer_gain(config, divided, fit, found, blocks, progress))
+    summary = replace(summary, layers=layers, thresholds=gain)
     if any(image.is_set_aside or image.is_relabelled for image in images):
-        pairs = zip(images, probabilities.argmax(axis=1).tolist(), strict=True)
+        pairs = zip(images, predicted.tolist(), strict=True)
         right = [labels[predicted] == image.label for image, predicted in pairs if not image.is_set_aside]
         summary = replace(summary, filtered_accuracy=float(np.mean(right)))
-    return CrossValidatedImages(summary, OutOfFold(tuple(one.sha256 for one in images), truth, probabilities), images)
+    digests = tuple(one.sha256 for one in images)
+    return CrossValidatedImages(summary, OutOfFold(digests, truth, probabilities, predicted), images)
 
 
-def _cross_validated(config: Config, divided: Divided, fit: Fit, progress: Progress) -> "CrossValidated | None":
+def _cross_validated(
+    config: Config, divided: Divided, fit: Fit, weight: "ClassWeight", classes: int, progress: Progress
+) -> "CrossValidated | None":
     head, rows, C = config.head, divided.rows.part(divided.sample), fit.best.C
     if config.evaluate.cross_validation is None:
         return None
@@ -144,8 +163,11 @@ def _cross_validated(config: Config, divided: Divided, fit: Fit, progress: Progr
         rows = rows.of_blocks(fit.candidates[0].blocks)
     try:
         if C is None:
-            C = fit_regression(config, rows, head.class_weight).best.C or 1.0
-        found = _repeated(config, rows, C, standardize, None, progress)
+            C = fit_regression(config, rows, weight).best.C or 1.0
+        # Thresholds for every size of the learning curve would take minutes with many classes.
+        has_curve = config.head.thresholds == "none" or classes <= _FEW_CLASSES
+        found = _repeated(config, rows, C, standardize, weight, None if has_curve else (1.0,), progress)
+        found = found if has_curve else replace(found, reduced_sizes=True)
     except DataError as error:
         progress.note(f"Cross-validation is skipped: {error.message}")
         return None
@@ -159,8 +181,9 @@ def _cross_validated(config: Config, divided: Divided, fit: Fit, progress: Progr
 
 
 def _layer_gain(
-    config: Config, divided: Divided, fit: Fit, found: "CrossValidated", blocks: Blocks, progress: Progress
-) -> LayerGain | None:
+    config: Config, divided: Divided, fit: Fit, found: "CrossValidated", blocks: Blocks, weight: "ClassWeight",
+    progress: Progress,
+) -> LayerGain | None:  # fmt: skip
     """What the head's layers bring over the last alone; None where the fit did not choose them."""
     last = [one for one in fit.candidates if {blocks.all[number].layer for number in one.blocks} == {LAST}]
     if len(fit.candidates) < 2 or not last:
@@ -170,17 +193,18 @@ def _layer_gain(
     if used == alone:
         return LayerGain(layers, 0.0, (0.0, 0.0))
     rows = divided.rows.part(divided.sample).of_blocks(alone.blocks)
-    compared = _repeated(config, rows, alone.C, config.head.standardize, (1.0,), progress)
+    compared = _repeated(config, rows, alone.C, config.head.standardize, weight, (1.0,), progress)
     return layer_gain(layers, found, compared)
 
 
 def _repeated(
-    config: Config, rows: Rows, C: float, standardize: bool, shares: Sequence[float] | None, progress: Progress
-) -> "CrossValidated":
+    config: Config, rows: Rows, C: float, standardize: bool, weight: "ClassWeight", shares: Sequence[float] | None,
+    progress: Progress,
+) -> "CrossValidated":  # fmt: skip
     from tlcli.heads.repeated_cross_validation import SHARES, cross_validate  # noqa: PLC0415 - scikit-learn takes 1 s
 
     section = config.evaluate.cross_validation or CrossValidationSection()
     return cross_validate(
-        rows, C, section.folds, section.repeats, standardize, config.head.class_weight, config.train.seed,
-        shares or SHARES, progress,
+        rows, C, section.folds, section.repeats, standardize, weight, config.train.seed,
+        shares or SHARES, progress, keep_folds=config.head.thresholds != "none",
     )  # fmt: skip

@@ -10,7 +10,7 @@ from tlcli.config.build_features import backbone_row
 from tlcli.config.load import dump_yaml
 from tlcli.config.schema import Config, CrossValidation, both_sides
 from tlcli.errors import UsageError
-from tlcli.tuning.settings import AUGMENTATIONS, HeadSetting, PassSetting, input_choices
+from tlcli.tuning.settings import AUGMENTATIONS, GIVEN_WEIGHTS, HeadSetting, PassSetting, input_choices
 
 AS_GIVEN = "as the config says"
 """The augmented views of the config's own section ``augment``."""
@@ -121,9 +121,9 @@ def config_of_winner(config: Config, setting: PassSetting, head: HeadSetting, al
     of_pass = config_of_pass(config, setting)
     is_last = len(all_layers) > 1 and head.layers == all_layers[-1:]
     layers: object = "last" if is_last else head.layers if len(all_layers) > 1 else "all"
-    changed: dict[str, Any] = {
-        "fit": head.kind, "standardize": head.standardize, "class_weight": head.class_weight,
-    }  # fmt: skip
+    changed: dict[str, Any] = {"fit": head.kind, "standardize": head.standardize}
+    if head.class_weight != GIVEN_WEIGHTS:
+        changed["class_weight"] = head.class_weight
     if head.kind == "logistic_regression":
         changed["Cs"] = (head.C,)
     return of_pass.model_copy(

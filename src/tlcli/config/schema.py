@@ -10,6 +10,8 @@ from tlcli.backbones.catalog import CATALOG, Backbone, EngineSetting, Interpolat
 from tlcli.config.dataset import Dataset
 from tlcli.config.section import ExpandedPath, Section, Seed, expand
 from tlcli.evaluation.gates import ALLOWED, is_gate_name
+from tlcli.evaluation.objectives import ALLOWED as METRICS
+from tlcli.evaluation.objectives import OF_DECISIONS, Objective, is_objective
 from tlcli.images.formats import DEFAULT_FORMATS, Format
 from tlcli.images.tiles import MAX_TILES
 
@@ -31,7 +33,6 @@ GateLimits = Annotated[
     Discriminator(lambda value: "metrics" if isinstance(value, dict) else "number"),
 ]
 """A share, or one for each of several metrics."""
-METRIC_PATTERN = r"^(accuracy|balanced_accuracy|log_loss|roc_auc|f1_macro|recall@precision=(0?\.\d+|1(\.0+)?))$"
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Positive = Annotated[float, Field(gt=0)]
 
@@ -67,6 +68,48 @@ TilesSetting = Annotated[
     Discriminator(lambda value: "grid" if isinstance(value, list | tuple) else "word"),
 ]
 """Rows and columns, or native."""
+_Weight = Annotated[float, Field(ge=1e-6, le=1e6)]
+
+
+def _is_metric(value: str) -> str:
+    if not is_objective(value):
+        raise PydanticCustomError(
+            "unknown_objective", "Input should be a metric to aim at.", {"allowed": METRICS}
+        )  # fmt: skip
+    return value
+
+
+def _is_of_thresholds(value: str) -> str:
+    if value == "none":
+        return value
+    if not is_objective(value):
+        raise PydanticCustomError(
+            "unknown_objective", "Input should be none, or the metric that thresholds are chosen for.",
+            {"allowed": f"none, {OF_DECISIONS}"},
+        )  # fmt: skip
+    if not Objective.parse(value).is_of_decisions:
+        raise PydanticCustomError(
+            "threshold_independent", "No threshold changes {metric}: it is a metric of the probabilities.",
+            {"metric": value, "allowed": f"none, {OF_DECISIONS}"},
+        )  # fmt: skip
+    return value
+
+
+def _is_class_weight(value: object) -> object:
+    if value not in ("none", "balanced"):
+        raise PydanticCustomError(
+            "unknown_choice", "Input should be a word, or a mapping of classes to weights such as {example}.",
+            {"allowed": "none, balanced", "example": "{defective: 3}"},
+        )  # fmt: skip
+    return value
+
+
+ClassWeightSetting = Annotated[
+    Annotated[Literal["none", "balanced"], BeforeValidator(_is_class_weight), Tag("word")]
+    | Annotated[dict[str, _Weight], Field(min_length=1), Tag("weights")],
+    Discriminator(lambda value: "weights" if isinstance(value, dict) else "word"),
+]
+"""A word, or a weight for each of several classes."""
 
 LayersSetting = Annotated[
     Annotated[tuple[str, ...], Field(min_length=1), Tag("names")] | Annotated[Literal["last", "all"], Tag("word")],
@@ -259,8 +302,16 @@ class HeadSection(Section):
     standardize: bool = True
     """Subtract the mean of each feature and divide by its standard deviation, or by the mean of all standard deviations
     where that is larger; folded into the weights."""
-    class_weight: Literal["none", "balanced"] = "none"
-    """balanced: every class has the same total weight, whatever its number of images."""
+    class_weight: ClassWeightSetting = "none"
+    """What an image weighs in the loss. balanced: every class has the same total weight, whatever its number of images.
+    Or a mapping, {defective: 3}, as scikit-learn has it: an image of the class counts so many times; classes that are
+    not named count 1. Weights shift the probabilities towards the classes that weigh more; see thresholds, which leave
+    them as they are."""
+    thresholds: Annotated[str, AfterValidator(_is_of_thresholds)] = "none"
+    """none: the answer is the most probable class. Or a metric: accuracy, balanced_accuracy, f1_macro, or for two
+    classes recall@precision=0.9 (the highest recall of the second class with that precision). Then there is a threshold
+    for each class, chosen for the metric on images that the heads were not fitted on, and the answer is the class whose
+    probability is the largest multiple of its threshold. The probabilities stay as they are (see docs/honesty.md)."""
     Cs: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (
         1 / 3000, 1 / 1000, 1 / 300, 1 / 100, 1 / 30, 1 / 10, 1 / 3, 1.0, 3.0, 10.0,
     )  # fmt: skip
@@ -341,7 +392,7 @@ class Evaluate(Section):
 class Tune(Section):
     """What tune searches for."""
 
-    metric: Annotated[str, Field(pattern=METRIC_PATTERN)] = "accuracy"
+    metric: Annotated[str, AfterValidator(_is_metric)] = "accuracy"
     """accuracy, balanced_accuracy, log_loss, roc_auc, f1_macro, or recall@precision=0.9: the largest recall whose
     precision is at least that."""
 

@@ -72,6 +72,8 @@ class Unseen:
     """[M]"""
     probabilities: "NDArray[np.float64]"
     """[M, L], calibrated."""
+    predicted: "NDArray[np.int64]"
+    """[M], the answers: the most probable classes, or those of thresholds."""
 
 
 @dataclass(frozen=True)
@@ -151,8 +153,9 @@ class Assessment:
 
 
 def assess(
-    images: Sequence[LabelledImage], rows: Rows, task: Task, probabilities: "NDArray[np.float64]", *, kind: FitKind,
-    temperature: float, preparation: Preparation, out_of_distribution: OutOfDistribution,
+    images: Sequence[LabelledImage], rows: Rows, task: Task, probabilities: "NDArray[np.float64]",
+    predicted: "NDArray[np.int64]", *, kind: FitKind, temperature: float, preparation: Preparation,
+    out_of_distribution: OutOfDistribution,
     cross_validation: CrossValidation | None, unseen: Unseen, seed: int, progress: Progress = SILENT,
 ) -> Assessment:  # fmt: skip
     """Assesses a run on its test images.
@@ -162,6 +165,7 @@ def assess(
         rows: features of these plain images, in the same order, to compare images by.
         task: the classes.
         probabilities: of the test images, in their order [n, L].
+        predicted: the answers for them [n].
         kind: how the head was fitted.
         temperature: of the head.
         preparation: decodes images, for colour histograms and near duplicates.
@@ -172,9 +176,9 @@ def assess(
         progress: receives the stages.
     """
     test = rows.part(_members(images, "test"))
-    correct = probabilities.argmax(axis=1) == test.labels
+    correct = predicted == test.labels
     with progress.stage("Computing confidence intervals"):
-        intervals = metric_intervals(test.labels, probabilities, task, test.units)
+        intervals = metric_intervals(test.labels, probabilities, task, test.units, predicted=predicted)
     return Assessment(
         measured="test",
         intervals=intervals,
@@ -184,7 +188,7 @@ def assess(
         near_duplicates=train_test_duplicates(images, rows, preparation, correct, progress),
         out_of_distribution=out_of_distribution,
         calibration=_calibration(test.labels, probabilities, temperature),
-        confidence=_confidence(unseen, (test.labels, probabilities)),
+        confidence=_confidence(unseen, (test.labels, probabilities), predicted),
         cross_validation=cross_validation,
         learning_curve=_learning_curve(cross_validation, len(_members(images, "train"))),
         is_logistic_regression=kind in WITH_FOLDS,
@@ -208,9 +212,9 @@ def assess_out_of_fold(
         training: number of training images.
         progress: receives the stages.
     """
-    correct = found.probabilities.argmax(axis=1) == found.labels
+    correct = found.predicted == found.labels
     with progress.stage("Computing confidence intervals"):
-        intervals = metric_intervals(found.labels, found.probabilities, task, rows.units)
+        intervals = metric_intervals(found.labels, found.probabilities, task, rows.units, predicted=found.predicted)
     return Assessment(
         measured="out_of_fold",
         intervals={**intervals, "accuracy": cross_validation.accuracy_ci95},
@@ -253,14 +257,18 @@ def _calibration(
     )
 
 
-def _confidence(unseen: Unseen, test: "tuple[NDArray[np.int64], NDArray[np.float64]] | None") -> Confidence | None:
+def _confidence(
+    unseen: Unseen, test: "tuple[NDArray[np.int64], NDArray[np.float64]] | None",
+    answers: "NDArray[np.int64] | None" = None,
+) -> Confidence | None:  # fmt: skip
     if len(unseen.labels) < _ENOUGH:
         return None
-    sets = (prediction_sets(unseen.labels, unseen.probabilities, level, test) for level in LEVELS)
+    found = (unseen.labels, unseen.probabilities)
+    sets = (prediction_sets(*found, level, test, unseen.predicted, answers) for level in LEVELS)
     return Confidence(
         unseen.source,
         len(unseen.labels),
-        coverage_curve(unseen.labels, unseen.probabilities),
+        coverage_curve(*found, unseen.predicted),
         tuple(one for one in sets if one),
     )
 

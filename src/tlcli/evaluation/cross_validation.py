@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tlcli.evaluation.split_metrics import Metrics
+from tlcli.evaluation.threshold_gain import ThresholdGain
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,6 +68,9 @@ class CrossValidation:
     """Where images are set aside or relabelled: only on those that the head is fitted on, by the labels that it is
     fitted on. It flatters, since a classifier chose them, and so has no interval; all else is by the labels of the
     data."""
+    thresholds: ThresholdGain | None = None
+    """Where thresholds decide the answers; then the accuracies, the balanced accuracy and the learning curve are those
+    with thresholds that were chosen on other folds. The log loss and the gain of layers are without."""
 
 
 def summarize(

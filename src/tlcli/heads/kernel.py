@@ -12,6 +12,7 @@ from scipy.linalg import eigh
 
 from tlcli.errors import DataError
 from tlcli.features.rows import Rows
+from tlcli.heads.class_weight import ClassWeight
 from tlcli.heads.expansion import Expansion, rbf_kernel
 from tlcli.heads.fit_record import Fit
 from tlcli.heads.folds import sampled
@@ -34,7 +35,7 @@ _PAIRS = 500
 
 
 def fit_kernel(
-    rows: Rows, landmarks: int, folds: int, standardize: bool, class_weight: str, seed: int,
+    rows: Rows, landmarks: int, folds: int, standardize: bool, class_weight: ClassWeight, seed: int,
     progress: Progress = SILENT,
 ) -> Fit:  # fmt: skip
     """Chooses gamma and C by cross-validation, then fits on all rows.

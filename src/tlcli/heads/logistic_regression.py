@@ -12,8 +12,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from tlcli.features.rows import Rows
+from tlcli.heads.class_weight import ClassWeight, weights_of
 from tlcli.heads.fit_record import Candidate, Fit, HeldOut, Step
-from tlcli.heads.fold_fits import FoldFits, joined, problems_of, weights_of
+from tlcli.heads.fold_fits import FoldFits, joined, problems_of
 from tlcli.heads.folds import folds_of, sampled
 from tlcli.heads.head import Head
 from tlcli.heads.many_units import MANY_UNITS, PrincipalRows, solve_many
@@ -35,7 +36,7 @@ def fit_logistic_regression(
     Cs: Sequence[float],
     folds: int,
     standardize: bool,
-    class_weight: str,
+    class_weight: ClassWeight,
     seed: int,
     progress: Progress = SILENT,
     candidates: Sequence[tuple[int, ...]] = (),
@@ -50,7 +51,7 @@ def fit_logistic_regression(
         folds: number of folds; fewer where the smallest class has fewer units.
         standardize: fit on features of mean 0, divided by their deviation (:func:`~tlcli.heads.standardize.floored`);
             folded into the head's weights.
-        class_weight: ``balanced`` gives every class the same total weight, ``none`` every image.
+        class_weight: what an image of each class weighs in the loss.
         seed: of the division into folds, and of the sample.
         progress: receives the stages.
         candidates: choices of blocks, by their numbers in ``rows``; the one with the lowest log loss on the held-out

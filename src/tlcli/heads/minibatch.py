@@ -13,6 +13,7 @@ from keras import callbacks, layers
 
 from tlcli.errors import UsageError
 from tlcli.features.rows import Rows
+from tlcli.heads.class_weight import ClassWeight, weights_of_classes
 from tlcli.heads.fit_record import Fit, Step
 from tlcli.heads.standardize import Standardizer
 from tlcli.heads.task import Task
@@ -50,7 +51,7 @@ def fit_minibatch(
     early_stopping: int | None,
     dropout: float,
     standardize: bool,
-    class_weight: Literal["none", "balanced"],
+    class_weight: ClassWeight,
     seed: int,
     progress: Progress = SILENT,
 ) -> Fit:
@@ -70,7 +71,7 @@ def fit_minibatch(
             are kept. None: all epochs are trained and the last weights kept.
         dropout: share of features dropped in each training step.
         standardize: train on standardised features; folded into the head's weights.
-        class_weight: ``balanced`` gives every class the same total weight, ``none`` every image.
+        class_weight: what an image of each class weighs in the loss.
         seed: of the initial weights, the order of the rows and the dropout.
         progress: receives a step an epoch.
 
@@ -124,11 +125,8 @@ def _dataset(rows: Rows) -> tf.data.Dataset:
     return tf.data.Dataset.from_tensor_slices((rows.features(), rows.labels))
 
 
-def _class_weight(labels: "NDArray[np.int64]", mode: str) -> dict[int, float] | None:
-    if mode == "none":
-        return None
-    counts = np.bincount(labels)
-    return {label: len(labels) / (len(counts) * count) for label, count in enumerate(counts) if count}
+def _class_weight(labels: "NDArray[np.int64]", mode: ClassWeight) -> dict[int, float] | None:
+    return None if mode == "none" else dict(enumerate(weights_of_classes(labels, mode).tolist()))
 
 
 def _callbacks(plateau: Plateau | None, early_stopping: int | None) -> list[Any]:

@@ -19,6 +19,7 @@ import safetensors.numpy
 from tlcli.backbones.blocks import Blocks
 from tlcli.backbones.catalog import Backbone
 from tlcli.errors import ModelError
+from tlcli.evaluation.thresholds import Thresholds
 from tlcli.heads.expansion import Expansion
 from tlcli.heads.head import Head
 from tlcli.heads.task import Task
@@ -62,6 +63,12 @@ class Bundle:
     def inputs(self) -> Blocks:
         """The blocks that the head takes."""
         return self.blocks.named(self.manifest.backbone.inputs)
+
+    @cached_property
+    def thresholds(self) -> Thresholds | None:
+        """What decides the answers; None: the most probable class is the answer."""
+        found = self.manifest.thresholds
+        return Thresholds(found.objective, found.of_classes) if found else None
 
     @property
     def preparation(self) -> Preparation:

@@ -15,12 +15,15 @@ from tlcli.model.prediction import Prediction
 from tlcli.reports.names import cut, one_line
 
 if TYPE_CHECKING:
-    from tlcli.runs.records import Filtered
+    from tlcli.evaluation.threshold_gain import ThresholdGain
+    from tlcli.runs.records import Filtered, RunThresholds
 
 _EXPECTED = 0.01
 """Share of images of the known classes that are beyond the limit, by its definition."""
 _HIGH = 0.05
 """Share above which it is worth a note; two images at least, as one of few proves nothing."""
+_LISTED = 10
+_OBJECTIVES = {"balanced_accuracy": "balanced accuracy", "f1_macro": "macro F1"}
 _WIDE = 0.1
 """Width of an interval from which on a test accuracy decides little: two models that differ as much look the same."""
 _ENOUGH = 10
@@ -32,7 +35,7 @@ def unequal_classes(training: Mapping[str, int], is_weighted: bool = False) -> s
 
     Args:
         training: training images of each class.
-        is_weighted: ``head.class_weight`` is balanced already.
+        is_weighted: ``head.class_weight`` is set already.
     """
     found = class_balance(training)
     if not found.is_unequal:
@@ -45,6 +48,33 @@ def unequal_classes(training: Mapping[str, int], is_weighted: bool = False) -> s
         "so look at the balanced accuracy and the recall of each class. What helps: more images of small "
         f"classes{weights}."
     )
+
+
+def thresholds_chosen(found: "RunThresholds") -> str:
+    """How thresholds decide the answers; no full stop at the end, as it is also a line of the terminal."""
+    of = "out-of-fold predictions" if found.source == "out_of_fold" else "the validation images"
+    chosen = f"chosen for {_OBJECTIVES.get(found.objective, found.objective)} on {of}"
+    if len(found.of_classes) == 2:
+        label, threshold = list(found.of_classes.items())[1]
+        return f"The answer is {_named(label)} where its probability is above {threshold:.3g} ({chosen})"
+    listed = ", ".join(f"{_named(label)} {value:.3g}" for label, value in list(found.of_classes.items())[:_LISTED])
+    more = ", ..." if len(found.of_classes) > _LISTED else ""
+    return (
+        f"The answer is the class whose probability is the largest multiple of its threshold: {listed}{more} ({chosen})"
+    )
+
+
+def threshold_gain(found: "ThresholdGain") -> str:
+    """What thresholds bring in cross-validation; no full stop at the end."""
+    name = "recall" if found.objective.startswith("recall@") else _OBJECTIVES.get(found.objective, found.objective)
+    low, high = (100 * end for end in found.gain_ci95)
+    reached = "" if found.precision is None else f", with a precision of {100 * found.precision:.1f} %"
+    text = (
+        f"In cross-validation, with thresholds that were chosen on other folds, the {name} is {found.chosen:.4f} "
+        f"instead of {found.most_probable:.4f}{reached} (difference {100 * (found.chosen - found.most_probable):+.1f} "
+        f"points, 95 % interval {low:+.1f} to {high:+.1f})"
+    )
+    return text if low > 0 or found.precision is not None else f"{text}: no evidence that thresholds help"
 
 
 def headline(metrics: Mapping[SplitName, Metrics], split: SplitName, filtered: "Filtered | None" = None) -> str:

@@ -12,6 +12,7 @@ from tlcli.datasets.index import Index
 from tlcli.evaluation.assessment import Assessment
 from tlcli.evaluation.class_balance import class_balance
 from tlcli.evaluation.labelled_predictions import Predictions
+from tlcli.evaluation.operating_curve import OperatingCurve, operating_curves
 from tlcli.evaluation.split_metrics import Metrics
 from tlcli.heads.fit_record import Step
 from tlcli.model.bundle import Bundle
@@ -87,8 +88,11 @@ def write_report(report: RunReport, explain: Explain) -> RunText:
         ),
         validation_images=sum(counts["validation"].values()),
         filtered=filtered_images(report.record.filtered),
+        decision=report.record.head.thresholds,
     )
     judged = verdict(_evidence(report, text))
+    tested = predictions if found.measured == "test" else None
+    curves = operating_curves({"test": tested, "out_of_fold": report.out_of_fold})
     filtered = report.record.filtered.model_dump() if report.record.filtered else None
     results = read_externals(report.run)[0]
     external = [result.as_json() for result in results]
@@ -99,6 +103,7 @@ def write_report(report: RunReport, explain: Explain) -> RunText:
             "evaluated_runs": report.evaluated_runs,
             "filtered": filtered,
             **asdict(found),
+            "operating_points": [curve.document(bundle.labels) for curve in curves],
             EXTERNAL: external,
         },
     )
@@ -113,7 +118,7 @@ def write_report(report: RunReport, explain: Explain) -> RunText:
         verdict=judged,
         facts=_facts(report, text),
         font_note=missing_font_note(report.metrics.labels) if report.has_figures else "",
-        charts=_charts(report),
+        charts=_charts(report, curves),
         confusion=confusion(confusion_cells(predictions, bundle), report.metrics.labels),
         errors=[case for case in cases if not case.is_correct],
         least_confident=[case for case in cases if case.is_correct],
@@ -189,7 +194,7 @@ def _facts(report: RunReport, text: RunText) -> list[Fact]:
     ]
 
 
-def _charts(report: RunReport) -> dict[str, Markup]:
+def _charts(report: RunReport, curves: Sequence[OperatingCurve]) -> dict[str, Markup]:
     found, calibration = report.assessment, report.assessment.calibration
     rows = []
     if found.measured == "test":
@@ -204,6 +209,9 @@ def _charts(report: RunReport) -> dict[str, Markup]:
         "reliability": (reliability, "Reliability diagram: accuracy against confidence"),
         "history": (charts.history(report.history, report.best), "Log loss and accuracy of the fit"),
     }
+    if curves:
+        operating = charts.operating_curves(curves, report.metrics.labels)
+        drawn["operating"] = (operating, "Operating curve: precision against recall, with the answers")
     if found.confidence:
         drawn["coverage"] = (charts.coverage(found.confidence.coverage), "Accuracy against coverage")
     if found.learning_curve:

@@ -1,6 +1,6 @@
 """Sentences on the result of a search, for the terminal and for its page."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tlcli.backbones.blocks import LAST
 from tlcli.backbones.catalog import CATALOG
@@ -132,6 +132,28 @@ class TuneText:
             "halving): those that were clearly behind did not go on. Heads on the features of a pass are cheap, and "
             "were tried on all images. Milliseconds are of the network alone on this machine, without decoding.",
         )
+
+
+def reasons(outcome: Outcome) -> dict[str, str]:
+    """Why the winner's config has the values it has, by dotted key: how far the best with another value is behind."""
+    of: dict[str, Callable[[Contender], str]] = {
+        "backbone.name": lambda one: network_name(one.input),
+        "image.size": lambda one: f"{one.input.size[0]} x {one.input.size[1]}",
+        "image.resize": lambda one: one.input.resize,
+        "backbone.layers": lambda one: layers_text(one.input, one.head.layers),
+        "head.fit": lambda one: _KINDS[one.head.kind],
+    }
+    return {key: _reason(outcome, value_of) for key, value_of in of.items()}
+
+
+def _reason(outcome: Outcome, value_of: "Callable[[Contender], str]") -> str:
+    best, metric = outcome.best, outcome.metric
+    others = [one for one in outcome.contenders if value_of(one) != value_of(best)]
+    if not others:
+        return f"{value_of(best)}: all contenders have it"
+    one = others[0]
+    verdict = "no evidence that it is worse" if one.is_equal else f"worse by {gain(metric, best.score - one.score)}"
+    return f"{value_of(best)}: {figure(metric, best.score)}; {value_of(one)}: {figure(metric, one.score)}, {verdict}"
 
 
 def contender_text(one: Contender) -> str:

@@ -105,6 +105,17 @@ class RunBackbone(_Record):
     """Of precision int8 only."""
 
 
+class RunThresholds(_Record):
+    """What decides the answers, see :mod:`tlcli.evaluation.thresholds`."""
+
+    objective: str
+    """The metric that they were chosen for."""
+    of_classes: dict[str, float]
+    """By class."""
+    source: Literal["out_of_fold", "validation"]
+    """The images that they were chosen on: training and validation images, out of fold; or those of validation."""
+
+
 class RunHead(_Record):
     """How the head was fitted."""
 
@@ -116,6 +127,8 @@ class RunHead(_Record):
     C: float | None = None
     """Of logistic regression."""
     temperature: float
+    thresholds: RunThresholds | None = None
+    """None where the answer is the most probable class."""
 
 
 class RunRecord(_Record):

@@ -8,7 +8,7 @@ Shapes: N images, L classes, F folds, D features.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from tlcli.backbones.blocks import Blocks
 from tlcli.features.rows import Rows
+from tlcli.heads.class_weight import ClassWeight
 from tlcli.heads.fold_fits import FoldFits
 from tlcli.heads.folds import Folds, folds_of
 from tlcli.heads.head import Head
@@ -94,7 +95,13 @@ class NestedFolds:
 
 
 def score_heads(
-    rows: Rows, blocks: Blocks, folds: NestedFolds, settings: Sequence[HeadSetting], score: Score, seed: int = 0
+    rows: Rows,
+    blocks: Blocks,
+    folds: NestedFolds,
+    settings: Sequence[HeadSetting],
+    score: Score,
+    seed: int = 0,
+    class_weights: Mapping[str, ClassWeight] | None = None,
 ) -> "Iterator[Scored]":
     """Yields heads with their scores on the held-out rows of all folds [F]; heads of one group follow one another.
     Values of C that are clearly too large are left out.
@@ -106,7 +113,9 @@ def score_heads(
         settings: the heads.
         score: computes the figure.
         seed: of a kernel's landmarks.
+        class_weights: what the settings' class weights stand for, where they are no words of their own.
     """
+    weights = class_weights or {}
     groups: dict[HeadSetting, list[HeadSetting]] = {}
     for setting in settings:
         groups.setdefault(setting.group, []).append(setting)
@@ -121,7 +130,8 @@ def score_heads(
             if base not in prepared:  # is at work before those that wait for it
                 prepared[base] = pool.submit(_prepared, rows, blocks, folds, base, seed)
             fits = prepared[base]
-            return pool.submit(lambda: _path(fits.result(), group, groups[group], score))
+            weight = weights.get(group.class_weight, group.class_weight)
+            return pool.submit(lambda: _path(replace(fits.result(), class_weight=weight), groups[group], score))
 
         yield from _ahead(list(groups), submit)
 
@@ -155,9 +165,8 @@ def _prepared(rows: Rows, blocks: Blocks, folds: NestedFolds, base: HeadSetting,
     return FoldFits.turned(part, folds.all, base.class_weight)
 
 
-def _path(fits: FoldFits, group: HeadSetting, settings: Sequence[HeadSetting], score: Score) -> "list[Scored]":
+def _path(fits: FoldFits, settings: Sequence[HeadSetting], score: Score) -> "list[Scored]":
     """All values of C from the smallest, until they are clearly too large."""
-    fits = replace(fits, class_weight=group.class_weight)
     found: list[Scored] = []
     solutions: list[Solution] | None = None
     least, rising = np.inf, 0

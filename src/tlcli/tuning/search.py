@@ -18,6 +18,7 @@ from tlcli.backbones.blocks import Blocks
 from tlcli.datasets.index import LabelledImage
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.rows import Rows
+from tlcli.heads.class_weight import ClassWeight
 from tlcli.heads.many_units import MANY_UNITS
 from tlcli.heads.repeated_cross_validation import nested_parts
 from tlcli.heads.task import Task
@@ -25,7 +26,7 @@ from tlcli.progress import SILENT, Progress
 from tlcli.tuning.head_search import NestedFolds, Score, score_heads
 from tlcli.tuning.outcome import PassCost, TriedPass
 from tlcli.tuning.selection import interval_of, survivors
-from tlcli.tuning.settings import AUGMENTATIONS, HeadSetting, PassSetting, all_heads, coarse_heads
+from tlcli.tuning.settings import AUGMENTATIONS, CLASS_WEIGHTS, HeadSetting, PassSetting, all_heads, coarse_heads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -140,6 +141,8 @@ class Search:
     trials: TrialLog
     clock: Clock
     progress: Progress = SILENT
+    class_weights: Mapping[str, ClassWeight] = field(default_factory=dict)
+    """What class weights stand for that are no words of their own; tried beside these."""
     _folds: dict[int, NestedFolds] = field(default_factory=dict)
     _rate: float = 0.0
     """Seconds that the last passes took for an image, for each predicted one."""
@@ -189,7 +192,7 @@ class Search:
     def heads(self, candidate: Candidate, only: Sequence[HeadSetting] | None = None) -> HeadScores:
         """Scores all heads, or these, on a pass of all images; those that are known are not fitted again."""
         groups: dict[HeadSetting, list[HeadSetting]] = {}
-        for setting in all_heads(candidate.blocks) if only is None else only:
+        for setting in self._all_heads(candidate) if only is None else only:
             groups.setdefault(setting.group, []).append(setting)
         found, missing = HeadScores(), dict[HeadSetting, list[HeadSetting]]()
         for group, settings in groups.items():
@@ -204,13 +207,18 @@ class Search:
                 self._fit_heads(candidate, missing, found)
         return found
 
+    def _all_heads(self, candidate: Candidate) -> list[HeadSetting]:
+        return all_heads(candidate.blocks, (*self.class_weights, *CLASS_WEIGHTS))
+
     def _fit_heads(
         self, candidate: Candidate, missing: Mapping[HeadSetting, Sequence[HeadSetting]], found: HeadScores
     ) -> None:
         candidate.extractor.extract([(self.images.all, candidate.extractor.views)], self.progress)
         rows, folds = self._rows(candidate, np.arange(len(self.images.all)))
         settings = [setting for group in missing.values() for setting in group]
-        scored = score_heads(rows, candidate.blocks, folds, settings, self.score, self.images.seed)
+        scored = score_heads(
+            rows, candidate.blocks, folds, settings, self.score, self.images.seed, self.class_weights
+        )  # fmt: skip
         started = monotonic()
         for group, pairs in groupby(scored, key=lambda pair: pair[0].group):
             of_group = list(pairs)

@@ -117,7 +117,7 @@ def inspect(
     decisions = {one.name: one for one in read_corrections(file)} if file and file.exists() else {}
     with progress.stage("Writing the page"):
         _write_page(
-            page, loaded.name, found, commands, extractor, config.head.class_weight == "balanced",
+            page, loaded.name, found, commands, extractor, config.head.class_weight != "none",
             [replace(one, decision=decisions[one.name].decision) if one.name in decisions else one for one in doubted],
         )  # fmt: skip
     return Inspected(found, page, excluded, decided)

@@ -6,21 +6,25 @@ features are cheap: on the passes that all images took, all are tried.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import math
+import shlex
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import monotonic
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 import tlcli
 from tlcli.backbones.conversion import conversion_versions
 from tlcli.backbones.costs import COSTS
+from tlcli.backbones.source_classifier import source_classifier
 from tlcli.config.build_cross_validation import divide
 from tlcli.config.build_dataset import dataset_index
 from tlcli.config.build_features import feature_extractor, layer_candidates, preparation_of
-from tlcli.config.build_head import fit_regression
+from tlcli.config.build_head import class_weight_of, fit_regression
 from tlcli.config.build_tune import (
     candidate_backbones,
     config_of_pass,
@@ -36,15 +40,24 @@ from tlcli.datasets.unreadable import drop_unreadable
 from tlcli.engines.speed import known_speed, measure_speed
 from tlcli.errors import DataError, UsageError
 from tlcli.evaluation.objectives import Objective
+from tlcli.evaluation.transferability import transfer_scores
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.images.size_advice import sampled_sizes
 from tlcli.progress import SILENT, Progress
+from tlcli.reports.tune_page import draw_pareto, write_tune_page
+from tlcli.reports.tune_text import TuneText, reasons
 from tlcli.runs.trials import Trials, open_search
+from tlcli.runs.tuning import write_leaderboard, write_passes, write_tune
 from tlcli.system.files import write_text
 from tlcli.tuning.leaderboard import outcome_of
 from tlcli.tuning.outcome import Outcome, PassCost, TriedPass
 from tlcli.tuning.search import Candidate, Clock, HeadScores, Images, Search
-from tlcli.tuning.settings import HeadSetting, PassSetting
+from tlcli.tuning.settings import GIVEN_WEIGHTS, HeadSetting, PassSetting
+
+if TYPE_CHECKING:
+    from tlcli.heads.class_weight import ClassWeight
+
+_TRANSFER = ("log_me", "h_score", "nleep", "leep", "knn")
 
 
 @dataclass(frozen=True)
@@ -98,8 +111,10 @@ def tune(loaded: LoadedConfig, runs_dir: Path, options: TuneOptions, progress: P
             progress.note(f"Going on with the search in {folder}: {len(trials):,} trials are known.")
         candidates, tried = _candidates(config, index, names, options, trials, progress)
         images = _searched_images(config, index, candidates[0], progress)
-        search = Search(images, objective.score, options.metric, trials, clock, progress)
+        weights = _class_weights(config, index)
+        search = Search(images, objective.score, options.metric, trials, clock, progress, weights)
         finalists, halved = search.halve(candidates)
+        halved = _with_transfer(halved, candidates, search, trials, progress)
         scored = {one.setting: search.heads(one) for one in finalists}
         given = _given_head(config, index, candidates[0], search, scored)
 
@@ -208,13 +223,14 @@ def _given_head(
     )
     extractor, images = feature_extractor(index, plain), search.images
     rows = replace(extractor.rows(images.all, images.labels), labels=images.rows.labels, units=images.rows.units)
+    name, weight = next(iter(search.class_weights.items()), (str(config.head.class_weight),) * 2)
     with suppress(DataError):
         candidates = layer_candidates(section, extractor.blocks)
-        fit = fit_regression(config, rows, config.head.class_weight, candidates=candidates)
+        fit = fit_regression(config, rows, weight, candidates=candidates)
         used = [extractor.blocks.all[number].layer for number in fit.candidates[0].blocks]
         head = HeadSetting(
-            "logistic_regression", tuple(dict.fromkeys(used)), section.pooling, config.head.standardize,
-            config.head.class_weight, fit.best.C or 1.0,
+            "logistic_regression", tuple(dict.fromkeys(used)), section.pooling, config.head.standardize, name,
+            fit.best.C or 1.0,
         )  # fmt: skip
         of_pass = scored.setdefault(first.setting, {})
         if head not in of_pass:
@@ -223,51 +239,53 @@ def _given_head(
     return None
 
 
+def _class_weights(config: Config, index: Index) -> dict[str, "ClassWeight"]:
+    """The mapping of the config, by the name that stands for it."""
+    weight = class_weight_of(config, index.labels)
+    return {} if isinstance(weight, str) else {GIVEN_WEIGHTS: weight}
+
+
+def _with_transfer(
+    tried: Sequence[TriedPass], candidates: Sequence[Candidate], search: Search, trials: Trials, progress: Progress
+) -> list[TriedPass]:
+    """The passes with the transferability scores of those that all images took."""
+    found = {one.setting: one for one in candidates}
+    whole = [one for one in tried if one.images == len(search.images.all)]
+    with progress.stage("Scoring transferability", len(whole), "passes"):
+        for one in whole:
+            found_scores = _transfer_of(found[one.setting], search, trials)
+            tried = [replace(each, transfer=found_scores) if each is one else each for each in tried]
+            progress.advance()
+    return list(tried)
+
+
+def _transfer_of(candidate: Candidate, search: Search, trials: Trials) -> dict[str, float | None]:
+    """Scores of the last layer's average, by name."""
+    what = {"stage": "transfer", "pass": asdict(candidate.setting)}
+    known, images, spec = trials.get(what), search.images, candidate.extractor.spec
+    if known is None:
+        started = monotonic()
+        features = candidate.extractor.features(images.all, candidate.extractor.last)
+        source = source_classifier(spec.row, spec.weights)
+        probabilities = source.probabilities(features) if source else None
+        scores = transfer_scores(features, images.rows.labels, images.rows.units, probabilities, images.seed)
+        values = [getattr(scores, name) for name in _TRANSFER]
+        known = trials.add(what, tuple(math.nan if one is None else one for one in values), monotonic() - started)
+    return {name: None if math.isnan(value) else value for name, value in zip(_TRANSFER, known.scores, strict=True)}
+
+
 def _write(folder: Path, loaded: LoadedConfig, candidates: Sequence[Candidate], outcome: Outcome) -> Path:
-    """tuned.yaml."""
-    best = outcome.best
+    """tuned.yaml, the tables and the page."""
+    best, path = outcome.best, folder / "tuned.yaml"
     layers = next(one.blocks.layers for one in candidates if one.setting == replace(best.input, augmentation="none"))
     config = config_of_winner(loaded.config, best.input, best.head, layers)
-    path = folder / "tuned.yaml"
-    write_text(path, tuned_yaml(config, _header(loaded, outcome, path), _reasons(outcome)))
+    text, next_command = TuneText(outcome), shlex.join(["tlcli", "train", "--config", str(path)])
+    header = [f"Chosen by tlcli tune for {loaded.argument}.", text.verdict, text.given, "", f"  {next_command}"]
+    write_text(path, tuned_yaml(config, header, reasons(outcome)))
+    write_tune(folder / "tune.json", outcome)
+    write_leaderboard(folder / "leaderboard.csv", outcome)
+    write_passes(folder / "passes.csv", outcome)
+    (folder / "figures").mkdir(exist_ok=True)
+    draw_pareto(folder / "figures", outcome)
+    write_tune_page(folder, outcome, loaded.name, next_command, path.read_text(encoding="utf-8"))
     return path
-
-
-def _header(loaded: LoadedConfig, outcome: Outcome, path: Path) -> list[str]:
-    expected = outcome.expected
-    return [
-        f"Chosen by tlcli tune for {loaded.argument}: {outcome.metric} {outcome.best.score:.4f} in cross-validation on "
-        f"{outcome.images:,} training",
-        "and validation images"
-        + (
-            f"; expect {expected.expected:.4f} ({expected.interval[0]:.4f} to {expected.interval[1]:.4f})."
-            if expected
-            else "."
-        ),
-        "",
-        f"  tlcli train --config {path}",
-        "  tlcli evaluate",
-    ]
-
-
-def _reasons(outcome: Outcome) -> Mapping[str, str]:
-    """Why each key has its value: how far the best with another value is behind."""
-    best, found = outcome.best, dict[str, str]()
-    for key, value_of in {
-        "backbone.name": lambda one: one.input.backbone,
-        "image.size": lambda one: one.input.size_text,
-        "image.resize": lambda one: one.input.resize,
-        "backbone.layers": lambda one: ", ".join(one.head.layers),
-        "head.fit": lambda one: one.head.kind,
-    }.items():
-        other = next((one for one in outcome.contenders if value_of(one) != value_of(best)), None)
-        if other is None:
-            found[key] = "nothing else came as far"
-            continue
-        low, high = other.behind
-        verdict = "no evidence that it is worse" if other.is_equal else "worse"
-        found[key] = (
-            f"{value_of(other)}: {abs(other.score):.4f} instead of {abs(best.score):.4f}, {verdict} "
-            f"(95 % interval of the difference {low:+.4f} to {high:+.4f})"
-        )
-    return found
