@@ -102,6 +102,7 @@ def score_heads(
     score: Score,
     seed: int = 0,
     class_weights: Mapping[str, ClassWeight] | None = None,
+    every_C: bool = False,
 ) -> "Iterator[Scored]":
     """Yields heads with their scores on the held-out rows of all folds [F]; heads of one group follow one another.
     Values of C that are clearly too large are left out.
@@ -114,43 +115,38 @@ def score_heads(
         score: computes the figure.
         seed: of a kernel's landmarks.
         class_weights: what the settings' class weights stand for, where they are no words of their own.
+        every_C: leave no value of C out.
     """
-    weights = class_weights or {}
-    groups: dict[HeadSetting, list[HeadSetting]] = {}
+    weights, groups = class_weights or {}, dict[HeadSetting, dict[HeadSetting, list[HeadSetting]]]()
     for setting in settings:
-        groups.setdefault(setting.group, []).append(setting)
-    features = rows.features()
-    rows = rows.with_features(features)
-    prepared: dict[HeadSetting, Future[FoldFits]] = {}
+        base = replace(setting.group, class_weight="")
+        groups.setdefault(base, {}).setdefault(setting.group, []).append(setting)
+    rows = rows.with_features(rows.features())
+
+    def work(base: HeadSetting) -> list[Scored]:
+        """All groups that take the same rows."""
+        fits = _prepared(rows, blocks, folds, base, seed)
+        return [
+            pair for group, of_group in groups[base].items()
+            for pair in _path(
+                replace(fits, class_weight=weights.get(group.class_weight, group.class_weight)), of_group, score,
+                every_C,
+            )
+        ]  # fmt: skip
+
     # Side by side in threads, each with one thread for its products: these are too small to be divided.
     with threadpool_limits(1), ThreadPoolExecutor(threads()) as pool:
-
-        def submit(group: HeadSetting) -> "Future[list[tuple[HeadSetting, NDArray[np.float64]]]]":
-            base = replace(group, class_weight="")
-            if base not in prepared:  # is at work before those that wait for it
-                prepared[base] = pool.submit(_prepared, rows, blocks, folds, base, seed)
-            fits = prepared[base]
-            weight = weights.get(group.class_weight, group.class_weight)
-            return pool.submit(lambda: _path(replace(fits.result(), class_weight=weight), groups[group], score))
-
-        yield from _ahead(list(groups), submit)
-
-
-def _ahead(
-    groups: Sequence[HeadSetting], submit: "Callable[[HeadSetting], Future[list[Scored]]]"
-) -> "Iterator[Scored]":
-    """The results of all groups in order, with as many at work as there are threads."""
-    running: deque[Future[list[Scored]]] = deque()
-    try:
-        for group in groups:
-            running.append(submit(group))
-            if len(running) > threads():
+        running: deque[Future[list[Scored]]] = deque()
+        try:
+            for base in groups:
+                running.append(pool.submit(work, base))
+                if len(running) > threads():
+                    yield from running.popleft().result()
+            while running:
                 yield from running.popleft().result()
-        while running:
-            yield from running.popleft().result()
-    finally:
-        for one in running:
-            one.cancel()
+        finally:
+            for one in running:
+                one.cancel()
 
 
 def _prepared(rows: Rows, blocks: Blocks, folds: NestedFolds, base: HeadSetting, seed: int) -> FoldFits:
@@ -165,7 +161,7 @@ def _prepared(rows: Rows, blocks: Blocks, folds: NestedFolds, base: HeadSetting,
     return FoldFits.turned(part, folds.all, base.class_weight)
 
 
-def _path(fits: FoldFits, settings: Sequence[HeadSetting], score: Score) -> "list[Scored]":
+def _path(fits: FoldFits, settings: Sequence[HeadSetting], score: Score, every_C: bool) -> "list[Scored]":
     """All values of C from the smallest, until they are clearly too large."""
     found: list[Scored] = []
     solutions: list[Solution] | None = None
@@ -177,7 +173,11 @@ def _path(fits: FoldFits, settings: Sequence[HeadSetting], score: Score) -> "lis
         rising = rising + 1 if losses.mean() > least else 0
         least = min(least, float(losses.mean()))
         best = max(found, key=lambda one: float(one[1].mean()))[1]
-        if rising >= _RISING and float((best - scores).mean()) > float((best - scores).std()) / len(scores) ** 0.5:
+        if (
+            not every_C
+            and rising >= _RISING
+            and float((best - scores).mean()) > float((best - scores).std()) / len(scores) ** 0.5
+        ):
             break
     return found
 

@@ -108,8 +108,8 @@ def all_heads(blocks: Blocks, class_weights: Sequence[str] = CLASS_WEIGHTS) -> l
     """Every head that is tried on the features of a pass, the most promising groups first."""
     found = [
         HeadSetting("logistic_regression", layers, pooling, standardize, class_weight, C)
-        for standardize, class_weight, pooling, layers, C in product(
-            (True, False), class_weights, pooling_choices(blocks), layer_choices(blocks), CS
+        for standardize, pooling, layers, class_weight, C in product(
+            (True, False), pooling_choices(blocks), layer_choices(blocks), class_weights, CS
         )
     ]
     first = len(found) // 2  # kernels before linear heads without standardisation
