@@ -54,7 +54,7 @@ def measure_heads() -> dict[str, Any]:
     started = time.perf_counter()
     folds = NestedFolds.of(rows, 5, 5, 0)
     score = Objective.parse("accuracy").score
-    found = list(score_heads(rows, one_block(FEATURES), folds, heads, score, every_C=True))
+    found = list(score_heads(rows, one_block(FEATURES), folds, heads, score, exhaustive=True))
     return {
         "settings": len(found),
         "folds": len(folds.all),

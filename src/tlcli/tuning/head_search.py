@@ -102,7 +102,7 @@ def score_heads(
     score: Score,
     seed: int = 0,
     class_weights: Mapping[str, ClassWeight] | None = None,
-    every_C: bool = False,
+    exhaustive: bool = False,
 ) -> "Iterator[Scored]":
     """Yields heads with their scores on the held-out rows of all folds [F]; heads of one group follow one another.
     Values of C that are clearly too large are left out.
@@ -115,7 +115,7 @@ def score_heads(
         score: computes the figure.
         seed: of a kernel's landmarks.
         class_weights: what the settings' class weights stand for, where they are no words of their own.
-        every_C: leave no value of C out.
+        exhaustive: leave no value of C out.
     """
     weights, groups = class_weights or {}, dict[HeadSetting, dict[HeadSetting, list[HeadSetting]]]()
     for setting in settings:
@@ -130,7 +130,7 @@ def score_heads(
             pair for group, of_group in groups[base].items()
             for pair in _path(
                 replace(fits, class_weight=weights.get(group.class_weight, group.class_weight)), of_group, score,
-                every_C,
+                exhaustive,
             )
         ]  # fmt: skip
 
@@ -161,7 +161,7 @@ def _prepared(rows: Rows, blocks: Blocks, folds: NestedFolds, base: HeadSetting,
     return FoldFits.turned(part, folds.all, base.class_weight)
 
 
-def _path(fits: FoldFits, settings: Sequence[HeadSetting], score: Score, every_C: bool) -> "list[Scored]":
+def _path(fits: FoldFits, settings: Sequence[HeadSetting], score: Score, exhaustive: bool) -> "list[Scored]":
     """All values of C from the smallest, until they are clearly too large."""
     found: list[Scored] = []
     solutions: list[Solution] | None = None
@@ -174,7 +174,7 @@ def _path(fits: FoldFits, settings: Sequence[HeadSetting], score: Score, every_C
         least = min(least, float(losses.mean()))
         best = max(found, key=lambda one: float(one[1].mean()))[1]
         if (
-            not every_C
+            not exhaustive
             and rising >= _RISING
             and float((best - scores).mean()) > float((best - scores).std()) / len(scores) ** 0.5
         ):
