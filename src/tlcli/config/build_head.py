@@ -6,7 +6,6 @@ from tlcli.config.schema import Config
 from tlcli.features.rows import Rows
 from tlcli.heads.fit_record import Fit
 from tlcli.progress import SILENT, Progress
-from tlcli.system.lazy import start_tensorflow
 
 
 def fit_head(
@@ -66,9 +65,8 @@ def _fit_kernel(config: Config, training: Rows, progress: Progress) -> Fit:
 
 
 def _fit_minibatch(config: Config, training: Rows, validation: Rows, progress: Progress) -> Fit:
-    with progress.stage("Starting TensorFlow"):
-        start_tensorflow()
-        from tlcli.heads.minibatch import Plateau, fit_minibatch  # noqa: PLC0415 - 5 s
+    from tlcli.heads.minibatch import Plateau, fit_minibatch  # noqa: PLC0415 - a wrong config is reported before
+
     plateau = config.train.reduce_on_plateau
     return fit_minibatch(
         training,
