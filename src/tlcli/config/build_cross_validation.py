@@ -25,6 +25,7 @@ from tlcli.heads.fit_record import WITH_FOLDS, Fit
 from tlcli.heads.task import Task
 from tlcli.progress import SILENT, Progress
 from tlcli.runs.cross_validation import OutOfFold
+from tlcli.system.lazy import start_scikit_learn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,11 +78,12 @@ def divide(config: Config, index: Index, extractor: FeatureExtractor, progress: 
     Raises:
         ResourceError: the disk is full.
     """
-    from tlcli.heads.folds import sampled  # noqa: PLC0415 - scikit-learn takes 1 s
-
     section = config.evaluate.cross_validation
     if section is None and config.head.fit not in WITH_FOLDS:
         return None
+    start_scikit_learn()
+    from tlcli.heads.folds import sampled  # noqa: PLC0415 - scikit-learn takes 1 s
+
     set_aside = [image for image in index.set_aside if image.split != "test"]
     images = [*index.of("train"), *index.of("validation"), *set_aside]
     rows = extractor.rows([replace(image, label=image.given) for image in images], index.labels)

@@ -10,7 +10,6 @@ from tlcli.evaluation.objectives import Objective
 from tlcli.features.rows import Rows
 from tlcli.heads.fit_record import Fit
 from tlcli.progress import SILENT, Progress
-from tlcli.system.lazy import start_tensorflow
 
 if TYPE_CHECKING:
     from tlcli.heads.class_weight import ClassWeight
@@ -116,9 +115,8 @@ def _fit_kernel(config: Config, training: Rows, class_weight: "ClassWeight", pro
 def _fit_minibatch(
     config: Config, training: Rows, validation: Rows, class_weight: "ClassWeight", progress: Progress
 ) -> Fit:  # fmt: skip
-    with progress.stage("Starting TensorFlow"):
-        start_tensorflow()
-        from tlcli.heads.minibatch import Plateau, fit_minibatch  # noqa: PLC0415 - 5 s
+    from tlcli.heads.minibatch import Plateau, fit_minibatch  # noqa: PLC0415 - a wrong config is reported before
+
     plateau = config.train.reduce_on_plateau
     return fit_minibatch(
         training,

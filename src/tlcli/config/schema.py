@@ -296,9 +296,9 @@ class HeadSection(Section):
 
     fit: Literal["logistic_regression", "kernel", "minibatch"] = "logistic_regression"
     """logistic_regression: by L-BFGS, C chosen by cross-validation. kernel: the same on features of an RBF kernel,
-    which is non-linear; for up to 50,000 training images (see docs/layers.md). minibatch: mini-batch training in Keras,
-    see train. logistic_regression is the default because it is as accurate as minibatch and needs no learning rate
-    (bench/heads.py: solar cells 0.852 and 0.850, Alien vs. Predator 0.968 and 0.964)."""
+    which is non-linear; for up to 50,000 training images (see docs/layers.md). minibatch: mini-batch training, step by
+    step as in Keras, see train. logistic_regression is the default because it is as accurate as minibatch and needs no
+    learning rate (bench/heads.py: solar cells 0.865 and 0.860, Alien vs. Predator 0.965 and 0.969)."""
     standardize: bool = True
     """Subtract the mean of each feature and divide by its standard deviation, or by the mean of all standard deviations
     where that is larger; folded into the weights."""
