@@ -79,6 +79,7 @@ honesty: install ## measure the coverage of the 95 % intervals, the effect of ca
 	$(BIN)/python bench/layers.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 	$(BIN)/python bench/layers_cost.py
 	$(BIN)/python bench/calibration.py
+	$(BIN)/python bench/thresholds.py $(if $(TILES),--tiles $(TILES))
 	$(BIN)/python bench/report.py
 	$(BIN)/python bench/none_of_these.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 	$(if $(STRANGERS),$(BIN)/python bench/outliers.py --strangers $(STRANGERS))

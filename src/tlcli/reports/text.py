@@ -137,8 +137,8 @@ class RunText:
         found = self.found.cross_validation
         if self.decision is None:
             return "The answer is the most probable class. head.thresholds chooses thresholds for another metric."
-        gain = found.thresholds if found else None
-        brings = f" {threshold_gain(gain)}." if gain else ""
+        gain = threshold_gain(found) if found else ""
+        brings = f" {gain}." if gain else ""
         return f"{thresholds_chosen(self.decision)}.{brings} The probabilities are the same as without thresholds."
 
     @property
