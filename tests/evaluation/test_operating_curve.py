@@ -7,13 +7,13 @@ from tlcli.evaluation.labelled_predictions import Predictions
 from tlcli.evaluation.operating_curve import operating_curves
 
 
-def predicted(classes: int, seed: int = 0, answers: "np.ndarray | None" = None) -> Predictions:
-    labels, probabilities = predictions(classes, 400, seed)
+def predicted(classes: int, seed: int = 0, answers: "np.ndarray | None" = None, n: int = 400) -> Predictions:
+    labels, probabilities = predictions(classes, n, seed)
     return Predictions((), labels, probabilities, answers)
 
 
 def test_the_curve_of_two_classes_is_scikit_learns_of_the_second() -> None:
-    found = predicted(2)
+    found = predicted(2, n=250)
     (curve,) = operating_curves({"test": found})
     positive = found.truth == 1
     scores = found.probabilities[:, 1]

@@ -124,11 +124,14 @@ class RunText:
     @property
     def operating(self) -> str:
         """Caption of the operating curve."""
-        which = "" if len(self.test.labels) == 2 else ", of the two classes of the lowest average precision"
+        which, beside = "", ""
+        if len(self.test.labels) > 2:
+            which = ", of the two classes of the lowest average precision"
+            beside = " The other classes decide too, so that points need not lie on their curve."
         return (
             f"Precision against recall for every threshold on the probability of a class{which}. Out of "
             "fold: training and validation images, predicted by heads that were not fitted "
-            "on them."
+            f"on them.{beside}"
         )
 
     @property
