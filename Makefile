@@ -82,6 +82,7 @@ honesty: install ## measure the coverage of the 95 % intervals, the effect of ca
 	$(BIN)/python bench/tune.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 	$(BIN)/python bench/block_weights.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 	$(BIN)/python bench/calibration.py
+	$(BIN)/python bench/thresholds.py $(if $(TILES),--tiles $(TILES))
 	$(BIN)/python bench/report.py
 	$(BIN)/python bench/none_of_these.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 	$(if $(STRANGERS),$(BIN)/python bench/outliers.py --strangers $(STRANGERS))

@@ -21,14 +21,18 @@ import many_classes
 import measure
 import outliers as outliers_bench
 import strangers
+<<<<<<< HEAD
 import transferability
+=======
+import thresholds
+>>>>>>> h19-imbalance
 from tlcli.features.rows import Rows
 
 BENCH = Path(__file__).parents[1] / "bench"
 PROGRAMS = (
     "block_weights", "calibration", "cold_start", "coverage", "crop", "decode", "doublings", "doubted_labels",
     "extract", "heads", "layers", "layers_cost", "many_classes", "networks", "none_of_these", "outliers", "recipe",
-    "report", "scale", "strangers", "transferability", "tune", "unpack", "unseen",
+    "report", "scale", "strangers", "thresholds", "transferability", "tune", "unpack", "unseen",
 )  # fmt: skip
 FIVE = ("cold_start", "decode", "extract", "recipe", "scale")
 
@@ -202,6 +206,19 @@ def test_strangers_of_a_tiny_trial_are_the_farthest() -> None:
     assert found[4] == 10
     assert found[5] >= 8
     assert max(found[6:]) < 0.03
+
+
+def test_thresholds_of_a_tiny_trial_help_what_they_are_chosen_for() -> None:
+    random = np.random.default_rng(0)
+    labels = (np.arange(200) % 8 == 0).astype(np.int64)
+    rows = Rows.of((random.normal(size=(200, 5)) + 1.2 * np.eye(5)[labels]).astype(np.float32), labels)
+    found = {row["way"]: row for row in thresholds.measured(rows, (0.1, 1.0), 1)}
+    assert tuple(found) == tuple(thresholds.WAYS)
+    assert found[thresholds.FIRST]["f1_macro"]["difference"] == 0
+    for way in ("class_weight balanced", "thresholds: balanced_accuracy"):
+        assert found[way]["balanced_accuracy"]["difference"] > 0.1
+    assert found["thresholds: balanced_accuracy"]["log_loss"] == found[thresholds.FIRST]["log_loss"]
+    assert found["class_weight balanced"]["log_loss"] > found[thresholds.FIRST]["log_loss"] + 0.05
 
 
 def test_every_score_tells_strangers_from_new_images() -> None:

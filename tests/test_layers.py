@@ -55,6 +55,7 @@ CONFIG_MAY_IMPORT = (
     "tlcli.images.formats",
     "tlcli.images.tiles",
     "tlcli.evaluation.gates",
+    "tlcli.evaluation.objectives",
     "tlcli.errors",
     "tlcli.system.files",
     "tlcli.system.addresses",

@@ -28,7 +28,8 @@ def test_the_threshold_of_two_classes_is_the_best_of_all(name: str) -> None:
     found = choose_thresholds(labels, probabilities, objective)
     assert objective.of_decisions(labels, found.decide(probabilities), 2) == pytest.approx(best, abs=1e-12)
     assert (found.decide(probabilities) == (probabilities[:, 1] > found.of_classes[1])).all()
-    assert (found.objective, sum(found.of_classes)) == (name, pytest.approx(1))
+    assert found.objective == name
+    assert sum(found.of_classes) == pytest.approx(1)
 
 
 def test_the_recall_at_a_precision_is_that_of_scikit_learn() -> None:

@@ -177,6 +177,7 @@ def test_balanced_class_weights_raise_the_probability_of_the_rare_class() -> Non
     plain = trained(rows, rows).head.probabilities(rows.features())[:, 1]
     balanced = trained(rows, rows, class_weight="balanced")
     weighted = balanced.head.probabilities(rows.features())[:, 1]
+    assert digest(trained(rows, rows, class_weight=(200 / 360, 200 / 40))) == digest(balanced)
     assert plain.mean() == pytest.approx(0.1, abs=0.03)
     assert (weighted[labels == 1].mean() + weighted[labels == 0].mean()) / 2 == pytest.approx(0.5, abs=0.05)
 

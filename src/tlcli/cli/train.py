@@ -127,8 +127,8 @@ def _show_thresholds(screen: Screen, trained: "Trained") -> None:
 
     if trained.thresholds:
         screen.line(thresholds_chosen(trained.thresholds))
-        if trained.cross_validation and (gain := trained.cross_validation.thresholds):
-            screen.line(threshold_gain(gain))
+        if trained.cross_validation and (gain := threshold_gain(trained.cross_validation)):
+            screen.line(gain)
 
 
 def _agreement_line(found: "Agreement") -> str:

@@ -10,12 +10,12 @@ from tlcli.datasets.decisions import EXCLUDED_AS
 from tlcli.datasets.split_names import SplitName
 from tlcli.evaluation.class_balance import class_balance
 from tlcli.evaluation.cross_validation import CrossValidation
+from tlcli.evaluation.objectives import Objective
 from tlcli.evaluation.split_metrics import Metrics
 from tlcli.model.prediction import Prediction
 from tlcli.reports.names import cut, one_line
 
 if TYPE_CHECKING:
-    from tlcli.evaluation.threshold_gain import ThresholdGain
     from tlcli.runs.records import Filtered, RunThresholds
 
 _EXPECTED = 0.01
@@ -64,17 +64,23 @@ def thresholds_chosen(found: "RunThresholds") -> str:
     )
 
 
-def threshold_gain(found: "ThresholdGain") -> str:
-    """What thresholds bring in cross-validation; no full stop at the end."""
+def threshold_gain(validated: CrossValidation) -> str:
+    """What thresholds bring in cross-validation, without a full stop at the end; empty where there are none."""
+    if (found := validated.thresholds) is None:
+        return ""
+    asked = Objective.parse(found.objective).precision
+    of = "" if validated.is_own_head else " of logistic regression on the same features"
     name = "recall" if found.objective.startswith("recall@") else _OBJECTIVES.get(found.objective, found.objective)
     low, high = (100 * end for end in found.gain_ci95)
     reached = "" if found.precision is None else f", with a precision of {100 * found.precision:.1f} %"
+    if asked is not None and (found.precision or 0) < asked:
+        reached += f", below the {100 * asked:g} % asked for"
     text = (
-        f"In cross-validation, with thresholds that were chosen on other folds, the {name} is {found.chosen:.4f} "
+        f"In cross-validation{of}, with thresholds that were chosen on other folds, the {name} is {found.chosen:.4f} "
         f"instead of {found.most_probable:.4f}{reached} (difference {100 * (found.chosen - found.most_probable):+.1f} "
         f"points, 95 % interval {low:+.1f} to {high:+.1f})"
     )
-    return text if low > 0 or found.precision is not None else f"{text}: no evidence that thresholds help"
+    return text if low > 0 or asked is not None else f"{text}: no evidence that thresholds help"
 
 
 def headline(metrics: Mapping[SplitName, Metrics], split: SplitName, filtered: "Filtered | None" = None) -> str:

@@ -124,11 +124,14 @@ class RunText:
     @property
     def operating(self) -> str:
         """Caption of the operating curve."""
-        which = "" if len(self.test.labels) == 2 else ", of the two classes of the lowest average precision"
+        which, beside = "", ""
+        if len(self.test.labels) > 2:
+            which = ", of the two classes of the lowest average precision"
+            beside = " The other classes decide too, so that points need not lie on their curve."
         return (
             f"Precision against recall for every threshold on the probability of a class{which}. Out of "
             "fold: training and validation images, predicted by heads that were not fitted "
-            "on them."
+            f"on them.{beside}"
         )
 
     @property
@@ -137,8 +140,8 @@ class RunText:
         found = self.found.cross_validation
         if self.decision is None:
             return "The answer is the most probable class. head.thresholds chooses thresholds for another metric."
-        gain = found.thresholds if found else None
-        brings = f" {threshold_gain(gain)}." if gain else ""
+        gain = threshold_gain(found) if found else ""
+        brings = f" {gain}." if gain else ""
         return f"{thresholds_chosen(self.decision)}.{brings} The probabilities are the same as without thresholds."
 
     @property
