@@ -42,6 +42,7 @@ CONFIG_MAY_IMPORT = (
     "tlcli.images.formats",
     "tlcli.images.tiles",
     "tlcli.evaluation.gates",
+    "tlcli.evaluation.transfer_gap",
     "tlcli.errors",
     "tlcli.system.files",
     "tlcli.system.addresses",

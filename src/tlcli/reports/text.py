@@ -6,7 +6,7 @@ from math import ceil, floor
 from tlcli.evaluation.assessment import Assessment, Confidence, NoCurve
 from tlcli.evaluation.cross_validation import CrossValidation
 from tlcli.evaluation.split_metrics import Metrics
-from tlcli.reports.notes import layers_used, many_rejected, never_measured, small_test
+from tlcli.reports.notes import layers_used, many_rejected, never_measured, small_test, transfer
 from tlcli.reports.page import interval, percent
 
 _NO_CURVE: dict[NoCurve, str] = {
@@ -135,6 +135,11 @@ class RunText:
         found = self.found.cross_validation
         note = layers_used(found) if found else None
         return f"{note}." if note and not note.endswith(".") else note or ""
+
+    @property
+    def transfer(self) -> str:
+        """Whether pretraining helps, or why that is not known."""
+        return transfer(self.found.transfer, self.found.no_transfer)
 
     @property
     def calibration(self) -> str:
