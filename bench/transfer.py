@@ -40,12 +40,12 @@ def noise(random: np.random.Generator, label: int, side: int = SIDE) -> "NDArray
 
 
 def position(random: np.random.Generator, label: int, side: int = SIDE) -> "NDArray[np.uint8]":
-    """A grey square on noise: in the left half or in the right half, away from the borders."""
+    """A bright square on noise, in a cell of an 8 x 8 checkerboard that is black or white, and not at the border: a
+    network knows by its padding what is near a border."""
     pixels = random.integers(60, 196, (side, side, 3), np.uint8)
-    eighth = side // 8
-    top, left = random.integers(eighth, side - 2 * eighth), random.integers(eighth, 3 * eighth)
-    left += label * (side // 2 - eighth // 2)
-    pixels[top : top + eighth, left : left + eighth] = 220
+    line, place, cell = int(random.integers(1, 7)), int(random.integers(3)), side // 8
+    top, left = line * cell, (1 + 2 * place + (line + label) % 2) * cell
+    pixels[top : top + cell, left : left + cell] = 220
     return pixels
 
 
@@ -103,7 +103,9 @@ def data_sets(
     for name, archive in archives.items():
         if (name != "solar cells" and archive is None) or only not in (None, name):
             continue
-        given = () if archive is None else (f"dataset.path={folder}/{name}", "backbone.name=efficientnet_lite0")
+        given: tuple[str, ...] = ()
+        if archive is not None:
+            given = (f"dataset.path={folder}/{name}", "backbone.name=efficientnet_lite0")
         config = {"solar cells": "solar_cells", "Alien vs. Predator": "alien_predator"}.get(name, "my_images")
         loaded = load_config(find_config(config), (*common, *given))
         fetch(loaded, archive)

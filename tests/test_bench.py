@@ -27,7 +27,7 @@ BENCH = Path(__file__).parents[1] / "bench"
 PROGRAMS = (
     "calibration", "cold_start", "coverage", "crop", "decode", "doublings", "doubted_labels", "extract", "heads",
     "layers", "layers_cost", "many_classes", "networks", "none_of_these", "outliers", "recipe", "report", "scale",
-    "strangers", "unpack", "unseen",
+    "strangers", "transfer", "unpack", "unseen",
 )  # fmt: skip
 FIVE = ("cold_start", "decode", "extract", "recipe", "scale")
 

@@ -124,7 +124,8 @@ def corrected_resampled_t(
 
 
 def paired_resampled(
-    scores: "NDArray[np.float64]", others: "NDArray[np.float64]", test_share: float, units: int
+    scores: "NDArray[np.float64]", others: "NDArray[np.float64]", test_share: float, units: int,
+    confidence: float = 0.95,
 ) -> tuple[float, float]:  # fmt: skip
     """Interval of the mean difference of two classifiers' accuracies on the same folds.
 
@@ -137,12 +138,13 @@ def paired_resampled(
         others: of the other, on the same folds [J].
         test_share: share of the rows that a fold holds out.
         units: how many images, or groups of images, are divided.
+        confidence: nominal coverage.
     """
     apart = scores - others
     if len(apart) > 1 and np.ptp(apart) > 1e-12:  # equal differences of unequal scores are not equal to the last bit
-        low, high = corrected_resampled_t(apart, test_share)
+        low, high = corrected_resampled_t(apart, test_share, confidence)
         return max(-1.0, low), min(1.0, high)
     mine, yours = float(scores.mean()), float(others.mean())
-    (low, high), (least, most) = wilson(mine * units, units), wilson(yours * units, units)
+    (low, high), (least, most) = (wilson(mean * units, units, confidence) for mean in (mine, yours))
     down, up = ((mine - low) ** 2 + (most - yours) ** 2) ** 0.5, ((high - mine) ** 2 + (yours - least) ** 2) ** 0.5
     return max(-1.0, mine - yours - down), min(1.0, mine - yours + up)

@@ -34,7 +34,9 @@ class Comparison:
     gain: float
     """Accuracy of the pretrained features less this one, a share; below 0 where transfer hurts."""
     ci95: tuple[float, float]
-    """Of the gain, paired by fold and corrected for overlapping training folds (Nadeau and Bengio 2003)."""
+    """Of the gain, paired by fold and corrected for overlapping training folds (Nadeau and Bengio 2003). Simultaneous:
+    with 95 % all comparisons' intervals contain the true gain (Bonferroni), so that of several that mean nothing none
+    looks like evidence more often than 5 % of the time."""
     verdict: Verdict
 
 
@@ -77,9 +79,9 @@ def compare_features(
     """
     from tlcli.evaluation.intervals import paired_resampled  # noqa: PLC0415 - SciPy: reading the figures does without
 
-    found = []
+    found, confidence = [], 1 - 0.05 / len(references)
     for reference, accuracies in references.items():
-        ends = paired_resampled(pretrained, accuracies, test_share, units)
+        ends = paired_resampled(pretrained, accuracies, test_share, units, confidence)
         gain = float(pretrained.mean() - accuracies.mean())
         found.append(Comparison(reference, float(accuracies.mean()), gain, ends, _verdict(*ends)))
     return tuple(found)

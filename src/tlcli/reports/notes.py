@@ -197,9 +197,9 @@ def transfer(found: TransferGap | None, why_not: NoTransfer | None) -> str:
     of = "" if found.is_own_head else " of logistic regression"
     classes = "" if found.classes == 2 else f" of {found.classes:,} classes"
     return (
-        f"{' '.join(map(_compared, found.comparisons))} (Points of accuracy{of}, 95 % intervals; {found.repeats} x "
-        f"{found.folds}-fold cross-validation on {found.images:,} of {found.of_images:,} training and validation images"
-        f"{classes}.)"
+        f"{' '.join(map(_compared, found.comparisons))} (Points of accuracy{of}; 95 % intervals, all together; "
+        f"{found.repeats} x {found.folds}-fold cross-validation on {found.images:,} of {found.of_images:,} training "
+        f"and validation images{classes}.)"
     )
 
 
