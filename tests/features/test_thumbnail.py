@@ -12,7 +12,8 @@ def test_each_value_is_the_mean_of_its_part(side: int) -> None:
     step = side // SIDE
     expected = pixels.reshape(SIDE, step, SIDE, step, 3).mean(axis=(1, 3)) / 255
     found = thumbnail(pixels)
-    assert (found.dtype, found.shape) == (np.float32, (PIXELS.blocks.width,))
+    assert found.dtype == np.float32
+    assert found.shape == (PIXELS.blocks.width,)
     # rounded to whole levels along either axis
     assert found.reshape(SIDE, SIDE, 3) == pytest.approx(expected, abs=1.02 / 255)
 
