@@ -71,7 +71,7 @@ def draw(folder: Path, kind: str, count: int, seed: int = 0) -> None:
         label = number % 2
         place = folder / "ab"[label]
         place.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(DRAWN[kind](random, label)).save(place / f"{number:03d}.png")
+        Image.fromarray(DRAWN[kind](random, label)).save(place / f"{number:03d}.png", compress_level=1)
 
 
 def measured(loaded: LoadedConfig) -> TransferGap | NoTransfer:

@@ -1,16 +1,11 @@
 """Whether transfer helps, from accuracies on folds."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
 from tlcli.evaluation.intervals import corrected_resampled_t, paired_resampled
 from tlcli.evaluation.transfer_gap import Reference, TransferGap, compare_features
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 SCORES = 0.8 + 0.04 * np.sin(np.arange(15.0))
 """Of 3 x 5 folds."""
@@ -50,7 +45,8 @@ def test_three_comparisons_of_nothing_seldom_look_like_evidence() -> None:
     random, wrong = np.random.default_rng(0), 0
     for _ in range(400):
         draws = random.normal(0.5, 0.1, (4, 15))
-        references: "dict[Reference, NDArray[np.float64]]" = {"random_weights": draws[1], "pixels": draws[2], "colour_histogram": draws[3]}
+        names: tuple[Reference, ...] = ("random_weights", "pixels", "colour_histogram")
+        references = dict(zip(names, draws[1:], strict=True))
         wrong += any(one.verdict != "no_evidence" for one in compare_features(draws[0], references, 0.2, 100))
     assert wrong < 0.05 * 400
 
