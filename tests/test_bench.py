@@ -21,18 +21,15 @@ import many_classes
 import measure
 import outliers as outliers_bench
 import strangers
-<<<<<<< HEAD
-import transferability
-=======
 import thresholds
->>>>>>> h19-imbalance
+import transferability
 from tlcli.features.rows import Rows
 
 BENCH = Path(__file__).parents[1] / "bench"
 PROGRAMS = (
     "block_weights", "calibration", "cold_start", "coverage", "crop", "decode", "doublings", "doubted_labels",
     "extract", "heads", "layers", "layers_cost", "many_classes", "networks", "none_of_these", "outliers", "recipe",
-    "report", "scale", "strangers", "thresholds", "transferability", "tune", "unpack", "unseen",
+    "report", "scale", "strangers", "thresholds", "transfer", "transferability", "tune", "unpack", "unseen",
 )  # fmt: skip
 FIVE = ("cold_start", "decode", "extract", "recipe", "scale")
 

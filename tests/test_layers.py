@@ -56,6 +56,7 @@ CONFIG_MAY_IMPORT = (
     "tlcli.images.tiles",
     "tlcli.evaluation.gates",
     "tlcli.evaluation.objectives",
+    "tlcli.evaluation.transfer_gap",
     "tlcli.errors",
     "tlcli.system.files",
     "tlcli.system.addresses",

@@ -81,13 +81,20 @@ def divide(config: Config, index: Index, extractor: FeatureExtractor, progress: 
     section = config.evaluate.cross_validation
     if section is None and config.head.fit not in WITH_FOLDS:
         return None
+    return divide_by(config, index, extractor, (section or config.head).folds, progress)
+
+
+def divide_by(
+    config: Config, index: Index, extractor: FeatureExtractor, folds: int, progress: Progress = SILENT
+) -> Divided:  # fmt: skip
+    """As :func:`divide`, for so many folds, whatever the config has."""
     start_scikit_learn()
     from tlcli.heads.folds import sampled  # noqa: PLC0415 - scikit-learn takes 1 s
 
     set_aside = [image for image in index.set_aside if image.split != "test"]
     images = [*index.of("train"), *index.of("validation"), *set_aside]
     rows = extractor.rows([replace(image, label=image.given) for image in images], index.labels)
-    sample = sampled(rows, (section or config.head).folds, config.train.seed)
+    sample = sampled(rows, folds, config.train.seed)
     chosen = [images[number] for number in sample]
     near = extractor.rows(chosen, index.labels, blocks=extractor.last)
     pairs = near_duplicate_pairs(chosen, near, extractor.decoder.preparation, extractor.store.key, progress)

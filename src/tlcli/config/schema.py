@@ -12,6 +12,7 @@ from tlcli.config.section import ExpandedPath, Section, Seed, expand
 from tlcli.evaluation.gates import ALLOWED, is_gate_name
 from tlcli.evaluation.objectives import ALLOWED as METRICS
 from tlcli.evaluation.objectives import OF_DECISIONS, Objective, is_objective
+from tlcli.evaluation.transfer_gap import MIN_IMAGES
 from tlcli.images.formats import DEFAULT_FORMATS, Format
 from tlcli.images.tiles import MAX_TILES
 
@@ -367,6 +368,16 @@ class CrossValidation(Section):
     """Repetitions with other folds."""
 
 
+class Transfer(Section):
+    """Does transfer help? Pretrained features against the same network with random weights, pixels and colour
+    histograms, by cross-validation on a sample of the training and validation images."""
+
+    images: Annotated[int, Field(ge=MIN_IMAGES, le=10000)] = 500
+    """Images of the sample, about, stratified; near duplicates and groups stay together. Each costs one pass of the
+    network with random weights, once. Fewer are taken where an image takes several passes (a larger image.size, or
+    tiles), but not less than 100."""
+
+
 class Evaluate(Section):
     """What evaluate measures and writes."""
 
@@ -380,6 +391,8 @@ class Evaluate(Section):
     """Measure the uncertainty of the metrics, and write report.html and report.json."""
     cross_validation: CrossValidation | None = CrossValidation()
     """Cross-validation by train, on training and validation images. null: none."""
+    transfer: Transfer | None = Transfer()
+    """Whether pretraining helps, measured by evaluate on training and validation images. null: not measured."""
 
     @property
     def gates(self) -> dict[str, float]:

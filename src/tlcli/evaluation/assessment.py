@@ -12,7 +12,7 @@ import numpy as np
 
 from tlcli.datasets.index import LabelledImage
 from tlcli.datasets.split_names import SplitName
-from tlcli.evaluation.baselines import colour_rows, measure_baselines
+from tlcli.evaluation.baselines import measure_baselines
 from tlcli.evaluation.calibration import Bin, Coverage, coverage_curve, expected_calibration_error, reliability
 from tlcli.evaluation.cross_validation import CrossValidation
 from tlcli.evaluation.intervals import wilson_of_units
@@ -20,6 +20,8 @@ from tlcli.evaluation.learning_curve import MIN_SIZES, LearningCurve, learning_c
 from tlcli.evaluation.near_duplicates import find_near_duplicates
 from tlcli.evaluation.prediction_sets import LEVELS, PredictionSets, prediction_sets
 from tlcli.evaluation.resampled_intervals import metric_intervals
+from tlcli.evaluation.transfer_gap import NoTransfer, TransferGap
+from tlcli.features.colour_histogram import COLOURS
 from tlcli.features.rows import Rows
 from tlcli.heads.calibration import with_temperature
 from tlcli.heads.fit_record import WITH_FOLDS, FitKind
@@ -150,6 +152,10 @@ class Assessment:
     """The run's head was fitted by logistic regression, as those of cross-validation and learning curve always are."""
     no_learning_curve: NoCurve | None = None
     """Why there is none; None where there is one."""
+    transfer: TransferGap | None = None
+    """Whether pretraining helps, on training and validation images; None where that was not measured."""
+    no_transfer: NoTransfer | None = None
+    """Why it was not."""
 
 
 def assess(
@@ -279,7 +285,7 @@ def _baselines(
     numbers = _members(images, "train", "test")
     chosen, features = [images[number] for number in numbers], rows.part(numbers)
     held = np.array([image.split == "test" for image in chosen])
-    colours = colour_rows(chosen, features, preparation, progress)
+    colours = COLOURS.rows(chosen, features, preparation, progress)
     return tuple(
         BaselineAccuracy(one.name, one.accuracy, wilson_of_units(one.correct, features.units[held]))
         for one in measure_baselines(features, colours, held, seed, progress)

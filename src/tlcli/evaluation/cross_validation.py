@@ -111,14 +111,12 @@ def layer_gain(layers: Sequence[str], found: "CrossValidated", last: "CrossValid
         found: cross-validation of the head.
         last: of the last layer alone, on the same folds; it may have more or fewer repeats, which are left out.
     """
-    import numpy as np  # noqa: PLC0415 - as below
-
-    from tlcli.evaluation.intervals import corrected_resampled_t  # noqa: PLC0415
+    from tlcli.evaluation.intervals import paired_resampled  # noqa: PLC0415 - as below
 
     shared = min(found.accuracies.shape[1], last.accuracies.shape[1])
-    gains = found.accuracies[-1, :shared] - last.accuracies[-1, :shared]
-    spread = corrected_resampled_t(gains, found.test_share) if np.ptp(gains) > 0 else (float(gains[0]),) * 2
-    return LayerGain(tuple(layers), float(gains.mean()), (spread[0], spread[1]))
+    scores, others = found.accuracies[-1, :shared], last.accuracies[-1, :shared]
+    ends = paired_resampled(scores, others, found.test_share, found.units_used)
+    return LayerGain(tuple(layers), float((scores - others).mean()), ends)
 
 
 def _interval(scores: "NDArray[np.float64]", found: "CrossValidated") -> tuple[float, float]:

@@ -12,12 +12,26 @@ from tlcli.evaluation.class_balance import class_balance
 from tlcli.evaluation.cross_validation import CrossValidation
 from tlcli.evaluation.objectives import Objective
 from tlcli.evaluation.split_metrics import Metrics
+from tlcli.evaluation.transfer_gap import MIN_IMAGES, Comparison, NoTransfer, Reference, TransferGap
 from tlcli.model.prediction import Prediction
 from tlcli.reports.names import cut, one_line
 
 if TYPE_CHECKING:
     from tlcli.runs.records import Filtered, RunThresholds
 
+REFERENCES: dict[Reference, str] = {
+    "random_weights": "random weights",
+    "pixels": "pixels (thumbnails of 16 x 16)",
+    "colour_histogram": "colour histograms",
+}
+"""What pretrained features are compared with, in words."""
+_NO_TRANSFER: dict[NoTransfer | None, str] = {
+    "random_weights": "the backbone itself has random weights",
+    "own_network": "a network of backbone.path has no version with random weights",
+    "few_images": f"fewer than {MIN_IMAGES} training and validation images say nothing about differences",
+    "not_divisible": "a class has too few different images to be divided into folds",
+    "unavailable": "random weights could not be made on this machine",
+}
 _EXPECTED = 0.01
 """Share of images of the known classes that are beyond the limit, by its definition."""
 _HIGH = 0.05
@@ -205,6 +219,45 @@ def layers_used(found: CrossValidation) -> str | None:
         f"Layers: {', '.join(gain.layers)}; {100 * gain.accuracy:+.1f} points of accuracy over the last layer alone "
         f"(95 % interval {low} to {high}, same folds)"
     )
+
+
+def transfer(found: TransferGap | None, why_not: NoTransfer | None) -> str:
+    """Whether pretraining helps; or why that was not measured, where it could have been expected.
+
+    Args:
+        found: what was measured.
+        why_not: why nothing was.
+    """
+    if found is None:
+        return f"Whether transfer helps was not measured: {_NO_TRANSFER[why_not]}." if why_not in _NO_TRANSFER else ""
+    of = "" if found.is_own_head else " of logistic regression"
+    classes = "" if found.classes == 2 else f" of {found.classes:,} classes"
+    return (
+        f"{' '.join(map(_compared, found.comparisons))} (Points of accuracy{of}; 95 % intervals, all together; "
+        f"{found.repeats} x {found.folds}-fold cross-validation on {found.images:,} of {found.of_images:,} training "
+        f"and validation images{classes}.)"
+    )
+
+
+def _compared(one: Comparison) -> str:
+    """One comparison, a sentence."""
+    low, high = (f"{100 * end:+.1f}" for end in one.ci95)
+    points, name = f"{100 * one.gain:+.1f} points ({low} to {high})", REFERENCES[one.reference]
+    if one.reference == "random_weights":
+        said = {
+            "helps": f"Pretraining helps: {points} over {name}.",
+            "no_evidence": f"No evidence that pretraining helps: {points} over {name}.",
+            "hurts": f"Pretraining hurts: {points} against {name}.",
+        }
+    else:
+        because = {"pixels": "where something is in the image", "colour_histogram": "colours and brightness"}
+        said = {
+            "helps": f"Its features are better than {name}: {points}.",
+            "no_evidence": f"No evidence that its features are better than {name}: {points}.",
+            "hurts": f"Its features are worse than {name}: {points}; {because[one.reference]} may tell these classes "
+            "apart, of which they know little.",
+        }
+    return said[one.verdict]
 
 
 def is_unequal(*splits: Metrics) -> bool:

@@ -23,7 +23,7 @@ from tlcli.reports.figures import svg
 from tlcli.reports.fonts import missing_font_note
 from tlcli.reports.gallery import Cell, Explain, confusion_cells, error_thumbnails, explained
 from tlcli.reports.names import cut, one_line
-from tlcli.reports.notes import filtered_images
+from tlcli.reports.notes import REFERENCES, filtered_images
 from tlcli.reports.page import Fact, Pair, interval, paired, percent, write_page
 from tlcli.reports.text import RunText
 from tlcli.reports.thumbnails import thumbnails
@@ -125,6 +125,7 @@ def write_report(report: RunReport, explain: Explain) -> RunText:
         out_of_fold_errors=error_thumbnails(report.out_of_fold, bundle) if report.out_of_fold else [],
         duplicates=_duplicates(report),
         external=external_section(results),
+        references=REFERENCES,
         commands=[shlex.join(["tlcli", "train", "--config", str(report.run / "config.yaml")]), "tlcli evaluate"],
     )
     return replace(text, first=judged[-1].text)

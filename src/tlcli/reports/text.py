@@ -13,6 +13,7 @@ from tlcli.reports.notes import (
     small_test,
     threshold_gain,
     thresholds_chosen,
+    transfer,
 )
 from tlcli.reports.page import interval, percent
 from tlcli.runs.records import RunThresholds
@@ -168,6 +169,11 @@ class RunText:
         found = self.found.cross_validation
         note = layers_used(found) if found else None
         return f"{note}." if note and not note.endswith(".") else note or ""
+
+    @property
+    def transfer(self) -> str:
+        """Whether pretraining helps, or why that is not known."""
+        return transfer(self.found.transfer, self.found.no_transfer)
 
     @property
     def calibration(self) -> str:

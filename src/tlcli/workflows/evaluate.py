@@ -34,6 +34,7 @@ from tlcli.evaluation.gates import Gate, GateResult, check_classes, check_gates,
 from tlcli.evaluation.labelled_predictions import Predictions
 from tlcli.evaluation.split_metrics import Metrics, measure
 from tlcli.evaluation.thresholds import decided
+from tlcli.evaluation.transfer_gap import NoTransfer, TransferGap
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.pipeline import Extraction
 from tlcli.features.split_features import SplitFeatures
@@ -81,6 +82,10 @@ class Evaluated:
     """Of a run without test images: of its training and validation images, by cross-validation."""
     filtered: Filtered | None = None
     """Images that decisions left out or relabelled; None of older runs, and of external test sets."""
+    transfer: TransferGap | None = None
+    """Whether pretraining helps; None where it was not measured, and of external test sets."""
+    no_transfer: NoTransfer | None = None
+    """Why it was not measured."""
 
 
 def evaluate(
@@ -132,7 +137,7 @@ def _evaluate_test(opened: OpenedRun, index: Index, gates: Sequence[Gate], progr
     index, extraction = _extract(index, extractor, opened.config, again, progress)
     has_test = any(opened.record.images.get("test", {}).values())  # that none is readable now is an error
     if not has_test and (run / OUT_OF_FOLD).is_file():
-        return _evaluate_out_of_fold(opened, index.as_given(), extractor, extraction, gates, progress)
+        return _evaluate_out_of_fold(opened, index, extractor, extraction, gates, progress)
     if not index.of("test"):
         readable = "no readable test images" if index.bad else "no test images"
         raise DataError(
@@ -141,7 +146,7 @@ def _evaluate_test(opened: OpenedRun, index: Index, gates: Sequence[Gate], progr
             "Measure it on other labelled images with --data FOLDER; or set dataset.split.test above 0 or add a test "
             "folder, and train again; or train with evaluate.cross_validation, which measures without test images.",
         )
-    index = index.as_given()
+    as_trained, index = index, index.as_given()
     features = SplitFeatures(index, extractor)
     with progress.stage("Measuring the head", len(SPLITS), "splits"):
         predictions, metrics = _measured(opened, features, progress)
@@ -156,9 +161,11 @@ def _evaluate_test(opened: OpenedRun, index: Index, gates: Sequence[Gate], progr
     )  # fmt: skip
     if opened.config.evaluate.figures:
         _draw(run / "figures", index, metrics["test"], tested, _out_of_fold(opened, index), progress)
+    transfer, no_transfer = _transfer(opened, as_trained, extractor, metrics, progress)
     text = None
     if opened.config.evaluate.report:
         assessment = _assess(opened, features, predictions, progress)
+        assessment = replace(assessment, transfer=transfer, no_transfer=no_transfer)
         text = _report(opened, features, assessment, metrics["test"], tested, progress)
     test, task = features.rows("test"), Task(index.labels)
     results = check_gates(
@@ -166,7 +173,7 @@ def _evaluate_test(opened: OpenedRun, index: Index, gates: Sequence[Gate], progr
     )  # fmt: skip
     return Evaluated(
         run, metrics, results, extraction, index.bad, text, cross_validation=read_cross_validation(run),
-        filtered=opened.record.filtered,
+        filtered=opened.record.filtered, transfer=transfer, no_transfer=no_transfer,
     )  # fmt: skip
 
 
@@ -255,6 +262,24 @@ def _measured(
     return predictions, metrics
 
 
+def _transfer(
+    opened: OpenedRun, index: Index, extractor: FeatureExtractor, metrics: Mapping[SplitName, Metrics],
+    progress: Progress,
+) -> tuple[TransferGap | None, NoTransfer | None]:  # fmt: skip
+    """Whether pretraining helps, added to metrics.json; or why that is not measured.
+
+    It is part of evaluate, not of train, which people repeat while they try settings: all that it needs, the images and
+    their features, is here again.
+    """
+    from tlcli.config.build_transfer import measure_transfer  # noqa: PLC0415 - SciPy
+
+    found = measure_transfer(opened.config, index, extractor, progress)
+    if not isinstance(found, TransferGap):
+        return None, found
+    write_metrics(opened.folder, metrics, found)
+    return found, None
+
+
 def _draw(
     folder: Path, index: Index, test: Metrics, tested: Predictions, out_of_fold: Predictions | None,
     progress: Progress,
@@ -272,6 +297,7 @@ def _evaluate_out_of_fold(
     """Reports a run without test images by what cross-validation in train found."""
     from tlcli.evaluation.assessment import OutOfDistribution, assess_out_of_fold  # noqa: PLC0415 - see _assess
 
+    as_trained, index = index, index.as_given()
     run, features, reference = opened.folder, SplitFeatures(index, extractor), opened.bundle.reference
     found, predicted = _unseen(opened, features, {}), _out_of_fold(opened, index)
     cross_validation = read_cross_validation(run)
@@ -283,6 +309,7 @@ def _evaluate_out_of_fold(
         metrics, accuracy=cross_validation.accuracy, accuracy_ci95=cross_validation.accuracy_ci95
     )  # of all repeats, as the interval is
     write_record(run, opened.record.model_copy(update={"data_root": str(index.root.absolute())}))
+    transfer, no_transfer = _transfer(opened, as_trained, extractor, read_metrics(run), progress)
     text = None
     if opened.config.evaluate.report:
         beyond = reference.out_of_distribution(features.of_last_layer().rows("validation"))
@@ -294,11 +321,12 @@ def _evaluate_out_of_fold(
             training=len(index.of("train")),
             progress=progress,
         )  # fmt: skip
+        assessment = replace(assessment, transfer=transfer, no_transfer=no_transfer)
         text = _report(opened, features, assessment, metrics, predicted, progress)
     results = check_gates(gates, metrics, found.labels, found.probabilities, task, rows.units, found.predicted)
     return Evaluated(
         run, read_metrics(run), results, extraction, index.bad, text, out_of_fold=metrics,
-        cross_validation=cross_validation, filtered=opened.record.filtered,
+        cross_validation=cross_validation, filtered=opened.record.filtered, transfer=transfer, no_transfer=no_transfer,
     )  # fmt: skip
 
 
