@@ -28,9 +28,7 @@ def candidate_backbones(config: Config, names: tuple[str, ...]) -> tuple[list[st
     """
     own = config.backbone.name or ""
     if unknown := [name for name in names if name not in CATALOG]:
-        raise UsageError(
-            "usage.unknown_backbone", f"There is no backbone '{unknown[0]}'.", "tlcli backbones lists all."
-        )
+        raise UsageError("usage.unknown_backbone", f"There is no backbone '{unknown[0]}'.", "Run: tlcli backbones")
     if names:
         return list(dict.fromkeys(names)), {}
     left_out = {}
