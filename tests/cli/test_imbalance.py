@@ -151,11 +151,13 @@ def test_the_page_has_the_operating_curve_with_the_point_of_the_answers(tlcli: T
     assert Path("runs/latest/figures/precision_recall.png").is_file()
 
 
-def test_without_cross_validation_thresholds_are_chosen_on_validation_images(tlcli: Tlcli) -> None:
+def test_without_cross_validation_thresholds_are_chosen_where_c_was(tlcli: Tlcli) -> None:
     config(thresholds="f1_macro")
     done = tlcli("train", "--config", "my.yaml", "--set", "evaluate.cross_validation=null", "--json")
     assert done.code == 0, done.err
-    assert done.json()["thresholds"]["source"] == "validation"
+    found, counts = done.json()["thresholds"], run_json("run.json")["images"]
+    assert found["source"] == "out_of_fold"
+    assert found["images"] == {label: counts["train"][label] + counts["validation"][label] for label in counts["train"]}
 
 
 def test_a_run_without_test_images_is_measured_with_thresholds_of_other_folds(tlcli: Tlcli) -> None:

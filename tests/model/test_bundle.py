@@ -18,6 +18,7 @@ from pydantic import ValidationError
 import tlcli
 from tlcli.backbones.catalog import CATALOG
 from tlcli.errors import ModelError
+from tlcli.evaluation.thresholds import Thresholds
 from tlcli.heads.expansion import Expansion
 from tlcli.heads.head import Head
 from tlcli.images.decode import DECODER_VERSION
@@ -186,6 +187,21 @@ def test_labels_keep_their_letters_and_order(tmp_path: Path) -> None:
     labels = ("größe", "甲虫", "", 'a "b"\n')
     save_bundle(tmp_path, fields(labels), some_head(4), some_reference())
     assert load_bundle(tmp_path).manifest.labels == labels
+
+
+def test_thresholds_are_kept_and_without_any_the_most_probable_class_is_the_answer(tmp_path: Path, model: Path) -> None:
+    assert load_bundle(model).thresholds is None
+    labels = fields()["labels"]
+    of_classes = (0.5, *[0.5 / (len(labels) - 1)] * (len(labels) - 1))
+    given = {**fields(), "thresholds": {"objective": "f1_macro", "of_classes": of_classes}}
+    save_bundle(tmp_path / "other", given, some_head(), some_reference())
+    assert load_bundle(tmp_path / "other").thresholds == Thresholds("f1_macro", of_classes)
+
+
+@pytest.mark.parametrize("of_classes", [[0.5], [0.1] * 7, [0.0, 0.5], [-1, 0.5], [2, 0.5], ["a", "b"], None])
+def test_thresholds_that_are_not_one_for_each_class_are_refused(model: Path, of_classes: object) -> None:
+    changed(model, lambda m: m.update(thresholds={"objective": "accuracy", "of_classes": of_classes}))
+    assert refusal(model) == "model.manifest_malformed"
 
 
 @pytest.mark.parametrize("image_format", get_args(Format))

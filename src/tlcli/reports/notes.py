@@ -37,6 +37,8 @@ _EXPECTED = 0.01
 _HIGH = 0.05
 """Share above which it is worth a note; two images at least, as one of few proves nothing."""
 _LISTED = 10
+_FEW = 10
+"""Images of a class below which its threshold is hardly more than chance."""
 _OBJECTIVES = {"balanced_accuracy": "balanced accuracy", "f1_macro": "macro F1"}
 _WIDE = 0.1
 """Width of an interval from which on a test accuracy decides little: two models that differ as much look the same."""
@@ -68,6 +70,9 @@ def thresholds_chosen(found: "RunThresholds") -> str:
     """How thresholds decide the answers; no full stop at the end, as it is also a line of the terminal."""
     of = "out-of-fold predictions" if found.source == "out_of_fold" else "the validation images"
     chosen = f"chosen for {_OBJECTIVES.get(found.objective, found.objective)} on {of}"
+    few = min(found.images, key=lambda label: found.images[label])
+    if found.images[few] < _FEW:
+        chosen += f"; uncertain, as only {found.images[few]:,} of these are of {_named(few)}"
     if len(found.of_classes) == 2:
         label, threshold = list(found.of_classes.items())[1]
         return f"The answer is {_named(label)} where its probability is above {threshold:.3g} ({chosen})"

@@ -115,6 +115,8 @@ class RunThresholds(_Record):
     """By class."""
     source: Literal["out_of_fold", "validation"]
     """The images that they were chosen on: training and validation images, out of fold; or those of validation."""
+    images: dict[str, int]
+    """How many of each class these are."""
 
 
 class RunHead(_Record):

@@ -177,7 +177,7 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
         validated = cross_validate_head(config, divided, fit, index.labels, blocks, progress) if divided else None
     with clock.stage("measure"), progress.stage("Measuring the head"):
         given = features if measured is index else SplitFeatures(measured, extractor)
-        found = _measured(given, fit, validated, objective)
+        found = _measured(given, fit, validated, objective, len(index.of("train")))
         names = [image.name for image in index.of("train")]
         reference = build_reference(features.of_last_layer().rows("train"), names, config.train.seed)
         beyond = reference.out_of_distribution(given.of_last_layer().rows("validation"))
@@ -258,30 +258,54 @@ class _Measured:
     coverage_thresholds: dict[str, float]
     """See :func:`tlcli.evaluation.prediction_sets.thresholds`."""
     source: Literal["out_of_fold", "validation"]
-    """The images that both kinds of thresholds were chosen on."""
+    """The images that the former were chosen on."""
+    images: tuple[int, ...]
+    """[L], how many of each class these are."""
 
     def decision(self, labels: Sequence[str]) -> RunThresholds | None:
         """The thresholds as run.json has them."""
         if self.thresholds is None:
             return None
-        of_classes = dict(zip(labels, self.thresholds.of_classes, strict=True))
-        return RunThresholds(objective=self.thresholds.objective, of_classes=of_classes, source=self.source)
+        return RunThresholds(
+            objective=self.thresholds.objective,
+            of_classes=dict(zip(labels, self.thresholds.of_classes, strict=True)),
+            source=self.source,
+            images=dict(zip(labels, self.images, strict=True)),
+        )
 
 
 def _measured(
-    features: SplitFeatures, fit: Fit, validated: CrossValidatedImages | None, objective: Objective | None
+    features: SplitFeatures, fit: Fit, validated: CrossValidatedImages | None, objective: Objective | None, images: int
 ) -> _Measured:
-    """Chooses thresholds where they are asked for, and measures."""
+    """Chooses thresholds where they are asked for, and measures; ``images``: how many training images."""
     rows, task = {split: features.rows(split) for split in _MEASURED}, Task(features.index.labels)
     predictions = {split: fit.head.predict(of_split) for split, of_split in rows.items()}
     unseen = _unseen(fit, validated, rows["validation"].labels, predictions["validation"])
-    chosen = choose_thresholds(*unseen, objective) if objective else None
+    has_folds = _has_folds(fit, validated)
+    labels, probabilities = unseen if has_folds else _with_held_out(fit, *unseen, images)
+    chosen = choose_thresholds(labels, probabilities, objective) if objective else None
     metrics = {
         split: measure(one.labels, predictions[split], task, one.units, decided(predictions[split], chosen))
         for split, one in rows.items()
     }
-    source: Literal["out_of_fold", "validation"] = "out_of_fold" if _has_folds(fit, validated) else "validation"
-    return _Measured(predictions, metrics, chosen, thresholds(*unseen), source)
+    source: Literal["out_of_fold", "validation"] = "out_of_fold" if has_folds or fit.held_out else "validation"
+    counts = tuple(int((labels == number).sum()) for number in range(task.count))
+    return _Measured(predictions, metrics, chosen, thresholds(*unseen), source, counts)
+
+
+def _with_held_out(
+    fit: Fit, labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]", images: int
+) -> "tuple[NDArray[np.int64], NDArray[np.float64]]":
+    """The validation images, which may be few, and the training images that the fit's own cross-validation held out."""
+    import numpy as np  # noqa: PLC0415 - a wrong config is reported before
+
+    from tlcli.heads.calibration import with_temperature  # noqa: PLC0415 - SciPy
+
+    if fit.held_out is None:
+        return labels, probabilities
+    plain = fit.held_out.rows < images
+    held = with_temperature(fit.held_out.probabilities[plain], fit.head.temperature)
+    return np.concatenate([labels, fit.held_out.labels[plain]]), np.concatenate([probabilities, held])
 
 
 def _write_results(folder: Path, measured: Index, fit: Fit, found: _Measured) -> None:
