@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.runs.run_folders import made_run, rows
+from tests.runs.run_folders import Row, made_run, rows
 
 from tlcli.cli.app import main
+from tlcli.datasets.split_names import SplitName
 
 Run = Callable[..., tuple[int, str, str]]
 FIRST, SECOND = "cats/20260101T101500Z-94e2", "cats/20260102T101500Z-0a1b"
@@ -185,7 +186,9 @@ def test_compare_json_has_every_figure(run: Run, two: None, tmp_path: Path) -> N
         "evaluated": 100,
         "not_common": 0,
         "trained_on_by_other": 0,
+        "is_own_head": True,
     }
+    assert (found["on"], found["out_of_fold"]) == ("test", None)
     assert found["only_a_correct"] == []
     assert [image["path"] for image in found["only_b_correct"]] == [f"{number:03}" for number in range(80, 92)]
     low, high = found["difference_ci95"]
@@ -213,6 +216,42 @@ def test_many_evaluations_on_the_same_test_images_are_a_warning(run: Run, tmp_pa
         if number >= 3:
             lines.append(len(run("runs", "compare", "aaa0", "aaa1")[1].splitlines()))
     assert lines[1] == lines[0] + 1
+
+
+def cross_validated(folder: Path, with_test: bool) -> None:
+    names = [f"{number:03}" for number in range(100)]
+    for name, right in ((FIRST, 80), (SECOND, 92)):
+        out_of_fold = rows(names[:right], names[right:])
+        splits: dict[SplitName, list[Row]] = {"train": rows(names)}
+        if with_test:
+            splits["test"] = rows("ab", "c")
+        made_run(folder / "runs", name, splits, out_of_fold=out_of_fold)
+
+
+def test_runs_that_are_not_evaluated_are_compared_by_cross_validation(run: Run, tmp_path: Path) -> None:
+    cross_validated(tmp_path, False)
+    code, out, _ = run("runs", "compare", "latest~1", "latest", "--json")
+    found = json.loads(out)
+    assert (code, found["on"], found["images"], found["better"]) == (0, "out_of_fold", 100, "b")
+    assert found["difference_ci95"][0] > 0
+    assert found["out_of_fold"]["difference"] == found["difference"] == pytest.approx(0.12)
+    assert run("runs", "compare", "latest~1", "latest")[0] == 0
+
+
+def test_evaluated_runs_are_compared_on_test_images_and_by_cross_validation(run: Run, tmp_path: Path) -> None:
+    cross_validated(tmp_path, True)
+    found = json.loads(run("runs", "compare", "latest~1", "latest", "--json")[1])
+    assert (found["on"], found["images"], found["better"]) == ("test", 3, None)
+    assert (found["out_of_fold"]["images"], found["out_of_fold"]["better"]) == (100, "b")
+    lines = run("runs", "compare", "latest~1", "latest")[1].splitlines()
+    assert [sum(line.strip().startswith("by neither") for line in lines)] == [2]
+
+
+def test_runs_with_neither_test_images_nor_cross_validation_are_refused(run: Run, tmp_path: Path) -> None:
+    for name in (FIRST, SECOND):
+        made_run(tmp_path / "runs", name, {"train": rows("ab")})
+    code, out, _ = run("runs", "compare", "latest~1", "latest", "--json")
+    assert (code, json.loads(out)["error"]["code"]) == (5, "model.run_not_evaluated")
 
 
 @pytest.mark.parametrize("option", [["--runs-dir", "x"], ["--json"], ["--config", "cats"]])

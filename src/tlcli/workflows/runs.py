@@ -9,7 +9,7 @@ from yaml import YAMLError
 
 from tlcli.config.load import MAX_BYTES, OF_NO_RUN, flat_settings
 from tlcli.config.yaml_core import Loader
-from tlcli.errors import ModelError
+from tlcli.errors import DataError, ModelError
 from tlcli.runs.folders import RunConfig, named_run, no_runs, other_configs, runs_of
 from tlcli.runs.summary import RunSummary, summarize
 from tlcli.system.files import read_regular
@@ -29,9 +29,13 @@ class ListedRuns:
 
 @dataclass(frozen=True)
 class ComparedRuns:
-    """Two runs on the same test images, and how their configs differ."""
+    """Two runs on the same images, and how their configs differ."""
 
-    comparison: "Comparison"
+    test: "Comparison | None"
+    """None where a run was not evaluated on test images, or they have none in common but out-of-fold predictions."""
+    out_of_fold: "Comparison | None"
+    """On training and validation images, by cross-validation. None where a run was trained without, or the comparison
+    on test images is all there is."""
     settings: dict[str, tuple[Any, Any]]
     """Config key -> value of a and of b, where they differ; None where a config lacks it."""
 
@@ -75,21 +79,36 @@ def _with_settings(found: list[RunSummary]) -> tuple[RunSummary, ...]:
 
 
 def compare(runs_dir: Path, a: str, b: str) -> ComparedRuns:
-    """Compares two evaluated runs, named as :func:`~tlcli.runs.folders.named_run` takes them.
+    """Compares two runs on the test images of both, where both are evaluated, and by their cross-validation.
+
+    They are named as :func:`~tlcli.runs.folders.named_run` takes them.
 
     Raises:
         DataError: classes, labels or all images differ, so that there is nothing to compare.
-        ModelError: a run is missing, malformed or was not evaluated.
+        ModelError: a run is missing or malformed, or they have neither test images nor cross-validation.
         UsageError: a name is ambiguous, or both name the same run.
     """
-    from tlcli.runs.comparison import compare_runs  # noqa: PLC0415 - SciPy; listing runs needs none
+    from tlcli.runs.comparison import compare_out_of_fold, compare_runs  # noqa: PLC0415 - SciPy; listing needs none
 
     run_a, run_b = named_run(runs_dir, a), named_run(runs_dir, b)
-    comparison = compare_runs(runs_dir, run_a, run_b)
+    out_of_fold, refused = None, None
+    try:
+        out_of_fold = compare_out_of_fold(runs_dir, run_a, run_b)
+    except DataError as error:  # other training images; the test images may be the same
+        refused = error
+    test = None
+    try:
+        test = compare_runs(runs_dir, run_a, run_b)
+    except (DataError, ModelError) as error:
+        if error.code not in ("model.run_not_evaluated", "data.no_common_test_images"):
+            raise
+        if out_of_fold is None:
+            raise refused or error from None
     settings_a, settings_b = (dict(flat_settings(_config(run))) for run in (run_a, run_b))
     keys = dict.fromkeys([*settings_a, *settings_b])
     return ComparedRuns(
-        comparison,
+        test,
+        out_of_fold,
         {key: (settings_a.get(key), settings_b.get(key)) for key in keys if settings_a.get(key) != settings_b.get(key)},
     )
 
