@@ -35,12 +35,14 @@ def made_run(
     digest: str = "d",
     out_of_fold: Sequence[Row] | None = None,
     balanced: float | None = None,
+    overrides: Sequence[str] = (),
 ) -> Path:
     """A complete run; with a test split, an evaluated one; with ``out_of_fold``, cross-validated on these images."""
     run = runs_dir / name
     run.mkdir(parents=True)
     record = RunRecord(
         config=name.split("/", maxsplit=1)[0],
+        overrides=tuple(overrides),
         seconds={"index": 0.5, "features": 1.25},
         images={split: {"cat": len(of_split), "dog": 0} for split, of_split in splits.items()},
         skipped=(),

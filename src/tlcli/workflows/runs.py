@@ -1,5 +1,6 @@
 """runs: lists the runs of a directory, and compares two of them."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from yaml import YAMLError
 
+from tlcli.backbones.catalog import CATALOG
 from tlcli.config.load import MAX_BYTES, OF_NO_RUN, flat_settings
 from tlcli.config.yaml_core import Loader
 from tlcli.errors import DataError, ModelError
@@ -59,7 +61,10 @@ def list_runs(runs_dir: Path, config: RunConfig | None = None) -> ListedRuns:
 
 
 def _with_settings(found: list[RunSummary]) -> tuple[RunSummary, ...]:
-    """The runs, each with its values of the settings that differ between them. Where the images are is not one."""
+    """The runs, each with its values of the settings that differ between them. Where the images are is not one.
+
+    What any of them was given by --set comes first; last what is not set, or differs only because the backbone does.
+    """
     read: dict[Path, dict[str, Any]] = {}
     for run in found:
         with suppress(ModelError):  # its figures are worth showing
@@ -72,10 +77,39 @@ def _with_settings(found: list[RunSummary]) -> tuple[RunSummary, ...]:
         if not key.startswith((*OF_NO_RUN, "dataset.path"))
         and any(one.get(key) != first.get(key) for one in read.values())
     ]
+    set_keys = {_key(override) for run in found for override in run.overrides}
+    chosen = {key for key in differing if any(_is_set(key, one) for one in set_keys)}
+    derived = {key for key in differing if key not in chosen and all(_is_derived(key, one) for one in read.values())}
+
+    def rank(key: str, run: RunSummary) -> int:
+        own = {_key(override) for override in run.overrides}
+        is_left_open = read[run.path].get(key) is None and not any(_is_set(key, one) for one in own)
+        return 2 if key in derived or is_left_open else key not in chosen
+
     return tuple(
-        replace(run, settings={key: read[run.path].get(key) for key in differing} if run.path in read else {})
+        replace(
+            run,
+            settings={key: read[run.path].get(key) for key in sorted(differing, key=lambda key: rank(key, run))}
+            if run.path in read
+            else {},
+        )
         for run in found
     )
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].strip()
+
+
+def _is_set(key: str, override: str) -> bool:
+    return key == override or key.startswith(f"{override}.")
+
+
+def _is_derived(key: str, settings: Mapping[str, Any]) -> bool:
+    """Whether a setting is what the backbone says, or is not set."""
+    value, row = settings.get(key), CATALOG.get(str(settings.get("backbone.name")))
+    section, _, name = key.partition(".")
+    return value is None or (section == "image" and row is not None and value == getattr(row, name, None))
 
 
 def compare(runs_dir: Path, a: str, b: str) -> ComparedRuns:
