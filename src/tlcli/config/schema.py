@@ -156,9 +156,9 @@ class Image(Section):
     at (224 for DenseNet201)."""
     tiles: TilesSetting | None = None
     """[rows, columns] or RxC, as 2x3: each image is resized to a canvas that is cut into so many tiles of size, which
-    overlap by an eighth; each passes the network, and the poolings are taken over all of them. native: as many tiles as the image has
-    pixels for, so that it is not shrunk (64 at most). For details that are tiny in large images; the time is that of
-    one image times the number of tiles. null: one input, no tiles."""
+    overlap by an eighth; each passes the network, and the poolings are taken over all of them. native: as many tiles as
+    the image has pixels for, so that it is not shrunk (64 at most). For details that are tiny in large images; the time
+    is that of one image times the number of tiles. null: one input, no tiles."""
     resize: Literal["crop", "pad", "squash"] | None = None
     """crop: keep the aspect ratio, crop the centre. pad: keep the aspect ratio, pad the borders. squash: change the
     aspect ratio to that of size. Default: that of the backbone (see docs/backbones.md)."""

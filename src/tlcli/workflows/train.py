@@ -199,10 +199,11 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
 def _suggest(index: Index, extractor: FeatureExtractor, progress: Progress) -> None:
     """Notes settings that a sample of the training images probably needs."""
     paths, preparation = [image.path for image in index.of("train")], extractor.decoder.preparation
-    any_size = extractor.spec.row.own is None
+    row = extractor.spec.row
     for note in (
-        *suggestions_from_sample(paths, preparation), *size_advice_from_sample(paths, preparation, any_size),
-    ):  # fmt: skip
+        *suggestions_from_sample(paths, preparation),
+        *size_advice_from_sample(paths, preparation, row.own is None, (row.size, row.size)),
+    ):
         progress.note(note)
 
 
