@@ -13,7 +13,7 @@ import tlcli
 from tlcli.config.build_cross_validation import CrossValidatedImages, Divided, cross_validate_head, divide
 from tlcli.config.build_dataset import dataset_index
 from tlcli.config.build_features import feature_extractor, int8_limits, layer_candidates, resolved
-from tlcli.config.build_head import fit_head
+from tlcli.config.build_head import check_head, fit_head
 from tlcli.config.load import LoadedConfig, dump_config
 from tlcli.config.schema import Config
 from tlcli.datasets.index import Index
@@ -153,6 +153,7 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
     with clock.stage("index"), progress.stage("Indexing images"):
         index = dataset_index(config.dataset, loaded.options, verify)
     check_classes(merged(config.evaluate.gates, ()), index.labels)  # what evaluate would refuse
+    check_head(config, len(index.of("train")))
     _note(index, config, progress)
     with clock.stage("features"):
         extractor = feature_extractor(index, config, progress)
