@@ -46,6 +46,22 @@ def fit_head(
     return calibrated(fit, validation, images)
 
 
+def check_head(config: Config, images: int) -> None:
+    """Refuses what the head cannot be fitted on, before any features are computed.
+
+    Args:
+        config: the config.
+        images: number of training images.
+
+    Raises:
+        DataError: there are more than a kernel takes, with their augmented views.
+    """
+    if config.head.fit == "kernel":
+        from tlcli.heads.kernel import check_rows  # noqa: PLC0415 - scikit-learn takes 1 s
+
+        check_rows(images * (1 + config.augment.views))
+
+
 def fit_regression(
     config: Config, rows: Rows, class_weight: "ClassWeight", progress: Progress = SILENT,
     candidates: Sequence[tuple[int, ...]] = (),

@@ -1,5 +1,6 @@
 """The config: seven sections, each value with its meaning, unit and range; the only place of their defaults."""
 
+import re
 import unicodedata
 from typing import Annotated, Literal, Self
 
@@ -56,17 +57,61 @@ _MAX_CANVAS = 100e6
 MAX_SIDE = 4096
 """Of image.size, in pixels: above, one image's feature maps would take gigabytes."""
 _Side = Annotated[int, Field(ge=32, le=MAX_SIDE)]
+
+
+def _is_no_text(value: object) -> object:
+    """160x320 could be either way round: this program and most others print widths first, [height, width] is not."""
+    if isinstance(value, str | dict):
+        raise PydanticCustomError(
+            "wrong_type",
+            "Write [height, width], such as [160, 320] for 160 pixels high and 320 wide, or one side, such as 224.",
+        )
+    return value
+
+
 InputSize = Annotated[
-    Annotated[_Side, Tag("side")] | Annotated[tuple[_Side, _Side], Tag("sides")],
+    Annotated[_Side, BeforeValidator(_is_no_text, json_schema_input_type=_Side), Tag("side")]
+    | Annotated[tuple[_Side, _Side], Tag("sides")],
     Discriminator(lambda value: "sides" if isinstance(value, list | tuple) else "side"),
 ]
 """A side in pixels, or height and width."""
 
 
 _Count = Annotated[int, Field(ge=1, le=MAX_TILES)]
+_GRID_TEXT = r"^\s*(\d{1,4})\s*x\s*(\d{1,4})\s*$"
+"""Rows and columns, as in 2x3."""
+
+
+def _grid_of_text(value: str) -> tuple[int, ...]:
+    matched = re.match(_GRID_TEXT, value)
+    return tuple(map(int, matched.groups())) if matched else ()
+
+
+def _is_tiles_word(value: object) -> object:
+    if value != "native":
+        raise PydanticCustomError(
+            "unknown_choice", "Write [rows, columns], such as [2, 3] or 2x3, or native.", {"expected": "'native'"}
+        )
+    return value
+
+
+def _form_of_tiles(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return "grid"
+    return "text" if isinstance(value, str) and re.match(_GRID_TEXT, value) else "word"
+
+
 TilesSetting = Annotated[
-    Annotated[tuple[_Count, _Count], Tag("grid")] | Annotated[Literal["native"], Tag("word")],
-    Discriminator(lambda value: "grid" if isinstance(value, list | tuple) else "word"),
+    Annotated[tuple[_Count, _Count], Tag("grid")]
+    | Annotated[
+        tuple[_Count, _Count],
+        BeforeValidator(_grid_of_text, json_schema_input_type=Annotated[str, Field(pattern=_GRID_TEXT)]),
+        Tag("text"),
+    ]
+    | Annotated[
+        Literal["native"], BeforeValidator(_is_tiles_word, json_schema_input_type=Literal["native"]), Tag("word")
+    ],
+    Discriminator(_form_of_tiles),
 ]
 """Rows and columns, or native."""
 _Weight = Annotated[float, Field(ge=1e-6, le=1e6)]
@@ -112,8 +157,30 @@ ClassWeightSetting = Annotated[
 ]
 """A word, or a weight for each of several classes."""
 
+
+def _is_layers_word(value: object) -> object:
+    if value not in ("last", "all"):
+        raise PydanticCustomError(
+            "unknown_choice",
+            "Write a list of layers, such as [{layer}], or last or all.",
+            {"layer": value if isinstance(value, str) and value else "stage3", "expected": "'last' or 'all'"},
+        )
+    return value
+
+
+def _are_distinct(layers: tuple[str, ...]) -> tuple[str, ...]:
+    if repeated := [layer for number, layer in enumerate(layers) if layer in layers[:number]]:
+        raise PydanticCustomError("repeated_layer", "'{layer}' is in the list twice.", {"layer": repeated[0]})
+    return layers
+
+
 LayersSetting = Annotated[
-    Annotated[tuple[str, ...], Field(min_length=1), Tag("names")] | Annotated[Literal["last", "all"], Tag("word")],
+    Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_are_distinct), Tag("names")]
+    | Annotated[
+        Literal["last", "all"],
+        BeforeValidator(_is_layers_word, json_schema_input_type=Literal["last", "all"]),
+        Tag("word"),
+    ],
     Discriminator(lambda value: "names" if isinstance(value, list | tuple) else "word"),
 ]
 """Names of layers, or a word for them."""
@@ -132,10 +199,10 @@ class Image(Section):
     inputs show finer details and take longer, in proportion to their area. Default: the size the backbone was trained
     at (224 for DenseNet201)."""
     tiles: TilesSetting | None = None
-    """[rows, columns]: each image is resized to a canvas that is cut into so many tiles of size, which overlap by an
-    eighth; each passes the network, and the poolings are taken over all of them. native: as many tiles as the image has
-    pixels for, so that it is not shrunk (64 at most). For details that are tiny in large images; the time is that of
-    one image times the number of tiles. null: one input, no tiles."""
+    """[rows, columns] or RxC, as 2x3: each image is resized to a canvas that is cut into so many tiles of size, which
+    overlap by an eighth; each passes the network, and the poolings are taken over all of them. native: as many tiles as
+    the image has pixels for, so that it is not shrunk (64 at most). For details that are tiny in large images; the time
+    is that of one image times the number of tiles. null: one input, no tiles."""
     resize: Literal["crop", "pad", "squash"] | None = None
     """crop: keep the aspect ratio, crop the centre. pad: keep the aspect ratio, pad the borders. squash: change the
     aspect ratio to that of size. Default: that of the backbone (see docs/backbones.md)."""

@@ -15,6 +15,7 @@ from tlcli.datasets.index import LabelledImage
 from tlcli.errors import ModelError
 from tlcli.evaluation.cross_validation import CrossValidation
 from tlcli.runs.files import class_columns, read_csv, read_json, write_csv, write_json
+from tlcli.runs.predictions import PredictionRow, read_predictions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -97,3 +98,26 @@ def read_out_of_fold(run: Path, labels: Sequence[str]) -> OutOfFold | None:
         raise ModelError("model.run_unreadable", f"{table} cannot be read ({error}).", "Train again.") from error
     truth, answers = (np.array([one[column] for one in found], np.int64) for column in (1, 2))
     return OutOfFold(tuple(one[0] for one in found), truth, values, answers)
+
+
+def read_out_of_fold_rows(run: Path) -> list[PredictionRow] | None:
+    """The predicted class of each image, with the group that its split's predictions name; None as of
+    :func:`read_cross_validation`.
+
+    Raises:
+        ModelError: a file is malformed.
+    """
+    table = run / OUT_OF_FOLD
+    if not table.is_file():
+        return None
+    groups = {row.path: row.group for rows in read_predictions(run).values() for row in rows}
+    found = []
+    try:
+        header, *rows = read_csv(table)
+        if tuple(header[: len(_COLUMNS)]) != _COLUMNS:
+            raise ValueError(f"its columns are not {', '.join(_COLUMNS)} and the classes")
+        for path, sha256, _, label, predicted, *_ in rows:
+            found.append(PredictionRow(path, sha256, label, predicted, groups.get(path, sha256)))
+    except (OSError, ValueError, csv.Error) as error:
+        raise ModelError("model.run_unreadable", f"{table} cannot be read ({error}).", "Train again.") from error
+    return found

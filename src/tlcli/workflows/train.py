@@ -13,7 +13,7 @@ import tlcli
 from tlcli.config.build_cross_validation import CrossValidatedImages, Divided, cross_validate_head, divide
 from tlcli.config.build_dataset import dataset_index
 from tlcli.config.build_features import feature_extractor, int8_limits, layer_candidates, resolved
-from tlcli.config.build_head import class_weight_of, fit_head, threshold_objective
+from tlcli.config.build_head import check_head, class_weight_of, fit_head, threshold_objective
 from tlcli.config.load import LoadedConfig, dump_config
 from tlcli.config.schema import Config
 from tlcli.datasets.index import Index
@@ -159,6 +159,7 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
         index = dataset_index(config.dataset, loaded.options, verify)
     check_classes(merged(config.evaluate.gates, ()), index.labels)  # what evaluate would refuse
     _, objective = class_weight_of(config, index.labels), threshold_objective(config, index.labels)
+    check_head(config, len(index.of("train")))
     _note(index, config, progress)
     with clock.stage("features"):
         extractor = feature_extractor(index, config, progress)
@@ -207,10 +208,11 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
 def _suggest(index: Index, extractor: FeatureExtractor, progress: Progress) -> None:
     """Notes settings that a sample of the training images probably needs."""
     paths, preparation = [image.path for image in index.of("train")], extractor.decoder.preparation
-    any_size = extractor.spec.row.own is None
+    row = extractor.spec.row
     for note in (
-        *suggestions_from_sample(paths, preparation), *size_advice_from_sample(paths, preparation, any_size),
-    ):  # fmt: skip
+        *suggestions_from_sample(paths, preparation),
+        *size_advice_from_sample(paths, preparation, row.own is None, (row.size, row.size)),
+    ):
         progress.note(note)
 
 
