@@ -46,16 +46,19 @@ def fit_head(
     return calibrated(fit, validation, images)
 
 
-def check_head(config: Config, images: int) -> None:
+def check_head(config: Config, labels: Sequence[str], images: int) -> None:
     """Refuses what the head cannot be fitted on, before any features are computed.
 
     Args:
         config: the config.
+        labels: all class names.
         images: number of training images.
 
     Raises:
         DataError: there are more than a kernel takes, with their augmented views.
+        UsageError: head.class_weight names a class that does not exist.
     """
+    class_weight_of(config, labels)
     if config.head.fit == "kernel":
         from tlcli.heads.kernel import check_rows  # noqa: PLC0415 - scikit-learn takes 1 s
 

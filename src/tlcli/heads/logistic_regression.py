@@ -73,7 +73,7 @@ def search_logistic_regression(
     Cs: Sequence[float],
     folds: int,
     standardize: bool,
-    class_weight: str,
+    class_weight: ClassWeight,
     seed: int,
     progress: Progress = SILENT,
     candidates: Sequence[tuple[int, ...]] = (),

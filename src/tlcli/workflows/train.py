@@ -13,7 +13,7 @@ import tlcli
 from tlcli.config.build_cross_validation import CrossValidatedImages, Divided, cross_validate_head, divide
 from tlcli.config.build_dataset import dataset_index
 from tlcli.config.build_features import feature_extractor, int8_limits, layer_candidates, resolved
-from tlcli.config.build_head import check_head, class_weight_of, fit_head, threshold_objective
+from tlcli.config.build_head import check_head, fit_head, threshold_objective
 from tlcli.config.load import LoadedConfig, dump_config
 from tlcli.config.schema import Config
 from tlcli.datasets.index import Index
@@ -158,8 +158,8 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
     with clock.stage("index"), progress.stage("Indexing images"):
         index = dataset_index(config.dataset, loaded.options, verify)
     check_classes(merged(config.evaluate.gates, ()), index.labels)  # what evaluate would refuse
-    _, objective = class_weight_of(config, index.labels), threshold_objective(config, index.labels)
-    check_head(config, len(index.of("train")))
+    check_head(config, index.labels, len(index.of("train")))
+    objective = threshold_objective(config, index.labels)
     _note(index, config, progress)
     with clock.stage("features"):
         extractor = feature_extractor(index, config, progress)
@@ -174,8 +174,7 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
         fit = _fit(config, features, divided, progress)
         agreement = check_labels(sample, index.labels, extractor, fit.head.probabilities, limits)
     with clock.stage("cross-validation"):
-        blocks = extractor.blocks
-        validated = cross_validate_head(config, divided, fit, index.labels, blocks, progress) if divided else None
+        validated = divided and cross_validate_head(config, divided, fit, index.labels, extractor.blocks, progress)
     with clock.stage("measure"), progress.stage("Measuring the head"):
         given = features if measured is index else SplitFeatures(measured, extractor)
         found = _measured(given, fit, validated, objective, len(index.of("train")))
