@@ -174,7 +174,9 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
         fit = _fit(config, features, divided, progress)
         agreement = check_labels(sample, index.labels, extractor, fit.head.probabilities, limits)
     with clock.stage("cross-validation"):
-        validated = divided and cross_validate_head(config, divided, fit, index.labels, extractor.blocks, progress)
+        validated = (
+            cross_validate_head(config, divided, fit, index.labels, extractor.blocks, progress) if divided else None
+        )
     with clock.stage("measure"), progress.stage("Measuring the head"):
         given = features if measured is index else SplitFeatures(measured, extractor)
         found = _measured(given, fit, validated, objective, len(index.of("train")))
