@@ -107,7 +107,7 @@ def test_load_predicts_and_explains(made: tuple[Path, Trained]) -> None:
     assert explanation is not None
     assert explanation.pixels.shape == (32, 32, 3)
     assert explanation.evidence is not None
-    assert explanation.evidence.shape == (16, 16)
+    assert explanation.evidence.shape == (32, 32)
     assert explanation.neighbours[0].label in predictor.labels
 
 

@@ -43,7 +43,7 @@ def head_of(classes: int, inputs: Blocks) -> Head:
 def test_the_mean_over_positions_is_the_log_odds(canvas: Size, inputs: Blocks, classes: int) -> None:
     boxes = tile_boxes(canvas, TILE)
     maps, head = maps_of(boxes), head_of(classes, inputs)
-    (probabilities,) = head.probabilities(BLOCKS.take(maps.features()[None], inputs))
+    (probabilities,) = head.probabilities(BLOCKS.take(BLOCKS.rounded(maps.features())[None], inputs))
     for label in range(classes):
         found = activation_map(maps, head, inputs, label, boxes)
         assert found.mean() == pytest.approx(logit(probabilities[label]), abs=1e-4)

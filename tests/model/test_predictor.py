@@ -325,9 +325,9 @@ def test_explanations_show_pixels_evidence_and_neighbours(tmp_path: Path) -> Non
     assert similarities[0] == pytest.approx(1, abs=1e-3)
     assert both is not None
     assert both.evidence is not None
-    own = 0 if answers[1].label == "green" else 1
+    own = 0 if answers[1].label == "green" else -1
     assert (both.evidence[:, own] > 0).all()
-    assert (both.evidence[:, 1 - own] < 0).all()
+    assert (both.evidence[:, -1 - own] < 0).all()
 
 
 def test_explanations_of_paths_bytes_and_pixels_are_equal(tmp_path: Path) -> None:

@@ -195,6 +195,7 @@ def run_page(labels: Sequence[str], images: int = 400, seed: int = 0) -> dict[st
     )
     return {
         "report": report,
+        "no_map": "",
         "text": RunText(test, found, labels[0], 0.688, 3),
         "verdict": [Sentence("86.1 % of 525 test images are classified correctly.", "metrics")] * 3,
         "facts": [Fact("Test accuracy", "86.1 %", "82.9 to 88.8 %")] * 4,

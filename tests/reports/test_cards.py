@@ -1,5 +1,6 @@
 import logging
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.font_manager import fontManager
 from PIL import Image
 
+from tlcli.model.prediction import NoMap
 from tlcli.reports import fonts
 from tlcli.reports.cards import Card, NeighbourImage, draw, figure_of
 from tlcli.reports.figures import save_png
 from tlcli.reports.fonts import families
+from tlcli.reports.overlays import NO_MAP
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -91,6 +94,19 @@ def test_a_probability_is_never_rounded_to_certainty(probability: float, shown: 
     assert shown in texts(Card("a.jpg", "alien", "alien", probability, pixels(0), np.ones((2, 2))))
 
 
+@pytest.mark.parametrize("reason", NO_MAP)
+def test_without_a_map_the_nearest_image_has_its_place(reason: NoMap) -> None:
+    with_map = card("alien", 5)
+    without = replace(with_map, heat=None, no_map=reason)
+    shown = figure_of(without).axes[0]
+    assert len(shown.images) == 6  # the image once, its five neighbours, and no legend
+    drawn = [np.asarray(image.get_array()) for image in shown.images]
+    assert sum(np.array_equal(one, without.pixels) for one in drawn) == 1
+    assert any(NO_MAP[reason] in text for text in texts(without))
+    assert not any(NO_MAP[reason] in text for text in texts(with_map))
+    assert len(figure_of(replace(without, neighbours=())).axes[0].images) == 1
+
+
 def test_a_neighbour_whose_file_is_missing_is_named_without_its_image() -> None:
     shown, whole = figure_of(card("alien", 3, missing=True)).axes[0], figure_of(card("alien", 3)).axes[0]
     assert len(whole.images) - len(shown.images) == 3
@@ -163,4 +179,4 @@ def test_an_answer_that_is_no_class_is_shown_as_it_is(
 ) -> None:
     shown = texts(Card("x.jpg", answer, "alien", probability, pixels(0), np.ones((2, 2))))
     assert answer in shown
-    assert [text for text in shown if "%" in text] == shares
+    assert [text for text in shown if text.endswith("%")] == shares

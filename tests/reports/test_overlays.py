@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlcli.reports.overlays import overlay
+from tlcli.reports.overlays import overlay, scale
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,8 +38,18 @@ def test_without_heat_only_the_image_is_seen() -> None:
     assert np.array_equal(np.asarray(overlay(image(200), np.zeros((7, 7)))), image(200))
 
 
+def test_a_few_extreme_positions_do_not_make_the_others_pale() -> None:
+    heat = np.zeros((56, 56))
+    heat[10:20, 10:20] = 1
+    plain = warmth(overlay(image(128), heat))
+    heat[15, 15], heat[40, 40] = 1e4, -1e4
+    assert scale(heat) == 1
+    found = warmth(overlay(image(128), heat))[20:26, 20:26]
+    assert np.abs(found - plain[20:26, 20:26]).max() <= 2
+
+
 @pytest.mark.parametrize("factor", [1e-6, 3.0, 1e6])
-def test_full_colour_is_the_images_own_largest_value(factor: float) -> None:
+def test_full_colour_is_the_images_own_scale(factor: float) -> None:
     heat = np.random.default_rng(0).normal(0, 1, (7, 7))
     assert np.array_equal(
         np.asarray(overlay(image(90), heat)), np.asarray(overlay(image(90), (factor * heat).astype(np.float32)))

@@ -48,6 +48,13 @@ class Normalization:
         return np.asarray(centred * (self.gamma / deviation).astype(np.float32) + self.beta)
 
 
+def shares_of_maximum(layer: "NDArray[np.float32]") -> "NDArray[np.float32]":
+    """Where each channel of a feature map [h, w, C] is largest: its share of the maximum at each position, times the
+    number of positions, so that the mean over them is 1. Positions with equal values share alike."""
+    largest = layer == layer.max(axis=(0, 1))
+    return np.asarray(largest * (largest[..., 0].size / largest.sum(axis=(0, 1))), np.float32)
+
+
 def features_by_position(
     last: "NDArray[np.float32]", pooling: Pooling, normalization: Normalization | None = None
 ) -> "NDArray[np.float32]":
@@ -55,17 +62,15 @@ def features_by_position(
 
     Args:
         last: a feature map, [h, w, D].
-        pooling: with ``max``, a position has the channels that are largest there (shared among positions with equal
-            values), times the number of positions, and 0 elsewhere.
+        pooling: with ``max``, a position has the channels that are largest there (:func:`shares_of_maximum`).
         normalization: applied to the pooled feature.
 
     Returns:
         float32 [h, w, D].
     """
-    rows = last.reshape(-1, last.shape[2])
     if pooling == "max":
-        largest = rows == rows.max(axis=0)
-        rows = rows * (largest * (len(rows) / largest.sum(axis=0))).astype(np.float32)
+        last = last * shares_of_maximum(last)
+    rows = last.reshape(-1, last.shape[2])
     if normalization is not None:
         rows = normalization.distribute(rows.mean(axis=0, dtype=np.float64).astype(np.float32), rows)
     return rows.reshape(last.shape)
@@ -90,10 +95,16 @@ class FeatureMaps:
         found = [features_by_position(tile[block.map_name], block.pooling, norm) for tile in self.tiles]
         if block.pooling == "max" and len(found) > 1:
             of_tiles = np.stack([one.mean(axis=(0, 1)) for one in found])  # [T, C]
-            largest = of_tiles == of_tiles.max(axis=0)
-            shares = (largest * (len(found) / largest.sum(axis=0))).astype(np.float32)
+            shares = shares_of_maximum(of_tiles[:, np.newaxis])[:, 0]
             found = [one * share for one, share in zip(found, shares, strict=True)]
         return found
+
+    def shares(self, block: Block) -> "list[NDArray[np.float32]]":
+        """Of each tile where the channels of a maximum come from (:func:`shares_of_maximum`), [h, w, C]; their mean
+        over positions and tiles is 1."""
+        layers = [tile[block.map_name] for tile in self.tiles]
+        of_tiles = np.stack([one.max(axis=(0, 1)) for one in layers])[:, np.newaxis]  # [T, 1, C]
+        return [shares_of_maximum(one) * share for one, share in zip(layers, shares_of_maximum(of_tiles), strict=True)]
 
     def features(self) -> "NDArray[np.float32]":
         """The features that they are pooled to, float32 [W]."""

@@ -29,6 +29,8 @@ class Head:
     """Logits are divided by it: above 1 it lowers the confidence of the same answers."""
     expansion: Expansion | None = None
     """Of a kernel head: what it is linear in, made from the features first."""
+    typical: "NDArray[np.float32] | None" = None
+    """[D], means of the features over the training rows, which explanations compare with; None where unknown."""
 
     @property
     def task(self) -> Task:

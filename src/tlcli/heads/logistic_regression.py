@@ -169,7 +169,9 @@ def _widened(head: Head, widths: Sequence[int], blocks: Sequence[int]) -> Head:
     used = np.repeat(np.isin(np.arange(len(widths)), blocks), widths)
     weights = np.zeros((sum(widths), head.weights.shape[1]), np.float32)
     weights[used] = head.weights
-    return replace(head, weights=weights)
+    typical = np.zeros(len(weights), np.float32)
+    typical[used] = 0 if head.typical is None else head.typical
+    return replace(head, weights=weights, typical=typical)
 
 
 def _fit_all(rows: Rows, fits: FoldFits, C: float, start: Solution) -> Solution:

@@ -74,4 +74,4 @@ class Standardizer:
         """Folds the standardisation into a head fitted on standardised features (weights [D, U], bias [U]), so that it
         takes features as they are."""
         folded = weights.astype(np.float64) / self.scale[:, np.newaxis]
-        return Head(folded.astype(np.float32), (bias - self.mean @ folded).astype(np.float32))
+        return Head(folded.astype(np.float32), (bias - self.mean @ folded).astype(np.float32), typical=self.mean)

@@ -26,6 +26,7 @@ from tlcli.heads.task import Task
 from tlcli.images.decode import DECODER_VERSION
 from tlcli.images.preparation import Preparation
 from tlcli.model.manifest import FORMAT_VERSION, BundleManifest, read_manifest, sealed, train_again
+from tlcli.model.prediction import NoMap
 from tlcli.model.reference import Reference
 from tlcli.system.files import read_regular, whole_file, write_text
 
@@ -71,6 +72,15 @@ class Bundle:
         return Thresholds(found.objective, found.of_classes) if found else None
 
     @property
+    def no_map(self) -> NoMap | None:
+        """Why its answers have no map of the evidence; None where they have one."""
+        if not self.row.has_positions:
+            return "no_positions"
+        if any(block.pooling == "cls" for block in self.inputs.all):
+            return "class_token"
+        return "kernel" if self.head.expansion is not None else None
+
+    @property
     def preparation(self) -> Preparation:
         """The preparation of images that the head was trained with."""
         return preparation_of(self.manifest)
@@ -96,7 +106,7 @@ def save_bundle(folder: Path, manifest_fields: Mapping[str, Any], head: Head, re
     """
     names = np.frombuffer(json.dumps(reference.names).encode(), np.uint8)
     arrays: dict[str, dict[str, NDArray[Any]]] = {
-        "head": {"weights": head.weights, "bias": head.bias, **_expansion_arrays(head.expansion)},
+        "head": {"weights": head.weights, "bias": head.bias, **_other_arrays(head)},
         "reference": {"features": reference.features, "labels": reference.labels, "names": names},
     }
     digests = {}
@@ -165,15 +175,17 @@ def _head(path: Path, manifest: BundleManifest, shape: tuple[int, int]) -> Head:
             "transform": (np.float32, (*landmarks, *expanded)),
         }
         (width,) = expanded or (0,)
+    elif "typical" in arrays:  # bundles of earlier versions have none
+        expected = {"typical": (np.float32, (width,))}
     _check(path, arrays, {"weights": (np.float32, (width, units)), "bias": (np.float32, (units,)), **expected})
     expansion = Expansion(gamma=manifest.gamma, **{name: arrays[name] for name in expected}) if manifest.gamma else None
-    return Head(arrays["weights"], arrays["bias"], manifest.temperature, expansion)
+    return Head(arrays["weights"], arrays["bias"], manifest.temperature, expansion, arrays.get("typical"))
 
 
-def _expansion_arrays(expansion: Expansion | None) -> "dict[str, NDArray[Any]]":
-    if expansion is None:
-        return {}
-    return {name: getattr(expansion, name) for name in ("mean", "scale", "landmarks", "transform")}
+def _other_arrays(head: Head) -> "dict[str, NDArray[Any]]":
+    if head.expansion is None:
+        return {} if head.typical is None else {"typical": head.typical}
+    return {name: getattr(head.expansion, name) for name in ("mean", "scale", "landmarks", "transform")}
 
 
 def _reference(path: Path, manifest: BundleManifest, width: int) -> Reference:

@@ -4,7 +4,7 @@ Shapes: S pixels a side, G and H positions of the finest feature map that the he
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,6 +73,11 @@ class Neighbour:
     """Cosine similarity of the features."""
 
 
+NoMap = Literal["kernel", "class_token", "no_positions"]
+"""Why there is no map of the evidence: the head is not linear in the features; it takes a class token, which belongs to
+no position; the network gives features without positions."""
+
+
 @dataclass(frozen=True)
 class Explanation:
     """What an answer rests on."""
@@ -80,8 +85,9 @@ class Explanation:
     pixels: "NDArray[np.uint8]"
     """uint8 [H, W, 3], as the backbone sees the image"""
     evidence: "NDArray[np.float64] | None"
-    """[G, H], the contribution of each position to the log odds of the label
-    (:func:`tlcli.evaluation.activation_map.activation_map`); None of a head that is not linear in the features of
-    positions (a kernel head, a class token, features without positions): there only the neighbours explain"""
+    """[G, H], the contribution of each part of the image to the log odds of the label
+    (:func:`tlcli.evaluation.activation_map.activation_map`); None where only the neighbours explain, see ``no_map``"""
     neighbours: tuple[Neighbour, ...]
     """The nearest reference images, the nearest first"""
+    no_map: NoMap | None = None
+    """Why ``evidence`` is None"""

@@ -175,13 +175,11 @@ class Predictor:
             Neighbour(reference.names[index], self.labels[reference.labels[index]], min(float(similarity), 1.0))
             for index, similarity in zip(found.numbers[0], found.similarities[0], strict=True)
         )
-        # A class token is of no position, nor are features that a network gives as they are.
-        has_map = bundle.row.has_positions and all(block.pooling != "cls" for block in bundle.inputs.all)
         height, width = pixels.shape[:2]
         boxes = tile_boxes((height, width), bundle.preparation.size)
-        is_linear = has_map and not head.expansion
-        evidence = activation_map(maps, head, bundle.inputs, label, boxes) if is_linear else None
-        return Explanation(pixels, evidence, tuple(neighbours))
+        no_map = bundle.no_map
+        evidence = activation_map(maps, head, bundle.inputs, label, boxes) if no_map is None else None
+        return Explanation(pixels, evidence, tuple(neighbours), no_map)
 
     def _engine(self, few: bool) -> "Engine":
         """An engine for few or many images; one for many does for few as well."""

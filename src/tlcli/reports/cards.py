@@ -13,9 +13,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from tlcli.model.prediction import NoMap
 from tlcli.reports.figures import save_png, styled
 from tlcli.reports.fonts import escaped, families
-from tlcli.reports.overlays import coloured, overlay
+from tlcli.reports.overlays import NO_MAP, coloured, overlay, scale
 from tlcli.reports.thumbnails import fitted
 
 if TYPE_CHECKING:
@@ -62,13 +63,15 @@ class Card:
     pixels: "NDArray[np.uint8]"
     """The prepared image, uint8 [H, W, 3]."""
     heat: "NDArray[np.float64] | None"
-    """[h, w], log odds of the label at each position."""
+    """[h, w], log odds of the label at each position; None where there is no map."""
     neighbours: Sequence[NeighbourImage] = ()
     """The nearest first; five are shown."""
     short: Mapping[str, str] = field(default_factory=dict)
     """How labels are written below neighbours, where not as they are."""
     whole: "NDArray[np.uint8] | None" = None
     """The whole image with the input of the network outlined, uint8 [W, W, 3]; None where that is all of it."""
+    no_map: NoMap | None = None
+    """Why there is no heat map: the nearest training image has its place."""
 
 
 def draw(path: Path, card: Card) -> None:
@@ -78,7 +81,9 @@ def draw(path: Path, card: Card) -> None:
 
 def figure_of(card: Card) -> Figure:
     """The card as a matplotlib figure."""
-    shown = card.neighbours[:_ACROSS]
+    large, shown = _large_neighbour(card), card.neighbours[:_ACROSS]
+    if large is not None:
+        shown = card.neighbours[1 : _ACROSS + 1]
     height = _ROW + _SMALL + 62 if shown else _ROW - 14
     with styled({"text.parse_math": False, "text.color": "black"}):
         figure = Figure(figsize=(_WIDTH / 100, height / 100))
@@ -88,9 +93,15 @@ def figure_of(card: Card) -> Figure:
         axis.set(xlim=(0, _WIDTH), ylim=(height, 0), autoscale_on=False)
         _answer(axis, card)
         if card.heat is not None:
-            _legend(axis, float(np.abs(card.heat).max()))
+            _heat(axis, card, card.heat)
+        elif card.no_map is not None:
+            why = f"No heat map: {NO_MAP[card.no_map]}."
+            _line(axis, _MARGIN, _LEGEND + 34, why, _WIDTH - 2 * _MARGIN, fontsize=9)
+        if large is not None:
+            _nearest(axis, large, card)
         if shown:
-            axis.text(_MARGIN, _ROW - 14, "Nearest training images", fontsize=11, weight="bold", va="center")
+            title = "Nearest training images" if large is None else "Other training images, the nearest first"
+            axis.text(_MARGIN, _ROW - 14, title, fontsize=11, weight="bold", va="center")
         for number, one in enumerate(shown):
             left, label = _MARGIN + number * (_SMALL + 12), card.short.get(one.label, one.label)
             _neighbour(axis, one, left, label, one.label == card.label)
@@ -103,29 +114,46 @@ def _answer(axis: "Axes", card: Card) -> None:
         axis.text(_WIDTH - _MARGIN, 24, share, fontsize=15, weight="bold", va="center", ha="right")
     _line(axis, _MARGIN, 24, card.answer, _WIDTH - 2 * _MARGIN - 120, fontsize=15, weight="bold")
     _line(axis, _MARGIN, 48, card.name, _WIDTH - 2 * _MARGIN, keep_end=True, fontsize=9, color=_QUIET)
-    right = _MARGIN + _SIDE + _GAP
     shown = "input of the network" if card.whole is None else "outlined: input of the network"
-    evidence = f"evidence for {card.label}" if card.heat is not None else "this model has no heat map"
-    for left, title in ((_MARGIN, shown), (right, evidence)):
-        _line(axis, left, _TOP - 11, title, _SIDE, fontsize=10)
-    pixels = np.asarray(fitted(Image.fromarray(card.pixels), _LONGEST))
-    _image(axis, pixels if card.whole is None else card.whole, _MARGIN, _TOP, _SIDE)
-    heated = pixels if card.heat is None else np.asarray(overlay(pixels, card.heat))
-    _image(axis, heated, right, _TOP, _SIDE)
+    _line(axis, _MARGIN, _TOP - 11, shown, _SIDE, fontsize=10)
+    _image(axis, _fitted(card.pixels) if card.whole is None else card.whole, _MARGIN, _TOP, _SIDE)
 
 
-def _legend(axis: "Axes", largest: float) -> None:
-    """The colours of the heat map on grey, with the log odds that they stand for."""
+def _fitted(pixels: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
+    return np.asarray(fitted(Image.fromarray(pixels), _LONGEST))
+
+
+def _heat(axis: "Axes", card: Card, heat: "NDArray[np.float64]") -> None:
+    """The heat map, and its colours on grey with the log odds that they stand for."""
     left = _MARGIN + _SIDE + _GAP
+    _line(axis, left, _TOP - 11, f"evidence for {card.label}", _SIDE, fontsize=10)
+    _image(axis, np.asarray(overlay(_fitted(card.pixels), heat)), left, _TOP, _SIDE)
     relevance = np.tile(np.linspace(-1, 1, 301), (2, 1))
     grey = np.full((*relevance.shape, 3), 200, np.uint8)
     axis.imshow(coloured(grey, relevance), extent=(left, left + _SIDE, _LEGEND + 10, _LEGEND), aspect="auto")
     small: dict[str, Any] = {"fontsize": 8, "color": _QUIET, "va": "center"}
-    axis.text(left, _LEGEND + 20, f"against, -{largest:.2g}", **small)
+    of_a_hundredth = scale(heat) / 100
+    axis.text(left, _LEGEND + 20, f"against, -{of_a_hundredth:.2g}", **small)
     axis.text(left + _SIDE / 2, _LEGEND + 20, "0", ha="center", **small)
-    axis.text(left + _SIDE, _LEGEND + 20, f"for, +{largest:.2g}", ha="right", **small)
-    axis.text(_MARGIN, _LEGEND + 5, "Log odds of the class if the whole image looked like", **small)
-    axis.text(_MARGIN, _LEGEND + 20, "that position; their mean is the image's log odds.", **small)
+    axis.text(left + _SIDE, _LEGEND + 20, f"for, +{of_a_hundredth:.2g}", ha="right", **small)
+    axis.text(_MARGIN, _LEGEND + 5, "Log odds that each hundredth of the image adds.", **small)
+    axis.text(_MARGIN, _LEGEND + 20, f"All of it: {heat.mean():+.2f} (before calibration).", **small)
+
+
+def _large_neighbour(card: Card) -> NeighbourImage | None:
+    """The nearest training image in the place of the heat map, where there is none."""
+    if card.heat is None and card.neighbours and card.neighbours[0].pixels is not None:
+        return card.neighbours[0]
+    return None
+
+
+def _nearest(axis: "Axes", one: NeighbourImage, card: Card) -> None:
+    left, label = _MARGIN + _SIDE + _GAP, card.short.get(one.label, one.label)
+    _line(axis, left, _TOP - 11, f"nearest training image: {label}", _SIDE, fontsize=10)
+    if one.pixels is not None:
+        _image(axis, _fitted(one.pixels), left, _TOP, _SIDE)
+    axis.text(left, _LEGEND + 5, f"similarity {one.similarity:.3f}", fontsize=8, va="center")
+    _line(axis, left, _LEGEND + 20, one.name, _SIDE, keep_end=True, fontsize=7, color=_QUIET)
 
 
 def _neighbour(axis: "Axes", one: NeighbourImage, left: int, label: str, agrees: bool) -> None:

@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from tlcli.model.prediction import NoMap
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+NO_MAP: dict[NoMap, str] = {
+    "kernel": "the head is not linear (head.fit: kernel)",
+    "class_token": "a class token belongs to no part of the image",
+    "no_positions": "the network gives no feature maps",
+}
+"""Why a model has no heat map."""
 
 # Of middle lightness, seen on black and on white; colour-blind people tell them apart (Okabe & Ito 2008).
 _FOR, _AGAINST = np.array((255, 106, 0), np.float64), np.array((0, 120, 230), np.float64)
@@ -20,9 +29,17 @@ _GREY = 0.75
 _RELIEF = (0.7, 1.1)
 """A colour's lightness over black and over white, so that the image stays visible under the strongest heat."""
 
+_EXTREME = 99.0
+"""Per cent of the positions that are no stronger than full colour: a few extreme ones do not make the others pale."""
+
+
+def scale(heat: "NDArray[np.floating]") -> float:
+    """The absolute value that has full colour: few positions have larger ones."""
+    return float(np.percentile(np.abs(heat), _EXTREME)) or float(np.abs(heat).max()) or 1.0
+
 
 def overlay(pixels: "NDArray[np.uint8]", heat: "NDArray[np.floating]") -> Image.Image:
-    """The image with its heat map: full colour is the image's own largest absolute value; 0 is uncoloured.
+    """The image with its heat map: full colour is the image's own :func:`scale`, and beyond it; 0 is uncoloured.
 
     Args:
         pixels: the prepared image, uint8 [H, W, 3].
@@ -32,8 +49,7 @@ def overlay(pixels: "NDArray[np.uint8]", heat: "NDArray[np.floating]") -> Image.
         An RGB image of the same size.
     """
     height, width = pixels.shape[:2]
-    largest = np.abs(heat).max() or 1.0
-    coarse = Image.fromarray((heat / largest).astype(np.float32))
+    coarse = Image.fromarray(np.clip(heat / scale(heat), -1, 1).astype(np.float32))
     relevance = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), np.float64)
     return Image.fromarray(coloured(pixels, np.clip(relevance, -1, 1)))
 

@@ -24,6 +24,7 @@ from tlcli.reports.fonts import missing_font_note
 from tlcli.reports.gallery import Cell, Explain, confusion_cells, error_thumbnails, explained
 from tlcli.reports.names import cut, one_line
 from tlcli.reports.notes import REFERENCES, filtered_images
+from tlcli.reports.overlays import NO_MAP
 from tlcli.reports.page import Fact, Pair, interval, paired, percent, write_page
 from tlcli.reports.text import RunText
 from tlcli.reports.thumbnails import thumbnails
@@ -121,6 +122,7 @@ def write_report(report: RunReport, explain: Explain) -> RunText:
         charts=_charts(report, curves),
         confusion=confusion(confusion_cells(predictions, bundle), report.metrics.labels),
         errors=[case for case in cases if not case.is_correct],
+        no_map=NO_MAP[bundle.no_map] if bundle.no_map else "",
         least_confident=[case for case in cases if case.is_correct],
         out_of_fold_errors=error_thumbnails(report.out_of_fold, bundle) if report.out_of_fold else [],
         duplicates=_duplicates(report),

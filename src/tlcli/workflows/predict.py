@@ -253,7 +253,7 @@ def _write_card(
     text = replace(prediction, best_guess=label).text
     card = cards.Card(
         prediction.path, text, label, probability, explanation.pixels, explanation.evidence, neighbours,
-        short, whole_image(file, preparation),
+        short, whole_image(file, preparation), explanation.no_map,
     )  # fmt: skip
     try:
         cards.draw(path, card)
