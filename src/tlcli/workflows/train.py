@@ -10,7 +10,13 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 import tlcli
-from tlcli.config.build_cross_validation import CrossValidatedImages, Divided, cross_validate_head, divide
+from tlcli.config.build_cross_validation import (
+    CrossValidatedImages,
+    Divided,
+    ValidationDuplicates,
+    cross_validate_head,
+    divide,
+)
 from tlcli.config.build_dataset import dataset_index
 from tlcli.config.build_features import feature_extractor, int8_limits, layer_candidates, resolved
 from tlcli.config.build_head import check_head, fit_head
@@ -89,6 +95,8 @@ class Trained:
     """How many validation images predict would answer "none of these" for."""
     filtered: Filtered
     """Images that decisions left out or relabelled."""
+    validation_duplicates: ValidationDuplicates | None
+    """None where near duplicates were not searched."""
 
 
 @dataclass
@@ -193,7 +201,7 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
     write_record(folder, _record(loaded, index, extractor, fit, extraction, agreement, none_of_these, clock.seconds))
     return Trained(
         final_name(folder), metrics, validated.summary if validated else None, clock.seconds, extraction, index, fit,
-        agreement, none_of_these, filtered_of(index),
+        agreement, none_of_these, filtered_of(index), divided.validation if divided else None,
     )  # fmt: skip
 
 
