@@ -12,7 +12,7 @@ from PIL import Image
 from tests.features.extractors import SMALL, extractor_of, row_of
 
 from tlcli.config import build_transfer
-from tlcli.config.build_cross_validation import Divided
+from tlcli.config.build_cross_validation import Divided, ValidationDuplicates
 from tlcli.config.build_transfer import Sample, compare, measure_transfer, sample_size, sampled_images, why_not
 from tlcli.config.load import find_config, load_config
 from tlcli.config.schema import Config, Transfer
@@ -50,7 +50,7 @@ def divided_of(labels: Sequence[int], units: Sequence[int] | None = None) -> Div
     images = [labelled(Path(f"{n}.png"), f"c{label:03d}") for n, label in enumerate(labels)]
     features = np.random.default_rng(0).normal(size=(len(labels), 3)).astype(np.float32)
     rows = Rows.of(features, numbers, np.array(units, np.int64) if units is not None else None)
-    return Divided(images, rows, np.arange(len(labels)), 0)
+    return Divided(images, rows, np.arange(len(labels)), 0, ValidationDuplicates(0, 0))
 
 
 def test_a_sample_keeps_the_shares_of_classes_and_whole_units() -> None:

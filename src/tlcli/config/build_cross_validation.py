@@ -48,6 +48,15 @@ class CrossValidatedImages:
 
 
 @dataclass(frozen=True)
+class ValidationDuplicates:
+    """Validation images with an exact or near duplicate among the training images: the head has nearly seen them."""
+
+    found: int
+    images: int
+    """Validation images that were searched."""
+
+
+@dataclass(frozen=True)
 class Divided:
     """Training and validation images as cross-validation divides them: near duplicates in one fold."""
 
@@ -60,6 +69,8 @@ class Divided:
     """Numbers of the images that are divided: all, or a sample where there are very many."""
     near_duplicates: int
     """Pairs among the sample."""
+    validation: "ValidationDuplicates"
+    """Validation images that training images nearly repeat."""
 
     def with_units(self, views: Rows, images: int) -> Rows:
         """Training rows, plain and in all augmented views, in these units; ``images``: how many training images."""
@@ -98,13 +109,22 @@ def divide_by(
     chosen = [images[number] for number in sample]
     near = extractor.rows(chosen, index.labels, blocks=extractor.last)
     pairs = near_duplicate_pairs(chosen, near, extractor.decoder.preparation, extractor.store.key, progress)
-    units = joined_units(rows.units, images, pairs)
+    units, validation = joined_units(rows.units, images, pairs), _validation_duplicates(chosen, pairs)
     if pairs and _fewest_units(rows.labels, units) < 2 <= _fewest_units(rows.labels, rows.units):
         progress.note(
             "Near duplicates are not kept in one fold: all images of a class are near duplicates of one another."
         )
-        return Divided(images, rows, sample, 0)
-    return Divided(images, replace(rows, units=units), sample, len(pairs))
+        return Divided(images, rows, sample, 0, validation)
+    return Divided(images, replace(rows, units=units), sample, len(pairs), validation)
+
+
+def _validation_duplicates(images: Sequence[LabelledImage], pairs: Sequence[tuple[str, str]]) -> ValidationDuplicates:
+    trained, validation = (
+        {image.sha256 for image in images if image.split == split and not image.is_set_aside}
+        for split in ("train", "validation")
+    )
+    near = {one for pair in pairs for one, other in (pair, pair[::-1]) if other in trained}
+    return ValidationDuplicates(len(validation & (trained | near)), len(validation))
 
 
 def _fewest_units(labels: "NDArray[np.int64]", units: "NDArray[np.int64]") -> int:
@@ -199,11 +219,12 @@ def _layer_gain(
         return None
     used, (alone,) = fit.candidates[0], last
     layers = tuple(dict.fromkeys(blocks.all[number].layer for number in used.blocks))
+    poolings = tuple(blocks.all[number].pooling for number in alone.blocks)
     if used == alone:
-        return LayerGain(layers, 0.0, (0.0, 0.0))
+        return LayerGain(layers, 0.0, (0.0, 0.0), poolings)
     rows = divided.rows.part(divided.sample).of_blocks(alone.blocks)
     compared = _repeated(config, rows, alone.C, config.head.standardize, weight, (1.0,), progress)
-    return layer_gain(layers, found, compared)
+    return layer_gain(layers, found, compared, poolings)
 
 
 def _repeated(

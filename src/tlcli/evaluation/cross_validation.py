@@ -28,6 +28,13 @@ class LayerGain:
     """Accuracy gained, a share; below 0 where it is lost."""
     ci95: tuple[float, float]
     """Corrected for overlapping training folds (Nadeau and Bengio 2003)."""
+    compared_with: tuple[str, ...] = ()
+    """Poolings of the last layer that it is compared with."""
+
+    @property
+    def may_be_chance(self) -> bool:
+        """Whether the interval includes 0."""
+        return self.ci95[0] <= 0 <= self.ci95[1]
 
 
 @dataclass(frozen=True)
@@ -103,20 +110,23 @@ def summarize(
     )
 
 
-def layer_gain(layers: Sequence[str], found: "CrossValidated", last: "CrossValidated") -> LayerGain:
+def layer_gain(
+    layers: Sequence[str], found: "CrossValidated", last: "CrossValidated", compared_with: Sequence[str]
+) -> LayerGain:  # fmt: skip
     """Compares a head with one of the last layer alone.
 
     Args:
         layers: that the head uses.
         found: cross-validation of the head.
         last: of the last layer alone, on the same folds; it may have more or fewer repeats, which are left out.
+        compared_with: poolings of the last layer.
     """
     from tlcli.evaluation.intervals import paired_resampled  # noqa: PLC0415 - as below
 
     shared = min(found.accuracies.shape[1], last.accuracies.shape[1])
     scores, others = found.accuracies[-1, :shared], last.accuracies[-1, :shared]
     ends = paired_resampled(scores, others, found.test_share, found.units_used)
-    return LayerGain(tuple(layers), float((scores - others).mean()), ends)
+    return LayerGain(tuple(layers), float((scores - others).mean()), ends, tuple(compared_with))
 
 
 def _interval(scores: "NDArray[np.float64]", found: "CrossValidated") -> tuple[float, float]:

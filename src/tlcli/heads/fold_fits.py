@@ -76,15 +76,19 @@ class FoldFits:
         return cls(turned, folds, np.ones((turned.width, len(folds))), axes, class_weight, Task.of(rows))
 
     def solve(
-        self, C: float, starts: Sequence[Solution | None] | None = None, progress: Progress = SILENT
+        self,
+        C: float,
+        starts: Sequence[Solution | None] | None = None,
+        progress: Progress = SILENT,
+        most: int | None = None,
     ) -> list[Solution]:
-        """Solves all folds at one C, starting at ``starts``; as many folds at once as fit the memory it is allowed.
-        ``progress`` is told of every fold."""
+        """Solves all folds at one C, starting at ``starts``; as many folds at once as fit the memory it is allowed, and
+        at most ``most``. ``progress`` is told of those that are done."""
         if starts is None and C > _COLD:
             starts = self.solve(C / 10)
         if self.task.units >= MANY_UNITS:
             return self._solve_each(C, starts or [None] * len(self.folds), progress)
-        at_once = max(1, _VARIABLES // (self.rows.width * self.task.units))
+        at_once = min(max(1, _VARIABLES // (self.rows.width * self.task.units)), most or len(self.folds))
         found: list[Solution] = []
         for first in range(0, len(self.folds), at_once):
             part = slice(first, first + at_once)

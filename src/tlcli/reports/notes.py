@@ -42,6 +42,7 @@ _FEW = 10
 _OBJECTIVES = {"balanced_accuracy": "balanced accuracy", "f1_macro": "macro F1"}
 _WIDE = 0.1
 """Width of an interval from which on a test accuracy decides little: two models that differ as much look the same."""
+_POOLINGS = {"avg": "average", "max": "maximum", "cls": "class token", "mean_tokens": "mean of the tokens"}
 _ENOUGH = 10
 """Images given to predict, of which more than half are none of these, for a note."""
 
@@ -220,9 +221,12 @@ def layers_used(found: CrossValidation) -> str | None:
     if gain.layers == (LAST,):
         return "Layers: the last one alone; earlier ones were tried and bring nothing."
     low, high = (f"{100 * end:+.1f}" for end in gain.ci95)
+    poolings = " and ".join(_POOLINGS.get(one, one) for one in gain.compared_with)
+    alone = f"the last layer alone{', ' if poolings else ''}{poolings}"
+    chance = "; may be chance" if gain.may_be_chance else ""
     return (
-        f"Layers: {', '.join(gain.layers)}; {100 * gain.accuracy:+.1f} points of accuracy over the last layer alone "
-        f"(95 % interval {low} to {high}, same folds)"
+        f"Layers: {'all' if LAST in gain.layers else 'all but the last'}; {100 * gain.accuracy:+.1f} points of "
+        f"accuracy over {alone} (95 % interval {low} to {high}, same folds{chance})"
     )
 
 
@@ -263,6 +267,20 @@ def _compared(one: Comparison) -> str:
             "apart, of which they know little.",
         }
     return said[one.verdict]
+
+
+def repeated_in_training(found: int, images: int, is_cross_validated: bool) -> str:
+    """That validation images were nearly seen in training, and which figure to rely on; empty where none were.
+
+    Args:
+        found: validation images with a near duplicate among the training images.
+        images: validation images.
+        is_cross_validated: there is a figure by cross-validation, which keeps near duplicates together.
+    """
+    if not found:
+        return ""
+    rely = "rely on the cross-validation" if is_cross_validated else "their accuracy is too high"
+    return f"{found:,} of {images:,} validation images have a near duplicate in training: {rely}."
 
 
 def is_unequal(*splits: Metrics) -> bool:

@@ -10,7 +10,13 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Literal
 
 import tlcli
-from tlcli.config.build_cross_validation import CrossValidatedImages, Divided, cross_validate_head, divide
+from tlcli.config.build_cross_validation import (
+    CrossValidatedImages,
+    Divided,
+    ValidationDuplicates,
+    cross_validate_head,
+    divide,
+)
 from tlcli.config.build_dataset import dataset_index
 from tlcli.config.build_features import feature_extractor, int8_limits, layer_candidates, resolved
 from tlcli.config.build_head import check_head, fit_head, threshold_objective
@@ -92,6 +98,8 @@ class Trained:
     """How many validation images predict would answer "none of these" for."""
     filtered: Filtered
     """Images that decisions left out or relabelled."""
+    validation_duplicates: ValidationDuplicates | None
+    """None where near duplicates were not searched."""
     thresholds: RunThresholds | None = None
     """What decides the answers; None where it is the most probable class."""
 
@@ -202,7 +210,7 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
     )  # fmt: skip
     return Trained(
         final_name(folder), found.metrics, validated.summary if validated else None, clock.seconds, extraction, index,
-        fit, agreement, none_of_these, filtered_of(index), decision,
+        fit, agreement, none_of_these, filtered_of(index), divided.validation if divided else None, decision,
     )  # fmt: skip
 
 
