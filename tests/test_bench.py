@@ -15,6 +15,7 @@ from PIL import Image
 
 import doubted_labels
 import engine
+import explanations
 import images
 import machine
 import many_classes
@@ -26,7 +27,7 @@ from tlcli.features.rows import Rows
 BENCH = Path(__file__).parents[1] / "bench"
 PROGRAMS = (
     "block_weights", "calibration", "cold_start", "coverage", "crop", "decode", "doublings", "doubted_labels",
-    "extract", "heads", "layers", "layers_cost", "many_classes", "networks", "none_of_these", "outliers", "recipe",
+    "explanations", "extract", "heads", "layers", "layers_cost", "many_classes", "networks", "none_of_these", "outliers", "recipe",
     "report", "scale", "strangers", "unpack", "unseen",
 )  # fmt: skip
 FIVE = ("cold_start", "decode", "extract", "recipe", "scale")
@@ -220,3 +221,14 @@ def test_every_score_tells_strangers_from_new_images() -> None:
     assert both <= 1
     assert min(accuracy, wide) > 0.95
     assert lost < 0.1
+
+
+def test_explanations_hit_what_is_planted() -> None:
+    random = np.random.default_rng(0)
+    plain = np.full((explanations.SIDE, explanations.SIDE, 3), 200, np.uint8)
+    for draw in (explanations.hole, explanations.crack):
+        pixels, defect = explanations.planted(plain, draw(random), 0.5)
+        assert 20 < defect.sum() < 600
+        assert pixels[~defect].min() > 150 > pixels[defect].min()
+        assert explanations.measured(defect.astype(np.float64), defect) == (1.0, 1.0, 1.0)
+        assert explanations.measured(-defect.astype(np.float64), defect)[1] < 0.2
