@@ -15,6 +15,7 @@ from PIL import Image
 
 import doubted_labels
 import engine
+import explanations
 import images
 import machine
 import many_classes
@@ -28,8 +29,9 @@ from tlcli.features.rows import Rows
 BENCH = Path(__file__).parents[1] / "bench"
 PROGRAMS = (
     "block_weights", "calibration", "cold_start", "coverage", "crop", "decode", "doublings", "doubted_labels",
-    "extract", "heads", "layers", "layers_cost", "many_classes", "networks", "none_of_these", "outliers", "recipe",
-    "report", "scale", "strangers", "thresholds", "transfer", "transferability", "tune", "unpack", "unseen",
+    "explanations", "extract", "heads", "layers", "layers_cost", "many_classes", "networks", "none_of_these",
+    "outliers", "recipe", "report", "scale", "strangers", "thresholds", "transfer", "transferability", "tune",
+    "unpack", "unseen",
 )  # fmt: skip
 FIVE = ("cold_start", "decode", "extract", "recipe", "scale")
 
@@ -262,3 +264,12 @@ def test_rank_correlations_of_networks() -> None:
     assert transferability.correlations(rows, "down") == pytest.approx((-1, -1))
     assert transferability.correlations(rows, "same") == (None, None)
     assert transferability.correlations(rows[:2], "up") == (None, None)
+def test_explanations_hit_what_is_planted() -> None:
+    random = np.random.default_rng(0)
+    plain = np.full((explanations.SIDE, explanations.SIDE, 3), 200, np.uint8)
+    for draw in (explanations.hole, explanations.crack):
+        pixels, defect = explanations.planted(plain, draw(random), 0.5)
+        assert 20 < defect.sum() < 600
+        assert pixels[~defect].min() > 150 > pixels[defect].min()
+        assert explanations.measured(defect.astype(np.float64), defect) == (1.0, 1.0, 1.0)
+        assert explanations.measured(-defect.astype(np.float64), defect)[1] < 0.2

@@ -34,6 +34,6 @@ def reduced(rows: Rows, choices: Sequence[tuple[int, ...]] = (), standardize: bo
         for numbers in choices or [tuple(range(len(rows.widths)))]:
             features = whole.of_blocks(numbers).features()
             features -= features.mean(axis=0)
-            turned.append(features @ Axes.of(features).directions)
+            turned.append(Axes.turned(features)[0])
     widths = tuple(one.shape[1] for one in turned)
     return Rows.of(np.concatenate(turned, axis=1), rows.labels, rows.units, widths)

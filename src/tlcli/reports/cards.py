@@ -95,8 +95,8 @@ def figure_of(card: Card) -> Figure:
         if card.heat is not None:
             _heat(axis, card, card.heat)
         elif card.no_map is not None:
-            why = f"No heat map: {NO_MAP[card.no_map]}."
-            _line(axis, _MARGIN, _LEGEND + 34, why, _WIDTH - 2 * _MARGIN, fontsize=9)
+            _line(axis, _MARGIN, _LEGEND + 5, "There is no heat map:", _SIDE, fontsize=9)
+            _line(axis, _MARGIN, _LEGEND + 20, f"{NO_MAP[card.no_map]}.", _SIDE, fontsize=9)
         if large is not None:
             _nearest(axis, large, card)
         if shown:
