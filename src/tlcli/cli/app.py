@@ -164,7 +164,8 @@ def _wrong_usage(error: BaseException) -> UsageError | None:
         case "NoSuchOption":
             return UsageError("usage.unknown_option", message, hint)
         case "MissingParameter":
-            return UsageError("usage.missing_argument", message + taken_files(app, sys.argv[1:]), hint)
+            taken = taken_files(app, sys.argv[1:])
+            return UsageError("usage.missing_argument", f"{message}{taken}", hint)
         case "BadOptionUsage" if (missing := missing_value(app, sys.argv[1:])) is not None:
             return missing
         case "BadParameter" | "BadOptionUsage":
