@@ -253,7 +253,12 @@ def test_warnings_of_libraries_are_shown_with_debug_only(
         ("--nothing", "usage.unknown_option", "--nothing", "tlcli"),
         ("train --nothing", "usage.unknown_option", "--nothing", "tlcli train"),
         ("train extra", "usage.invalid_command", "extra", "tlcli train"),
-        ("train --json --set", "usage.invalid_value", "'--set'", "tlcli"),
+        ("train --json --set", "usage.invalid_value", "'--set'", "tlcli train"),
+        ("predict x.png --explain", "usage.invalid_value", "--explain DIR", "tlcli predict"),
+        ("predict x.png --explain --quiet", "usage.invalid_value", "--explain DIR", "tlcli predict"),
+        ("predict x.png --explain=", "usage.invalid_value", "--explain DIR", "tlcli predict"),
+        ("predict x.png --csv", "usage.invalid_value", "--csv FILE", "tlcli predict"),
+        ("runs compare a b --runs-dir", "usage.invalid_value", "--runs-dir", "tlcli runs compare"),
         ("config nothing", "usage.invalid_command", "'nothing'", "tlcli config"),
         ("config check --nothing", "usage.unknown_option", "--nothing", "tlcli config check"),
         ("predict", "usage.missing_argument", "'IMAGE...'", "tlcli predict"),
@@ -269,6 +274,14 @@ def test_wrong_usage_ends_with_2_and_names_the_help(
     assert (error["code"], error["exit_code"]) == (code, 2)
     assert named in error["message"]
     assert f" {help_of} --help" in error["hint"]
+
+
+def test_an_option_that_took_the_image_is_named(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.png").write_bytes(b"")
+    error = failure(run, "predict", "--explain", "x.png")
+    assert error["code"] == "usage.missing_argument"
+    assert "--explain DIR" in error["message"]
 
 
 @pytest.mark.parametrize(

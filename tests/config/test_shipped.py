@@ -1,6 +1,7 @@
 """The configs that come with tlcli: they load, editors can validate them, and the schema beside them is current."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -68,3 +69,9 @@ def test_default_config_is_the_recipe_of_the_tutorial() -> None:
     assert (config.head.fit, config.train.epochs, config.train.batch_size) == ("minibatch", 30, 32)
     assert (config.train.optimizer, config.train.learning_rate) == ("adam", 0.001)
     assert config.dataset.split.test == 0.2
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_no_config_promises_seconds(path: Path) -> None:
+    """They depend on the machine, the images and the layers; train prints those of each stage."""
+    assert not re.search(r"\d (s|seconds)\b", path.read_text(encoding="utf-8"))

@@ -17,6 +17,7 @@ import typer
 
 import tlcli
 from tlcli.cli import console, interrupts
+from tlcli.cli.usage import check_values, missing_value, taken_files
 from tlcli.errors import InterruptError, ResourceError, TlcliError, UsageError
 from tlcli.system.cache.fallback import remove_fallback
 from tlcli.system.cpu import use_threads
@@ -94,6 +95,7 @@ def main() -> None:
     error: TlcliError | None
     try:
         with interrupts.working():
+            check_values(app, sys.argv[1:])
             code = app(standalone_mode=False, prog_name="tlcli") or 0
             sys.stdout.flush()  # here a reader that is gone still raises
         error = interrupts.received() or (InterruptError(signal.SIGINT) if code == 130 else None)  # Typer's, of Ctrl-C
@@ -162,7 +164,10 @@ def _wrong_usage(error: BaseException) -> UsageError | None:
         case "NoSuchOption":
             return UsageError("usage.unknown_option", message, hint)
         case "MissingParameter":
-            return UsageError("usage.missing_argument", message, hint)
+            taken = taken_files(app, sys.argv[1:])
+            return UsageError("usage.missing_argument", f"{message}{taken}", hint)
+        case "BadOptionUsage" if (missing := missing_value(app, sys.argv[1:])) is not None:
+            return missing
         case "BadParameter" | "BadOptionUsage":
             return UsageError("usage.invalid_value", message, hint)
         case _:
