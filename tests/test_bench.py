@@ -264,6 +264,8 @@ def test_rank_correlations_of_networks() -> None:
     assert transferability.correlations(rows, "down") == pytest.approx((-1, -1))
     assert transferability.correlations(rows, "same") == (None, None)
     assert transferability.correlations(rows[:2], "up") == (None, None)
+
+
 def test_explanations_hit_what_is_planted() -> None:
     random = np.random.default_rng(0)
     plain = np.full((explanations.SIDE, explanations.SIDE, 3), 200, np.uint8)
