@@ -70,6 +70,8 @@ bench: install ## measure what docs/benchmarks.md quotes (under 40 minutes); ALI
 	$(BIN)/python bench/unpack.py --images 20000
 	$(BIN)/python bench/networks.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 	$(BIN)/python bench/heads.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
+	$(BIN)/python bench/transferability.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
+	$(BIN)/python bench/transfer.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 
 honesty: install ## measure the coverage of the 95 % intervals, the effect of calibration, the cost of the report
 	$(BIN)/python bench/coverage.py
@@ -78,9 +80,11 @@ honesty: install ## measure the coverage of the 95 % intervals, the effect of ca
 	$(BIN)/python bench/crop.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 	$(BIN)/python bench/layers.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 	$(BIN)/python bench/layers_cost.py
-	$(BIN)/python bench/explanations.py
+	$(BIN)/python bench/explanations.py $(if $(TILES),--tiles $(TILES))
+	$(BIN)/python bench/tune.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 	$(BIN)/python bench/block_weights.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 	$(BIN)/python bench/calibration.py
+	$(BIN)/python bench/thresholds.py $(if $(TILES),--tiles $(TILES))
 	$(BIN)/python bench/report.py
 	$(BIN)/python bench/none_of_these.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 	$(if $(STRANGERS),$(BIN)/python bench/outliers.py --strangers $(STRANGERS))

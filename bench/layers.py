@@ -23,7 +23,7 @@ from measure import introduce, save, table
 from tlcli.backbones.blocks import Blocks
 from tlcli.config.build_dataset import dataset_index
 from tlcli.config.build_features import feature_extractor, layer_candidates
-from tlcli.config.build_head import fit_head, fit_regression
+from tlcli.config.build_head import class_weight_of, fit_head, fit_regression
 from tlcli.config.load import find_config, load_config
 from tlcli.config.schema import Config
 from tlcli.datasets.index import Index
@@ -76,7 +76,7 @@ def measure(config: Config, extractor: FeatureExtractor, rows: Rows) -> Measured
     if config.head.fit == "kernel":
         fit = fit_head(config, rows, rows, len(rows))
     else:
-        fit = fit_regression(config, rows, config.head.class_weight, candidates=candidates)
+        fit = fit_regression(config, rows, class_weight_of(config, ()), candidates=candidates)
     used = fit.candidates[0].blocks if fit.head.expansion is None else tuple(range(len(rows.widths)))
     expansion = fit.head.expansion
     inputs, standardize = (rows.of_blocks(used), True) if expansion is None else (expansion.rows(rows), False)

@@ -28,6 +28,8 @@ from tlcli.backbones.catalog import CATALOG, Backbone
 from tlcli.backbones.conversion import convert
 from tlcli.backbones.spec import BackboneSpec
 from tlcli.backbones.weights import find_weights
+from tlcli.config.build_features import layer_candidates
+from tlcli.config.schema import BackboneSection
 from tlcli.engines.choice import choose_engine
 from tlcli.engines.interface import Runner, open_engine
 from tlcli.engines.openvino import has_bf16, open_graph
@@ -100,10 +102,11 @@ def fit(rows: int) -> None:
         noise = np.random.default_rng(start).normal(0, 1, (len(labels[part]), blocks.width)).astype(np.float32)
         store.append(keys[part], np.abs(noise) + centres[labels[part]])
     read = store.reader(keys)
+    candidates = layer_candidates(BackboneSection(name=ROW.name), blocks)
     started = perf_counter()
     found = fit_logistic_regression(
         Rows(labels, np.arange(rows), blocks.widths, read), [1e-3, 1e-2, 1e-1], 5, True, "none", 0,
-        candidates=[tuple(range(len(blocks.all)))],
+        candidates=candidates,
     )  # fmt: skip
     print(perf_counter() - started, found.best.C, found.best.val_accuracy)
 

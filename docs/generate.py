@@ -140,7 +140,9 @@ def _value(node: dict[str, Any], schema: dict[str, Any]) -> str:
     if "properties" in node:
         return "a mapping, see below"
     if "additionalProperties" in node:
-        return "a mapping of names, see below"
+        inner = node["additionalProperties"]
+        is_number = isinstance(inner, dict) and inner.get("type") == "number"
+        return f"a mapping of names to {_values(inner, schema)}" if is_number else "a mapping of names, see below"
     limits = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
     bounds = ", ".join(f"{sign} {node[name]:.10g}" for name, sign in limits.items() if name in node)
     names = {"integer": "integer", "number": "number", "string": "string", "boolean": "true, false", "null": "null"}

@@ -22,13 +22,16 @@ import many_classes
 import measure
 import outliers as outliers_bench
 import strangers
+import thresholds
+import transferability
 from tlcli.features.rows import Rows
 
 BENCH = Path(__file__).parents[1] / "bench"
 PROGRAMS = (
     "block_weights", "calibration", "cold_start", "coverage", "crop", "decode", "doublings", "doubted_labels",
-    "explanations", "extract", "heads", "layers", "layers_cost", "many_classes", "networks", "none_of_these", "outliers", "recipe",
-    "report", "scale", "strangers", "unpack", "unseen",
+    "explanations", "extract", "heads", "layers", "layers_cost", "many_classes", "networks", "none_of_these",
+    "outliers", "recipe", "report", "scale", "strangers", "thresholds", "transfer", "transferability", "tune",
+    "unpack", "unseen",
 )  # fmt: skip
 FIVE = ("cold_start", "decode", "extract", "recipe", "scale")
 
@@ -204,6 +207,19 @@ def test_strangers_of_a_tiny_trial_are_the_farthest() -> None:
     assert max(found[6:]) < 0.03
 
 
+def test_thresholds_of_a_tiny_trial_help_what_they_are_chosen_for() -> None:
+    random = np.random.default_rng(0)
+    labels = (np.arange(200) % 8 == 0).astype(np.int64)
+    rows = Rows.of((random.normal(size=(200, 5)) + 1.2 * np.eye(5)[labels]).astype(np.float32), labels)
+    found = {row["way"]: row for row in thresholds.measured(rows, (0.1, 1.0), 1)}
+    assert tuple(found) == tuple(thresholds.WAYS)
+    assert found[thresholds.FIRST]["f1_macro"]["difference"] == 0
+    for way in ("class_weight balanced", "thresholds: balanced_accuracy"):
+        assert found[way]["balanced_accuracy"]["difference"] > 0.1
+    assert found["thresholds: balanced_accuracy"]["log_loss"] == found[thresholds.FIRST]["log_loss"]
+    assert found["class_weight balanced"]["log_loss"] > found[thresholds.FIRST]["log_loss"] + 0.05
+
+
 def test_every_score_tells_strangers_from_new_images() -> None:
     random = np.random.default_rng(0)
     labels = np.repeat(np.arange(3), 40)
@@ -232,3 +248,30 @@ def test_explanations_hit_what_is_planted() -> None:
         assert pixels[~defect].min() > 150 > pixels[defect].min()
         assert explanations.measured(defect.astype(np.float64), defect) == (1.0, 1.0, 1.0)
         assert explanations.measured(-defect.astype(np.float64), defect)[1] < 0.2
+
+
+def test_scores_of_better_features_rank_them_as_the_accuracy_does(capsys: pytest.CaptureFixture[str]) -> None:
+    random = np.random.default_rng(0)
+    labels = np.arange(160) % 2
+    drawn = random.normal(size=(160, 6))
+    found = []
+    for distance, weights in ((0.0, "random"), (0.7, "imagenet"), (1.4, "imagenet"), (4.0, "imagenet")):
+        rows = Rows.of((drawn + distance * labels[:, None]).astype(np.float32), labels)
+        scores = transferability.measured(rows, 1.0, None)
+        found.append({"data set": "drawn", "images": 160, "network": "n", "weights": weights, **scores})
+    taus = transferability.printed(found)["drawn"]
+    assert all(of[:2] == pytest.approx([1, 1]) for score, of in taus.items() if score in ("LogME", "H-score"))
+    assert all(of[0] is not None and of[0] > 0.5 for score, of in taus.items() if score != "LEEP")
+    assert taus["LEEP"] == [None] * 4
+    assert "LogME" in capsys.readouterr().out
+
+
+def test_rank_correlations_of_networks() -> None:
+    rows: list[dict[str, float | None]] = [
+        {"accuracy": number, "up": number**2, "down": -number, "same": 1.0} for number in (0.1, 0.5, 0.9)
+    ]
+    rows.append({"accuracy": 0.95, "up": None, "down": None, "same": 1.0})
+    assert transferability.correlations(rows, "up") == pytest.approx((1, 1))
+    assert transferability.correlations(rows, "down") == pytest.approx((-1, -1))
+    assert transferability.correlations(rows, "same") == (None, None)
+    assert transferability.correlations(rows[:2], "up") == (None, None)

@@ -33,7 +33,19 @@ LAYERS: list[set[str]] = [
 PUBLIC = "tlcli.api"
 """What the package itself imports, for ``import tlcli``."""
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-COMMANDS = {"fetch", "inspect", "train", "evaluate", "predict", "tune", "runs", "backbones", "config", "cache", "doctor"}
+COMMANDS = {
+    "fetch",
+    "inspect",
+    "train",
+    "evaluate",
+    "predict",
+    "tune",
+    "runs",
+    "backbones",
+    "config",
+    "cache",
+    "doctor",
+}
 """Each has a module in cli, and one in workflows where it does more than print."""
 READ_RAW_JSON = {"read_json"}
 """Functions that return what a file holds, before it is validated."""
@@ -43,6 +55,8 @@ CONFIG_MAY_IMPORT = (
     "tlcli.images.formats",
     "tlcli.images.tiles",
     "tlcli.evaluation.gates",
+    "tlcli.evaluation.objectives",
+    "tlcli.evaluation.transfer_gap",
     "tlcli.errors",
     "tlcli.system.files",
     "tlcli.system.addresses",

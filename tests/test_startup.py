@@ -1,4 +1,4 @@
-"""Commands that do not train start fast: a fresh process is asked which packages it has imported."""
+"""Commands start fast, those that do not train above all: a fresh process is asked which packages it has imported."""
 
 import json
 import os
@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.network_fixtures import SIDE, convolutional, drawn, write_json
 
 HEAVY = {"tensorflow", "keras", "sklearn", "scipy", "matplotlib", "kaggle"}
 NOT_FOR_HELP = HEAVY | {"numpy", "openvino", "pydantic", "PIL", "yaml", "safetensors", "requests"}
@@ -103,6 +104,11 @@ def test_workflows_that_do_not_train_import_nothing_heavy(tmp_path: Path, module
     assert not packages & HEAVY
 
 
+def test_minibatch_heads_are_trained_without_tensorflow(tmp_path: Path) -> None:
+    _, packages = imported(tmp_path, IMPORT, "tlcli.heads.minibatch")
+    assert not packages & {"tensorflow", "keras"}
+
+
 def test_predict_begins_without_slow_imports(tmp_path: Path) -> None:
     _, packages = imported(tmp_path, IMPORT, "tlcli.workflows.predict")
     assert not packages & (HEAVY | {"numpy", "PIL", "openvino"})
@@ -115,3 +121,25 @@ def test_predict_begins_without_slow_imports(tmp_path: Path) -> None:
 def test_what_every_command_needs_is_light(tmp_path: Path, module: str) -> None:
     _, packages = imported(tmp_path, IMPORT, module)
     assert not packages & (HEAVY | {"openvino", "typer", "rich"})
+
+
+@pytest.mark.slow
+def test_training_and_evaluating_a_minibatch_head_never_start_tensorflow(tmp_path: Path) -> None:
+    drawn(tmp_path / "data")
+    convolutional(tmp_path / "net" / "tiny.onnx")
+    write_json(tmp_path / "net" / "config.json", {"pretrained_cfg": {"input_size": [3, SIDE, SIDE]}})
+    write_json(
+        tmp_path / "own.yaml",  # JSON is YAML
+        {
+            "dataset": {"path": "data"},
+            "augment": {"views": 1, "flip": "horizontal"},
+            "backbone": {"path": "net", "mean": [0.5] * 3, "std": [0.25] * 3, "precision": "f32"},
+            "head": {"fit": "minibatch", "standardize": False},
+            "evaluate": {"cross_validation": {"repeats": 1, "folds": 2}, "report": False},
+        },
+    )
+    for arguments in (["train", "--config", "own.yaml"], ["evaluate"]):
+        code, packages = imported(tmp_path, COMMAND, *arguments)
+        assert code == 0
+        assert {"sklearn", "matplotlib", "openvino"} <= packages
+        assert not packages & {"tensorflow", "keras", "pandas"}

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.runs.run_folders import made_run, rows
+from tests.runs.run_folders import Row, made_run, rows
 
 from tlcli.cli.app import main
+from tlcli.datasets.split_names import SplitName
 
 Run = Callable[..., tuple[int, str, str]]
 FIRST, SECOND = "cats/20260101T101500Z-94e2", "cats/20260102T101500Z-0a1b"
@@ -47,20 +48,20 @@ def test_the_list_has_the_data_and_the_settings_that_differ_and_fits_80_columns(
     code, out, err = run("runs")
     assert (code, err) == (0, "")
     lines = out.splitlines()
-    assert [re.split(r" *│ *", line) for line in lines[5:15]] == [
+    assert [re.split(r" *│ *", line) for line in lines[6:16]] == [
         [SECOND, "-", "104"],
         ["2026-01-02 10:15 UTC", "-", "1.8"],
-        ["densenet201 bf16, logistic_regression", "0.5000, 0.9200", ""],
-        ["/data", "0.4600 - 0.9600", ""],
-        ["head.class_weight=balanced", "", ""],
+        ["densenet201 bf16, logistic_regression", "-", ""],
+        ["/data", "0.5000, 0.9200", ""],
+        ["head.class_weight=balanced", "0.4600 - 0.9600", ""],
         [FIRST, "-", "104"],
         ["2026-01-01 10:15 UTC", "-", "1.8"],
-        ["densenet201 bf16, logistic_regression", "0.5000, 0.8000", ""],
-        ["/data", "0.4000 - 0.9000", ""],
-        ["head.class_weight=none", "", ""],
+        ["densenet201 bf16, logistic_regression", "-", ""],
+        ["/data", "0.5000, 0.8000", ""],
+        ["head.class_weight=none", "0.4000 - 0.9000", ""],
     ]
-    assert max(map(len, lines[:15])) <= 80
-    assert lines[15:] == [f"Next: tlcli runs compare {FIRST} {SECOND}"]
+    assert max(map(len, lines[:16])) <= 80
+    assert lines[16:] == [f"Next: tlcli runs compare {FIRST} {SECOND}"]
 
 
 def test_the_longest_names_fit_80_columns(run: Run, tmp_path: Path) -> None:
@@ -97,6 +98,7 @@ def test_list_json_is_one_document_with_everything(run: Run, two: None, tmp_path
         "seconds": 1.75,
         "name": None,
         "data": "/data",
+        "overrides": [],
         "settings": {},
     }
     assert [one["run"] for one in found["broken"]] == [FIRST]
@@ -185,7 +187,9 @@ def test_compare_json_has_every_figure(run: Run, two: None, tmp_path: Path) -> N
         "evaluated": 100,
         "not_common": 0,
         "trained_on_by_other": 0,
+        "is_own_head": True,
     }
+    assert (found["on"], found["out_of_fold"]) == ("test", None)
     assert found["only_a_correct"] == []
     assert [image["path"] for image in found["only_b_correct"]] == [f"{number:03}" for number in range(80, 92)]
     low, high = found["difference_ci95"]
@@ -213,6 +217,42 @@ def test_many_evaluations_on_the_same_test_images_are_a_warning(run: Run, tmp_pa
         if number >= 3:
             lines.append(len(run("runs", "compare", "aaa0", "aaa1")[1].splitlines()))
     assert lines[1] == lines[0] + 1
+
+
+def cross_validated(folder: Path, with_test: bool) -> None:
+    names = [f"{number:03}" for number in range(100)]
+    for name, right in ((FIRST, 80), (SECOND, 92)):
+        out_of_fold = rows(names[:right], names[right:])
+        splits: dict[SplitName, list[Row]] = {"train": rows(names)}
+        if with_test:
+            splits["test"] = rows("ab", "c")
+        made_run(folder / "runs", name, splits, out_of_fold=out_of_fold)
+
+
+def test_runs_that_are_not_evaluated_are_compared_by_cross_validation(run: Run, tmp_path: Path) -> None:
+    cross_validated(tmp_path, False)
+    code, out, _ = run("runs", "compare", "latest~1", "latest", "--json")
+    found = json.loads(out)
+    assert (code, found["on"], found["images"], found["better"]) == (0, "out_of_fold", 100, "b")
+    assert found["difference_ci95"][0] > 0
+    assert found["out_of_fold"]["difference"] == found["difference"] == pytest.approx(0.12)
+    assert run("runs", "compare", "latest~1", "latest")[0] == 0
+
+
+def test_evaluated_runs_are_compared_on_test_images_and_by_cross_validation(run: Run, tmp_path: Path) -> None:
+    cross_validated(tmp_path, True)
+    found = json.loads(run("runs", "compare", "latest~1", "latest", "--json")[1])
+    assert (found["on"], found["images"], found["better"]) == ("test", 3, None)
+    assert (found["out_of_fold"]["images"], found["out_of_fold"]["better"]) == (100, "b")
+    lines = run("runs", "compare", "latest~1", "latest")[1].splitlines()
+    assert [sum(line.strip().startswith("by neither") for line in lines)] == [2]
+
+
+def test_runs_with_neither_test_images_nor_cross_validation_are_refused(run: Run, tmp_path: Path) -> None:
+    for name in (FIRST, SECOND):
+        made_run(tmp_path / "runs", name, {"train": rows("ab")})
+    code, out, _ = run("runs", "compare", "latest~1", "latest", "--json")
+    assert (code, json.loads(out)["error"]["code"]) == (5, "model.run_not_evaluated")
 
 
 @pytest.mark.parametrize("option", [["--runs-dir", "x"], ["--json"], ["--config", "cats"]])
@@ -248,3 +288,36 @@ def test_settings_that_differ_are_those_that_decide_something(run: Run, tmp_path
     (tmp_path / "runs/cats/20260102T101500Z-aaaa/config.yaml").write_text("[")
     found = json.loads(run("runs", "--json")[1])["runs"]
     assert [one["settings"] for one in found] == [{}, {}, {}]
+
+
+def test_settings_that_were_chosen_are_listed_before_those_that_follow(run: Run, tmp_path: Path) -> None:
+    image = {
+        "a": "size: 224, resize: crop, crop_fraction: 0.875, tiles: null",
+        "b": "size: 380, resize: squash, crop_fraction: null, tiles: [2, 3]",
+    }
+    for number, (name, of_image, layers) in enumerate(
+        (("densenet201", "a", "all"), ("densenet201", "a", "last"), ("efficientnet_lite0", "b", "all"))
+    ):
+        text = (
+            f"image: {{{image[of_image]}}}\nbackbone: {{name: {name}, path: null, layers: {layers}}}\n"
+            f"head: {{folds: {5 + (of_image == 'b')}}}\ntrain: {{seed: {number}}}\naugment: {{views: {number}}}\n"
+        )
+        set_ = ["backbone.layers=last"] if layers == "last" else []
+        made_run(
+            tmp_path / "runs", f"cats/2026010{number + 1}T101500Z-aaaa", {"validation": rows("a")}, config=text,
+            overrides=set_, out_of_fold=rows("abc", "d"), balanced=0.625,
+        )  # fmt: skip
+    code, out, _ = run("runs", "--json")
+    found = {one["run"]: list(one["settings"].items()) for one in json.loads(out)["runs"]}
+    newest, last, default = found.values()
+    assert code == 0
+    assert (default[0], last[0], newest[0]) == (
+        ("backbone.layers", "all"), ("backbone.layers", "last"), ("backbone.layers", "all"),
+    )  # fmt: skip
+    assert newest[-1] == ("image.crop_fraction", None)
+    assert default[-1] == ("image.tiles", None)
+    assert [one["cross_validation"]["balanced_accuracy"] for one in json.loads(out)["runs"]] == [0.625] * 3
+    printed = run("runs")[1]
+    assert printed.count("backbone.layers=all") == 2
+    assert (printed.count("backbone.layers=last"), printed.count("0.6250")) == (1, 3)
+    assert printed.splitlines()[-1].startswith("Next: tlcli runs compare ")

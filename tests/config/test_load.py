@@ -257,6 +257,18 @@ def test_a_layer_that_the_network_lacks_is_refused_at_its_place(tmp_path: Path) 
     assert (problem.code, problem.place) == ("config.wrong_length", Place("--set backbone.layers=[]"))
 
 
+@pytest.mark.parametrize("text", ["2x3", "'2 x 3'", "[2, 3]"])
+def test_tiles_are_rows_and_columns_in_a_list_or_a_text(tmp_path: Path, text: str) -> None:
+    assert loaded(tmp_path, GOOD + f"image:\n  tiles: {text}\n").config.image.tiles == (2, 3)
+    assert loaded(tmp_path, GOOD, f"image.tiles={text}").config.image.tiles == (2, 3)
+
+
+def test_what_is_meant_is_suggested_where_there_is_a_choice(tmp_path: Path) -> None:
+    for override, is_suggested in (("image.tiles=nativ", False), ("backbone.layers=al", True)):
+        (problem,) = problems(tmp_path, GOOD, override)
+        assert ("Did you mean" in problem.message) == is_suggested
+
+
 # dump_config
 
 
@@ -278,7 +290,7 @@ def test_dumped_config_keeps_texts_that_look_like_something_else(tmp_path: Path)
 
 def test_dumped_config_writes_every_default_out(tmp_path: Path) -> None:
     tree = yaml.safe_load(dump_config(loaded(tmp_path, GOOD).config))
-    assert list(tree) == ["dataset", "image", "augment", "backbone", "head", "train", "evaluate"]
+    assert list(tree) == ["dataset", "image", "augment", "backbone", "head", "train", "evaluate", "tune"]
     assert tree["train"]["reduce_on_plateau"] == {"factor": 0.2, "patience": 3, "min_learning_rate": 1e-6}
     assert tree["image"]["size"] is None
     assert tree["dataset"]["path"] == "images"

@@ -31,6 +31,9 @@ def test_train_cross_validates_without_the_test_images(tlcli: Tlcli, shapes: Pat
     assert document["cross_validation"] == found
     assert found["images"] == 34
     assert found["near_duplicates"] >= 4
+    repeated = document["validation_duplicates"]
+    assert isinstance(repeated, dict)
+    assert 0 < repeated["found"] <= repeated["images"] == 6
     rows = out_of_fold(run)
     assert {row["split"] for row in rows} == {"train", "validation"}
     assert len({row["sha256"] for row in rows}) == len(rows) == 34

@@ -9,12 +9,11 @@ import pytest
 from tests.e2e.conftest import needs
 
 from tlcli.backbones.catalog import CATALOG
+from tlcli.backbones.source_classifier import source_classifier
 from tlcli.backbones.spec import BackboneSpec
-from tlcli.backbones.torch_file import read_tensors
 from tlcli.backbones.weights import find_weights
 from tlcli.engines.choice import choose_engine
 from tlcli.engines.interface import open_engine
-from tlcli.heads.head import Head
 from tlcli.images.items import Decoder, Item
 from tlcli.images.preparation import Preparation
 from tlcli.system.prefetch import in_order
@@ -38,8 +37,8 @@ def test_a_network_with_its_imagenet_head_names_at_least_80_of_100(
     row = CATALOG[name]
     needs(row.weights.package)
     weights = find_weights(row, "imagenet")
-    classifier = read_tensors(weights.file)
-    head = Head(classifier["_fc.weight"].T, classifier["_fc.bias"])
+    classifier = source_classifier(row, weights)
+    assert classifier is not None
     choice = choose_engine("openvino", "f32" if precision == "f32" else "auto")
     decoder = Decoder(Preparation(row.input_size, row.resize, row.crop_fraction))
     with (
@@ -50,7 +49,7 @@ def test_a_network_with_its_imagenet_head_names_at_least_80_of_100(
         items = (Item(archive.read(name)) for name in names)
         features = np.concatenate([future.result() for _, future in in_order(engine.submit, items, engine.window)])
     features = row.blocks.take(features, row.blocks.last)
-    predicted = head.probabilities(features).argmax(axis=1)
+    predicted = classifier.probabilities(features).argmax(axis=1)
     right = sum(int(name.split("_")[0]) == number for name, number in zip(names, predicted, strict=True))
     assert len(names) == 100
     assert right >= 80

@@ -1,5 +1,6 @@
 """tlcli inspect on real images, and on drawn ones with deliberate mistakes."""
 
+import re
 import shutil
 import zipfile
 from dataclasses import replace
@@ -51,6 +52,17 @@ def test_deliberate_mistakes_are_found(tlcli: Tlcli, shapes: Path) -> None:
     assert found["statistics"]["dark/3.png"]["format"] == "PNG"
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     assert Path(shapes / found["page"]).is_file()
+
+
+def test_inspect_and_train_say_the_same_size_of_the_same_images(tlcli: Tlcli, shapes: Path) -> None:
+    for number, path in enumerate(sorted((shapes / "shapes").rglob("*.png"))):
+        Image.open(path).resize((80 + 3 * number, 90 + 2 * number)).save(path)
+    given = ("--config", "shapes.yaml", "--set", "image.resize=squash")
+    found = re.findall(r"(\d+) wide x (\d+) high pixels", " ".join(found_by(tlcli, *given)["suggestions"]))
+    trained = tlcli("train", *given)
+    assert trained.code == 0, trained.err
+    assert len(found) == 1
+    assert re.findall(r"(\d+) wide x (\d+) high pixels", trained.err + trained.out) == found
 
 
 @pytest.mark.slow

@@ -36,6 +36,7 @@ RUN_FILES = {
     "figures/history.png",
     "figures/confusion_matrix.png",
     "figures/roc.png",
+    "figures/precision_recall.png",
 }
 
 

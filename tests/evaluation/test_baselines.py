@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from tlcli.datasets.index import LabelledImage
-from tlcli.evaluation.baselines import Baseline, colour_rows, measure_baselines
-from tlcli.features.colour_histogram import colour_histogram
+from tlcli.evaluation.baselines import Baseline, measure_baselines
+from tlcli.features.colour_histogram import COLOURS, colour_histogram
 from tlcli.features.rows import Rows
 from tlcli.images.decode import prepare
 from tlcli.images.preparation import Preparation
@@ -88,8 +88,8 @@ def test_colours_are_computed_once_and_belong_to_their_images(tmp_path: Path) ->
         images.append(LabelledImage(path, path.name, sha, "a", "train", sha))
     preparation, first, second = Preparation((16, 16), "squash"), Counting(), Counting()
     features = Rows.of(np.zeros((40, 4), np.float32), np.arange(40) % 2, np.arange(40) // 2)
-    colour_rows(images[:30], features.part(np.arange(30)), preparation, first)
-    found = colour_rows(images[::-1], features, preparation, second)
+    COLOURS.rows(images[:30], features.part(np.arange(30)), preparation, first)
+    found = COLOURS.rows(images[::-1], features, preparation, second)
     assert (first.steps, second.steps) == (30, 10)
     expected = [colour_histogram(prepare(one.path.read_bytes(), preparation)) for one in images[::-1]]
     assert np.array_equal(found.features(), np.stack(expected))

@@ -4,10 +4,15 @@ from math import comb
 
 import numpy as np
 import pytest
-from scipy.stats import multinomial
+from scipy.stats import multinomial, t
 
-from tlcli.evaluation.compare import PairedDifference, clustered_difference, paired_difference
-from tlcli.evaluation.intervals import wilson
+from tlcli.evaluation.compare import (
+    PairedDifference,
+    clustered_difference,
+    paired_difference,
+    resampling_inflation,
+)
+from tlcli.evaluation.intervals import corrected_resampled_t, wilson
 
 
 @pytest.mark.parametrize(
@@ -131,3 +136,23 @@ def test_equal_ones_are_seldom_told_apart() -> None:
 def test_counts_that_are_none_are_refused(counts: tuple[int, int, int, int]) -> None:
     with pytest.raises(ValueError, match="received"):
         paired_difference(*counts)
+
+
+@pytest.mark.parametrize(("folds", "repeats"), [(5, 1), (5, 3), (10, 10)])
+def test_the_variance_of_cross_validation_is_that_of_the_corrected_t_test(folds: int, repeats: int) -> None:
+    values = np.random.default_rng(0).normal(size=folds * repeats)
+    low, high = corrected_resampled_t(values, 1 / folds)
+    error = (high - low) / 2 / float(t.ppf(0.975, len(values) - 1))
+    independent = values.var(ddof=1) / folds  # the variance of a mean of as many images in one pass over the folds
+    assert error**2 == pytest.approx(resampling_inflation(folds, repeats) * independent)
+
+
+def test_a_larger_variance_widens_every_interval_and_raises_p() -> None:
+    for counts in ((80, 0, 12, 8), (60, 10, 25, 5), (99, 0, 0, 1)):
+        both, only_a, only_b, neither = counts
+        gained = np.repeat([0, -1, 1, 0], counts)
+        plain = paired_difference(both, only_a, only_b, neither)
+        found = clustered_difference(plain, gained, np.arange(len(gained)), 1.5833)
+        assert found.difference == plain.difference
+        assert found.low < plain.low < plain.high < found.high
+        assert found.p >= plain.p

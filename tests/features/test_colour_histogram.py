@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tlcli.datasets.index import LabelledImage
-from tlcli.features.colour_histogram import BLOCKS, colour_histogram, extract_histograms, histogram_store
+from tlcli.features.colour_histogram import BLOCKS, COLOURS, colour_histogram
 from tlcli.features.pipeline import Extraction
 from tlcli.features.store import row_key
 from tlcli.images.decode import prepare
@@ -59,18 +59,18 @@ def test_histograms_are_computed_once_and_stored(tmp_path: Path) -> None:
         Image.fromarray(np.random.default_rng(number).integers(0, 256, (20, 30, 3)).astype(np.uint8)).save(path)
         sha = hashlib.sha256(path.read_bytes()).hexdigest()
         images.append(LabelledImage(path, path.name, sha, "label", "train", sha))
-    assert extract_histograms(images, PREPARATION, histogram_store(PREPARATION)) == Extraction(6, 0, {})
-    again = histogram_store(PREPARATION)
-    assert extract_histograms(images, PREPARATION, again) == Extraction(0, 6, {})
+    assert COLOURS.extract(images, PREPARATION, COLOURS.store(PREPARATION)) == Extraction(6, 0, {})
+    again = COLOURS.store(PREPARATION)
+    assert COLOURS.extract(images, PREPARATION, again) == Extraction(0, 6, {})
     kept = again.read(row_key(one.sha256, "0") for one in images)
     expected = [colour_histogram(prepare(one.path.read_bytes(), PREPARATION)) for one in images]
     assert np.array_equal(kept, np.stack(expected))
 
 
-def test_the_store_depends_on_pixels_and_version_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    place = histogram_store(PREPARATION).folder
-    assert histogram_store(replace(PREPARATION, max_megapixels=1)).folder == place
-    assert histogram_store(replace(PREPARATION, size=(17, 17))).folder != place
-    assert histogram_store(replace(PREPARATION, resize="pad")).folder != place
-    monkeypatch.setattr("tlcli.features.colour_histogram.HISTOGRAM_VERSION", 99)
-    assert histogram_store(PREPARATION).folder != place
+def test_the_store_depends_on_pixels_and_version_alone() -> None:
+    place = COLOURS.store(PREPARATION).folder
+    assert COLOURS.store(replace(PREPARATION, max_megapixels=1)).folder == place
+    assert COLOURS.store(replace(PREPARATION, size=(17, 17))).folder != place
+    assert COLOURS.store(replace(PREPARATION, resize="pad")).folder != place
+    assert replace(COLOURS, version=99).store(PREPARATION).folder != place
+    assert replace(COLOURS, name="other").store(PREPARATION).folder != place

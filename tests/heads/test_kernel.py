@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +12,7 @@ from tlcli.heads.expansion import Expansion, rbf_kernel
 from tlcli.heads.fit_record import Fit
 from tlcli.heads.kernel import fit_kernel
 from tlcli.heads.logistic_regression import fit_logistic_regression
+from tlcli.progress import Progress
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -99,3 +102,24 @@ def test_too_many_rows_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError) as caught:
         fit()
     assert caught.value.code == "data.too_many_images_for_kernel"
+
+
+def test_the_head_is_fitted_once_with_the_best_gamma() -> None:
+    stages = []
+
+    class Stages(Progress):
+        @contextmanager
+        def stage(self, title: str, total: int | None = None, unit: str = "") -> Iterator[None]:
+            stages.append(title)
+            yield
+
+    rows = Rows.of(*rings(200))
+    found = fit_kernel(rows, 100, 5, True, "none", 0, Stages())
+    assert (stages.count("Choosing C"), stages.count("Fitting the head")) == (len(kernel.GAMMAS), 1)
+    each = [
+        fit_logistic_regression(expansion.rows(rows), kernel._CS, 5, False, "none", 0)
+        for _, expansion in kernel.expansions(rows, 100, 5, True, 0)
+    ]
+    best = min(each, key=lambda one: one.best.val_loss)
+    assert found.best == best.best
+    assert np.array_equal(found.head.weights, best.head.weights)

@@ -1,16 +1,24 @@
 import hashlib
+import json
+import os
 import subprocess
 import sys
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from tests.heads.keras_reference import CASES, COLUMNS, RECORDED, keras_history, rows_of, settings_of
 
 from tlcli.errors import UsageError
 from tlcli.features.rows import Rows
 from tlcli.heads.fit_record import Fit
 from tlcli.heads.minibatch import Plateau, fit_minibatch
 from tlcli.progress import Progress
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 PLAIN: dict[str, Any] = {
     "epochs": 30,
@@ -53,6 +61,25 @@ def digest(fitted: Fit) -> str:
 
 def accuracy(fitted: Fit, rows: Rows) -> float:
     return float((fitted.head.probabilities(rows.features()).argmax(axis=1) == rows.labels).mean())
+
+
+def assert_equal_history(fitted: Fit, expected: dict[str, list[float]]) -> None:
+    for name in COLUMNS:
+        assert [getattr(step, name) for step in fitted.history] == pytest.approx(expected[name], abs=1e-5)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_history_is_the_one_recorded_of_keras(case: str) -> None:
+    expected = json.loads(RECORDED.read_text())[case]
+    assert_equal_history(fit_minibatch(*rows_of(case), **settings_of(case)), expected)
+
+
+@pytest.mark.slow  # TensorFlow's start
+@pytest.mark.parametrize("case", CASES)
+def test_the_history_is_that_of_keras_with_the_same_batches(case: str) -> None:
+    train, validation = rows_of(case)
+    expected = keras_history(train, validation, settings_of(case))
+    assert_equal_history(fit_minibatch(train, validation, **settings_of(case)), expected)
 
 
 @pytest.mark.parametrize(("classes", "units"), [(2, 1), (3, 3)])
@@ -143,7 +170,6 @@ def test_dropout_acts_in_training_and_not_in_validation() -> None:
     assert fitted.head.trainable_parameters == 9
 
 
-@pytest.mark.slow
 def test_balanced_class_weights_raise_the_probability_of_the_rare_class() -> None:
     random = np.random.default_rng(8)
     labels = (np.arange(200) % 10 == 0).astype(np.int64)  # one in ten is of class 1
@@ -151,6 +177,7 @@ def test_balanced_class_weights_raise_the_probability_of_the_rare_class() -> Non
     plain = trained(rows, rows).head.probabilities(rows.features())[:, 1]
     balanced = trained(rows, rows, class_weight="balanced")
     weighted = balanced.head.probabilities(rows.features())[:, 1]
+    assert digest(trained(rows, rows, class_weight=(200 / 360, 200 / 40))) == digest(balanced)
     assert plain.mean() == pytest.approx(0.1, abs=0.03)
     assert (weighted[labels == 1].mean() + weighted[labels == 0].mean()) / 2 == pytest.approx(0.5, abs=0.05)
 
@@ -164,13 +191,49 @@ def test_features_on_a_hostile_scale_are_learned_when_standardised() -> None:
     assert np.abs(fitted.head.weights).max() > 1000  # the scale is folded into the weights
 
 
+def test_rows_are_read_once_whatever_their_order_in_memory_is() -> None:
+    train, validation = toy(), toy(60, seed=9)
+    reads: list[int] = []
+
+    def read(numbers: "NDArray[np.int64]") -> "NDArray[np.float32]":
+        reads.append(len(numbers))
+        return np.asfortranarray(train.read(numbers))
+
+    elsewhere = replace(train, read=read)
+    assert digest(trained(elsewhere, validation, standardize=False)) == digest(
+        trained(train, validation, standardize=False)
+    )
+    assert reads == [120]
+
+
+def test_features_are_left_as_they_are() -> None:
+    train, validation = toy(), toy(60, seed=9)
+    before = train.features()
+    trained(train, validation, dropout=0.5)
+    assert np.array_equal(train.features(), before)
+
+
+@pytest.mark.parametrize("size", [1, 120, 1000])
+def test_batches_of_any_size(size: int) -> None:
+    steps = trained(toy(), toy(60, seed=9), batch_size=size, epochs=4).history
+    assert steps[-1].val_loss < steps[0].val_loss
+
+
+def test_an_interruption_ends_training_at_once() -> None:
+    class Interrupting(Progress):
+        def advance(self, steps: int = 1) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(progress=Interrupting())
+
+
 SETTINGS: dict[int, dict[str, Any]] = {
     2: {"epochs": 5, "dropout": 0.3, "reduce_on_plateau": Plateau(0.5, 1, 1e-5), "early_stopping": 4},
     3: {"epochs": 5, "optimizer": "sgd", "class_weight": "balanced"},
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 3])
 def test_equal_seeds_give_bit_equal_heads_and_histories(classes: int) -> None:
     one, other = (fit(classes, 2.0, **SETTINGS[classes]) for _ in range(2))
@@ -178,20 +241,34 @@ def test_equal_seeds_give_bit_equal_heads_and_histories(classes: int) -> None:
     assert one.history == other.history
 
 
-@pytest.mark.slow
 def test_another_seed_gives_another_head() -> None:
     assert digest(fit(2, 2.0, **SETTINGS[2])) != digest(fit(2, 2.0, **SETTINGS[2], seed=5))
 
 
-@pytest.mark.slow
-def test_equal_seeds_give_bit_equal_heads_in_another_process() -> None:
-    answer = subprocess.run([sys.executable, __file__], capture_output=True, text=True, check=True)
+def test_equal_seeds_give_bit_equal_heads_in_another_process_with_another_number_of_threads() -> None:
+    answer = subprocess.run(
+        [sys.executable, "-m", "tests.heads.test_minibatch"],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert answer.stdout.split() == [digest(fit(classes, 2.0, **settings)) for classes, settings in SETTINGS.items()]
 
 
-def test_divergence_is_reported() -> None:
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"optimizer": "sgd", "learning_rate": 3e38},
+        {"optimizer": "adam", "learning_rate": 1e300},
+        {"optimizer": "rmsprop", "learning_rate": 3e38, "classes": 3, "early_stopping": None},
+        {"optimizer": "adamw", "learning_rate": 1e300, "reduce_on_plateau": Plateau(0.5, 1, 0.0)},
+    ],
+)
+def test_divergence_is_reported(settings: dict[str, Any]) -> None:
     with pytest.raises(UsageError) as error:
-        fit(epochs=3, optimizer="sgd", learning_rate=3e38, standardize=False)
+        fit(**{"epochs": 3, "standardize": False, **settings})
     assert error.value.code == "config.training_diverged"
 
 

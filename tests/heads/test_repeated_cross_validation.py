@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 
 import numpy as np
@@ -10,6 +12,7 @@ from tlcli.heads import folds
 from tlcli.heads.folds import folds_of
 from tlcli.heads.repeated_cross_validation import SHARES, cross_validate
 from tlcli.heads.standardize import Standardizer
+from tlcli.progress import Progress
 
 
 def toy(n: int = 150, classes: int = 2, distance: float = 1.5, units: "np.ndarray | None" = None) -> Rows:
@@ -119,3 +122,20 @@ def test_a_class_with_one_unit_is_refused() -> None:
 
 def test_the_shares_double() -> None:
     assert [after / before for before, after in pairwise(SHARES)] == [2, 2, 2, 2]
+
+
+def test_progress_is_seen_before_all_fits_are_done() -> None:
+    steps, totals = [], []
+
+    class Steps(Progress):
+        @contextmanager
+        def stage(self, title: str, total: int | None = None, unit: str = "") -> Iterator[None]:
+            totals.append(total)
+            yield
+
+        def advance(self, count: int = 1) -> None:
+            steps.append(count)
+
+    cross_validate(toy(n=400), 1 / 3, progress=Steps())
+    assert sum(steps) == max(total for total in totals if total) == 75
+    assert max(steps) <= 25

@@ -55,6 +55,23 @@ def test_the_answer_is_scikit_learns_for_every_penalty_at_once(n: int, width: in
         assert difference(found, place, rows, reference(rows, penalty)) < 0.005
 
 
+@pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize(("n", "width"), [(40, 120), (120, 120), (600, 30)], ids=["N < D", "N = D", "N >> D"])
+def test_turned_rows_have_the_same_logits(n: int, width: int, classes: int) -> None:
+    rows = clouds(n, width, classes)
+    features, axes = Axes.turned(rows.features())
+    assert features.shape[1] <= min(n, width)
+    turned = Rows.of(features, rows.labels)
+    penalties = [100.0, 10.0, 1.0]
+    found = solve(turned, axes, everything(turned, penalties), Task.of(rows), TIGHT)
+    for place, penalty in enumerate(penalties):
+        model, ours = reference(rows, penalty), found.logits(features)[:, place].astype(np.float64)
+        theirs = model.decision_function(rows.features().astype(np.float64)).reshape(ours.shape)
+        if classes > 2:
+            ours, theirs = ours - ours.mean(axis=1, keepdims=True), theirs - theirs.mean(axis=1, keepdims=True)
+        assert np.abs(ours - theirs).max() / np.abs(theirs).max() < 0.005
+
+
 def test_the_axes_of_few_rows_lead_to_the_same_answer() -> None:
     rows = clouds(400, 60, 2)
     few = Axes.of(rows.take(np.arange(20)).features())

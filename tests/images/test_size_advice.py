@@ -17,9 +17,11 @@ CROP = Preparation((224, 224), "crop", crop_fraction=0.875)
 PAD, SQUASH = (replace(CROP, resize=way) for way in ("pad", "squash"))
 
 
-def settings(sizes: list[tuple[int, int]], preparation: Preparation, most: float = 1.0) -> dict[str, Any]:
+def settings(
+    sizes: list[tuple[int, int]], preparation: Preparation, most: float = 1.0, trained: tuple[int, int] | None = None
+) -> dict[str, Any]:  # fmt: skip
     """What the one note says to set, by key; empty without a note."""
-    found = list(size_advice(sizes, preparation, most))
+    found = list(size_advice(sizes, preparation, most, trained=trained))
     assert len(found) <= 1
     return {
         key: yaml.safe_load(value) for key, value in re.findall(r"--set '?image\.(\w+)=([^ '.(]+\]?)", "".join(found))
@@ -58,7 +60,14 @@ def test_borders_that_the_network_does_not_see_are_said() -> None:
         ((400, 300), replace(CROP, crop_fraction=1.0), {"resize": "squash"}),
         ((4000, 3000), replace(CROP, tiles="native"), {"size": 448}),
         ((1200, 900), replace(CROP, tiles="native"), {}),
-        ((1500, 900), replace(PAD, tiles=(4, 4)), {}),
+        ((1500, 900), replace(PAD, tiles=(4, 4)), {"tiles": [3, 5]}),
+        ((1200, 300), replace(CROP, tiles=(2, 2)), {"tiles": [1, 4], "crop_fraction": 1}),
+        ((1200, 300), replace(SQUASH, tiles=(2, 2)), {"tiles": [1, 4]}),
+        ((300, 1200), replace(PAD, tiles=(2, 2)), {"tiles": [4, 1]}),
+        ((1200, 300), replace(SQUASH, tiles=(1, 4)), {}),
+        ((2000, 2000), replace(SQUASH, tiles=(2, 2)), {"tiles": [5, 6]}),
+        ((9000, 9000), replace(SQUASH, tiles=(2, 2)), {"tiles": "native"}),
+        ((9000, 200), replace(SQUASH, tiles=(2, 2)), {"tiles": [1, 41]}),
     ],
 )
 def test_settings_to_try(size: tuple[int, int], preparation: Preparation, expected: dict[str, Any]) -> None:
@@ -118,6 +127,46 @@ def test_networks_of_one_size_get_tiles() -> None:
     ):
         said = " ".join(size_advice([size], preparation, any_size=False))
         assert re.findall(r"image\.(\w+=\w+)", said) == expected
+
+
+@pytest.mark.parametrize("size", [(1200, 300), (500, 1100), (3000, 700), (2000, 500), (2500, 2000)])
+@pytest.mark.parametrize("preparation", [CROP, PAD, SQUASH], ids=lambda one: one.resize)
+@pytest.mark.parametrize("any_size", [True, False])
+def test_other_tiles_cure_what_they_are_for(size: tuple[int, int], preparation: Preparation, any_size: bool) -> None:
+    tiled = replace(preparation, tiles=(2, 2))
+    changes = settings([size], tiled, 0.9)
+    tiles = changes["tiles"]
+    cured = replace(tiled, tiles=tuple(tiles), crop_fraction=changes.get("crop_fraction", 0.875))
+    assert not list(size_advice([size], cured, 0.75, any_size))
+
+
+@pytest.mark.parametrize(
+    ("size", "preparation", "expected"),
+    [
+        ((300, 300), replace(SQUASH, size=(448, 448)), {"size": 224}),
+        ((332, 250), replace(PAD, size=(448, 448)), {"size": 224}),
+        ((300, 300), replace(SQUASH, size=(320, 320)), {}),
+        ((900, 900), replace(SQUASH, size=(448, 448)), {"size": 896}),
+        ((150, 150), SQUASH, {}),
+        ((300, 300), replace(SQUASH, tiles=(3, 3)), {"tiles": None}),
+        ((600, 150), replace(SQUASH, size=(256, 1024)), {"size": [128, 512]}),
+        ((600, 150), replace(SQUASH, size=(448, 448)), {"size": [128, 512]}),
+    ],
+)
+def test_enlarging_above_what_the_network_was_trained_at_is_said(
+    size: tuple[int, int], preparation: Preparation, expected: dict[str, Any]
+) -> None:
+    assert settings([size], preparation, trained=(224, 224)) == expected
+
+
+def test_a_sample_is_said_to_be_one() -> None:
+    assert "sample of 2" in next(size_advice([(90, 90)] * 2, PAD, images=3))
+    assert "sample" not in next(size_advice([(90, 90)] * 3, PAD, images=3))
+
+
+def test_width_and_height_are_told_apart() -> None:
+    (said,) = size_advice([(1200, 900)], PAD)
+    assert "1,200 wide x 900 high" in said
 
 
 def test_small_images_are_said_to_be_enlarged() -> None:

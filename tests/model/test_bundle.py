@@ -18,6 +18,8 @@ from pydantic import ValidationError
 import tlcli
 from tlcli.backbones.catalog import CATALOG
 from tlcli.errors import ModelError
+from tlcli.evaluation.thresholds import Thresholds
+from tlcli.heads.expansion import Expansion
 from tlcli.heads.head import Head
 from tlcli.images.decode import DECODER_VERSION
 from tlcli.images.formats import Format
@@ -120,6 +122,41 @@ def test_what_is_saved_is_loaded(tmp_path: Path, labels: tuple[str, ...], units:
     assert np.array_equal(bundle.head.probabilities(features), head.probabilities(features))
 
 
+def test_arrays_by_columns_are_saved_as_they_are(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    width, landmarks, expanded = ROW.features, 6, 4
+
+    def by_columns(*shape: int) -> Any:
+        return np.asfortranarray(random.normal(size=shape).astype(np.float32))
+
+    expansion = Expansion(
+        by_columns(width), np.ones(width, np.float32), by_columns(landmarks, width).astype(np.float16),
+        by_columns(landmarks, expanded), 1 / width,
+    )  # fmt: skip
+    head = Head(by_columns(expanded, 3), np.zeros(3, np.float32), expansion=expansion)
+    save_bundle(tmp_path / "model", fields(("a", "b", "c")), head, some_reference())
+    loaded = load_bundle(tmp_path / "model").head
+    assert loaded.expansion is not None
+    assert load_bundle(tmp_path / "model").no_map == "kernel"
+    for name in ("mean", "scale", "landmarks", "transform"):
+        np.testing.assert_array_equal(getattr(loaded.expansion, name), getattr(expansion, name))
+    features = random.normal(size=(4, width)).astype(np.float32)
+    np.testing.assert_allclose(loaded.probabilities(features), head.probabilities(features), rtol=1e-4)
+
+
+@pytest.mark.parametrize("width", [ROW.features, 3])
+def test_the_typical_features_come_with_the_head(tmp_path: Path, width: int) -> None:
+    typical = np.random.default_rng(3).normal(size=width).astype(np.float32)
+    save_bundle(tmp_path, fields(), replace(some_head(), typical=typical), some_reference())
+    if width != ROW.features:
+        assert refusal(tmp_path) == "model.arrays_malformed"
+        return
+    bundle = load_bundle(tmp_path)
+    assert bundle.head.typical is not None
+    assert bundle.head.typical.tobytes() == typical.tobytes()
+    assert bundle.no_map is None
+
+
 def test_bundle_is_three_files_and_the_manifest_is_for_people_too(model: Path) -> None:
     assert sorted(path.name for path in model.iterdir()) == [
         "head.safetensors", "manifest.json", "reference.safetensors",
@@ -164,6 +201,21 @@ def test_labels_keep_their_letters_and_order(tmp_path: Path) -> None:
     labels = ("größe", "甲虫", "", 'a "b"\n')
     save_bundle(tmp_path, fields(labels), some_head(4), some_reference())
     assert load_bundle(tmp_path).manifest.labels == labels
+
+
+def test_thresholds_are_kept_and_without_any_the_most_probable_class_is_the_answer(tmp_path: Path, model: Path) -> None:
+    assert load_bundle(model).thresholds is None
+    labels = fields()["labels"]
+    of_classes = (0.5, *[0.5 / (len(labels) - 1)] * (len(labels) - 1))
+    given = {**fields(), "thresholds": {"objective": "f1_macro", "of_classes": of_classes}}
+    save_bundle(tmp_path / "other", given, some_head(), some_reference())
+    assert load_bundle(tmp_path / "other").thresholds == Thresholds("f1_macro", of_classes)
+
+
+@pytest.mark.parametrize("of_classes", [[0.5], [0.1] * 7, [0.0, 0.5], [-1, 0.5], [2, 0.5], ["a", "b"], None])
+def test_thresholds_that_are_not_one_for_each_class_are_refused(model: Path, of_classes: object) -> None:
+    changed(model, lambda m: m.update(thresholds={"objective": "accuracy", "of_classes": of_classes}))
+    assert refusal(model) == "model.manifest_malformed"
 
 
 @pytest.mark.parametrize("image_format", get_args(Format))

@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
 from tlcli.datasets.index import LabelledImage
+from tlcli.evaluation.labelled_predictions import Predictions
+from tlcli.evaluation.operating_curve import operating_curves
 from tlcli.heads.fit_record import Step
 from tlcli.images.augmentation import Augmentation, view_names
 from tlcli.images.preparation import Preparation
@@ -148,6 +150,15 @@ def test_confusion_matrix_is_one_readable_png(out: Path, labels: list[str]) -> N
 def test_roc_is_one_readable_png(out: Path, labels: list[str]) -> None:
     truth, probabilities = scores(len(labels))
     check(out, charts.roc(truth, probabilities, labels))
+
+
+@DRAWN
+def test_operating_curves_are_one_readable_png(out: Path, labels: list[str]) -> None:
+    truth, probabilities = scores(len(labels))
+    found = Predictions((), np.array(truth), probabilities, np.asarray((probabilities * 0.7).argmax(axis=1)))
+    moved = Predictions((), np.array(truth), probabilities, np.array(truth))
+    for curves in (operating_curves({"test": found}), operating_curves({"test": moved, "out_of_fold": found})):
+        check(out, charts.operating_curves(curves, labels))
 
 
 def test_roc_leaves_out_classes_that_have_no_images_or_all(out: Path) -> None:

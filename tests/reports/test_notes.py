@@ -7,10 +7,20 @@ import pytest
 
 from tlcli.datasets.split_names import SplitName
 from tlcli.evaluation.class_balance import class_balance
+from tlcli.evaluation.cross_validation import CrossValidation, LayerGain
 from tlcli.evaluation.split_metrics import Metrics, measure
 from tlcli.heads.task import Task
 from tlcli.model.prediction import NONE_OF_THESE, Prediction
-from tlcli.reports.notes import headline, is_unequal, majority, many_rejected, mostly_none_of_these, never_measured
+from tlcli.reports.notes import (
+    headline,
+    is_unequal,
+    layers_used,
+    majority,
+    many_rejected,
+    mostly_none_of_these,
+    never_measured,
+    repeated_in_training,
+)
 
 
 def measured(truth: Sequence[int], predicted: Sequence[int]) -> Metrics:
@@ -68,3 +78,30 @@ def test_unreadable_images_and_a_class_called_none_of_these_do_not_count() -> No
     assert mostly_none_of_these([named] * 20, 0.1) == ""
     assert mostly_none_of_these([rejected] * 9 + [unreadable] * 20, 0.1) == ""
     assert "10 of 10" in mostly_none_of_these([rejected] * 10 + [unreadable] * 20, 0.1)
+
+
+def with_layers(gain: LayerGain | None) -> CrossValidation:
+    return CrossValidation(
+        accuracy=0.9, accuracy_ci95=(0.8, 1.0), balanced_accuracy=None, log_loss=None, images=10, folds=5, repeats=1,
+        repeats_requested=1, reduced_sizes=False, near_duplicates=0, is_own_head=True, test_share=0.2, sizes=(8,),
+        accuracies=((0.9,),), layers=gain,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("low", "is_chance"), [(0.002, False), (0.0, True), (-0.01, True)])
+def test_layers_are_told_in_words_with_what_they_are_compared_with(low: float, is_chance: bool) -> None:
+    gain = LayerGain(("stage1", "stage2", "last"), 0.01, (low, 0.03), ("avg", "max"))
+    assert gain.may_be_chance == is_chance
+    text = layers_used(with_layers(gain)) or ""
+    assert "stage1" not in text
+    assert "+1.0" in text
+    assert "average and maximum" in text
+    assert ("chance" in text) == is_chance
+    assert layers_used(with_layers(gain)) != layers_used(with_layers(LayerGain(("stage1", "stage2"), 0.01, gain.ci95)))
+    assert layers_used(with_layers(None)) is None
+
+
+def test_validation_images_that_are_repeated_in_training_are_counted() -> None:
+    assert repeated_in_training(0, 6, True) == ""
+    assert repeated_in_training(2, 6, True).startswith("2 of 6 ")
+    assert repeated_in_training(2, 6, True) != repeated_in_training(2, 6, False)

@@ -8,13 +8,13 @@ from tests.runs.run_folders import Row, made_run, rows, sha
 from tlcli.datasets.split_names import SplitName
 from tlcli.errors import DataError, ModelError, UsageError
 from tlcli.evaluation.compare import paired_difference
-from tlcli.runs.comparison import Comparison, Disagreement, compare_runs
+from tlcli.runs.comparison import Comparison, Disagreement, compare_out_of_fold, compare_runs
 
 Splits = dict[SplitName, list[Row]]
 
 
-def compared(folder: Path, a: Splits, b: Splits, **of_b: str) -> Comparison:
-    return compare_runs(folder, made_run(folder, "cats/a", a), made_run(folder, "cats/b", b, **of_b))
+def compared(folder: Path, a: Splits, b: Splits, digest: str = "d") -> Comparison:
+    return compare_runs(folder, made_run(folder, "cats/a", a), made_run(folder, "cats/b", b, digest=digest))
 
 
 def test_every_image_is_counted_where_it_belongs(tmp_path: Path) -> None:
@@ -102,3 +102,49 @@ def test_a_run_is_not_compared_with_itself(tmp_path: Path) -> None:
 def test_other_data_is_reported(tmp_path: Path) -> None:
     assert compared(tmp_path / "x", {"test": rows("ab")}, {"test": rows("ab")}).same_data
     assert not compared(tmp_path / "y", {"test": rows("ab")}, {"test": rows("ab")}, digest="other").same_data
+
+
+# out-of-fold predictions
+
+
+def compared_out_of_fold(folder: Path, a: list[Row] | None, b: list[Row] | None) -> Comparison | None:
+    of_a, of_b = (
+        made_run(folder, f"cats/{name}", {"train": rows("z")}, out_of_fold=given)
+        for name, given in (("a", a), ("b", b))
+    )
+    return compare_out_of_fold(folder, of_a, of_b)
+
+
+def test_runs_without_test_images_are_compared_out_of_fold(tmp_path: Path) -> None:
+    names = [f"{number:03}" for number in range(100)]
+    found = compared_out_of_fold(tmp_path, rows(names[:80], names[80:]), rows(names[:92], names[92:]))
+    assert found is not None
+    assert (found.on, found.images, found.both_correct, found.both_wrong) == ("out_of_fold", 100, 80, 8)
+    assert [one.path for one in found.only_b_correct] == names[80:92]
+    assert (found.a.accuracy, found.b.accuracy, found.test_evaluations) == (0.8, 0.92, 0)
+    of_test = paired_difference(80, 0, 12, 8)
+    assert found.difference.difference == pytest.approx(0.12)
+    assert found.difference.low < of_test.low < of_test.high < found.difference.high
+    assert found.difference.p >= of_test.p
+    assert found.difference.significant
+
+
+def test_out_of_fold_images_are_paired_by_content_and_counted(tmp_path: Path) -> None:
+    found = compared_out_of_fold(tmp_path, rows("abc", "d"), rows(["b=moved", "x"], "c"))
+    assert found is not None
+    assert (found.images, found.both_correct, len(found.only_a_correct)) == (2, 1, 1)
+    assert (found.a.evaluated, found.a.not_common, found.b.not_common) == (4, 2, 1)
+
+
+def test_a_run_without_cross_validation_has_no_comparison_out_of_fold(tmp_path: Path) -> None:
+    assert compared_out_of_fold(tmp_path, rows("ab"), None) is None
+
+
+@pytest.mark.parametrize(
+    ("other", "code"),
+    [(rows("xy"), "data.no_common_images"), (rows("ab", label="dog", other="cat"), "data.labels_differ")],
+)
+def test_nothing_to_compare_out_of_fold_is_refused(tmp_path: Path, other: list[Row], code: str) -> None:
+    with pytest.raises(DataError) as error:
+        compared_out_of_fold(tmp_path, rows("ab"), other)
+    assert error.value.code == code

@@ -201,15 +201,42 @@ BAD: dict[str, tuple[str, Expected]] = {
     "huge size": (GOOD + "image:\n  size: 4097\n", [(4, "image.size", "config.out_of_range", "")]),
     "huge width": (GOOD + "image:\n  size: [64, 4097]\n", [(4, "image.size.1", "config.out_of_range", "")]),
     "three sizes": (GOOD + "image:\n  size: [64, 64, 3]\n", [(4, "image.size", "config.wrong_length", "")]),
-    "one size in a list": (GOOD + "image:\n  size: [64]\n", [(4, "image.size.1", "config.missing_value", "")]),
-    "size in words": (GOOD + "image:\n  size: 224x224\n", [(4, "image.size", "config.wrong_type", "")]),
+    "one size in a list": (
+        GOOD + "image:\n  size: [64]\n",
+        [(4, "image.size.1", "config.missing_value", "[height, width]")],
+    ),
+    "size in words": (GOOD + "image:\n  size: 224x224\n", [(4, "image.size", "config.wrong_type", "[height, width]")]),
     "height below the backbone's": (
         GOOD + "backbone:\n  name: xception\nimage:\n  size: [64, 640]\n",
         [(6, "image.size", "config.size_too_small", "[64, 640]")],
     ),
-    "tiles in words": (GOOD + "image:\n  tiles: 3x4\n", [(4, "image.tiles", "config.unknown_choice", "3x4")]),
+    "tiles in words": (
+        GOOD + "image:\n  tiles: many\n",
+        [(4, "image.tiles", "config.unknown_choice", "[rows, columns]")],
+    ),
+    "many tiles in words": (GOOD + "image:\n  tiles: 9x9\n", [(4, "image.tiles", "config.too_many_tiles", "9 x 9")]),
+    "no tiles in words": (
+        GOOD + "image:\n  tiles: 0x4\n  resize: pad\n",
+        [(4, "image.tiles", "config.unknown_choice", "[rows, columns]")],
+    ),
+    "no columns in words": (GOOD + "image:\n  tiles: 2x0\n", [(4, "image.tiles.1", "config.out_of_range", "")]),
+    "three numbers of tiles": (
+        GOOD + "image:\n  tiles: [2, 3, 4]\n",
+        [(4, "image.tiles", "config.wrong_length", "[rows, columns]")],
+    ),
     "no tiles": (GOOD + "image:\n  tiles: [0, 4]\n", [(4, "image.tiles.0", "config.out_of_range", "")]),
-    "one number of tiles": (GOOD + "image:\n  tiles: 4\n", [(4, "image.tiles", "config.unknown_choice", "")]),
+    "one number of tiles": (
+        GOOD + "image:\n  tiles: 4\n",
+        [(4, "image.tiles", "config.unknown_choice", "[rows, columns]")],
+    ),
+    "one layer in words": (
+        GOOD + "backbone:\n  layers: stage3\n",
+        [(4, "backbone.layers", "config.unknown_choice", "[stage3]")],
+    ),
+    "a layer twice": (
+        GOOD + "backbone:\n  layers: [stage3, last, stage3]\n",
+        [(4, "backbone.layers", "config.repeated_layer", "stage3")],
+    ),
     "too many tiles": (GOOD + "image:\n  tiles: [9, 8]\n", [(4, "image.tiles", "config.too_many_tiles", "64")]),
     "tiles of too many pixels": (
         GOOD + "image:\n  size: 2048\n  tiles: [6, 6]\n",
@@ -259,6 +286,39 @@ BAD: dict[str, tuple[str, Expected]] = {
     "fail_under of a metric as percent": (
         GOOD + "evaluate:\n  fail_under:\n    recall.cat: 90\n",
         [(5, "evaluate.fail_under.recall.cat", "config.out_of_range", "")],
+    ),
+    "thresholds for a metric of the probabilities": (
+        GOOD + "head:\n  thresholds: roc_auc\n",
+        [(4, "head.thresholds", "config.threshold_independent", "")],
+    ),
+    "thresholds for an unknown metric": (
+        GOOD + "head:\n  thresholds: balanced_acuracy\n",
+        [(4, "head.thresholds", "config.unknown_objective", "balanced_accuracy")],
+    ),
+    "thresholds for a precision in per cent": (
+        GOOD + "head:\n  thresholds: recall@precision=90\n",
+        [(4, "head.thresholds", "config.unknown_objective", "")],
+    ),
+    "a threshold": (GOOD + "head:\n  thresholds: 0.3\n", [(4, "head.thresholds", "config.wrong_type", "")]),
+    "class weight of a class as text": (
+        GOOD + "head:\n  class_weight: {cat: heavy}\n",
+        [(4, "head.class_weight.cat", "config.wrong_type", "")],
+    ),
+    "class weight of 0": (
+        GOOD + "head:\n  class_weight:\n    cat: 0\n",
+        [(5, "head.class_weight.cat", "config.out_of_range", "")],
+    ),
+    "unknown word for class weights": (
+        GOOD + "head:\n  class_weight: balance\n",
+        [(4, "head.class_weight", "config.unknown_choice", "balanced")],
+    ),
+    "class weights as a list": (
+        GOOD + "head:\n  class_weight: [1, 3]\n",
+        [(4, "head.class_weight", "config.unknown_choice", "")],
+    ),
+    "class weights without a class": (
+        GOOD + "head:\n  class_weight: {}\n",
+        [(4, "head.class_weight", "config.wrong_length", "")],
     ),
     "fail_under as percent": (
         GOOD + "evaluate:\n  fail_under: 90\n",

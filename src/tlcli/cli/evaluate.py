@@ -114,6 +114,8 @@ def _document(done: "Evaluated") -> dict[str, Any]:
         **({"out_of_fold": done.out_of_fold.as_json()} if done.out_of_fold else {}),
         **({"filtered": done.filtered.model_dump()} if done.filtered else {}),
         "cross_validation": done.cross_validation and asdict(done.cross_validation),
+        "transfer": done.transfer and asdict(done.transfer),
+        "no_transfer": done.no_transfer,
         "leaks": leaks and {"exact": leaks.count("exact"), "near": leaks.count("near"), **asdict(leaks)},
         "gates": [asdict(result) for result in done.gates],
     }
@@ -153,13 +155,15 @@ def _headlines(done: "Evaluated") -> list[str]:
 
 def _sentences(done: "Evaluated", measured: "Metrics") -> list[str]:
     """What else should be known, and what to do first; empty texts among them."""
-    from tlcli.reports.notes import filtered_images, never_measured  # noqa: PLC0415 - keeps --help fast
+    from tlcli.reports.notes import filtered_images, never_measured, transfer  # noqa: PLC0415 - keeps --help fast
 
     found = [filtered_images(done.filtered), *never_measured({"test": measured})]
     found += [f"Left out: {name}: {reason}" for name, reason in done.bad.items()]
+    found.append(transfer(done.transfer, done.no_transfer))
     if text := done.text:
         found += [
             text.small_test,
+            text.thresholds if text.decision else "",
             text.cross_validation,
             text.near_duplicates,
             text.learning_curve,

@@ -58,7 +58,7 @@ def inspect(
     done = run(loaded, page, [listing, labels, training], write_exclude, verify, screen.progress, write_labels)
     options.remember(loaded, runs_dir)
     found = done.found
-    _show(screen, found, loaded.config.head.class_weight == "balanced")
+    _show(screen, found, loaded.config.head.class_weight != "none")
     if done.excluded:
         active, inactive = done.excluded
         screen.line(f"List to exclude: {write_exclude} ({active:,} images, and {inactive:,} to decide on)")

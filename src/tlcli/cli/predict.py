@@ -181,8 +181,8 @@ def _record(p: "Prediction") -> dict[str, object]:
     top = [{"label": label, "probability": probability} for label, probability in p.top]
     return {
         "path": p.path, "label": p.label, "answer": p.answer, "best_guess": p.best_guess,
-        "probability": p.probability, "prediction_set": p.prediction_set, "distance": p.distance, "top": top,
-        "error": p.error, "error_code": p.error_code,
+        "probability": p.probability, "threshold": p.threshold, "prediction_set": p.prediction_set,
+        "distance": p.distance, "top": top, "error": p.error, "error_code": p.error_code,
     }  # fmt: skip
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _FIRST_COLUMN = 48
 """Characters of the first column, so that the table fits 80."""
+_IN_THE_TABLE = ("backbone.name", "backbone.precision", "head.fit")
+"""Settings that have a line of their own."""
 _SETTINGS = 6
 """Settings of a run that are listed; --json has all."""
 
@@ -38,8 +40,8 @@ def list_(
 ) -> None:
     """List all runs with their accuracies, the newest first.
 
-    Below each run are its data set, and the settings that differ between the runs listed. With --config, list those of
-    one config. To compare two runs: tlcli runs compare.
+    Below each run are its data set, and the settings that differ between the runs listed, those of --set first. With
+    --config, list those of one config. To compare two runs: tlcli runs compare.
     """
     if context.invoked_subcommand is not None:
         options.refuse_options(context, "tlcli runs compare A B --runs-dir DIR")
@@ -64,13 +66,15 @@ def list_(
 
 
 def _next(listed: "ListedRuns") -> list[str]:
-    """Compare the two newest evaluated runs of one config, where there are two."""
+    """Compare the two newest runs of one config that can be compared, where there are two."""
     if not listed.runs:
         return ["train"]
-    measured = [run for run in listed.runs if run.test]
-    alike = [run.run for run in measured if run.path.parent == measured[0].path.parent]
-    if len(alike) > 1:
-        return ["runs", "compare", alike[1], alike[0]]
+    for measured in (
+        [run for run in listed.runs if run.cross_validation], [run for run in listed.runs if run.test],
+    ):  # fmt: skip
+        alike = [run.run for run in measured if run.path.parent == measured[0].path.parent]
+        if len(alike) > 1:
+            return ["runs", "compare", alike[1], alike[0]]
     if waiting := [run for run in listed.runs if not run.test and run.images.get("test", 1)]:
         return ["evaluate", "--run", str(waiting[0].path)]
     return ["predict", "IMAGE"]
@@ -79,14 +83,17 @@ def _next(listed: "ListedRuns") -> list[str]:
 def _table(listed: "Sequence[RunSummary]") -> Table:
     """The runs as a table that fits 80 columns: name, time, backbone, data set, and the settings that differ."""
     heading = "run\nstarted\nbackbone, head\ndata set, settings that differ"
-    table = plain_table(heading, "cross-validation\n95 % interval\nvalidation, test\n95 % interval", "images\nseconds")
+    figures = "cross-validation\n95 % interval\nbalanced accuracy\nvalidation, test\n95 % interval"
+    table = plain_table(heading, figures, "images\nseconds")
     first = table.columns[0]
     first.max_width, first.overflow = _FIRST_COLUMN, "fold"
     for run in listed:
         started = f"{run.started:%Y-%m-%d %H:%M} UTC" if run.started else "-"
-        validated, test = "-\n-", "-\n-"
-        if run.cross_validation:
-            validated = _with_interval(run.cross_validation.accuracy, run.cross_validation.accuracy_ci95)
+        validated, test = "-\n-\n-", "-\n-"
+        if found := run.cross_validation:
+            balanced = "-" if found.balanced_accuracy is None else f"{found.balanced_accuracy:.4f}"
+            of = "" if found.is_own_head else " (log. reg.)"
+            validated = f"{_with_interval(found.accuracy, found.accuracy_ci95, of)}\n{balanced}"
         if run.test:
             test = _with_interval(run.test.accuracy, run.test.accuracy_ci95)
         name = f"{run.run}\n{run.name}" if run.name else run.run
@@ -102,7 +109,11 @@ def _table(listed: "Sequence[RunSummary]") -> Table:
 def _settings(run: "RunSummary") -> list[str]:
     from tlcli.reports.names import cut, one_line  # noqa: PLC0415 - keeps --help fast
 
-    lines = [cut(one_line(f"{key}={_value(value)}"), _FIRST_COLUMN) for key, value in run.settings.items()]
+    lines = [
+        cut(one_line(f"{key}={_value(value)}"), _FIRST_COLUMN)
+        for key, value in run.settings.items()
+        if key not in _IN_THE_TABLE
+    ]
     more = len(lines) - _SETTINGS
     return lines if more <= 0 else [*lines[:_SETTINGS], f"and {more:,} more settings (--json)"]
 
@@ -128,8 +139,8 @@ def _document(listed: "ListedRuns") -> dict[str, Any]:
     }
 
 
-def _with_interval(accuracy: float, ends: tuple[float, float]) -> str:
-    return f"{accuracy:.4f}\n{ends[0]:.4f} - {ends[1]:.4f}"
+def _with_interval(accuracy: float, ends: tuple[float, float], of: str = "") -> str:
+    return f"{accuracy:.4f}{of}\n{ends[0]:.4f} - {ends[1]:.4f}"
 
 
 def _cross_validated(found: "CrossValidation") -> dict[str, Any]:

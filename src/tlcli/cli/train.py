@@ -64,10 +64,12 @@ def train(
             "cross_validation": trained.cross_validation and asdict(trained.cross_validation),
             "seconds": trained.seconds,
             "trainable_parameters": trained.fit.head.trainable_parameters,
+            "thresholds": trained.thresholds and trained.thresholds.model_dump(),
             "notes": trained.index.notes,
             "left_out": [vars(one) for one in trained.index.left_out],
             "skipped": trained.index.bad,
             "filtered": trained.filtered.model_dump(),
+            "validation_duplicates": trained.validation_duplicates and vars(trained.validation_duplicates),
             "none_of_these": trained.none_of_these.model_dump(),
             "features": {"computed": trained.features.computed, "reused": trained.features.reused},
             **({"agreement": vars(trained.agreement)} if trained.agreement else {}),
@@ -106,8 +108,10 @@ def _show(screen: Screen, trained: "Trained") -> None:
     found = trained.none_of_these
     measured = trained.metrics["validation"].n
     for note in (
-        *never_measured(trained.metrics), many_rejected("validation", found.validation, measured, found.limit)
-    ):  # fmt: skip
+        *never_measured(trained.metrics),
+        many_rejected("validation", found.validation, measured, found.limit),
+        _repeated(trained),
+    ):
         if note:
             screen.line(note)
     screen.bold(headline(trained.metrics, "validation", trained.filtered))
@@ -115,9 +119,26 @@ def _show(screen: Screen, trained: "Trained") -> None:
         screen.bold(cross_validated(trained.cross_validation))
         if (layers := layers_used(trained.cross_validation)) is not None:
             screen.line(layers)
+    _show_thresholds(screen, trained)
     if note := filtered_images(trained.filtered):
         screen.line(note)
     screen.line(f"Run: {trained.run_dir}")
+
+
+def _show_thresholds(screen: Screen, trained: "Trained") -> None:
+    from tlcli.reports.notes import threshold_gain, thresholds_chosen  # noqa: PLC0415 - keeps --help fast
+
+    if trained.thresholds:
+        screen.line(thresholds_chosen(trained.thresholds))
+        if trained.cross_validation and (gain := threshold_gain(trained.cross_validation)):
+            screen.line(gain)
+
+
+def _repeated(trained: "Trained") -> str:
+    from tlcli.reports.notes import repeated_in_training  # noqa: PLC0415 - keeps --help fast
+
+    found = trained.validation_duplicates
+    return repeated_in_training(found.found, found.images, trained.cross_validation is not None) if found else ""
 
 
 def _agreement_line(found: "Agreement") -> str:

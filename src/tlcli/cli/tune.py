@@ -29,13 +29,14 @@ def tune(
     set_: options.SetOption = None,
     runs_dir: options.RunsDirOption = options.RUNS_DIR,
     budget: Annotated[
-        str, typer.Option("--budget", metavar="TIME", help="How long to search: 90s, 10m, 1.5h. The same command goes on.")
+        str, typer.Option("--budget", metavar="TIME", help="Time to search for, such as 90s, 10m or 1.5h.")
     ] = "15m",
     metric: Annotated[
         str | None,
         typer.Option(
             "--metric", metavar="METRIC",
-            help="accuracy, balanced_accuracy, log_loss, roc_auc, f1_macro or recall@precision=P. Default: tune.metric.",
+            help="accuracy, balanced_accuracy, log_loss, roc_auc, f1_macro or recall@precision=P. "
+            "Default: tune.metric.",
         ),
     ] = None,
     backbones: Annotated[
@@ -62,7 +63,10 @@ def tune(
     all tried; the search ends when everything was tried or --budget is spent, and the same command goes on with it.
     It writes tuned.yaml, a config with the winner's settings, and a report.
     """
-    from tlcli.workflows.tune import TuneOptions  # noqa: PLC0415 - keeps --help fast
+    from tlcli.cli.tune_tables import leaderboard_table  # noqa: PLC0415 - keeps --help fast
+    from tlcli.reports.tune_text import TuneText  # noqa: PLC0415
+    from tlcli.runs.tuning import record_of  # noqa: PLC0415
+    from tlcli.workflows.tune import TuneOptions  # noqa: PLC0415
     from tlcli.workflows.tune import tune as run  # noqa: PLC0415
 
     screen, seconds = Screen(as_json, quiet), _seconds(budget)
@@ -75,11 +79,17 @@ def tune(
         screen.progress,
     )
     options.remember(loaded, runs_dir)
-    for one in tuned.outcome.contenders[:10]:
-        screen.line(f"{one.input} {one.head} {one.score:.4f} {one.interval} {one.cost}")
-    screen.line(f"given {tuned.outcome.given}")
-    screen.line(f"expected {tuned.outcome.expected}")
-    screen.line(f"{tuned.outcome.importance} {tuned.outcome.input_importance} {tuned.outcome.ending}")
+    outcome, text = tuned.outcome, TuneText(tuned.outcome)
+    screen.table(leaderboard_table(outcome))
+    screen.line()
+    for line in (text.equal, text.given, text.ending):
+        if line:
+            screen.line(line)
+    screen.bold(text.verdict)
+    screen.line(text.optimism)
+    screen.line(f"Report: {tuned.folder / 'report.html'}")
     screen.line(f"Config: {tuned.config}")
     screen.next_command("tlcli", "train", "--config", str(tuned.config))
-    screen.document({"directory": str(tuned.folder)})
+    screen.document(
+        {"directory": str(tuned.folder), "config": str(tuned.config), **record_of(outcome).model_dump(mode="json")}
+    )

@@ -1,17 +1,16 @@
 """From a config to the settings that a search tries, and back to the config of the winner."""
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
-
-import yaml
 
 from tlcli.backbones.catalog import CATALOG, Backbone
 from tlcli.backbones.weights import imagenet_path
-from tlcli.config.load import LoadedConfig
+from tlcli.config.build_features import backbone_row
+from tlcli.config.load import dump_yaml
 from tlcli.config.schema import Config, CrossValidation, both_sides
 from tlcli.errors import UsageError
-from tlcli.tuning.settings import AUGMENTATIONS, HeadSetting, PassSetting
+from tlcli.tuning.settings import AUGMENTATIONS, GIVEN_WEIGHTS, HeadSetting, PassSetting, input_choices
 
 AS_GIVEN = "as the config says"
 """The augmented views of the config's own section ``augment``."""
@@ -29,9 +28,7 @@ def candidate_backbones(config: Config, names: tuple[str, ...]) -> tuple[list[st
     """
     own = config.backbone.name or ""
     if unknown := [name for name in names if name not in CATALOG]:
-        raise UsageError(
-            "usage.unknown_backbone", f"There is no backbone '{unknown[0]}'.", "tlcli backbones lists all."
-        )
+        raise UsageError("usage.unknown_backbone", f"There is no backbone '{unknown[0]}'.", "Run: tlcli backbones")
     if names:
         return list(dict.fromkeys(names)), {}
     left_out = {}
@@ -55,9 +52,22 @@ def _is_here(row: Backbone) -> bool:
     return path is not None and path.is_file()
 
 
-def row_of(config: Config, name: str) -> Backbone | None:
-    """The row of a candidate; None of the config's own network."""
-    return CATALOG[name] if name else config.backbone.row
+def input_settings(config: Config, name: str, native: tuple[float, float]) -> list[PassSetting]:
+    """The passes of a backbone that are worth a try, what the config says first.
+
+    Args:
+        config: the config.
+        name: of the backbone; empty for the config's own network.
+        native: median height and width of the images, pixels.
+    """
+    row = CATALOG[name] if name else backbone_row(config)
+    plain = replace(given_pass(config, row), backbone=name, augmentation="none")
+    if config.image.tiles is not None:  # the size of a tile is part of what the config asks for
+        return [plain]
+    choices = input_choices(row.input_size, native, row.crop_fraction, row.own is None, config.image.resize)
+    found = [PassSetting(name, size, way) for size, way in choices]
+    is_given = name == (config.backbone.name or "") or config.image.size is not None
+    return [plain, *(one for one in found if one != plain)] if is_given else found
 
 
 def given_pass(config: Config, row: Backbone) -> PassSetting:
@@ -109,9 +119,9 @@ def config_of_winner(config: Config, setting: PassSetting, head: HeadSetting, al
     of_pass = config_of_pass(config, setting)
     is_last = len(all_layers) > 1 and head.layers == all_layers[-1:]
     layers: object = "last" if is_last else head.layers if len(all_layers) > 1 else "all"
-    changed: dict[str, Any] = {
-        "fit": head.kind, "standardize": head.standardize, "class_weight": head.class_weight,
-    }  # fmt: skip
+    changed: dict[str, Any] = {"fit": head.kind, "standardize": head.standardize}
+    if head.class_weight != GIVEN_WEIGHTS:
+        changed["class_weight"] = head.class_weight
     if head.kind == "logistic_regression":
         changed["Cs"] = (head.C,)
     return of_pass.model_copy(
@@ -123,7 +133,7 @@ def config_of_winner(config: Config, setting: PassSetting, head: HeadSetting, al
     )
 
 
-def tuned_yaml(config: Config, header: list[str], reasons: Mapping[str, str]) -> str:
+def tuned_yaml(config: Config, header: Sequence[str], reasons: Mapping[str, str]) -> str:
     """A config as YAML, what differs from the defaults only, with comments.
 
     Args:
@@ -144,21 +154,14 @@ def tuned_yaml(config: Config, header: list[str], reasons: Mapping[str, str]) ->
 
 
 def _section_lines(section: str, values: object, reasons: Mapping[str, str]) -> Iterator[str]:
-    text = yaml.safe_dump({section: values}, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
-    if isinstance(values, dict):  # one key a line, so that each can have its reason
-        inner = [
-            yaml.safe_dump({key: value}, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
-            for key, value in values.items()
-        ]
-        yield f"{section}:"
-        for key, part in zip(values, inner, strict=True):
-            if reason := reasons.get(f"{section}.{key}"):
-                yield f"  # {reason}"
-            yield from (f"  {line}" for line in part.rstrip("\n").splitlines())
+    """A section with its keys on lines of their own, and before each its reason."""
+    if not isinstance(values, dict):
+        yield from dump_yaml({section: values}).splitlines()
         return
-    yield from text.rstrip("\n").splitlines()
-
-
-def loaded_with(loaded: LoadedConfig, config: Config, path: Path) -> LoadedConfig:
-    """A config as if it had been loaded from a file."""
-    return LoadedConfig(config, path.stem, path)
+    yield f"{section}:"
+    for key, value in values.items():
+        if reason := reasons.get(f"{section}.{key}"):
+            yield f"  # {reason}"
+        text = dump_yaml({key: value}).strip()
+        is_flow = text.startswith("{")  # a mapping of scalars: braces are for nested ones
+        yield from (f"  {line}" for line in (text[1:-1] if is_flow else text).splitlines())

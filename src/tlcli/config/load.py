@@ -140,7 +140,11 @@ def text_digest(path: Path) -> str:
 
 def dump_config(config: Config) -> str:
     """The config as YAML, every default written out."""
-    tree = config.model_dump(mode="json")
+    return dump_yaml(config.model_dump(mode="json"))
+
+
+def dump_yaml(tree: Mapping[str, Any]) -> str:
+    """Sections of a config as YAML, in their order."""
     return yaml.dump(tree, None, Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
 
 

@@ -96,10 +96,17 @@ WORDING = {
 
 
 _FORMS = {
-    "fail_under": ("number", "metrics"), "size": ("side", "sides"), "tiles": ("grid", "word"),
+    "fail_under": ("number", "metrics"), "size": ("side", "sides"), "tiles": ("grid", "text", "word"),
     "layers": ("names", "word"),
+    "class_weight": ("word", "weights"),
 }  # fmt: skip
-"""Keys that take values of two forms, and the tags of these in the schema."""
+"""Keys that take values of several forms, and the tags of these in the schema."""
+_LISTS: dict[Location, str] = {
+    ("image", "size"): " Write [height, width], or one side of a square.",
+    ("image", "tiles"): " Write [rows, columns], or native.",
+}
+_OF_LISTS = ("missing", "too_short", "too_long", "int_type", "int_from_float")
+"""Problems of a list's length or values."""
 
 
 def problems_of(error: ValidationError, places: Mapping[Location, Place], raw: object) -> list[Problem]:
@@ -128,16 +135,16 @@ def _problem(found: Any, places: Mapping[Location, Place], raw: object) -> Probl
         )
     if found["type"] == "missing" and isinstance(location[-1], str):
         return Problem("config.missing_key", place, key, "This key is required.")
+    form = _LISTS.get(location[:2], "") if found["type"] in _OF_LISTS else ""
     if found["type"] == "missing":
-        return Problem("config.missing_value", place, key, "A value is missing here.")
-    return Problem(
-        _CODES.get(found["type"], f"config.{found['type']}"), place, key, _wrong_value(found, _written(raw, location))
-    )
+        return Problem("config.missing_value", place, key, f"A value is missing here.{form}")
+    message = _wrong_value(found, _written(raw, location)) + form
+    return Problem(_CODES.get(found["type"], f"config.{found['type']}"), place, key, message)
 
 
 def _is_tag(above: str | int, part: str | int) -> bool:
     """Whether pydantic has inserted a part that is no key of the file: the kind of a source after its position, the
-    form of fail_under, size, tiles or layers after that."""
+    form of fail_under, size, tiles, layers or class_weight after that."""
     return (isinstance(above, int) and part in KINDS) or part in _FORMS.get(str(above), ())
 
 
@@ -168,6 +175,8 @@ def _wrong_value(found: Any, written: str | None) -> str:
 
 
 def _did_you_mean(words: Sequence[str], allowed: Sequence[str]) -> str:
+    if len(allowed) < 2:
+        return ""  # the only one has been named
     by_fold = {name.casefold(): name for name in allowed}
     for word in words:
         if near := difflib.get_close_matches(word.casefold(), by_fold, 1):

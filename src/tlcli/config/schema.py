@@ -1,5 +1,6 @@
 """The config: seven sections, each value with its meaning, unit and range; the only place of their defaults."""
 
+import re
 import unicodedata
 from typing import Annotated, Literal, Self
 
@@ -10,6 +11,9 @@ from tlcli.backbones.catalog import CATALOG, Backbone, EngineSetting, Interpolat
 from tlcli.config.dataset import Dataset
 from tlcli.config.section import ExpandedPath, Section, Seed, expand
 from tlcli.evaluation.gates import ALLOWED, is_gate_name
+from tlcli.evaluation.objectives import ALLOWED as METRICS
+from tlcli.evaluation.objectives import OF_DECISIONS, Objective, is_objective
+from tlcli.evaluation.transfer_gap import MIN_IMAGES
 from tlcli.images.formats import DEFAULT_FORMATS, Format
 from tlcli.images.tiles import MAX_TILES
 
@@ -31,7 +35,6 @@ GateLimits = Annotated[
     Discriminator(lambda value: "metrics" if isinstance(value, dict) else "number"),
 ]
 """A share, or one for each of several metrics."""
-METRIC_PATTERN = r"^(accuracy|balanced_accuracy|log_loss|roc_auc|f1_macro|recall@precision=(0?\.\d+|1(\.0+)?))$"
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Positive = Annotated[float, Field(gt=0)]
 
@@ -54,22 +57,130 @@ _MAX_CANVAS = 100e6
 MAX_SIDE = 4096
 """Of image.size, in pixels: above, one image's feature maps would take gigabytes."""
 _Side = Annotated[int, Field(ge=32, le=MAX_SIDE)]
+
+
+def _is_no_text(value: object) -> object:
+    """160x320 could be either way round: this program and most others print widths first, [height, width] is not."""
+    if isinstance(value, str | dict):
+        raise PydanticCustomError(
+            "wrong_type",
+            "Write [height, width], such as [160, 320] for 160 pixels high and 320 wide, or one side, such as 224.",
+        )
+    return value
+
+
 InputSize = Annotated[
-    Annotated[_Side, Tag("side")] | Annotated[tuple[_Side, _Side], Tag("sides")],
+    Annotated[_Side, BeforeValidator(_is_no_text, json_schema_input_type=_Side), Tag("side")]
+    | Annotated[tuple[_Side, _Side], Tag("sides")],
     Discriminator(lambda value: "sides" if isinstance(value, list | tuple) else "side"),
 ]
 """A side in pixels, or height and width."""
 
 
 _Count = Annotated[int, Field(ge=1, le=MAX_TILES)]
+_GRID_TEXT = r"^\s*(\d{1,4})\s*x\s*(\d{1,4})\s*$"
+"""Rows and columns, as in 2x3."""
+
+
+def _grid_of_text(value: str) -> tuple[int, ...]:
+    matched = re.match(_GRID_TEXT, value)
+    return tuple(map(int, matched.groups())) if matched else ()
+
+
+def _is_tiles_word(value: object) -> object:
+    if value != "native":
+        raise PydanticCustomError(
+            "unknown_choice", "Write [rows, columns], such as [2, 3] or 2x3, or native.", {"expected": "'native'"}
+        )
+    return value
+
+
+def _form_of_tiles(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return "grid"
+    return "text" if isinstance(value, str) and re.match(_GRID_TEXT, value) else "word"
+
+
 TilesSetting = Annotated[
-    Annotated[tuple[_Count, _Count], Tag("grid")] | Annotated[Literal["native"], Tag("word")],
-    Discriminator(lambda value: "grid" if isinstance(value, list | tuple) else "word"),
+    Annotated[tuple[_Count, _Count], Tag("grid")]
+    | Annotated[
+        tuple[_Count, _Count],
+        BeforeValidator(_grid_of_text, json_schema_input_type=Annotated[str, Field(pattern=_GRID_TEXT)]),
+        Tag("text"),
+    ]
+    | Annotated[
+        Literal["native"], BeforeValidator(_is_tiles_word, json_schema_input_type=Literal["native"]), Tag("word")
+    ],
+    Discriminator(_form_of_tiles),
 ]
 """Rows and columns, or native."""
+_Weight = Annotated[float, Field(ge=1e-6, le=1e6)]
+
+
+def _is_metric(value: str) -> str:
+    if not is_objective(value):
+        raise PydanticCustomError(
+            "unknown_objective", "Input should be a metric to aim at.", {"allowed": METRICS}
+        )  # fmt: skip
+    return value
+
+
+def _is_of_thresholds(value: str) -> str:
+    if value == "none":
+        return value
+    if not is_objective(value):
+        raise PydanticCustomError(
+            "unknown_objective", "Input should be none, or the metric that thresholds are chosen for.",
+            {"allowed": f"none, {OF_DECISIONS}"},
+        )  # fmt: skip
+    if not Objective.parse(value).is_of_decisions:
+        raise PydanticCustomError(
+            "threshold_independent", "No threshold changes {metric}: it is a metric of the probabilities.",
+            {"metric": value, "allowed": f"none, {OF_DECISIONS}"},
+        )  # fmt: skip
+    return value
+
+
+def _is_class_weight(value: object) -> object:
+    if value not in ("none", "balanced"):
+        raise PydanticCustomError(
+            "unknown_choice", "Input should be a word, or a mapping of classes to weights such as {example}.",
+            {"allowed": "none, balanced", "example": "{defective: 3}"},
+        )  # fmt: skip
+    return value
+
+
+ClassWeightSetting = Annotated[
+    Annotated[Literal["none", "balanced"], BeforeValidator(_is_class_weight), Tag("word")]
+    | Annotated[dict[str, _Weight], Field(min_length=1), Tag("weights")],
+    Discriminator(lambda value: "weights" if isinstance(value, dict) else "word"),
+]
+"""A word, or a weight for each of several classes."""
+
+
+def _is_layers_word(value: object) -> object:
+    if value not in ("last", "all"):
+        raise PydanticCustomError(
+            "unknown_choice",
+            "Write a list of layers, such as [{layer}], or last or all.",
+            {"layer": value if isinstance(value, str) and value else "stage3", "expected": "'last' or 'all'"},
+        )
+    return value
+
+
+def _are_distinct(layers: tuple[str, ...]) -> tuple[str, ...]:
+    if repeated := [layer for number, layer in enumerate(layers) if layer in layers[:number]]:
+        raise PydanticCustomError("repeated_layer", "'{layer}' is in the list twice.", {"layer": repeated[0]})
+    return layers
+
 
 LayersSetting = Annotated[
-    Annotated[tuple[str, ...], Field(min_length=1), Tag("names")] | Annotated[Literal["last", "all"], Tag("word")],
+    Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_are_distinct), Tag("names")]
+    | Annotated[
+        Literal["last", "all"],
+        BeforeValidator(_is_layers_word, json_schema_input_type=Literal["last", "all"]),
+        Tag("word"),
+    ],
     Discriminator(lambda value: "names" if isinstance(value, list | tuple) else "word"),
 ]
 """Names of layers, or a word for them."""
@@ -88,10 +199,10 @@ class Image(Section):
     inputs show finer details and take longer, in proportion to their area. Default: the size the backbone was trained
     at (224 for DenseNet201)."""
     tiles: TilesSetting | None = None
-    """[rows, columns]: each image is resized to a canvas that is cut into so many tiles of size, which overlap by an
-    eighth; each passes the network, and the poolings are taken over all of them. native: as many tiles as the image has
-    pixels for, so that it is not shrunk (64 at most). For details that are tiny in large images; the time is that of
-    one image times the number of tiles. null: one input, no tiles."""
+    """[rows, columns] or RxC, as 2x3: each image is resized to a canvas that is cut into so many tiles of size, which
+    overlap by an eighth; each passes the network, and the poolings are taken over all of them. native: as many tiles as
+    the image has pixels for, so that it is not shrunk (64 at most). For details that are tiny in large images; the time
+    is that of one image times the number of tiles. null: one input, no tiles."""
     resize: Literal["crop", "pad", "squash"] | None = None
     """crop: keep the aspect ratio, crop the centre. pad: keep the aspect ratio, pad the borders. squash: change the
     aspect ratio to that of size. Default: that of the backbone (see docs/backbones.md)."""
@@ -253,14 +364,22 @@ class HeadSection(Section):
 
     fit: Literal["logistic_regression", "kernel", "minibatch"] = "logistic_regression"
     """logistic_regression: by L-BFGS, C chosen by cross-validation. kernel: the same on features of an RBF kernel,
-    which is non-linear; for up to 50,000 training images (see docs/layers.md). minibatch: mini-batch training in Keras,
-    see train. logistic_regression is the default because it is as accurate as minibatch and needs no learning rate
-    (bench/heads.py: solar cells 0.852 and 0.850, Alien vs. Predator 0.968 and 0.964)."""
+    which is non-linear; for up to 50,000 training images (see docs/layers.md). minibatch: mini-batch training, step by
+    step as in Keras, see train. logistic_regression is the default because it is as accurate as minibatch and needs no
+    learning rate (bench/heads.py: solar cells 0.865 and 0.860, Alien vs. Predator 0.965 and 0.969)."""
     standardize: bool = True
     """Subtract the mean of each feature and divide by its standard deviation, or by the mean of all standard deviations
     where that is larger; folded into the weights."""
-    class_weight: Literal["none", "balanced"] = "none"
-    """balanced: every class has the same total weight, whatever its number of images."""
+    class_weight: ClassWeightSetting = "none"
+    """What an image weighs in the loss. balanced: every class has the same total weight, whatever its number of images.
+    Or a mapping, {defective: 3}, as scikit-learn has it: an image of the class counts so many times; classes that are
+    not named count 1. Weights shift the probabilities towards the classes that weigh more; see thresholds, which leave
+    them as they are."""
+    thresholds: Annotated[str, AfterValidator(_is_of_thresholds)] = "none"
+    """none: the answer is the most probable class. Or a metric: accuracy, balanced_accuracy, f1_macro, or for two
+    classes recall@precision=0.9 (the highest recall of the second class with that precision). Then there is a threshold
+    for each class, chosen for the metric on images that the heads were not fitted on, and the answer is the class whose
+    probability is the largest multiple of its threshold. The probabilities stay as they are (see docs/honesty.md)."""
     Cs: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (
         1 / 3000, 1 / 1000, 1 / 300, 1 / 100, 1 / 30, 1 / 10, 1 / 3, 1.0, 3.0, 10.0,
     )  # fmt: skip
@@ -316,6 +435,16 @@ class CrossValidation(Section):
     """Repetitions with other folds."""
 
 
+class Transfer(Section):
+    """Does transfer help? Pretrained features against the same network with random weights, pixels and colour
+    histograms, by cross-validation on a sample of the training and validation images."""
+
+    images: Annotated[int, Field(ge=MIN_IMAGES, le=10000)] = 500
+    """Images of the sample, about, stratified; near duplicates and groups stay together. Each costs one pass of the
+    network with random weights, once. Fewer are taken where an image takes several passes (a larger image.size, or
+    tiles), but not less than 100."""
+
+
 class Evaluate(Section):
     """What evaluate measures and writes."""
 
@@ -329,6 +458,8 @@ class Evaluate(Section):
     """Measure the uncertainty of the metrics, and write report.html and report.json."""
     cross_validation: CrossValidation | None = CrossValidation()
     """Cross-validation by train, on training and validation images. null: none."""
+    transfer: Transfer | None = Transfer()
+    """Whether pretraining helps, measured by evaluate on training and validation images. null: not measured."""
 
     @property
     def gates(self) -> dict[str, float]:
@@ -341,7 +472,7 @@ class Evaluate(Section):
 class Tune(Section):
     """What tune searches for."""
 
-    metric: Annotated[str, Field(pattern=METRIC_PATTERN)] = "accuracy"
+    metric: Annotated[str, AfterValidator(_is_metric)] = "accuracy"
     """accuracy, balanced_accuracy, log_loss, roc_auc, f1_macro, or recall@precision=0.9: the largest recall whose
     precision is at least that."""
 

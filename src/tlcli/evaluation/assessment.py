@@ -12,7 +12,7 @@ import numpy as np
 
 from tlcli.datasets.index import LabelledImage
 from tlcli.datasets.split_names import SplitName
-from tlcli.evaluation.baselines import colour_rows, measure_baselines
+from tlcli.evaluation.baselines import measure_baselines
 from tlcli.evaluation.calibration import Bin, Coverage, coverage_curve, expected_calibration_error, reliability
 from tlcli.evaluation.cross_validation import CrossValidation
 from tlcli.evaluation.intervals import wilson_of_units
@@ -20,6 +20,8 @@ from tlcli.evaluation.learning_curve import MIN_SIZES, LearningCurve, learning_c
 from tlcli.evaluation.near_duplicates import find_near_duplicates
 from tlcli.evaluation.prediction_sets import LEVELS, PredictionSets, prediction_sets
 from tlcli.evaluation.resampled_intervals import metric_intervals
+from tlcli.evaluation.transfer_gap import NoTransfer, TransferGap
+from tlcli.features.colour_histogram import COLOURS
 from tlcli.features.rows import Rows
 from tlcli.heads.calibration import with_temperature
 from tlcli.heads.fit_record import WITH_FOLDS, FitKind
@@ -72,6 +74,8 @@ class Unseen:
     """[M]"""
     probabilities: "NDArray[np.float64]"
     """[M, L], calibrated."""
+    predicted: "NDArray[np.int64]"
+    """[M], the answers: the most probable classes, or those of thresholds."""
 
 
 @dataclass(frozen=True)
@@ -148,11 +152,16 @@ class Assessment:
     """The run's head was fitted by logistic regression, as those of cross-validation and learning curve always are."""
     no_learning_curve: NoCurve | None = None
     """Why there is none; None where there is one."""
+    transfer: TransferGap | None = None
+    """Whether pretraining helps, on training and validation images; None where that was not measured."""
+    no_transfer: NoTransfer | None = None
+    """Why it was not."""
 
 
 def assess(
-    images: Sequence[LabelledImage], rows: Rows, task: Task, probabilities: "NDArray[np.float64]", *, kind: FitKind,
-    temperature: float, preparation: Preparation, out_of_distribution: OutOfDistribution,
+    images: Sequence[LabelledImage], rows: Rows, task: Task, probabilities: "NDArray[np.float64]",
+    predicted: "NDArray[np.int64]", *, kind: FitKind, temperature: float, preparation: Preparation,
+    out_of_distribution: OutOfDistribution,
     cross_validation: CrossValidation | None, unseen: Unseen, seed: int, progress: Progress = SILENT,
 ) -> Assessment:  # fmt: skip
     """Assesses a run on its test images.
@@ -162,6 +171,7 @@ def assess(
         rows: features of these plain images, in the same order, to compare images by.
         task: the classes.
         probabilities: of the test images, in their order [n, L].
+        predicted: the answers for them [n].
         kind: how the head was fitted.
         temperature: of the head.
         preparation: decodes images, for colour histograms and near duplicates.
@@ -172,9 +182,9 @@ def assess(
         progress: receives the stages.
     """
     test = rows.part(_members(images, "test"))
-    correct = probabilities.argmax(axis=1) == test.labels
+    correct = predicted == test.labels
     with progress.stage("Computing confidence intervals"):
-        intervals = metric_intervals(test.labels, probabilities, task, test.units)
+        intervals = metric_intervals(test.labels, probabilities, task, test.units, predicted=predicted)
     return Assessment(
         measured="test",
         intervals=intervals,
@@ -184,7 +194,7 @@ def assess(
         near_duplicates=train_test_duplicates(images, rows, preparation, correct, progress),
         out_of_distribution=out_of_distribution,
         calibration=_calibration(test.labels, probabilities, temperature),
-        confidence=_confidence(unseen, (test.labels, probabilities)),
+        confidence=_confidence(unseen, (test.labels, probabilities), predicted),
         cross_validation=cross_validation,
         learning_curve=_learning_curve(cross_validation, len(_members(images, "train"))),
         is_logistic_regression=kind in WITH_FOLDS,
@@ -208,9 +218,9 @@ def assess_out_of_fold(
         training: number of training images.
         progress: receives the stages.
     """
-    correct = found.probabilities.argmax(axis=1) == found.labels
+    correct = found.predicted == found.labels
     with progress.stage("Computing confidence intervals"):
-        intervals = metric_intervals(found.labels, found.probabilities, task, rows.units)
+        intervals = metric_intervals(found.labels, found.probabilities, task, rows.units, predicted=found.predicted)
     return Assessment(
         measured="out_of_fold",
         intervals={**intervals, "accuracy": cross_validation.accuracy_ci95},
@@ -253,14 +263,18 @@ def _calibration(
     )
 
 
-def _confidence(unseen: Unseen, test: "tuple[NDArray[np.int64], NDArray[np.float64]] | None") -> Confidence | None:
+def _confidence(
+    unseen: Unseen, test: "tuple[NDArray[np.int64], NDArray[np.float64]] | None",
+    answers: "NDArray[np.int64] | None" = None,
+) -> Confidence | None:  # fmt: skip
     if len(unseen.labels) < _ENOUGH:
         return None
-    sets = (prediction_sets(unseen.labels, unseen.probabilities, level, test) for level in LEVELS)
+    found = (unseen.labels, unseen.probabilities)
+    sets = (prediction_sets(*found, level, test, unseen.predicted, answers) for level in LEVELS)
     return Confidence(
         unseen.source,
         len(unseen.labels),
-        coverage_curve(unseen.labels, unseen.probabilities),
+        coverage_curve(*found, unseen.predicted),
         tuple(one for one in sets if one),
     )
 
@@ -271,7 +285,7 @@ def _baselines(
     numbers = _members(images, "train", "test")
     chosen, features = [images[number] for number in numbers], rows.part(numbers)
     held = np.array([image.split == "test" for image in chosen])
-    colours = colour_rows(chosen, features, preparation, progress)
+    colours = COLOURS.rows(chosen, features, preparation, progress)
     return tuple(
         BaselineAccuracy(one.name, one.accuracy, wilson_of_units(one.correct, features.units[held]))
         for one in measure_baselines(features, colours, held, seed, progress)

@@ -4,21 +4,16 @@ Shapes: N images; features [N, D] of the backbone, and colour histograms [N, C]
 (:mod:`tlcli.features.colour_histogram`) of the same images.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlcli.datasets.index import LabelledImage
 from tlcli.errors import DataError
 from tlcli.evaluation.knn import NearestNeighbours
-from tlcli.features.colour_histogram import BLOCKS, extract_histograms, histogram_store
 from tlcli.features.rows import Rows
-from tlcli.features.store import row_key
 from tlcli.heads.logistic_regression import fit_logistic_regression
-from tlcli.images.augmentation import PLAIN
-from tlcli.images.preparation import Preparation
 from tlcli.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -75,21 +70,6 @@ def measure_baselines(
                 continue
             found.append(Baseline(name, predicted == rows.labels[held]))
     return found
-
-
-def colour_rows(
-    images: Sequence[LabelledImage], features: Rows, preparation: Preparation, progress: Progress = SILENT
-) -> Rows:
-    """Colour histograms of plain images, in the order of their ``features``; computed where the store has none.
-
-    Raises:
-        DataError: a file changed since its digest was taken.
-        ResourceError: the disk is full.
-    """
-    store = histogram_store(preparation, progress)
-    extract_histograms(images, preparation, store, progress)
-    reader = store.reader([row_key(image.sha256, PLAIN) for image in images])
-    return Rows(features.labels, features.units, BLOCKS.widths, reader)
 
 
 def _majority(fitted: Rows, held: Rows, seed: int) -> "NDArray[np.int64]":  # noqa: ARG001 - as the others

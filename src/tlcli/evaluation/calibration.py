@@ -72,17 +72,21 @@ class Coverage:
     """Their lowest confidence"""
 
 
-def coverage_curve(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]") -> tuple[Coverage, ...]:
+def coverage_curve(
+    labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]", predicted: "NDArray[np.int64] | None" = None
+) -> tuple[Coverage, ...]:
     """Accuracy on the most confident images against their share, ending with all; at most 100 points.
 
     Args:
         labels: the ground truth [N].
         probabilities: of each class [N, L].
+        predicted: the answers [N], where they are other classes than the most probable ones.
     """
-    confidence = probabilities.max(axis=1)
+    answers = probabilities.argmax(axis=1) if predicted is None else predicted
+    confidence = probabilities[np.arange(len(labels)), answers]
     order = np.argsort(-confidence, kind="stable")
     falling = confidence[order]
-    right = np.cumsum((probabilities.argmax(axis=1) == labels)[order])
+    right = np.cumsum((answers == labels)[order])
     ends = np.flatnonzero(np.append(falling[1:] < falling[:-1], True)) + 1  # images of equal confidence go together
     at = np.unique(np.linspace(0, len(ends) - 1, _POINTS).round().astype(int))
     return tuple(

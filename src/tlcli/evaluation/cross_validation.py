@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tlcli.evaluation.split_metrics import Metrics
+from tlcli.evaluation.threshold_gain import ThresholdGain
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +28,13 @@ class LayerGain:
     """Accuracy gained, a share; below 0 where it is lost."""
     ci95: tuple[float, float]
     """Corrected for overlapping training folds (Nadeau and Bengio 2003)."""
+    compared_with: tuple[str, ...] = ()
+    """Poolings of the last layer that it is compared with."""
+
+    @property
+    def may_be_chance(self) -> bool:
+        """Whether the interval includes 0."""
+        return self.ci95[0] <= 0 <= self.ci95[1]
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,9 @@ class CrossValidation:
     """Where images are set aside or relabelled: only on those that the head is fitted on, by the labels that it is
     fitted on. It flatters, since a classifier chose them, and so has no interval; all else is by the labels of the
     data."""
+    thresholds: ThresholdGain | None = None
+    """Where thresholds decide the answers; then the accuracies, the balanced accuracy and the learning curve are those
+    with thresholds that were chosen on other folds. The log loss and the gain of layers are without."""
 
 
 def summarize(
@@ -99,22 +110,23 @@ def summarize(
     )
 
 
-def layer_gain(layers: Sequence[str], found: "CrossValidated", last: "CrossValidated") -> LayerGain:
+def layer_gain(
+    layers: Sequence[str], found: "CrossValidated", last: "CrossValidated", compared_with: Sequence[str]
+) -> LayerGain:  # fmt: skip
     """Compares a head with one of the last layer alone.
 
     Args:
         layers: that the head uses.
         found: cross-validation of the head.
         last: of the last layer alone, on the same folds; it may have more or fewer repeats, which are left out.
+        compared_with: poolings of the last layer.
     """
-    import numpy as np  # noqa: PLC0415 - as below
-
-    from tlcli.evaluation.intervals import corrected_resampled_t  # noqa: PLC0415
+    from tlcli.evaluation.intervals import paired_resampled  # noqa: PLC0415 - as below
 
     shared = min(found.accuracies.shape[1], last.accuracies.shape[1])
-    gains = found.accuracies[-1, :shared] - last.accuracies[-1, :shared]
-    spread = corrected_resampled_t(gains, found.test_share) if np.ptp(gains) > 0 else (float(gains[0]),) * 2
-    return LayerGain(tuple(layers), float(gains.mean()), (spread[0], spread[1]))
+    scores, others = found.accuracies[-1, :shared], last.accuracies[-1, :shared]
+    ends = paired_resampled(scores, others, found.test_share, found.units_used)
+    return LayerGain(tuple(layers), float((scores - others).mean()), ends, tuple(compared_with))
 
 
 def _interval(scores: "NDArray[np.float64]", found: "CrossValidated") -> tuple[float, float]:

@@ -132,7 +132,7 @@ def _class_of(name: str, labels: Sequence[str]) -> tuple[str, bool]:
 
 def check_gates(
     gates: Sequence[Gate], metrics: "Metrics", labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]",
-    task: "Task", units: "NDArray[np.int64]",
+    task: "Task", units: "NDArray[np.int64]", predicted: "NDArray[np.int64] | None" = None,
 ) -> tuple[GateResult, ...]:  # fmt: skip
     """Compares the metrics of a split, or the lower ends of their intervals, with limits.
 
@@ -143,6 +143,7 @@ def check_gates(
         probabilities: of each class [N, L].
         task: the classes.
         units: which images belong together [N].
+        predicted: the answers [N], where they are other classes than the most probable ones.
 
     Returns:
         One result for each gate; an undefined metric does not pass.
@@ -154,11 +155,12 @@ def check_gates(
     if {gate.name for gate in gates} & {f"{name}{_LOWER}" for name in OVERALL if name != "accuracy"}:
         from tlcli.evaluation.resampled_intervals import metric_intervals  # noqa: PLC0415 - SciPy
 
-        intervals = metric_intervals(labels, probabilities, task, units)
+        intervals = metric_intervals(labels, probabilities, task, units, predicted=predicted)
     results = []
     for gate in gates:
         if gate.name.partition(".")[0] in OF_CLASS:
-            value = _of_class(gate.name, metrics, labels, probabilities, units)
+            answers = probabilities.argmax(axis=1) if predicted is None else predicted
+            value = _of_class(gate.name, metrics, labels, answers, units)
         else:
             value = _overall(gate.name, metrics, intervals)
         results.append(GateResult(gate.name, gate.limit, value, value is not None and value >= gate.limit))
@@ -173,7 +175,7 @@ def _overall(name: str, metrics: "Metrics", intervals: Mapping[str, Interval | N
 
 
 def _of_class(
-    name: str, metrics: "Metrics", labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]",
+    name: str, metrics: "Metrics", labels: "NDArray[np.int64]", predicted: "NDArray[np.int64]",
     units: "NDArray[np.int64]",
 ) -> float | None:  # fmt: skip
     """A metric of a class, or the lower end of Wilson's interval of it."""
@@ -184,6 +186,6 @@ def _of_class(
         return value
     from tlcli.evaluation.intervals import wilson_of_units  # noqa: PLC0415 - SciPy
 
-    predicted, number = probabilities.argmax(axis=1), metrics.labels.index(label)
+    number = metrics.labels.index(label)
     members = (labels if kind == "recall" else predicted) == number
     return wilson_of_units((predicted == labels)[members], units[members])[0]

@@ -121,3 +121,30 @@ def corrected_resampled_t(
     error = ((1 / count + test_share / (1 - test_share)) * values.var(ddof=1)) ** 0.5
     half = float(t.ppf(0.5 + confidence / 2, count - 1)) * float(error)
     return float(values.mean()) - half, float(values.mean()) + half
+
+
+def paired_resampled(
+    scores: "NDArray[np.float64]", others: "NDArray[np.float64]", test_share: float, units: int,
+    confidence: float = 0.95,
+) -> tuple[float, float]:  # fmt: skip
+    """Interval of the mean difference of two classifiers' accuracies on the same folds.
+
+    That of :func:`corrected_resampled_t` for the differences. Where all folds differ by the same, such as two that make
+    no error, there is no variance, but so many images do not prove it: then both accuracies' Wilson intervals are
+    joined as if they were independent (Newcombe 1998, Statistics in Medicine 17, 873-890, method 10), which is wider.
+
+    Args:
+        scores: of the one, on each fold of each repeat [J].
+        others: of the other, on the same folds [J].
+        test_share: share of the rows that a fold holds out.
+        units: how many images, or groups of images, are divided.
+        confidence: nominal coverage.
+    """
+    apart = scores - others
+    if len(apart) > 1 and np.ptp(apart) > 1e-12:  # equal differences of unequal scores are not equal to the last bit
+        low, high = corrected_resampled_t(apart, test_share, confidence)
+        return max(-1.0, low), min(1.0, high)
+    mine, yours = float(scores.mean()), float(others.mean())
+    (low, high), (least, most) = (wilson(mean * units, units, confidence) for mean in (mine, yours))
+    down, up = ((mine - low) ** 2 + (most - yours) ** 2) ** 0.5, ((high - mine) ** 2 + (yours - least) ** 2) ** 0.5
+    return max(-1.0, mine - yours - down), min(1.0, mine - yours + up)

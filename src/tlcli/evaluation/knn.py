@@ -49,23 +49,36 @@ class NearestNeighbours:
         """The smallest k of the highest accuracy on these training rows."""
         counts = [k for k in NEIGHBOURS if k < self.rows] or [1]
         near = nearest(self._features[tried], self._features, counts[-1], self._units[tried], self._units)
-        right = [np.count_nonzero(predicted == self._labels[tried]) for predicted in self._votes(near, counts)]
+        tries = votes(near, self._labels, self._classes, counts)
+        right = [np.count_nonzero(predicted == self._labels[tried]) for predicted in tries]
         return counts[int(np.argmax(right))]
 
     def predict(self, rows: Rows) -> "NDArray[np.int64]":
         """The majority class of the k nearest training rows, of each row: [n]; at a tie the nearest decides."""
         predicted = np.empty(len(rows), np.int64)
         for place, features in rows.blocks():
-            (predicted[place],) = self._votes(nearest(features, self._features, self.k), [self.k])
+            (predicted[place],) = votes(
+                nearest(features, self._features, self.k), self._labels, self._classes, [self.k]
+            )
         return predicted
 
-    def _votes(self, near: Nearest, counts: Sequence[int]) -> "Iterator[NDArray[np.int64]]":
-        """The majority class for each k, [n] each; ``counts`` ascend."""
-        each = np.arange(len(near.numbers))
-        votes = np.zeros((len(each), self._classes))
-        for rank, numbers in enumerate(near.numbers.T):
-            known = numbers >= 0  # all others may be of its own unit
-            # What is added to one vote halves from rank to rank: it decides ties for the nearer, and nothing else.
-            votes[each, self._labels[numbers]] += known * (1 + 2.0 ** -(rank + 2))
-            if rank + 1 in counts:
-                yield votes.argmax(axis=1)
+
+def votes(
+    near: Nearest, labels: "NDArray[np.int64]", classes: int, counts: Sequence[int]
+) -> "Iterator[NDArray[np.int64]]":
+    """The majority class of the nearest rows, [n] for each k; at a tie the nearest decides.
+
+    Args:
+        near: the nearest rows of each row to classify.
+        labels: of the rows that vote, [N].
+        classes: L.
+        counts: values of k, ascending.
+    """
+    each = np.arange(len(near.numbers))
+    found = np.zeros((len(each), classes))
+    for rank, numbers in enumerate(near.numbers.T):
+        known = numbers >= 0  # all others may be of its own unit
+        # What is added to one vote halves from rank to rank: it decides ties for the nearer, and nothing else.
+        found[each, labels[numbers]] += known * (1 + 2.0 ** -(rank + 2))
+        if rank + 1 in counts:
+            yield found.argmax(axis=1)

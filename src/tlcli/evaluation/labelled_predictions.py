@@ -27,16 +27,18 @@ class Predictions:
     """Numbers of the labels [N]."""
     probabilities: "NDArray[np.float64]"
     """[N, L]"""
+    answers: "NDArray[np.int64] | None" = None
+    """Numbers of the classes answered [N], where thresholds decide; None: the most probable ones."""
 
     @property
     def predicted(self) -> "NDArray[np.int64]":
-        """Numbers of the most probable classes [N]."""
-        return np.asarray(self.probabilities.argmax(axis=1))
+        """Numbers of the classes answered [N]."""
+        return np.asarray(self.probabilities.argmax(axis=1)) if self.answers is None else self.answers
 
     @property
     def confidence(self) -> "NDArray[np.float64]":
         """Probabilities of the predicted classes [N]."""
-        return np.asarray(self.probabilities.max(axis=1))
+        return np.asarray(self.probabilities[np.arange(len(self.probabilities)), self.predicted])
 
     def worst_errors(self, most: int = _ERRORS) -> "NDArray[np.int64]":
         """The misclassified images of the highest confidence, the worst first."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _FEW_CLASSES = 50
 """Classes up to which scikit-learn computes the areas under the ROC curves: with 1,000 it takes 10 s, ranks 1."""
 
-Compute = Callable[["NDArray[np.int64]", "NDArray[np.float64]", "Task"], "float | None"]
+Compute = Callable[..., "float | None"]
 """Labels [N], probabilities [N, L] and the task -> the value; None where it is not defined."""
 
 
@@ -33,15 +33,26 @@ class Score:
     compute: Compute
     is_percentage: bool = False
     """Whether reports show it in per cent."""
+    of_answers: bool = False
+    """Whether it is of the predicted classes, which thresholds change: then it takes them [N] as a fourth argument."""
 
 
-def balanced_accuracy(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]", task: "Task") -> float:
-    """Mean recall of the classes that occur."""
+def balanced_accuracy(
+    labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]", task: "Task",
+    predicted: "NDArray[np.int64] | None" = None,
+) -> float:  # fmt: skip
+    """Mean recall of the classes that occur; of the most probable classes where none are ``predicted``."""
+    return balanced_accuracy_of(
+        labels, probabilities.argmax(axis=1) if predicted is None else predicted, task.count
+    )  # fmt: skip
+
+
+def balanced_accuracy_of(labels: "NDArray[np.int64]", predicted: "NDArray[np.int64]", count: int) -> float:
+    """Mean recall of the classes that occur, from predicted classes [N] of ``count``."""
     import numpy as np  # noqa: PLC0415 - see the module
 
-    correct = probabilities.argmax(axis=1) == labels
-    recalls = [correct[labels == number].mean() for number in range(task.count) if (labels == number).any()]
-    return float(np.mean(recalls))
+    support, right = (np.bincount(of, minlength=count) for of in (labels, labels[predicted == labels]))
+    return float(np.mean(right[support > 0] / support[support > 0]))
 
 
 def log_loss(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]", task: "Task") -> float:
@@ -85,7 +96,7 @@ def ece(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]", task:
 
 
 SCORES: tuple[Score, ...] = (
-    Score("balanced_accuracy", "balanced accuracy", balanced_accuracy, is_percentage=True),
+    Score("balanced_accuracy", "balanced accuracy", balanced_accuracy, is_percentage=True, of_answers=True),
     Score("roc_auc", "ROC-AUC", roc_auc),
     Score("log_loss", "log loss", log_loss),
     Score("ece", "calibration error", ece, is_percentage=True),

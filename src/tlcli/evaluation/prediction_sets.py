@@ -26,7 +26,7 @@ class PredictionSets:
     coverage: float
     """Share of the images whose class is in their set."""
     threshold: float
-    """Least probability of a class in a set; the most probable class is always in it."""
+    """Least probability of a class in a set; the answer, in general the most probable class, is always in it."""
     mean_size: float
     """Classes in a set, on the images that the threshold was chosen on."""
     single: float
@@ -57,16 +57,20 @@ def thresholds(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]"
     return {f"{level:g}": threshold for level, threshold in found if threshold is not None}
 
 
-def in_set(probabilities: "NDArray[np.float64]", threshold: float) -> "NDArray[np.bool_]":
-    """Which classes are in the set of each image, [n, L]."""
+def in_set(
+    probabilities: "NDArray[np.float64]", threshold: float, predicted: "NDArray[np.int64] | None" = None
+) -> "NDArray[np.bool_]":
+    """Which classes are in the set of each image, [n, L]; the answers [n] are, where they are others than the most
+    probable classes."""
     members = probabilities >= threshold
-    members[np.arange(len(members)), probabilities.argmax(axis=1)] = True
+    members[np.arange(len(members)), probabilities.argmax(axis=1) if predicted is None else predicted] = True
     return np.asarray(members)
 
 
 def prediction_sets(
     labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]", coverage: float,
     test: "tuple[NDArray[np.int64], NDArray[np.float64]] | None" = None,
+    predicted: "NDArray[np.int64] | None" = None, test_predicted: "NDArray[np.int64] | None" = None,
 ) -> PredictionSets | None:  # fmt: skip
     """The sets of one coverage, and how large they are.
 
@@ -75,11 +79,13 @@ def prediction_sets(
         probabilities: as there.
         coverage: as there.
         test: ground truth [n] and probabilities [n, L] of the test images.
+        predicted: the answers [M], where they are others than the most probable classes.
+        test_predicted: the same of the test images [n].
     """
     if (threshold := threshold_of(labels, probabilities, coverage)) is None:
         return None
-    sizes = in_set(probabilities, threshold).sum(axis=1)
+    sizes = in_set(probabilities, threshold, predicted).sum(axis=1)
     reached = None
     if test is not None:
-        reached = float(in_set(test[1], threshold)[np.arange(len(test[0])), test[0]].mean())
+        reached = float(in_set(test[1], threshold, test_predicted)[np.arange(len(test[0])), test[0]].mean())
     return PredictionSets(coverage, threshold, float(sizes.mean()), float((sizes == 1).mean()), reached)

@@ -23,6 +23,7 @@ def metric_intervals(
     units: "NDArray[np.int64]",
     resamples: int = 2000,
     seed: int = 0,
+    predicted: "NDArray[np.int64] | None" = None,
 ) -> dict[str, tuple[float, float] | None]:
     """95 % interval of each of ``task.metrics``; None where the metric is undefined (a class without images).
 
@@ -37,8 +38,10 @@ def metric_intervals(
         units: which images belong together [N].
         resamples: of the bootstrap.
         seed: of the resamples.
+        predicted: the answers [N], where they are other classes than the most probable ones.
     """
-    statistic, right = metrics_of(labels, probabilities, task), probabilities.argmax(axis=1) == labels
+    statistic = metrics_of(labels, probabilities, task)  # of which log loss and area are used: no answers in them
+    right = (probabilities.argmax(axis=1) if predicted is None else predicted) == labels
     members = [labels == label for label in range(task.count)]
     occurring = [member for member in members if member.any()]
     (loss,) = bootstrap(lambda weights: statistic(weights)[:, 2:3], units, resamples, seed=seed)

@@ -84,6 +84,7 @@ def measure(
     probabilities: "NDArray[np.float64]",
     task: "Task",
     units: "NDArray[np.int64] | None" = None,
+    predicted: "NDArray[np.int64] | None" = None,
 ) -> Metrics:
     """Measures one split.
 
@@ -93,20 +94,25 @@ def measure(
         task: names the classes, and says which of them have a ROC curve.
         units: which images belong together [N] (a group, copies); they are right or wrong together, which widens the
             interval of the accuracy. None: each is on its own.
+        predicted: the answers [N], where they are other classes than the most probable ones.
     """
     import numpy as np  # noqa: PLC0415 - see the module
     from sklearn.metrics import confusion_matrix  # noqa: PLC0415 - see the module
 
     from tlcli.evaluation.intervals import wilson_of_units  # noqa: PLC0415 - SciPy
 
-    predicted = probabilities.argmax(axis=1)
+    if predicted is None:
+        predicted = probabilities.argmax(axis=1)
     correct = predicted == labels
     confusion = confusion_matrix(labels, predicted, labels=range(task.count))
     return Metrics(
         n=len(labels),
         accuracy=int(correct.sum()) / len(labels),
         accuracy_ci95=wilson_of_units(correct, np.arange(len(labels)) if units is None else units),
-        scores={score.name: score.compute(labels, probabilities, task) for score in SCORES},
+        scores={
+            score.name: score.compute(labels, probabilities, task, *([predicted] if score.of_answers else []))
+            for score in SCORES
+        },
         per_class=per_class(labels, predicted, task),
         confusion_matrix=tuple(tuple(row) for row in confusion.tolist()),
         labels=task.labels,

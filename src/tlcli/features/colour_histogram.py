@@ -6,30 +6,15 @@ the colour bins. The products of such roots compare histograms as Hellinger's di
 as well (Arandjelovic and Zisserman 2012, "Three things everyone should know", section 3).
 """
 
-import hashlib
-import json
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tlcli.backbones.blocks import one_block
-from tlcli.datasets.index import LabelledImage
-from tlcli.engines.threaded import ThreadedEngine
-from tlcli.features.key import preparation_digest
-from tlcli.features.pipeline import Extraction, extract
-from tlcli.features.store import Store
-from tlcli.images.augmentation import PLAIN
-from tlcli.images.items import Decoder
-from tlcli.images.preparation import Preparation
-from tlcli.progress import SILENT, Progress
-from tlcli.system.cpu import threads
+from tlcli.features.pixel_features import PixelFeatures
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-HISTOGRAM_VERSION = 1
-"""Part of the key: increase it when the features change."""
 
 _COLOURS, _BRIGHTNESS = 512, 64
 BLOCKS = one_block(_COLOURS + _BRIGHTNESS)
@@ -46,16 +31,5 @@ def colour_histogram(image: "NDArray[np.uint8]") -> "NDArray[np.float32]":
     return np.sqrt(np.concatenate(counts) / len(red)).astype(np.float32)
 
 
-def histogram_store(preparation: Preparation, progress: Progress = SILENT) -> Store:
-    """The store of the histograms of images with this preparation, shared by all backbones."""
-    depends = json.dumps(["colour histogram", HISTOGRAM_VERSION, preparation_digest(preparation.untiled)])
-    return Store(hashlib.sha256(depends.encode()).hexdigest(), BLOCKS, progress)
-
-
-def extract_histograms(
-    images: Sequence[LabelledImage], preparation: Preparation, store: Store, progress: Progress = SILENT
-) -> Extraction:
-    """Makes the store hold the histograms of plain images; see :func:`tlcli.features.pipeline.extract`."""
-    decoder = Decoder(preparation.untiled)
-    wanted = [(images, (PLAIN,))]
-    return extract(wanted, decoder, store, lambda: ThreadedEngine(decoder, colour_histogram, threads()), progress)
+COLOURS = PixelFeatures("colour histogram", 1, BLOCKS, colour_histogram)
+"""Colour histograms as they are kept."""

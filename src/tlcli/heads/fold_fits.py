@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tlcli.features.rows import Rows
+from tlcli.heads.class_weight import ClassWeight, weights_of
 from tlcli.heads.folds import Folds
 from tlcli.heads.head import Head
 from tlcli.heads.many_units import MANY_UNITS, PrincipalRows, solve_many
@@ -46,13 +47,13 @@ class FoldFits:
     scales: "NDArray[np.float64]"
     """[D, P], of each feature over the rows that a fold is fitted on"""
     axes: Axes
-    class_weight: str
+    class_weight: ClassWeight
     task: Task
     _axes_of_folds: dict[int, Axes] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, rows: Rows, folds: Folds, standardizer: Standardizer, standardize: bool, class_weight: str
+        cls, rows: Rows, folds: Folds, standardizer: Standardizer, standardize: bool, class_weight: ClassWeight
     ) -> "FoldFits":
         """Prepares rows that ``standardizer`` has standardised already; every fold is then scaled by the rows
         that it is fitted on."""
@@ -67,7 +68,7 @@ class FoldFits:
         )
 
     @classmethod
-    def turned(cls, rows: Rows, folds: Folds, class_weight: str) -> "FoldFits":
+    def turned(cls, rows: Rows, folds: Folds, class_weight: ClassWeight) -> "FoldFits":
         """The same of standardised rows turned to their principal axes, so that many fits are cheap. All folds have
         the scales of all rows: nothing but the spread of the features is known of the rows that a fold holds out."""
         features, axes = Axes.turned(rows.features())
@@ -75,15 +76,19 @@ class FoldFits:
         return cls(turned, folds, np.ones((turned.width, len(folds))), axes, class_weight, Task.of(rows))
 
     def solve(
-        self, C: float, starts: Sequence[Solution | None] | None = None, progress: Progress = SILENT
+        self,
+        C: float,
+        starts: Sequence[Solution | None] | None = None,
+        progress: Progress = SILENT,
+        most: int | None = None,
     ) -> list[Solution]:
-        """Solves all folds at one C, starting at ``starts``; as many folds at once as fit the memory it is allowed.
-        ``progress`` is told of every fold."""
+        """Solves all folds at one C, starting at ``starts``; as many folds at once as fit the memory it is allowed, and
+        at most ``most``. ``progress`` is told of those that are done."""
         if starts is None and C > _COLD:
             starts = self.solve(C / 10)
         if self.task.units >= MANY_UNITS:
             return self._solve_each(C, starts or [None] * len(self.folds), progress)
-        at_once = max(1, _VARIABLES // (self.rows.width * self.task.units))
+        at_once = min(max(1, _VARIABLES // (self.rows.width * self.task.units)), most or len(self.folds))
         found: list[Solution] = []
         for first in range(0, len(self.folds), at_once):
             part = slice(first, first + at_once)
@@ -140,7 +145,7 @@ class FoldFits:
 
 
 def problems_of(
-    rows: Rows, folds: Folds, penalty: float, class_weight: str, scales: "NDArray[np.float64]"
+    rows: Rows, folds: Folds, penalty: float, class_weight: ClassWeight, scales: "NDArray[np.float64]"
 ) -> Problems:  # fmt: skip
     """One problem for each fold, in which only its fitted rows count. ``penalty``: 1 / C; ``scales``: [D, P]."""
     weights = np.zeros((len(rows), len(folds)), np.float32)
@@ -152,15 +157,6 @@ def problems_of(
         penalties=np.full(len(folds), penalty),
         scales=scales.astype(np.float32),
     )
-
-
-def weights_of(labels: "NDArray[np.int64]", class_weight: str) -> "NDArray[np.float32]":
-    """Weights of rows [n] in the loss: equal, or the same total for every class."""
-    if class_weight != "balanced":
-        return np.ones(len(labels), np.float32)
-    counts = np.bincount(labels)
-    share = len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))  # scikit-learn's "balanced"
-    return np.asarray(share[labels], np.float32)
 
 
 def joined(solutions: Sequence[Solution]) -> Solution:

@@ -1,6 +1,7 @@
 """Divides rows into stratified folds that keep units whole; and samples them where there are very many."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,11 +21,21 @@ _ROWS, _OUTPUTS = 8192, 80_000
 """Limits of the rows that C is chosen on, and of rows times classes. The loss is a sum, so the best C does not depend
 on the number of rows; and with as many as these it matters little."""
 
+_DIVISIONS = 8
+"""Divisions of groups that are kept: those of the repeats of a cross-validation, and of the choice of C."""
 
-def sampled(rows: Rows, folds: int, seed: int) -> "NDArray[np.int64]":
-    """Numbers of all rows where they are few, else of a stratified random sample of whole units."""
+
+def sampled(rows: Rows, folds: int, seed: int, limit: int | None = None) -> "NDArray[np.int64]":
+    """Numbers of all rows where they are few, else of a stratified random sample of whole units.
+
+    Args:
+        rows: the rows [N].
+        folds: how many the sample will be divided into: each class keeps twice as many units, where it has them.
+        seed: of the sample.
+        limit: about how many rows; by default as many as C is chosen on.
+    """
     classes = Task.of(rows).count
-    limit = min(_ROWS, max(_OUTPUTS // classes, 4 * folds * classes))
+    limit = limit or min(_ROWS, max(_OUTPUTS // classes, 4 * folds * classes))
     if len(rows) <= limit:
         return np.arange(len(rows))
     units, first, unit = np.unique(rows.units, return_index=True, return_inverse=True)
@@ -62,15 +73,20 @@ def folds_of(rows: Rows, folds: int, seed: int) -> "Iterator[tuple[NDArray[np.in
             "Add images of this class, or leave it out.",
         )
     if pairs.shape[1] > len(units):  # groups that hold several classes
-        yield from _group_folds(labels, unit, count, seed)
+        yield from _group_folds(labels.tobytes(), unit.tobytes(), count, seed)
         return
     strata = pairs[0][np.argsort(pairs[1])]  # [units]
     for fitted, held in StratifiedKFold(count, shuffle=True, random_state=seed).split(units, strata):
         yield np.flatnonzero(np.isin(unit, fitted)), np.flatnonzero(np.isin(unit, held))
 
 
-def _group_folds(labels: "NDArray[np.int64]", unit: "NDArray[np.int64]", count: int, seed: int) -> Folds:
-    """Like :func:`folds_of`, without folds that hold out every group of a class: their heads could not know it."""
+@lru_cache(_DIVISIONS)
+def _group_folds(labels_bytes: bytes, unit_bytes: bytes, count: int, seed: int) -> Folds:
+    """Like :func:`folds_of`, without folds that hold out every group of a class: their heads could not know it.
+
+    Kept, as one division takes as long as a fit, and several heads are fitted on the same: labels and units as bytes.
+    """
+    labels, unit = np.frombuffer(labels_bytes, np.int64), np.frombuffer(unit_bytes, np.int64)
     splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
     classes = len(np.unique(labels))
     usable = [

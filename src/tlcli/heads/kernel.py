@@ -12,10 +12,11 @@ from scipy.linalg import eigh
 
 from tlcli.errors import DataError
 from tlcli.features.rows import Rows
+from tlcli.heads.class_weight import ClassWeight
 from tlcli.heads.expansion import Expansion, rbf_kernel
 from tlcli.heads.fit_record import Fit
 from tlcli.heads.folds import sampled
-from tlcli.heads.logistic_regression import fit_logistic_regression
+from tlcli.heads.logistic_regression import fit_found, search_logistic_regression
 from tlcli.heads.standardize import Standardizer
 from tlcli.progress import SILENT, Progress
 
@@ -34,7 +35,7 @@ _PAIRS = 500
 
 
 def fit_kernel(
-    rows: Rows, landmarks: int, folds: int, standardize: bool, class_weight: str, seed: int,
+    rows: Rows, landmarks: int, folds: int, standardize: bool, class_weight: ClassWeight, seed: int,
     progress: Progress = SILENT,
 ) -> Fit:  # fmt: skip
     """Chooses gamma and C by cross-validation, then fits on all rows.
@@ -51,20 +52,31 @@ def fit_kernel(
     Raises:
         DataError: there are more than :data:`MOST_ROWS` rows, or a class has only one unit.
     """
-    if len(rows) > MOST_ROWS:
+    check_rows(len(rows))
+    with progress.stage("Computing the kernel"):
+        found = list(expansions(rows, landmarks, folds, standardize, seed))
+    tried = (
+        (search_logistic_regression(one.rows(rows), _CS, folds, False, class_weight, seed, progress), one)
+        for _, one in found
+    )
+    searched, expansion = min(tried, key=lambda pair: pair[0].val_loss)
+    fit = fit_found(expansion.rows(rows), searched, progress)  # expanded again: to keep them would take their memory
+    return replace(fit, kind="kernel", head=replace(fit.head, expansion=expansion))
+
+
+def check_rows(rows: int) -> None:
+    """Refuses more rows, training images with their augmented views, than :data:`MOST_ROWS`.
+
+    Raises:
+        DataError: there are more.
+    """
+    if rows > MOST_ROWS:
         raise DataError(
             "data.too_many_images_for_kernel",
             f"head.fit: kernel takes {MOST_ROWS:,} training images, with their augmented views, at most. Received: "
-            f"{len(rows):,}.",
+            f"{rows:,}.",
             "Set head.fit: logistic_regression, or fewer augment.views.",
         )
-    fits = []
-    with progress.stage("Computing the kernel"):
-        found = list(expansions(rows, landmarks, folds, standardize, seed))
-    for _, expansion in found:
-        fit = fit_logistic_regression(expansion.rows(rows), _CS, folds, False, class_weight, seed, progress)
-        fits.append(replace(fit, kind="kernel", head=replace(fit.head, expansion=expansion)))
-    return min(fits, key=lambda fit: fit.best.val_loss)
 
 
 def expansions(

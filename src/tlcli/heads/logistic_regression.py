@@ -12,8 +12,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from tlcli.features.rows import Rows
+from tlcli.heads.class_weight import ClassWeight, weights_of
 from tlcli.heads.fit_record import Candidate, Fit, HeldOut, Step
-from tlcli.heads.fold_fits import FoldFits, joined, problems_of, weights_of
+from tlcli.heads.fold_fits import FoldFits, joined, problems_of
 from tlcli.heads.folds import folds_of, sampled
 from tlcli.heads.head import Head
 from tlcli.heads.many_units import MANY_UNITS, PrincipalRows, solve_many
@@ -35,7 +36,7 @@ def fit_logistic_regression(
     Cs: Sequence[float],
     folds: int,
     standardize: bool,
-    class_weight: str,
+    class_weight: ClassWeight,
     seed: int,
     progress: Progress = SILENT,
     candidates: Sequence[tuple[int, ...]] = (),
@@ -50,7 +51,7 @@ def fit_logistic_regression(
         folds: number of folds; fewer where the smallest class has fewer units.
         standardize: fit on features of mean 0, divided by their deviation (:func:`~tlcli.heads.standardize.floored`);
             folded into the head's weights.
-        class_weight: ``balanced`` gives every class the same total weight, ``none`` every image.
+        class_weight: what an image of each class weighs in the loss.
         seed: of the division into folds, and of the sample.
         progress: receives the stages.
         candidates: choices of blocks, by their numbers in ``rows``; the one with the lowest log loss on the held-out
@@ -63,6 +64,21 @@ def fit_logistic_regression(
     Raises:
         DataError: a class has only one unit, or the groups cannot be divided.
     """
+    found = search_logistic_regression(rows, Cs, folds, standardize, class_weight, seed, progress, candidates)
+    return fit_found(rows, found, progress)
+
+
+def search_logistic_regression(
+    rows: Rows,
+    Cs: Sequence[float],
+    folds: int,
+    standardize: bool,
+    class_weight: ClassWeight,
+    seed: int,
+    progress: Progress = SILENT,
+    candidates: Sequence[tuple[int, ...]] = (),
+) -> "Searched":
+    """The first part of :func:`fit_logistic_regression`: chooses C and the blocks, and fits nothing on all rows."""
     everything = tuple(range(len(rows.widths)))
     # One thread for the products: they wait for memory, not for arithmetic, and the sums are the same on every machine.
     # (Many output units are divided among threads all the same: see many_units.py.)
@@ -81,21 +97,28 @@ def fit_logistic_regression(
             fits = FoldFits.of(sample.of_blocks(blocks), divided, part, standardize, class_weight)
             searches.append(_search(blocks, fits, sorted(set(Cs)), progress))
     searches.sort(key=lambda search: search.best.val_loss)
-    best = searches[0]
+    return Searched(standardizer, tuple(searches), numbers, sample.labels)
+
+
+def fit_found(rows: Rows, found: "Searched", progress: Progress = SILENT) -> Fit:
+    """The second part of :func:`fit_logistic_regression`: fits on all rows [N, D], those that were searched on."""
+    best, numbers = found.searches[0], found.numbers
     with threadpool_limits(1), progress.stage("Fitting the head"):
-        part = standardizer.of_blocks(rows.widths, best.blocks)
-        found = _fit_all(part.rows(rows.of_blocks(best.blocks)), best.fits, best.best.C or 1.0, best.start)
-    if not (found.converged and best.converged):
+        part = found.standardizer.of_blocks(rows.widths, best.blocks)
+        solution = _fit_all(part.rows(rows.of_blocks(best.blocks)), best.fits, best.best.C or 1.0, best.start)
+    if not (solution.converged and best.converged):
         progress.note(f"Logistic regression did not converge in {MAX_PASSES} passes. Smaller head.Cs need fewer.")
-    head = part.fold(found.weights[:, 0], found.bias[0].astype(np.float64))
+    head = part.fold(solution.weights[:, 0], solution.bias[0].astype(np.float64))
     held, probabilities = best.held_out
     return Fit(
         "logistic_regression",
         _widened(head, rows.widths, best.blocks),
         best.steps,
         best.best,
-        HeldOut(numbers[held], sample.labels[held], probabilities),
-        tuple(Candidate(one.blocks, one.best.C or 1.0, one.best.val_loss, one.best.val_accuracy) for one in searches),
+        HeldOut(numbers[held], found.labels[held], probabilities),
+        tuple(
+            Candidate(one.blocks, one.best.C or 1.0, one.best.val_loss, one.best.val_accuracy) for one in found.searches
+        ),
     )
 
 
@@ -112,6 +135,24 @@ class _Search:
     held_out: "tuple[NDArray[np.int64], NDArray[np.float64]]"
     """At the best C: numbers of the held-out rows, and their probabilities."""
     converged: bool
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What cross-validation found, before anything is fitted on all rows."""
+
+    standardizer: Standardizer
+    searches: tuple[_Search, ...]
+    """One for each choice of blocks, the best first."""
+    numbers: "NDArray[np.int64]"
+    """Of the rows that were divided into folds."""
+    labels: "NDArray[np.int64]"
+    """Of these rows."""
+
+    @property
+    def val_loss(self) -> float:
+        """The lowest mean log loss on the held-out folds."""
+        return self.searches[0].best.val_loss
 
 
 def _search(blocks: tuple[int, ...], fits: FoldFits, Cs: Sequence[float], progress: Progress) -> _Search:

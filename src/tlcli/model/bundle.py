@@ -19,6 +19,7 @@ import safetensors.numpy
 from tlcli.backbones.blocks import Blocks
 from tlcli.backbones.catalog import Backbone
 from tlcli.errors import ModelError
+from tlcli.evaluation.thresholds import Thresholds
 from tlcli.heads.expansion import Expansion
 from tlcli.heads.head import Head
 from tlcli.heads.task import Task
@@ -64,6 +65,12 @@ class Bundle:
         """The blocks that the head takes."""
         return self.blocks.named(self.manifest.backbone.inputs)
 
+    @cached_property
+    def thresholds(self) -> Thresholds | None:
+        """What decides the answers; None: the most probable class is the answer."""
+        found = self.manifest.thresholds
+        return Thresholds(found.objective, found.of_classes) if found else None
+
     @property
     def no_map(self) -> NoMap | None:
         """Why its answers have no map of the evidence; None where they have one."""
@@ -104,7 +111,8 @@ def save_bundle(folder: Path, manifest_fields: Mapping[str, Any], head: Head, re
     }
     digests = {}
     for name, content in arrays.items():
-        data = safetensors.numpy.save(content)
+        # safetensors writes memory as it lies, and would scramble arrays that LAPACK returns by columns.
+        data = safetensors.numpy.save({key: np.ascontiguousarray(array) for key, array in content.items()})
         with whole_file(folder / f"{name}.safetensors") as temporary:
             temporary.write_bytes(data)
         digests[name] = hashlib.sha256(data).hexdigest()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def check_leaks(
-    index: Index, probabilities: "NDArray[np.float64]", reference: Reference, recorded: Sequence[RecordedImage],
+    index: Index, predicted: "NDArray[np.int64]", reference: Reference, recorded: Sequence[RecordedImage],
     readable: Sequence[LabelledImage], extractor: FeatureExtractor, progress: Progress,
 ) -> LeakCheck:  # fmt: skip
     """Duplicates of training images: exact ones by digest; near ones by the training images where these are readable,
@@ -24,7 +24,7 @@ def check_leaks(
 
     Args:
         index: the external test set, N images.
-        probabilities: of its images [N, L].
+        predicted: the classes answered for its images [N].
         reference: of the model.
         recorded: all images of the run.
         readable: its training images that are still readable.
@@ -39,7 +39,7 @@ def check_leaks(
 
     images, training = index.images, [one for one in recorded if one.is_fitted]
     rows = extractor.rows(images, index.labels, blocks=extractor.last)
-    correct = probabilities.argmax(axis=1) == rows.labels
+    correct = predicted == rows.labels
     bad = extractor.extract([(readable, extractor.views[:1])], progress).bad if readable else {}
     there = [one for one in readable if one.sha256 not in bad]
     names = {one.sha256: one.path for one in training}

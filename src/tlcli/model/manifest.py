@@ -137,6 +137,15 @@ class ReferenceRecord(_Strict):
     """Cosine distance to the nearest of them above which an image is out of distribution ("none of these")."""
 
 
+class ThresholdsRecord(_Strict):
+    """Thresholds that decide the answers, see :mod:`tlcli.evaluation.thresholds`."""
+
+    objective: str
+    """The metric that they were chosen for."""
+    of_classes: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=2)]
+    """In the order of the labels; they sum to 1."""
+
+
 class BundleManifest(_Strict):
     """A bundle's ``manifest.json`` without its own digest."""
 
@@ -154,6 +163,14 @@ class BundleManifest(_Strict):
     coverage_thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] | None = None
     """Coverage (0.8, 0.9, 0.95, 0.99) to the least probability of a class in the prediction set of that coverage; None
     where there were too few images to choose them on."""
+    thresholds: ThresholdsRecord | None = None
+    """None where the answer is the most probable class."""
+
+    @model_validator(mode="after")
+    def _threshold_of_each_class(self) -> Self:
+        if self.thresholds and len(self.thresholds.of_classes) != len(self.labels):
+            raise ValueError("there is not one threshold for each class")
+        return self
 
     @property
     def row(self) -> Backbone:

@@ -20,11 +20,12 @@ class Prediction:
     path: str
     """The file as it was given; ``image 3`` for the third image where bytes or pixels were given."""
     best_guess: str | None
-    """The most probable class, whether it is the answer or not; None where the image is unreadable."""
+    """The most probable class, or with thresholds the one that they decide for, whether it is the answer or not; None
+    where the image is unreadable."""
     probability: float | None
     """Calibrated probability of ``best_guess``."""
     top: tuple[tuple[str, float], ...]
-    """The most probable classes with their probabilities, in descending order."""
+    """``best_guess``, then the other most probable classes in descending order, with their probabilities."""
     probabilities: tuple[float, ...]
     """One for each class, in the model's order; empty where the image is unreadable."""
     refusal: str | None = None
@@ -36,7 +37,10 @@ class Prediction:
     error_code: str | None = None
     """The stable code of that error, such as ``image.truncated``."""
     prediction_set: tuple[str, ...] | None = None
-    """Classes among which the image's is with the coverage asked for, the most probable first; None where none was."""
+    """Classes among which the image's is with the coverage asked for, in the order of ``top``; None where none was."""
+    threshold: float | None = None
+    """Of ``best_guess``: of all classes, its probability is the largest multiple of its threshold. None where the model
+    has no thresholds, so that ``best_guess`` is the most probable class."""
 
     @property
     def label(self) -> str | None:

@@ -163,11 +163,12 @@ class Predictor:
 
         from tlcli.evaluation.activation_map import activation_map  # noqa: PLC0415
         from tlcli.evaluation.nearest import nearest  # noqa: PLC0415
+        from tlcli.evaluation.thresholds import decided  # noqa: PLC0415
         from tlcli.images.tiles import tile_boxes  # noqa: PLC0415
 
         bundle, head, reference = self.bundle, self.bundle.head, self.bundle.reference
         row = bundle.blocks.rounded(maps.features())[np.newaxis]  # [1, W]
-        label = int(head.probabilities(bundle.blocks.take(row, bundle.inputs))[0].argmax())
+        label = int(decided(head.probabilities(bundle.blocks.take(row, bundle.inputs)), bundle.thresholds)[0])
         feature = bundle.blocks.take(row, bundle.blocks.last)
         found = nearest(feature, reference.features.astype(np.float32), _NEIGHBOURS)
         neighbours = (
@@ -209,11 +210,14 @@ class Predictor:
         self, name: str, row: "NDArray[np.float32]", top_k: int, min_confidence: float, threshold: float | None
     ) -> Prediction:
         """Of the features of an image, all blocks [W]."""
-        bundle, reference = self.bundle, self.bundle.reference
-        probabilities = tuple(
-            float(p) for p in bundle.head.probabilities(bundle.blocks.take(row, bundle.inputs)[None])[0]
-        )
-        ranked = sorted(zip(self.labels, probabilities, strict=True), key=lambda pair: -pair[1])
+        from tlcli.evaluation.thresholds import decided  # noqa: PLC0415 - see the module
+
+        bundle, reference, decision = self.bundle, self.bundle.reference, self.bundle.thresholds
+        found = bundle.head.probabilities(bundle.blocks.take(row, bundle.inputs)[None])
+        probabilities = tuple(float(p) for p in found[0])
+        best = int(decided(found, decision)[0])
+        order = sorted(range(len(probabilities)), key=lambda number: (number != best, -probabilities[number]))
+        ranked = [(self.labels[number], probabilities[number]) for number in order]
         label, probability = ranked[0]
         last = bundle.blocks.take(row, bundle.blocks.last)
         distance = 1 - float(reference.similarities(last[None]).max())
@@ -224,7 +228,8 @@ class Predictor:
         if threshold is not None:
             members = tuple(one for rank, (one, p) in enumerate(ranked) if rank == 0 or p >= threshold)
         return Prediction(
-            name, label, probability, tuple(ranked[:top_k]), probabilities, refusal, distance, prediction_set=members
+            name, label, probability, tuple(ranked[:top_k]), probabilities, refusal, distance, prediction_set=members,
+            threshold=decision.of_classes[best] if decision else None,
         )  # fmt: skip
 
 

@@ -13,11 +13,13 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from tlcli.evaluation.calibration import Bin, Coverage
 from tlcli.evaluation.learning_curve import LearningCurve
+from tlcli.evaluation.operating_curve import OperatingCurve
 from tlcli.heads.fit_record import Step
 from tlcli.heads.task import Task
 from tlcli.reports.figures import (
     COLOURS,
     FAINT,
+    INK,
     MAX_CLASSES,
     WIDTH,
     class_names,
@@ -149,6 +151,43 @@ def roc(truth: Sequence[int], probabilities: "NDArray[np.float64]", names: Seque
         axis.set(aspect="equal", xlabel="false positive rate", ylabel="true positive rate", title=title)
         beside: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5)}
         axis.legend(**(beside if outside else {"loc": "lower right"}), fontsize=8)
+        return figure
+
+
+def operating_curves(curves: Sequence[OperatingCurve], names: Sequence[str]) -> Figure:
+    """Precision against recall, with the points of the answers; where thresholds moved them also of the most probable
+    class.
+
+    Args:
+        curves: of one or two classes, of test images, or out of fold, or both.
+        names: of all labels [L].
+    """
+    shown, of = class_names(names), {"test": "test", "out_of_fold": "out of fold"}
+    numbers = list(dict.fromkeys(curve.number for curve in curves))
+    moved = any(curve.answers != curve.most_probable for curve in curves)
+    with styled(fonts([shown[number] for number in numbers])):
+        figure, (axis,) = subplots(WIDTH, 4.4)
+        for curve in curves:
+            colour = COLOURS[2 * numbers.index(curve.number) + (curve.source != "test")]
+            label = f"{shown[curve.number]}, {of[curve.source]}: average precision {curve.average_precision:.3f}"
+            recalls, precisions = np.append(0, curve.recalls), np.append(curve.precisions[0], curve.precisions)
+            line = "-" if curve.source == "test" else "--"
+            axis.plot(recalls, precisions, line, drawstyle="steps-pre", color=colour, linewidth=1.6, label=label)
+            axis.axhline(curve.share, color=FAINT, linewidth=0.8, linestyle=":", zorder=1)
+            for point, marker in ((curve.most_probable, "s"), (curve.answers, "o")):
+                if point.precision is not None and (marker == "o" or moved):
+                    face = colour if marker == "o" else "none"
+                    axis.plot(
+                        point.recall, point.precision, marker, markersize=8, color=colour, markerfacecolor=face,
+                        markeredgewidth=1.6, zorder=4,
+                    )  # fmt: skip
+        axis.plot([], [], "o", color=INK, label="answers, with thresholds" if moved else "answers: most probable class")
+        if moved:
+            axis.plot([], [], "s", color=INK, markerfacecolor="none", label="most probable class")
+        axis.plot([], [], color=FAINT, linewidth=0.8, linestyle=":", label="share of the class")
+        axis.set(xlim=(-0.01, 1.01), ylim=(0, 1.03))
+        _label_shares(axis, "recall", "precision")
+        figure.legend(loc="outside lower center", ncols=1, fontsize=8)
         return figure
 
 

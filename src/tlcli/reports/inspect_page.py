@@ -39,7 +39,7 @@ def write_inspect_page(
         preparation: how the backbone sees an image.
         augmentation: what augmented views are made with.
         views: names of a training image's views, the plain one first.
-        is_weighted: ``head.class_weight`` is balanced.
+        is_weighted: ``head.class_weight`` is set.
         doubted: a row for each label issue, with the decision that was made before.
     """
     leaks, within = found.leaks[:LEAKS], found.within_splits[:DUPLICATES]

@@ -16,7 +16,7 @@ class InspectText:
 
     found: Inspection
     is_weighted: bool = False
-    """``head.class_weight`` is balanced."""
+    """``head.class_weight`` is set."""
 
     @property
     def summary(self) -> str:

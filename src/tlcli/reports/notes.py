@@ -10,19 +10,39 @@ from tlcli.datasets.decisions import EXCLUDED_AS
 from tlcli.datasets.split_names import SplitName
 from tlcli.evaluation.class_balance import class_balance
 from tlcli.evaluation.cross_validation import CrossValidation
+from tlcli.evaluation.objectives import Objective
 from tlcli.evaluation.split_metrics import Metrics
+from tlcli.evaluation.transfer_gap import MIN_IMAGES, Comparison, NoTransfer, Reference, TransferGap
 from tlcli.model.prediction import Prediction
 from tlcli.reports.names import cut, one_line
 
 if TYPE_CHECKING:
-    from tlcli.runs.records import Filtered
+    from tlcli.runs.records import Filtered, RunThresholds
 
+REFERENCES: dict[Reference, str] = {
+    "random_weights": "random weights",
+    "pixels": "pixels (thumbnails of 16 x 16)",
+    "colour_histogram": "colour histograms",
+}
+"""What pretrained features are compared with, in words."""
+_NO_TRANSFER: dict[NoTransfer | None, str] = {
+    "random_weights": "the backbone itself has random weights",
+    "own_network": "a network of backbone.path has no version with random weights",
+    "few_images": f"fewer than {MIN_IMAGES} training and validation images say nothing about differences",
+    "not_divisible": "a class has too few different images to be divided into folds",
+    "unavailable": "random weights could not be made on this machine",
+}
 _EXPECTED = 0.01
 """Share of images of the known classes that are beyond the limit, by its definition."""
 _HIGH = 0.05
 """Share above which it is worth a note; two images at least, as one of few proves nothing."""
+_LISTED = 10
+_FEW = 10
+"""Images of a class below which its threshold is hardly more than chance."""
+_OBJECTIVES = {"balanced_accuracy": "balanced accuracy", "f1_macro": "macro F1"}
 _WIDE = 0.1
 """Width of an interval from which on a test accuracy decides little: two models that differ as much look the same."""
+_POOLINGS = {"avg": "average", "max": "maximum", "cls": "class token", "mean_tokens": "mean of the tokens"}
 _ENOUGH = 10
 """Images given to predict, of which more than half are none of these, for a note."""
 
@@ -32,7 +52,7 @@ def unequal_classes(training: Mapping[str, int], is_weighted: bool = False) -> s
 
     Args:
         training: training images of each class.
-        is_weighted: ``head.class_weight`` is balanced already.
+        is_weighted: ``head.class_weight`` is set already.
     """
     found = class_balance(training)
     if not found.is_unequal:
@@ -45,6 +65,42 @@ def unequal_classes(training: Mapping[str, int], is_weighted: bool = False) -> s
         "so look at the balanced accuracy and the recall of each class. What helps: more images of small "
         f"classes{weights}."
     )
+
+
+def thresholds_chosen(found: "RunThresholds") -> str:
+    """How thresholds decide the answers; no full stop at the end, as it is also a line of the terminal."""
+    of = "out-of-fold predictions" if found.source == "out_of_fold" else "the validation images"
+    chosen = f"chosen for {_OBJECTIVES.get(found.objective, found.objective)} on {of}"
+    few = min(found.images, key=lambda label: found.images[label])
+    if found.images[few] < _FEW:
+        chosen += f"; uncertain, as only {found.images[few]:,} of these are of {_named(few)}"
+    if len(found.of_classes) == 2:
+        label, threshold = list(found.of_classes.items())[1]
+        return f"The answer is {_named(label)} where its probability is above {threshold:.3g} ({chosen})"
+    listed = ", ".join(f"{_named(label)} {value:.3g}" for label, value in list(found.of_classes.items())[:_LISTED])
+    more = ", ..." if len(found.of_classes) > _LISTED else ""
+    return (
+        f"The answer is the class whose probability is the largest multiple of its threshold: {listed}{more} ({chosen})"
+    )
+
+
+def threshold_gain(validated: CrossValidation) -> str:
+    """What thresholds bring in cross-validation, without a full stop at the end; empty where there are none."""
+    if (found := validated.thresholds) is None:
+        return ""
+    asked = Objective.parse(found.objective).precision
+    of = "" if validated.is_own_head else " of logistic regression on the same features"
+    name = "recall" if found.objective.startswith("recall@") else _OBJECTIVES.get(found.objective, found.objective)
+    low, high = (100 * end for end in found.gain_ci95)
+    reached = "" if found.precision is None else f", with a precision of {100 * found.precision:.1f} %"
+    if asked is not None and (found.precision or 0) < asked:
+        reached += f", below the {100 * asked:g} % asked for"
+    text = (
+        f"In cross-validation{of}, with thresholds that were chosen on other folds, the {name} is {found.chosen:.4f} "
+        f"instead of {found.most_probable:.4f}{reached} (difference {100 * (found.chosen - found.most_probable):+.1f} "
+        f"points, 95 % interval {low:+.1f} to {high:+.1f})"
+    )
+    return text if low > 0 or asked is not None else f"{text}: no evidence that thresholds help"
 
 
 def headline(metrics: Mapping[SplitName, Metrics], split: SplitName, filtered: "Filtered | None" = None) -> str:
@@ -165,10 +221,66 @@ def layers_used(found: CrossValidation) -> str | None:
     if gain.layers == (LAST,):
         return "Layers: the last one alone; earlier ones were tried and bring nothing."
     low, high = (f"{100 * end:+.1f}" for end in gain.ci95)
+    poolings = " and ".join(_POOLINGS.get(one, one) for one in gain.compared_with)
+    alone = f"the last layer alone{', ' if poolings else ''}{poolings}"
+    chance = "; may be chance" if gain.may_be_chance else ""
     return (
-        f"Layers: {', '.join(gain.layers)}; {100 * gain.accuracy:+.1f} points of accuracy over the last layer alone "
-        f"(95 % interval {low} to {high}, same folds)"
+        f"Layers: {'all' if LAST in gain.layers else 'all but the last'}; {100 * gain.accuracy:+.1f} points of "
+        f"accuracy over {alone} (95 % interval {low} to {high}, same folds{chance})"
     )
+
+
+def transfer(found: TransferGap | None, why_not: NoTransfer | None) -> str:
+    """Whether pretraining helps; or why that was not measured, where it could have been expected.
+
+    Args:
+        found: what was measured.
+        why_not: why nothing was.
+    """
+    if found is None:
+        return f"Whether transfer helps was not measured: {_NO_TRANSFER[why_not]}." if why_not in _NO_TRANSFER else ""
+    of = "" if found.is_own_head else " of logistic regression"
+    classes = "" if found.classes == 2 else f" of {found.classes:,} classes"
+    return (
+        f"{' '.join(map(_compared, found.comparisons))} (Points of accuracy{of}; 95 % intervals, all together; "
+        f"{found.repeats} x {found.folds}-fold cross-validation on {found.images:,} of {found.of_images:,} training "
+        f"and validation images{classes}.)"
+    )
+
+
+def _compared(one: Comparison) -> str:
+    """One comparison, a sentence."""
+    low, high = (f"{100 * end:+.1f}" for end in one.ci95)
+    points, name = f"{100 * one.gain:+.1f} points ({low} to {high})", REFERENCES[one.reference]
+    if one.reference == "random_weights":
+        said = {
+            "helps": f"Pretraining helps: {points} over {name}.",
+            "no_evidence": f"No evidence that pretraining helps: {points} over {name}.",
+            "hurts": f"Pretraining hurts: {points} against {name}.",
+        }
+    else:
+        because = {"pixels": "where something is in the image", "colour_histogram": "colours and brightness"}
+        said = {
+            "helps": f"Its features are better than {name}: {points}.",
+            "no_evidence": f"No evidence that its features are better than {name}: {points}.",
+            "hurts": f"Its features are worse than {name}: {points}; {because[one.reference]} may tell these classes "
+            "apart, of which they know little.",
+        }
+    return said[one.verdict]
+
+
+def repeated_in_training(found: int, images: int, is_cross_validated: bool) -> str:
+    """That validation images were nearly seen in training, and which figure to rely on; empty where none were.
+
+    Args:
+        found: validation images with a near duplicate among the training images.
+        images: validation images.
+        is_cross_validated: there is a figure by cross-validation, which keeps near duplicates together.
+    """
+    if not found:
+        return ""
+    rely = "rely on the cross-validation" if is_cross_validated else "their accuracy is too high"
+    return f"{found:,} of {images:,} validation images have a near duplicate in training: {rely}."
 
 
 def is_unequal(*splits: Metrics) -> bool:

@@ -2,18 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tlcli.datasets.index import Index
+from tlcli.evaluation.labelled_predictions import Predictions
+from tlcli.evaluation.operating_curve import operating_curves
 from tlcli.heads.fit_record import Step
 from tlcli.images.augmentation import Augmentation
 from tlcli.images.preparation import Preparation
 from tlcli.reports import charts, data_charts, samples
 from tlcli.reports.figures import save_png
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 
 def draw_training(
@@ -30,17 +27,19 @@ def draw_training(
 
 
 def draw_test(
-    folder: Path, labels: Sequence[str], matrix: Sequence[Sequence[int]], truth: Sequence[int],
-    probabilities: "NDArray[np.float64]",
+    folder: Path, labels: Sequence[str], matrix: Sequence[Sequence[int]], test: Predictions,
+    out_of_fold: Predictions | None,
 ) -> None:  # fmt: skip
-    """Writes what evaluate adds: the confusion matrix [L, L] and the ROC curves of the test images.
+    """Writes what evaluate adds: the confusion matrix [L, L], the ROC curves and the operating curves of test images.
 
     Args:
         folder: of the figures.
         labels: all class names [L].
         matrix: true classes down, predicted ones across.
-        truth: numbers of the images' labels [N].
-        probabilities: [N, L].
+        test: of the test images.
+        out_of_fold: of training and validation images by cross-validation, where there was one.
     """
     save_png(charts.confusion_matrix(matrix, labels), folder / "confusion_matrix.png")
-    save_png(charts.roc(truth, probabilities, labels), folder / "roc.png")
+    save_png(charts.roc(test.truth.tolist(), test.probabilities, labels), folder / "roc.png")
+    if curves := operating_curves({"test": test, "out_of_fold": out_of_fold}):
+        save_png(charts.operating_curves(curves, labels), folder / "precision_recall.png")

@@ -12,6 +12,7 @@ from tlcli.datasets.index import Index
 from tlcli.evaluation.assessment import Assessment
 from tlcli.evaluation.class_balance import class_balance
 from tlcli.evaluation.labelled_predictions import Predictions
+from tlcli.evaluation.operating_curve import OperatingCurve, operating_curves
 from tlcli.evaluation.split_metrics import Metrics
 from tlcli.heads.fit_record import Step
 from tlcli.model.bundle import Bundle
@@ -22,7 +23,7 @@ from tlcli.reports.figures import svg
 from tlcli.reports.fonts import missing_font_note
 from tlcli.reports.gallery import Cell, Explain, confusion_cells, error_thumbnails, explained
 from tlcli.reports.names import cut, one_line
-from tlcli.reports.notes import filtered_images
+from tlcli.reports.notes import REFERENCES, filtered_images
 from tlcli.reports.overlays import NO_MAP
 from tlcli.reports.page import Fact, Pair, interval, paired, percent, write_page
 from tlcli.reports.text import RunText
@@ -88,8 +89,11 @@ def write_report(report: RunReport, explain: Explain) -> RunText:
         ),
         validation_images=sum(counts["validation"].values()),
         filtered=filtered_images(report.record.filtered),
+        decision=report.record.head.thresholds,
     )
     judged = verdict(_evidence(report, text))
+    tested = predictions if found.measured == "test" else None
+    curves = operating_curves({"test": tested, "out_of_fold": report.out_of_fold})
     filtered = report.record.filtered.model_dump() if report.record.filtered else None
     results = read_externals(report.run)[0]
     external = [result.as_json() for result in results]
@@ -100,6 +104,7 @@ def write_report(report: RunReport, explain: Explain) -> RunText:
             "evaluated_runs": report.evaluated_runs,
             "filtered": filtered,
             **asdict(found),
+            "operating_points": [curve.document(bundle.labels) for curve in curves],
             EXTERNAL: external,
         },
     )
@@ -114,7 +119,7 @@ def write_report(report: RunReport, explain: Explain) -> RunText:
         verdict=judged,
         facts=_facts(report, text),
         font_note=missing_font_note(report.metrics.labels) if report.has_figures else "",
-        charts=_charts(report),
+        charts=_charts(report, curves),
         confusion=confusion(confusion_cells(predictions, bundle), report.metrics.labels),
         errors=[case for case in cases if not case.is_correct],
         no_map=NO_MAP[bundle.no_map] if bundle.no_map else "",
@@ -122,6 +127,7 @@ def write_report(report: RunReport, explain: Explain) -> RunText:
         out_of_fold_errors=error_thumbnails(report.out_of_fold, bundle) if report.out_of_fold else [],
         duplicates=_duplicates(report),
         external=external_section(results),
+        references=REFERENCES,
         commands=[shlex.join(["tlcli", "train", "--config", str(report.run / "config.yaml")]), "tlcli evaluate"],
     )
     return replace(text, first=judged[-1].text)
@@ -191,7 +197,7 @@ def _facts(report: RunReport, text: RunText) -> list[Fact]:
     ]
 
 
-def _charts(report: RunReport) -> dict[str, Markup]:
+def _charts(report: RunReport, curves: Sequence[OperatingCurve]) -> dict[str, Markup]:
     found, calibration = report.assessment, report.assessment.calibration
     rows = []
     if found.measured == "test":
@@ -206,6 +212,9 @@ def _charts(report: RunReport) -> dict[str, Markup]:
         "reliability": (reliability, "Reliability diagram: accuracy against confidence"),
         "history": (charts.history(report.history, report.best), "Log loss and accuracy of the fit"),
     }
+    if curves:
+        operating = charts.operating_curves(curves, report.metrics.labels)
+        drawn["operating"] = (operating, "Operating curve: precision against recall, with the answers")
     if found.confidence:
         drawn["coverage"] = (charts.coverage(found.confidence.coverage), "Accuracy against coverage")
     if found.learning_curve:

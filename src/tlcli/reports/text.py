@@ -6,8 +6,17 @@ from math import ceil, floor
 from tlcli.evaluation.assessment import Assessment, Confidence, NoCurve
 from tlcli.evaluation.cross_validation import CrossValidation
 from tlcli.evaluation.split_metrics import Metrics
-from tlcli.reports.notes import layers_used, many_rejected, never_measured, small_test
+from tlcli.reports.notes import (
+    layers_used,
+    many_rejected,
+    never_measured,
+    small_test,
+    threshold_gain,
+    thresholds_chosen,
+    transfer,
+)
 from tlcli.reports.page import interval, percent
+from tlcli.runs.records import RunThresholds
 
 _NO_CURVE: dict[NoCurve, str] = {
     "not_cross_validated": "nothing was cross-validated (evaluate.cross_validation is null, or the images cannot be "
@@ -37,6 +46,8 @@ class RunText:
     validation_images: int = 0
     first: str = ""
     """What to do first: the last sentence of the page's verdict."""
+    decision: RunThresholds | None = None
+    """What decides the answers; None where it is the most probable class."""
     filtered: str = ""
     """Which images decisions left out or relabelled; see :func:`~tlcli.reports.notes.filtered_images`."""
 
@@ -112,6 +123,29 @@ class RunText:
         return "" if self.found.is_logistic_regression else method
 
     @property
+    def operating(self) -> str:
+        """Caption of the operating curve."""
+        which, beside = "", ""
+        if len(self.test.labels) > 2:
+            which = ", of the two classes of the lowest average precision"
+            beside = " The other classes decide too, so that points need not lie on their curve."
+        return (
+            f"Precision against recall for every threshold on the probability of a class{which}. Out of "
+            "fold: training and validation images, predicted by heads that were not fitted "
+            f"on them.{beside}"
+        )
+
+    @property
+    def thresholds(self) -> str:
+        """How the answers are decided, and what that brings."""
+        found = self.found.cross_validation
+        if self.decision is None:
+            return "The answer is the most probable class. head.thresholds chooses thresholds for another metric."
+        gain = threshold_gain(found) if found else ""
+        brings = f" {gain}." if gain else ""
+        return f"{thresholds_chosen(self.decision)}.{brings} The probabilities are the same as without thresholds."
+
+    @property
     def cross_validation(self) -> str:
         """The accuracy over other divisions of the training and validation images."""
         if (found := self.found.cross_validation) is None:
@@ -135,6 +169,11 @@ class RunText:
         found = self.found.cross_validation
         note = layers_used(found) if found else None
         return f"{note}." if note and not note.endswith(".") else note or ""
+
+    @property
+    def transfer(self) -> str:
+        """Whether pretraining helps, or why that is not known."""
+        return transfer(self.found.transfer, self.found.no_transfer)
 
     @property
     def calibration(self) -> str:

@@ -15,6 +15,7 @@ from tlcli.datasets.index import LabelledImage
 from tlcli.errors import ModelError
 from tlcli.evaluation.cross_validation import CrossValidation
 from tlcli.runs.files import class_columns, read_csv, read_json, write_csv, write_json
+from tlcli.runs.predictions import PredictionRow, read_predictions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +36,8 @@ class OutOfFold:
     """[N], the class's number."""
     probabilities: "NDArray[np.float64]"
     """[N, L], calibrated by the head's temperature."""
+    predicted: "NDArray[np.int64]"
+    """[N], the answers: the most probable classes, or those of thresholds that were chosen on other folds."""
 
 
 def write_cross_validation(
@@ -53,10 +56,12 @@ def write_cross_validation(
     numbers = ",".join(["%.6f"] * len(labels))
     rows = (
         (
-            image.name, image.sha256, image.split, labels[truth], labels[int(row.argmax())],
+            image.name, image.sha256, image.split, labels[truth], labels[answer],
             *(numbers % tuple(row.tolist())).split(","),
         )
-        for image, truth, row in zip(images, found.labels.tolist(), found.probabilities, strict=True)
+        for image, truth, answer, row in zip(
+            images, found.labels.tolist(), found.predicted.tolist(), found.probabilities, strict=True
+        )
     )  # fmt: skip
     write_csv(run / OUT_OF_FOLD, (*_COLUMNS, *class_columns(labels, _COLUMNS)), rows)
 
@@ -81,14 +86,38 @@ def read_out_of_fold(run: Path, labels: Sequence[str]) -> OutOfFold | None:
     table = run / OUT_OF_FOLD
     if not table.is_file():
         return None
-    numbers, found = {label: number for number, label in enumerate(labels)}, list[tuple[str, int, list[str]]]()
+    numbers, found = {label: number for number, label in enumerate(labels)}, list[tuple[str, int, int, list[str]]]()
     try:
         header, *rows = read_csv(table)
         if tuple(header[: len(_COLUMNS)]) != _COLUMNS or len(header) != len(_COLUMNS) + len(labels):
             raise ValueError(f"its columns are not {', '.join(_COLUMNS)} and the classes")
-        for _, sha256, _, label, _, *probabilities in rows:
-            found.append((sha256, numbers[label], probabilities))
-        values = np.array([one[2] for one in found], np.float64).reshape(len(found), len(labels))
+        for _, sha256, _, label, predicted, *probabilities in rows:
+            found.append((sha256, numbers[label], numbers[predicted], probabilities))
+        values = np.array([one[3] for one in found], np.float64).reshape(len(found), len(labels))
     except (OSError, ValueError, KeyError, csv.Error) as error:
         raise ModelError("model.run_unreadable", f"{table} cannot be read ({error}).", "Train again.") from error
-    return OutOfFold(tuple(one[0] for one in found), np.array([one[1] for one in found], np.int64), values)
+    truth, answers = (np.array([one[column] for one in found], np.int64) for column in (1, 2))
+    return OutOfFold(tuple(one[0] for one in found), truth, values, answers)
+
+
+def read_out_of_fold_rows(run: Path) -> list[PredictionRow] | None:
+    """The predicted class of each image, with the group that its split's predictions name; None as of
+    :func:`read_cross_validation`.
+
+    Raises:
+        ModelError: a file is malformed.
+    """
+    table = run / OUT_OF_FOLD
+    if not table.is_file():
+        return None
+    groups = {row.path: row.group for rows in read_predictions(run).values() for row in rows}
+    found = []
+    try:
+        header, *rows = read_csv(table)
+        if tuple(header[: len(_COLUMNS)]) != _COLUMNS:
+            raise ValueError(f"its columns are not {', '.join(_COLUMNS)} and the classes")
+        for path, sha256, _, label, predicted, *_ in rows:
+            found.append(PredictionRow(path, sha256, label, predicted, groups.get(path, sha256)))
+    except (OSError, ValueError, csv.Error) as error:
+        raise ModelError("model.run_unreadable", f"{table} cannot be read ({error}).", "Train again.") from error
+    return found

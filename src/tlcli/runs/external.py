@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from tlcli.evaluation.thresholds import Thresholds
+
 Interval = tuple[float, float]
 
 
@@ -101,12 +103,13 @@ def external_name(run: Path, root: Path) -> str:
 
 
 def write_external(
-    run: Path, result: ExternalResult, index: Index, probabilities: "NDArray[np.float64]"
+    run: Path, result: ExternalResult, index: Index, probabilities: "NDArray[np.float64]",
+    thresholds: "Thresholds | None" = None,
 ) -> Path:  # fmt: skip
     """Writes metrics.json and predictions.csv of an external test set into the run; returns their directory."""
     folder = run / "external" / result.name
     folder.mkdir(parents=True, exist_ok=True)
-    write_predictions(folder, index, {"test": probabilities})
+    write_predictions(folder, index, {"test": probabilities}, thresholds)
     write_json(folder / "metrics.json", result.as_json())
     return folder
 

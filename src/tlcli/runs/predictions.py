@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from tlcli.evaluation.thresholds import Thresholds
+
 _COLUMNS = ("path", "sha256", "split", "label", "predicted", "group")
 
 
@@ -38,23 +40,31 @@ class PredictionRow(NamedTuple):
         return self.label == self.predicted
 
 
-def write_predictions(run: Path, index: Index, probabilities: "dict[SplitName, NDArray[np.float64]]") -> None:
+def write_predictions(
+    run: Path,
+    index: Index,
+    probabilities: "dict[SplitName, NDArray[np.float64]]",
+    thresholds: "Thresholds | None" = None,
+) -> None:
     """Writes predictions.csv.
 
     Args:
         run: the run's directory.
         index: the images.
         probabilities: [N, L] of the images of each split measured, in the index's order.
+        thresholds: that the answers were decided with.
     """
+    from tlcli.evaluation.thresholds import decided  # noqa: PLC0415 - NumPy; listing runs needs none
+
     header = (*_COLUMNS, *class_columns(index.labels, _COLUMNS))
     numbers = ",".join(["%.6f"] * len(index.labels))  # formatted a row at a time: there may be millions
     rows = (
         (
-            p.name, p.sha256, split, p.label, index.labels[int(row.argmax())], p.group,
+            p.name, p.sha256, split, p.label, index.labels[answer], p.group,
             *(numbers % tuple(row.tolist())).split(","),
         )
         for split, of_split in probabilities.items()
-        for p, row in zip(index.of(split), of_split, strict=True)
+        for p, row, answer in zip(index.of(split), of_split, decided(of_split, thresholds).tolist(), strict=True)
     )  # fmt: skip
     write_csv(run / "predictions.csv", header, rows)
 

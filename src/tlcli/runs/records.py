@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 from tlcli.datasets.decisions import ExclusionReason
 from tlcli.datasets.split_names import SplitName
 from tlcli.evaluation.split_metrics import Metrics, from_json, metrics_document
+from tlcli.evaluation.transfer_gap import TransferGap
 from tlcli.features.int8_record import Agreement
 from tlcli.heads.fit_record import FitKind
 from tlcli.runs.files import read_json, write_json
@@ -105,6 +106,19 @@ class RunBackbone(_Record):
     """Of precision int8 only."""
 
 
+class RunThresholds(_Record):
+    """What decides the answers, see :mod:`tlcli.evaluation.thresholds`."""
+
+    objective: str
+    """The metric that they were chosen for."""
+    of_classes: dict[str, float]
+    """By class."""
+    source: Literal["out_of_fold", "validation"]
+    """The images that they were chosen on: training and validation images, out of fold; or those of validation."""
+    images: dict[str, int]
+    """How many of each class these are."""
+
+
 class RunHead(_Record):
     """How the head was fitted."""
 
@@ -116,6 +130,8 @@ class RunHead(_Record):
     C: float | None = None
     """Of logistic regression."""
     temperature: float
+    thresholds: RunThresholds | None = None
+    """None where the answer is the most probable class."""
 
 
 class RunRecord(_Record):
@@ -166,8 +182,21 @@ class RunRecord(_Record):
     """Images that evaluate left out."""
 
 
+_Measured = Annotated[Metrics, BeforeValidator(from_json)]
 _RUN = TypeAdapter(RunRecord)
-_METRICS = TypeAdapter(dict[SplitName, Annotated[Metrics, BeforeValidator(from_json)]])
+
+
+class _MetricsFile(_Record):
+    """Everything in metrics.json: the metrics of each split, and what evaluate measured besides."""
+
+    train: _Measured | None = None
+    validation: _Measured | None = None
+    test: _Measured | None = None
+    transfer: TransferGap | None = None
+    """Whether pretraining helps; None before evaluate, and where it was not measured."""
+
+
+_METRICS = TypeAdapter(_MetricsFile)
 
 
 def skipped_images(bad: Mapping[str, str]) -> tuple[Skipped, ...]:
@@ -204,15 +233,29 @@ def read_record(run: Path) -> RunRecord:
     return read_json(run / "run.json", _RUN)
 
 
-def write_metrics(run: Path, metrics: Mapping[SplitName, Metrics]) -> None:
+def write_metrics(run: Path, metrics: Mapping[SplitName, Metrics], transfer: TransferGap | None = None) -> None:
     """Writes metrics.json."""
-    write_json(run / "metrics.json", metrics_document(metrics))
+    besides = {} if transfer is None else {"transfer": asdict(transfer)}
+    write_json(run / "metrics.json", {**metrics_document(metrics), **besides})
 
 
 def read_metrics(run: Path) -> dict[SplitName, Metrics]:
-    """Reads metrics.json: train and validation, and test after evaluate.
+    """Reads the splits of metrics.json: train and validation, and test after evaluate.
 
     Raises:
         ModelError: it is missing or malformed.
     """
-    return read_json(run / "metrics.json", _METRICS)
+    found = read_json(run / "metrics.json", _METRICS)
+    splits: dict[SplitName, Metrics | None] = {
+        "train": found.train, "validation": found.validation, "test": found.test,
+    }  # fmt: skip
+    return {split: metrics for split, metrics in splits.items() if metrics is not None}
+
+
+def read_transfer(run: Path) -> TransferGap | None:
+    """Whether pretraining helps, of metrics.json; None where it was not measured.
+
+    Raises:
+        ModelError: it is missing or malformed.
+    """
+    return read_json(run / "metrics.json", _METRICS).transfer

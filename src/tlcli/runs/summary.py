@@ -40,8 +40,10 @@ class RunSummary:
     """What --name was given."""
     data: str
     """Path of the data folder."""
+    overrides: tuple[str, ...]
+    """The values of --set that it was trained with."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Of these keys of the config, those that are not the same for all runs of a list."""
+    """Of these keys of the config, those that are not the same for all runs of a list; what tells most comes first."""
 
 
 def summarize(run: Path) -> RunSummary:
@@ -69,4 +71,5 @@ def summarize(run: Path) -> RunSummary:
         seconds=round(sum(record.seconds.values()), 3),
         name=record.name,
         data=record.data_root,
+        overrides=record.overrides,
     )

@@ -20,7 +20,7 @@ _FILE = "trials.jsonl"
 class Trial(BaseModel):
     """One score, or one measurement."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
     key: str
     """See :func:`trial_key`."""
     what: dict[str, Any]

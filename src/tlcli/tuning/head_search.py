@@ -8,7 +8,7 @@ Shapes: N images, L classes, F folds, D features.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from tlcli.backbones.blocks import Blocks
 from tlcli.features.rows import Rows
+from tlcli.heads.class_weight import ClassWeight
 from tlcli.heads.fold_fits import FoldFits
 from tlcli.heads.folds import Folds, folds_of
 from tlcli.heads.head import Head
@@ -94,7 +95,14 @@ class NestedFolds:
 
 
 def score_heads(
-    rows: Rows, blocks: Blocks, folds: NestedFolds, settings: Sequence[HeadSetting], score: Score, seed: int = 0
+    rows: Rows,
+    blocks: Blocks,
+    folds: NestedFolds,
+    settings: Sequence[HeadSetting],
+    score: Score,
+    seed: int = 0,
+    class_weights: Mapping[str, ClassWeight] | None = None,
+    exhaustive: bool = False,
 ) -> "Iterator[Scored]":
     """Yields heads with their scores on the held-out rows of all folds [F]; heads of one group follow one another.
     Values of C that are clearly too large are left out.
@@ -106,41 +114,39 @@ def score_heads(
         settings: the heads.
         score: computes the figure.
         seed: of a kernel's landmarks.
+        class_weights: what the settings' class weights stand for, where they are no words of their own.
+        exhaustive: leave no value of C out.
     """
-    groups: dict[HeadSetting, list[HeadSetting]] = {}
+    weights, groups = class_weights or {}, dict[HeadSetting, dict[HeadSetting, list[HeadSetting]]]()
     for setting in settings:
-        groups.setdefault(setting.group, []).append(setting)
-    features = rows.features()
-    rows = rows.with_features(features)
-    prepared: dict[HeadSetting, Future[FoldFits]] = {}
+        base = replace(setting.group, class_weight="")
+        groups.setdefault(base, {}).setdefault(setting.group, []).append(setting)
+    rows = rows.with_features(rows.features())
+
+    def work(base: HeadSetting) -> list[Scored]:
+        """All groups that take the same rows."""
+        fits = _prepared(rows, blocks, folds, base, seed)
+        return [
+            pair for group, of_group in groups[base].items()
+            for pair in _path(
+                replace(fits, class_weight=weights.get(group.class_weight, group.class_weight)), of_group, score,
+                exhaustive,
+            )
+        ]  # fmt: skip
+
     # Side by side in threads, each with one thread for its products: these are too small to be divided.
     with threadpool_limits(1), ThreadPoolExecutor(threads()) as pool:
-
-        def submit(group: HeadSetting) -> "Future[list[tuple[HeadSetting, NDArray[np.float64]]]]":
-            base = replace(group, class_weight="")
-            if base not in prepared:  # is at work before those that wait for it
-                prepared[base] = pool.submit(_prepared, rows, blocks, folds, base, seed)
-            fits = prepared[base]
-            return pool.submit(lambda: _path(fits.result(), group, groups[group], score))
-
-        yield from _ahead(list(groups), submit)
-
-
-def _ahead(
-    groups: Sequence[HeadSetting], submit: "Callable[[HeadSetting], Future[list[Scored]]]"
-) -> "Iterator[Scored]":
-    """The results of all groups in order, with as many at work as there are threads."""
-    running: deque[Future[list[Scored]]] = deque()
-    try:
-        for group in groups:
-            running.append(submit(group))
-            if len(running) > threads():
+        running: deque[Future[list[Scored]]] = deque()
+        try:
+            for base in groups:
+                running.append(pool.submit(work, base))
+                if len(running) > threads():
+                    yield from running.popleft().result()
+            while running:
                 yield from running.popleft().result()
-        while running:
-            yield from running.popleft().result()
-    finally:
-        for one in running:
-            one.cancel()
+        finally:
+            for one in running:
+                one.cancel()
 
 
 def _prepared(rows: Rows, blocks: Blocks, folds: NestedFolds, base: HeadSetting, seed: int) -> FoldFits:
@@ -155,9 +161,8 @@ def _prepared(rows: Rows, blocks: Blocks, folds: NestedFolds, base: HeadSetting,
     return FoldFits.turned(part, folds.all, base.class_weight)
 
 
-def _path(fits: FoldFits, group: HeadSetting, settings: Sequence[HeadSetting], score: Score) -> "list[Scored]":
+def _path(fits: FoldFits, settings: Sequence[HeadSetting], score: Score, exhaustive: bool) -> "list[Scored]":
     """All values of C from the smallest, until they are clearly too large."""
-    fits = replace(fits, class_weight=group.class_weight)
     found: list[Scored] = []
     solutions: list[Solution] | None = None
     least, rising = np.inf, 0
@@ -168,7 +173,11 @@ def _path(fits: FoldFits, group: HeadSetting, settings: Sequence[HeadSetting], s
         rising = rising + 1 if losses.mean() > least else 0
         least = min(least, float(losses.mean()))
         best = max(found, key=lambda one: float(one[1].mean()))[1]
-        if rising >= _RISING and float((best - scores).mean()) > float((best - scores).std()) / len(scores) ** 0.5:
+        if (
+            not exhaustive
+            and rising >= _RISING
+            and float((best - scores).mean()) > float((best - scores).std()) / len(scores) ** 0.5
+        ):
             break
     return found
 

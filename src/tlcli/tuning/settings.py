@@ -1,5 +1,6 @@
 """What a search tries: passes of the backbone, which are expensive, and heads on their features, which are cheap."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Literal
@@ -10,6 +11,9 @@ HeadKind = Literal["logistic_regression", "kernel"]
 CS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0)
 """Of a linear head."""
 KERNEL_CS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+CLASS_WEIGHTS = ("none", "balanced")
+GIVEN_WEIGHTS = "as the config says"
+"""The class weights of a config that has a mapping of them."""
 GAMMAS = (0.5, 1.0, 2.0)
 """Of a kernel, in units of one over the median squared distance of two training images."""
 
@@ -100,22 +104,18 @@ def coarse_heads(blocks: Blocks) -> list[HeadSetting]:
     ]  # fmt: skip
 
 
-def all_heads(blocks: Blocks, with_kernel: bool = True) -> list[HeadSetting]:
+def all_heads(blocks: Blocks, class_weights: Sequence[str] = CLASS_WEIGHTS) -> list[HeadSetting]:
     """Every head that is tried on the features of a pass, the most promising groups first."""
     found = [
         HeadSetting("logistic_regression", layers, pooling, standardize, class_weight, C)
-        for standardize, class_weight, pooling, layers, C in product(
-            (True, False), ("none", "balanced"), pooling_choices(blocks), layer_choices(blocks), CS
+        for standardize, pooling, layers, class_weight, C in product(
+            (True, False), pooling_choices(blocks), layer_choices(blocks), class_weights, CS
         )
     ]
-    if not with_kernel:
-        return found
     first = len(found) // 2  # kernels before linear heads without standardisation
     kernels = [
         HeadSetting("kernel", layers, pooling_choices(blocks)[0], True, class_weight, C, gamma)
-        for class_weight, layers, gamma, C in product(
-            ("none", "balanced"), layer_choices(blocks)[::2], GAMMAS, KERNEL_CS
-        )
+        for class_weight, layers, gamma, C in product(class_weights, layer_choices(blocks)[::2], GAMMAS, KERNEL_CS)
     ]
     return [*found[:first], *kernels, *found[first:]]
 

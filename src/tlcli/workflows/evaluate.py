@@ -33,6 +33,8 @@ from tlcli.evaluation.cross_validation import CrossValidation
 from tlcli.evaluation.gates import Gate, GateResult, check_classes, check_gates, merged
 from tlcli.evaluation.labelled_predictions import Predictions
 from tlcli.evaluation.split_metrics import Metrics, measure
+from tlcli.evaluation.thresholds import decided
+from tlcli.evaluation.transfer_gap import NoTransfer, TransferGap
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.pipeline import Extraction
 from tlcli.features.split_features import SplitFeatures
@@ -45,6 +47,7 @@ from tlcli.runs.external import ExternalResult, external_name, write_external
 from tlcli.runs.images import RecordedImage, read_images
 from tlcli.runs.predictions import write_predictions
 from tlcli.runs.records import Filtered, read_metrics, read_record, skipped_images, write_metrics, write_record
+from tlcli.system.lazy import start_scikit_learn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,6 +82,10 @@ class Evaluated:
     """Of a run without test images: of its training and validation images, by cross-validation."""
     filtered: Filtered | None = None
     """Images that decisions left out or relabelled; None of older runs, and of external test sets."""
+    transfer: TransferGap | None = None
+    """Whether pretraining helps; None where it was not measured, and of external test sets."""
+    no_transfer: NoTransfer | None = None
+    """Why it was not measured."""
 
 
 def evaluate(
@@ -130,7 +137,7 @@ def _evaluate_test(opened: OpenedRun, index: Index, gates: Sequence[Gate], progr
     index, extraction = _extract(index, extractor, opened.config, again, progress)
     has_test = any(opened.record.images.get("test", {}).values())  # that none is readable now is an error
     if not has_test and (run / OUT_OF_FOLD).is_file():
-        return _evaluate_out_of_fold(opened, index.as_given(), extractor, extraction, gates, progress)
+        return _evaluate_out_of_fold(opened, index, extractor, extraction, gates, progress)
     if not index.of("test"):
         readable = "no readable test images" if index.bad else "no test images"
         raise DataError(
@@ -139,7 +146,7 @@ def _evaluate_test(opened: OpenedRun, index: Index, gates: Sequence[Gate], progr
             "Measure it on other labelled images with --data FOLDER; or set dataset.split.test above 0 or add a test "
             "folder, and train again; or train with evaluate.cross_validation, which measures without test images.",
         )
-    index = index.as_given()
+    as_trained, index = index, index.as_given()
     features = SplitFeatures(index, extractor)
     with progress.stage("Measuring the head", len(SPLITS), "splits"):
         predictions, metrics = _measured(opened, features, progress)
@@ -147,19 +154,26 @@ def _evaluate_test(opened: OpenedRun, index: Index, gates: Sequence[Gate], progr
     write_record(run, opened.record.model_copy(update=update))
     with progress.stage("Writing metrics and predictions"):
         write_metrics(run, metrics)
-        write_predictions(run, index, predictions)
+        write_predictions(run, index, predictions, opened.bundle.thresholds)
+    tested = Predictions(
+        index.of("test"), features.rows("test").labels, predictions["test"],
+        decided(predictions["test"], opened.bundle.thresholds),
+    )  # fmt: skip
     if opened.config.evaluate.figures:
-        _draw(run / "figures", index, metrics["test"], predictions["test"], progress)
+        _draw(run / "figures", index, metrics["test"], tested, _out_of_fold(opened, index), progress)
+    transfer, no_transfer = _transfer(opened, as_trained, extractor, metrics, progress)
     text = None
     if opened.config.evaluate.report:
         assessment = _assess(opened, features, predictions, progress)
-        measured = Predictions(index.of("test"), features.rows("test").labels, predictions["test"])
-        text = _report(opened, features, assessment, metrics["test"], measured, progress)
+        assessment = replace(assessment, transfer=transfer, no_transfer=no_transfer)
+        text = _report(opened, features, assessment, metrics["test"], tested, progress)
     test, task = features.rows("test"), Task(index.labels)
-    results = check_gates(gates, metrics["test"], test.labels, predictions["test"], task, test.units)
+    results = check_gates(
+        gates, metrics["test"], test.labels, predictions["test"], task, test.units, tested.predicted
+    )  # fmt: skip
     return Evaluated(
         run, metrics, results, extraction, index.bad, text, cross_validation=read_cross_validation(run),
-        filtered=opened.record.filtered,
+        filtered=opened.record.filtered, transfer=transfer, no_transfer=no_transfer,
     )  # fmt: skip
 
 
@@ -183,18 +197,19 @@ def _evaluate_external(
     index, extraction = _extract(index, extractor, run.config, f"Fix them, or remove them from {data}.", progress)
     rows, task = extractor.rows(index.images, index.labels), Task(index.labels)
     probabilities = run.bundle.head.predict(rows)
+    predicted = decided(probabilities, run.bundle.thresholds)
     contents = {split: {one.sha256 for one in recorded if one.split == split} for split in SPLITS}
     with progress.stage("Computing confidence intervals"):
-        intervals = metric_intervals(rows.labels, probabilities, task, rows.units)
+        intervals = metric_intervals(rows.labels, probabilities, task, rows.units, predicted=predicted)
     root = index.root.resolve()
     result = ExternalResult(
         name=external_name(run.folder, root),
         data_root=str(root),
         data_digest=index.digest(),
         measured=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        metrics=measure(rows.labels, probabilities, task, rows.units),
+        metrics=measure(rows.labels, probabilities, task, rows.units, predicted),
         intervals=intervals,
-        leaks=check_leaks(index, probabilities, run.bundle.reference, recorded, training, extractor, progress),
+        leaks=check_leaks(index, predicted, run.bundle.reference, recorded, training, extractor, progress),
         same_as={
             split: count
             for split in ("validation", "test")
@@ -206,9 +221,9 @@ def _evaluate_external(
         notes=index.notes,
         skipped=dict(index.bad),
     )
-    folder = write_external(run.folder, result, index, probabilities)
+    folder = write_external(run.folder, result, index, probabilities, run.bundle.thresholds)
     _update_report(run.folder)
-    results = check_gates(gates, result.metrics, rows.labels, probabilities, task, rows.units)
+    results = check_gates(gates, result.metrics, rows.labels, probabilities, task, rows.units, predicted)
     return Evaluated(run.folder, read_metrics(run.folder), results, extraction, index.bad, None, result, folder)
 
 
@@ -236,23 +251,43 @@ def _measured(
     run: OpenedRun, features: SplitFeatures, progress: Progress
 ) -> "tuple[dict[SplitName, NDArray[np.float64]], dict[SplitName, Metrics]]":
     """Probabilities [N, L] and metrics of every split."""
+    start_scikit_learn()
     predictions, metrics = {}, {}
     for split in SPLITS:
         rows = features.rows(split)
         predictions[split] = run.bundle.head.predict(rows)
-        metrics[split] = measure(rows.labels, predictions[split], Task(features.index.labels), rows.units)
+        predicted = decided(predictions[split], run.bundle.thresholds)
+        metrics[split] = measure(rows.labels, predictions[split], Task(features.index.labels), rows.units, predicted)
         progress.advance()
     return predictions, metrics
 
 
+def _transfer(
+    opened: OpenedRun, index: Index, extractor: FeatureExtractor, metrics: Mapping[SplitName, Metrics],
+    progress: Progress,
+) -> tuple[TransferGap | None, NoTransfer | None]:  # fmt: skip
+    """Whether pretraining helps, added to metrics.json; or why that is not measured.
+
+    It is part of evaluate, not of train, which people repeat while they try settings: all that it needs, the images and
+    their features, is here again.
+    """
+    from tlcli.config.build_transfer import measure_transfer  # noqa: PLC0415 - SciPy
+
+    found = measure_transfer(opened.config, index, extractor, progress)
+    if not isinstance(found, TransferGap):
+        return None, found
+    write_metrics(opened.folder, metrics, found)
+    return found, None
+
+
 def _draw(
-    folder: Path, index: Index, test: Metrics, probabilities: "NDArray[np.float64]", progress: Progress
+    folder: Path, index: Index, test: Metrics, tested: Predictions, out_of_fold: Predictions | None,
+    progress: Progress,
 ) -> None:  # fmt: skip
     from tlcli.reports.run_figures import draw_test  # noqa: PLC0415 - matplotlib takes 1 s to import
 
-    truth = [index.labels.index(image.label) for image in index.of("test")]
     with progress.stage("Drawing figures"):
-        draw_test(folder, index.labels, test.confusion_matrix, truth, probabilities)
+        draw_test(folder, index.labels, test.confusion_matrix, tested, out_of_fold)
 
 
 def _evaluate_out_of_fold(
@@ -262,17 +297,19 @@ def _evaluate_out_of_fold(
     """Reports a run without test images by what cross-validation in train found."""
     from tlcli.evaluation.assessment import OutOfDistribution, assess_out_of_fold  # noqa: PLC0415 - see _assess
 
+    as_trained, index = index, index.as_given()
     run, features, reference = opened.folder, SplitFeatures(index, extractor), opened.bundle.reference
     found, predicted = _unseen(opened, features, {}), _out_of_fold(opened, index)
     cross_validation = read_cross_validation(run)
     if cross_validation is None or predicted is None:
         raise ModelError("model.run_unreadable", f"{run} has no cross_validation.json.", "Train again.")
     rows, task = extractor.rows(predicted.images, index.labels), Task(index.labels)
-    metrics = measure(found.labels, found.probabilities, task, rows.units)
+    metrics = measure(found.labels, found.probabilities, task, rows.units, found.predicted)
     metrics = replace(
         metrics, accuracy=cross_validation.accuracy, accuracy_ci95=cross_validation.accuracy_ci95
     )  # of all repeats, as the interval is
     write_record(run, opened.record.model_copy(update={"data_root": str(index.root.absolute())}))
+    transfer, no_transfer = _transfer(opened, as_trained, extractor, read_metrics(run), progress)
     text = None
     if opened.config.evaluate.report:
         beyond = reference.out_of_distribution(features.of_last_layer().rows("validation"))
@@ -284,11 +321,12 @@ def _evaluate_out_of_fold(
             training=len(index.of("train")),
             progress=progress,
         )  # fmt: skip
+        assessment = replace(assessment, transfer=transfer, no_transfer=no_transfer)
         text = _report(opened, features, assessment, metrics, predicted, progress)
-    results = check_gates(gates, metrics, found.labels, found.probabilities, task, rows.units)
+    results = check_gates(gates, metrics, found.labels, found.probabilities, task, rows.units, found.predicted)
     return Evaluated(
         run, read_metrics(run), results, extraction, index.bad, text, out_of_fold=metrics,
-        cross_validation=cross_validation, filtered=opened.record.filtered,
+        cross_validation=cross_validation, filtered=opened.record.filtered, transfer=transfer, no_transfer=no_transfer,
     )  # fmt: skip
 
 
@@ -299,7 +337,7 @@ def _out_of_fold(run: OpenedRun, index: Index) -> "Predictions | None":
     by_content = {image.sha256: image for image in index.images if image.split != "test"}
     here = np.flatnonzero([sha256 in by_content for sha256 in found.sha256])
     images = [by_content[found.sha256[number]] for number in here]
-    return Predictions(images, found.labels[here], found.probabilities[here])
+    return Predictions(images, found.labels[here], found.probabilities[here], found.predicted[here])
 
 
 def _unseen(
@@ -310,8 +348,9 @@ def _unseen(
 
     is_own = run.record.head.fit in WITH_FOLDS
     if (is_own or not predictions) and (found := _out_of_fold(run, features.index)):
-        return Unseen("out_of_fold", found.truth, found.probabilities)
-    return Unseen("validation", features.rows("validation").labels, predictions["validation"])
+        return Unseen("out_of_fold", found.truth, found.probabilities, found.predicted)
+    answers = decided(predictions["validation"], run.bundle.thresholds)
+    return Unseen("validation", features.rows("validation").labels, predictions["validation"], answers)
 
 
 def _assess(
@@ -327,6 +366,7 @@ def _assess(
         of_last_layer.rows(*SPLITS),
         Task(index.labels),
         predictions["test"],
+        decided(predictions["test"], run.bundle.thresholds),
         kind=run.record.head.fit,
         temperature=run.bundle.head.temperature,
         preparation=features.extractor.decoder.preparation,

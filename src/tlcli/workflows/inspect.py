@@ -38,7 +38,7 @@ from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.rows import Rows
 from tlcli.images.decode import BadImageError
 from tlcli.images.preparation import Preparation
-from tlcli.images.size_advice import size_advice
+from tlcli.images.size_advice import size_advice_from_sample
 from tlcli.images.statistics import ImageStatistics, image_statistics, oddities, suggestions
 from tlcli.images.tiles import Size
 from tlcli.progress import SILENT, Progress
@@ -93,7 +93,7 @@ def inspect(
         check_corrections_replaceable(write_labels)
     with progress.stage("Indexing images"):
         index = dataset_index(config.dataset, loaded.options, verify)
-    config = with_levels(config, index, progress)
+    config, training = with_levels(config, index, progress), [image.path for image in index.of("train")]
     index, statistics, small = _scan(index, preparation_of(config), progress)
     extractor = feature_extractor(index, config, progress)
     extraction = extractor.extract([(index.images, extractor.views[:1])], progress)
@@ -104,7 +104,7 @@ def inspect(
         statistics={name: one for name, one in statistics.items() if name not in index.bad},
         unreadable=dict(index.bad),
         unusual=_unusual(index, statistics, extractor.decoder.preparation.canvas),
-        suggestions=_suggestions([statistics[one.name] for one in index.images], extractor),
+        suggestions=_suggestions([statistics[one.name] for one in index.images], training, extractor),
         duplicates=duplicates,
         ranked_labels=_ranked_labels(index, extractor, duplicates, config, progress),
         farthest=_farthest(index, extractor, progress),
@@ -117,7 +117,7 @@ def inspect(
     decisions = {one.name: one for one in read_corrections(file)} if file and file.exists() else {}
     with progress.stage("Writing the page"):
         _write_page(
-            page, loaded.name, found, commands, extractor, config.head.class_weight == "balanced",
+            page, loaded.name, found, commands, extractor, config.head.class_weight != "none",
             [replace(one, decision=decisions[one.name].decision) if one.name in decisions else one for one in doubted],
         )  # fmt: skip
     return Inspected(found, page, excluded, decided)
@@ -150,10 +150,13 @@ def _scan(
     return without(index, bad), statistics, small
 
 
-def _suggestions(every: Sequence[ImageStatistics], extractor: FeatureExtractor) -> tuple[str, ...]:
-    preparation, any_size = extractor.decoder.preparation, extractor.spec.row.own is None
-    sizes = [(one.width, one.height) for one in every]
-    return (*suggestions(every, preparation), *size_advice(sizes, preparation, any_size=any_size))
+def _suggestions(
+    every: Sequence[ImageStatistics], training: Sequence[Path], extractor: FeatureExtractor
+) -> tuple[str, ...]:  # fmt: skip
+    """Sizes are those of the sample that train looks at, so that both say the same figures."""
+    preparation, row = extractor.decoder.preparation, extractor.spec.row
+    advice = size_advice_from_sample(training, preparation, row.own is None, (row.size, row.size), most=1.0)
+    return (*suggestions(every, preparation), *advice)
 
 
 def _unusual(index: Index, statistics: dict[str, ImageStatistics], size: Size) -> dict[str, tuple[str, ...]]:

@@ -1,19 +1,25 @@
 """Train: index the images, extract their features once, fit the head, measure it, write the run."""
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import tlcli
-from tlcli.config.build_cross_validation import CrossValidatedImages, Divided, cross_validate_head, divide
+from tlcli.config.build_cross_validation import (
+    CrossValidatedImages,
+    Divided,
+    ValidationDuplicates,
+    cross_validate_head,
+    divide,
+)
 from tlcli.config.build_dataset import dataset_index
 from tlcli.config.build_features import feature_extractor, int8_limits, layer_candidates, resolved
-from tlcli.config.build_head import fit_head
+from tlcli.config.build_head import check_head, fit_head, threshold_objective
 from tlcli.config.load import LoadedConfig, dump_config
 from tlcli.config.schema import Config
 from tlcli.datasets.index import Index
@@ -21,8 +27,10 @@ from tlcli.datasets.split_names import SplitName
 from tlcli.datasets.unreadable import drop_unreadable
 from tlcli.evaluation.cross_validation import CrossValidation
 from tlcli.evaluation.gates import check_classes, merged
+from tlcli.evaluation.objectives import Objective
 from tlcli.evaluation.prediction_sets import thresholds
 from tlcli.evaluation.split_metrics import Metrics, measure
+from tlcli.evaluation.thresholds import Thresholds, choose_thresholds, decided
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.int8_agreement import check_features, check_labels
 from tlcli.features.int8_record import Agreement
@@ -51,6 +59,7 @@ from tlcli.runs.records import (
     RunBackbone,
     RunHead,
     RunRecord,
+    RunThresholds,
     filtered_of,
     read_record,
     reading_of,
@@ -89,6 +98,10 @@ class Trained:
     """How many validation images predict would answer "none of these" for."""
     filtered: Filtered
     """Images that decisions left out or relabelled."""
+    validation_duplicates: ValidationDuplicates | None
+    """None where near duplicates were not searched."""
+    thresholds: RunThresholds | None = None
+    """What decides the answers; None where it is the most probable class."""
 
 
 @dataclass
@@ -153,6 +166,8 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
     with clock.stage("index"), progress.stage("Indexing images"):
         index = dataset_index(config.dataset, loaded.options, verify)
     check_classes(merged(config.evaluate.gates, ()), index.labels)  # what evaluate would refuse
+    check_head(config, index.labels, len(index.of("train")))
+    objective = threshold_objective(config, index.labels)
     _note(index, config, progress)
     with clock.stage("features"):
         extractor = feature_extractor(index, config, progress)
@@ -166,49 +181,53 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
     with clock.stage("head"):
         fit = _fit(config, features, divided, progress)
         agreement = check_labels(sample, index.labels, extractor, fit.head.probabilities, limits)
+    with clock.stage("cross-validation"):
+        validated = (
+            cross_validate_head(config, divided, fit, index.labels, extractor.blocks, progress) if divided else None
+        )
     with clock.stage("measure"), progress.stage("Measuring the head"):
         given = features if measured is index else SplitFeatures(measured, extractor)
-        predictions, metrics = _measured(given, fit)
+        found = _measured(given, fit, validated, objective, len(index.of("train")))
         names = [image.name for image in index.of("train")]
         reference = build_reference(features.of_last_layer().rows("train"), names, config.train.seed)
         beyond = reference.out_of_distribution(given.of_last_layer().rows("validation"))
         none_of_these = NoneOfThese(limit=reference.limit, validation=beyond)
-    with clock.stage("cross-validation"):
-        labels, blocks = index.labels, extractor.blocks
-        validated = cross_validate_head(config, divided, fit, labels, blocks, progress) if divided else None
     with clock.stage("write"):
         write_text(folder / "config.yaml", dump_config(resolved(config, extractor)))
         with progress.stage("Writing the run"):
             write_images(folder, index)
-            _write_results(folder, measured, fit, metrics, predictions)
+            _write_results(folder, measured, fit, found)
             if validated:
                 write_cross_validation(
                     folder, validated.summary, validated.images, index.labels, validated.out_of_fold
                 )  # fmt: skip
-            unseen = _unseen(fit, validated, given.rows("validation").labels, predictions["validation"])
-            _write_model(folder / "model", index, extractor, fit, config, reference, thresholds(*unseen))
+            _write_model(folder / "model", index, extractor, fit, config, reference, found)
         if config.evaluate.figures:
             _draw(folder / "figures", index, extractor, fit, progress)
-    write_record(folder, _record(loaded, index, extractor, fit, extraction, agreement, none_of_these, clock.seconds))
+    decision = found.decision(index.labels)
+    write_record(
+        folder, _record(loaded, index, extractor, fit, extraction, agreement, none_of_these, clock.seconds, decision)
+    )  # fmt: skip
     return Trained(
-        final_name(folder), metrics, validated.summary if validated else None, clock.seconds, extraction, index, fit,
-        agreement, none_of_these, filtered_of(index),
+        final_name(folder), found.metrics, validated.summary if validated else None, clock.seconds, extraction, index,
+        fit, agreement, none_of_these, filtered_of(index), divided.validation if divided else None, decision,
     )  # fmt: skip
 
 
 def _suggest(index: Index, extractor: FeatureExtractor, progress: Progress) -> None:
     """Notes settings that a sample of the training images probably needs."""
     paths, preparation = [image.path for image in index.of("train")], extractor.decoder.preparation
-    any_size = extractor.spec.row.own is None
+    row = extractor.spec.row
     for note in (
-        *suggestions_from_sample(paths, preparation), *size_advice_from_sample(paths, preparation, any_size),
-    ):  # fmt: skip
+        *suggestions_from_sample(paths, preparation),
+        *size_advice_from_sample(paths, preparation, row.own is None, (row.size, row.size)),
+    ):
         progress.note(note)
 
 
 def _note(index: Index, config: Config, progress: Progress) -> None:
     """How the images were read, and whether the classes are unequal."""
-    for note in (*index.notes, unequal_classes(index.counts()["train"], config.head.class_weight == "balanced")):
+    for note in (*index.notes, unequal_classes(index.counts()["train"], config.head.class_weight != "none")):
         if note:
             progress.note(note)
 
@@ -235,33 +254,80 @@ def _fit(config: Config, features: SplitFeatures, divided: Divided | None, progr
     if divided:
         views = divided.with_units(views, images)
     candidates = layer_candidates(config.backbone, extractor.blocks)
-    return fit_head(config, views, features.rows("validation"), images, progress, candidates)
+    return fit_head(config, views, features.rows("validation"), images, progress, candidates, index.labels)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What the head answers, for the splits that train measures."""
+
+    predictions: "dict[SplitName, NDArray[np.float64]]"
+    """Probabilities [N, L]."""
+    metrics: dict[SplitName, Metrics]
+    thresholds: Thresholds | None
+    """What decides the answers."""
+    coverage_thresholds: dict[str, float]
+    """See :func:`tlcli.evaluation.prediction_sets.thresholds`."""
+    source: Literal["out_of_fold", "validation"]
+    """The images that the former were chosen on."""
+    images: tuple[int, ...]
+    """[L], how many of each class these are."""
+
+    def decision(self, labels: Sequence[str]) -> RunThresholds | None:
+        """The thresholds as run.json has them."""
+        if self.thresholds is None:
+            return None
+        return RunThresholds(
+            objective=self.thresholds.objective,
+            of_classes=dict(zip(labels, self.thresholds.of_classes, strict=True)),
+            source=self.source,
+            images=dict(zip(labels, self.images, strict=True)),
+        )
 
 
 def _measured(
-    features: SplitFeatures, fit: Fit
-) -> "tuple[dict[SplitName, NDArray[np.float64]], dict[SplitName, Metrics]]":
-    """Probabilities [N, L] and metrics of the splits that train measures."""
-    predictions, metrics, task = {}, {}, Task(features.index.labels)
-    for split in _MEASURED:
-        rows = features.rows(split)
-        predictions[split] = fit.head.predict(rows)
-        metrics[split] = measure(rows.labels, predictions[split], task, rows.units)
-    return predictions, metrics
+    features: SplitFeatures, fit: Fit, validated: CrossValidatedImages | None, objective: Objective | None, images: int
+) -> _Measured:
+    """Chooses thresholds where they are asked for, and measures; ``images``: how many training images."""
+    rows, task = {split: features.rows(split) for split in _MEASURED}, Task(features.index.labels)
+    predictions = {split: fit.head.predict(of_split) for split, of_split in rows.items()}
+    unseen = _unseen(fit, validated, rows["validation"].labels, predictions["validation"])
+    has_folds = _has_folds(fit, validated)
+    labels, probabilities = unseen if has_folds else _with_held_out(fit, *unseen, images)
+    chosen = choose_thresholds(labels, probabilities, objective) if objective else None
+    metrics = {
+        split: measure(one.labels, predictions[split], task, one.units, decided(predictions[split], chosen))
+        for split, one in rows.items()
+    }
+    source: Literal["out_of_fold", "validation"] = "out_of_fold" if has_folds or fit.held_out else "validation"
+    counts = tuple(int((labels == number).sum()) for number in range(task.count))
+    return _Measured(predictions, metrics, chosen, thresholds(*unseen), source, counts)
 
 
-def _write_results(
-    folder: Path, measured: Index, fit: Fit, metrics: dict[SplitName, Metrics],
-    predictions: "dict[SplitName, NDArray[np.float64]]",
-) -> None:  # fmt: skip
-    write_metrics(folder, metrics)
-    write_predictions(folder, measured, predictions)
+def _with_held_out(
+    fit: Fit, labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]", images: int
+) -> "tuple[NDArray[np.int64], NDArray[np.float64]]":
+    """The validation images, which may be few, and the training images that the fit's own cross-validation held out."""
+    import numpy as np  # noqa: PLC0415 - a wrong config is reported before
+
+    from tlcli.heads.calibration import with_temperature  # noqa: PLC0415 - SciPy
+
+    if fit.held_out is None:
+        return labels, probabilities
+    plain = fit.held_out.rows < images
+    held = with_temperature(fit.held_out.probabilities[plain], fit.head.temperature)
+    return np.concatenate([labels, fit.held_out.labels[plain]]), np.concatenate([probabilities, held])
+
+
+def _write_results(folder: Path, measured: Index, fit: Fit, found: _Measured) -> None:
+    write_metrics(folder, found.metrics)
+    write_predictions(folder, measured, found.predictions, found.thresholds)
     write_history(folder / "history.csv", fit.history)
 
 
 def _write_model(
     folder: Path, index: Index, extractor: FeatureExtractor, fit: Fit, config: Config, reference: Reference,
-    coverage_thresholds: dict[str, float],
+    found: _Measured,
 ) -> None:  # fmt: skip
     backbone = _backbone(extractor, config).model_dump(exclude_none=True)
     fields = {
@@ -274,7 +340,8 @@ def _write_model(
             "layout": extractor.spec.weights.layout,
         },
         "preparation": {**vars(extractor.decoder.preparation), "decoder_version": DECODER_VERSION},
-        "coverage_thresholds": coverage_thresholds or None,
+        "coverage_thresholds": found.coverage_thresholds or None,
+        "thresholds": asdict(found.thresholds) if found.thresholds else None,
     }
     save_bundle(folder, fields, fit.head, reference)
 
@@ -292,9 +359,14 @@ def _unseen(
 ) -> "tuple[NDArray[np.int64], NDArray[np.float64]]":
     """Labels [N] and probabilities [N, L] of images that the head was not fitted on: out of fold, or those of
     validation where the head is another than the one that was cross-validated."""
-    if validated is None or fit.kind not in WITH_FOLDS:
+    if validated is None or not _has_folds(fit, validated):
         return labels, probabilities
     return validated.out_of_fold.labels, validated.out_of_fold.probabilities
+
+
+def _has_folds(fit: Fit, validated: CrossValidatedImages | None) -> bool:
+    """Whether the head itself was cross-validated."""
+    return validated is not None and fit.kind in WITH_FOLDS
 
 
 def _backbone(extractor: FeatureExtractor, config: Config) -> RunBackbone:
@@ -312,7 +384,7 @@ def _backbone(extractor: FeatureExtractor, config: Config) -> RunBackbone:
 
 def _record(
     loaded: LoadedConfig, index: Index, extractor: FeatureExtractor, fit: Fit, extraction: Extraction,
-    agreement: Agreement | None, none_of_these: NoneOfThese, seconds: dict[str, float],
+    agreement: Agreement | None, none_of_these: NoneOfThese, seconds: dict[str, float], decision: RunThresholds | None,
 ) -> RunRecord:  # fmt: skip
     config = loaded.config
     versions = {name: metadata.version(name) for name in _VERSIONS}
@@ -335,6 +407,7 @@ def _record(
             chosen_step=fit.best.step,
             C=fit.best.C,
             temperature=fit.head.temperature,
+            thresholds=decision,
         ),
         agreement=agreement,
         none_of_these=none_of_these,

@@ -1,0 +1,269 @@
+"""The files of a search: tune.json as typed values, leaderboard.csv and passes.csv.
+
+Figures are as the metric is measured: a log loss is positive, and better where it is smaller. How much the best is
+better (``best_ahead_by``) is positive where it is better, whatever the metric.
+"""
+
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from tlcli.runs.files import write_csv, write_json
+from tlcli.tuning.metric_units import as_measured, ends_as_measured, is_loss
+from tlcli.tuning.outcome import Contender, Ending, Outcome, TriedPass
+from tlcli.tuning.settings import HeadSetting, PassSetting
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class PassRecord(_Record):
+    """What decides the features of an image."""
+
+    backbone: str
+    """Name in the catalog; empty for the own network of the config."""
+    size: tuple[int, int]
+    """Height and width, pixels."""
+    resize: str
+    augmentation: str
+
+
+class HeadRecord(_Record):
+    """The head on these features."""
+
+    fit: str
+    """As ``head.fit`` of the config."""
+    layers: tuple[str, ...]
+    pooling: str
+    standardize: bool
+    class_weight: str
+    C: float
+    gamma: float | None = None
+    """Of a kernel, in units of one over the median squared distance of two training images."""
+
+
+class TriedPassRecord(PassRecord):
+    """How far a pass came."""
+
+    ms_per_image: float
+    megabytes: float
+    images: int
+    """Of the largest sample that it took; 0 where it was left out."""
+    score: float | None
+    """Of the best of a few heads on that sample; None where it was left out."""
+    fold_scores: tuple[float, ...]
+    left_out: str
+    """Why it did not go on; empty for those that all images passed."""
+    transfer: dict[str, float | None]
+    """Transferability scores by name; None where one is not defined."""
+
+
+class ContenderRecord(_Record):
+    """A pass with a head."""
+
+    rank: int | None
+    """From 1; None for the config as it is."""
+    input: PassRecord
+    head: HeadRecord
+    score: float
+    score_ci95: tuple[float, float]
+    fold_scores: tuple[float, ...]
+    """Of the outer folds; ``score`` is their mean."""
+    best_ahead_by: float
+    """How much better the best is on the same folds; 0 for the best."""
+    best_ahead_by_ci95: tuple[float, float]
+    is_equal: bool
+    """Whether there is no evidence that the best is better."""
+    is_pareto: bool
+    """Whether no other contender beats it both in score and in speed."""
+    ms_per_image: float
+    megabytes: float
+
+
+class ExpectedRecord(_Record):
+    """What the winner may expect on images that did not choose it."""
+
+    shown: float
+    """Its score on the folds that chose it."""
+    expected: float
+    """By nested cross-validation."""
+    expected_ci95: tuple[float, float]
+    optimism: float
+    """How much better it shows than is expected; positive where the choice flatters."""
+
+
+class TuneRecord(_Record):
+    """Everything in tune.json."""
+
+    metric: str
+    """As ``--metric`` takes it."""
+    smaller_is_better: bool
+    images: int
+    """Training and validation images; no test image is among them."""
+    trials: int
+    """Scored in all, those of an earlier part of the search included."""
+    resumed: int
+    """Of these, known from an earlier part."""
+    ending: Ending
+    seconds: float
+    best: ContenderRecord
+    given: ContenderRecord | None
+    """The settings of the config; None where they were left out."""
+    expected: ExpectedRecord | None
+    contenders: tuple[ContenderRecord, ...]
+    """The best first."""
+    passes: tuple[TriedPassRecord, ...]
+    """The best first, then those that were left out."""
+    importance: dict[str, float]
+    """Of each setting of a head: the share of the variance of the scores that it explains alone."""
+    input_importance: dict[str, float]
+    """The same of the passes, on the smallest sample."""
+
+
+def record_of(outcome: Outcome) -> TuneRecord:
+    """The result of a search, for tune.json and ``--json``."""
+    contenders = [_contender(outcome, number, one) for number, one in enumerate(outcome.contenders, 1)]
+    return TuneRecord(
+        metric=outcome.metric,
+        smaller_is_better=is_loss(outcome.metric),
+        images=outcome.images,
+        trials=outcome.trials,
+        resumed=outcome.resumed,
+        ending=outcome.ending,
+        seconds=outcome.seconds,
+        best=contenders[0],
+        given=_contender(outcome, None, outcome.given) if outcome.given else None,
+        expected=_expected(outcome),
+        contenders=tuple(contenders),
+        passes=tuple(_tried(outcome.metric, one) for one in outcome.passes),
+        importance=outcome.importance,
+        input_importance=outcome.input_importance,
+    )
+
+
+def write_tune(path: Path, outcome: Outcome) -> None:
+    """Writes tune.json."""
+    write_json(path, record_of(outcome).model_dump())
+
+
+def write_leaderboard(path: Path, outcome: Outcome) -> None:
+    """Writes leaderboard.csv: one line a contender, the best first, and the config as it is without a rank."""
+    given = [_contender(outcome, None, outcome.given)] if outcome.given else []
+    every = [*(_contender(outcome, number, one) for number, one in enumerate(outcome.contenders, 1)), *given]
+    folds = max(len(one.fold_scores) for one in every)
+    header = ("rank", *_PASS, *_HEAD, *_SCORES, *(f"fold_{number}" for number in range(1, folds + 1)))
+    write_csv(path, header, map(_contender_row, every))
+
+
+def write_passes(path: Path, outcome: Outcome) -> None:
+    """Writes passes.csv: one line a pass, with a column for each transferability score."""
+    transfer = list(dict.fromkeys(key for one in outcome.passes for key in one.transfer))
+    header = (*_PASS, *_TRIED, *transfer)
+    write_csv(path, header, (_tried_row(_tried(outcome.metric, one), transfer) for one in outcome.passes))
+
+
+_PASS = ("backbone", "height", "width", "resize", "augmentation")
+_HEAD = ("fit", "layers", "pooling", "standardize", "class_weight", "C", "gamma")
+_SCORES = (
+    "score", "score_low", "score_high", "best_ahead_by", "best_ahead_by_low", "best_ahead_by_high", "is_equal",
+    "is_pareto", "ms_per_image", "megabytes",
+)  # fmt: skip
+_TRIED = ("images", "score", "ms_per_image", "megabytes", "left_out")
+
+
+def _contender_row(one: ContenderRecord) -> Sequence[object]:
+    head = one.head
+    return (
+        one.rank or "", *_pass_cells(one.input),
+        head.fit, " ".join(head.layers), head.pooling, _bit(head.standardize), head.class_weight, head.C,
+        _cell(head.gamma),
+        one.score, *one.score_ci95, one.best_ahead_by, *one.best_ahead_by_ci95, _bit(one.is_equal), _bit(one.is_pareto),
+        one.ms_per_image, one.megabytes, *one.fold_scores,
+    )  # fmt: skip
+
+
+def _tried_row(one: TriedPassRecord, transfer: Sequence[str]) -> Sequence[object]:
+    return (
+        *_pass_cells(one), one.images, _cell(one.score), one.ms_per_image, one.megabytes, one.left_out,
+        *(_cell(one.transfer.get(key)) for key in transfer),
+    )  # fmt: skip
+
+
+def _pass_cells(one: PassRecord) -> Sequence[object]:
+    return one.backbone, *one.size, one.resize, one.augmentation
+
+
+def _cell(value: float | None) -> object:
+    return "" if value is None else value
+
+
+def _bit(is_so: bool) -> str:
+    return "true" if is_so else "false"
+
+
+def _contender(outcome: Outcome, rank: int | None, one: Contender) -> ContenderRecord:
+    metric = outcome.metric
+    return ContenderRecord(
+        rank=rank,
+        input=_input(one.input),
+        head=_head(one.head),
+        score=as_measured(metric, one.score),
+        score_ci95=ends_as_measured(metric, one.interval),
+        fold_scores=tuple(as_measured(metric, float(score)) for score in one.scores),
+        best_ahead_by=outcome.best.score - one.score,
+        best_ahead_by_ci95=one.behind,
+        is_equal=one.is_equal,
+        is_pareto=any(one is other for other in outcome.pareto),
+        ms_per_image=one.cost.ms_per_image,
+        megabytes=one.cost.megabytes,
+    )
+
+
+def _expected(outcome: Outcome) -> ExpectedRecord | None:
+    if (found := outcome.expected) is None:
+        return None
+    return ExpectedRecord(
+        shown=as_measured(outcome.metric, found.shown),
+        expected=as_measured(outcome.metric, found.expected),
+        expected_ci95=ends_as_measured(outcome.metric, found.interval),
+        optimism=found.optimism,
+    )
+
+
+def _input(setting: PassSetting) -> PassRecord:
+    return PassRecord(
+        backbone=setting.backbone, size=setting.size, resize=setting.resize, augmentation=setting.augmentation
+    )
+
+
+def _head(setting: HeadSetting) -> HeadRecord:
+    return HeadRecord(
+        fit=setting.kind,
+        layers=setting.layers,
+        pooling=setting.pooling,
+        standardize=setting.standardize,
+        class_weight=setting.class_weight,
+        C=setting.C,
+        gamma=setting.gamma,
+    )
+
+
+def _tried(metric: str, one: TriedPass) -> TriedPassRecord:
+    return TriedPassRecord(
+        **_input(one.setting).model_dump(),
+        ms_per_image=one.cost.ms_per_image,
+        megabytes=one.cost.megabytes,
+        images=one.images,
+        score=None if one.score is None else as_measured(metric, one.score),
+        fold_scores=tuple(as_measured(metric, float(score)) for score in one.scores),
+        left_out=one.left_out,
+        transfer=_finite(one.transfer),
+    )
+
+
+def _finite(scores: Mapping[str, float | None]) -> dict[str, float | None]:
+    """JSON has no infinity: a score that is none is not defined."""
+    return {name: value if value is not None and isfinite(value) else None for name, value in scores.items()}

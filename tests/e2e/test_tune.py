@@ -1,0 +1,144 @@
+"""tune from the command line: what it reads, what it writes, and how it goes on after it was killed."""
+
+import csv
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.commands import Tlcli
+
+from tlcli.features.extractor import FeatureExtractor
+from tlcli.runs.trials import Trial, Trials
+from tlcli.tuning import settings
+
+pytestmark = pytest.mark.e2e
+
+GIVEN = ("--config", "shapes.yaml", "--backbones", "mobilenet_v2", "--budget", "5m")
+
+
+@pytest.fixture
+def few_heads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enough for a search of two seconds."""
+    monkeypatch.setattr(settings, "CS", (1e-3, 1e-2, 0.1))
+    monkeypatch.setattr(settings, "KERNEL_CS", (1.0, 10.0))
+    monkeypatch.setattr(settings, "GAMMAS", (1.0,))
+
+
+@pytest.fixture
+def quick(shapes: Path, tlcli: Tlcli, few_heads: None) -> Tlcli:
+    return tlcli
+
+
+def leaderboard(folder: Path) -> list[list[str]]:
+    with (folder / "leaderboard.csv").open(newline="") as file:
+        return list(csv.reader(file))
+
+
+def tuned(tlcli: Tlcli, *more: str) -> dict[str, Any]:
+    done = tlcli("tune", *GIVEN, *more, "--json")
+    assert done.code == 0, done.err
+    return dict(done.json())
+
+
+def test_a_search_reads_no_test_image_and_writes_a_config_that_trains(
+    quick: Tlcli, shapes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: set[tuple[str, str]] = set()
+    extract = FeatureExtractor.extract
+
+    def recorded(self: FeatureExtractor, wanted: Sequence[Any], *more: Any) -> Any:
+        seen.update((image.split, image.sha256) for images, _ in wanted for image in images)
+        return extract(self, wanted, *more)
+
+    monkeypatch.setattr(FeatureExtractor, "extract", recorded)
+    found = tuned(quick)
+    assert {split for split, _ in seen} == {"train", "validation"}
+    folder = Path(found["directory"])
+    assert {path.name for path in folder.iterdir()} >= {
+        "tuned.yaml", "tune.json", "leaderboard.csv", "passes.csv", "report.html", "trials.jsonl", "figures",
+    }  # fmt: skip
+    assert (folder / "figures" / "pareto.png").stat().st_size > 5000
+    assert json.loads((folder / "tune.json").read_text())["ending"] == "exhausted"
+    best = found["contenders"][0]
+    assert best["score"] >= found["given"]["score"]
+    assert len(leaderboard(folder)) == len(found["contenders"]) + 2  # the heading, and the config as it is
+    monkeypatch.setattr(FeatureExtractor, "extract", extract)
+    done = quick("train", "--config", found["config"], "--json")
+    assert done.code == 0, done.err
+    assert done.json()["cross_validation"]["accuracy"] > 0.8
+
+
+def test_a_finished_search_is_known_as_it_was(quick: Tlcli) -> None:
+    first = tuned(quick)
+    before = leaderboard(Path(first["directory"]))
+    second = tuned(quick)
+    assert second["directory"] == first["directory"]
+    assert second["trials"] == first["trials"]
+    assert second["resumed"] > 0
+    assert leaderboard(Path(second["directory"])) == before
+
+
+def test_killed_at_random_moments_it_has_the_same_leaderboard(
+    quick: Tlcli, shapes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill while a trial is written leaves half a line."""
+    expected = tuned(quick, "--runs-dir", str(shapes / "whole"))
+    chance, add = random.Random(7), Trials.add
+    left = 0
+
+    def killed(self: Trials, *given: Any) -> Trial:
+        nonlocal left
+        left -= 1
+        found = add(self, *given)
+        if left == 0:
+            with self._path.open("ab") as file:
+                file.truncate(self._path.stat().st_size - chance.randint(0, 40))
+            raise KeyboardInterrupt
+        return found
+
+    monkeypatch.setattr(Trials, "add", killed)
+    kills = 0
+    while True:
+        left = chance.randint(1, 12)
+        done = quick("tune", *GIVEN, "--json")
+        if done.code == 0:
+            break
+        assert done.code == 130, done.err
+        kills += 1
+    assert kills > 5
+    found = done.json()
+    assert leaderboard(Path(found["directory"])) == leaderboard(Path(expected["directory"]))
+    assert found["expected"] == expected["expected"]
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        (("--budget", "soon"), "usage.not_a_duration"),
+        (("--metric", "beauty"), "usage.unknown_objective"),
+        (("--backbones", "densenet202"), "usage.unknown_backbone"),
+        (("--max-mb", "0.001"), "usage.nothing_cheap_enough"),
+        (("--set", "tune.metric=beauty"), "config.unknown_objective"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused(quick: Tlcli, more: tuple[str, ...], code: str) -> None:
+    done = quick("tune", *GIVEN, *more, "--json")
+    assert done.code == 2
+    document = done.json()["error"]
+    assert code in (document["code"], *(one["code"] for one in document.get("problems", ())))
+
+
+def test_a_small_budget_ends_the_search_with_what_is_there(quick: Tlcli) -> None:
+    found = tuned(quick, "--budget", "0.1s")
+    assert found["ending"] == "budget"
+    assert found["contenders"]
+
+
+def test_another_metric_is_another_search(quick: Tlcli) -> None:
+    by_loss = tuned(quick, "--metric", "log_loss")
+    assert by_loss["metric"] == "log_loss"
+    assert by_loss["contenders"][0]["score"] > 0
+    assert by_loss["directory"] != tuned(quick)["directory"]

@@ -1,0 +1,115 @@
+"""The files of a search."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from tests.reports.tune_sample import METRICS, outcome
+
+from tlcli.runs.tuning import TuneRecord, record_of, write_leaderboard, write_passes, write_tune
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    """The lines of a table."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_tune_json_holds_the_whole_record(tmp_path: Path, metric: str) -> None:
+    record = record_of(outcome(metric=metric))
+    write_tune(tmp_path / "tune.json", outcome(metric=metric))
+    assert TuneRecord.model_validate_json((tmp_path / "tune.json").read_text()) == record
+    assert record.metric == metric
+    assert len(record.contenders) == 20
+    assert len(record.passes) == 12
+    assert [one.rank for one in record.contenders] == list(range(1, 21))
+
+
+def test_small_results_are_records_too(tmp_path: Path) -> None:
+    found = outcome(1, 1, is_expected=False, is_given=False, transfer=False)
+    write_tune(tmp_path / "tune.json", found)
+    document = json.loads((tmp_path / "tune.json").read_text())
+    assert document["expected"] is None
+    assert document["given"] is None
+    assert document["best"] == document["contenders"][0]
+    assert document["best"]["best_ahead_by"] == 0
+
+
+def test_a_log_loss_is_written_positive_and_the_lead_of_the_best_too() -> None:
+    found = outcome(metric="log_loss")
+    record = record_of(found)
+    assert record.smaller_is_better
+    assert record.best.score == pytest.approx(0.21)
+    for one in (*record.contenders, record.given):
+        assert one
+        assert one.score_ci95[0] <= one.score <= one.score_ci95[1]
+        assert sum(one.fold_scores) / len(one.fold_scores) == pytest.approx(one.score)
+        assert one.best_ahead_by == pytest.approx(one.score - record.best.score)
+        assert one.best_ahead_by_ci95[0] <= one.best_ahead_by + 1e-9
+        assert one.best_ahead_by - 1e-9 <= one.best_ahead_by_ci95[1]
+    assert record.expected
+    assert record.expected.expected == pytest.approx(0.217)
+    assert record.expected.optimism == pytest.approx(record.expected.expected - record.expected.shown)
+    assert all(one.score is None or one.score > 0 for one in record.passes)
+
+
+def test_accuracy_is_written_as_it_is() -> None:
+    found = outcome(metric="accuracy")
+    record = record_of(found)
+    assert not record.smaller_is_better
+    assert record.best.score == found.best.score
+    assert record.best.score_ci95 == found.best.interval
+    assert record.expected
+    assert found.expected
+    assert record.expected.optimism == found.expected.optimism
+
+
+def test_leaderboard_has_a_line_for_each_contender_and_the_config(tmp_path: Path) -> None:
+    found = outcome()
+    write_leaderboard(tmp_path / "leaderboard.csv", found)
+    lines = rows(tmp_path / "leaderboard.csv")
+    assert [line["rank"] for line in lines] == [*map(str, range(1, 21)), ""]
+    for line, one in zip(lines, (*found.contenders, found.given), strict=True):
+        assert one
+        assert float(line["score"]) == one.score
+        assert float(line["fold_5"]) == one.scores[4]
+        assert line["layers"].split() == list(one.head.layers)
+        assert line["is_equal"] == str(one.is_equal).lower()
+        assert line["gamma"] == ("" if one.head.gamma is None else "0.5")
+        assert (int(line["height"]), int(line["width"])) == one.input.size
+    front = [line["rank"] for line in lines if line["is_pareto"] == "true"]
+    assert front == ["1", "3"]
+
+
+def test_leaderboard_without_a_config_has_its_contenders_alone(tmp_path: Path) -> None:
+    write_leaderboard(tmp_path / "leaderboard.csv", outcome(1, 1, is_given=False))
+    assert [line["rank"] for line in rows(tmp_path / "leaderboard.csv")] == ["1"]
+
+
+def test_passes_have_a_column_for_each_transferability_score(tmp_path: Path) -> None:
+    found = outcome()
+    write_passes(tmp_path / "passes.csv", found)
+    lines = rows(tmp_path / "passes.csv")
+    assert [int(line["images"]) for line in lines] == [one.images for one in found.passes]
+    assert [line["left_out"] for line in lines] == [one.left_out for one in found.passes]
+    assert float(lines[0]["LogME"]) == 0.412
+    assert lines[0]["NLEEP"] == lines[-1]["LogME"] == lines[-1]["score"] == ""
+    write_passes(tmp_path / "passes.csv", outcome(1, 1, transfer=False))
+    assert "LogME" not in rows(tmp_path / "passes.csv")[0]
+
+
+def test_a_transferability_score_that_is_not_finite_is_not_defined(tmp_path: Path) -> None:
+    found = outcome(1, 1)
+    odd = replace(found.passes[0], transfer={"a": float("inf"), "b": float("nan"), "c": 1.0})
+    write_tune(tmp_path / "tune.json", replace(found, passes=(odd,)))
+    document = json.loads((tmp_path / "tune.json").read_text())
+    assert document["passes"][0]["transfer"] == {"a": None, "b": None, "c": 1.0}
+
+
+def test_unknown_fields_are_refused() -> None:
+    with pytest.raises(ValidationError):
+        TuneRecord.model_validate({**record_of(outcome(1, 1)).model_dump(), "more": 1})
