@@ -80,9 +80,9 @@ honesty: install ## measure the coverage of the 95 % intervals, the effect of ca
 	$(BIN)/python bench/crop.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 	$(BIN)/python bench/layers.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 	$(BIN)/python bench/layers_cost.py
-	$(BIN)/python bench/tune.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
-	$(BIN)/python bench/explanations.py
-	$(BIN)/python bench/block_weights.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
+	$(BIN)/python bench/explanations.py $(if $(TILES),--tiles $(TILES))
+	$(BIN)/python bench/tune.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR)) $(if $(TILES),--tiles $(TILES))
+	$(BIN)/python bench/block_weights.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR)) $(if $(TILES),--tiles $(TILES))
 	$(BIN)/python bench/calibration.py
 	$(BIN)/python bench/thresholds.py $(if $(TILES),--tiles $(TILES))
 	$(BIN)/python bench/report.py

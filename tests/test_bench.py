@@ -239,6 +239,17 @@ def test_every_score_tells_strangers_from_new_images() -> None:
     assert lost < 0.1
 
 
+def test_explanations_hit_what_is_planted() -> None:
+    random = np.random.default_rng(0)
+    plain = np.full((explanations.SIDE, explanations.SIDE, 3), 200, np.uint8)
+    for draw in (explanations.hole, explanations.crack):
+        pixels, defect = explanations.planted(plain, draw(random), 0.5)
+        assert 20 < defect.sum() < 600
+        assert pixels[~defect].min() > 150 > pixels[defect].min()
+        assert explanations.measured(defect.astype(np.float64), defect) == (1.0, 1.0, 1.0)
+        assert explanations.measured(-defect.astype(np.float64), defect)[1] < 0.2
+
+
 def test_scores_of_better_features_rank_them_as_the_accuracy_does(capsys: pytest.CaptureFixture[str]) -> None:
     random = np.random.default_rng(0)
     labels = np.arange(160) % 2
@@ -264,14 +275,3 @@ def test_rank_correlations_of_networks() -> None:
     assert transferability.correlations(rows, "down") == pytest.approx((-1, -1))
     assert transferability.correlations(rows, "same") == (None, None)
     assert transferability.correlations(rows[:2], "up") == (None, None)
-
-
-def test_explanations_hit_what_is_planted() -> None:
-    random = np.random.default_rng(0)
-    plain = np.full((explanations.SIDE, explanations.SIDE, 3), 200, np.uint8)
-    for draw in (explanations.hole, explanations.crack):
-        pixels, defect = explanations.planted(plain, draw(random), 0.5)
-        assert 20 < defect.sum() < 600
-        assert pixels[~defect].min() > 150 > pixels[defect].min()
-        assert explanations.measured(defect.astype(np.float64), defect) == (1.0, 1.0, 1.0)
-        assert explanations.measured(-defect.astype(np.float64), defect)[1] < 0.2

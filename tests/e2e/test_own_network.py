@@ -118,13 +118,14 @@ def test_a_transformer(tlcli: Tlcli, tmp_path: Path) -> None:
     assert manifest["backbone"]["inputs"] == ["last.cls", "last.mean_tokens"]
     image = next((tmp_path / "data" / "test").rglob("*.png"))
     succeeds(tlcli("predict", image, "--explain", tmp_path / "why", "--json"))
-    assert evidence(tmp_path, image) is None  # a class token has no positions
+    assert evidence(tmp_path, image) is None
+    assert Predictor.load(run_of(tmp_path)).bundle.no_map == "class_token"
     mean = ("train", "--config", path, "--json", "--set", "backbone.pooling=mean_tokens")
     assert succeeds(tlcli(*mean))["features"]["computed"] == 0
     succeeds(tlcli("evaluate", *mean[1:]))
     found = evidence(tmp_path, image)
     assert found is not None
-    assert found.shape == (4, 4)
+    assert found.shape == (28, 28)
     answer = Predictor.load(run_of(tmp_path)).predict([image])[0]
     odds = abs(found.mean()) / Predictor.load(run_of(tmp_path)).bundle.head.temperature
     assert answer.probability == pytest.approx(1 / (1 + np.exp(-odds)), abs=2e-3)

@@ -54,6 +54,7 @@ def test_a_folded_head_on_plain_features_equals_the_fitted_one_on_standardised_f
     fitted = Head(RANDOM.normal(0, 1, (5, units)).astype(np.float32), RANDOM.normal(0, 1, units).astype(np.float32))
     folded = standardizer.fold(fitted.weights, fitted.bias)
     on_standardised = fitted.probabilities(standardizer.rows(rows).features())
+    assert folded.typical == pytest.approx(FEATURES.mean(axis=0), abs=1e-5)
     assert folded.weights.dtype == folded.bias.dtype == np.float32
     assert folded.weights.shape == (5, units)
     assert folded.probabilities(FEATURES) == pytest.approx(on_standardised, abs=1e-5)

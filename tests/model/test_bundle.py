@@ -137,10 +137,24 @@ def test_arrays_by_columns_are_saved_as_they_are(tmp_path: Path) -> None:
     save_bundle(tmp_path / "model", fields(("a", "b", "c")), head, some_reference())
     loaded = load_bundle(tmp_path / "model").head
     assert loaded.expansion is not None
+    assert load_bundle(tmp_path / "model").no_map == "kernel"
     for name in ("mean", "scale", "landmarks", "transform"):
         np.testing.assert_array_equal(getattr(loaded.expansion, name), getattr(expansion, name))
     features = random.normal(size=(4, width)).astype(np.float32)
     np.testing.assert_allclose(loaded.probabilities(features), head.probabilities(features), rtol=1e-4)
+
+
+@pytest.mark.parametrize("width", [ROW.features, 3])
+def test_the_typical_features_come_with_the_head(tmp_path: Path, width: int) -> None:
+    typical = np.random.default_rng(3).normal(size=width).astype(np.float32)
+    save_bundle(tmp_path, fields(), replace(some_head(), typical=typical), some_reference())
+    if width != ROW.features:
+        assert refusal(tmp_path) == "model.arrays_malformed"
+        return
+    bundle = load_bundle(tmp_path)
+    assert bundle.head.typical is not None
+    assert bundle.head.typical.tobytes() == typical.tobytes()
+    assert bundle.no_map is None
 
 
 def test_bundle_is_three_files_and_the_manifest_is_for_people_too(model: Path) -> None:
