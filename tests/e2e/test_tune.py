@@ -142,3 +142,9 @@ def test_another_metric_is_another_search(quick: Tlcli) -> None:
     assert by_loss["metric"] == "log_loss"
     assert by_loss["contenders"][0]["score"] > 0
     assert by_loss["directory"] != tuned(quick)["directory"]
+
+
+def test_of_very_many_images_a_sample_is_searched_on(quick: Tlcli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tlcli.heads.folds._ROWS", 22)
+    found = tuned(quick)
+    assert 20 <= found["images"] < 30

@@ -42,6 +42,8 @@ from tlcli.errors import DataError, UsageError
 from tlcli.evaluation.objectives import Objective
 from tlcli.evaluation.transferability import transfer_scores
 from tlcli.features.extractor import FeatureExtractor
+from tlcli.features.rows import Rows
+from tlcli.heads.folds import sampled
 from tlcli.images.size_advice import sampled_sizes
 from tlcli.progress import SILENT, Progress
 from tlcli.reports.tune_page import draw_pareto, write_tune_page
@@ -51,7 +53,7 @@ from tlcli.runs.tuning import write_leaderboard, write_passes, write_tune
 from tlcli.system.files import write_text
 from tlcli.tuning.leaderboard import outcome_of
 from tlcli.tuning.outcome import Outcome, PassCost, TriedPass
-from tlcli.tuning.search import Candidate, Clock, HeadScores, Images, Search
+from tlcli.tuning.search import FOLDS, Candidate, Clock, HeadScores, Images, Search
 from tlcli.tuning.settings import GIVEN_WEIGHTS, HeadSetting, PassSetting
 
 if TYPE_CHECKING:
@@ -198,8 +200,16 @@ def _over_the_limit(cost: PassCost, options: TuneOptions) -> str:
 
 
 def _searched_images(config: Config, index: Index, first: Candidate, progress: Progress) -> Images:
-    """The readable images of training and validation, near duplicates in one unit; all pass the first candidate."""
+    """The readable images of training and validation, or of a sample where they are very many, near duplicates in one
+    unit; all of them pass the first candidate."""
     wanted = [*index.of("train"), *index.of("validation"), *(one for one in index.set_aside if one.split != "test")]
+    _, groups = np.unique([image.group for image in wanted], return_inverse=True)
+    labels = np.array([index.labels.index(image.given) for image in wanted], np.int64)
+    chosen = sampled(Rows.of(np.empty((len(wanted), 0), np.float32), labels, groups), FOLDS, config.train.seed)
+    if len(chosen) < len(wanted):
+        progress.note(f"The search takes a sample of {len(chosen):,} of {len(wanted):,} images.")
+        wanted = [wanted[number] for number in chosen]
+        index = replace(index, images=tuple(one for one in wanted if not one.is_set_aside), set_aside=())
     done, dataset = first.extractor.extract([(wanted, first.extractor.views)], progress), config.dataset
     index = drop_unreadable(index, done.bad, dataset.on_bad_image, dataset.max_bad_fraction, wanted)
     divided = divide(config_of_pass(config, first.setting), index, first.extractor, progress)
