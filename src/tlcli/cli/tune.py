@@ -57,11 +57,11 @@ def tune(
     quiet: options.QuietOption = False,
     debug: options.DebugOption = False,  # noqa: ARG001 - read by main()
 ) -> None:  # fmt: skip
-    """Choose network, input size and head by cross-validation.
+    """Choose network, input size and head.
 
-    Only training and validation images are read. Networks are compared on growing samples, heads on stored features are
-    all tried; the search ends when everything was tried or --budget is spent, and the same command goes on with it.
-    It writes tuned.yaml, a config with the winner's settings, and a report.
+    By cross-validation of training and validation images; no test image is read. Networks are compared on growing
+    samples, heads on stored features are all tried; the search ends when everything was tried or --budget is spent, and
+    the same command goes on with it. It writes tuned.yaml, a config with the winner's settings, and a report.
     """
     from tlcli.cli.tune_tables import leaderboard_table  # noqa: PLC0415 - keeps --help fast
     from tlcli.reports.tune_text import TuneText  # noqa: PLC0415
