@@ -4,10 +4,11 @@ python bench/tune.py [--tiles ARCHIVE] [--alien-predator ARCHIVE] [--budget 15m]
 
 Heads: 500 settings of logistic regression under nested 5 x 5 cross-validation, on 2,000 made images of 1,280 features
 in two classes. Search: for each data set, from an empty cache over all networks whose weights are here, with a budget;
-what it shows, what it says to expect, the difference from the config as it is and from the default before layers could
-be chosen (last layer, average, the backbone's crop), and what tuned.yaml then has on the test images, whose interval
-the expected score should lie in. Kills: a search of one network on the solar cells is killed at random moments until it
-ends; its leaderboard is compared with that of one that was left alone.
+what it shows, what it says to expect, the difference from the config as it is, the paired difference of tuned.yaml from
+the default before layers could be chosen (last layer, average, the backbone's size and crop, logistic regression) by
+runs compare, out of fold, and what tuned.yaml then has on the test images, whose interval the expected score should lie
+in. Kills: a search of one network on the solar cells is killed at random moments until it ends; its leaderboard is
+compared with that of one that was left alone.
 Solar cells come from pip. Writes bench/results/tune.json.
 """
 
@@ -65,18 +66,21 @@ def measure_heads() -> dict[str, Any]:
 def measure_search(folder: Path, name: str, config: str, given: Mapping[str, object], budget: str) -> dict[str, Any]:
     """A search from an empty cache, and what its config has on test."""
     options = ("--config", config, *settings(**given))
-    before = tlcli(
+    before = json.loads(tlcli(
         folder, folder / "before", "train", *options, *settings(
             backbone__name=ONE, backbone__layers="last", backbone__pooling="avg", image__resize="crop",
             evaluate__figures="false"), "--json",
-    )  # fmt: skip
+    ).output)  # fmt: skip
     found = json.loads(tlcli(folder, folder / "cache", "tune", *options, "--budget", budget, "--json").output)
     trained = json.loads(tlcli(folder, folder / "cache", "train", "--config", found["config"], "--json").output)
     tested = json.loads(tlcli(folder, folder / "cache", "evaluate", "--json").output)["test"]
+    both = tlcli(folder, folder / "cache", "runs", "compare", before["run_dir"], trained["run_dir"], "--json")
+    compared = json.loads(both.output)["out_of_fold"]
     return {
         "data set": name, "best": found["contenders"][0], "given": found["given"], "expected": found["expected"],
         "ending": found["ending"], "seconds": found["seconds"], "trials": found["trials"],
-        "before": json.loads(before.output)["cross_validation"]["accuracy"],
+        "before": before["cross_validation"]["accuracy"],
+        "ahead of before": compared["difference"], "ahead of before ci95": compared["difference_ci95"],
         "trained": trained["cross_validation"]["accuracy"],
         "test": tested["accuracy"], "test interval": tested["accuracy_ci95"],
     }  # fmt: skip
@@ -144,11 +148,14 @@ def main() -> None:
             found.append(measure_search(folder, name, "my_images", given, options.budget))
         kills = measure_kills(folder, options.kills) if options.kills else {}
     print(table(
-        ("data set", "before", "config", "tuned shows", "expect", "ahead of config", "test of tuned", "seconds"),
+        ("data set", "before", "config", "tuned shows", "expect", "ahead of config", "ahead of before",
+         "test of tuned", "seconds"),
         [(one["data set"], f"{one['before']:.3f}", f"{one['given']['score']:.3f}", f"{one['best']['score']:.3f}",
           f"{one['expected']['expected']:.3f} ({one['expected']['expected_ci95'][0]:.3f} to "
           f"{one['expected']['expected_ci95'][1]:.3f})",
           f"{one['given']['best_ahead_by_ci95'][0]:+.3f} to {one['given']['best_ahead_by_ci95'][1]:+.3f}",
+          f"{one['ahead of before']:+.3f} ({one['ahead of before ci95'][0]:+.3f} to "
+          f"{one['ahead of before ci95'][1]:+.3f})",
           f"{one['test']:.3f} ({one['test interval'][0]:.3f} to {one['test interval'][1]:.3f})",
           f"{one['seconds']:.0f} ({one['ending']})") for one in found],
     ))  # fmt: skip
