@@ -19,7 +19,7 @@ LAYERS: list[set[str]] = [
     {"diagnostics"},
     {"model"},
     {"runs"},
-    {"tuning"},
+    {"tuning", "finetuning"},
     {"evaluation"},
     {"heads"},
     {"features"},

@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Pooling = Literal["avg", "max", "cls", "mean_tokens"]
+Pooling = Literal["avg", "max", "cls", "mean_tokens", "none"]
 """avg, max: over the positions of a feature map. cls, mean_tokens: of a transformer's tokens, the first, or the mean of
-those that stand for parts of the image."""
+those that stand for parts of the image. none: the map itself, which fine-tuning starts from."""
 LAST = "last"
 """The name of the last layer, the one that the published classifier takes; earlier ones are stage1, stage2, ..."""
+MAP = "map"
+"""The name of the feature map at a cut, as an output of the network without its last blocks."""
 _LARGEST = 65504.0
 """The largest float16."""
 

@@ -5,6 +5,7 @@ Slow to import: only the converting process and the Keras engine do.
 
 import math
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +14,11 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from tlcli.backbones import efficientnet_lite, mobilenet_torch, resnet_torch
-from tlcli.backbones.blocks import LAST, Block
+from tlcli.backbones.blocks import LAST, MAP, Block, Blocks
 from tlcli.backbones.catalog import Backbone, Scaling, Stages
 from tlcli.backbones.weights import imagenet_path
-from tlcli.backbones.weights_loading import load_weights
+from tlcli.backbones.weights_loading import load_tail, load_weights
+from tlcli.errors import ModelError
 
 _POOLINGS = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
 _OWN = {
@@ -42,11 +44,45 @@ class Network:
     """Of each layer of ``row.blocks``, in that order: [N, h, w, channels]."""
     after: list[keras.layers.Layer]
     """Behind the pooling of the last map: none, or one layer normalisation."""
+    unscaled: keras.Model
+    """From the scaled image [N, H, W, 3] on; of family ``keras.applications`` as Keras has it."""
 
     def features(self) -> keras.Model:
         """[N, H, W, 3] -> a list of float32 [N, width], one for each of ``row.blocks``, in that order."""
-        layers = dict(zip(self.row.blocks.layers, self.maps, strict=True))
-        return keras.Model(self.levels, [self._pooled(block, layers[block.layer]) for block in self.row.blocks.all])
+        blocks = self.row.blocks
+        return keras.Model(self.levels, self._all_pooled(blocks, blocks.layers, self.maps))
+
+    def split(self, blocks: int) -> "Split":
+        """The network as two, of which the second one is its last blocks.
+
+        Raises:
+            ModelError: the network cannot be cut there.
+        """
+        cut = _cut(self.row, self.unscaled, blocks)
+        order = {operation.name: number for number, operation in enumerate(self.unscaled.operations)}
+        last = _last_map(self.unscaled)
+        ends = [*stage_ends(self.unscaled, self.row.stages, last), last]
+        place = order[cut._keras_history.operation.name]
+        maps = dict(zip(self.row.blocks.layers, ends, strict=True))
+        before = {layer: end for layer, end in maps.items() if order[end._keras_history.operation.name] <= place}
+        behind = {layer: end for layer, end in maps.items() if layer not in before}
+        front = keras.Model(self.unscaled.input, [cut, *before.values()])
+        feature_map, *early = front(_scaled(self.levels, self.row.scaling), training=False)
+        at_cut = keras.Input(cut.shape[1:], name=MAP)
+        late = keras.Model(cut, list(behind.values()))(at_cut, training=False)
+        early_blocks, late_blocks = (self.row.blocks.select(layers, ("avg", "max")) for layers in (before, behind))
+        return Split(
+            keras.Model(self.levels, [feature_map, *self._all_pooled(early_blocks, before, early)]),
+            keras.Model(at_cut, self._all_pooled(late_blocks, behind, late)),
+            early_blocks,
+            late_blocks,
+        )
+
+    def _all_pooled(
+        self, blocks: Blocks, layers: Iterable[str], maps: Sequence[keras.KerasTensor]
+    ) -> list[keras.KerasTensor]:
+        of_layers = dict(zip(layers, maps, strict=True))
+        return [self._pooled(block, of_layers[block.layer]) for block in blocks.all]
 
     def _pooled(self, block: Block, feature_map: keras.KerasTensor) -> keras.KerasTensor:
         pooled = _POOLINGS[block.pooling]()(feature_map)
@@ -67,7 +103,22 @@ class Network:
         return {"gamma": gamma, "beta": beta, "epsilon": layer.epsilon}
 
 
-def build(row: Backbone, size: tuple[int, int], weights: Path | None) -> Network:
+@dataclass(frozen=True)
+class Split:
+    """A network in two parts."""
+
+    trunk: keras.Model
+    """Levels [N, H, W, 3] -> the feature map at the cut, [N, h, w, channels], and float32 [N, width] for each of
+    ``before``."""
+    tail: keras.Model
+    """The map -> float32 [N, width] for each of ``behind``."""
+    before: Blocks
+    """The blocks of the features that do not depend on the tail."""
+    behind: Blocks
+    """Those that do."""
+
+
+def build(row: Backbone, size: tuple[int, int], weights: Path | None, tail: Path | None = None) -> Network:
     """Builds a frozen network.
 
     Args:
@@ -75,20 +126,51 @@ def build(row: Backbone, size: tuple[int, int], weights: Path | None) -> Network
         size: H and W, height and width in pixels.
         weights: a file that :func:`tlcli.backbones.weights_loading.load_weights` reads; None keeps Keras's random
             weights.
+        tail: fine-tuned arrays in place of some, see :class:`tlcli.backbones.weights.Weights`.
 
     Raises:
-        ModelError: the file does not fit the network.
+        ModelError: a file does not fit the network.
     """
     network = _network(row, size)
     if weights is not None:
         published = not row.weights.package and weights == imagenet_path(row)
         load_weights(network, weights, row.name, published=published)
+    if tail is not None:
+        load_tail(network, tail)
     network.trainable = False
-    index = max(index for index, layer in enumerate(network.layers) if isinstance(layer, _POOLINGS["avg"]))
-    last, after = network.layers[index].input, network.layers[index + 1 :]
+    last, after = _last_map(network), network.layers[_last_pooling(network) + 1 :]
     trunk = keras.Model(network.input, [*stage_ends(network, row.stages, last), last])
     levels = keras.Input((*size, 3), name="image")
-    return Network(row, levels, trunk(_scaled(levels, row.scaling), training=False), after)
+    return Network(row, levels, trunk(_scaled(levels, row.scaling), training=False), after, network)
+
+
+def _last_pooling(network: keras.Model) -> int:
+    return max(index for index, layer in enumerate(network.layers) if isinstance(layer, _POOLINGS["avg"]))
+
+
+def _last_map(network: keras.Model) -> keras.KerasTensor:
+    return network.layers[_last_pooling(network)].input
+
+
+def cut_points(network: keras.Model, pattern: str) -> list[keras.KerasTensor]:
+    """The feature maps at the ends of all blocks, from the first to the last; see :attr:`Stages.cuts`."""
+    found: dict[object, keras.KerasTensor] = {}
+    for operation in network.operations:
+        match = re.fullmatch(pattern, operation.name)
+        if match and len(operation.output.shape) == 4:
+            found[match[1] if match.lastindex else operation.name] = operation.output
+    return list(found.values())
+
+
+def _cut(row: Backbone, network: keras.Model, blocks: int) -> keras.KerasTensor:
+    points = cut_points(network, row.stages.cuts)[:-1]
+    if not 1 <= blocks <= len(points):
+        allowed = f"1 to {len(points)}, or all" if points else "all"
+        raise ModelError(
+            "model.no_cut", f"{row.name} cannot be cut before its last {blocks} blocks. Allowed: {allowed}.",
+            "Set finetune.blocks to one of these.",
+        )  # fmt: skip
+    return points[-blocks]
 
 
 def stage_ends(network: keras.Model, stages: Stages, last: keras.KerasTensor) -> list[keras.KerasTensor]:

@@ -67,6 +67,11 @@ class Stages:
     widths: tuple[int, ...]
     """Channels of these ends, from the first to the last."""
 
+    @property
+    def cuts(self) -> str:
+        """Regular expression for the layers at the ends of blocks, where the network can be cut; empty if it cannot."""
+        return _CUTS.get(self.pattern, "")
+
 
 _DENSENET = r"conv(\d)_block\d+_concat"
 _RESNET = r"conv(\d)_block\d+_out"
@@ -81,6 +86,22 @@ _NASNET = r"normal_concat_\d+"
 _VGG = r"block(\d)_conv\d"
 _MOBILENET_TORCH = r"features\.(?:1\.conv\.4|\d+\.conv\.(?:7|add))"
 _LITE = r"_blocks\.\d+\.(?:_bn2|_add)"
+# Ends of blocks, by family: where a network can be cut. A group names the block, whose last match counts.
+_CUTS = {
+    _DENSENET: r"pool\d_pool|relu",  # blocks of many layers, with a narrow transition between them
+    _RESNET: r"conv\d_block\d+_out",
+    _MOBILENET: r"conv_pw_\d+_relu",
+    _MOBILENET_V2: r"(expanded_conv|block_\d+)_(?:project_BN|add)",
+    _MOBILENET_V3: r"(expanded_conv(?:_\d+)?)_(?:project_bn|add)",
+    _EFFICIENTNET: r"(block\d[a-z])_(?:project_bn|project_activation|add)",
+    _ADDITIONS: r"add(?:_\d+)?|block14_sepconv2_act",  # ConvNeXt; Xception, whose last block has no sum
+    _INCEPTION: r"mixed\d+",
+    _INCEPTION_RESNET: r"mixed_[567][ab]|block\d+_\d+_ac|conv_7b_ac",
+    _NASNET: "",  # every cell takes the outputs of two cells before it
+    _VGG: r"block\d_pool",
+    _MOBILENET_TORCH: r"features\.(\d+)\.conv\.(?:4|7|add)",
+    _LITE: r"(_blocks\.\d+)\._(?:bn2|add)",
+}
 
 
 @dataclass(frozen=True)

@@ -31,10 +31,7 @@ def convert(spec: BackboneSpec, progress: Progress = SILENT) -> ConvertedGraph:
     if found := cached_graph(spec):
         return found
     row, weights = spec.row, spec.weights.file
-    request = {
-        "job": "convert", "name": row.name, "layout": spec.weights.layout, "size": spec.size,
-        "weights": str(weights),
-    }  # fmt: skip
+    request = _request(spec)
 
     def write(staging: Path) -> None:
         try:
@@ -51,6 +48,41 @@ def convert(spec: BackboneSpec, progress: Progress = SILENT) -> ConvertedGraph:
 
     with progress.stage(f"Converting {row.name} for OpenVINO (once)"):
         return ConvertedGraph(kept(graph_folder(spec), write, GRAPH_FILES, progress))
+
+
+def convert_trunk(spec: BackboneSpec, blocks: int, progress: Progress = SILENT) -> ConvertedGraph:
+    """The backbone without its last blocks: uint8 [1, H, W, 3] -> the feature map before them, float32 [1, h, w, C],
+    and the blocks of features that are computed before it, by their names.
+
+    Args:
+        spec: the backbone.
+        blocks: how many are left out.
+        progress: receives the stage.
+
+    Raises:
+        ModelError: the network cannot be cut there, the weights do not fit it, or the conversion failed.
+        ResourceError: the disk is full.
+    """
+    whole = graph_folder(spec)
+    folder = whole.with_name(f"{whole.name}-without-{blocks}")
+    found = actual_path(folder)
+    mark_in_use(folder)
+    if is_whole(found, GRAPH_FILES):
+        return ConvertedGraph(found)
+
+    def write(staging: Path) -> None:
+        keras_process.run_job({**_request(spec), "blocks": blocks, "out": str(staging)}, spec.row.name)
+
+    with progress.stage(f"Converting {spec.row.name} without its last blocks for OpenVINO (once)"):
+        return ConvertedGraph(kept(folder, write, GRAPH_FILES, progress))
+
+
+def _request(spec: BackboneSpec) -> dict[str, object]:
+    weights = spec.weights
+    return {
+        "job": "convert", "name": spec.row.name, "layout": weights.layout, "size": spec.size,
+        "weights": str(weights.file), "tail": str(weights.tail) if weights.tail else None,
+    }  # fmt: skip
 
 
 def cached_graph(spec: BackboneSpec) -> ConvertedGraph | None:

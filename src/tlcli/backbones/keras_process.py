@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tlcli.backbones.blocks import MAP
 from tlcli.backbones.catalog import CATALOG, row_for
 from tlcli.backbones.graph import NORMALIZATION_FILE
 from tlcli.backbones.own_process import disk_needed, run_module
@@ -18,8 +19,8 @@ def run_job(request: dict[str, object], name: str) -> None:
     """Runs one job in a separate process.
 
     Args:
-        request: ``job`` is ``convert`` (with name, layout, size, weights, out) or ``random`` (with name, seed,
-            out).
+        request: ``job`` is ``convert`` (with name, layout, size, weights, tail, out, and ``blocks`` for the network
+            without so many of its last blocks) or ``random`` (with name, seed, out).
         name: the backbone, for messages.
 
     Raises:
@@ -40,12 +41,18 @@ def main() -> None:
         return
     row = row_for(request["name"], request["layout"])
     try:
-        network = build.build(row, tuple(request["size"]), Path(request["weights"]))
+        tail = Path(request["tail"]) if request["tail"] else None
+        network = build.build(row, tuple(request["size"]), Path(request["weights"]), tail)
+        split = network.split(request["blocks"]) if "blocks" in request else None
     except ModelError as error:
         fields = [error.code, *(" ".join(text.split()) for text in (error.message, error.hint))]
         print(json.dumps(fields), file=sys.stderr)  # noqa: T201 - the parent process reads it
         sys.exit(error.exit_code)
     out = Path(request["out"])
+    if split is not None:
+        _write_graph(split.trunk, out, request["size"], (MAP, *split.before.names))
+        (out / NORMALIZATION_FILE).write_text("null")
+        return
     _write_graph(network.features(), out, request["size"], row.blocks.names)
     (out / NORMALIZATION_FILE).write_text(json.dumps(network.normalization()))
 

@@ -5,11 +5,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from tlcli.backbones.costs import COSTS
-from tlcli.errors import ModelError, ResourceError
+from tlcli.errors import ModelError, ResourceError, UsageError
 from tlcli.system.files import format_size, free_bytes
 
 ENOUGH_DISK = 600_000_000
@@ -28,11 +30,12 @@ def run_module(
     environment: Mapping[str, str],
     doing: str,
     enough_disk: int = ENOUGH_DISK,
+    on_line: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Runs ``python -m module`` with the request as JSON, its only argument, and waits for it.
 
-    A process that ends with ModelError's exit code has written code, message and hint as a JSON list, its last line on
-    stderr.
+    A process that ends with the exit code of ModelError or UsageError has written code, message and hint as a JSON
+    list, its last line on stderr.
 
     Args:
         module: its ``main`` does what the request says.
@@ -40,23 +43,48 @@ def run_module(
         environment: variables in addition to those that are set.
         doing: "Converting densenet201", for messages.
         enough_disk: bytes; a process that fails with less is reported as a full disk.
+        on_line: called with every line that it writes to stdout.
 
     Raises:
         FileNotFoundError: the process failed, and the folder that it wrote to was deleted meanwhile.
         ResourceError: the process failed, and its disk is nearly full.
         ModelError: the process raised one, or failed.
+        UsageError: the process raised one.
     """
     # -P: a keras.py or json.py in the user's current folder must not be imported.
     command = [sys.executable, "-P", "-m", module, json.dumps(request)]
-    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
-    output, out = done.stderr.strip(), Path(str(request.get("out", "")))
+    with TemporaryFile("w+") as errors:
+        done = subprocess.Popen(
+            command, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=errors, text=True
+        )
+        try:
+            for line in done.stdout or ():
+                on_line(line)
+            done.wait()
+        finally:  # also when interrupted
+            if done.poll() is None:
+                done.kill()
+                done.wait()
+        errors.seek(0)
+        output = errors.read().strip()
+    out = Path(str(request.get("out", "")))
     if done.returncode and not out.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(out.parent))
-    if done.returncode == ModelError.exit_code:
-        raise ModelError(*json.loads(output.splitlines()[-1]))
+    for kind in (ModelError, UsageError):
+        if done.returncode == kind.exit_code and (fields := _raised(output)):
+            raise kind(*fields)
     if done.returncode:
         _check_free_space(out, doing, output, enough_disk)
         raise ModelError("model.process_failed", f"{doing} failed (exit {done.returncode}):\n{output[-2000:]}")
+
+
+def _raised(output: str) -> list[str] | None:
+    """Code, message and hint of the error that a process raised; None if its last line is none."""
+    with suppress(ValueError, IndexError):
+        fields = json.loads(output.splitlines()[-1])
+        if isinstance(fields, list) and len(fields) == 3:
+            return fields
+    return None
 
 
 def _check_free_space(out: Path, doing: str, output: str, enough: int) -> None:

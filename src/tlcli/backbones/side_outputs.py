@@ -38,13 +38,13 @@ def separate(graph: "Model") -> None:
     """Puts a convolution by one before the poolings of all layers but the last, in place.
 
     Args:
-        graph: its outputs are named like blocks.
+        graph: its outputs are named like blocks, but for the map at a cut, which is none.
     """
     separated: dict[str, Node] = {}
     for output in graph.outputs:
         layer = output.get_any_name().rpartition(".")[0]
         pooling = pooling_of(output.get_node())
-        if layer == LAST or pooling is None or _axes(pooling) != {2, 3}:
+        if layer in ("", LAST) or pooling is None or _axes(pooling) != {2, 3}:
             continue
         if layer not in separated:
             map_ = pooling.input_value(0)

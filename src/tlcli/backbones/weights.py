@@ -1,8 +1,9 @@
 """Finds, downloads and checks a backbone's weights file."""
 
+import hashlib
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -35,6 +36,19 @@ class Weights:
     sha256: str
     layout: Layout = "catalog"
     """Whose network it is for; see :func:`tlcli.backbones.catalog.row_for`."""
+    tail: Path | None = None
+    """Fine-tuned arrays, by the names of Keras's variables, that stand in for those of ``path``; of which ``sha256`` is
+    a digest, too."""
+
+    def tuned(self, tail: Path | None, tail_sha256: str) -> "Weights":
+        """These weights with fine-tuned arrays in place of some: other weights, with a digest of their own.
+
+        Args:
+            tail: a safetensors file; None if only its digest is known.
+            tail_sha256: its digest.
+        """
+        whole = hashlib.sha256(f"{self.sha256} {tail_sha256}".encode()).hexdigest()
+        return replace(self, sha256=whole, tail=tail)
 
     @property
     def file(self) -> Path:

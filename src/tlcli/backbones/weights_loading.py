@@ -61,6 +61,25 @@ def load_weights(network: keras.Model, path: Path, name: str, *, published: bool
             layer.finalize_state()  # it computes with copies of its variables
 
 
+def load_tail(network: keras.Model, path: Path) -> None:
+    """Sets the variables that a file of fine-tuned arrays has, by their paths.
+
+    Raises:
+        ModelError: the file is damaged, or does not fit the network.
+    """
+    variables = {variable.path: variable for variable in network.weights}
+    try:
+        for name, values in load_file(path).items():
+            if variables[name].shape != values.shape or not np.isfinite(values).all():
+                raise ValueError(name)
+            variables[name].assign(values)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise ModelError(
+            "model.tail_mismatch", f"The fine-tuned weights in {path} do not fit the network: {error}.",
+            "Train again: tlcli train",
+        ) from error  # fmt: skip
+
+
 def _values(network: keras.Model, path: Path) -> "Iterator[tuple[Any, NDArray[Any], str]]":
     """Each variable with its values, and their name in the file."""
     form = format_of(path)

@@ -81,6 +81,12 @@ _RULES = (
         besides=("train.seed",),
     ),
     _Rule(
+        ("finetune.",),
+        lambda config: config.head.fit != "finetune",
+        "head.fit is not finetune",
+        "Set head.fit: finetune.",
+    ),
+    _Rule(
         ("head.landmarks",),
         lambda config: config.head.fit != "kernel",
         "head.fit is not kernel",

@@ -1,4 +1,4 @@
-"""The config: seven sections, each value with its meaning, unit and range; the only place of their defaults."""
+"""The config: nine sections, each value with its meaning, unit and range; the only place of their defaults."""
 
 import re
 import unicodedata
@@ -362,10 +362,11 @@ class BackboneSection(Section):
 class HeadSection(Section):
     """The classifier on the features, and how it is fitted."""
 
-    fit: Literal["logistic_regression", "kernel", "minibatch"] = "logistic_regression"
+    fit: Literal["logistic_regression", "kernel", "minibatch", "finetune"] = "logistic_regression"
     """logistic_regression: by L-BFGS, C chosen by cross-validation. kernel: the same on features of an RBF kernel,
     which is non-linear; for up to 50,000 training images (see docs/layers.md). minibatch: mini-batch training, step by
-    step as in Keras, see train. logistic_regression is the default because it is as accurate as minibatch and needs no
+    step as in Keras, see train. finetune: logistic regression first, then the backbone's last blocks together with it,
+    see finetune. logistic_regression is the default because it is as accurate as minibatch and needs no
     learning rate (bench/heads.py: solar cells 0.865 and 0.860, Alien vs. Predator 0.965 and 0.969)."""
     standardize: bool = True
     """Subtract the mean of each feature and divide by its standard deviation, or by the mean of all standard deviations
@@ -423,6 +424,36 @@ class Train(Section):
     all epochs and keep the last weights."""
     seed: Seed = 0
     """Seed of initialisation, shuffling and folds; equal seeds give equal heads, bit for bit."""
+
+
+class Finetune(Section):
+    """Fine-tuning (head.fit: finetune): trains the backbone's last blocks together with the head, from the head of
+    logistic regression on (see docs/finetuning.md)."""
+
+    blocks: Annotated[int, Field(ge=1, le=100)] = 1
+    """How many of the last blocks are trained; tlcli backbones NAME lists where a network can be cut."""
+    views: Annotated[int, Field(ge=0, le=100)] = 3
+    """Augmented views of each training image that are trained on besides the image itself. Their changes are those of
+    augment; where that has none, horizontal flips, and up to 10 % of shift and zoom."""
+    epochs: Annotated[int, Field(ge=1, le=1000)] = 12
+    """Passes over the training images in all views, at most."""
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 64
+    """Views per step."""
+    learning_rates: Annotated[tuple[_Positive, ...], Field(min_length=1)] = (1e-4, 3e-4, 1e-3)
+    """Peak learning rates of AdamW that are tried on four fifths of the training images; the one with the lowest log
+    loss on the others is taken, and as many epochs as were best there. Then all training images are trained on."""
+    warm_up: Annotated[float, Field(ge=0, le=0.9)] = 0.1
+    """Share of the steps in which the learning rate rises; it then falls to 0 along a cosine."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of each label that is spread over all classes."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    """How strongly all weights are drawn back to where they started: the pretrained ones, and the head of logistic
+    regression."""
+    patience: Annotated[int, Field(ge=1)] = 3
+    """Epochs without a lower loss on the held-out images after which a learning rate is given up."""
+    keep: Literal["better", "always"] = "better"
+    """better: the model keeps the frozen backbone and its head unless the validation images give evidence that
+    fine-tuning is better (95 %). always: fine-tuning is kept."""
 
 
 class CrossValidation(Section):
@@ -493,6 +524,8 @@ class Config(Section):
     """The classifier on its features."""
     train: Train = Train()
     """Mini-batch training."""
+    finetune: Finetune = Finetune()
+    """Fine-tuning of the backbone's last blocks."""
     evaluate: Evaluate = Evaluate()
     """What evaluate measures and writes."""
     tune: Tune = Tune()

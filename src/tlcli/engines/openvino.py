@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlcli.backbones.blocks import Blocks
+from tlcli.backbones.blocks import MAP, Block, Blocks
+from tlcli.backbones.catalog import Backbone
 from tlcli.backbones.conversion import convert
 from tlcli.backbones.graph import GRAPH_FILES, ConvertedGraph
 from tlcli.backbones.spec import BackboneSpec
@@ -60,6 +61,28 @@ def open_engine(spec: BackboneSpec, decoder: "Decoder", progress: Progress) -> "
         return OpenVINOEngine(load(CompiledGraph(spec.quantized.graph, "f32")), spec.row.blocks, decoder)
     graph = CompiledGraph(convert(spec, progress), spec.engine.precision)
     return OpenVINOEngine(load(graph), spec.row.blocks, decoder)
+
+
+def trunk_blocks(graph: ConvertedGraph, row: Backbone) -> Blocks:
+    """What a backbone without its last blocks gives (:func:`tlcli.backbones.conversion.convert_trunk`): the feature map
+    at the cut, then the blocks of features that are computed before it."""
+    outputs = _CORE.read_model(graph.xml).outputs
+    before = row.blocks.named(output.get_any_name() for output in outputs)
+    return Blocks((Block(MAP, "none", int(np.prod(outputs[0].shape))), *before.all))
+
+
+def open_trunk(
+    graph: ConvertedGraph, blocks: Blocks, precision: str, decoder: "Decoder"
+) -> "ThreadedEngine[NDArray[np.float32]]":
+    """Runs a backbone without its last blocks; a view's result are ``blocks``, see :func:`trunk_blocks`, rounded as the
+    store has them."""
+    model = load(CompiledGraph(graph, precision)).model
+    infer = _Requests(model)
+
+    def compute(pixels: "NDArray[np.uint8]") -> "NDArray[np.float32]":
+        return blocks.rounded(np.concatenate([one.ravel() for one in infer(pixels)]))
+
+    return ThreadedEngine(decoder, compute, _workers(model))
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,7 @@ def extract(
     open_engine: "Callable[[], Runner[NDArray[np.float32]]]",
     progress: Progress = SILENT,
     announce: Callable[[Sequence[Item]], None] = lambda _: None,
+    shard_rows: int = SHARD_ROWS,
 ) -> Extraction:
     """Makes the store hold every view of every readable image; one engine computes what is missing.
 
@@ -59,6 +60,7 @@ def extract(
         open_engine: opens the engine; not called if nothing readable is missing.
         progress: receives every view that is computed.
         announce: called with what will be computed, before it is.
+        shard_rows: rows that are written at a time.
 
     Raises:
         DataError: a file changed since it was indexed.
@@ -80,7 +82,7 @@ def extract(
     if first is not None:
         announce(items[first:])
         with closing(open_engine()) as engine, progress.stage("Computing features", total, "images"):
-            computed = _compute(items[first:], engine, store, bad, progress)
+            computed = _compute(items[first:], engine, store, bad, progress, shard_rows)
     return Extraction(computed, sum(map(len, views.values())) - total, bad)
 
 
@@ -101,8 +103,9 @@ def _record(error: BadImageError, item: Item, bad: dict[str, str]) -> None:
 
 
 def _compute(
-    items: Sequence[Item], engine: "Runner[NDArray[np.float32]]", store: Store, bad: dict[str, str], progress: Progress
-) -> int:
+    items: Sequence[Item], engine: "Runner[NDArray[np.float32]]", store: Store, bad: dict[str, str], progress: Progress,
+    shard_rows: int,
+) -> int:  # fmt: skip
     """Computes the items and stores their features; the number of views computed."""
     keys: list[bytes] = []
     rows: list[NDArray[np.float32]] = []
@@ -127,7 +130,7 @@ def _compute(
                 rows.append(row)
                 computed += 1
                 progress.advance()
-                if len(rows) == SHARD_ROWS:
+                if len(rows) == shard_rows:
                     flush()
     finally:  # also when interrupted: what was computed is kept
         flush()

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _SKIPPED = (errno.EACCES, errno.EPERM, errno.EISDIR, errno.EIO)
 """Error numbers of a file that another user's rights protect, and of one on a bad part of the disk."""
+_SPARSE = 4
+"""Rows of a shard for one that is wanted, above which it is mapped into memory instead of read."""
 _ROW_BITS = 32
 _ROW_MASK = (1 << _ROW_BITS) - 1
 
@@ -173,6 +175,9 @@ def _type_of(block: Block) -> "np.dtype[Any]":
 def _read(shard: IO[bytes], begin: int, block: Block, wanted: "NDArray[np.int64]") -> "NDArray[Any]":
     """Some rows of a block, whose numbers rise, [n, width]."""
     first, count, kind = int(wanted[0]), int(wanted[-1] - wanted[0]) + 1, _type_of(block)
+    if count > _SPARSE * len(wanted):
+        mapped = np.memmap(shard, kind, "r", begin + kind.itemsize * block.width * first, (count, block.width))
+        return mapped[wanted - first]
     shard.seek(begin + kind.itemsize * block.width * first)
     found = np.fromfile(shard, kind, count * block.width)
     return found.reshape(count, block.width)[wanted - first]

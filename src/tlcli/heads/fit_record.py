@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from tlcli.heads.head import Head
 
-FitKind = Literal["logistic_regression", "kernel", "minibatch"]
+FitKind = Literal["logistic_regression", "kernel", "minibatch", "finetune"]
 WITH_FOLDS: tuple[FitKind, ...] = ("logistic_regression", "kernel")
 """Kinds whose C is chosen by cross-validation, which is then repeated with the head itself."""
 

@@ -15,6 +15,7 @@ from tlcli.errors import DataError
 from tlcli.images.augmentation import PLAIN, Augmentation, augment
 from tlcli.images.decode import BadImageError, check_size, prepare, read
 from tlcli.images.preparation import Preparation, resize
+from tlcli.images.shifts import SHIFTS, shifted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,7 +58,10 @@ class Decoder:
                 "Run the command again with --verify.",
             )  # fmt: skip
         plain = prepare(source, self.preparation) if isinstance(source, bytes) else self._resized(source)
-        return [augment(plain, view, sha256, self.augmentation) for view in item.views]
+        return [
+            shifted(plain, view, sha256) if view in SHIFTS else augment(plain, view, sha256, self.augmentation)
+            for view in item.views
+        ]
 
     def _resized(self, pixels: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:

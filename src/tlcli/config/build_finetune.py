@@ -1,0 +1,206 @@
+"""From the config's finetune section to a fine-tuned backbone with its head, and the evidence that it is better.
+
+Shapes: N images, L classes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tlcli.config.schema import Config
+from tlcli.datasets.index import Index, LabelledImage
+from tlcli.errors import DataError, UsageError
+from tlcli.evaluation.finetuning_proof import Proof, prove
+from tlcli.features.activations import Activations, row_keys
+from tlcli.features.extractor import FeatureExtractor
+from tlcli.features.key import feature_key
+from tlcli.features.rows import Rows
+from tlcli.features.store import Store
+from tlcli.finetuning.recipe import Recipe
+from tlcli.finetuning.tail import FineTuned, TrainingRows, fine_tune
+from tlcli.heads.class_weight import ClassWeight, weights_of
+from tlcli.heads.fit_record import Fit, HeldOut, Step
+from tlcli.heads.head import Head
+from tlcli.heads.standardize import Standardizer
+from tlcli.images.augmentation import PLAIN, Augmentation, view_names
+from tlcli.images.shifts import SHIFTS, shift_name
+from tlcli.progress import SILENT, Progress
+from tlcli.system.files import format_size, need_room
+
+MIN_VALIDATION = 50
+"""Validation images: with fewer, only a difference of 12 points and more could be proved."""
+_HELD_OUT = 5
+"""One of so many parts of the training images is held out while the learning rate is chosen."""
+_DEFAULT = Augmentation(flip="horizontal", zoom=0.1, shift=0.1)
+"""Where the config has no changes."""
+
+
+@dataclass(frozen=True)
+class FineTunedHead:
+    """A fine-tuned backbone with its head, and what they brought."""
+
+    extractor: FeatureExtractor
+    """Of the fine-tuned backbone; has the features of the training and validation images."""
+    fit: Fit
+    """Calibrated."""
+    tuned: FineTuned
+    proof: Proof
+    blocks: int
+    """How many of the last blocks were trained."""
+    learning_rate: float
+    """Chosen."""
+    is_kept: bool
+    """Whether the model has it, rather than the frozen backbone."""
+
+
+def check_finetune(config: Config, index: Index) -> None:
+    """Refuses what cannot be fine-tuned, before any features are computed.
+
+    Raises:
+        DataError: there are too few validation images to prove anything.
+        UsageError: images have tiles, the backbone is an own file or quantised, or has no such blocks.
+    """
+    if config.head.fit != "finetune":
+        return
+    row, blocks = config.backbone.row, config.finetune.blocks
+    refused = {
+        "backbone.path is an own network": row is None,
+        "image.tiles is set": config.image.tiles is not None,
+        "backbone.precision is int8": config.backbone.precision == "int8",
+        f"{config.backbone.name} has no place to cut it": row is not None and not row.stages.cuts,
+    }
+    if why := next((why for why, holds in refused.items() if holds), None):
+        raise UsageError(
+            "config.finetune_unsupported", f"Fine-tuning is not possible: {why}.",
+            "Change that, or set head.fit: logistic_regression.",
+        )  # fmt: skip
+    images = len(index.of("validation"))
+    if images < MIN_VALIDATION:
+        raise DataError(
+            "data.too_few_to_prove",
+            f"There are {images:,} validation images; to tell whether fine-tuning the last {blocks} blocks is better, "
+            f"{MIN_VALIDATION} are needed.",
+            "Raise dataset.split.validation, add images, or set head.fit: logistic_regression.",
+        )
+
+
+def frozen_config(config: Config) -> Config:
+    """The config of the frozen head, which fine-tuning starts from."""
+    if config.head.fit != "finetune":
+        return config
+    return config.model_copy(update={"head": config.head.model_copy(update={"fit": "logistic_regression"})})
+
+
+def fine_tune_head(
+    config: Config, index: Index, frozen: FeatureExtractor, fit: Fit, units: Rows, class_weight: ClassWeight,
+    progress: Progress = SILENT,
+) -> FineTunedHead:  # fmt: skip
+    """Trains the last blocks of the backbone together with the head, and compares both with the frozen ones.
+
+    Args:
+        config: the config.
+        index: the images.
+        frozen: has the features of the training and validation images.
+        fit: the frozen head: logistic regression, calibrated.
+        units: plain rows of the training images, in the units that folds keep together.
+        class_weight: of head.class_weight.
+        progress: receives the stages.
+
+    Raises:
+        ModelError: the network cannot be cut there, or the training process failed.
+        ResourceError: the disk is full.
+        UsageError: training diverged.
+    """
+    from tlcli.heads.calibration import calibrated  # noqa: PLC0415 - SciPy
+
+    images, section = index.of("train"), config.finetune
+    activations, views = _activations(config, frozen, images, progress)
+    held_out = _held_out(units, config.train.seed)
+    labels = np.tile(units.labels, len(views))
+    rows = TrainingRows(
+        row_keys(images, views), labels, weights_of(labels, class_weight), np.tile(held_out, len(views)),
+        np.arange(len(labels)) < len(images),
+    )  # fmt: skip
+    recipe = Recipe(seed=config.train.seed, **section.model_dump(exclude={"blocks", "views", "keep"}))
+    standardizer = Standardizer.of(units, config.head.standardize)
+    tuned = fine_tune(activations, rows, fit.head, standardizer, frozen.blocks.names, recipe, progress)
+    extractor = _tuned_extractor(frozen, tuned, progress)
+    validation = index.of("validation")
+    extractor.extract([(images, (PLAIN,)), (validation, (PLAIN, *SHIFTS))], progress)
+    frozen.extract([(validation, SHIFTS)], progress)
+    numbers = np.flatnonzero(held_out)
+    held = HeldOut(numbers, units.labels[numbers], tuned.held_out)
+    new = _fit(tuned, held)
+    new = calibrated(new, extractor.rows(validation, index.labels), len(images))
+    proof = _proof(index, validation, (frozen, fit.head), (extractor, new.head))
+    is_kept = section.keep == "always" or proof.is_better
+    return FineTunedHead(extractor, new, tuned, proof, section.blocks, _chosen(tuned), is_kept)
+
+
+def _activations(
+    config: Config, frozen: FeatureExtractor, images: Sequence[LabelledImage], progress: Progress
+) -> tuple[Activations, list[str]]:
+    """The stored activations of the training images in all views, and the names of the views."""
+    augment = config.augment
+    changes = Augmentation(**augment.model_dump(exclude={"views"}))
+    if changes == Augmentation(seed=augment.seed):
+        changes = replace(_DEFAULT, seed=augment.seed)
+    views = view_names(config.finetune.views, changes)
+    decoder = replace(frozen.decoder, augmentation=changes)
+    found = Activations.open(frozen.spec, decoder, config.finetune.blocks, progress)
+    wanted = [(images, views)]
+    if needed := found.missing_bytes(wanted):
+        progress.note(
+            f"Activations before the last {found.blocks} blocks: {format_size(found.row_blocks.stored_bytes)} for each "
+            f"of {len(images) * len(views):,} views, {format_size(needed)} more in the cache."
+        )
+        need_room(found.store.folder, needed, "activations")
+    found.extract(wanted, progress)
+    return found, views
+
+
+def _held_out(units: Rows, seed: int) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+    """[N], whether a training image is held out while the learning rate is chosen: whole units, stratified."""
+    from tlcli.heads.folds import folds_of  # noqa: PLC0415 - scikit-learn takes 1 s
+
+    _, held = next(iter(folds_of(units, _HELD_OUT, seed)))
+    found = np.zeros(len(units), np.bool_)
+    found[held] = True
+    return found
+
+
+def _tuned_extractor(frozen: FeatureExtractor, tuned: FineTuned, progress: Progress) -> FeatureExtractor:
+    spec, preparation = tuned.spec(frozen.spec), frozen.decoder.preparation
+    store = Store(feature_key(spec, preparation), spec.row.blocks, progress)
+    return replace(frozen, spec=spec, store=store, views=(PLAIN,))
+
+
+def _chosen(tuned: FineTuned) -> float:
+    return tuned.epochs[-1].learning_rate
+
+
+def _fit(tuned: FineTuned, held_out: HeldOut) -> Fit:
+    """The training at the chosen learning rate, as other fits have it."""
+    best = tuned.best
+    chosen = [one for one in tuned.epochs if best and one.phase == best.phase and one.epoch]
+    history = tuple(
+        Step(one.epoch, one.loss, one.accuracy, one.held_out_loss, one.held_out_accuracy, one.learning_rate)
+        for one in chosen
+    )
+    step = next((one for one in history if best and one.step == best.epoch), history[0])
+    return Fit("finetune", tuned.head, history, step, held_out)
+
+
+def _proof(
+    index: Index, images: Sequence[LabelledImage], frozen: tuple[FeatureExtractor, Head],
+    tuned: tuple[FeatureExtractor, Head],
+) -> Proof:  # fmt: skip
+    rows = frozen[0].rows(images, index.labels)
+    answers = {
+        shift_name(view): tuple(
+            head.predict(extractor.rows(images, index.labels, [view])) for extractor, head in (frozen, tuned)
+        )
+        for view in (PLAIN, *SHIFTS)
+    }
+    return prove(rows.labels, rows.units, answers, shift_name(PLAIN))  # type: ignore[arg-type]

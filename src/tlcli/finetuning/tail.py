@@ -1,0 +1,159 @@
+"""Fine-tunes the last blocks of a backbone on stored activations, in a process of its own.
+
+Shapes: N rows (images in all their views), D features that the head takes, U output units.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from tlcli.backbones.own_process import run_module
+from tlcli.backbones.spec import BackboneSpec
+from tlcli.features.activations import Activations
+from tlcli.finetuning.recipe import Recipe
+from tlcli.finetuning.request import (
+    HEAD_FILE,
+    HELD_OUT_FILE,
+    RECORD_FILE,
+    ROWS_FILE,
+    START_FILE,
+    TAIL_FILE,
+    Epoch,
+    Request,
+)
+from tlcli.heads.head import Head
+from tlcli.heads.standardize import Standardizer
+from tlcli.progress import SILENT, Progress
+from tlcli.system.cache.folders import is_whole, kept
+from tlcli.system.cpu import threads
+from tlcli.system.files import cache_folder, sha256_file, whole_file, write_text
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+TRAINING_VERSION = 1
+"""Part of the digest: increase it when a training of the same request gives other weights."""
+_ANSWERS = (TAIL_FILE, HEAD_FILE, HELD_OUT_FILE, RECORD_FILE)
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """The images that are trained on, in all their views."""
+
+    keys: Sequence[bytes]
+    """[N], of the stored activations"""
+    labels: "NDArray[np.int64]"
+    """[N]"""
+    weights: "NDArray[np.float32]"
+    """[N], of each row's loss"""
+    held_out: "NDArray[np.bool_]"
+    """[N], those that learning rate and number of epochs are chosen on; trained on at the end"""
+    plain: "NDArray[np.bool_]"
+    """[N], without augmentation"""
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """Trained last blocks with their head."""
+
+    tail: Path
+    """A safetensors file of the variables of the last blocks, by their paths in Keras."""
+    tail_sha256: str
+    head: Head
+    """For the features of the fine-tuned backbone; uncalibrated."""
+    held_out: "NDArray[np.float64]"
+    """Probabilities [n, L] of the plain held-out rows, by the best of the trainings that were not given them"""
+    epochs: tuple[Epoch, ...]
+    """Of all learning rates that were tried, then of the final training."""
+
+    def spec(self, frozen: BackboneSpec) -> BackboneSpec:
+        """The fine-tuned backbone."""
+        return replace(frozen, weights=frozen.weights.tuned(self.tail, self.tail_sha256))
+
+    @property
+    def best(self) -> Epoch | None:
+        """The epoch that was chosen on held-out images; 0 is the frozen head. None where none were held out."""
+        tried = [one for one in self.epochs if one.held_out_loss == one.held_out_loss]
+        return min(tried, key=lambda one: one.held_out_loss, default=None)
+
+
+def fine_tune(
+    activations: Activations, rows: TrainingRows, head: Head, standardizer: Standardizer, inputs: Sequence[str],
+    recipe: Recipe, progress: Progress = SILENT,
+) -> FineTuned:  # fmt: skip
+    """Trains the last blocks and the head, or takes what an equal training gave; one that was ended goes on.
+
+    Args:
+        activations: have all rows.
+        rows: what is trained on.
+        head: the frozen one, on the features of the frozen backbone, which training starts from.
+        standardizer: of these features.
+        inputs: names of the blocks of features that the head takes.
+        recipe: how.
+        progress: receives an epoch a step.
+
+    Raises:
+        ModelError: the process failed.
+        ResourceError: the disk is full.
+        UsageError: training diverged at every learning rate.
+    """
+    arrays: dict[str, dict[str, NDArray[Any]]] = {
+        ROWS_FILE: {
+            "keys": np.frombuffer(b"".join(rows.keys), np.uint8).reshape(len(rows.keys), -1),
+            "labels": rows.labels, "weights": rows.weights, "held_out": rows.held_out, "plain": rows.plain,
+        },
+        START_FILE: {
+            "weights": head.weights, "bias": head.bias, "mean": standardizer.mean, "scale": standardizer.scale,
+        },
+    }  # fmt: skip
+    spec = activations.spec
+    request = Request(
+        spec.row.name, spec.weights.layout, spec.size, str(spec.weights.file), activations.blocks,
+        activations.store.key, tuple(inputs), "", threads(), recipe,
+    )  # fmt: skip
+    folder = cache_folder() / "finetuned" / f"{spec.row.name}-{_digest(request, spec, arrays)[:16]}"
+
+    def write(staging: Path) -> None:
+        work = folder.with_name(f"{folder.name}.work")
+        work.mkdir(parents=True, exist_ok=True)
+        for name, of_file in arrays.items():
+            with whole_file(work / name) as temporary:
+                save_file({key: np.ascontiguousarray(array) for key, array in of_file.items()}, temporary)
+        write_text(work / "request.json", json.dumps(asdict(replace(request, folder=str(work)))))
+        epochs = recipe.epochs * (len(recipe.learning_rates) + 1)
+        with progress.stage("Fine-tuning", epochs, "epochs"):
+            run_module(
+                "tlcli.finetuning.training", {"file": str(work / "request.json"), "out": str(work)},
+                {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}, f"Fine-tuning {spec.row.name}",
+                on_line=lambda _: progress.advance(),
+            )  # fmt: skip
+        for name in _ANSWERS:
+            (work / name).replace(staging / name)
+        for path in work.iterdir():
+            path.unlink()
+        work.rmdir()
+
+    found = folder if is_whole(folder, _ANSWERS) else kept(folder, write, _ANSWERS, progress)
+    of_head = load_file(found / HEAD_FILE)
+    epochs = tuple(Epoch(**one) for one in json.loads((found / RECORD_FILE).read_text()))
+    tail = found / TAIL_FILE
+    held_out = load_file(found / HELD_OUT_FILE)["probabilities"]
+    return FineTuned(tail, sha256_file(tail), Head(of_head["weights"], of_head["bias"]), held_out, epochs)
+
+
+def _digest(request: Request, spec: BackboneSpec, arrays: "dict[str, dict[str, NDArray[Any]]]") -> str:
+    """Of everything that the answer depends on; the place of the weights is not part of it."""
+    versions = [TRAINING_VERSION, *(metadata.version(name) for name in ("keras", "tensorflow"))]
+    fields = {**asdict(request), "weights": spec.weights.sha256}
+    found = hashlib.sha256(json.dumps([versions, fields], sort_keys=True).encode())
+    for of_file in arrays.values():
+        for name, array in of_file.items():
+            found.update(name.encode() + np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()

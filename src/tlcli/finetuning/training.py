@@ -1,0 +1,337 @@
+"""The training process: Keras on TensorFlow, one request, its only argument.
+
+It trains the last blocks of a backbone with the head on stored activations: first for each learning rate on a part of
+the images, then on all of them at the best one, for as many epochs as were best. After every epoch its state is
+written; a process that is started again with the same request goes on from there, and ends with the same weights, bit
+for bit.
+
+Shapes: n rows of a batch, D features that the head takes, U output units.
+"""
+
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import safetensors
+from pydantic import TypeAdapter
+from safetensors.numpy import load_file, save_file
+
+from tlcli.backbones.blocks import MAP, Block, Blocks
+from tlcli.backbones.catalog import row_for
+from tlcli.errors import ModelError, UsageError
+from tlcli.features.store import Store
+from tlcli.finetuning.request import (
+    HEAD_FILE,
+    HELD_OUT_FILE,
+    RECORD_FILE,
+    ROWS_FILE,
+    START_FILE,
+    TAIL_FILE,
+    Epoch,
+    Request,
+)
+from tlcli.heads.task import Task
+from tlcli.system.files import whole_file, write_text
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tlcli.backbones.build import Split
+
+_FINAL = "final"
+_KEPT = 2
+"""Checkpoints that are kept."""
+_LEAST = 1e-12
+"""Of a probability, for its logarithm."""
+
+
+class Rows(NamedTuple):
+    """The rows of a request."""
+
+    keys: "NDArray[np.uint8]"
+    labels: "NDArray[np.int64]"
+    weights: "NDArray[np.float32]"
+    held_out: "NDArray[np.bool_]"
+    plain: "NDArray[np.bool_]"
+
+
+class Trainer:
+    """The last blocks and the head, with their optimizer."""
+
+    def __init__(self, request: Request) -> None:
+        """Builds the network, and reads the request's files.
+
+        Raises:
+            ModelError: the weights do not fit, or the network cannot be cut there.
+        """
+        import keras
+        import tensorflow as tf
+
+        from tlcli.backbones.build import build  # noqa: PLC0415 - the same
+
+        tf.config.threading.set_intra_op_parallelism_threads(request.threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+        tf.config.experimental.enable_op_determinism()
+        keras.utils.set_random_seed(request.recipe.seed)
+        self._tf, self._keras, self.recipe = tf, keras, request.recipe
+        row = row_for(request.name, request.layout)
+        split = build(row, request.size, Path(request.weights)).split(request.blocks)
+        split.tail.trainable = True
+        self._map_shape = split.tail.input.shape[1:]
+        self._start = load_file(request.place / START_FILE)
+        self.task = Task.of_units(len(self._start["bias"]))
+        self._read_rows(request, Blocks((Block(MAP, "none", math.prod(self._map_shape)), *split.before.all)))
+        self._model, self._head = self._with_head(split, request.inputs)
+        self._tail = {variable.path: variable for variable in split.tail.trainable_variables}
+        self._all = [*self._tail.values(), *self._head.trainable_variables]
+        self._origin = [np.array(variable.value) for variable in self._all]
+        self._optimizer = keras.optimizers.Adam(1.0)
+        self._optimizer.build(self._all)
+        self._step = tf.function(self._train_step, reduce_retracing=True)
+        self._infer = tf.function(lambda maps, early: self._model([maps, early], training=False))
+
+    def _read_rows(self, request: Request, stored: Blocks) -> None:
+        self.rows = Rows(**load_file(request.place / ROWS_FILE))
+        self._read = Store(request.store, stored).reader(key.tobytes() for key in self.rows.keys)
+        taken = [number for number, block in enumerate(stored.all) if block.name in request.inputs]
+        self._map, self._early = stored.slices[0], [stored.slices[number] for number in taken]
+        self._early_width = sum(stored.widths[number] for number in taken)
+
+    def _with_head(self, split: "Split", inputs: Sequence[str]) -> tuple[Any, Any]:
+        """The last blocks with the head behind them, [map, early features] -> logits [n, U]; and the head, which takes
+        standardised features: so all its weights are of one size, as one learning rate wants it."""
+        layers, start = self._keras.layers, self._start
+        maps, early = layers.Input(self._map_shape), layers.Input((self._early_width,))
+        late = [one for one, name in zip(split.tail(maps, training=False), split.behind.names, strict=True)
+                if name in inputs]  # fmt: skip
+        features = self._keras.ops.concatenate([early, *late], axis=-1)
+        head = layers.Dense(len(start["bias"]), name="head", dtype="float32")
+        logits = head((features - start["mean"]) / start["scale"])
+        head.set_weights([start["weights"] * start["scale"][:, None], start["bias"] + start["mean"] @ start["weights"]])
+        return self._keras.Model([maps, early], logits), head
+
+    def reset(self) -> None:
+        """Back to the frozen network and head, with a new optimizer."""
+        for variable, value in zip(self._all, self._origin, strict=True):
+            variable.assign(value)
+        for variable in self._optimizer.variables:
+            variable.assign(np.zeros(variable.shape, variable.dtype))
+
+    def state(self) -> "dict[str, NDArray[Any]]":
+        """All that a training depends on, by name."""
+        named = {f"weight.{number:04d}": variable for number, variable in enumerate(self._all)}
+        named |= {f"optimizer.{number:04d}": variable for number, variable in enumerate(self._optimizer.variables)}
+        return {name: np.ascontiguousarray(self._keras.ops.convert_to_numpy(one)) for name, one in named.items()}
+
+    def restore(self, state: "dict[str, NDArray[Any]]") -> None:
+        """Takes what :meth:`state` gave."""
+        for number, variable in enumerate(self._all):
+            variable.assign(state[f"weight.{number:04d}"])
+        for number, variable in enumerate(self._optimizer.variables):
+            variable.assign(state[f"optimizer.{number:04d}"].astype(variable.dtype))
+
+    def train_epoch(
+        self, chosen: "NDArray[np.int64]", phase: str, epoch: int, peak: float, total: int
+    ) -> tuple[float, float]:
+        """Trains on rows, in an order that follows from seed, phase and epoch; returns their mean loss and accuracy.
+
+        Args:
+            chosen: numbers of the rows.
+            phase: of the training.
+            epoch: counted from 1.
+            peak: of the learning rate.
+            total: epochs of the whole schedule.
+        """
+        recipe, size = self.recipe, self.recipe.batch_size
+        random = np.random.default_rng([recipe.seed, *phase.encode(), epoch])
+        order, losses, correct = chosen[random.permutation(len(chosen))], 0.0, 0
+        steps = math.ceil(len(order) / size)
+        for number in range(steps):
+            rows = order[number * size : (number + 1) * size]
+            weights = np.zeros(size, np.float32)
+            weights[: len(rows)] = self.rows.weights[rows]
+            maps, early = self._batch(rows, size)
+            labels = np.zeros(size, np.int64)
+            labels[: len(rows)] = self.rows.labels[rows]
+            rate = recipe.rate(peak, (epoch - 1) * steps + number, total * steps)
+            loss, logits = self._step(maps, early, labels, weights, np.float32(rate), np.float32(len(rows)))
+            if not math.isfinite(loss):
+                return math.nan, math.nan
+            losses += float(loss) * len(rows)
+            correct += int((self.task.predicted(np.array(logits)[: len(rows)]) == self.rows.labels[rows]).sum())
+        return losses / len(order), correct / len(order)
+
+    def probabilities(self, chosen: "NDArray[np.int64]") -> "NDArray[np.float64]":
+        """Of rows [n, L]."""
+        size = self.recipe.batch_size
+        found = [np.empty((0, self.task.count))]
+        for first in range(0, len(chosen), size):
+            rows = chosen[first : first + size]
+            logits = np.array(self._infer(*self._batch(rows, size)), np.float64)[: len(rows)]
+            found.append(self.task.probabilities(logits))
+        return np.concatenate(found)
+
+    def answer(self, folder: Path) -> None:
+        """Writes the variables of the last blocks, and the head for features as they are."""
+        tail = {path: np.array(variable.value) for path, variable in self._tail.items()}
+        weights, bias = self._head.get_weights()
+        weights = (weights / self._start["scale"][:, None]).astype(np.float32)
+        head = {"weights": weights, "bias": (bias - self._start["mean"] @ weights).astype(np.float32)}
+        for name, arrays in ((TAIL_FILE, tail), (HEAD_FILE, head)):
+            with whole_file(folder / name) as temporary:
+                save_file({key: np.ascontiguousarray(array) for key, array in arrays.items()}, temporary)
+
+    def _batch(
+        self, rows: "NDArray[np.int64]", size: int
+    ) -> "tuple[NDArray[np.float32], NDArray[np.float32]]":  # fmt: skip
+        """Maps and early features of rows, followed by zeros: one shape, one graph."""
+        read, filled = self._read(rows), len(rows)
+        maps = np.zeros((size, *self._map_shape), np.float32)
+        maps[:filled] = read[:, self._map].reshape(filled, *self._map_shape)
+        early = np.zeros((size, self._early_width), np.float32)
+        if self._early:
+            early[:filled] = np.concatenate([read[:, place] for place in self._early], axis=1)
+        return maps, early
+
+    def _train_step(self, maps: Any, early: Any, labels: Any, weights: Any, rate: Any, count: Any) -> Any:
+        """One step of AdamW, whose decay draws towards the start; the mean loss of the batch, and its logits before."""
+        tf, smoothing = self._tf, self.recipe.label_smoothing
+        with tf.GradientTape() as tape:
+            logits = self._model([maps, early], training=False)
+            if self.task.units == 1:
+                targets = tf.cast(labels[:, None], tf.float32) * (1 - smoothing) + smoothing / 2
+                losses = tf.nn.sigmoid_cross_entropy_with_logits(targets, logits)[:, 0]
+            else:
+                targets = tf.one_hot(labels, self.task.units) * (1 - smoothing) + smoothing / self.task.units
+                losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+            loss = tf.reduce_sum(losses * weights) / count
+        gradients = tape.gradient(loss, self._all)
+        self._optimizer.learning_rate.assign(rate)
+        self._optimizer.apply(gradients, self._all)
+        for variable, start in zip(self._all, self._origin, strict=True):
+            variable.assign(variable - rate * self.recipe.weight_decay * (variable - start))
+        return loss, logits
+
+
+class Log:
+    """The epochs so far, the state after the last, held-out probabilities of the best; a line on stdout for each."""
+
+    def __init__(self, trainer: Trainer, folder: Path) -> None:
+        """Goes on from the newest whole checkpoint in a folder."""
+        self._trainer, self._folder = trainer, folder
+        self.epochs: list[Epoch] = []
+        self.best = np.empty((0, trainer.task.count))
+        """Probabilities [n, L]"""
+        for path in sorted(folder.glob("checkpoint-*.safetensors"), reverse=True):
+            try:
+                with safetensors.safe_open(path, "numpy") as file:
+                    epochs = json.loads(file.metadata()["epochs"])
+                state = load_file(path)
+            except (OSError, safetensors.SafetensorError, ValueError, KeyError, TypeError):
+                continue
+            self.best = state.pop("best")
+            trainer.restore(state)
+            self.epochs = [Epoch(**one) for one in epochs]
+            return
+
+    def add(self, epoch: Epoch, held_out: "NDArray[np.float64]") -> None:
+        """Keeps an epoch, with the probabilities of the held-out images after it."""
+        if epoch.held_out_loss < min((one.held_out_loss for one in self.tried), default=math.inf):
+            self.best = held_out
+        self.epochs.append(epoch)
+        path = self._folder / f"checkpoint-{len(self.epochs):05d}.safetensors"
+        text = json.dumps([asdict(one) for one in self.epochs])
+        with whole_file(path) as temporary:
+            save_file({**self._trainer.state(), "best": self.best}, temporary, {"epochs": text})
+        for old in sorted(self._folder.glob("checkpoint-*.safetensors"))[:-_KEPT]:
+            old.unlink(missing_ok=True)
+        print(json.dumps(asdict(epoch)), flush=True)  # noqa: T201 - the parent process reads it
+
+    @property
+    def tried(self) -> list[Epoch]:
+        """The epochs that can be chosen."""
+        return [one for one in self.epochs if one.phase != _FINAL and math.isfinite(one.held_out_loss)]
+
+    def left(self, phase: str, epochs: int, patience: int) -> Iterator[int]:
+        """Numbers of the epochs of a phase that are still to be trained, 0 for the start; the phase ends early where
+        held-out images lose, and where the loss is no number any more."""
+        while True:
+            done = [one for one in self.epochs if one.phase == phase]
+            losses = [one.held_out_loss for one in done]
+            is_lost = len(done) > 1 and not math.isfinite(done[-1].loss)
+            waited = len(done) - 1 - int(np.argmin(losses)) if done and phase != _FINAL else 0
+            if len(done) > epochs or is_lost or waited >= patience:
+                return
+            yield len(done)
+
+
+def train(request: Request) -> None:
+    """Does what a request asks for.
+
+    Raises:
+        ModelError: the weights do not fit, or the network cannot be cut there.
+        UsageError: the loss is no number any more.
+    """
+    trainer, recipe = Trainer(request), request.recipe
+    trainer.reset()
+    log, rows = Log(trainer, request.place), trainer.rows
+    fitted, held = np.flatnonzero(~rows.held_out), np.flatnonzero(rows.held_out & rows.plain)
+    for peak in recipe.learning_rates if len(held) else ():
+        _run(trainer, log, f"rate {peak:g}", peak, recipe.epochs, fitted, held)
+    best = min(log.tried, key=lambda one: one.held_out_loss, default=None)
+    peak, epochs = (best.learning_rate, best.epoch) if best else (recipe.learning_rates[0], recipe.epochs)
+    _run(trainer, log, _FINAL, peak, epochs, np.arange(len(rows.labels)), held[:0])
+    ended = [one for one in log.epochs if one.epoch]
+    if ended and not any(math.isfinite(one.loss) for one in ended):
+        rates = ", ".join(f"{one:g}" for one in recipe.learning_rates)
+        raise UsageError(
+            "config.training_diverged", f"Fine-tuning diverged: the loss is no number any more, at learning rates of "
+            f"{rates}.", "Lower finetune.learning_rates.",
+        )  # fmt: skip
+    trainer.answer(request.place)
+    with whole_file(request.place / HELD_OUT_FILE) as temporary:
+        save_file({"probabilities": np.ascontiguousarray(log.best)}, temporary)
+    write_text(request.place / RECORD_FILE, json.dumps([asdict(one) for one in log.epochs]))
+
+
+def _run(
+    trainer: Trainer, log: Log, phase: str, peak: float, epochs: int, fitted: "NDArray[np.int64]",
+    held: "NDArray[np.int64]",
+) -> None:  # fmt: skip
+    """Trains the epochs of a phase that are left, of the whole schedule."""
+    labels = trainer.rows.labels[held]
+    for epoch in log.left(phase, epochs, trainer.recipe.patience):
+        started, loss, accuracy = time.perf_counter(), 0.0, 0.0
+        if epoch:
+            loss, accuracy = trainer.train_epoch(fitted, phase, epoch, peak, trainer.recipe.epochs)
+        else:
+            trainer.reset()
+        found = trainer.probabilities(held)
+        chosen = found[np.arange(len(held)), labels]
+        held_loss = float(-np.log(np.maximum(chosen, _LEAST)).mean()) if len(held) else math.nan
+        right = float((found.argmax(axis=1) == labels).mean()) if len(held) else math.nan
+        log.add(
+            Epoch(phase, epoch, peak, loss, accuracy, held_loss, right, time.perf_counter() - started), found
+        )  # fmt: skip
+
+
+def main() -> None:
+    """Runs the request in the file that the argument names."""
+    request = TypeAdapter(Request).validate_json(Path(json.loads(sys.argv[1])["file"]).read_bytes())
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        train(request)
+    except (ModelError, UsageError) as error:
+        print(json.dumps([error.code, error.message, error.hint]), file=sys.stderr)  # noqa: T201 - the parent reads it
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()
