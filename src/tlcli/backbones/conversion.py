@@ -81,7 +81,7 @@ def _request(spec: BackboneSpec) -> dict[str, object]:
     weights = spec.weights
     return {
         "job": "convert", "name": spec.row.name, "layout": weights.layout, "size": spec.size,
-        "weights": str(weights.file), "tail": str(weights.tail) if weights.tail else None,
+        "weights": str(weights.file), "tail": str(weights.tail.path) if weights.tail else None,
     }  # fmt: skip
 
 

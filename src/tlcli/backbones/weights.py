@@ -16,7 +16,7 @@ from tlcli.progress import SILENT, Progress
 from tlcli.system.cache.fallback import actual_path
 from tlcli.system.cache.folders import is_whole, kept
 from tlcli.system.cache.locks import mark_in_use
-from tlcli.system.files import cache_folder, write_text
+from tlcli.system.files import cache_folder, sha256_file, write_text
 
 RANDOM_SEED = 0
 """``weights: random`` always gives the same random network."""
@@ -36,19 +36,31 @@ class Weights:
     sha256: str
     layout: Layout = "catalog"
     """Whose network it is for; see :func:`tlcli.backbones.catalog.row_for`."""
-    tail: Path | None = None
-    """Fine-tuned arrays, by the names of Keras's variables, that stand in for those of ``path``; of which ``sha256`` is
-    a digest, too."""
+    tail: "Tail | None" = None
+    """Fine-tuned arrays that stand in for some of them; then ``sha256`` is a digest of all."""
 
-    def tuned(self, tail: Path | None, tail_sha256: str) -> "Weights":
+    def tuned(self, path: Path | None, sha256: str) -> "Weights":
         """These weights with fine-tuned arrays in place of some: other weights, with a digest of their own.
 
         Args:
-            tail: a safetensors file; None if only its digest is known.
-            tail_sha256: its digest.
+            path: a safetensors file; None if only its digest is known.
+            sha256: its digest.
+
+        Raises:
+            ModelError: the file has another digest.
         """
-        whole = hashlib.sha256(f"{self.sha256} {tail_sha256}".encode()).hexdigest()
-        return replace(self, sha256=whole, tail=tail)
+        if path is not None and sha256_file(path) != sha256:
+            raise ModelError(
+                "model.bundle_damaged", f"{path} is damaged: its digest differs from the one in the manifest.",
+                "Train again: tlcli train",
+            )  # fmt: skip
+        whole = hashlib.sha256(f"{self.sha256} {sha256}".encode()).hexdigest()
+        return replace(self, sha256=whole, tail=Tail(path, sha256, self.sha256))
+
+    @property
+    def pretrained_sha256(self) -> str:
+        """Digest of ``path`` alone."""
+        return self.tail.pretrained_sha256 if self.tail else self.sha256
 
     @property
     def file(self) -> Path:
@@ -60,6 +72,17 @@ class Weights:
         if self.path is None:
             raise ModelError("model.weights_not_found", f"The file of the weights {self.sha256} is unknown.")
         return self.path
+
+
+@dataclass(frozen=True)
+class Tail:
+    """Fine-tuned arrays of a network's last blocks."""
+
+    path: Path | None
+    """A safetensors file with the paths of Keras's variables for names; None if only the digest is known."""
+    sha256: str
+    pretrained_sha256: str
+    """Digest of the weights that they were fine-tuned from."""
 
 
 def find_weights(row: Backbone, choice: str | Path, progress: Progress = SILENT) -> Weights:

@@ -90,7 +90,7 @@ def divide(config: Config, index: Index, extractor: FeatureExtractor, progress: 
         ResourceError: the disk is full.
     """
     section = config.evaluate.cross_validation
-    if section is None and config.head.fit not in WITH_FOLDS:
+    if section is None and config.head.fit == "minibatch":
         return None
     return divide_by(config, index, extractor, (section or config.head).folds, progress)
 

@@ -33,7 +33,11 @@ OWN_FILES_SAY = (
 
 
 def feature_extractor(
-    index: Index, config: Config, progress: Progress = SILENT, recorded: RecordedGraph | None = None
+    index: Index,
+    config: Config,
+    progress: Progress = SILENT,
+    recorded: RecordedGraph | None = None,
+    tail: tuple[Path, str] | None = None,
 ) -> FeatureExtractor:
     """Chooses engine and precision, finds the weights and opens the store.
 
@@ -42,6 +46,7 @@ def feature_extractor(
         config: the whole config.
         progress: receives the choices, downloads and quantisation.
         recorded: the quantised backbone of an existing run; a new run takes any that fits.
+        tail: the file of an existing run's fine-tuned last blocks, and its digest.
 
     Raises:
         ModelError, NetworkError: the weights, the engine or NNCF are unavailable.
@@ -57,6 +62,7 @@ def feature_extractor(
     own = _own(config)
     weights = own.weights if own else find_weights(row, section.weights, progress)
     row = row if own else row_for(row.name, weights.layout)
+    weights = weights.tuned(*tail) if tail else weights
     spec = BackboneSpec(row, preparation.size, weights, engine)
     of_torch = " of PyTorch's layout" if weights.layout == "torch" else ""
     progress.note(

@@ -5,9 +5,12 @@ Shapes: N images, L classes.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tlcli.config.build_head import fit_regression
 from tlcli.config.schema import Config
 from tlcli.datasets.index import Index, LabelledImage
 from tlcli.errors import DataError, UsageError
@@ -26,7 +29,11 @@ from tlcli.heads.standardize import Standardizer
 from tlcli.images.augmentation import PLAIN, Augmentation, view_names
 from tlcli.images.shifts import SHIFTS, shift_name
 from tlcli.progress import SILENT, Progress
+from tlcli.runs.records import RunFinetuning
 from tlcli.system.files import format_size, need_room
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 MIN_VALIDATION = 50
 """Validation images: with fewer, only a difference of 12 points and more could be proved."""
@@ -44,14 +51,9 @@ class FineTunedHead:
     """Of the fine-tuned backbone; has the features of the training and validation images."""
     fit: Fit
     """Calibrated."""
-    tuned: FineTuned
-    proof: Proof
-    blocks: int
-    """How many of the last blocks were trained."""
-    learning_rate: float
-    """Chosen."""
-    is_kept: bool
-    """Whether the model has it, rather than the frozen backbone."""
+    tail: Path
+    """The file of the trained last blocks."""
+    record: RunFinetuning
 
 
 def check_finetune(config: Config, index: Index) -> None:
@@ -124,7 +126,8 @@ def fine_tune_head(
     )  # fmt: skip
     recipe = Recipe(seed=config.train.seed, **section.model_dump(exclude={"blocks", "views", "keep"}))
     standardizer = Standardizer.of(units, config.head.standardize)
-    tuned = fine_tune(activations, rows, fit.head, standardizer, frozen.blocks.names, recipe, progress)
+    part_head = _head_of(config, units.part(np.flatnonzero(~held_out)), fit, class_weight)
+    tuned = fine_tune(activations, rows, fit.head, part_head, standardizer, frozen.blocks.names, recipe, progress)
     extractor = _tuned_extractor(frozen, tuned, progress)
     validation = index.of("validation")
     extractor.extract([(images, (PLAIN,)), (validation, (PLAIN, *SHIFTS))], progress)
@@ -134,8 +137,13 @@ def fine_tune_head(
     new = _fit(tuned, held)
     new = calibrated(new, extractor.rows(validation, index.labels), len(images))
     proof = _proof(index, validation, (frozen, fit.head), (extractor, new.head))
-    is_kept = section.keep == "always" or proof.is_better
-    return FineTunedHead(extractor, new, tuned, proof, section.blocks, _chosen(tuned), is_kept)
+    record = RunFinetuning(
+        blocks=section.blocks, views=len(views), learning_rate=tuned.epochs[-1].learning_rate,
+        epochs=tuned.epochs[-1].epoch, trained_parameters=tuned.parameters,
+        seconds=round(sum(one.seconds for one in tuned.epochs), 1),
+        is_kept=section.keep == "always" or proof.is_better, proof=proof,
+    )  # fmt: skip
+    return FineTunedHead(extractor, new, tuned.tail, record)
 
 
 def _activations(
@@ -160,7 +168,7 @@ def _activations(
     return found, views
 
 
-def _held_out(units: Rows, seed: int) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+def _held_out(units: Rows, seed: int) -> "NDArray[np.bool_]":
     """[N], whether a training image is held out while the learning rate is chosen: whole units, stratified."""
     from tlcli.heads.folds import folds_of  # noqa: PLC0415 - scikit-learn takes 1 s
 
@@ -170,14 +178,16 @@ def _held_out(units: Rows, seed: int) -> "np.ndarray[tuple[int], np.dtype[np.boo
     return found
 
 
+def _head_of(config: Config, rows: Rows, fit: Fit, class_weight: ClassWeight) -> Head:
+    """The frozen head, fitted on some of the images only, with the layers and the C that were chosen on all."""
+    same = config.model_copy(update={"head": config.head.model_copy(update={"Cs": (fit.best.C,)})})
+    return fit_regression(same, rows, class_weight, candidates=(fit.candidates[0].blocks,)).head
+
+
 def _tuned_extractor(frozen: FeatureExtractor, tuned: FineTuned, progress: Progress) -> FeatureExtractor:
     spec, preparation = tuned.spec(frozen.spec), frozen.decoder.preparation
     store = Store(feature_key(spec, preparation), spec.row.blocks, progress)
     return replace(frozen, spec=spec, store=store, views=(PLAIN,))
-
-
-def _chosen(tuned: FineTuned) -> float:
-    return tuned.epochs[-1].learning_rate
 
 
 def _fit(tuned: FineTuned, held_out: HeldOut) -> Fit:
@@ -192,15 +202,20 @@ def _fit(tuned: FineTuned, held_out: HeldOut) -> Fit:
     return Fit("finetune", tuned.head, history, step, held_out)
 
 
+def _answers(
+    model: tuple[FeatureExtractor, Head], images: Sequence[LabelledImage], index: Index, view: str
+) -> "NDArray[np.float64]":
+    extractor, head = model
+    return head.predict(extractor.rows(images, index.labels, [view]))
+
+
 def _proof(
     index: Index, images: Sequence[LabelledImage], frozen: tuple[FeatureExtractor, Head],
     tuned: tuple[FeatureExtractor, Head],
 ) -> Proof:  # fmt: skip
     rows = frozen[0].rows(images, index.labels)
     answers = {
-        shift_name(view): tuple(
-            head.predict(extractor.rows(images, index.labels, [view])) for extractor, head in (frozen, tuned)
-        )
+        shift_name(view): (_answers(frozen, images, index, view), _answers(tuned, images, index, view))
         for view in (PLAIN, *SHIFTS)
     }
-    return prove(rows.labels, rows.units, answers, shift_name(PLAIN))  # type: ignore[arg-type]
+    return prove(rows.labels, rows.units, answers, PLAIN)

@@ -106,7 +106,7 @@ _RULES = (
     ),
     _Rule(
         ("augment.",),
-        lambda config: config.augment.views == 0,
+        lambda config: config.augment.views == 0 and config.head.fit != "finetune",
         "augment.views is 0",
         "Set augment.views to 1 or more.",
         besides=("augment.views",),

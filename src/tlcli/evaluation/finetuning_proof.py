@@ -1,5 +1,6 @@
 """Is a fine-tuned network better than the frozen one? Both on the same images, and on shifted copies of them.
 
+Importing this imports no NumPy: what only reads a run starts fast.
 Shapes: N images, L classes; labels int [N], probabilities [N, L], rows sum to 1.
 """
 
@@ -7,12 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from tlcli.evaluation.calibration import expected_calibration_error
-from tlcli.evaluation.compare import clustered_difference, paired_difference
-
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 _LEAST = 1e-12
@@ -31,6 +28,10 @@ class Side:
     @classmethod
     def of(cls, labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]") -> "Side":
         """Of its answers."""
+        import numpy as np  # noqa: PLC0415 - see the module
+
+        from tlcli.evaluation.calibration import expected_calibration_error  # noqa: PLC0415 - see the module
+
         chosen = np.maximum(probabilities[np.arange(len(labels)), labels], _LEAST)
         accuracy = float((probabilities.argmax(axis=1) == labels).mean())
         return cls(accuracy, float(-np.log(chosen).mean()), expected_calibration_error(labels, probabilities))
@@ -88,8 +89,10 @@ def pair_of(
         frozen: probabilities of one [N, L].
         tuned: of the other.
     """
+    from tlcli.evaluation.compare import clustered_difference, paired_difference  # noqa: PLC0415 - SciPy
+
     right, right_tuned = (found.argmax(axis=1) == labels for found in (frozen, tuned))
-    gained = right_tuned.astype(np.int64) - right
+    gained = right_tuned.astype("int64") - right
     only_frozen, only_tuned = int((gained < 0).sum()), int((gained > 0).sum())
     both = int((right & right_tuned).sum())
     plain = paired_difference(both, only_frozen, only_tuned, len(labels) - both - only_frozen - only_tuned)

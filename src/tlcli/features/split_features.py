@@ -38,6 +38,10 @@ class SplitFeatures:
         """D"""
         return (self.blocks or self.extractor.blocks).width
 
+    def of(self, extractor: FeatureExtractor) -> "SplitFeatures":
+        """The same images' features by an extractor: these, where it is their own."""
+        return self if extractor is self.extractor else SplitFeatures(self.index, extractor, self.memory_bytes)
+
     def of_last_layer(self) -> "SplitFeatures":
         """The last layer's averages of the same images, for what compares images."""
         return SplitFeatures(self.index, self.extractor, self.memory_bytes, self.extractor.last)

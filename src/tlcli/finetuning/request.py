@@ -13,7 +13,8 @@ ROWS_FILE = "rows.safetensors"
 """keys uint8 [N, 32], labels int64 [N], held_out bool [N] (not trained on while the rate is chosen), plain bool [N]
 (without augmentation), weights float32 [N] (of each row's loss)."""
 START_FILE = "start.safetensors"
-"""The frozen head: weights float32 [D, U] and bias [U], and the mean and scale [D] of the features."""
+"""The frozen head: weights float32 [D, U] and bias [U]; the same fitted without the held-out images, part_weights and
+part_bias; and the mean and scale [D] of the features."""
 TAIL_FILE = "tail.safetensors"
 """The answer: the trained variables of the last blocks, by their paths in Keras."""
 HEAD_FILE = "head.safetensors"

@@ -78,6 +78,12 @@ class FineTuned:
         return replace(frozen, weights=frozen.weights.tuned(self.tail, self.tail_sha256))
 
     @property
+    def parameters(self) -> int:
+        """Numbers that were trained, the head's included."""
+        tail = load_file(self.tail)
+        return sum(array.size for array in tail.values()) + self.head.trainable_parameters
+
+    @property
     def best(self) -> Epoch | None:
         """The epoch that was chosen on held-out images; 0 is the frozen head. None where none were held out."""
         tried = [one for one in self.epochs if one.held_out_loss == one.held_out_loss]
@@ -85,8 +91,8 @@ class FineTuned:
 
 
 def fine_tune(
-    activations: Activations, rows: TrainingRows, head: Head, standardizer: Standardizer, inputs: Sequence[str],
-    recipe: Recipe, progress: Progress = SILENT,
+    activations: Activations, rows: TrainingRows, head: Head, part_head: Head, standardizer: Standardizer,
+    inputs: Sequence[str], recipe: Recipe, progress: Progress = SILENT,
 ) -> FineTuned:  # fmt: skip
     """Trains the last blocks and the head, or takes what an equal training gave; one that was ended goes on.
 
@@ -94,6 +100,7 @@ def fine_tune(
         activations: have all rows.
         rows: what is trained on.
         head: the frozen one, on the features of the frozen backbone, which training starts from.
+        part_head: the same, fitted without the held-out images.
         standardizer: of these features.
         inputs: names of the blocks of features that the head takes.
         recipe: how.
@@ -110,7 +117,8 @@ def fine_tune(
             "labels": rows.labels, "weights": rows.weights, "held_out": rows.held_out, "plain": rows.plain,
         },
         START_FILE: {
-            "weights": head.weights, "bias": head.bias, "mean": standardizer.mean, "scale": standardizer.scale,
+            "weights": head.weights, "bias": head.bias, "part_weights": part_head.weights,
+            "part_bias": part_head.bias, "mean": standardizer.mean, "scale": standardizer.scale,
         },
     }  # fmt: skip
     spec = activations.spec

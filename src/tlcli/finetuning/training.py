@@ -91,7 +91,7 @@ class Trainer:
         self._model, self._head = self._with_head(split, request.inputs)
         self._tail = {variable.path: variable for variable in split.tail.trainable_variables}
         self._all = [*self._tail.values(), *self._head.trainable_variables]
-        self._origin = [np.array(variable.value) for variable in self._all]
+        self._origin = [tf.Variable(variable.value, trainable=False) for variable in self._all]
         self._optimizer = keras.optimizers.Adam(1.0)
         self._optimizer.build(self._all)
         self._step = tf.function(self._train_step, reduce_retracing=True)
@@ -114,11 +114,14 @@ class Trainer:
         features = self._keras.ops.concatenate([early, *late], axis=-1)
         head = layers.Dense(len(start["bias"]), name="head", dtype="float32")
         logits = head((features - start["mean"]) / start["scale"])
-        head.set_weights([start["weights"] * start["scale"][:, None], start["bias"] + start["mean"] @ start["weights"]])
         return self._keras.Model([maps, early], logits), head
 
-    def reset(self) -> None:
-        """Back to the frozen network and head, with a new optimizer."""
+    def reset(self, part: bool) -> None:
+        """Back to the frozen network and head, with a new optimizer; ``part``: to the head that was fitted without the
+        held-out images."""
+        weights, bias = (self._start[f"part_{name}" if part else name] for name in ("weights", "bias"))
+        self._origin[-2].assign(weights * self._start["scale"][:, None])
+        self._origin[-1].assign(bias + self._start["mean"] @ weights)
         for variable, value in zip(self._all, self._origin, strict=True):
             variable.assign(value)
         for variable in self._optimizer.variables:
@@ -280,7 +283,7 @@ def train(request: Request) -> None:
         UsageError: the loss is no number any more.
     """
     trainer, recipe = Trainer(request), request.recipe
-    trainer.reset()
+    trainer.reset(part=True)
     log, rows = Log(trainer, request.place), trainer.rows
     fitted, held = np.flatnonzero(~rows.held_out), np.flatnonzero(rows.held_out & rows.plain)
     for peak in recipe.learning_rates if len(held) else ():
@@ -312,7 +315,7 @@ def _run(
         if epoch:
             loss, accuracy = trainer.train_epoch(fitted, phase, epoch, peak, trainer.recipe.epochs)
         else:
-            trainer.reset()
+            trainer.reset(part=phase != _FINAL)
         found = trainer.probabilities(held)
         chosen = found[np.arange(len(held)), labels]
         held_loss = float(-np.log(np.maximum(chosen, _LEAST)).mean()) if len(held) else math.nan

@@ -15,7 +15,7 @@ from tlcli.backbones.own_network import own_weights
 from tlcli.backbones.spec import BackboneSpec, EngineChoice, Precision
 from tlcli.backbones.weights import Weights, find_weights
 from tlcli.engines.compiled import CompiledGraph
-from tlcli.model.manifest import BundleManifest
+from tlcli.model.manifest import TAIL_FILE, BundleManifest
 from tlcli.progress import Progress
 from tlcli.system.files import cache_folder
 
@@ -51,11 +51,12 @@ def find_compiled(manifest: BundleManifest, few: bool) -> CompiledGraph | None:
 
 
 def load_backbone(
-    manifest: BundleManifest, compiled: CompiledGraph | None, few: bool, progress: Progress
+    folder: Path, manifest: BundleManifest, compiled: CompiledGraph | None, few: bool, progress: Progress
 ) -> "LoadedGraph":  # fmt: skip
     """Loads the bundle's backbone; downloads, converts and compiles what the cache lacks.
 
     Args:
+        folder: the bundle, which holds what a fine-tuned backbone has of its own.
         manifest: names the backbone, its weights and the precision.
         compiled: what :func:`find_compiled` returned.
         few: see there.
@@ -80,26 +81,29 @@ def load_backbone(
         progress.note("This processor has no bfloat16 arithmetic; predictions use float32 and may differ slightly.")
         precision = "f32"
     if compiled is None or compiled.precision != precision:
-        compiled = CompiledGraph(_converted(manifest, progress), precision, few)
+        compiled = CompiledGraph(_converted(folder, manifest, progress), precision, few)
     return load(compiled)
 
 
 def _spec(manifest: BundleManifest) -> BackboneSpec:
     """The float backbone of a bundle; its weights are known by their digest only."""
     record = manifest.backbone
+    weights = Weights(None, record.weights_sha256, record.layout)
     return BackboneSpec(
         manifest.row,
         manifest.preparation.size,
-        Weights(None, record.weights_sha256, record.layout),
+        weights.tuned(None, record.tail_sha256) if record.tail_sha256 else weights,
         EngineChoice("openvino", record.precision, ""),
     )
 
 
-def _converted(manifest: BundleManifest, progress: Progress) -> ConvertedGraph:
+def _converted(folder: Path, manifest: BundleManifest, progress: Progress) -> ConvertedGraph:
     spec = _spec(manifest)
     if found := cached_graph(spec):
         return found
     source = manifest.backbone.weights
     weights = own_weights(Path(source)) if spec.row.own else find_weights(spec.row, source, progress)
     manifest.check_weights(weights)
+    if sha256 := manifest.backbone.tail_sha256:
+        weights = weights.tuned(folder / TAIL_FILE, sha256)
     return convert(replace(spec, weights=weights), progress)

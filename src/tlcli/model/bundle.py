@@ -6,6 +6,7 @@ Shapes: N images, D features, U output units of the head, M reference images.
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +26,7 @@ from tlcli.heads.head import Head
 from tlcli.heads.task import Task
 from tlcli.images.decode import DECODER_VERSION
 from tlcli.images.preparation import Preparation
-from tlcli.model.manifest import FORMAT_VERSION, BundleManifest, read_manifest, sealed, train_again
+from tlcli.model.manifest import FORMAT_VERSION, TAIL_FILE, BundleManifest, read_manifest, sealed, train_again
 from tlcli.model.prediction import NoMap
 from tlcli.model.reference import Reference
 from tlcli.system.files import read_regular, whole_file, write_text
@@ -44,6 +45,14 @@ class Bundle:
     manifest: BundleManifest
     head: Head
     reference: Reference
+    folder: Path = Path()
+    """Where it was read from."""
+
+    @property
+    def tail(self) -> tuple[Path, str] | None:
+        """The file of a fine-tuned network's last blocks, and its digest; None of a frozen one."""
+        sha256 = self.manifest.backbone.tail_sha256
+        return (self.folder / TAIL_FILE, sha256) if sha256 else None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -91,7 +100,9 @@ def preparation_of(manifest: BundleManifest) -> Preparation:
     return Preparation(**manifest.preparation.model_dump(exclude={"decoder_version"}))
 
 
-def save_bundle(folder: Path, manifest_fields: Mapping[str, Any], head: Head, reference: Reference) -> None:
+def save_bundle(
+    folder: Path, manifest_fields: Mapping[str, Any], head: Head, reference: Reference, tail: Path | None = None
+) -> None:  # fmt: skip
     """Writes a bundle.
 
     Args:
@@ -100,6 +111,7 @@ def save_bundle(folder: Path, manifest_fields: Mapping[str, Any], head: Head, re
             the head, the reference and this version.
         head: the fitted head.
         reference: the training images to compare with.
+        tail: the file of a fine-tuned network's last blocks, which is copied.
 
     Raises:
         ResourceError: the disk is full.
@@ -116,6 +128,9 @@ def save_bundle(folder: Path, manifest_fields: Mapping[str, Any], head: Head, re
         with whole_file(folder / f"{name}.safetensors") as temporary:
             temporary.write_bytes(data)
         digests[name] = hashlib.sha256(data).hexdigest()
+    if tail is not None:
+        with whole_file(folder / TAIL_FILE) as temporary:
+            shutil.copyfile(tail, temporary)
     derived = {
         "format_version": FORMAT_VERSION,
         "head_sha256": digests["head"],
@@ -159,7 +174,8 @@ def load_bundle(folder: Path) -> Bundle:
             train_again(),
         )
     head = _head(folder / "head.safetensors", manifest, (inputs.width, units))
-    return Bundle(manifest, head, _reference(folder / "reference.safetensors", manifest, row.features))
+    reference = _reference(folder / "reference.safetensors", manifest, row.features)
+    return Bundle(manifest, head, reference, folder)
 
 
 def _head(path: Path, manifest: BundleManifest, shape: tuple[int, int]) -> Head:

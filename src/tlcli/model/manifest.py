@@ -30,6 +30,8 @@ from tlcli.images.formats import Format
 from tlcli.system.files import read_regular
 
 FORMAT_VERSION = 4
+TAIL_FILE = "tail.safetensors"
+"""Of a fine-tuned network: its last blocks."""
 _MAX_BYTES = 1 << 26
 """A million classes with names of 60 letters."""
 _TRAIN_AGAIN = "Train again: tlcli train."
@@ -96,6 +98,9 @@ class BackboneRecord(_Strict):
     """Present with precision int8, and with no other."""
     own: OwnRecord | None = None
     """Of a network that is not in the catalog."""
+    tail_sha256: _Sha256 | None = None
+    """Of a fine-tuned network: digest of tail.safetensors, its last blocks. ``weights_sha256`` is of the pretrained
+    weights."""
 
     @model_validator(mode="after")
     def _quantized_if_int8(self) -> Self:
@@ -189,11 +194,11 @@ class BundleManifest(_Strict):
             ModelError: it was trained on other weights.
         """
         expected = self.backbone.weights_sha256
-        if weights.sha256 != expected:
+        if weights.pretrained_sha256 != expected:
             raise ModelError(
                 "model.weights_changed",
                 f"The weights in {weights.path} differ from those that this model was trained with (sha256 "
-                f"{weights.sha256[:12]}, expected {expected[:12]}).",
+                f"{weights.pretrained_sha256[:12]}, expected {expected[:12]}).",
                 "Put the original file there, or train again: tlcli train.",
             )
 

@@ -75,13 +75,13 @@ class Predictor:
             from tlcli.engines.openvino import OpenVINOEngine  # noqa: PLC0415 - see the module
 
             compiled = checked.result()
-            loading = beside.submit(_load_if_cached, manifest, compiled, few, progress)
+            loading = beside.submit(_load_if_cached, folder, manifest, compiled, few, progress)
             from tlcli.images.items import Decoder  # noqa: PLC0415 - NumPy, Pillow
             from tlcli.model.bundle import load_bundle  # noqa: PLC0415
 
             bundle = load_bundle(folder)
             # What takes longer waits until the bundle is known to be intact.
-            graph = loading.result() or load_backbone(manifest, compiled, few, progress)
+            graph = loading.result() or load_backbone(folder, manifest, compiled, few, progress)
         return cls(bundle, OpenVINOEngine(graph, bundle.blocks, Decoder(bundle.preparation)), few, progress)
 
     def predict(
@@ -189,7 +189,9 @@ class Predictor:
                 from tlcli.images.items import Decoder  # noqa: PLC0415
 
                 manifest = self.bundle.manifest
-                graph = load_backbone(manifest, find_compiled(manifest, few=False), False, self._progress)
+                graph = load_backbone(
+                    self.bundle.folder, manifest, find_compiled(manifest, few=False), False, self._progress
+                )
                 self._engines[False] = OpenVINOEngine(graph, self.bundle.blocks, Decoder(self.bundle.preparation))
             return self._engines.get(few) or self._engines[not few]
 
@@ -234,7 +236,7 @@ class Predictor:
 
 
 def _load_if_cached(
-    manifest: BundleManifest, compiled: CompiledGraph | None, few: bool, progress: Progress
+    folder: Path, manifest: BundleManifest, compiled: CompiledGraph | None, few: bool, progress: Progress
 ) -> "LoadedGraph | None":
     """The graph where the cache has it compiled, so that nothing is downloaded, converted or compiled."""
     if compiled is None or not compiled.is_cached:
@@ -243,7 +245,7 @@ def _load_if_cached(
 
     if compiled.precision == "bf16" and not has_bf16():
         return None
-    return load_backbone(manifest, compiled, few, progress)
+    return load_backbone(folder, manifest, compiled, few, progress)
 
 
 def _name(image: "Image", number: int) -> str:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 from tlcli.datasets.decisions import ExclusionReason
 from tlcli.datasets.split_names import SplitName
+from tlcli.evaluation.finetuning_proof import Proof
 from tlcli.evaluation.split_metrics import Metrics, from_json, metrics_document
 from tlcli.evaluation.transfer_gap import TransferGap
 from tlcli.features.int8_record import Agreement
@@ -104,6 +105,8 @@ class RunBackbone(_Record):
     precision: str
     quantized: QuantizedBackbone | None = None
     """Of precision int8 only."""
+    tail_sha256: str | None = None
+    """Of a fine-tuned network: digest of its last blocks; ``weights_sha256`` is of the pretrained weights."""
 
 
 class RunThresholds(_Record):
@@ -132,6 +135,26 @@ class RunHead(_Record):
     temperature: float
     thresholds: RunThresholds | None = None
     """None where the answer is the most probable class."""
+
+
+class RunFinetuning(_Record):
+    """What fine-tuning did and brought."""
+
+    blocks: int
+    """Last blocks that were trained."""
+    views: int
+    """Of each training image, the plain image included."""
+    learning_rate: float
+    """Chosen on held-out training images."""
+    epochs: int
+    """The same; 0 where none was better than the frozen network."""
+    trained_parameters: int
+    """Of the last blocks and the head."""
+    seconds: float
+    """Of all epochs."""
+    is_kept: bool
+    """Whether the model has the fine-tuned network; else the frozen one."""
+    proof: Proof
 
 
 class RunRecord(_Record):
@@ -166,6 +189,8 @@ class RunRecord(_Record):
     features: FeatureCounts
     backbone: RunBackbone
     head: RunHead
+    finetuning: RunFinetuning | None = None
+    """None where the network was not fine-tuned."""
     agreement: Agreement | None = None
     """Of precision int8 with the float precision."""
     none_of_these: NoneOfThese | None = None

@@ -130,7 +130,9 @@ def evaluate(
 
 def _evaluate_test(opened: OpenedRun, index: Index, gates: Sequence[Gate], progress: Progress) -> Evaluated:
     run, options = opened.folder, config_options(opened.record.config, opened.record.overrides)
-    extractor = feature_extractor(index, opened.config, progress, opened.bundle.manifest.backbone.quantized)
+    extractor = feature_extractor(
+        index, opened.config, progress, opened.bundle.manifest.backbone.quantized, opened.bundle.tail
+    )
     opened.bundle.manifest.check_weights(extractor.spec.weights)
     skipping = ["--set", "dataset.on_bad_image=skip", "--set", "dataset.max_bad_fraction=1"]
     again = f"Restore them. To leave them out, train again: {shlex.join(['tlcli', 'train', *options, *skipping])}"
@@ -192,7 +194,9 @@ def _evaluate_external(
         progress.note(note)
     training = readable_training_images(run, recorded)
     calibrating = replace(index, images=(*index.images, *training))  # a quantised graph may have to be made again
-    extractor = feature_extractor(calibrating, run.config, progress, run.bundle.manifest.backbone.quantized)
+    extractor = feature_extractor(
+        calibrating, run.config, progress, run.bundle.manifest.backbone.quantized, run.bundle.tail
+    )
     run.bundle.manifest.check_weights(extractor.spec.weights)
     index, extraction = _extract(index, extractor, run.config, f"Fix them, or remove them from {data}.", progress)
     rows, task = extractor.rows(index.images, index.labels), Task(index.labels)

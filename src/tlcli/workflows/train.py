@@ -19,7 +19,8 @@ from tlcli.config.build_cross_validation import (
 )
 from tlcli.config.build_dataset import dataset_index
 from tlcli.config.build_features import feature_extractor, int8_limits, layer_candidates, resolved
-from tlcli.config.build_head import check_head, fit_head, threshold_objective
+from tlcli.config.build_finetune import check_finetune, fine_tune_head
+from tlcli.config.build_head import check_head, class_weight_of, fit_head, threshold_objective
 from tlcli.config.load import LoadedConfig, dump_config
 from tlcli.config.schema import Config
 from tlcli.datasets.index import Index
@@ -57,6 +58,7 @@ from tlcli.runs.records import (
     NoneOfThese,
     QuantizedBackbone,
     RunBackbone,
+    RunFinetuning,
     RunHead,
     RunRecord,
     RunThresholds,
@@ -102,6 +104,8 @@ class Trained:
     """None where near duplicates were not searched."""
     thresholds: RunThresholds | None = None
     """What decides the answers; None where it is the most probable class."""
+    finetuning: RunFinetuning | None = None
+    """None where the network was not fine-tuned."""
 
 
 @dataclass
@@ -167,27 +171,16 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
         index = dataset_index(config.dataset, loaded.options, verify)
     check_classes(merged(config.evaluate.gates, ()), index.labels)  # what evaluate would refuse
     check_head(config, index.labels, len(index.of("train")))
+    check_finetune(config, index)
     objective = threshold_objective(config, index.labels)
     _note(index, config, progress)
-    with clock.stage("features"):
-        extractor = feature_extractor(index, config, progress)
-        limits, held_out = int8_limits(config), index.of("validation") or index.of("train")
-        sample = check_features(held_out, extractor, limits, progress)
-        _suggest(index, extractor, progress)
-        index, extraction = _extract(index, extractor, config, sample.computed if sample else 0, progress)
-        features, measured = SplitFeatures(index, extractor), index.as_given()
-    with clock.stage("near duplicates"):
-        divided = divide(config, index, extractor, progress)
-    with clock.stage("head"):
-        fit = _fit(config, features, divided, progress)
-        agreement = check_labels(sample, index.labels, extractor, fit.head.probabilities, limits)
-    with clock.stage("cross-validation"):
-        validated = (
-            cross_validate_head(config, divided, fit, index.labels, extractor.blocks, progress) if divided else None
-        )
+    frozen = _frozen(config, index, clock, progress)
+    model = _fine_tuned(config, frozen, clock, progress) if config.head.fit == "finetune" else frozen.model
+    index, extractor, fit = frozen.index, model.extractor, model.fit
     with clock.stage("measure"), progress.stage("Measuring the head"):
+        features, measured = frozen.features.of(extractor), index.as_given()
         given = features if measured is index else SplitFeatures(measured, extractor)
-        found = _measured(given, fit, validated, objective, len(index.of("train")))
+        found = _measured(given, fit, model.validated, objective, len(index.of("train")))
         names = [image.name for image in index.of("train")]
         reference = build_reference(features.of_last_layer().rows("train"), names, config.train.seed)
         beyond = reference.out_of_distribution(given.of_last_layer().rows("validation"))
@@ -197,7 +190,7 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
         with progress.stage("Writing the run"):
             write_images(folder, index)
             _write_results(folder, measured, fit, found)
-            if validated:
+            if validated := model.validated:
                 write_cross_validation(
                     folder, validated.summary, validated.images, index.labels, validated.out_of_fold
                 )  # fmt: skip
@@ -205,13 +198,75 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
         if config.evaluate.figures:
             _draw(folder / "figures", index, extractor, fit, progress)
     decision = found.decision(index.labels)
-    write_record(
-        folder, _record(loaded, index, extractor, fit, extraction, agreement, none_of_these, clock.seconds, decision)
-    )  # fmt: skip
+    write_record(folder, _record(loaded, frozen, model, none_of_these, clock.seconds, decision))
+    divided = frozen.divided
     return Trained(
-        final_name(folder), found.metrics, validated.summary if validated else None, clock.seconds, extraction, index,
-        fit, agreement, none_of_these, filtered_of(index), divided.validation if divided else None, decision,
+        final_name(folder), found.metrics, validated.summary if validated else None, clock.seconds, frozen.extraction,
+        index, fit, frozen.agreement, none_of_these, filtered_of(index), divided.validation if divided else None,
+        decision, model.finetuning,
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A backbone with a head."""
+
+    extractor: FeatureExtractor
+    fit: Fit
+    validated: CrossValidatedImages | None
+    """None where the config asks for no cross-validation, or the images cannot be divided."""
+    finetuning: RunFinetuning | None = None
+
+
+@dataclass(frozen=True)
+class _Frozen:
+    """The head on the frozen backbone's features, and the images that they were computed of."""
+
+    index: Index
+    """Of the readable images."""
+    extraction: Extraction
+    features: SplitFeatures
+    divided: Divided | None
+    model: _Model
+    agreement: Agreement | None
+
+
+def _frozen(config: Config, index: Index, clock: _Clock, progress: Progress) -> _Frozen:
+    """Computes the features, fits the head on them, and cross-validates it."""
+    with clock.stage("features"):
+        extractor = feature_extractor(index, config, progress)
+        limits, held_out = int8_limits(config), index.of("validation") or index.of("train")
+        sample = check_features(held_out, extractor, limits, progress)
+        _suggest(index, extractor, progress)
+        index, extraction = _extract(index, extractor, config, sample.computed if sample else 0, progress)
+        features = SplitFeatures(index, extractor)
+    with clock.stage("near duplicates"):
+        divided = divide(config, index, extractor, progress)
+    with clock.stage("head"):
+        fit = _fit(config, features, divided, progress)
+        agreement = check_labels(sample, index.labels, extractor, fit.head.probabilities, limits)
+    with clock.stage("cross-validation"):
+        validated = (
+            cross_validate_head(config, divided, fit, index.labels, extractor.blocks, progress) if divided else None
+        )
+    return _Frozen(index, extraction, features, divided, _Model(extractor, fit, validated), agreement)
+
+
+def _fine_tuned(config: Config, frozen: _Frozen, clock: _Clock, progress: Progress) -> _Model:
+    """Trains the last blocks and the head from the frozen ones on; the better of both."""
+    index, rows, model = frozen.index, frozen.features.rows("train"), frozen.model
+    with clock.stage("fine-tuning"):
+        if frozen.divided:
+            rows = frozen.divided.with_units(rows, len(rows))
+        weight = class_weight_of(config, index.labels)
+        tuned = fine_tune_head(config, index, model.extractor, model.fit, rows, weight, progress)
+        if not tuned.record.is_kept:
+            return replace(model, finetuning=tuned.record)
+        _extract(index, tuned.extractor, config, 0, progress)
+    validated = model.validated  # of the frozen head: the last blocks have seen the images of all folds
+    if validated:
+        validated = replace(validated, summary=replace(validated.summary, is_own_head=False))
+    return _Model(tuned.extractor, tuned.fit, validated, tuned.record)
 
 
 def _suggest(index: Index, extractor: FeatureExtractor, progress: Progress) -> None:
@@ -343,7 +398,8 @@ def _write_model(
         "coverage_thresholds": found.coverage_thresholds or None,
         "thresholds": asdict(found.thresholds) if found.thresholds else None,
     }
-    save_bundle(folder, fields, fit.head, reference)
+    tail = extractor.spec.weights.tail
+    save_bundle(folder, fields, fit.head, reference, tail.path if tail else None)
 
 
 def _own(extractor: FeatureExtractor) -> dict[str, object]:
@@ -375,7 +431,8 @@ def _backbone(extractor: FeatureExtractor, config: Config) -> RunBackbone:
     return RunBackbone(
         name=spec.row.name,
         weights=str(spec.weights.file.absolute()) if spec.row.own else config.backbone.weights,
-        weights_sha256=spec.weights.sha256,
+        weights_sha256=spec.weights.pretrained_sha256,
+        tail_sha256=spec.weights.tail.sha256 if spec.weights.tail else None,
         engine=spec.engine.name,
         precision=spec.engine.precision,
         quantized=QuantizedBackbone(graph_sha256=graph.sha256, calibration=graph.images) if graph else None,
@@ -383,9 +440,10 @@ def _backbone(extractor: FeatureExtractor, config: Config) -> RunBackbone:
 
 
 def _record(
-    loaded: LoadedConfig, index: Index, extractor: FeatureExtractor, fit: Fit, extraction: Extraction,
-    agreement: Agreement | None, none_of_these: NoneOfThese, seconds: dict[str, float], decision: RunThresholds | None,
+    loaded: LoadedConfig, frozen: _Frozen, model: _Model, none_of_these: NoneOfThese, seconds: dict[str, float],
+    decision: RunThresholds | None,
 ) -> RunRecord:  # fmt: skip
+    index, extraction, extractor, fit = frozen.index, frozen.extraction, model.extractor, model.fit
     config = loaded.config
     versions = {name: metadata.version(name) for name in _VERSIONS}
     return RunRecord(
@@ -399,7 +457,9 @@ def _record(
         filtered=filtered_of(index),
         skipped=skipped_images(index.bad),
         skipped_sha256=tuple(sorted(extraction.bad)),
-        features=FeatureCounts(computed=extraction.computed, reused=extraction.reused, views=len(extractor.views)),
+        features=FeatureCounts(
+            computed=extraction.computed, reused=extraction.reused, views=len(frozen.model.extractor.views)
+        ),
         backbone=_backbone(extractor, config),
         head=RunHead(
             fit=fit.kind,
@@ -409,7 +469,8 @@ def _record(
             temperature=fit.head.temperature,
             thresholds=decision,
         ),
-        agreement=agreement,
+        finetuning=model.finetuning,
+        agreement=frozen.agreement,
         none_of_these=none_of_these,
         trainable_parameters=fit.head.trainable_parameters,
         seeds={"split": config.dataset.split.seed, "augment": config.augment.seed, "train": config.train.seed},
