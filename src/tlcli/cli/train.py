@@ -64,6 +64,7 @@ def train(
             "cross_validation": trained.cross_validation and asdict(trained.cross_validation),
             "seconds": trained.seconds,
             "trainable_parameters": trained.fit.head.trainable_parameters,
+            "finetuning": trained.finetuning and trained.finetuning.model_dump(),
             "thresholds": trained.thresholds and trained.thresholds.model_dump(),
             "notes": trained.index.notes,
             "left_out": [vars(one) for one in trained.index.left_out],
@@ -93,13 +94,7 @@ def _show(screen: Screen, trained: "Trained") -> None:
     screen.line()
     screen.table(metrics_table(trained.metrics))
     screen.line()
-    best, steps = trained.fit.best, len(trained.fit.history)
-    if trained.fit.kind != "minibatch":
-        which = "kernel logistic regression" if trained.fit.kind == "kernel" else "logistic regression"
-        how = f"{which}, C {best.C:g} chosen from {steps} by cross-validation"
-    else:
-        how = f"mini-batch training, weights of epoch {best.step} of {steps}"
-    screen.line(f"Head: {trained.fit.head.trainable_parameters:,} trainable parameters; {how}")
+    screen.line(_head_line(trained))
     seconds = ", ".join(f"{stage} {value:.1f}" for stage, value in trained.seconds.items())
     screen.line(reuse(trained.features))
     if trained.agreement:
@@ -115,6 +110,7 @@ def _show(screen: Screen, trained: "Trained") -> None:
         if note:
             screen.line(note)
     screen.bold(headline(trained.metrics, "validation", trained.filtered))
+    _show_finetuning(screen, trained)
     if trained.cross_validation:
         screen.bold(cross_validated(trained.cross_validation))
         if (layers := layers_used(trained.cross_validation)) is not None:
@@ -123,6 +119,27 @@ def _show(screen: Screen, trained: "Trained") -> None:
     if note := filtered_images(trained.filtered):
         screen.line(note)
     screen.line(f"Run: {trained.run_dir}")
+
+
+def _head_line(trained: "Trained") -> str:
+    best, steps = trained.fit.best, len(trained.fit.history)
+    if trained.fit.kind == "finetune":
+        how = f"on the fine-tuned network, weights of epoch {best.step} of {steps}"
+    elif trained.fit.kind == "minibatch":
+        how = f"mini-batch training, weights of epoch {best.step} of {steps}"
+    else:
+        which = "kernel logistic regression" if trained.fit.kind == "kernel" else "logistic regression"
+        how = f"{which}, C {best.C:g} chosen from {steps} by cross-validation"
+    return f"Head: {trained.fit.head.trainable_parameters:,} trainable parameters; {how}"
+
+
+def _show_finetuning(screen: Screen, trained: "Trained") -> None:
+    from tlcli.reports.finetuning_text import finetuning_text, shifts_text  # noqa: PLC0415 - keeps --help fast
+
+    if trained.finetuning:
+        screen.line(finetuning_text(trained.finetuning))
+        if lost := shifts_text(trained.finetuning):
+            screen.line(lost)
 
 
 def _show_thresholds(screen: Screen, trained: "Trained") -> None:

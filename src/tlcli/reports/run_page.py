@@ -20,6 +20,7 @@ from tlcli.reports import charts
 from tlcli.reports.external import KEY as EXTERNAL
 from tlcli.reports.external import external_section
 from tlcli.reports.figures import svg
+from tlcli.reports.finetuning_text import FinetuningSection
 from tlcli.reports.fonts import missing_font_note
 from tlcli.reports.gallery import Cell, Explain, confusion_cells, error_thumbnails, explained
 from tlcli.reports.names import cut, one_line
@@ -95,6 +96,7 @@ def write_report(report: RunReport, explain: Explain) -> RunText:
     tested = predictions if found.measured == "test" else None
     curves = operating_curves({"test": tested, "out_of_fold": report.out_of_fold})
     filtered = report.record.filtered.model_dump() if report.record.filtered else None
+    tuned = report.record.finetuning
     results = read_externals(report.run)[0]
     external = [result.as_json() for result in results]
     write_json(
@@ -103,6 +105,7 @@ def write_report(report: RunReport, explain: Explain) -> RunText:
             "verdict": [one.text for one in judged],
             "evaluated_runs": report.evaluated_runs,
             "filtered": filtered,
+            "finetuning": tuned.model_dump() if tuned else None,
             **asdict(found),
             "operating_points": [curve.document(bundle.labels) for curve in curves],
             EXTERNAL: external,
@@ -128,6 +131,7 @@ def write_report(report: RunReport, explain: Explain) -> RunText:
         duplicates=_duplicates(report),
         external=external_section(results),
         references=REFERENCES,
+        finetuning=FinetuningSection(tuned) if tuned else None,
         commands=[shlex.join(["tlcli", "train", "--config", str(report.run / "config.yaml")]), "tlcli evaluate"],
     )
     return replace(text, first=judged[-1].text)

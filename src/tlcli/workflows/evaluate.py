@@ -277,6 +277,8 @@ def _transfer(
     """
     from tlcli.config.build_transfer import measure_transfer  # noqa: PLC0415 - SciPy
 
+    if opened.bundle.tail:  # of the pretrained network: its fine-tuned last blocks have seen the images of all folds
+        extractor = feature_extractor(index, opened.config)
     found = measure_transfer(opened.config, index, extractor, progress)
     if not isinstance(found, TransferGap):
         return None, found

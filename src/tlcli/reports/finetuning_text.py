@@ -1,0 +1,55 @@
+"""What fine-tuning brought, in sentences, for the terminal and the page."""
+
+from dataclasses import dataclass
+
+from tlcli.evaluation.finetuning_proof import Pair
+from tlcli.runs.records import RunFinetuning
+
+
+@dataclass(frozen=True)
+class FinetuningSection:
+    """What the page shows."""
+
+    record: RunFinetuning
+
+    @property
+    def text(self) -> str:
+        """See :func:`finetuning_text`."""
+        return finetuning_text(self.record)
+
+    @property
+    def warning(self) -> str:
+        """See :func:`shifts_text`."""
+        return shifts_text(self.record)
+
+    @property
+    def rows(self) -> list[tuple[str, Pair]]:
+        """The lines of the table: the images as they are, then shifted copies."""
+        return [("as they are", self.record.proof.plain), *self.record.proof.shifts.items()]
+
+
+def finetuning_text(found: RunFinetuning) -> str:
+    """What fine-tuning brought on validation images, and which of the two the model has."""
+    plain = found.proof.plain
+    low, high = (f"{100 * end:+.1f}" for end in plain.difference_ci95)
+    blocks = "last block" if found.blocks == 1 else f"last {found.blocks} blocks"
+    if plain.is_better:
+        verdict = "it helps"
+    elif plain.is_worse:
+        verdict = "it hurts"
+    else:
+        verdict = "no evidence that it helps"
+    model = "fine-tuned network" if found.is_kept else "frozen network"
+    why = "" if found.is_kept == plain.is_better else ", as finetune.keep says" if found.is_kept else ""
+    return (
+        f"Fine-tuning the {blocks}: {100 * plain.difference:+.1f} points of accuracy on {found.proof.images:,} "
+        f"validation images (95 % interval {low} to {high}): {verdict}. The model has the {model}{why}."
+    )
+
+
+def shifts_text(found: RunFinetuning) -> str:
+    """On which shifted copies fine-tuning loses; empty where on none."""
+    lost = [name for name, pair in found.proof.shifts.items() if pair.is_worse]
+    if not lost:
+        return ""
+    return f"On shifted copies of these images fine-tuning loses accuracy: {', '.join(lost)}."
