@@ -439,7 +439,7 @@ class Finetune(Section):
     """Passes over the training images in all views, at most."""
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 64
     """Views per step."""
-    learning_rates: Annotated[tuple[_Positive, ...], Field(min_length=1)] = (1e-4, 3e-4, 1e-3)
+    learning_rates: Annotated[tuple[_Positive, ...], Field(min_length=1)] = (3e-4, 1e-3)
     """Peak learning rates of AdamW that are tried on four fifths of the training images; the one with the lowest log
     loss on the others is taken, and as many epochs as were best there. Then all training images are trained on."""
     warm_up: Annotated[float, Field(ge=0, le=0.9)] = 0.1
@@ -449,8 +449,6 @@ class Finetune(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     """How strongly all weights are drawn back to where they started: the pretrained ones, and the head of logistic
     regression."""
-    patience: Annotated[int, Field(ge=1)] = 3
-    """Epochs without a lower loss on the held-out images after which a learning rate is given up."""
     keep: Literal["better", "always"] = "better"
     """better: the model keeps the frozen backbone and its head unless the validation images give evidence that
     fine-tuning is better (95 %). always: fine-tuning is kept."""

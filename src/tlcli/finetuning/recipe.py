@@ -15,7 +15,7 @@ class Recipe:
     epochs: int = 12
     """Passes over the training images in all their views."""
     batch_size: int = 64
-    learning_rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3)
+    learning_rates: tuple[float, ...] = (3e-4, 1e-3)
     """Peaks that are tried on a part of the training images; the one with the lowest loss on the rest is taken."""
     warm_up: float = 0.1
     """Share of the steps in which the rate rises to its peak."""
@@ -23,8 +23,6 @@ class Recipe:
     """Share of a label that is spread over all classes."""
     weight_decay: float = 0.05
     """How strongly weights are drawn back to where they started, in units of the learning rate."""
-    patience: int = 3
-    """Epochs without a lower loss on held-out images after which a rate is given up."""
     seed: int = 0
     """Of the order of the rows."""
 

@@ -68,6 +68,6 @@ class Epoch:
     accuracy: float
     """Of the same."""
     held_out_loss: float
-    """Log loss of the plain held-out images; NaN in the final training, which holds none out."""
+    """Log loss of the plain held-out images, calibrated; NaN in the final training, which holds none out."""
     held_out_accuracy: float
     seconds: float

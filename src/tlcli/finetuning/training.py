@@ -37,6 +37,7 @@ from tlcli.finetuning.request import (
     Epoch,
     Request,
 )
+from tlcli.heads.calibration import fit_temperature, with_temperature
 from tlcli.heads.task import Task
 from tlcli.system.files import whole_file, write_text
 
@@ -262,15 +263,12 @@ class Log:
         """The epochs that can be chosen."""
         return [one for one in self.epochs if one.phase != _FINAL and math.isfinite(one.held_out_loss)]
 
-    def left(self, phase: str, epochs: int, patience: int) -> Iterator[int]:
+    def left(self, phase: str, epochs: int) -> Iterator[int]:
         """Numbers of the epochs of a phase that are still to be trained, 0 for the start; the phase ends early where
-        held-out images lose, and where the loss is no number any more."""
+        the loss is no number any more."""
         while True:
             done = [one for one in self.epochs if one.phase == phase]
-            losses = [one.held_out_loss for one in done]
-            is_lost = len(done) > 1 and not math.isfinite(done[-1].loss)
-            waited = len(done) - 1 - int(np.argmin(losses)) if done and phase != _FINAL else 0
-            if len(done) > epochs or is_lost or waited >= patience:
+            if len(done) > epochs or (len(done) > 1 and not math.isfinite(done[-1].loss)):
                 return
             yield len(done)
 
@@ -310,19 +308,27 @@ def _run(
 ) -> None:  # fmt: skip
     """Trains the epochs of a phase that are left, of the whole schedule."""
     labels = trainer.rows.labels[held]
-    for epoch in log.left(phase, epochs, trainer.recipe.patience):
+    for epoch in log.left(phase, epochs):
         started, loss, accuracy = time.perf_counter(), 0.0, 0.0
         if epoch:
             loss, accuracy = trainer.train_epoch(fitted, phase, epoch, peak, trainer.recipe.epochs)
         else:
             trainer.reset(part=phase != _FINAL)
         found = trainer.probabilities(held)
-        chosen = found[np.arange(len(held)), labels]
-        held_loss = float(-np.log(np.maximum(chosen, _LEAST)).mean()) if len(held) else math.nan
-        right = float((found.argmax(axis=1) == labels).mean()) if len(held) else math.nan
+        held_loss, right = _measured(labels, found) if len(held) else (math.nan, math.nan)
         log.add(
             Epoch(phase, epoch, peak, loss, accuracy, held_loss, right, time.perf_counter() - started), found
         )  # fmt: skip
+
+
+def _measured(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]") -> tuple[float, float]:
+    """Log loss with the best temperature, and accuracy: how confident a head is depends on the smoothing of the labels,
+    and is corrected at the end."""
+    if not np.isfinite(probabilities).all():
+        return math.inf, 0.0
+    calibrated = with_temperature(probabilities, fit_temperature(labels, probabilities))
+    chosen = np.maximum(calibrated[np.arange(len(labels)), labels], _LEAST)
+    return float(-np.log(chosen).mean()), float((probabilities.argmax(axis=1) == labels).mean())
 
 
 def main() -> None:
