@@ -65,7 +65,8 @@ def measure_heads() -> dict[str, Any]:
 
 def measure_search(folder: Path, name: str, config: str, given: Mapping[str, object], budget: str) -> dict[str, Any]:
     """A search from an empty cache, and what its config has on test."""
-    options = ("--config", config, *settings(**given))
+    # More repeats than the default: they narrow the interval of the difference.
+    options = ("--config", config, *settings(**given, evaluate__cross_validation__repeats=10))
     before = json.loads(tlcli(
         folder, folder / "before", "train", *options, *settings(
             backbone__name=ONE, backbone__layers="last", backbone__pooling="avg", image__resize="crop",
