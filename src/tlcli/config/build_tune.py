@@ -11,6 +11,7 @@ from tlcli.config.load import dump_yaml
 from tlcli.config.schema import Config, CrossValidation, both_sides
 from tlcli.errors import UsageError
 from tlcli.tuning.settings import AUGMENTATIONS, GIVEN_WEIGHTS, HeadSetting, PassSetting, input_choices
+from tlcli.tuning.threshold_choice import ThresholdChoice
 
 AS_GIVEN = "as the config says"
 """The augmented views of the config's own section ``augment``."""
@@ -107,7 +108,10 @@ def config_of_pass(config: Config, setting: PassSetting) -> Config:
     )  # fmt: skip
 
 
-def config_of_winner(config: Config, setting: PassSetting, head: HeadSetting, all_layers: tuple[str, ...]) -> Config:
+def config_of_winner(
+    config: Config, setting: PassSetting, head: HeadSetting, all_layers: tuple[str, ...],
+    thresholds: ThresholdChoice | None = None,
+) -> Config:  # fmt: skip
     """The config that trains what the search chose.
 
     Args:
@@ -115,6 +119,7 @@ def config_of_winner(config: Config, setting: PassSetting, head: HeadSetting, al
         setting: the pass.
         head: the head.
         all_layers: of the backbone.
+        thresholds: whether they help; without evidence, what the config says of them stays.
     """
     of_pass = config_of_pass(config, setting)
     is_last = len(all_layers) > 1 and head.layers == all_layers[-1:]
@@ -124,6 +129,8 @@ def config_of_winner(config: Config, setting: PassSetting, head: HeadSetting, al
         changed["class_weight"] = head.class_weight
     if head.kind == "logistic_regression":
         changed["Cs"] = (head.C,)
+    if thresholds and (thresholds.helps or (thresholds.hurts and config.head.thresholds == thresholds.objective)):
+        changed["thresholds"] = thresholds.objective if thresholds.helps else "none"
     return of_pass.model_copy(
         update={
             "backbone": of_pass.backbone.model_copy(update={"layers": layers, "pooling": head.pooling}),
