@@ -1,11 +1,11 @@
 """A small network trained from scratch: in a process of its own, on small drawn images."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tlcli.backbones import own_process
 from tlcli.errors import ModelError
 from tlcli.features.rows import Rows
 from tlcli.heads import small_network
@@ -73,7 +73,7 @@ def test_it_is_stopped_by_fitted_images_alone_whole_units(monkeypatch: pytest.Mo
 
 def test_a_process_that_fails_is_an_error_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     images, rows = drawn(20)
-    monkeypatch.setattr(own_process.sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(ModelError) as caught:
         cross_validate_small_network(images, rows, list(folds_of(rows, 2, 0)))
     assert caught.value.code == "model.process_failed"
