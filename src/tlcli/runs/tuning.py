@@ -10,10 +10,12 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from tlcli.evaluation.transfer_gap import NoTransfer, TransferGap
 from tlcli.runs.files import write_csv, write_json
 from tlcli.tuning.metric_units import as_measured, ends_as_measured, is_loss
 from tlcli.tuning.outcome import Contender, Ending, Outcome, TriedPass
 from tlcli.tuning.settings import HeadSetting, PassSetting
+from tlcli.tuning.threshold_choice import ThresholdChoice
 
 
 class _Record(BaseModel):
@@ -95,6 +97,21 @@ class ExpectedRecord(_Record):
     """How much better it shows than is expected; positive where the choice flatters."""
 
 
+class ThresholdRecord(_Record):
+    """The metric of the winner's answers with thresholds and without, on the outer folds."""
+
+    objective: str
+    """The metric, as ``head.thresholds`` has it. Of recall@precision: the recall, 0 where the precision is below."""
+    most_probable: float
+    """Of the most probable classes."""
+    chosen: float
+    """With thresholds."""
+    gain_ci95: tuple[float, float]
+    """Of the paired difference, positive where thresholds help."""
+    helps: bool
+    """Whether there is evidence; then tuned.yaml has ``head.thresholds``."""
+
+
 class TuneRecord(_Record):
     """Everything in tune.json."""
 
@@ -121,6 +138,12 @@ class TuneRecord(_Record):
     """Of each setting of a head: the share of the variance of the scores that it explains alone."""
     input_importance: dict[str, float]
     """The same of the passes, on the smallest sample."""
+    thresholds: ThresholdRecord | None = None
+    """Whether thresholds improve the winner; None where the metric does not depend on them."""
+    transfer: TransferGap | None = None
+    """Whether pretraining helps, by the winner's network; None where it was not measured."""
+    no_transfer: NoTransfer | None = None
+    """Why it was not measured."""
 
 
 def record_of(outcome: Outcome) -> TuneRecord:
@@ -141,6 +164,9 @@ def record_of(outcome: Outcome) -> TuneRecord:
         passes=tuple(_tried(outcome.metric, one) for one in outcome.passes),
         importance=outcome.importance,
         input_importance=outcome.input_importance,
+        thresholds=_thresholds(outcome.thresholds),
+        transfer=outcome.transfer,
+        no_transfer=outcome.no_transfer,
     )
 
 
@@ -219,6 +245,18 @@ def _contender(outcome: Outcome, rank: int | None, one: Contender) -> ContenderR
         is_pareto=any(one is other for other in outcome.pareto),
         ms_per_image=one.cost.ms_per_image,
         megabytes=one.cost.megabytes,
+    )
+
+
+def _thresholds(found: ThresholdChoice | None) -> ThresholdRecord | None:
+    if found is None:
+        return None
+    return ThresholdRecord(
+        objective=found.objective,
+        most_probable=found.most_probable,
+        chosen=found.chosen,
+        gain_ci95=found.gain_ci95,
+        helps=found.helps,
     )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from tlcli.backbones.blocks import Blocks
 from tlcli.datasets.index import LabelledImage
+from tlcli.evaluation.objectives import Objective
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.rows import Rows
 from tlcli.heads.class_weight import ClassWeight
@@ -23,10 +24,11 @@ from tlcli.heads.many_units import MANY_UNITS
 from tlcli.heads.repeated_cross_validation import nested_parts
 from tlcli.heads.task import Task
 from tlcli.progress import SILENT, Progress
-from tlcli.tuning.head_search import NestedFolds, Score, score_heads
+from tlcli.tuning.head_search import NestedFolds, Score, held_out_probabilities, score_heads
 from tlcli.tuning.outcome import PassCost, TriedPass
 from tlcli.tuning.selection import interval_of, survivors
 from tlcli.tuning.settings import AUGMENTATIONS, CLASS_WEIGHTS, HeadSetting, PassSetting, all_heads, coarse_heads
+from tlcli.tuning.threshold_choice import ThresholdChoice, threshold_choice, threshold_scores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -257,6 +259,30 @@ class Search:
             elif tried := self.heads(candidate, heads):
                 found[candidate.setting] = tried
         return found
+
+    def thresholds(self, candidate: Candidate, head: HeadSetting, objective: Objective) -> ThresholdChoice | None:
+        """Whether thresholds improve a head's answers; None where the metric does not depend on them, or the folds are
+        not nested.
+
+        Args:
+            candidate: the pass of the head, which all images took.
+            head: whose folds are fitted again, unless the answer is known.
+            objective: the metric.
+        """
+        is_of_two = objective.precision is not None  # a recall of the second of two classes
+        if not objective.is_of_decisions or not self.folds.inner or (is_of_two and len(self.images.labels) > 2):
+            return None
+        what, started = _head_key(candidate, head) | {"stage": "thresholds"}, monotonic()
+        known = self.trials.get(what)
+        if known is None:
+            with self.progress.stage("Choosing thresholds"):
+                rows, folds = self._rows(candidate, np.arange(len(self.images.all)))
+                probabilities = held_out_probabilities(
+                    rows, candidate.blocks, folds, head, self.images.seed, self.class_weights
+                )
+                scores = threshold_scores(rows.labels, folds, probabilities, objective)
+            known = self.trials.add(what, tuple(map(float, scores.ravel())), monotonic() - started)
+        return threshold_choice(objective, np.array(known.scores).reshape(2, -1), self.folds.test_share)
 
     def _rows(self, candidate: Candidate, numbers: "NDArray[np.int64]") -> tuple[Rows, NestedFolds]:
         """Features of images that have passed, in all views, and their folds."""
