@@ -22,6 +22,7 @@ from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.key import feature_key
 from tlcli.features.rows import Rows
 from tlcli.features.store import Store
+from tlcli.heads.folds import sampled
 from tlcli.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -108,8 +109,6 @@ def sampled_images(divided: Divided, limit: int, folds: int, seed: int) -> Sampl
         folds: how many the sample will be divided into.
         seed: of the sample.
     """
-    from tlcli.heads.folds import sampled  # noqa: PLC0415 - scikit-learn takes 1 s
-
     numbers, of_images = divided.sample, len(divided.images)
     labels = divided.rows.labels[numbers]
     classes = np.unique(labels)
@@ -196,7 +195,7 @@ def _validated(
     config: Config, rows: Rows, choices: Sequence[tuple[int, ...]], class_weight: "ClassWeight"
 ) -> "CrossValidated":
     """C, and the blocks where there is a choice, chosen for these features; then repeated cross-validation."""
-    from tlcli.heads.logistic_regression import fit_logistic_regression  # noqa: PLC0415 - scikit-learn takes 1 s
+    from tlcli.heads.logistic_regression import fit_logistic_regression  # noqa: PLC0415 - SciPy
     from tlcli.heads.reduced import reduced  # noqa: PLC0415
     from tlcli.heads.repeated_cross_validation import cross_validate  # noqa: PLC0415
 
