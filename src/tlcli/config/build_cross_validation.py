@@ -179,6 +179,8 @@ def cross_validate_head(
 def _cross_validated(
     config: Config, divided: Divided, fit: Fit, weight: "ClassWeight", classes: int, progress: Progress
 ) -> "CrossValidated | None":
+    from tlcli.heads.reduced import reduced  # noqa: PLC0415 - SciPy
+
     head, rows, C = config.head, divided.rows.part(divided.sample), fit.best.C
     if config.evaluate.cross_validation is None:
         return None
@@ -187,6 +189,8 @@ def _cross_validated(
         rows, standardize = fit.head.expansion.rows(rows), False
     elif fit.candidates:
         rows = rows.of_blocks(fit.candidates[0].blocks)
+    if not standardize:
+        rows = reduced(rows, standardize=False)
     try:
         if C is None:
             C = fit_regression(config, rows, weight).best.C or 1.0

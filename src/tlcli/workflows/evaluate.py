@@ -368,6 +368,7 @@ def _assess(
         kind=run.record.head.fit,
         temperature=run.bundle.head.temperature,
         preparation=features.extractor.decoder.preparation,
+        features=features.extractor.store.key,
         out_of_distribution=OutOfDistribution(reference.limit, *beyond),
         cross_validation=read_cross_validation(run.folder),
         unseen=_unseen(run, features, predictions),
