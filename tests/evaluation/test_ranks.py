@@ -23,7 +23,7 @@ def test_ranks_are_those_of_scipy(different: int) -> None:
 @pytest.mark.parametrize("different", [1, 5, 1000])
 def test_the_curve_and_its_area_are_those_of_scikit_learn(different: int) -> None:
     positive, scores = drawn(1, different)
-    false, true, _ = metrics.roc_curve(positive, scores, drop_intermediate=False)
+    false, true, _ = metrics.roc_curve(positive, scores)
     found = roc_points(positive, scores)
     assert np.array_equal(found[0], false)
     assert np.array_equal(found[1], true)

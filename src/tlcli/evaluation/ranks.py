@@ -33,7 +33,7 @@ def area_under_roc(positive: "NDArray[np.bool_]", scores: "NDArray[np.floating]"
 def roc_points(
     positive: "NDArray[np.bool_]", scores: "NDArray[np.floating]"
 ) -> "tuple[NDArray[np.float64], NDArray[np.float64]]":
-    """The ROC curve: false and true positive rates [K] from (0, 0) to (1, 1), a point for each different score.
+    """The ROC curve: false and true positive rates [K] from (0, 0) to (1, 1), without points amid a straight line.
 
     Args:
         positive: which images are of the class [N]: some, not all.
@@ -43,4 +43,6 @@ def roc_points(
     falling, right = scores[order], np.cumsum(positive[order])
     ends = np.flatnonzero(np.append(falling[1:] < falling[:-1], True))  # images of equal score go together
     true, false = right[ends], ends + 1 - right[ends]
-    return np.append(0.0, false / false[-1]), np.append(0.0, true / true[-1])
+    bent = np.ones(len(ends), bool)
+    bent[1:-1] = (np.diff(true, 2) != 0) | (np.diff(false, 2) != 0)
+    return np.append(0.0, false[bent] / false[-1]), np.append(0.0, true[bent] / true[-1])
