@@ -23,6 +23,7 @@ from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.key import feature_key
 from tlcli.features.rows import Rows
 from tlcli.features.store import Store
+from tlcli.heads.folds import sampled
 from tlcli.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -138,8 +139,6 @@ def sampled_images(divided: Divided, limit: int, folds: int, seed: int) -> Sampl
         folds: how many the sample will be divided into.
         seed: of the sample.
     """
-    from tlcli.heads.folds import sampled  # noqa: PLC0415 - scikit-learn takes 1 s
-
     numbers, of_images = divided.sample, len(divided.images)
     labels = divided.rows.labels[numbers]
     classes = np.unique(labels)
@@ -247,7 +246,7 @@ def _validated(
     C is one of the default candidates, too: a config that has a single one, as tune writes it, has it for its own
     features, and references with a wrong C would flatter these.
     """
-    from tlcli.heads.logistic_regression import fit_logistic_regression  # noqa: PLC0415 - scikit-learn takes 1 s
+    from tlcli.heads.logistic_regression import fit_logistic_regression  # noqa: PLC0415 - SciPy
     from tlcli.heads.reduced import reduced  # noqa: PLC0415
     from tlcli.heads.repeated_cross_validation import cross_validate  # noqa: PLC0415
 
