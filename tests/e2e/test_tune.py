@@ -66,7 +66,8 @@ def test_a_search_reads_no_test_image_and_writes_a_config_that_trains(
     assert best["score"] >= found["given"]["score"]
     assert len(leaderboard(folder)) == len(found["contenders"]) + 2  # the heading, and the config as it is
     monkeypatch.setattr(FeatureExtractor, "extract", extract)
-    done = quick("train", "--config", found["config"], "--json")
+    validated = "evaluate.cross_validation={folds: 5, repeats: 1}"
+    done = quick("train", "--config", found["config"], "--set", validated, "--json")
     assert done.code == 0, done.err
     assert done.json()["cross_validation"]["accuracy"] > 0.8
 
