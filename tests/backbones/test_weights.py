@@ -143,7 +143,10 @@ def test_a_download_with_another_digest_is_refused_and_not_kept(server: Threadin
     assert not (keras_home / "models" / "net.h5").exists()
 
 
-def test_without_a_network_the_message_says_which_file_from_where_goes_where(keras_home: Path) -> None:
+def test_without_a_network_the_message_says_which_file_from_where_goes_where(
+    keras_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tlcli.datasets.acquire.downloads.retries.sleep", lambda _: None)
     row = published_at(f"http://127.0.0.1:{closed_port()}")
     with pytest.raises(NetworkError) as caught:
         find_weights(row, "imagenet")
