@@ -15,7 +15,8 @@ from tlcli.datasets.digests import remember
 pytestmark = pytest.mark.e2e
 
 SETTINGS = ("--set", "backbone.name=mobilenet_v2", "--set", "backbone.weights=random", "--set", "image.size=32")
-TRAIN = ("train", "--config", "my_images", *SETTINGS, "--set", "evaluate.figures=false")
+QUICK = ("evaluate.figures=false", "evaluate.report=false", "evaluate.cross_validation=null")
+TRAIN = ("train", "--config", "my_images", *SETTINGS, *(word for one in QUICK for word in ("--set", one)))
 
 
 @pytest.fixture
