@@ -71,7 +71,8 @@ def test_a_search_reads_no_test_image_and_writes_a_config_that_trains(
     assert (found["transfer"], found["no_transfer"]) == (None, "random_weights")  # nothing is pretrained here
     assert found["thresholds"]["objective"] == "accuracy"
     monkeypatch.setattr(FeatureExtractor, "extract", extract)
-    done = quick("train", "--config", found["config"], "--json")
+    validated = "evaluate.cross_validation={folds: 5, repeats: 1}"
+    done = quick("train", "--config", found["config"], "--set", validated, "--json")
     assert done.code == 0, done.err
     assert done.json()["cross_validation"]["accuracy"] > 0.8
 
