@@ -37,7 +37,7 @@ def defects(tmp_path: Path) -> Path:
         draw(tmp_path / "images" / label / f"{number}.png", number, label == "defective")
     (tmp_path / "c.yaml").write_text(
         "dataset: {path: images}\nbackbone: {name: efficientnet_lite0}\nimage: {size: 64}\n"
-        "evaluate: {figures: false, cross_validation: null}\n"
+        "evaluate: {figures: false, report: false, transfer: null, cross_validation: null}\n"
     )
     return tmp_path
 
