@@ -1,10 +1,14 @@
 """Mini-batch heads whose settings a sampler chooses."""
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pytest
 from tests.tuning.test_head_search import BLOCKS, clouds
 
 from tlcli.evaluation.objectives import Objective
+from tlcli.features.rows import Rows
 from tlcli.heads.minibatch_folds import Minibatch
 from tlcli.tuning.head_search import NestedFolds
 from tlcli.tuning.sampled_heads import SampledFits, Study
@@ -15,6 +19,10 @@ pytest.importorskip("optuna")
 
 FIRST = MinibatchSetting("adam", 0.003, 48, 0.1)
 HOW = Minibatch(5, 32, "adam", 0.001, None, 2, 0.0)
+
+
+def as_is(rows: Rows) -> Rows:
+    return rows
 
 
 def studies(folds: NestedFolds) -> list[Study]:
@@ -71,7 +79,7 @@ def test_a_setting_is_scored_on_its_folds_alone_and_on_rows_that_training_never_
         one = features.copy()
         one[folds.all[0][1][0]] += 9 * number
         changed = rows.with_features(one)
-        SampledFits(lambda changed=changed: changed, folds, BLOCKS, HOW, kept, 0).scores(head, "none", (0,))
+        SampledFits(partial(as_is, changed), folds, BLOCKS, HOW, kept, 0).scores(head, "none", (0,))
     np.testing.assert_array_equal(seen[0][1:], seen[1][1:])
     assert not np.array_equal(seen[0][0], seen[1][0])
 
@@ -79,9 +87,10 @@ def test_a_setting_is_scored_on_its_folds_alone_and_on_rows_that_training_never_
 def test_what_diverges_has_no_score() -> None:
     rows = clouds(60)
     folds = NestedFolds.of(rows, 3, 0, 0)
-    wild = MinibatchSetting("sgd", 1e38, 32, 0.0)
+    wild = MinibatchSetting("sgd", 1e39, 32, 0.0)
     head = HeadSetting("minibatch", ("last",), "avg_max", True, "none", 0.0, None, wild)
-    fits = SampledFits(lambda: rows, folds, BLOCKS, HOW, Objective.parse("accuracy").score, 0)
+    to_the_end = replace(HOW, early_stopping=None, epochs=9)
+    fits = SampledFits(lambda: rows, folds, BLOCKS, to_the_end, Objective.parse("accuracy").score, 0)
     assert np.isnan(fits.scores(head, "none", (0, 1, 2))).all()
 
 

@@ -125,7 +125,8 @@ class SampledFits:
             score: of held-out rows.
             seed: of the training.
         """
-        self._load, self._rows = rows, None
+        self._load = rows
+        self._rows: Rows | None = None
         self._folds, self._blocks, self._how, self._score, self._seed = folds, blocks, how, score, seed
         self.seconds = 0.0
         """That the last setting took."""
@@ -142,7 +143,8 @@ class SampledFits:
         if head.minibatch is None:
             raise AssertionError("a mini-batch head has settings")
         started, found = monotonic(), np.full(len(self._folds.all), np.nan)
-        self._rows = self._rows or self._load()
+        if self._rows is None:
+            self._rows = self._load()
         rows = self._rows.of_blocks(blocks_of_setting(head, self._blocks))
         rows = rows.with_features(rows.features())
         how = replace(self._how, **asdict(head.minibatch))
