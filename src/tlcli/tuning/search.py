@@ -52,8 +52,6 @@ _FINALISTS = 3
 """Passes whose heads are all tried, at most."""
 FOR_PASSES, _FOR_HEADS = 0.6, 0.95
 """Shares of the budget after which no more passes, and no more heads, are started."""
-_FOR_SAMPLED = 0.85
-"""The same for mini-batch heads: augmented views come after them."""
 _BEST_HEADS = 5
 """Heads that are tried on augmented views."""
 
@@ -296,7 +294,7 @@ class Search:
             what = _head_key(candidate, head) | {"stage": "sampled", "study": study.number}
             known, started = self.trials.get(what), monotonic()
             if known is None:
-                if not self.clock.allows(fits.seconds, _FOR_SAMPLED):
+                if not self.clock.allows(fits.seconds, _FOR_HEADS):
                     return None
                 weight = self.class_weights.get(head.class_weight, head.class_weight)
                 try:
@@ -331,8 +329,7 @@ class Search:
         outer, found = list(self.folds.outer), dict[PassSetting, HeadScores]()
 
         def mean(setting: PassSetting, head: HeadSetting) -> float:
-            score = float(scored[setting][head][outer].mean())
-            return score if np.isfinite(score) else -np.inf  # of a sampler, on inner folds only
+            return float(scored[setting][head][outer].mean())
 
         winner = max(scored, key=lambda one: max(mean(one, head) for head in scored[one]))
         linear = [head for head in scored[winner] if head.kind == "logistic_regression"]

@@ -122,13 +122,14 @@ def tune(loaded: LoadedConfig, runs_dir: Path, options: TuneOptions, progress: P
         scored = {one.setting: search.heads(one) for one in finalists}
         whole = {one.setting for one in halved if one.images == len(images.all)}
         given = _given_head(config, index, candidates[0], search, scored) if candidates[0].setting in whole else None
-        search.sampled(scored, [one for one in candidates if one.setting in scored], minibatch_of(config))
+        without_views = dict(scored)
 
         def augmented(setting: PassSetting) -> Candidate:
             plain = next(one for one in finalists if one.setting == replace(setting, augmentation="none"))
             return Candidate(setting, feature_extractor(index, config_of_pass(config, setting)), plain.cost)
 
         scored |= search.augmented({one.setting: scored[one.setting] for one in finalists}, augmented)
+        search.sampled(without_views, candidates, minibatch_of(config))
         costs = {one.setting: one.cost for one in candidates}
         costs |= {one: costs[replace(one, augmentation="none")] for one in scored if one not in costs}
         outcome = outcome_of(
