@@ -13,9 +13,11 @@ from tests.commands import Tlcli
 from tests.network_fixtures import convolutional, drawn
 
 from tlcli.config import build_small_network, build_tune
+from tlcli.config.load import load_config
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.runs.trials import Trial, Trials
-from tlcli.tuning import settings
+from tlcli.tuning import sampled_heads, settings
+from tlcli.workflows import tune as workflow
 
 pytestmark = pytest.mark.e2e
 
@@ -28,6 +30,7 @@ def few_heads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "CS", (1e-3, 1e-2, 0.1))
     monkeypatch.setattr(settings, "KERNEL_CS", (1.0, 10.0))
     monkeypatch.setattr(settings, "GAMMAS", (1.0,))
+    monkeypatch.setattr(sampled_heads, "ROUNDS", 2)
 
 
 @pytest.fixture
@@ -137,6 +140,58 @@ def test_what_cannot_be_searched_is_refused(quick: Tlcli, more: tuple[str, ...],
     assert code in (document["code"], *(one["code"] for one in document.get("problems", ())))
 
 
+def test_without_optuna_mini_batch_heads_are_left_out_and_said(quick: Tlcli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampled_heads, "is_installed", lambda: False)
+    done = quick("tune", *GIVEN, "--json")
+    assert done.code == 0, done.err
+    assert "tlcli[tune]" in done.err
+    assert all(one["head"]["fit"] != "minibatch" for one in done.json()["contenders"])
+    assert done.json()["ending"] == "exhausted"
+
+
+def test_a_mini_batch_winner_trains_as_it_was_tried(quick: Tlcli, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = sampled_heads.SampledFits.scores
+    monkeypatch.setattr(sampled_heads.SampledFits, "scores", lambda *given: scores(*given) + 1)
+    found = tuned(quick)
+    head = found["best"]["head"]
+    assert head["fit"] == "minibatch"
+    assert head["C"] is None
+    with (Path(found["directory"]) / "leaderboard.csv").open(newline="") as file:
+        first = next(csv.DictReader(file))
+    assert float(first["learning_rate"]) == head["learning_rate"]
+    done = quick("train", "--config", found["config"], "--json")
+    assert done.code == 0, done.err
+    config = load_config(Path(found["config"])).config
+    assert config.head.fit == "minibatch"
+    assert config.head.dropout == head["dropout"]
+    for name in ("optimizer", "learning_rate", "batch_size"):
+        assert getattr(config.train, name) == head[name]
+
+
+def test_a_config_whose_network_is_too_slow_is_left_out_and_the_search_goes_on(
+    quick: Tlcli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    milliseconds = workflow._ms_per_image
+
+    def slow(extractor: FeatureExtractor, trials: Trials) -> float:
+        return 1e9 if extractor.spec.size == (32, 32) else milliseconds(extractor, trials)
+
+    monkeypatch.setattr(workflow, "_ms_per_image", slow)
+    monkeypatch.setattr(workflow, "input_settings", with_another_size)
+    found = tuned(quick)
+    assert found["given"] is None
+    assert found["ending"] == "budget"
+    assert found["contenders"]
+    (own,) = (one for one in found["passes"] if one["size"] == [32, 32])
+    assert own["images"] == 0
+    assert own["left_out"]
+
+
+def with_another_size(config: Any, name: str, native: tuple[float, float]) -> list[settings.PassSetting]:
+    first = settings.PassSetting(name, (32, 32), "squash")
+    return [first, settings.PassSetting(name, (64, 64), "squash")]
+
+
 def test_a_small_budget_ends_the_search_with_what_is_there(quick: Tlcli) -> None:
     found = tuned(quick, "--budget", "0.1s")
     assert found["ending"] == "budget"
@@ -147,7 +202,7 @@ def test_another_metric_is_another_search(quick: Tlcli) -> None:
     by_loss = tuned(quick, "--metric", "log_loss")
     assert by_loss["metric"] == "log_loss"
     assert by_loss["thresholds"] is None
-    assert by_loss["contenders"][0]["score"] > 0
+    assert by_loss["contenders"][-1]["score"] > 0
     assert by_loss["directory"] != tuned(quick)["directory"]
 
 

@@ -10,6 +10,8 @@ from tlcli.config.build_features import backbone_row
 from tlcli.config.load import dump_yaml
 from tlcli.config.schema import Config, CrossValidation, both_sides
 from tlcli.errors import UsageError
+from tlcli.heads.minibatch import Plateau
+from tlcli.heads.minibatch_folds import Minibatch
 from tlcli.tuning.settings import AUGMENTATIONS, GIVEN_WEIGHTS, HeadSetting, PassSetting, input_choices
 from tlcli.tuning.threshold_choice import ThresholdChoice
 
@@ -137,13 +139,27 @@ def config_of_winner(
         changed["Cs"] = (head.C,)
     if thresholds and (thresholds.helps or (thresholds.hurts and config.head.thresholds == thresholds.objective)):
         changed["thresholds"] = thresholds.objective if thresholds.helps else "none"
+    train = config.train
+    if chosen := head.minibatch:
+        changed["dropout"] = chosen.dropout
+        steps = ("optimizer", "learning_rate", "batch_size")
+        train = train.model_copy(update={name: getattr(chosen, name) for name in steps})
     return of_pass.model_copy(
         update={
             "backbone": of_pass.backbone.model_copy(update={"layers": layers, "pooling": head.pooling}),
             "head": of_pass.head.model_copy(update=changed),
-            "evaluate": config.evaluate,
+            "train": train, "evaluate": config.evaluate,
         }
-    )
+    )  # fmt: skip
+
+
+def minibatch_of(config: Config) -> Minibatch:
+    """Mini-batch training as the config says."""
+    train, plateau = config.train, config.train.reduce_on_plateau
+    return Minibatch(
+        train.epochs, train.batch_size, train.optimizer, train.learning_rate,
+        Plateau(**plateau.model_dump()) if plateau else None, train.early_stopping, config.head.dropout,
+    )  # fmt: skip
 
 
 def tuned_yaml(config: Config, header: Sequence[str], reasons: Mapping[str, str]) -> str:

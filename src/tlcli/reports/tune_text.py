@@ -10,7 +10,7 @@ from tlcli.tuning.outcome import Contender, Outcome
 from tlcli.tuning.settings import HeadSetting, PassSetting
 
 _OWN = "own network"
-_KINDS = {"logistic_regression": "logistic regression", "kernel": "kernel"}
+_KINDS = {"logistic_regression": "logistic regression", "kernel": "kernel", "minibatch": "mini-batch"}
 
 
 class TuneText:
@@ -174,6 +174,9 @@ def reasons(outcome: Outcome, has_thresholds: bool = False) -> dict[str, str]:
     found = {key: _reason(outcome, value_of) for key, value_of in of.items()}
     if outcome.thresholds and (outcome.thresholds.helps or has_thresholds):
         found["head.thresholds"] = TuneText(outcome).thresholds.removesuffix(".")
+    if outcome.best.head.minibatch is not None:
+        for key in ("head.dropout", "train.optimizer", "train.learning_rate", "train.batch_size"):
+            found[key] = "chosen together with the others by a sampler (Optuna's TPE), by the score on held-out folds"
     return found
 
 
@@ -221,8 +224,14 @@ def layers_text(setting: PassSetting, layers: Sequence[str]) -> str:
 
 
 def head_words(head: HeadSetting) -> list[str]:
-    """Kind of the head, its C and what else is not the default."""
-    words = [_KINDS[head.kind], f"C {head.C:.3g}"]
+    """Kind of the head, its C (or how it is trained) and what else is not the default."""
+    if (chosen := head.minibatch) is not None:
+        words = [
+            _KINDS[head.kind], chosen.optimizer, f"learning rate {chosen.learning_rate:g}",
+            f"batch {chosen.batch_size}", f"dropout {chosen.dropout:g}",
+        ]  # fmt: skip
+    else:
+        words = [_KINDS[head.kind], f"C {head.C:.3g}"]
     if head.gamma is not None:
         words.append(f"gamma {head.gamma:.3g}")
     if head.class_weight != "none":

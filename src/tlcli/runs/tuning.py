@@ -5,12 +5,14 @@ better (``best_ahead_by``) is positive where it is better, whatever the metric.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
 from tlcli.evaluation.transfer_gap import NoTransfer, TransferGap
+from tlcli.heads.optimizers import OptimizerName
 from tlcli.runs.files import write_csv, write_json
 from tlcli.tuning.metric_units import as_measured, ends_as_measured, is_loss
 from tlcli.tuning.outcome import Contender, Ending, Outcome, TriedPass
@@ -42,9 +44,15 @@ class HeadRecord(_Record):
     pooling: str
     standardize: bool
     class_weight: str
-    C: float
+    C: float | None
+    """None of a mini-batch head."""
     gamma: float | None = None
     """Of a kernel, in units of one over the median squared distance of two training images."""
+    optimizer: OptimizerName | None = None
+    """Of a mini-batch head, like the following; as the config's sections ``train`` and ``head`` have them."""
+    learning_rate: float | None = None
+    batch_size: int | None = None
+    dropout: float | None = None
 
 
 class TriedPassRecord(PassRecord):
@@ -192,7 +200,10 @@ def write_passes(path: Path, outcome: Outcome) -> None:
 
 
 _PASS = ("backbone", "height", "width", "resize", "augmentation")
-_HEAD = ("fit", "layers", "pooling", "standardize", "class_weight", "C", "gamma")
+_HEAD = (
+    "fit", "layers", "pooling", "standardize", "class_weight", "C", "gamma", "optimizer", "learning_rate", "batch_size",
+    "dropout",
+)  # fmt: skip
 _SCORES = (
     "score", "score_low", "score_high", "best_ahead_by", "best_ahead_by_low", "best_ahead_by_high", "is_equal",
     "is_pareto", "ms_per_image", "megabytes",
@@ -204,8 +215,8 @@ def _contender_row(one: ContenderRecord) -> Sequence[object]:
     head = one.head
     return (
         one.rank or "", *_pass_cells(one.input),
-        head.fit, " ".join(head.layers), head.pooling, _bit(head.standardize), head.class_weight, head.C,
-        _cell(head.gamma),
+        head.fit, " ".join(head.layers), head.pooling, _bit(head.standardize), head.class_weight,
+        *map(_cell, (head.C, head.gamma, head.optimizer, head.learning_rate, head.batch_size, head.dropout)),
         one.score, *one.score_ci95, one.best_ahead_by, *one.best_ahead_by_ci95, _bit(one.is_equal), _bit(one.is_pareto),
         one.ms_per_image, one.megabytes, *one.fold_scores,
     )  # fmt: skip
@@ -222,7 +233,7 @@ def _pass_cells(one: PassRecord) -> Sequence[object]:
     return one.backbone, *one.size, one.resize, one.augmentation
 
 
-def _cell(value: float | None) -> object:
+def _cell(value: float | str | None) -> object:
     return "" if value is None else value
 
 
@@ -284,8 +295,9 @@ def _head(setting: HeadSetting) -> HeadRecord:
         pooling=setting.pooling,
         standardize=setting.standardize,
         class_weight=setting.class_weight,
-        C=setting.C,
+        C=None if setting.minibatch else setting.C,
         gamma=setting.gamma,
+        **(asdict(setting.minibatch) if setting.minibatch else {}),
     )
 
 

@@ -33,6 +33,7 @@ from tlcli.config.build_tune import (
     config_of_winner,
     given_pass,
     input_settings,
+    minibatch_of,
     tuned_yaml,
 )
 from tlcli.config.load import LoadedConfig, dump_config
@@ -56,7 +57,7 @@ from tlcli.runs.tuning import write_leaderboard, write_passes, write_tune
 from tlcli.system.files import write_text
 from tlcli.tuning.leaderboard import outcome_of
 from tlcli.tuning.outcome import Contender, Outcome, PassCost, TriedPass
-from tlcli.tuning.search import FOLDS, Candidate, Clock, HeadScores, Images, Search
+from tlcli.tuning.search import FOLDS, FOR_PASSES, Candidate, Clock, HeadScores, Images, Search
 from tlcli.tuning.settings import GIVEN_WEIGHTS, HeadSetting, PassSetting
 
 if TYPE_CHECKING:
@@ -118,19 +119,23 @@ def tune(loaded: LoadedConfig, runs_dir: Path, options: TuneOptions, progress: P
         if len(trials):
             progress.note(f"Going on with the search in {folder}: {len(trials):,} trials are known.")
         candidates, tried = _candidates(config, index, names, options, trials, progress)
-        images = _searched_images(config, index, candidates[0], progress)
+        reference = _reference(index, candidates, trials, clock)
+        images = _searched_images(config, index, reference, progress)
         weights = _class_weights(config, index)
-        search = Search(images, objective.score, options.metric, trials, clock, progress, weights)
+        search = Search(images, objective.score, options.metric, trials, clock, progress, weights, reference.setting)
         finalists, halved = search.halve(candidates)
         halved = _with_transfer(halved, candidates, search, trials, progress)
         scored = {one.setting: search.heads(one) for one in finalists}
-        given = _given_head(config, index, candidates[0], search, scored)
+        passed = {one.setting for one in halved if one.images == len(images.all)}
+        given = _given_head(config, index, candidates[0], search, scored) if candidates[0].setting in passed else None
+        without_views = dict(scored)
 
         def augmented(setting: PassSetting) -> Candidate:
             plain = next(one for one in finalists if one.setting == replace(setting, augmentation="none"))
             return Candidate(setting, feature_extractor(index, config_of_pass(config, setting)), plain.cost)
 
         scored |= search.augmented({one.setting: scored[one.setting] for one in finalists}, augmented)
+        search.sampled(without_views, candidates, minibatch_of(config))
         costs = {one.setting: one.cost for one in candidates}
         costs |= {one: costs[replace(one, augmentation="none")] for one in scored if one not in costs}
         outcome = outcome_of(
@@ -210,9 +215,27 @@ def _over_the_limit(cost: PassCost, options: TuneOptions) -> str:
     return ""
 
 
+def _reference(
+    index: Index, candidates: Sequence[Candidate], trials: Trials, clock: Clock
+) -> Candidate:  # fmt: skip
+    """The pass that all images take before the search, by which unreadable images and near duplicates are found: the
+    config's own if there is time for it, else the cheapest. The folds depend on it: a search keeps it, however long its
+    later parts are."""
+    what = {"stage": "reference"}
+    if (known := trials.get(what)) is not None:
+        return candidates[int(known.scores[0])]
+    images = len(index.of("train")) + len(index.of("validation"))
+    chosen, ms = 0, candidates[0].cost.ms_per_image
+    if not clock.allows(images * ms / 1000, FOR_PASSES):
+        chosen = min(range(len(candidates)), key=lambda number: candidates[number].cost.ms_per_image)
+        clock.is_cut = True
+    trials.add(what, (chosen,), 0.0)
+    return candidates[chosen]
+
+
 def _searched_images(config: Config, index: Index, first: Candidate, progress: Progress) -> Images:
     """The readable images of training and validation, or of a sample where they are very many, near duplicates in one
-    unit; all of them pass the first candidate."""
+    unit; all of them pass the reference."""
     wanted = [*index.of("train"), *index.of("validation"), *(one for one in index.set_aside if one.split != "test")]
     _, groups = np.unique([image.group for image in wanted], return_inverse=True)
     labels = np.array([index.labels.index(image.given) for image in wanted], np.int64)
