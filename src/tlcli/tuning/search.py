@@ -354,8 +354,9 @@ class Search:
             head: whose folds are fitted again, unless the answer is known.
             objective: the metric.
         """
-        is_of_two = objective.precision is not None  # a recall of the second of two classes
-        if head.minibatch or not objective.is_of_decisions or not self.folds.inner or (is_of_two and len(self.images.labels) > 2):
+        if head.minibatch or not objective.is_of_decisions or not self.folds.inner:
+            return None
+        if objective.precision is not None and len(self.images.labels) > 2:  # a recall of the second of two classes
             return None
         what, started = _head_key(candidate, head) | {"stage": "thresholds"}, monotonic()
         known = self.trials.get(what)
