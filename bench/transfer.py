@@ -1,15 +1,17 @@
-"""Does transfer help? Pretrained features against the same network with random weights, pixels and colour histograms.
+"""Does transfer help? Pretrained features against the same network with random weights, pixels, colour histograms, and
+a small network trained from scratch.
 
 python bench/transfer.py [--alien-predator ARCHIVE] [--tiles ARCHIVE] [--images 500] [--only NAME]
 
-What evaluate says of a run, for data sets of all kinds: solar cells (from pip), Alien vs. Predator and magnetic tiles
-(from their archives), and drawn images: noise with random labels, a square whose position decides, specks whose colour
-decides. efficientnet_lite0 (ImageNet weights), logistic regression, 3 x 5-fold cross-validation on the same folds for
-all features, of training and validation images only. Prints a Markdown table; writes bench/results/transfer.json.
+What evaluate says of a run, and tune with its small network, for data sets of all kinds: solar cells (from pip), Alien
+vs. Predator and magnetic tiles (from their archives), and drawn images: noise with random labels, a square whose
+position decides, specks whose colour decides. efficientnet_lite0 (ImageNet weights), logistic regression, 3 x 5-fold
+cross-validation on the same folds for all features, of training and validation images only; the network on the first
+five. Prints a Markdown table; writes bench/results/transfer.json.
 """
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,11 +21,15 @@ import numpy as np
 from PIL import Image
 
 from measure import introduce, save
+from tlcli.config.build_cross_validation import divide_by
 from tlcli.config.build_dataset import dataset_index
 from tlcli.config.build_features import feature_extractor
-from tlcli.config.build_transfer import measure_transfer
+from tlcli.config.build_small_network import FromScratch
+from tlcli.config.build_transfer import measure_divided, measure_transfer
 from tlcli.config.load import LoadedConfig, find_config, load_config
 from tlcli.evaluation.transfer_gap import NoTransfer, TransferGap
+from tlcli.runs.trials import Trial
+from tlcli.tuning.search import Clock
 from tlcli.workflows.fetch import fetch
 
 if TYPE_CHECKING:
@@ -74,23 +80,39 @@ def draw(folder: Path, kind: str, count: int, seed: int = 0) -> None:
         Image.fromarray(DRAWN[kind](random, label)).save(place / f"{number:03d}.png", compress_level=1)
 
 
-def measured(loaded: LoadedConfig) -> TransferGap | NoTransfer:
-    """What evaluate would say of a run of this config."""
+class Forgets:
+    """In place of the trials of a search: nothing is known."""
+
+    def get(self, what: Mapping[str, object]) -> Trial | None:  # noqa: ARG002 - see TrialLog
+        """Nothing."""
+        return None
+
+    def add(self, what: Mapping[str, object], scores: tuple[float, ...], seconds: float) -> Trial:
+        """The trial, which is not kept."""
+        return Trial(key="", what=dict(what), scores=scores, seconds=seconds)
+
+
+def measured(loaded: LoadedConfig, has_network: bool = False) -> TransferGap | NoTransfer:
+    """What evaluate would say of a run of this config; ``has_network``: as tune, with a network from scratch."""
     index = dataset_index(loaded.config.dataset, loaded.options)
     extractor = feature_extractor(index, loaded.config)
     extractor.extract([([*index.of("train"), *index.of("validation")], extractor.views[:1])])
-    return measure_transfer(loaded.config, index, extractor)
+    if not has_network:
+        return measure_transfer(loaded.config, index, extractor)
+    divided = divide_by(loaded.config, index, extractor, 5)
+    return measure_divided(loaded.config, divided, extractor, scratch=FromScratch(Forgets(), Clock(1e6), 0.0))
 
 
 def row(name: str, found: TransferGap | NoTransfer) -> str:
     """A line of the table."""
     if not isinstance(found, TransferGap):
-        return f"| {name} | not measured: {found} | | | | |"
+        return f"| {name} | not measured: {found} | | | | | |"
     cells = [
         f"{one.accuracy:.3f}: {100 * one.gain:+.1f} ({100 * one.ci95[0]:+.1f} to {100 * one.ci95[1]:+.1f}), "
         f"{WORDS[one.verdict]}"
         for one in found.comparisons
     ]
+    cells += ["-"] * (4 - len(cells))
     return f"| {name} | {found.images} | {found.accuracy:.3f} | {' | '.join(cells)} |"
 
 
@@ -127,13 +149,16 @@ def main() -> None:
     parser.add_argument("--only", metavar="NAME", help="one data set, such as 'solar cells'")
     options = parser.parse_args()
     introduce()
-    print("| images | sample | pretrained | random weights: accuracy, points gained | pixels | colour histograms |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    print(
+        "| images | sample | pretrained | random weights: accuracy, points gained | pixels | colour histograms "
+        "| small network from scratch |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- |")
     results = {}
     with TemporaryDirectory() as folder:
         sets = data_sets(Path(folder), options.alien_predator, options.tiles, options.images, options.only)
         for name, loaded in sets:
-            found = measured(loaded)
+            found = measured(loaded, has_network=True)
             print(row(name, found), flush=True)
             results[name] = asdict(found) if isinstance(found, TransferGap) else found
     save("transfer", results=results)

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import shutil
 import site
 from collections.abc import Iterator
 from importlib import metadata
@@ -44,24 +43,14 @@ def _converted() -> Path:
 
 @pytest.fixture(scope="session")
 def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One cache for the tests that run commands, so that a backbone is converted once; converted ones are kept."""
+    """One cache for the tests that run commands. What is converted in it stays where all processes of this run and
+    the next find it, so that a backbone is converted once."""
     before, cache, kept = os.environ.get("TLCLI_CACHE"), tmp_path_factory.mktemp("cache"), _converted()
-    for folder in ("backbones", "weights"):
-        if (kept / folder).is_dir():
-            shutil.copytree(kept / folder, cache / folder)
+    for folder in ("backbones", "weights", "locks"):
+        (kept / folder).mkdir(parents=True, exist_ok=True)
+        (cache / folder).symlink_to(kept / folder, target_is_directory=True)
     yield cache
     assert os.environ.get("TLCLI_CACHE") == before
-    for made in [*(cache / "backbones").glob("*-*"), *(cache / "weights").glob("*")]:
-        target = kept / made.relative_to(cache)
-        if target.exists() or made.suffix in (".lock", ".partial"):
-            continue
-        partial = target.with_name(f"{target.name}.{os.getpid()}")  # another process may do the same
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(made, partial) if made.is_dir() else shutil.copyfile(made, partial)
-        try:
-            partial.rename(target)
-        except OSError:
-            shutil.rmtree(partial, ignore_errors=True)
 
 
 def shared_dataset(name: str) -> Path:

@@ -30,7 +30,7 @@ print(json.dumps([0, sorted(sys.modules)]), file=sys.stderr)
 
 
 def imported(folder: Path, program: str, *arguments: str) -> tuple[int, set[str]]:
-    """Exit code of a program, and the top-level packages that it imported, from the last line of its stderr."""
+    """Exit code of a program, and the packages and modules that it imported, from the last line of its stderr."""
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments],
         cwd=folder,
@@ -40,7 +40,7 @@ def imported(folder: Path, program: str, *arguments: str) -> tuple[int, set[str]
         check=True,
     )
     code, names = json.loads(done.stderr.splitlines()[-1])
-    return code, {name.partition(".")[0] for name in names}
+    return code, set(names)
 
 
 @pytest.mark.parametrize("arguments", ["--help", "--version"])
@@ -109,6 +109,15 @@ def test_minibatch_heads_are_trained_without_tensorflow(tmp_path: Path) -> None:
     assert not packages & {"tensorflow", "keras"}
 
 
+@pytest.mark.parametrize(
+    "module",
+    ["heads.repeated_cross_validation", "evaluation.assessment", "evaluation.transfer_gap", "reports.run_page"],
+)
+def test_measuring_needs_no_scikit_learn(tmp_path: Path, module: str) -> None:
+    _, packages = imported(tmp_path, IMPORT, f"tlcli.{module}")
+    assert not packages & {"sklearn", "scipy.stats"}
+
+
 def test_predict_begins_without_slow_imports(tmp_path: Path) -> None:
     _, packages = imported(tmp_path, IMPORT, "tlcli.workflows.predict")
     assert not packages & (HEAVY | {"numpy", "PIL", "openvino"})
@@ -124,7 +133,7 @@ def test_what_every_command_needs_is_light(tmp_path: Path, module: str) -> None:
 
 
 @pytest.mark.slow
-def test_training_and_evaluating_a_minibatch_head_never_start_tensorflow(tmp_path: Path) -> None:
+def test_training_and_evaluating_a_minibatch_head_import_nothing_slow(tmp_path: Path) -> None:
     drawn(tmp_path / "data")
     convolutional(tmp_path / "net" / "tiny.onnx")
     write_json(tmp_path / "net" / "config.json", {"pretrained_cfg": {"input_size": [3, SIDE, SIDE]}})
@@ -135,11 +144,11 @@ def test_training_and_evaluating_a_minibatch_head_never_start_tensorflow(tmp_pat
             "augment": {"views": 1, "flip": "horizontal"},
             "backbone": {"path": "net", "mean": [0.5] * 3, "std": [0.25] * 3, "precision": "f32"},
             "head": {"fit": "minibatch", "standardize": False},
-            "evaluate": {"cross_validation": {"repeats": 1, "folds": 2}, "report": False},
+            "evaluate": {"cross_validation": {"repeats": 1, "folds": 2}},
         },
     )
     for arguments in (["train", "--config", "own.yaml"], ["evaluate"]):
         code, packages = imported(tmp_path, COMMAND, *arguments)
         assert code == 0
-        assert {"sklearn", "matplotlib", "openvino"} <= packages
-        assert not packages & {"tensorflow", "keras", "pandas"}
+        assert {"scipy", "matplotlib", "openvino"} <= packages
+        assert not packages & {"tensorflow", "keras", "pandas", "sklearn", "scipy.stats"}

@@ -1,19 +1,29 @@
 """What transfer is measured on, and when it is not: without a network."""
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytest
 from PIL import Image
 from tests.features.extractors import SMALL, extractor_of, row_of
 
-from tlcli.config import build_transfer
+from tlcli.config import build_small_network, build_transfer
 from tlcli.config.build_cross_validation import Divided, ValidationDuplicates
-from tlcli.config.build_transfer import Sample, compare, measure_transfer, sample_size, sampled_images, why_not
+from tlcli.config.build_small_network import FromScratch
+from tlcli.config.build_transfer import (
+    Sample,
+    compare,
+    measure_divided,
+    measure_transfer,
+    sample_size,
+    sampled_images,
+    why_not,
+)
 from tlcli.config.load import find_config, load_config
 from tlcli.config.schema import Config, Transfer
 from tlcli.datasets.index import Index, LabelledImage
@@ -24,11 +34,16 @@ from tlcli.evaluation.transfer_gap import TransferGap
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.rows import Rows
 from tlcli.features.store import Store
+from tlcli.heads.folds import folds_of
+from tlcli.heads.small_network import Training
 from tlcli.images.items import Decoder
 from tlcli.images.preparation import Preparation
+from tlcli.tuning.search import Clock
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from tlcli.heads.folds import Folds
 
 
 BLOCKS = row_of(4).blocks
@@ -99,7 +114,7 @@ def test_where_an_image_takes_several_passes_the_sample_is_smaller(preparation: 
     [
         (("evaluate.transfer=null",), "off"),
         (("backbone.weights=random",), "random_weights"),
-        (("backbone.name=null", "backbone.path=net.onnx"), "own_network"),
+        (("backbone.name=null", "backbone.path=net.onnx"), None),
         ((), None),
     ],
 )
@@ -175,14 +190,160 @@ def test_too_few_images_and_classes_that_cannot_be_divided(tmp_path: Path, monke
     assert measure_transfer(config_of(), lone, sees) == "not_divisible"
 
 
-def test_a_machine_without_random_weights_still_evaluates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_random_weights_still_compares_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
     def fails(*_: object) -> FeatureExtractor:
         raise ModelError("model.engine_missing", "none here", "")
 
     index, (sees, _) = drawn(tmp_path), extractors()
     sees.extract([([*index.of("train"), *index.of("validation")], sees.views)])
     monkeypatch.setattr(build_transfer, "random_extractor", fails)
-    assert measure_transfer(config_of(), index, sees) == "unavailable"
+    found = measure_transfer(config_of(), index, sees)
+    assert isinstance(found, TransferGap)
+    assert found.left_out == {"random_weights": "unavailable"}
+    assert [one.reference for one in found.comparisons] == ["pixels", "colour_histogram"]
+
+
+def test_an_own_network_is_compared_with_what_needs_no_random_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    monkeypatch.setattr(build_transfer, "random_extractor", None)
+    index, (sees, _) = drawn(tmp_path), extractors()
+    sees.extract([([*index.of("train"), *index.of("validation")], sees.views)])
+    found = measure_transfer(config_of("backbone.name=null", "backbone.path=net.onnx"), index, sees)
+    assert isinstance(found, TransferGap)
+    assert found.left_out == {"random_weights": "own_network"}
+    assert [one.reference for one in found.comparisons] == ["pixels", "colour_histogram"]
+
+
+def test_references_choose_their_own_penalty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A config of tune has one C, chosen for its own features."""
+    index, (sees, blind) = drawn(tmp_path), extractors()
+    sees.extract([([*index.of("train"), *index.of("validation")], sees.views)])
+    monkeypatch.setattr(build_transfer, "random_extractor", lambda *_: blind)
+    plain, tuned = (measure_transfer(config_of(*more), index, sees) for more in ((), ("head.Cs=[0.0000001]",)))
+    assert isinstance(plain, TransferGap)
+    assert isinstance(tuned, TransferGap)
+    assert tuned.against("pixels").accuracy == pytest.approx(plain.against("pixels").accuracy, abs=0.02)
+
+
+# A small network trained from scratch, as tune adds it
+
+
+class Known:
+    """The trials of a search, in memory."""
+
+    class Trial(NamedTuple):
+        scores: tuple[float, ...]
+
+    def __init__(self) -> None:
+        self.found: dict[str, Known.Trial] = {}
+
+    def get(self, what: Mapping[str, object]) -> "Known.Trial | None":
+        return self.found.get(json.dumps(what))
+
+    def add(self, what: Mapping[str, object], scores: tuple[float, ...], seconds: float) -> "Known.Trial":
+        assert seconds >= 0
+        return self.found.setdefault(json.dumps(what), Known.Trial(scores))
+
+
+class Asked(NamedTuple):
+    """What the network was to be trained on."""
+
+    images: "NDArray[np.uint8]"
+    rows: Rows
+    folds: "Folds"
+    class_weight: object
+    training: Training
+    seconds: float
+
+
+class Trains:
+    """In place of the network."""
+
+    def __init__(self, found: "list[float] | Exception | None") -> None:
+        self.found, self.asked = found, list[Asked]()
+
+    def __call__(self, *given: Any) -> "NDArray[np.float64] | None":
+        self.asked.append(Asked(*given))
+        if isinstance(self.found, Exception):
+            raise self.found
+        return None if self.found is None else np.array(self.found)
+
+
+def divided_of_drawn(index: Index, sees: FeatureExtractor) -> Divided:
+    images = [*index.of("train"), *index.of("validation")]
+    sees.extract([(images, sees.views)])
+    return Divided(images, sees.rows(images, index.labels), np.arange(len(images)), 0, ValidationDuplicates(0, 0))
+
+
+def with_network(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, trains: Trains, trials: Known, *settings: str, budget: float = 900
+) -> TransferGap:
+    (folder / "images").mkdir(exist_ok=True)
+    index, (sees, blind) = drawn(folder / "images"), extractors()
+    monkeypatch.setattr(build_small_network, "cross_validate_small_network", trains)
+    monkeypatch.setattr(build_transfer, "random_extractor", lambda *_: blind)
+    scratch = FromScratch(trials, Clock(budget), 5.0)
+    found = measure_divided(config_of(*settings), divided_of_drawn(index, sees), sees, scratch=scratch)
+    assert isinstance(found, TransferGap)
+    return found
+
+
+SCORES = [0.5, 0.6, 0.4, 0.5, 0.55]
+
+
+def test_a_network_is_trained_on_the_folds_of_the_first_repeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trains = Trains(SCORES)
+    found = with_network(tmp_path, monkeypatch, trains, Known())
+    (asked,) = trains.asked
+    assert asked.images.shape == (80, 32, 32, 3)
+    assert asked.images.dtype == np.uint8
+    expected = list(folds_of(asked.rows, 5, 0))
+    for (fitted, held), (given_fitted, given_held) in zip(expected, asked.folds, strict=True):
+        assert (fitted.tolist(), held.tolist()) == (given_fitted.tolist(), sorted(given_held.tolist()))
+    assert asked.training == Training(0)
+    assert 0 < asked.seconds <= 900
+    one = found.against("from_scratch")
+    assert one.accuracy == pytest.approx(np.mean(SCORES))
+    assert (one.folds, one.verdict) == (5, "helps")
+    assert found.against("pixels").folds == 15
+    assert not found.left_out
+
+
+def test_a_network_is_trained_once_in_a_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trains, trials = Trains(SCORES), Known()
+    first = with_network(tmp_path, monkeypatch, trains, trials)
+    assert with_network(tmp_path, monkeypatch, trains, trials) == first
+    assert len(trains.asked) == 1
+    with_network(tmp_path, monkeypatch, trains, trials, "augment.views=1", "augment.flip=both")
+    assert trains.asked[1].training == Training(0, "both", 0.0)
+    with_network(tmp_path, monkeypatch, trains, trials, "head.class_weight=balanced")
+    with_network(tmp_path, monkeypatch, trains, trials, "evaluate.transfer.images=60")
+    assert len(trains.asked) == 4
+
+
+def test_a_search_without_time_leaves_out_what_costs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trains, trials = Trains(SCORES), Known()
+    found = with_network(tmp_path, monkeypatch, trains, trials, budget=0.1)
+    assert found.left_out == {"random_weights": "no_time", "from_scratch": "no_time"}
+    assert not trains.asked
+    with_network(tmp_path, monkeypatch, trains, trials)
+    found = with_network(tmp_path, monkeypatch, trains, trials, budget=0.1)  # what is known costs nothing
+    assert found.left_out == {"random_weights": "no_time"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"), [(None, "no_time"), (ModelError("model.process_failed", "none here", ""), "unavailable")]
+)
+def test_a_network_that_cannot_be_trained_is_left_out_and_not_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Exception | None, reason: str
+) -> None:
+    trials = Known()
+    found = with_network(tmp_path, monkeypatch, Trains(answer), trials)
+    assert found.left_out == {"from_scratch": reason}
+    assert not trials.found
 
 
 def test_random_weights_have_a_store_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,10 +40,23 @@ def solar(tmp_path_factory: pytest.TempPathFactory, session_cache: Path) -> tupl
     return folder, run
 
 
+QUICK = "evaluate: {figures: false, report: false, cross_validation: null}\n"
+"""Of the config of drawn images: with all of it train takes 3 times as long, and evaluate 20 times."""
+
+
 @pytest.fixture
 def shapes(tmp_path: Path) -> Path:
-    """Images drawn here: 20 each of dark and light noise, and a config for them with a small random backbone."""
+    """Images drawn here: 20 each of dark and light noise, and a config for them with a small random backbone, without
+    figures, page and cross-validation."""
     return draw_shapes(tmp_path)
+
+
+@pytest.fixture
+def whole_shapes(shapes: Path) -> Path:
+    """The same with figures, page and cross-validation, for tests of these."""
+    config = shapes / "shapes.yaml"
+    config.write_text(config.read_text().replace(QUICK, ""))
+    return shapes
 
 
 def draw_shapes(tmp_path: Path) -> Path:
@@ -62,6 +75,6 @@ def draw_shapes(tmp_path: Path) -> Path:
         "dataset:\n  path: shapes\n"
         "image:\n  size: 32\n"
         "backbone:\n  name: mobilenet_v2\n  weights: random\n"
-        "head:\n  Cs: [0.1, 1]\n"
+        f"head:\n  Cs: [0.1, 1]\n{QUICK}"
     )
     return tmp_path

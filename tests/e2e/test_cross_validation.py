@@ -22,10 +22,10 @@ def out_of_fold(run: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_train_cross_validates_without_the_test_images(tlcli: Tlcli, shapes: Path) -> None:
+def test_train_cross_validates_without_the_test_images(tlcli: Tlcli, whole_shapes: Path) -> None:
     for number in range(0, 20, 2):  # each second image is a near duplicate of the one before
-        with Image.open(shapes / "shapes" / "dark" / f"{number}.png") as image:
-            image.resize((72, 54)).save(shapes / "shapes" / "dark" / f"{number + 1}.png")
+        with Image.open(whole_shapes / "shapes" / "dark" / f"{number}.png") as image:
+            image.resize((72, 54)).save(whole_shapes / "shapes" / "dark" / f"{number + 1}.png")
     run, document = train(tlcli)
     found = json.loads((run / "cross_validation.json").read_text())
     assert document["cross_validation"] == found
@@ -53,7 +53,7 @@ def test_train_cross_validates_without_the_test_images(tlcli: Tlcli, shapes: Pat
     assert train(tlcli, "--set", "evaluate.cross_validation=null")[1]["cross_validation"] is None
 
 
-def test_a_run_without_test_images_is_reported_by_cross_validation(tlcli: Tlcli, shapes: Path) -> None:
+def test_a_run_without_test_images_is_reported_by_cross_validation(tlcli: Tlcli, whole_shapes: Path) -> None:
     run, _ = train(tlcli, "--set", "dataset.split.test=0")
     done = tlcli("evaluate", "--json", "--fail-under", "accuracy.lower=0.01", "--fail-under", "recall.dark=1.1")
     assert done.code == 2, "a limit above 1"
@@ -73,7 +73,7 @@ def test_a_run_without_test_images_is_reported_by_cross_validation(tlcli: Tlcli,
     assert tlcli("evaluate", "--json").error == "data.no_test_images"
 
 
-def test_predict_gives_sets_of_a_stated_coverage(tlcli: Tlcli, shapes: Path) -> None:
+def test_predict_gives_sets_of_a_stated_coverage(tlcli: Tlcli, whole_shapes: Path) -> None:
     train(tlcli)
     image = "shapes/dark/0.png"
     (one,) = tlcli("predict", image, "--json", "--coverage", "0.9").json()

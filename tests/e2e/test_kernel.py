@@ -12,7 +12,10 @@ from tlcli.model.predictor import Predictor
 pytestmark = pytest.mark.e2e
 
 
-def test_a_kernel_head_is_saved_as_it_was_fitted(shapes: Path, tlcli: Tlcli) -> None:
+def test_a_kernel_head_is_saved_as_it_was_fitted(
+    shapes: Path, tlcli: Tlcli, session_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TLCLI_CACHE", str(session_cache))  # of the predictor, which else converts the backbone again
     given = ("--config", "shapes.yaml", "--set", "head.fit=kernel", "--set", "evaluate.cross_validation=null")
     done = tlcli("train", *given, "--set", "evaluate.figures=false", "--json")
     assert done.code == 0, done.err

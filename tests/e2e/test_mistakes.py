@@ -92,7 +92,8 @@ def test_broken_images_are_skipped_and_listed(tlcli: Tlcli, shapes: Path) -> Non
     assert tested.json()["test"]["n"] == 6
 
 
-def test_weights_that_are_unavailable(tlcli: Tlcli, shapes: Path) -> None:
+def test_weights_that_are_unavailable(tlcli: Tlcli, shapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tlcli.datasets.acquire.downloads.retries.sleep", lambda _: None)
     nowhere = {
         "KERAS_HOME": str(shapes / "keras"),
         "HTTPS_PROXY": "http://127.0.0.1:9",

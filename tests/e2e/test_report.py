@@ -17,21 +17,21 @@ def test_no_report_where_none_is_requested(tlcli: Tlcli, shapes: Path) -> None:
     assert not list((shapes / "runs/latest").glob("report.*"))
 
 
-def test_duplicates_in_training_are_reported_and_left_out(tlcli: Tlcli, shapes: Path) -> None:
+def test_duplicates_in_training_are_reported_and_left_out(tlcli: Tlcli, whole_shapes: Path) -> None:
     for split in ("train", "validation", "test"):
         for label in ("dark", "light"):
             first, last = {"train": (0, 12), "validation": (12, 16), "test": (16, 20)}[split]
-            (shapes / "splits" / split / label).mkdir(parents=True)
+            (whole_shapes / "splits" / split / label).mkdir(parents=True)
             for number in range(first, last):
-                shutil.copy(shapes / f"shapes/{label}/{number}.png", shapes / "splits" / split / label)
-    shutil.copy(shapes / "shapes/dark/3.png", shapes / "splits/test/dark/again.png")
+                shutil.copy(whole_shapes / f"shapes/{label}/{number}.png", whole_shapes / "splits" / split / label)
+    shutil.copy(whole_shapes / "shapes/dark/3.png", whole_shapes / "splits/test/dark/again.png")
     train = tlcli("train", "--config", "shapes.yaml", "--set", "dataset.path=splits")
     assert train.code == 0, train.err
     assert tlcli("evaluate").code == 0
-    found = json.loads((shapes / "runs/latest/report.json").read_text())["near_duplicates"]
+    found = json.loads((whole_shapes / "runs/latest/report.json").read_text())["near_duplicates"]
     assert found["pairs"] == [{"test": "test/dark/again.png", "train": "train/dark/3.png", "kind": "exact"}]
     assert found["n_without"] == 8
-    page = (shapes / "runs/latest/report.html").read_text()
+    page = (whole_shapes / "runs/latest/report.html").read_text()
     duplicates = page[page.index('<section id="duplicates">') : page.index('<section id="ood">')]
     assert "test/dark/again.png" in duplicates
     assert "train/dark/3.png" in duplicates

@@ -12,8 +12,10 @@ pytestmark = pytest.mark.e2e
 
 @pytest.fixture
 def trained(tlcli: Tlcli, shapes: Path) -> list[Path]:
-    """Two runs of different heads on the same data, both evaluated; the older one first."""
+    """Two runs of different heads on the same data, both evaluated and cross-validated; the older one first."""
     folders = []
+    config = shapes / "shapes.yaml"
+    config.write_text(config.read_text().replace("cross_validation: null", "cross_validation: {folds: 2, repeats: 1}"))
     for Cs in ("[1e-9]", "[1]"):
         done = tlcli("train", "--config", "shapes.yaml", "--json", "--set", f"head.Cs={Cs}")
         assert done.code == 0, done.err

@@ -256,3 +256,25 @@ def test_examples_of_the_python_api_do_what_they_say(
     assert found.failed == 0
     run = json.loads((Path("runs/latest") / "run.json").read_text())
     assert run["seeds"]["train"] == 1
+
+
+def test_a_run_says_whether_transfer_helps(solar: tuple[Path, Tlcli]) -> None:
+    folder, tlcli = solar
+    run = (folder / "runs/latest").resolve()
+    document = tlcli("evaluate", "--json").json()
+    found = document["transfer"]
+    assert document["no_transfer"] is None
+    assert json.loads((run / "metrics.json").read_text())["transfer"] == found
+    assert json.loads((run / "report.json").read_text())["transfer"] == found
+    assert 450 <= found["images"] <= 500 < found["of_images"]
+    assert {one["reference"]: one["verdict"] for one in found["comparisons"]}["random_weights"] == "helps"
+    assert 'id="transfer"' in (run / "report.html").read_text()
+
+    assert len(tlcli("runs", "--json").json()["runs"]) == 1
+    off = ("evaluate.transfer=null", "evaluate.report=false", "evaluate.figures=false")
+    settings = [argument for setting in off for argument in ("--set", setting)]
+    before = (run / "metrics.json").read_bytes()
+    document = tlcli("evaluate", "--config", "solar_cells", *settings, "--json").json()
+    assert (document["transfer"], document["no_transfer"]) == (None, "off")
+    assert "transfer" not in json.loads((run / "metrics.json").read_text())
+    (run / "metrics.json").write_bytes(before)  # other tests have the same run

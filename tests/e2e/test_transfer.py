@@ -1,6 +1,5 @@
 """Does transfer help? On images where the answer is known, by a real network; and where users read it."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -48,28 +47,6 @@ def test_pretraining_helps_on_alien_vs_predator(lite0: None, tmp_path: Path, ali
     assert found.images == 120
     assert found.against("random_weights").gain > 0.15
     assert [one.verdict for one in found.comparisons] == ["helps"] * 3
-
-
-def test_a_run_says_whether_transfer_helps(solar: tuple[Path, Tlcli]) -> None:
-    folder, tlcli = solar
-    run = (folder / "runs/latest").resolve()
-    document = tlcli("evaluate", "--json").json()
-    found = document["transfer"]
-    assert document["no_transfer"] is None
-    assert json.loads((run / "metrics.json").read_text())["transfer"] == found
-    assert json.loads((run / "report.json").read_text())["transfer"] == found
-    assert 450 <= found["images"] <= 500 < found["of_images"]
-    assert {one["reference"]: one["verdict"] for one in found["comparisons"]}["random_weights"] == "helps"
-    assert 'id="transfer"' in (run / "report.html").read_text()
-
-    assert len(tlcli("runs", "--json").json()["runs"]) == 1
-    off = ("evaluate.transfer=null", "evaluate.report=false", "evaluate.figures=false")
-    settings = [argument for setting in off for argument in ("--set", setting)]
-    before = (run / "metrics.json").read_bytes()
-    document = tlcli("evaluate", "--config", "solar_cells", *settings, "--json").json()
-    assert (document["transfer"], document["no_transfer"]) == (None, "off")
-    assert "transfer" not in json.loads((run / "metrics.json").read_text())
-    (run / "metrics.json").write_bytes(before)  # other tests have the same run
 
 
 def test_a_network_of_random_weights_is_compared_with_nothing(tlcli: Tlcli, shapes: Path) -> None:

@@ -7,12 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.commands import Tlcli
+from tests.network_fixtures import convolutional, drawn
 
+from tlcli.config import build_small_network, build_tune
+from tlcli.config.load import load_config
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.runs.trials import Trial, Trials
-from tlcli.tuning import settings
+from tlcli.tuning import sampled_heads, settings
+from tlcli.workflows import tune as workflow
 
 pytestmark = pytest.mark.e2e
 
@@ -25,6 +30,7 @@ def few_heads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "CS", (1e-3, 1e-2, 0.1))
     monkeypatch.setattr(settings, "KERNEL_CS", (1.0, 10.0))
     monkeypatch.setattr(settings, "GAMMAS", (1.0,))
+    monkeypatch.setattr(sampled_heads, "ROUNDS", 2)
 
 
 @pytest.fixture
@@ -65,8 +71,11 @@ def test_a_search_reads_no_test_image_and_writes_a_config_that_trains(
     best = found["contenders"][0]
     assert best["score"] >= found["given"]["score"]
     assert len(leaderboard(folder)) == len(found["contenders"]) + 2  # the heading, and the config as it is
+    assert (found["transfer"], found["no_transfer"]) == (None, "random_weights")  # nothing is pretrained here
+    assert found["thresholds"]["objective"] == "accuracy"
     monkeypatch.setattr(FeatureExtractor, "extract", extract)
-    done = quick("train", "--config", found["config"], "--json")
+    validated = "evaluate.cross_validation={folds: 5, repeats: 1}"
+    done = quick("train", "--config", found["config"], "--set", validated, "--json")
     assert done.code == 0, done.err
     assert done.json()["cross_validation"]["accuracy"] > 0.8
 
@@ -131,6 +140,58 @@ def test_what_cannot_be_searched_is_refused(quick: Tlcli, more: tuple[str, ...],
     assert code in (document["code"], *(one["code"] for one in document.get("problems", ())))
 
 
+def test_without_optuna_mini_batch_heads_are_left_out_and_said(quick: Tlcli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampled_heads, "is_installed", lambda: False)
+    done = quick("tune", *GIVEN, "--json")
+    assert done.code == 0, done.err
+    assert "tlcli[tune]" in done.err
+    assert all(one["head"]["fit"] != "minibatch" for one in done.json()["contenders"])
+    assert done.json()["ending"] == "exhausted"
+
+
+def test_a_mini_batch_winner_trains_as_it_was_tried(quick: Tlcli, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = sampled_heads.SampledFits.scores
+    monkeypatch.setattr(sampled_heads.SampledFits, "scores", lambda *given: scores(*given) + 1)
+    found = tuned(quick)
+    head = found["best"]["head"]
+    assert head["fit"] == "minibatch"
+    assert head["C"] is None
+    with (Path(found["directory"]) / "leaderboard.csv").open(newline="") as file:
+        first = next(csv.DictReader(file))
+    assert float(first["learning_rate"]) == head["learning_rate"]
+    done = quick("train", "--config", found["config"], "--json")
+    assert done.code == 0, done.err
+    config = load_config(Path(found["config"])).config
+    assert config.head.fit == "minibatch"
+    assert config.head.dropout == head["dropout"]
+    for name in ("optimizer", "learning_rate", "batch_size"):
+        assert getattr(config.train, name) == head[name]
+
+
+def test_a_config_whose_network_is_too_slow_is_left_out_and_the_search_goes_on(
+    quick: Tlcli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    milliseconds = workflow._ms_per_image
+
+    def slow(extractor: FeatureExtractor, trials: Trials) -> float:
+        return 1e9 if extractor.spec.size == (32, 32) else milliseconds(extractor, trials)
+
+    monkeypatch.setattr(workflow, "_ms_per_image", slow)
+    monkeypatch.setattr(workflow, "input_settings", with_another_size)
+    found = tuned(quick)
+    assert found["given"] is None
+    assert found["ending"] == "budget"
+    assert found["contenders"]
+    (own,) = (one for one in found["passes"] if one["size"] == [32, 32])
+    assert own["images"] == 0
+    assert own["left_out"]
+
+
+def with_another_size(config: Any, name: str, native: tuple[float, float]) -> list[settings.PassSetting]:
+    first = settings.PassSetting(name, (32, 32), "squash")
+    return [first, settings.PassSetting(name, (64, 64), "squash")]
+
+
 def test_a_small_budget_ends_the_search_with_what_is_there(quick: Tlcli) -> None:
     found = tuned(quick, "--budget", "0.1s")
     assert found["ending"] == "budget"
@@ -140,7 +201,8 @@ def test_a_small_budget_ends_the_search_with_what_is_there(quick: Tlcli) -> None
 def test_another_metric_is_another_search(quick: Tlcli) -> None:
     by_loss = tuned(quick, "--metric", "log_loss")
     assert by_loss["metric"] == "log_loss"
-    assert by_loss["contenders"][0]["score"] > 0
+    assert by_loss["thresholds"] is None
+    assert by_loss["contenders"][-1]["score"] > 0
     assert by_loss["directory"] != tuned(quick)["directory"]
 
 
@@ -148,3 +210,50 @@ def test_of_very_many_images_a_sample_is_searched_on(quick: Tlcli, monkeypatch: 
     monkeypatch.setattr("tlcli.heads.folds._ROWS", 22)
     found = tuned(quick)
     assert 20 <= found["images"] < 30
+
+
+def test_thresholds_that_help_are_in_the_config_that_trains(quick: Tlcli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tlcli.tuning.threshold_choice.interval_of", lambda *_: (0.01, 0.02))
+    found = tuned(quick, "--metric", "f1_macro")
+    assert found["thresholds"]["helps"]
+    done = quick("train", "--config", found["config"], "--json")
+    assert done.code == 0, done.err
+    assert done.json()["thresholds"]["objective"] == "f1_macro"
+
+
+def test_a_search_says_whether_pretraining_helps(
+    tmp_path: Path, tlcli: Tlcli, few_heads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An own network, of which there are no random weights; the network from scratch is trained once, and not within a
+    budget that is spent."""
+    trained: list[int] = []
+
+    def trains(images: Any, *_: object) -> Any:
+        trained.append(len(images))
+        return np.array([0.5, 0.6, 0.4, 0.5, 0.45])
+
+    monkeypatch.setattr(build_tune, "_is_here", lambda _: False)
+    monkeypatch.setattr(build_small_network, "cross_validate_small_network", trains)
+    drawn(tmp_path / "data", 20)
+    convolutional(tmp_path / "net" / "tiny.onnx")
+    (tmp_path / "own.yaml").write_text(
+        "dataset:\n  path: data\nimage:\n  resize: squash\n  size: 32\nbackbone:\n  path: net\n  precision: f32\n"
+    )
+    given = ("tune", "--config", "own.yaml", "--json", "--budget")
+    first, second, third = (tlcli(*given, budget) for budget in ("1s", "5m", "5m"))
+    for done in (first, second, third):
+        assert done.code == 0, done.err
+    assert first.json()["transfer"]["left_out"] == {"random_weights": "own_network", "from_scratch": "no_time"}
+    found = second.json()
+    assert trained == [60]
+    assert found["transfer"]["left_out"] == {"random_weights": "own_network"}
+    compared = {one["reference"]: one for one in found["transfer"]["comparisons"]}
+    assert set(compared) == {"pixels", "colour_histogram", "from_scratch"}
+    assert compared["from_scratch"]["folds"] == 5
+    folder = Path(found["directory"])
+    assert json.loads((folder / "tune.json").read_text())["transfer"] == found["transfer"]
+    assert 'id="transfer"' in (folder / "report.html").read_text()
+    assert third.json()["transfer"] == found["transfer"]
+    assert tlcli("train", "--config", found["config"]).code == 0
+    off = tlcli(*given, "5m", "--set", "evaluate.transfer=null").json()
+    assert (off["transfer"], off["no_transfer"], off["directory"]) == (None, "off", found["directory"])

@@ -300,8 +300,7 @@ def test_views_are_rows_and_errors_belong_to_their_items(weights: Weights, name:
 
 
 def test_every_layer_is_pooled_in_both_ways(weights: Weights) -> None:
-    some = [np.kron(image, np.ones((2, 2, 1), np.uint8)) for image in images(5)]  # 64 x 64: four positions at the end
-    rows = rows_of(opened(spec_of(ROW, 64, weights)), some)
+    rows = rows_of(opened(spec_of(ROW, 128, weights)), LARGER[:5])
     assert rows.shape == (5, WIDTH)
     for layer in BLOCKS.layers:
         mean, highest = (BLOCKS.take(rows, BLOCKS.select([layer], [pooling])) for pooling in ("avg", "max"))

@@ -63,14 +63,14 @@ def test_more_votes_outweigh_nearness(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_k_has_the_highest_leave_one_out_accuracy() -> None:
-    rows = clouds(150, classes=2, noise=3.0)
+    rows = clouds(60, classes=2, noise=3.0)
     features = rows.features() / np.linalg.norm(rows.features(), axis=1, keepdims=True)
     right = []
     for k in NEIGHBOURS:
         model = KNeighborsClassifier(k, metric="cosine")
         said = [
             model.fit(np.delete(features, i, 0), np.delete(rows.labels, i)).predict(features[i : i + 1])[0]
-            for i in range(150)
+            for i in range(60)
         ]
         right.append(int(np.count_nonzero(np.array(said) == rows.labels)))
     assert NearestNeighbours(rows, 0).k == NEIGHBOURS[right.index(max(right))]

@@ -1,5 +1,6 @@
 """Near duplicates of a whole data set: from files and features to pairs."""
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ PREPARATION = Preparation((224, 224), "crop")
 Data = tuple[list[LabelledImage], Rows]
 
 
+@functools.cache
 def scene(seed: int) -> Image.Image:
     """Large shapes and fine details."""
     random = np.random.default_rng(seed)

@@ -1,5 +1,7 @@
 """Whether transfer helps, from accuracies on folds."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pydantic import TypeAdapter
@@ -31,6 +33,14 @@ def test_the_folds_are_paired() -> None:
     (mixed,) = compare_features(SCORES + hard, {"pixels": others - hard}, 0.2, 300)
     assert (paired.verdict, mixed.verdict) == ("helps", "no_evidence")
     assert paired.gain == pytest.approx(mixed.gain)
+
+
+def test_a_reference_with_fewer_folds_is_compared_on_these() -> None:
+    others = SCORES - 0.05 + 0.02 * np.cos(7 * np.arange(15.0))
+    long, short = compare_features(SCORES, {"pixels": others, "from_scratch": others[:5]}, 0.2, 300)
+    assert (long.folds, short.folds) == (15, 5)
+    assert short.gain == pytest.approx((SCORES - others)[:5].mean())
+    assert short.ci95 == pytest.approx(corrected_resampled_t((SCORES - others)[:5], 0.2, 0.975))
 
 
 def test_intervals_of_several_comparisons_are_wider() -> None:
@@ -65,4 +75,6 @@ def test_what_is_recorded_is_read_again() -> None:
     gap = TransferGap(float(SCORES.mean()), compared, 300, 1000, 2, 5, 3, is_own_head=True)
     adapter = TypeAdapter(TransferGap)
     assert adapter.validate_json(adapter.dump_json(gap)) == gap
+    partial = replace(gap, left_out={"random_weights": "own_network"})
+    assert adapter.validate_json(adapter.dump_json(partial)) == partial
     assert gap.against("random_weights").verdict == "helps"

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 from tlcli.features.rows import Rows
+from tlcli.heads import fold_fits
 from tlcli.heads.logistic_regression import fit_logistic_regression
 from tlcli.heads.reduced import reduced
+from tlcli.heads.repeated_cross_validation import cross_validate
+from tlcli.heads.solver import Axes
 
 WIDTHS = (200, 40, 7)
 
@@ -42,3 +45,22 @@ def test_a_head_gives_the_same_answers() -> None:
     assert [choices[one.blocks[0]] for one in fast.candidates] == [one.blocks for one in plain.candidates]
     answers = fast.head.probabilities(turned.features())
     assert answers == pytest.approx(plain.head.probabilities(rows.features()), abs=0.02)
+
+
+@pytest.mark.parametrize("rows", [60, 600])
+def test_axes_of_turned_rows_are_not_computed_again(rows: int) -> None:
+    drawn_rows = drawn(rows)
+    assert not Axes.of(drawn_rows.features()).are_turned
+    turned = reduced(drawn_rows, standardize=False)
+    found = Axes.of(turned.features())
+    assert found.are_turned
+    assert found.variances == pytest.approx(turned.features().var(axis=0), rel=1e-3, abs=1e-3)
+
+
+def test_cross_validation_without_scales_is_the_same_on_turned_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fold_fits, "TOLERANCE", 1e-6)
+    plain, turned = (
+        cross_validate(rows, 0.1, 3, 2, standardize=False) for rows in (drawn(), reduced(drawn(), standardize=False))
+    )
+    assert turned.probabilities == pytest.approx(plain.probabilities, abs=0.01)
+    assert turned.accuracies == pytest.approx(plain.accuracies, abs=0.06)  # an image more or less of 20

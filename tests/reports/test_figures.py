@@ -3,6 +3,7 @@ import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from tlcli.images.augmentation import Augmentation, view_names
 from tlcli.images.preparation import Preparation
 from tlcli.reports import charts, data_charts, fonts
 from tlcli.reports import samples as grids
-from tlcli.reports.figures import class_names, save_png, svg
+from tlcli.reports.figures import class_names, save_png, styled, svg
 from tlcli.reports.thumbnails import evenly
 
 PREPARATION = Preparation((64, 64), "crop")
@@ -239,3 +240,23 @@ def test_figures_leave_the_style_of_others_alone(out: Path) -> None:
     before = dict(mpl.rcParams)
     save_png(charts.roc(*scores(2), CLASSES["2"]), out)
     assert dict(mpl.rcParams) == before
+
+
+def test_a_figure_is_drawn_once_and_as_savefig_draws_it(
+    out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    counts = {"train": {"cat": 3, "dog": 5}}
+    with styled():
+        data_charts.class_counts(counts).savefig(tmp_path / "twice.png", dpi=160, facecolor="white")
+    drawn, draw = [], Figure.draw
+
+    def counted(figure: Figure, renderer: Any) -> None:
+        drawn.append(figure)
+        draw(figure, renderer)
+
+    monkeypatch.setattr(Figure, "draw", counted)
+    save_png(data_charts.class_counts(counts), out)
+    svg(data_charts.class_counts(counts), "counts", "Images")
+    assert len(drawn) == 2
+    with Image.open(out) as once, Image.open(tmp_path / "twice.png") as twice:
+        assert np.array_equal(np.asarray(once), np.asarray(twice))

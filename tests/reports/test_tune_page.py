@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 from tests.browser import chromium, opened, overflows
-from tests.reports.tune_sample import METRICS, outcome
+from tests.reports.tune_sample import METRICS, outcome, with_answers
 
 from tlcli.cli.tune_tables import leaderboard_table
 from tlcli.reports import tune_charts
@@ -31,6 +31,8 @@ RESULTS = {
     "bare": outcome(1, 1, is_expected=False, is_given=False, transfer=False),
     "log loss": outcome(metric="log_loss", ending="budget"),
     "many": outcome(70, 24),
+    "answers": with_answers(outcome()),
+    "no transfer": outcome(1, 1).with_transfer("few_images"),
 }
 EACH = pytest.mark.parametrize("found", RESULTS.values(), ids=RESULTS.keys())
 NEXT = "tlcli train --config 'a <b>.yaml'"
@@ -182,6 +184,22 @@ def test_layers_are_named_by_the_network_that_has_them() -> None:
     own = PassSetting("", (224, 224), "crop")
     assert layers_text(own, layers) == "stage1 + stage2 + stage3 + last"
     assert layers_text(own, ("last",)) == last
+
+
+def test_page_has_the_table_of_transfer_where_it_was_measured(tmp_path: Path) -> None:
+    text = written(tmp_path, RESULTS["answers"]).read_text()
+    gap = RESULTS["answers"].transfer
+    assert gap
+    rows = cells(text, "transfer")
+    assert len(rows) == 1 + len(gap.comparisons)
+    for row, one in zip(rows[1:], gap.comparisons, strict=True):
+        assert row[1].strip() == f"{100 * one.gain:+.1f}"
+    told = TuneText(RESULTS["answers"]).transfer
+    for one in gap.comparisons:
+        assert f"{100 * one.gain:+.1f} points" in told
+    assert TuneText(RESULTS["no transfer"]).transfer
+    assert 'id="transfer"' in written(tmp_path, RESULTS["no transfer"]).read_text()
+    assert 'id="transfer"' not in written(tmp_path, RESULTS["full"]).read_text()
 
 
 def test_sentences_have_the_figures() -> None:

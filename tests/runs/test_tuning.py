@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
-from tests.reports.tune_sample import METRICS, outcome
+from tests.reports.tune_sample import METRICS, outcome, with_answers
 
 from tlcli.runs.tuning import TuneRecord, record_of, write_leaderboard, write_passes, write_tune
 
@@ -27,6 +27,20 @@ def test_tune_json_holds_the_whole_record(tmp_path: Path, metric: str) -> None:
     assert len(record.contenders) == 20
     assert len(record.passes) == 12
     assert [one.rank for one in record.contenders] == list(range(1, 21))
+
+
+def test_thresholds_and_transfer_are_recorded(tmp_path: Path) -> None:
+    found = with_answers(outcome())
+    write_tune(tmp_path / "tune.json", found)
+    record = TuneRecord.model_validate_json((tmp_path / "tune.json").read_text())
+    assert record == record_of(found)
+    assert record.transfer == found.transfer
+    assert record.no_transfer is None
+    assert record.thresholds
+    assert record.thresholds.helps
+    write_tune(tmp_path / "tune.json", found.with_transfer("off"))
+    document = json.loads((tmp_path / "tune.json").read_text())
+    assert (document["transfer"], document["no_transfer"]) == (None, "off")
 
 
 def test_small_results_are_records_too(tmp_path: Path) -> None:

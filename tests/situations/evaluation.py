@@ -93,7 +93,7 @@ def trained(config: Path = Path("my.yaml"), data: Path = Path("data"), **section
         "image": {"size": 64},
         "backbone": {"name": "mobilenet_v2", "weights": "random", "engine": "keras"},
         "head": {"Cs": [1.0], "folds": 2},
-        "evaluate": {"figures": False, "report": False},
+        "evaluate": {"figures": False, "report": False, "cross_validation": None},
     }
     config.parent.mkdir(exist_ok=True)
     config.write_text(yaml.safe_dump(text))

@@ -16,9 +16,9 @@ pytestmark = pytest.mark.e2e
 
 @pytest.mark.slow
 def test_interruptions_at_random_moments(session_cache: Path) -> None:
-    outcomes = interrupted.run(8, seed=1, cache=session_cache)
+    outcomes = interrupted.run(5, seed=1, cache=session_cache)
     assert list(outcomes) == list(interrupted.COMMANDS)
-    assert sum(seen[kind] for seen in outcomes.values() for kind in interrupted.CLEAN) == 8
+    assert sum(seen[kind] for seen in outcomes.values() for kind in interrupted.CLEAN) == 5
 
 
 PROGRAM = """

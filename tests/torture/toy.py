@@ -76,7 +76,7 @@ def draw(folder: Path, count: int = IMAGES) -> None:
         "augment:\n  views: 1\n  flip: horizontal\n"
         "backbone:\n  name: mobilenet_v2\n  weights: random\n  engine: keras\n"
         "head:\n  Cs: [0.1, 1]\n  folds: 2\n"
-        "evaluate:\n  figures: false\n  report: false\n"
+        "evaluate:\n  figures: false\n  report: false\n  cross_validation: {folds: 2, repeats: 1}\n"
     )
     (folder / "weights").write_bytes(b"unused")
 

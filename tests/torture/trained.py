@@ -50,6 +50,7 @@ class Trained:
 CONFIG = (
     "dataset:\n  path: shapes\nimage:\n  size: 32\nbackbone:\n  name: mobilenet_v2\n  weights: random\n"
     "head:\n  Cs: [0.1]\n  folds: 2\nevaluate:\n  figures: false\n  report: false\n"
+    "  cross_validation: {folds: 2, repeats: 1}\n"
 )
 
 

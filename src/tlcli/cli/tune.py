@@ -82,7 +82,7 @@ def tune(
     outcome, text = tuned.outcome, TuneText(tuned.outcome)
     screen.table(leaderboard_table(outcome))
     screen.line()
-    for line in (text.equal, text.given, text.ending):
+    for line in (text.equal, text.given, text.thresholds, text.transfer, text.ending):
         if line:
             screen.line(line)
     screen.bold(text.verdict)

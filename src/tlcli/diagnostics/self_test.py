@@ -165,7 +165,7 @@ def check_head(heads: list[Head], features: "NDArray[np.float32]", labels: "NDAr
 
 
 def _fit(features: "NDArray[np.float32]", labels: "NDArray[np.int64]") -> Head:
-    from tlcli.heads.logistic_regression import fit_logistic_regression  # noqa: PLC0415 - scikit-learn takes 1 s
+    from tlcli.heads.logistic_regression import fit_logistic_regression  # noqa: PLC0415 - SciPy
 
     rows = Rows.of(features, labels)
     return fit_logistic_regression(rows, Cs=(1.0, 10.0), folds=3, standardize=True, class_weight="none", seed=0).head

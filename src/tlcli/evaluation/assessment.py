@@ -15,9 +15,9 @@ from tlcli.datasets.split_names import SplitName
 from tlcli.evaluation.baselines import measure_baselines
 from tlcli.evaluation.calibration import Bin, Coverage, coverage_curve, expected_calibration_error, reliability
 from tlcli.evaluation.cross_validation import CrossValidation
+from tlcli.evaluation.duplicate_pairs import near_duplicate_pairs
 from tlcli.evaluation.intervals import wilson_of_units
 from tlcli.evaluation.learning_curve import MIN_SIZES, LearningCurve, learning_curve
-from tlcli.evaluation.near_duplicates import find_near_duplicates
 from tlcli.evaluation.prediction_sets import LEVELS, PredictionSets, prediction_sets
 from tlcli.evaluation.resampled_intervals import metric_intervals
 from tlcli.evaluation.transfer_gap import NoTransfer, TransferGap
@@ -160,7 +160,7 @@ class Assessment:
 
 def assess(
     images: Sequence[LabelledImage], rows: Rows, task: Task, probabilities: "NDArray[np.float64]",
-    predicted: "NDArray[np.int64]", *, kind: FitKind, temperature: float, preparation: Preparation,
+    predicted: "NDArray[np.int64]", *, kind: FitKind, temperature: float, preparation: Preparation, features: str,
     out_of_distribution: OutOfDistribution,
     cross_validation: CrossValidation | None, unseen: Unseen, seed: int, progress: Progress = SILENT,
 ) -> Assessment:  # fmt: skip
@@ -175,6 +175,7 @@ def assess(
         kind: how the head was fitted.
         temperature: of the head.
         preparation: decodes images, for colour histograms and near duplicates.
+        features: the key of the features, by which near duplicates are kept in the cache.
         out_of_distribution: see :meth:`tlcli.model.reference.Reference.out_of_distribution`.
         cross_validation: of the training and validation images; None leaves out what follows from it.
         unseen: images that the head was not fitted on and that are no test images.
@@ -191,7 +192,7 @@ def assess(
         is_grouped=len(np.unique(test.units)) < len(test),
         recall_intervals=_recall_intervals(test.labels, correct, test.units, task),
         baselines=_baselines(images, rows, preparation, seed, progress),
-        near_duplicates=train_test_duplicates(images, rows, preparation, correct, progress),
+        near_duplicates=train_test_duplicates(images, rows, preparation, features, correct, progress),
         out_of_distribution=out_of_distribution,
         calibration=_calibration(test.labels, probabilities, temperature),
         confidence=_confidence(unseen, (test.labels, probabilities), predicted),
@@ -293,8 +294,8 @@ def _baselines(
 
 
 def train_test_duplicates(
-    images: Sequence[LabelledImage], rows: Rows, preparation: Preparation, correct: "NDArray[np.bool_]",
-    progress: Progress = SILENT,
+    images: Sequence[LabelledImage], rows: Rows, preparation: Preparation, features: str,
+    correct: "NDArray[np.bool_]", progress: Progress = SILENT,
 ) -> TrainTestDuplicates:  # fmt: skip
     """Finds the test images that have an exact or near duplicate among the training images.
 
@@ -302,6 +303,7 @@ def train_test_duplicates(
         images: of these splits at least [N].
         rows: features of these plain images, in the same order, to compare images by.
         preparation: decodes them.
+        features: the key of the features.
         correct: which test images are classified correctly [n].
         progress: receives the stage.
     """
@@ -313,8 +315,11 @@ def train_test_duplicates(
         one.name: DuplicatePair(one.name, training[one.sha256], "exact") for one in tested if one.sha256 in training
     }
     chosen = [images[number] for number in both]
-    for near in find_near_duplicates(chosen, rows.part(both), preparation, ("test", "train"), progress=progress):
-        pairs.setdefault(near.first.name, DuplicatePair(near.first.name, near.second.name, "near"))
+    near = near_duplicate_pairs(chosen, rows.part(both), preparation, features, progress, ("test", "train"))
+    for content, of_training in near:
+        for one in tested:
+            if one.sha256 == content:
+                pairs.setdefault(one.name, DuplicatePair(one.name, training[of_training], "near"))
     return without_duplicates(list(pairs.values()), [one.name for one in tested], correct, rows.units[test])
 
 

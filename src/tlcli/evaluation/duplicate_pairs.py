@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tlcli.datasets.index import LabelledImage
+from tlcli.datasets.split_names import SplitName
 from tlcli.features.rows import Rows
 from tlcli.images.preparation import Preparation
 from tlcli.progress import SILENT, Progress
@@ -30,8 +31,9 @@ _VERSION = 1
 
 
 def near_duplicate_pairs(
-    images: Sequence[LabelledImage], rows: Rows, preparation: Preparation, features: str, progress: Progress = SILENT
-) -> list[tuple[str, str]]:
+    images: Sequence[LabelledImage], rows: Rows, preparation: Preparation, features: str, progress: Progress = SILENT,
+    between: tuple[SplitName, SplitName] | None = None,
+) -> list[tuple[str, str]]:  # fmt: skip
     """The near duplicates among images, as pairs of sha256, from the cache where they were searched before.
 
     Args:
@@ -40,17 +42,22 @@ def near_duplicate_pairs(
         preparation: decodes them.
         features: the key of the features, which select the candidates.
         progress: receives the stages.
+        between: each pair has an image of the first split and one of the second. None: any two images.
+
+    Returns:
+        The most similar first.
 
     Raises:
         ResourceError: the disk is full.
     """
     depends = [_VERSION, features, [[image.sha256, image.split] for image in images]]
+    depends += [between] if between else []
     folder = cache_folder() / "duplicates" / hashlib.sha256(json.dumps(depends).encode()).hexdigest()[:32]
     mark_in_use(folder)
     if not is_whole(folder, PAIRS_FILES):
         from tlcli.evaluation.near_duplicates import find_near_duplicates  # noqa: PLC0415 - SciPy
 
-        found = find_near_duplicates(images, rows, preparation, progress=progress)
+        found = find_near_duplicates(images, rows, preparation, between, progress=progress)
         pairs = [(one.first.sha256, one.second.sha256) for one in found]
         folder = kept(folder, lambda path: _write(path, pairs), PAIRS_FILES, progress)
     return [(first, second) for first, second in json.loads((folder / PAIRS_FILES[0]).read_text())]

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import ndtri
-from scipy.stats import t
+from scipy.special import ndtri, stdtrit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,7 +59,7 @@ def wilson_of_units(
         apart = np.bincount(unit, correct - share)  # [U]
         effect = float(apart @ apart) * count / (count - 1) / (n * share * (1 - share))
     sure = 0.5 + confidence / 2
-    effect = min(max(effect, 1.0), copies) * float(t.ppf(sure, max(count - 1, 1)) / ndtri(sure)) ** 2
+    effect = min(max(effect, 1.0), copies) * float(stdtrit(max(count - 1, 1), sure) / ndtri(sure)) ** 2
     return wilson(right / effect, n / effect, confidence)
 
 
@@ -119,7 +118,7 @@ def corrected_resampled_t(
     values = np.asarray(scores, np.float64)
     count = len(values)
     error = ((1 / count + test_share / (1 - test_share)) * values.var(ddof=1)) ** 0.5
-    half = float(t.ppf(0.5 + confidence / 2, count - 1)) * float(error)
+    half = float(stdtrit(count - 1, 0.5 + confidence / 2)) * float(error)
     return float(values.mean()) - half, float(values.mean()) + half
 
 

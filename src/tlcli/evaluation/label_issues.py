@@ -87,7 +87,7 @@ def unseen_probabilities(
     Raises:
         DataError: there are too few images of a class.
     """
-    from tlcli.heads.logistic_regression import fit_logistic_regression  # noqa: PLC0415 - scikit-learn takes 1 s
+    from tlcli.heads.logistic_regression import fit_logistic_regression  # noqa: PLC0415 - SciPy
     from tlcli.heads.repeated_cross_validation import cross_validate  # noqa: PLC0415
 
     own, others = (rows.part(np.flatnonzero(some)) for some in (training, ~training))

@@ -1,7 +1,7 @@
 """The metrics that are one number. To add one: write a function, and a row of :data:`SCORES`; it then appears in
 metrics.json, in tables and in reports.
 
-Importing this imports neither NumPy nor scikit-learn: what only reads metrics starts fast.
+Importing this imports no NumPy: what only reads metrics starts fast.
 Shapes: N images, L classes; labels int [N], probabilities [N, L], rows sum to 1.
 """
 
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tlcli.heads.task import Task
-
-_FEW_CLASSES = 50
-"""Classes up to which scikit-learn computes the areas under the ROC curves: with 1,000 it takes 10 s, ranks 1."""
 
 Compute = Callable[..., "float | None"]
 """Labels [N], probabilities [N, L] and the task -> the value; None where it is not defined."""
@@ -55,37 +52,24 @@ def balanced_accuracy_of(labels: "NDArray[np.int64]", predicted: "NDArray[np.int
     return float(np.mean(right[support > 0] / support[support > 0]))
 
 
-def log_loss(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]", task: "Task") -> float:
+def log_loss(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]", task: "Task") -> float:  # noqa: ARG001
     """Mean negative log probability of the true class, in nats."""
-    from sklearn import metrics  # noqa: PLC0415 - see the module
+    import numpy as np  # noqa: PLC0415 - see the module
 
-    return float(metrics.log_loss(labels, probabilities, labels=range(task.count)))
+    tiny = np.finfo(probabilities.dtype).eps  # as scikit-learn's log_loss
+    return -float(np.log(np.clip(probabilities[np.arange(len(labels)), labels], tiny, 1)).mean())
 
 
 def roc_auc(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]", task: "Task") -> float | None:
     """Area under the ROC curve, mean over the task's curves; None where a class has no images."""
     import numpy as np  # noqa: PLC0415 - see the module
-    from sklearn.metrics import roc_auc_score  # noqa: PLC0415 - see the module
+
+    from tlcli.evaluation.ranks import area_under_roc  # noqa: PLC0415 - see the module
 
     if len(np.unique(labels)) < task.count:
         return None
-    if task.count > _FEW_CLASSES:
-        return float(np.mean(_areas_by_rank(labels, probabilities)))
-    return float(np.mean([roc_auc_score(labels == number, probabilities[:, number]) for number in task.roc_classes]))
-
-
-def _areas_by_rank(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]") -> "NDArray[np.float64]":
-    """The area of every class against the rest [L], from the ranks of its images (Mann and Whitney 1947)."""
-    import numpy as np  # noqa: PLC0415 - see the module
-    from scipy.stats import rankdata  # noqa: PLC0415 - see the module
-
-    areas = np.empty(probabilities.shape[1])
-    for number in range(len(areas)):
-        inside = labels == number
-        positives, negatives = np.count_nonzero(inside), np.count_nonzero(~inside)
-        ranks = rankdata(probabilities[:, number])[inside].sum()
-        areas[number] = (ranks - positives * (positives + 1) / 2) / (positives * negatives)
-    return areas
+    areas = [area_under_roc(labels == number, probabilities[:, number]) for number in task.roc_classes]
+    return float(np.mean(areas))
 
 
 def ece(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]", task: "Task") -> float:  # noqa: ARG001

@@ -6,9 +6,9 @@ Shapes: N images, L classes, B resamples; labels int [N], probabilities [N, L].
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import rankdata
 
 from tlcli.evaluation.intervals import area_of_counts, mean_of_shares, wilson_of_units
+from tlcli.evaluation.ranks import ranks
 from tlcli.evaluation.resampling import Statistic, bootstrap, freedom_of, jackknife, logit_interval
 from tlcli.heads.task import Task
 
@@ -120,8 +120,8 @@ def _placements(member: "NDArray[np.float64]", probabilities: "NDArray[np.float6
     for label in range(probabilities.shape[1]):
         inside = member[:, label] > 0
         if inside.any() and not inside.all():
-            among_all = rankdata(probabilities[:, label])
+            among_all = ranks(probabilities[:, label])
             for side in (inside, ~inside):
-                below = (among_all[side] - rankdata(probabilities[side, label])) / (len(member) - side.sum())
+                below = (among_all[side] - ranks(probabilities[side, label])) / (len(member) - side.sum())
                 placed[side, label] = below if side is inside else 1 - below
     return placed

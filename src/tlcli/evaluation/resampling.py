@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import expit, logit, ndtr, ndtri
-from scipy.stats import t
+from scipy.special import expit, logit, ndtr, ndtri, stdtrit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,7 +35,7 @@ def logit_interval(
     """
     parts = len(without)
     error = ((parts - 1) * float(without.var())) ** 0.5 / (estimate * (1 - estimate))
-    middle, half = float(logit(estimate)), float(t.ppf(0.5 + confidence / 2, max(freedom, 1))) * error
+    middle, half = float(logit(estimate)), float(stdtrit(max(freedom, 1), 0.5 + confidence / 2)) * error
     return float(expit(middle - half)), float(expit(middle + half))
 
 

@@ -1,6 +1,6 @@
 """The metrics of one split; those that are one number are rows of :mod:`tlcli.evaluation.metrics`.
 
-Importing this imports neither NumPy nor scikit-learn: what only reads metrics starts fast.
+Importing this imports no NumPy: what only reads metrics starts fast.
 Shapes: N images, L classes; labels int [N], probabilities [N, L], rows sum to 1.
 """
 
@@ -97,14 +97,13 @@ def measure(
         predicted: the answers [N], where they are other classes than the most probable ones.
     """
     import numpy as np  # noqa: PLC0415 - see the module
-    from sklearn.metrics import confusion_matrix  # noqa: PLC0415 - see the module
 
     from tlcli.evaluation.intervals import wilson_of_units  # noqa: PLC0415 - SciPy
 
     if predicted is None:
         predicted = probabilities.argmax(axis=1)
     correct = predicted == labels
-    confusion = confusion_matrix(labels, predicted, labels=range(task.count))
+    pairs = np.bincount(labels * task.count + predicted, minlength=task.count**2)
     return Metrics(
         n=len(labels),
         accuracy=int(correct.sum()) / len(labels),
@@ -114,7 +113,7 @@ def measure(
             for score in SCORES
         },
         per_class=per_class(labels, predicted, task),
-        confusion_matrix=tuple(tuple(row) for row in confusion.tolist()),
+        confusion_matrix=tuple(tuple(row) for row in pairs.reshape(task.count, -1).tolist()),
         labels=task.labels,
     )
 

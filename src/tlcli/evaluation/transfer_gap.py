@@ -5,21 +5,24 @@ Shapes: J folds of all repeats.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Reference = Literal["random_weights", "pixels", "colour_histogram"]
+Reference = Literal["random_weights", "pixels", "colour_histogram", "from_scratch"]
 """What pretrained features are compared with: those of the same network with random weights, small thumbnails, colour
-histograms."""
+histograms; a small network that is trained from scratch on each fold (:mod:`tlcli.heads.small_network`)."""
 Verdict = Literal["helps", "no_evidence", "hurts"]
 """Whether the 95 % interval of the gain is above 0, contains 0, or is below 0."""
-NoTransfer = Literal["off", "random_weights", "own_network", "few_images", "not_divisible", "unavailable"]
-"""Why nothing is compared: switched off; the backbone is itself random; there are no random weights of an own network;
-too few images; a class has too few different images to be divided; random weights cannot be made on this machine."""
+NoTransfer = Literal["off", "random_weights", "few_images", "not_divisible"]
+"""Why nothing is compared: switched off; the backbone is itself random; too few images; a class has too few different
+images to be divided."""
+LeftOut = Literal["own_network", "unavailable", "no_time"]
+"""Why one reference is left out: there are no random weights of an own network; it cannot be computed on this machine;
+the budget of a search has no time for it."""
 MIN_IMAGES = 50
 """Below which an interval of a difference says nothing."""
 
@@ -38,6 +41,8 @@ class Comparison:
     with 95 % all comparisons' intervals contain the true gain (Bonferroni), so that of several that mean nothing none
     looks like evidence more often than 5 % of the time."""
     verdict: Verdict
+    folds: int | None = None
+    """On which both are measured, the first ones; the gain is that on these. None in records of older versions: all."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,8 @@ class TransferGap:
     repeats: int
     is_own_head: bool
     """The run's head is logistic regression, too; for other heads, logistic regression stands for it."""
+    left_out: Mapping[Reference, LeftOut] = field(default_factory=dict)
+    """References without a comparison, and why."""
 
     def against(self, reference: Reference) -> Comparison:
         """The comparison with one reference."""
@@ -73,7 +80,7 @@ def compare_features(
 
     Args:
         pretrained: accuracy on each fold of each repeat [J].
-        references: the same of each reference, on the same folds [J].
+        references: the same of each reference, on the same folds [J], or on the first of them.
         test_share: share of the images that a fold holds out.
         units: how many images, or groups of images, are divided.
     """
@@ -81,9 +88,10 @@ def compare_features(
 
     found, confidence = [], 1 - 0.05 / len(references)
     for reference, accuracies in references.items():
-        ends = paired_resampled(pretrained, accuracies, test_share, units, confidence)
-        gain = float(pretrained.mean() - accuracies.mean())
-        found.append(Comparison(reference, float(accuracies.mean()), gain, ends, _verdict(*ends)))
+        mine = pretrained[: len(accuracies)]
+        ends = paired_resampled(mine, accuracies, test_share, units, confidence)
+        gain = float(mine.mean() - accuracies.mean())
+        found.append(Comparison(reference, float(accuracies.mean()), gain, ends, _verdict(*ends), len(accuracies)))
     return tuple(found)
 
 

@@ -5,11 +5,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from tlcli.errors import DataError
 from tlcli.features.rows import Rows
 from tlcli.heads.task import Task
+from tlcli.system.lazy import start_scikit_learn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,8 +76,25 @@ def folds_of(rows: Rows, folds: int, seed: int) -> "Iterator[tuple[NDArray[np.in
         yield from _group_folds(labels.tobytes(), unit.tobytes(), count, seed)
         return
     strata = pairs[0][np.argsort(pairs[1])]  # [units]
-    for fitted, held in StratifiedKFold(count, shuffle=True, random_state=seed).split(units, strata):
-        yield np.flatnonzero(np.isin(unit, fitted)), np.flatnonzero(np.isin(unit, held))
+    fold = _stratified(strata, count, seed)[unit]  # [N]
+    for number in range(count):
+        yield np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+
+
+def _stratified(strata: "NDArray[np.int64]", count: int, seed: int) -> "NDArray[np.int64]":
+    """The fold that holds out each unit [units], by their strata [units]: those of scikit-learn's StratifiedKFold with
+    ``shuffle``, which takes a second to import."""
+    random = np.random.RandomState(seed)
+    kinds, first, counts = np.unique(strata, return_index=True, return_counts=True)
+    order = np.argsort(first)  # strata as they first occur
+    ends = np.cumsum(counts[order])
+    dealt = np.arange(len(strata)) % count  # folds of the units, were they sorted by stratum
+    fold = np.empty(len(strata), np.int64)
+    for kind, start, end in zip(kinds[order], ends - counts[order], ends, strict=True):
+        members = np.sort(dealt[start:end])
+        random.shuffle(members)
+        fold[strata == kind] = members
+    return fold
 
 
 @lru_cache(_DIVISIONS)
@@ -86,6 +103,9 @@ def _group_folds(labels_bytes: bytes, unit_bytes: bytes, count: int, seed: int) 
 
     Kept, as one division takes as long as a fit, and several heads are fitted on the same: labels and units as bytes.
     """
+    start_scikit_learn()
+    from sklearn.model_selection import StratifiedGroupKFold  # noqa: PLC0415 - takes 1 s, for these groups alone
+
     labels, unit = np.frombuffer(labels_bytes, np.int64), np.frombuffer(unit_bytes, np.int64)
     splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
     classes = len(np.unique(labels))

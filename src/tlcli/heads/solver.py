@@ -27,6 +27,8 @@ _CURVATURE = 0.05
 as many passes."""
 _FLAT = 1e-7
 """Axes with less than this share of the largest axis's variance are rounding errors of float32."""
+_TURNED = 1e-5
+"""Share of the largest axis's variance that products of two features of turned rows are below: rounding errors."""
 _STRAIGHT = 0.1
 """Axes whose curvature is less than this share of the penalty's need no scaling of their own."""
 MAX_PASSES = 500
@@ -63,14 +65,19 @@ class Axes:
 
     @classmethod
     def of(cls, features: "NDArray[np.float32]") -> "Axes":
-        """Computes them from standardised rows [n, D], by the smaller of the two Gram matrices."""
+        """Computes them from standardised rows [n, D], by the smaller of the two Gram matrices. Rows that are turned to
+        their axes already are noticed: they have a diagonal one."""
         count, width = features.shape
         if count < width:
             values, left = eigh(features @ features.T, driver="evd", check_finite=False)
             kept = values > _FLAT * values[-1]
             directions = features.T @ (left[:, kept] / np.sqrt(values[kept]))
         else:
-            values, vectors = eigh(features.T @ features, driver="evd", check_finite=False)
+            gram = features.T @ features
+            variances = np.diagonal(gram).astype(np.float64) / count
+            if np.abs(gram - np.diag(np.diagonal(gram))).max() <= _TURNED * variances.max() * count:
+                return cls(np.empty((0, 0), np.float32), variances, are_turned=True)
+            values, vectors = eigh(gram, driver="evd", check_finite=False)
             kept = values > _FLAT * values[-1]
             directions = vectors[:, kept]
         return cls(directions.astype(np.float32), values[kept].astype(np.float64) / count)

@@ -48,12 +48,15 @@ class Standardizer:
         """Fits it to these rows; without ``standardize`` it is the identity."""
         if not standardize:
             return cls(np.zeros(rows.width, np.float32), np.ones(rows.width, np.float32))
-        from sklearn.preprocessing import StandardScaler  # noqa: PLC0415 - not for those who load a head
-
-        scaler = StandardScaler()
+        mean, squares, count = np.zeros(rows.width), np.zeros(rows.width), 0  # squared distances from the mean, summed
         for _, features in rows.blocks():
-            scaler.partial_fit(features.astype(np.float64))
-        return cls(scaler.mean_.astype(np.float32), floored(np.sqrt(scaler.var_), rows.widths).astype(np.float32))
+            block = features.astype(np.float64)
+            apart, before = block.mean(axis=0) - mean, count
+            count += len(block)
+            squares += block.var(axis=0) * len(block) + apart**2 * (before * len(block) / count)  # Chan et al. 1983
+            mean += apart * (len(block) / count)
+        deviations = np.sqrt(squares / count)
+        return cls(mean.astype(np.float32), floored(deviations, rows.widths).astype(np.float32))
 
     def of_blocks(self, widths: Sequence[int], numbers: Sequence[int]) -> "Standardizer":
         """The same of some blocks of the features, by their numbers; ``widths`` are those of all blocks."""

@@ -51,6 +51,7 @@ def check_leaks(
             both,
             extractor.rows(both, index.labels, blocks=extractor.last),
             extractor.decoder.preparation,
+            extractor.store.key,
             correct,
             progress,
         )

@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from tlcli.evaluation.calibration import Bin, Coverage
 from tlcli.evaluation.learning_curve import LearningCurve
 from tlcli.evaluation.operating_curve import OperatingCurve
+from tlcli.evaluation.ranks import area_under_roc, roc_points
 from tlcli.heads.fit_record import Step
 from tlcli.heads.task import Task
 from tlcli.reports.figures import (
@@ -130,8 +131,6 @@ def roc(truth: Sequence[int], probabilities: "NDArray[np.float64]", names: Seque
         probabilities: [N, L].
         names: of the labels [L].
     """
-    from sklearn import metrics  # noqa: PLC0415 - takes 1 s, and no other chart needs it
-
     drawn = Task(tuple(names)).roc_classes[:MAX_CLASSES]
     shown = class_names(names)
     outside = len(drawn) > 8  # a legend of more lines covers the curves
@@ -142,8 +141,8 @@ def roc(truth: Sequence[int], probabilities: "NDArray[np.float64]", names: Seque
             positive = np.array(truth) == label
             if positive.all() or not positive.any():
                 continue
-            false_rate, true_rate, _ = metrics.roc_curve(positive, probabilities[:, label])
-            name = f"{shown[label]} ({metrics.auc(false_rate, true_rate):.3f})"
+            false_rate, true_rate = roc_points(positive, probabilities[:, label])
+            name = f"{shown[label]} ({area_under_roc(positive, probabilities[:, label]):.3f})"
             line = ("-", "-.", ":")[number // len(COLOURS) % 3]
             colour = COLOURS[number % len(COLOURS)]
             axis.plot(false_rate, true_rate, color=colour, linestyle=line, linewidth=2, label=name)

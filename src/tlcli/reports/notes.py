@@ -12,7 +12,7 @@ from tlcli.evaluation.class_balance import class_balance
 from tlcli.evaluation.cross_validation import CrossValidation
 from tlcli.evaluation.objectives import Objective
 from tlcli.evaluation.split_metrics import Metrics
-from tlcli.evaluation.transfer_gap import MIN_IMAGES, Comparison, NoTransfer, Reference, TransferGap
+from tlcli.evaluation.transfer_gap import MIN_IMAGES, Comparison, LeftOut, NoTransfer, Reference, TransferGap
 from tlcli.model.prediction import Prediction
 from tlcli.reports.names import cut, one_line
 
@@ -23,14 +23,18 @@ REFERENCES: dict[Reference, str] = {
     "random_weights": "random weights",
     "pixels": "pixels (thumbnails of 16 x 16)",
     "colour_histogram": "colour histograms",
+    "from_scratch": "a small network trained from scratch",
 }
 """What pretrained features are compared with, in words."""
 _NO_TRANSFER: dict[NoTransfer | None, str] = {
     "random_weights": "the backbone itself has random weights",
-    "own_network": "a network of backbone.path has no version with random weights",
     "few_images": f"fewer than {MIN_IMAGES} training and validation images say nothing about differences",
     "not_divisible": "a class has too few different images to be divided into folds",
-    "unavailable": "random weights could not be made on this machine",
+}
+_LEFT_OUT: dict[LeftOut, str] = {
+    "own_network": "a network of backbone.path has no version with them",
+    "unavailable": "it failed on this machine",
+    "no_time": "the budget left no time for it",
 }
 _EXPECTED = 0.01
 """Share of images of the known classes that are beyond the limit, by its definition."""
@@ -241,10 +245,13 @@ def transfer(found: TransferGap | None, why_not: NoTransfer | None) -> str:
         return f"Whether transfer helps was not measured: {_NO_TRANSFER[why_not]}." if why_not in _NO_TRANSFER else ""
     of = "" if found.is_own_head else " of logistic regression"
     classes = "" if found.classes == 2 else f" of {found.classes:,} classes"
+    left_out = [f"Not compared with {REFERENCES[name]}: {_LEFT_OUT[why]}." for name, why in found.left_out.items()]
+    trained = [one.folds for one in found.comparisons if one.reference == "from_scratch"]
+    once = f"; the small network is trained on the first {trained[0]} folds" if trained else ""
     return (
-        f"{' '.join(map(_compared, found.comparisons))} (Points of accuracy{of}; 95 % intervals, all together; "
-        f"{found.repeats} x {found.folds}-fold cross-validation on {found.images:,} of {found.of_images:,} training "
-        f"and validation images{classes}.)"
+        f"{' '.join([*map(_compared, found.comparisons), *left_out])} (Points of accuracy{of}; 95 % intervals, all "
+        f"together; {found.repeats} x {found.folds}-fold cross-validation on {found.images:,} of "
+        f"{found.of_images:,} training and validation images{classes}{once}.)"
     )
 
 
@@ -252,7 +259,7 @@ def _compared(one: Comparison) -> str:
     """One comparison, a sentence."""
     low, high = (f"{100 * end:+.1f}" for end in one.ci95)
     points, name = f"{100 * one.gain:+.1f} points ({low} to {high})", REFERENCES[one.reference]
-    if one.reference == "random_weights":
+    if one.reference in ("random_weights", "from_scratch"):
         said = {
             "helps": f"Pretraining helps: {points} over {name}.",
             "no_evidence": f"No evidence that pretraining helps: {points} over {name}.",
@@ -261,10 +268,10 @@ def _compared(one: Comparison) -> str:
     else:
         because = {"pixels": "where something is in the image", "colour_histogram": "colours and brightness"}
         said = {
-            "helps": f"Its features are better than {name}: {points}.",
-            "no_evidence": f"No evidence that its features are better than {name}: {points}.",
-            "hurts": f"Its features are worse than {name}: {points}; {because[one.reference]} may tell these classes "
-            "apart, of which they know little.",
+            "helps": f"The network's features are better than {name}: {points}.",
+            "no_evidence": f"No evidence that the network's features are better than {name}: {points}.",
+            "hurts": f"The network's features are worse than {name}: {points}; {because[one.reference]} may tell "
+            "these classes apart, of which they know little.",
         }
     return said[one.verdict]
 

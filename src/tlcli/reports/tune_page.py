@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from tlcli.reports import tune_charts
 from tlcli.reports.figures import save_png, svg
+from tlcli.reports.notes import REFERENCES
 from tlcli.reports.page import Fact, write_page
 from tlcli.reports.tune_text import (
     TuneText,
@@ -97,6 +98,7 @@ def write_tune_page(
         passes=[_pass_row(outcome, one, transfer) for one in outcome.passes],
         transfer=transfer,
         charts=_charts(outcome),
+        references=REFERENCES,
         next_command=next_command,
         tuned=tuned,
         notes=notes,

@@ -4,12 +4,13 @@ from collections.abc import Callable, Sequence
 
 from tlcli.backbones.blocks import LAST
 from tlcli.backbones.catalog import CATALOG
+from tlcli.reports.notes import transfer
 from tlcli.tuning.metric_units import as_measured, ends_as_measured, is_in_points, is_loss, title_of
 from tlcli.tuning.outcome import Contender, Outcome
 from tlcli.tuning.settings import HeadSetting, PassSetting
 
 _OWN = "own network"
-_KINDS = {"logistic_regression": "logistic regression", "kernel": "kernel"}
+_KINDS = {"logistic_regression": "logistic regression", "kernel": "kernel", "minibatch": "mini-batch"}
 
 
 class TuneText:
@@ -84,6 +85,28 @@ class TuneText:
         )
 
     @property
+    def transfer(self) -> str:
+        """Whether pretraining helps, by the winner's network."""
+        return transfer(self._outcome.transfer, self._outcome.no_transfer)
+
+    @property
+    def thresholds(self) -> str:
+        """What thresholds per class bring the winner."""
+        if (found := self._outcome.thresholds) is None:
+            return ""
+        said = (
+            "Thresholds per class help, so tuned.yaml has them" if found.helps
+            else "Thresholds per class do harm" if found.hurts
+            else "No evidence that thresholds per class help"
+        )  # fmt: skip
+        counted = ", where a fold counts 0 whose precision is lower" if "@" in self._metric else ""
+        return (
+            f"{said}: {self.metric} of the answers {figure(self._metric, found.chosen)} instead of "
+            f"{figure(self._metric, found.most_probable)}, {gain(self._metric, found.gain)} (95 % interval "
+            f"{gain_ends(self._metric, found.gain_ci95)}){counted}."
+        )
+
+    @property
     def ending(self) -> str:
         """Whether everything was tried, and how much that was."""
         found = self._outcome
@@ -134,16 +157,27 @@ class TuneText:
         )
 
 
-def reasons(outcome: Outcome) -> dict[str, str]:
-    """Why the winner's config has the values it has, by dotted key: how far the best with another value is behind."""
+def reasons(outcome: Outcome, has_thresholds: bool = False) -> dict[str, str]:
+    """Why the winner's config has the values it has, by dotted key: how far the best with another value is behind.
+
+    Args:
+        outcome: of the search.
+        has_thresholds: the config that was searched has thresholds of its own.
+    """
     of: dict[str, Callable[[Contender], str]] = {
-        "backbone.name": lambda one: network_name(one.input),
+        "backbone.name" if outcome.best.input.backbone else "backbone.path": lambda one: network_name(one.input),
         "image.size": lambda one: f"{one.input.size[0]} x {one.input.size[1]}",
         "image.resize": lambda one: one.input.resize,
         "backbone.layers": lambda one: layers_text(one.input, one.head.layers),
         "head.fit": lambda one: _KINDS[one.head.kind],
     }
-    return {key: _reason(outcome, value_of) for key, value_of in of.items()}
+    found = {key: _reason(outcome, value_of) for key, value_of in of.items()}
+    if outcome.thresholds and (outcome.thresholds.helps or has_thresholds):
+        found["head.thresholds"] = TuneText(outcome).thresholds.removesuffix(".")
+    if outcome.best.head.minibatch is not None:
+        for key in ("head.dropout", "train.optimizer", "train.learning_rate", "train.batch_size"):
+            found[key] = "chosen together with the others by a sampler (Optuna's TPE), by the score on held-out folds"
+    return found
 
 
 def _reason(outcome: Outcome, value_of: "Callable[[Contender], str]") -> str:
@@ -190,8 +224,14 @@ def layers_text(setting: PassSetting, layers: Sequence[str]) -> str:
 
 
 def head_words(head: HeadSetting) -> list[str]:
-    """Kind of the head, its C and what else is not the default."""
-    words = [_KINDS[head.kind], f"C {head.C:.3g}"]
+    """Kind of the head, its C (or how it is trained) and what else is not the default."""
+    if (chosen := head.minibatch) is not None:
+        words = [
+            _KINDS[head.kind], chosen.optimizer, f"learning rate {chosen.learning_rate:g}",
+            f"batch {chosen.batch_size}", f"dropout {chosen.dropout:g}",
+        ]  # fmt: skip
+    else:
+        words = [_KINDS[head.kind], f"C {head.C:.3g}"]
     if head.gamma is not None:
         words.append(f"gamma {head.gamma:.3g}")
     if head.class_weight != "none":

@@ -5,15 +5,19 @@ better (``best_ahead_by``) is positive where it is better, whatever the metric.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from tlcli.evaluation.transfer_gap import NoTransfer, TransferGap
+from tlcli.heads.optimizers import OptimizerName
 from tlcli.runs.files import write_csv, write_json
 from tlcli.tuning.metric_units import as_measured, ends_as_measured, is_loss
 from tlcli.tuning.outcome import Contender, Ending, Outcome, TriedPass
 from tlcli.tuning.settings import HeadSetting, PassSetting
+from tlcli.tuning.threshold_choice import ThresholdChoice
 
 
 class _Record(BaseModel):
@@ -40,9 +44,15 @@ class HeadRecord(_Record):
     pooling: str
     standardize: bool
     class_weight: str
-    C: float
+    C: float | None
+    """None of a mini-batch head."""
     gamma: float | None = None
     """Of a kernel, in units of one over the median squared distance of two training images."""
+    optimizer: OptimizerName | None = None
+    """Of a mini-batch head, like the following; as the config's sections ``train`` and ``head`` have them."""
+    learning_rate: float | None = None
+    batch_size: int | None = None
+    dropout: float | None = None
 
 
 class TriedPassRecord(PassRecord):
@@ -95,6 +105,21 @@ class ExpectedRecord(_Record):
     """How much better it shows than is expected; positive where the choice flatters."""
 
 
+class ThresholdRecord(_Record):
+    """The metric of the winner's answers with thresholds and without, on the outer folds."""
+
+    objective: str
+    """The metric, as ``head.thresholds`` has it. Of recall@precision: the recall, 0 where the precision is below."""
+    most_probable: float
+    """Of the most probable classes."""
+    chosen: float
+    """With thresholds."""
+    gain_ci95: tuple[float, float]
+    """Of the paired difference, positive where thresholds help."""
+    helps: bool
+    """Whether there is evidence; then tuned.yaml has ``head.thresholds``."""
+
+
 class TuneRecord(_Record):
     """Everything in tune.json."""
 
@@ -121,6 +146,12 @@ class TuneRecord(_Record):
     """Of each setting of a head: the share of the variance of the scores that it explains alone."""
     input_importance: dict[str, float]
     """The same of the passes, on the smallest sample."""
+    thresholds: ThresholdRecord | None = None
+    """Whether thresholds improve the winner; None where the metric does not depend on them."""
+    transfer: TransferGap | None = None
+    """Whether pretraining helps, by the winner's network; None where it was not measured."""
+    no_transfer: NoTransfer | None = None
+    """Why it was not measured."""
 
 
 def record_of(outcome: Outcome) -> TuneRecord:
@@ -141,6 +172,9 @@ def record_of(outcome: Outcome) -> TuneRecord:
         passes=tuple(_tried(outcome.metric, one) for one in outcome.passes),
         importance=outcome.importance,
         input_importance=outcome.input_importance,
+        thresholds=_thresholds(outcome.thresholds),
+        transfer=outcome.transfer,
+        no_transfer=outcome.no_transfer,
     )
 
 
@@ -166,7 +200,10 @@ def write_passes(path: Path, outcome: Outcome) -> None:
 
 
 _PASS = ("backbone", "height", "width", "resize", "augmentation")
-_HEAD = ("fit", "layers", "pooling", "standardize", "class_weight", "C", "gamma")
+_HEAD = (
+    "fit", "layers", "pooling", "standardize", "class_weight", "C", "gamma", "optimizer", "learning_rate", "batch_size",
+    "dropout",
+)  # fmt: skip
 _SCORES = (
     "score", "score_low", "score_high", "best_ahead_by", "best_ahead_by_low", "best_ahead_by_high", "is_equal",
     "is_pareto", "ms_per_image", "megabytes",
@@ -178,8 +215,8 @@ def _contender_row(one: ContenderRecord) -> Sequence[object]:
     head = one.head
     return (
         one.rank or "", *_pass_cells(one.input),
-        head.fit, " ".join(head.layers), head.pooling, _bit(head.standardize), head.class_weight, head.C,
-        _cell(head.gamma),
+        head.fit, " ".join(head.layers), head.pooling, _bit(head.standardize), head.class_weight,
+        *map(_cell, (head.C, head.gamma, head.optimizer, head.learning_rate, head.batch_size, head.dropout)),
         one.score, *one.score_ci95, one.best_ahead_by, *one.best_ahead_by_ci95, _bit(one.is_equal), _bit(one.is_pareto),
         one.ms_per_image, one.megabytes, *one.fold_scores,
     )  # fmt: skip
@@ -196,7 +233,7 @@ def _pass_cells(one: PassRecord) -> Sequence[object]:
     return one.backbone, *one.size, one.resize, one.augmentation
 
 
-def _cell(value: float | None) -> object:
+def _cell(value: float | str | None) -> object:
     return "" if value is None else value
 
 
@@ -219,6 +256,18 @@ def _contender(outcome: Outcome, rank: int | None, one: Contender) -> ContenderR
         is_pareto=any(one is other for other in outcome.pareto),
         ms_per_image=one.cost.ms_per_image,
         megabytes=one.cost.megabytes,
+    )
+
+
+def _thresholds(found: ThresholdChoice | None) -> ThresholdRecord | None:
+    if found is None:
+        return None
+    return ThresholdRecord(
+        objective=found.objective,
+        most_probable=found.most_probable,
+        chosen=found.chosen,
+        gain_ci95=found.gain_ci95,
+        helps=found.helps,
     )
 
 
@@ -246,8 +295,9 @@ def _head(setting: HeadSetting) -> HeadRecord:
         pooling=setting.pooling,
         standardize=setting.standardize,
         class_weight=setting.class_weight,
-        C=setting.C,
+        C=None if setting.minibatch else setting.C,
         gamma=setting.gamma,
+        **(asdict(setting.minibatch) if setting.minibatch else {}),
     )
 
 

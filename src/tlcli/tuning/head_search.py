@@ -149,6 +149,32 @@ def score_heads(
                 one.cancel()
 
 
+def held_out_probabilities(
+    rows: Rows, blocks: Blocks, folds: NestedFolds, setting: HeadSetting, seed: int = 0,
+    class_weights: Mapping[str, ClassWeight] | None = None,
+) -> "list[NDArray[np.float64]]":  # fmt: skip
+    """The probabilities of the rows that each of all folds holds out [n, L], by the head that is fitted on the others.
+
+    Args:
+        rows: as in :func:`score_heads`, and so the others.
+        blocks: of the features.
+        folds: of the rows.
+        setting: the head.
+        seed: of a kernel's landmarks.
+        class_weights: what the setting's class weight stands for, where it is no word of its own.
+    """
+    rows = rows.with_features(rows.features())
+    with threadpool_limits(1):
+        fits = _prepared(rows, blocks, folds, replace(setting.group, class_weight=""), seed)
+        weight = (class_weights or {}).get(setting.class_weight, setting.class_weight)
+        solutions = replace(fits, class_weight=weight).solve(setting.C)
+        features = fits.rows.features()
+        return [
+            Head(one.weights[:, 0], one.bias[0]).probabilities(features[held])
+            for one, (_, held) in zip(solutions, fits.folds, strict=True)
+        ]
+
+
 def _prepared(rows: Rows, blocks: Blocks, folds: NestedFolds, base: HeadSetting, seed: int) -> FoldFits:
     """The rows as the heads of some groups take them."""
     part = rows.of_blocks(blocks_of_setting(base, blocks))

@@ -35,7 +35,8 @@ def outcome_of(
     pairs = [(setting, head) for setting, heads in scored.items() for head in heads]
     scores = np.stack([scored[setting][head] for setting, head in pairs])  # [S, F]
     means = scores[:, outer].mean(axis=1)
-    order = sorted(range(len(pairs)), key=lambda number: (-means[number], number))
+    scored_by_all = np.flatnonzero(np.isfinite(means)).tolist()  # not those of a sampler on inner folds
+    order = sorted(scored_by_all, key=lambda number: (-means[number], number))
     best = scores[order[0]][outer]
 
     def contender(number: int) -> Contender:

@@ -32,7 +32,7 @@ def is_in_points(metric: str) -> bool:
 
 def as_measured(metric: str, score: float) -> float:
     """A score of the search, of which more is better -> the figure of the metric: -0.31 -> a log loss of 0.31."""
-    return -score if is_loss(metric) else score
+    return 0.0 - score if is_loss(metric) else score  # a loss of 0 has no sign
 
 
 def ends_as_measured(metric: str, interval: tuple[float, float]) -> tuple[float, float]:

@@ -1,10 +1,12 @@
 """The result of a search, for whoever shows or writes it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from tlcli.evaluation.transfer_gap import NoTransfer, TransferGap
 from tlcli.tuning.selection import Expected
 from tlcli.tuning.settings import HeadSetting, PassSetting
+from tlcli.tuning.threshold_choice import ThresholdChoice
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,6 +98,18 @@ class Outcome:
     ending: Ending
     """Whether everything was tried, or the budget ended the search."""
     seconds: float
+    thresholds: ThresholdChoice | None = None
+    """Whether thresholds improve the winner; None where the metric does not depend on them."""
+    transfer: TransferGap | None = None
+    """Whether pretraining helps, by the winner's network; None where it was not measured."""
+    no_transfer: NoTransfer | None = None
+    """Why it was not measured."""
+
+    def with_transfer(self, found: TransferGap | NoTransfer) -> "Outcome":
+        """The same with what was found of transfer, or why it was not measured."""
+        if isinstance(found, TransferGap):
+            return replace(self, transfer=found, no_transfer=None)
+        return replace(self, transfer=None, no_transfer=found)
 
     @property
     def best(self) -> Contender:

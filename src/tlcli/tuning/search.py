@@ -16,17 +16,32 @@ import numpy as np
 
 from tlcli.backbones.blocks import Blocks
 from tlcli.datasets.index import LabelledImage
+from tlcli.errors import DataError
+from tlcli.evaluation.objectives import Objective
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.rows import Rows
 from tlcli.heads.class_weight import ClassWeight
 from tlcli.heads.many_units import MANY_UNITS
+from tlcli.heads.minibatch_folds import Minibatch
 from tlcli.heads.repeated_cross_validation import nested_parts
+from tlcli.heads.standardize import Standardizer
 from tlcli.heads.task import Task
 from tlcli.progress import SILENT, Progress
-from tlcli.tuning.head_search import NestedFolds, Score, score_heads
+from tlcli.tuning import sampled_heads
+from tlcli.tuning.head_search import NestedFolds, Score, held_out_probabilities, score_heads
 from tlcli.tuning.outcome import PassCost, TriedPass
+from tlcli.tuning.sampled_heads import SampledFits, Study
 from tlcli.tuning.selection import interval_of, survivors
-from tlcli.tuning.settings import AUGMENTATIONS, CLASS_WEIGHTS, HeadSetting, PassSetting, all_heads, coarse_heads
+from tlcli.tuning.settings import (
+    AUGMENTATIONS,
+    CLASS_WEIGHTS,
+    HeadSetting,
+    MinibatchSetting,
+    PassSetting,
+    all_heads,
+    coarse_heads,
+)
+from tlcli.tuning.threshold_choice import ThresholdChoice, threshold_choice, threshold_scores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,7 +52,7 @@ _FIRST, _OF_CLASS, _GROWTH = 200, 10, 3
 """Images of the smallest sample, of each class at least; and by how much the samples grow."""
 _FINALISTS = 3
 """Passes whose heads are all tried, at most."""
-_FOR_PASSES, _FOR_HEADS = 0.6, 0.95
+FOR_PASSES, _FOR_HEADS = 0.6, 0.95
 """Shares of the budget after which no more passes, and no more heads, are started."""
 _BEST_HEADS = 5
 """Heads that are tried on augmented views."""
@@ -143,6 +158,9 @@ class Search:
     progress: Progress = SILENT
     class_weights: Mapping[str, ClassWeight] = field(default_factory=dict)
     """What class weights stand for that are no words of their own; tried beside these."""
+    reference: PassSetting | None = None
+    """The pass that all images took before the search, to which near duplicates were found: it costs nothing more, and
+    there is always time for it. None: the first candidate."""
     _folds: dict[int, NestedFolds] = field(default_factory=dict)
     _rate: float = 0.0
     """Seconds that the last passes took for an image, for each predicted one."""
@@ -156,20 +174,21 @@ class Search:
         """Compares passes on growing samples; those that are clearly worse go no further.
 
         Args:
-            candidates: the first is never dropped: what the others are compared with.
+            candidates: the first is what the others are compared with: it goes along as long as there is time for it,
+                and so does :attr:`reference`.
 
         Returns:
             The passes that all images took, the best first, and how far each came.
         """
-        going, tried = list(candidates), list[TriedPass]()
+        given, going, tried = candidates[0], list(candidates), list[TriedPass]()
+        always = {given.setting, self.reference or given.setting}
         for count in _samples(len(self.images.all), len(self.images.labels), len(going)):
             numbers = self.images.sample(count)
             is_last = len(numbers) == len(self.images.all)
             scores: dict[int, NDArray[np.float64]] = {}
             with self.progress.stage(f"Comparing passes on {len(numbers):,} images", len(going), "passes"):
                 for place, one in enumerate(going):
-                    why = self._too_slow(one, len(numbers)) if scores else ""
-                    if why:
+                    if why := self._too_slow(one, len(numbers)):
                         tried.append(TriedPass(one.setting, one.cost, 0, np.empty(0), why))
                         self.clock.is_cut = True
                     else:
@@ -177,8 +196,7 @@ class Search:
                     self.progress.advance()
             ranked = sorted(scores, key=lambda place: (-float(scores[place].mean()), place))
             kept = ranked if is_last else survivors(scores, 1 / FOLDS, 2, max(2, len(scores) // 2))
-            if 0 not in kept:
-                kept.append(0)
+            kept += [place for place in scores if going[place].setting in always and place not in kept]
             self._tell(going[ranked[0]], scores[ranked[0]], len(numbers), len(ranked), len(kept))
             for place in ranked:
                 if is_last or place not in kept:
@@ -186,7 +204,7 @@ class Search:
                     tried.append(TriedPass(going[place].setting, going[place].cost, len(numbers), scores[place], why))
             if is_last:
                 return [going[place] for place in ranked[:_FINALISTS]], tried
-            going = [going[0], *(going[place] for place in kept if place)]
+            going = sorted((going[place] for place in kept), key=lambda one: one is not given)
         raise AssertionError("the last sample is all images")
 
     def heads(self, candidate: Candidate, only: Sequence[HeadSetting] | None = None) -> HeadScores:
@@ -232,6 +250,75 @@ class Search:
                 self.clock.is_cut = True
                 return
 
+    def sampled(
+        self, scored: Mapping[PassSetting, HeadScores], candidates: Sequence[Candidate], how: Minibatch
+    ) -> None:
+        """Adds mini-batch heads on the best pass, whose settings a sampler chooses; NaN on the folds that a setting was
+        not scored on (see :mod:`tlcli.tuning.sampled_heads`). Without Optuna, says so and adds nothing.
+
+        Args:
+            scored: the heads of the passes without augmentation; changed.
+            candidates: these passes.
+            how: mini-batch training as the config says; a sampler changes some of it.
+        """
+        if not sampled_heads.is_installed():
+            self.progress.note("Mini-batch heads are left out, as Optuna is missing: pip install 'tlcli[tune]'.")
+            return
+        outer = list(self.folds.outer)
+        best = max(scored, key=lambda one: max(float(scores[outer].mean()) for scores in scored[one].values()))
+        candidate = next(one for one in candidates if one.setting == best)
+        class_weights = (*self.class_weights, *CLASS_WEIGHTS)
+        first = MinibatchSetting(how.optimizer, how.learning_rate, how.batch_size, how.dropout)
+        studies = Study.all(self.folds, candidate.blocks, class_weights, first, self.images.seed)
+        fits = SampledFits(
+            self._standardized(candidate), self.folds, candidate.blocks, how, self.score, self.images.seed
+        )
+        title = f"Mini-batch heads on {candidate.name}"
+        with self.progress.stage(title, sampled_heads.ROUNDS, "rounds"):
+            for _ in range(sampled_heads.ROUNDS):
+                found = self._round(candidate, studies, fits)
+                if found is None:
+                    self.clock.is_cut = True
+                    return
+                for head, scores in found:
+                    known = scored[best].get(head, scores)
+                    scored[best][head] = np.where(np.isnan(scores), known, scores)
+                self.progress.advance()
+
+    def _round(
+        self, candidate: Candidate, studies: "Sequence[Study]", fits: "SampledFits"
+    ) -> "list[tuple[HeadSetting, NDArray[np.float64]]] | None":
+        """A setting of each study, with its scores; None where time is up before all studies have one: a choice within
+        the outer folds is as good as that of the winner only if it had as many to choose from."""
+        found = []
+        for study in studies:
+            trial, head = study.ask()
+            what = _head_key(candidate, head) | {"stage": "sampled", "study": study.number}
+            known, started = self.trials.get(what), monotonic()
+            if known is None:
+                if not self.clock.allows(fits.seconds, _FOR_HEADS):
+                    return None
+                weight = self.class_weights.get(head.class_weight, head.class_weight)
+                try:
+                    scores = fits.scores(head, weight, study.measured)
+                except DataError:  # a class is too small for another division; so it is in every round
+                    return None
+                known = self.trials.add(what, tuple(map(float, scores)), monotonic() - started)
+            scores = np.array(known.scores)
+            study.tell(trial, scores)
+            found.append((head, scores))
+        return found
+
+    def _standardized(self, candidate: Candidate) -> Callable[[], Rows]:
+        """The rows of a pass of all images, read when the first is fitted."""
+
+        def rows() -> Rows:
+            candidate.extractor.extract([(self.images.all, candidate.extractor.views)], self.progress)
+            found, _ = self._rows(candidate, np.arange(len(self.images.all)))
+            return found.with_features(Standardizer.of(found, True).apply(found.features()))
+
+        return rows
+
     def augmented(
         self, scored: Mapping[PassSetting, HeadScores], candidate_of: Callable[[PassSetting], Candidate]
     ) -> dict[PassSetting, HeadScores]:
@@ -257,6 +344,31 @@ class Search:
             elif tried := self.heads(candidate, heads):
                 found[candidate.setting] = tried
         return found
+
+    def thresholds(self, candidate: Candidate, head: HeadSetting, objective: Objective) -> ThresholdChoice | None:
+        """Whether thresholds improve a head's answers; None where the metric does not depend on them, the folds are not
+        nested, or the head is a mini-batch one, whose inner folds are scored for the choice of its settings alone.
+
+        Args:
+            candidate: the pass of the head, which all images took.
+            head: whose folds are fitted again, unless the answer is known.
+            objective: the metric.
+        """
+        if head.minibatch or not objective.is_of_decisions or not self.folds.inner:
+            return None
+        if objective.precision is not None and len(self.images.labels) > 2:  # a recall of the second of two classes
+            return None
+        what, started = _head_key(candidate, head) | {"stage": "thresholds"}, monotonic()
+        known = self.trials.get(what)
+        if known is None:
+            with self.progress.stage("Choosing thresholds"):
+                rows, folds = self._rows(candidate, np.arange(len(self.images.all)))
+                probabilities = held_out_probabilities(
+                    rows, candidate.blocks, folds, head, self.images.seed, self.class_weights
+                )
+                scores = threshold_scores(rows.labels, folds, probabilities, objective)
+            known = self.trials.add(what, tuple(map(float, scores.ravel())), monotonic() - started)
+        return threshold_choice(objective, np.array(known.scores).reshape(2, -1), self.folds.test_share)
 
     def _rows(self, candidate: Candidate, numbers: "NDArray[np.int64]") -> tuple[Rows, NestedFolds]:
         """Features of images that have passed, in all views, and their folds."""
@@ -295,10 +407,10 @@ class Search:
         """Seconds of a pass by its measured cost alone."""
         return images * len(candidate.extractor.views) * candidate.cost.ms_per_image / 1000
 
-    def _too_slow(self, candidate: Candidate, images: int, share: float = _FOR_PASSES) -> str:
+    def _too_slow(self, candidate: Candidate, images: int, share: float = FOR_PASSES) -> str:
         """Why a pass is not started; empty if it is. What else a pass takes (conversion, decoding, heads) is taken from
         the last one."""
-        if self.trials.get(_pass_key(candidate, images)):
+        if candidate.setting == self.reference or self.trials.get(_pass_key(candidate, images)):
             return ""
         seconds = self._predicted(candidate, images) * max(1.0, self._rate)
         if self.clock.allows(seconds, share):

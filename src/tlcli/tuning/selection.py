@@ -46,13 +46,17 @@ def expected_of(scores: "NDArray[np.float64]", folds: NestedFolds) -> Expected |
     """What the best of all settings may expect, by nested cross-validation (Varma and Simon 2006).
 
     Args:
-        scores: [S, F]
+        scores: [S, F]; NaN where a setting was not scored on a fold, so that this fold's choice does not know it: what
+            a sampler learned from some folds is scored on these only.
         folds: F folds; None is returned where they are not nested.
     """
     if not folds.inner:
         return None
-    best = int(scores[:, folds.outer].mean(axis=1).argmax())
-    chosen = tuple(int(scores[:, within].mean(axis=1).argmax()) for within in folds.inner)
+
+    def best_of(within: Sequence[int]) -> int:
+        return int(np.nan_to_num(scores[:, within].mean(axis=1), nan=-np.inf).argmax())
+
+    best, chosen = best_of(folds.outer), tuple(map(best_of, folds.inner))
     kept = np.array([scores[setting, fold] for setting, fold in zip(chosen, folds.outer, strict=True)])
     shown = float(scores[best, folds.outer].mean())
     return Expected(shown, float(kept.mean()), interval_of(kept, folds.test_share), chosen)

@@ -6,8 +6,9 @@ from itertools import product
 from typing import Literal
 
 from tlcli.backbones.blocks import LAST, Blocks
+from tlcli.heads.optimizers import OptimizerName
 
-HeadKind = Literal["logistic_regression", "kernel"]
+HeadKind = Literal["logistic_regression", "kernel", "minibatch"]
 CS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0)
 """Of a linear head."""
 KERNEL_CS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
@@ -38,6 +39,16 @@ class PassSetting:
 
 
 @dataclass(frozen=True)
+class MinibatchSetting:
+    """What is chosen of mini-batch training; all else is as the config's section ``train`` says."""
+
+    optimizer: OptimizerName
+    learning_rate: float
+    batch_size: int
+    dropout: float
+
+
+@dataclass(frozen=True)
 class HeadSetting:
     """A head on the features of a pass."""
 
@@ -48,8 +59,11 @@ class HeadSetting:
     standardize: bool
     class_weight: str
     C: float
+    """0 of a mini-batch head, which has none."""
     gamma: float | None = None
     """Of a kernel, see :data:`GAMMAS`."""
+    minibatch: MinibatchSetting | None = None
+    """Of a mini-batch head."""
 
     @property
     def group(self) -> "HeadSetting":

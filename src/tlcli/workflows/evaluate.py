@@ -47,7 +47,6 @@ from tlcli.runs.external import ExternalResult, external_name, write_external
 from tlcli.runs.images import RecordedImage, read_images
 from tlcli.runs.predictions import write_predictions
 from tlcli.runs.records import Filtered, read_metrics, read_record, skipped_images, write_metrics, write_record
-from tlcli.system.lazy import start_scikit_learn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -255,7 +254,6 @@ def _measured(
     run: OpenedRun, features: SplitFeatures, progress: Progress
 ) -> "tuple[dict[SplitName, NDArray[np.float64]], dict[SplitName, Metrics]]":
     """Probabilities [N, L] and metrics of every split."""
-    start_scikit_learn()
     predictions, metrics = {}, {}
     for split in SPLITS:
         rows = features.rows(split)
@@ -376,6 +374,7 @@ def _assess(
         kind=run.record.head.fit,
         temperature=run.bundle.head.temperature,
         preparation=features.extractor.decoder.preparation,
+        features=features.extractor.store.key,
         out_of_distribution=OutOfDistribution(reference.limit, *beyond),
         cross_validation=read_cross_validation(run.folder),
         unseen=_unseen(run, features, predictions),

@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,16 +21,19 @@ import tlcli
 from tlcli.backbones.conversion import conversion_versions
 from tlcli.backbones.costs import COSTS
 from tlcli.backbones.source_classifier import source_classifier
-from tlcli.config.build_cross_validation import divide
+from tlcli.config.build_cross_validation import Divided, ValidationDuplicates, divide
 from tlcli.config.build_dataset import dataset_index
-from tlcli.config.build_features import feature_extractor, layer_candidates, preparation_of
+from tlcli.config.build_features import feature_extractor, head_inputs, layer_candidates, preparation_of
 from tlcli.config.build_head import class_weight_of, fit_regression
+from tlcli.config.build_small_network import FromScratch
+from tlcli.config.build_transfer import measure_divided, why_not
 from tlcli.config.build_tune import (
     candidate_backbones,
     config_of_pass,
     config_of_winner,
     given_pass,
     input_settings,
+    minibatch_of,
     tuned_yaml,
 )
 from tlcli.config.load import LoadedConfig, dump_config
@@ -40,6 +43,7 @@ from tlcli.datasets.unreadable import drop_unreadable
 from tlcli.engines.speed import known_speed, measure_speed
 from tlcli.errors import DataError, UsageError
 from tlcli.evaluation.objectives import Objective
+from tlcli.evaluation.transfer_gap import NoTransfer, TransferGap
 from tlcli.evaluation.transferability import transfer_scores
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.rows import Rows
@@ -52,13 +56,15 @@ from tlcli.runs.trials import Trials, open_search
 from tlcli.runs.tuning import write_leaderboard, write_passes, write_tune
 from tlcli.system.files import write_text
 from tlcli.tuning.leaderboard import outcome_of
-from tlcli.tuning.outcome import Outcome, PassCost, TriedPass
-from tlcli.tuning.search import FOLDS, Candidate, Clock, HeadScores, Images, Search
+from tlcli.tuning.outcome import Contender, Outcome, PassCost, TriedPass
+from tlcli.tuning.search import FOLDS, FOR_PASSES, Candidate, Clock, HeadScores, Images, Search
 from tlcli.tuning.settings import GIVEN_WEIGHTS, HeadSetting, PassSetting
 
 if TYPE_CHECKING:
     from tlcli.heads.class_weight import ClassWeight
 
+_FOR_TRANSFER, _SHARE_FOR_TRANSFER = 75.0, 0.1
+"""Seconds, and the share of the budget at most, that are kept for the question whether pretraining helps."""
 _TRANSFER = ("log_me", "h_score", "nleep", "leep", "knn")
 
 
@@ -102,7 +108,8 @@ def tune(loaded: LoadedConfig, runs_dir: Path, options: TuneOptions, progress: P
         ResourceError: the disk is full.
         UsageError: nothing is left to try, or the same search is running.
     """
-    config, clock, objective = loaded.config, Clock(options.budget), Objective.parse(options.metric)
+    config, whole, objective = loaded.config, Clock(options.budget), Objective.parse(options.metric)
+    clock = Clock(options.budget - _kept_for_transfer(config, options.budget))
     with progress.stage("Indexing images"):
         index = dataset_index(config.dataset, loaded.options)
     names, left_out = candidate_backbones(config, options.backbones)
@@ -112,25 +119,34 @@ def tune(loaded: LoadedConfig, runs_dir: Path, options: TuneOptions, progress: P
         if len(trials):
             progress.note(f"Going on with the search in {folder}: {len(trials):,} trials are known.")
         candidates, tried = _candidates(config, index, names, options, trials, progress)
-        images = _searched_images(config, index, candidates[0], progress)
+        reference = _reference(index, candidates, trials, clock)
+        images = _searched_images(config, index, reference, progress)
         weights = _class_weights(config, index)
-        search = Search(images, objective.score, options.metric, trials, clock, progress, weights)
+        search = Search(images, objective.score, options.metric, trials, clock, progress, weights, reference.setting)
         finalists, halved = search.halve(candidates)
         halved = _with_transfer(halved, candidates, search, trials, progress)
         scored = {one.setting: search.heads(one) for one in finalists}
-        given = _given_head(config, index, candidates[0], search, scored)
+        passed = {one.setting for one in halved if one.images == len(images.all)}
+        given = _given_head(config, index, candidates[0], search, scored) if candidates[0].setting in passed else None
+        without_views = dict(scored)
 
         def augmented(setting: PassSetting) -> Candidate:
             plain = next(one for one in finalists if one.setting == replace(setting, augmentation="none"))
             return Candidate(setting, feature_extractor(index, config_of_pass(config, setting)), plain.cost)
 
         scored |= search.augmented({one.setting: scored[one.setting] for one in finalists}, augmented)
+        search.sampled(without_views, candidates, minibatch_of(config))
         costs = {one.setting: one.cost for one in candidates}
         costs |= {one: costs[replace(one, augmentation="none")] for one in scored if one not in costs}
         outcome = outcome_of(
             search, scored, costs, [*halved, *tried], given, len(trials), trials.resumed
         )  # fmt: skip
-        written = _write(folder, loaded, candidates, outcome)
+        best = _candidate_of(outcome.best, candidates, augmented)
+        outcome = replace(outcome, thresholds=search.thresholds(best, outcome.best.head, objective))
+        gap = _transfer_gap(_winner(config, best, outcome), best, search, whole, progress)
+        outcome = outcome.with_transfer(gap)
+        outcome = replace(outcome, trials=len(trials), resumed=trials.resumed, seconds=whole.seconds)
+        written = _write(folder, loaded, best, outcome)
     return Tuned(folder, written, outcome)
 
 
@@ -199,9 +215,27 @@ def _over_the_limit(cost: PassCost, options: TuneOptions) -> str:
     return ""
 
 
+def _reference(
+    index: Index, candidates: Sequence[Candidate], trials: Trials, clock: Clock
+) -> Candidate:  # fmt: skip
+    """The pass that all images take before the search, by which unreadable images and near duplicates are found: the
+    config's own if there is time for it, else the cheapest. The folds depend on it: a search keeps it, however long its
+    later parts are."""
+    what = {"stage": "reference"}
+    if (known := trials.get(what)) is not None:
+        return candidates[int(known.scores[0])]
+    images = len(index.of("train")) + len(index.of("validation"))
+    chosen, ms = 0, candidates[0].cost.ms_per_image
+    if not clock.allows(images * ms / 1000, FOR_PASSES):
+        chosen = min(range(len(candidates)), key=lambda number: candidates[number].cost.ms_per_image)
+        clock.is_cut = True
+    trials.add(what, (chosen,), 0.0)
+    return candidates[chosen]
+
+
 def _searched_images(config: Config, index: Index, first: Candidate, progress: Progress) -> Images:
     """The readable images of training and validation, or of a sample where they are very many, near duplicates in one
-    unit; all of them pass the first candidate."""
+    unit; all of them pass the reference."""
     wanted = [*index.of("train"), *index.of("validation"), *(one for one in index.set_aside if one.split != "test")]
     _, groups = np.unique([image.group for image in wanted], return_inverse=True)
     labels = np.array([index.labels.index(image.given) for image in wanted], np.int64)
@@ -284,14 +318,52 @@ def _transfer_of(candidate: Candidate, search: Search, trials: Trials) -> dict[s
     return {name: None if math.isnan(value) else value for name, value in zip(_TRANSFER, known.scores, strict=True)}
 
 
-def _write(folder: Path, loaded: LoadedConfig, candidates: Sequence[Candidate], outcome: Outcome) -> Path:
+def _kept_for_transfer(config: Config, budget: float) -> float:
+    """Seconds of the budget in which no search is begun, so that the comparison at its end is not left out."""
+    return 0.0 if why_not(config) else min(_FOR_TRANSFER, budget * _SHARE_FOR_TRANSFER)
+
+
+def _candidate_of(
+    best: Contender, candidates: Sequence[Candidate], augmented: Callable[[PassSetting], Candidate]
+) -> Candidate:
+    """The pass of the winner."""
+    return next((one for one in candidates if one.setting == best.input), None) or augmented(best.input)
+
+
+def _winner(config: Config, best: Candidate, outcome: Outcome) -> Config:
+    """The config of the winner."""
+    return config_of_winner(
+        config, best.setting, outcome.best.head, best.extractor.spec.row.blocks.layers, outcome.thresholds
+    )  # fmt: skip
+
+
+def _transfer_gap(
+    config: Config, best: Candidate, search: Search, clock: Clock, progress: Progress
+) -> TransferGap | NoTransfer:
+    """What evaluate would say of the winner on a sample of the same images, and a network trained from scratch.
+
+    Args:
+        config: of the winner.
+        best: its pass.
+        search: its images, which are divided already, and its trials.
+        clock: of the whole budget.
+        progress: receives the stages.
+    """
+    images, extractor = search.images, best.extractor
+    extractor = replace(extractor, inputs=head_inputs(config.backbone, extractor.spec.row.blocks))
+    rows = replace(extractor.rows(images.all, images.labels), labels=images.rows.labels, units=images.rows.units)
+    divided = Divided(images.all, rows, np.arange(len(rows)), 0, ValidationDuplicates(0, 0))
+    scratch = FromScratch(search.trials, clock, best.cost.ms_per_image)
+    return measure_divided(config, divided, extractor, progress, scratch)
+
+
+def _write(folder: Path, loaded: LoadedConfig, best: Candidate, outcome: Outcome) -> Path:
     """tuned.yaml, the tables and the page."""
-    best, path = outcome.best, folder / "tuned.yaml"
-    layers = next(one.blocks.layers for one in candidates if one.setting == replace(best.input, augmentation="none"))
-    config = config_of_winner(loaded.config, best.input, best.head, layers)
+    path, config = folder / "tuned.yaml", _winner(loaded.config, best, outcome)
+    has_thresholds = loaded.config.head.thresholds != "none"
     text, next_command = TuneText(outcome), shlex.join(["tlcli", "train", "--config", str(path)])
     header = [f"Chosen by tlcli tune for {loaded.argument}.", text.verdict, text.given, "", f"  {next_command}"]
-    write_text(path, tuned_yaml(config, header, reasons(outcome)))
+    write_text(path, tuned_yaml(config, header, reasons(outcome, has_thresholds)))
     write_tune(folder / "tune.json", outcome)
     write_leaderboard(folder / "leaderboard.csv", outcome)
     write_passes(folder / "passes.csv", outcome)
