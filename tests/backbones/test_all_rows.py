@@ -22,7 +22,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -115,6 +115,7 @@ def compute(engine: str, precisions: Sequence[Precision], names: Sequence[str], 
     if engine == "openvino":
         os.environ["KERAS_BACKEND"] = "openvino"
         keras_process.run_job = in_this_process
+        check_cuts_of_all_builds()
     else:
         import tensorflow as tf
 
@@ -131,6 +132,8 @@ def compute(engine: str, precisions: Sequence[Precision], names: Sequence[str], 
                 found[f"{row.name}-{precision}-maps"] = row.blocks.rounded(maps.features())[None]
                 found[f"{row.name}-{precision}-last"] = maps.positions(row.blocks.last.all[0])[0]
             del running
+        if engine == "keras":
+            check_parts(row, size, weights)
         gc.collect()
         for folder in ("backbones", "compiled"):  # 100 MB a row
             shutil.rmtree(cache_folder() / folder, ignore_errors=True)
@@ -145,6 +148,39 @@ def check_widths(row: Backbone, maps: FeatureMaps) -> None:
     ], row.name
     sides = [of_layer.shape[0] for of_layer in tile.values()]
     assert sides == sorted(sides, reverse=True), row.name
+
+
+def check_cuts_of_all_builds() -> None:
+    """Every network that is built can be cut before its last block and before all but its first, or nowhere."""
+    from tlcli.backbones import build
+
+    plain = build.build
+
+    def checked(row: Backbone, *more: Any) -> build.Network:
+        network = plain(row, *more)
+        blocks = len(build.cut_points(network.unscaled, row.stages.cuts))
+        assert bool(blocks) == bool(row.stages.cuts) == (not row.name.startswith("nasnet")), row.name
+        for number in {1, blocks - 1} if blocks else ():
+            split = network.split(number)
+            assert (*split.before.names, *split.behind.names) == row.blocks.names, (row.name, number)
+        return network
+
+    build.build = checked
+
+
+def check_parts(row: Backbone, size: int, weights: Weights) -> None:
+    """The last block behind all others gives what the whole network gives."""
+    from tlcli.backbones.build import build
+
+    if not row.stages.cuts:
+        return
+    batch = np.stack(images(size)).astype(np.float32)
+    network = build(row, (size, size), weights.file)
+    split = network.split(1)
+    feature_map, *early = split.trunk(batch)
+    found = dict(zip((*split.before.names, *split.behind.names), [*early, *split.tail(feature_map)], strict=True))
+    for name, whole in zip(row.blocks.names, network.features()(batch), strict=True):
+        np.testing.assert_allclose(np.array(found[name]), np.array(whole), rtol=1e-4, atol=1e-4, err_msg=row.name)
 
 
 def in_this_process(request: dict[str, object], name: str) -> None:
