@@ -431,7 +431,8 @@ class Finetune(Section):
     logistic regression on (see docs/finetuning.md)."""
 
     blocks: Annotated[int, Field(ge=1, le=100)] = 1
-    """How many of the last blocks are trained; tlcli backbones NAME lists where a network can be cut."""
+    """How many of the last blocks are trained: of DenseNet dense blocks, of ResNet residual units, of MobileNet and
+    EfficientNet inverted residuals (see docs/finetuning.md)."""
     views: Annotated[int, Field(ge=0, le=100)] = 3
     """Augmented views of each training image that are trained on besides the image itself. Their changes are those of
     augment; where that has none, horizontal flips, and up to 10 % of shift and zoom."""
