@@ -54,17 +54,15 @@ def run_module(
     # -P: a keras.py or json.py in the user's current folder must not be imported.
     command = [sys.executable, "-P", "-m", module, json.dumps(request)]
     with TemporaryFile("w+") as errors:
-        done = subprocess.Popen(
+        with subprocess.Popen(
             command, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=errors, text=True
-        )
-        try:
-            for line in done.stdout or ():
-                on_line(line)
-            done.wait()
-        finally:  # also when interrupted
-            if done.poll() is None:
+        ) as done:
+            try:
+                for line in done.stdout or ():
+                    on_line(line)
+            except BaseException:  # interrupted
                 done.kill()
-                done.wait()
+                raise
         errors.seek(0)
         output = errors.read().strip()
     out = Path(str(request.get("out", "")))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tlcli.backbones.conversion import convert_trunk
 from tlcli.config.build_head import fit_regression
 from tlcli.config.schema import Config
 from tlcli.datasets.index import Index, LabelledImage
@@ -87,11 +88,15 @@ def check_finetune(config: Config, index: Index) -> None:
         )
 
 
-def frozen_config(config: Config) -> Config:
-    """The config of the frozen head, which fine-tuning starts from."""
-    if config.head.fit != "finetune":
-        return config
-    return config.model_copy(update={"head": config.head.model_copy(update={"fit": "logistic_regression"})})
+def check_cut(config: Config, extractor: FeatureExtractor, progress: Progress = SILENT) -> None:
+    """Cuts the backbone where fine-tuning will need it, so that a network that cannot be cut there is refused before
+    any features are computed.
+
+    Raises:
+        ModelError: it cannot.
+    """
+    if config.head.fit == "finetune":
+        convert_trunk(extractor.spec, config.finetune.blocks, progress)
 
 
 def fine_tune_head(

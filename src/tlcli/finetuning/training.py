@@ -132,7 +132,7 @@ class Trainer:
         """All that a training depends on, by name."""
         named = {f"weight.{number:04d}": variable for number, variable in enumerate(self._all)}
         named |= {f"optimizer.{number:04d}": variable for number, variable in enumerate(self._optimizer.variables)}
-        return {name: np.ascontiguousarray(self._keras.ops.convert_to_numpy(one)) for name, one in named.items()}
+        return {name: np.array(self._keras.ops.convert_to_numpy(one), order="C") for name, one in named.items()}
 
     def restore(self, state: "dict[str, NDArray[Any]]") -> None:
         """Takes what :meth:`state` gave."""

@@ -19,7 +19,7 @@ from tlcli.config.build_cross_validation import (
 )
 from tlcli.config.build_dataset import dataset_index
 from tlcli.config.build_features import feature_extractor, int8_limits, layer_candidates, resolved
-from tlcli.config.build_finetune import check_finetune, fine_tune_head
+from tlcli.config.build_finetune import check_cut, check_finetune, fine_tune_head
 from tlcli.config.build_head import check_head, class_weight_of, fit_head, threshold_objective
 from tlcli.config.load import LoadedConfig, dump_config
 from tlcli.config.schema import Config
@@ -235,6 +235,7 @@ def _frozen(config: Config, index: Index, clock: _Clock, progress: Progress) -> 
     """Computes the features, fits the head on them, and cross-validates it."""
     with clock.stage("features"):
         extractor = feature_extractor(index, config, progress)
+        check_cut(config, extractor, progress)
         limits, held_out = int8_limits(config), index.of("validation") or index.of("train")
         sample = check_features(held_out, extractor, limits, progress)
         _suggest(index, extractor, progress)
