@@ -123,7 +123,7 @@ def ways_out(tree: ast.AST, function: str = "") -> Iterator[tuple[str, str]]:
         yield from ways_out(node, inner)
 
 
-PROCESSES = ("tlcli.backbones.keras_process", "tlcli.backbones.network_process")
+PROCESSES = ("tlcli.backbones.keras_process", "tlcli.backbones.network_process", "tlcli.finetuning.training")
 PRINTS = {"print", "sys.stdout.write", "sys.stderr.write"}
 EXITS = {"sys.exit", "exit", "quit", "os._exit", "os.abort"}
 PRINTS_OR_EXITS = PRINTS | EXITS

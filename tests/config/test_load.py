@@ -290,7 +290,9 @@ def test_dumped_config_keeps_texts_that_look_like_something_else(tmp_path: Path)
 
 def test_dumped_config_writes_every_default_out(tmp_path: Path) -> None:
     tree = yaml.safe_load(dump_config(loaded(tmp_path, GOOD).config))
-    assert list(tree) == ["dataset", "image", "augment", "backbone", "head", "train", "evaluate", "tune"]
+    assert list(tree) == [
+        "dataset", "image", "augment", "backbone", "head", "train", "finetune", "evaluate", "tune",
+    ]  # fmt: skip
     assert tree["train"]["reduce_on_plateau"] == {"factor": 0.2, "patience": 3, "min_learning_rate": 1e-6}
     assert tree["image"]["size"] is None
     assert tree["dataset"]["path"] == "images"

@@ -39,8 +39,10 @@ def types(kind: type[BaseModel], values: dict[str, object]) -> list[str]:
     return [problem["type"] for problem in caught.value.errors()]
 
 
-def test_there_are_eight_sections_and_one_is_required() -> None:
-    assert list(Config.model_fields) == ["dataset", "image", "augment", "backbone", "head", "train", "evaluate", "tune"]
+def test_there_are_nine_sections_and_one_is_required() -> None:
+    assert list(Config.model_fields) == [
+        "dataset", "image", "augment", "backbone", "head", "train", "finetune", "evaluate", "tune",
+    ]  # fmt: skip
     assert [name for name, field in Config.model_fields.items() if field.is_required()] == ["dataset"]
 
 

@@ -49,7 +49,7 @@ def extract(
     open_engine: "Callable[[], Runner[NDArray[np.float32]]]",
     progress: Progress = SILENT,
     announce: Callable[[Sequence[Item]], None] = lambda _: None,
-    shard_rows: int = SHARD_ROWS,
+    shard_rows: int | None = None,
 ) -> Extraction:
     """Makes the store hold every view of every readable image; one engine computes what is missing.
 
@@ -60,7 +60,7 @@ def extract(
         open_engine: opens the engine; not called if nothing readable is missing.
         progress: receives every view that is computed.
         announce: called with what will be computed, before it is.
-        shard_rows: rows that are written at a time.
+        shard_rows: rows that are written at a time; by default :data:`SHARD_ROWS`.
 
     Raises:
         DataError: a file changed since it was indexed.
@@ -82,7 +82,7 @@ def extract(
     if first is not None:
         announce(items[first:])
         with closing(open_engine()) as engine, progress.stage("Computing features", total, "images"):
-            computed = _compute(items[first:], engine, store, bad, progress, shard_rows)
+            computed = _compute(items[first:], engine, store, bad, progress, shard_rows or SHARD_ROWS)
     return Extraction(computed, sum(map(len, views.values())) - total, bad)
 
 

@@ -13,8 +13,9 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -225,11 +226,11 @@ class Trainer:
 
 
 class Log:
-    """The epochs so far, the state after the last, held-out probabilities of the best; a line on stdout for each."""
+    """The epochs so far, the state after the last, and the held-out probabilities of the best."""
 
-    def __init__(self, trainer: Trainer, folder: Path) -> None:
-        """Goes on from the newest whole checkpoint in a folder."""
-        self._trainer, self._folder = trainer, folder
+    def __init__(self, trainer: Trainer, folder: Path, tell: Callable[[str], object]) -> None:
+        """Goes on from the newest whole checkpoint in a folder; ``tell`` is called with each epoch as JSON."""
+        self._trainer, self._folder, self._tell = trainer, folder, tell
         self.epochs: list[Epoch] = []
         self.best = np.empty((0, trainer.task.count))
         """Probabilities [n, L]"""
@@ -256,7 +257,7 @@ class Log:
             save_file({**self._trainer.state(), "best": self.best}, temporary, {"epochs": text})
         for old in sorted(self._folder.glob("checkpoint-*.safetensors"))[:-_KEPT]:
             old.unlink(missing_ok=True)
-        print(json.dumps(asdict(epoch)), flush=True)  # noqa: T201 - the parent process reads it
+        self._tell(json.dumps(asdict(epoch)))
 
     @property
     def tried(self) -> list[Epoch]:
@@ -273,8 +274,8 @@ class Log:
             yield len(done)
 
 
-def train(request: Request) -> None:
-    """Does what a request asks for.
+def train(request: Request, tell: Callable[[str], object]) -> None:
+    """Does what a request asks for; ``tell`` is called with each epoch as JSON.
 
     Raises:
         ModelError: the weights do not fit, or the network cannot be cut there.
@@ -282,7 +283,7 @@ def train(request: Request) -> None:
     """
     trainer, recipe = Trainer(request), request.recipe
     trainer.reset(part=True)
-    log, rows = Log(trainer, request.place), trainer.rows
+    log, rows = Log(trainer, request.place, tell), trainer.rows
     fitted, held = np.flatnonzero(~rows.held_out), np.flatnonzero(rows.held_out & rows.plain)
     for peak in recipe.learning_rates if len(held) else ():
         _run(trainer, log, f"rate {peak:g}", peak, recipe.epochs, fitted, held)
@@ -336,7 +337,7 @@ def main() -> None:
     request = TypeAdapter(Request).validate_json(Path(json.loads(sys.argv[1])["file"]).read_bytes())
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        train(request)
+        train(request, partial(print, flush=True))  # the parent process reads it
     except (ModelError, UsageError) as error:
         print(json.dumps([error.code, error.message, error.hint]), file=sys.stderr)  # noqa: T201 - the parent reads it
         sys.exit(error.exit_code)
