@@ -165,7 +165,7 @@ def check_cuts_of_all_builds() -> None:
             assert (*split.before.names, *split.behind.names) == row.blocks.names, (row.name, number)
         return network
 
-    build.build = checked
+    build.build = checked  # type: ignore[assignment]
 
 
 def check_parts(row: Backbone, size: int, weights: Weights) -> None:

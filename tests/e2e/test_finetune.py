@@ -91,10 +91,10 @@ def test_predict_answers_as_train_did_without_tensorflow(stripes: tuple[Path, Tl
         f"print(tlcli.load('tuned').predict(['images/{rows[0]['path']}'])[0].label)"
     )
     cache = {**os.environ, "TLCLI_CACHE": str(folder / "elsewhere")}
-    done = subprocess.run(
+    alone = subprocess.run(
         [sys.executable, "-c", code], cwd=folder, env=cache, capture_output=True, text=True, check=False
     )
-    assert done.stdout.split()[-1] == rows[0]["predicted"], done.stderr
+    assert alone.stdout.split()[-1] == rows[0]["predicted"], alone.stderr
 
 
 def test_evaluate_and_its_page_take_the_fine_tuned_network(stripes: tuple[Path, Tlcli]) -> None:
