@@ -165,7 +165,7 @@ def _activations(
     wanted = [(images, views)]
     if needed := found.missing_bytes(wanted):
         progress.note(
-            f"Activations before the last {found.blocks} blocks: {format_size(found.row_blocks.stored_bytes)} for each "
+            f"Activations before the last {'block' if found.blocks == 1 else f'{found.blocks} blocks'}: {format_size(found.row_blocks.stored_bytes)} for each "
             f"of {len(images) * len(views):,} views, {format_size(needed)} more in the cache."
         )
         need_room(found.store.folder, needed, "activations")

@@ -135,7 +135,7 @@ def fine_tune(
             with whole_file(work / name) as temporary:
                 save_file({key: np.ascontiguousarray(array) for key, array in of_file.items()}, temporary)
         write_text(work / "request.json", json.dumps(asdict(replace(request, folder=str(work)))))
-        epochs = recipe.epochs * (len(recipe.learning_rates) + 1)
+        epochs = (recipe.epochs + 1) * (len(recipe.learning_rates) + 1)  # at most, with the starts
         with progress.stage("Fine-tuning", epochs, "epochs"):
             run_module(
                 "tlcli.finetuning.training", {"file": str(work / "request.json"), "out": str(work)},
