@@ -164,9 +164,10 @@ def _activations(
     found = Activations.open(frozen.spec, decoder, config.finetune.blocks, progress)
     wanted = [(images, views)]
     if needed := found.missing_bytes(wanted):
+        blocks = "block" if found.blocks == 1 else f"{found.blocks} blocks"
         progress.note(
-            f"Activations before the last {'block' if found.blocks == 1 else f'{found.blocks} blocks'}: {format_size(found.row_blocks.stored_bytes)} for each "
-            f"of {len(images) * len(views):,} views, {format_size(needed)} more in the cache."
+            f"Feature maps before the last {blocks}: {format_size(found.row_blocks.stored_bytes)} for each of "
+            f"{len(images) * len(views):,} views, {format_size(needed)} more in the cache."
         )
         need_room(found.store.folder, needed, "activations")
     found.extract(wanted, progress)
