@@ -264,7 +264,7 @@ def test_random_weights_are_the_same_network_every_time(tmp_path: Path) -> None:
     written = first.file.stat().st_mtime_ns
     assert find_weights(row, "random") == first
     assert first.file.stat().st_mtime_ns == written
-    for damage in (lambda: first.file.write_bytes(b"garbage"), digest.unlink):
+    for damage in (first.file.unlink, lambda: first.file.write_bytes(b"garbage"), digest.unlink):
         damage()
         assert find_weights(row, "random") == first
     arrays = load_file(first.file)

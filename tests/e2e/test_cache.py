@@ -188,13 +188,9 @@ def test_without_a_writable_cache_the_results_are_the_same(
 ) -> None:
     cache = filled(trained, tmp_path) if state == "filled" else tmp_path / "cache"
     before = written(cache)
-    commands: list[tuple[str, ...]] = [TRAIN]
+    commands = [TRAIN, ("predict", "shapes/dark/1.png", "--json")]
     if state == "filled":  # where it is empty each would convert the backbone
-        commands += [
-            ("predict", "shapes/dark/1.png", "--json"),
-            ("evaluate", "--json"),
-            ("inspect", "--config", "shapes.yaml", *TRAIN[3:]),
-        ]
+        commands += [("evaluate", "--json"), ("inspect", "--config", "shapes.yaml", *TRAIN[3:])]
     for command in commands:
         process = start(REFUSED, trained, cache, str(number), *command)
         out, err = process.communicate()
