@@ -142,7 +142,7 @@ def _trained(model: Any, fold: _Fold, until: float = float("inf")) -> float | No
     def stop_late(*_: object) -> None:
         model.stop_training = model.stop_training or monotonic() > until
 
-    late = keras.callbacks.LambdaCallback(on_train_batch_end=stop_late, on_epoch_end=stop_late)
+    late = keras.callbacks.LambdaCallback(on_epoch_end=stop_late)
     stop = keras.callbacks.EarlyStopping(patience=PATIENCE, restore_best_weights=True)
     (images, labels), (held, truth) = fold.of("trained"), fold.of("held")
     model.fit(

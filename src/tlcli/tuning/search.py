@@ -478,7 +478,7 @@ class Search:
         """The best head of a pass so far."""
         outer = list(self.folds.outer)
         scored = [scores[outer] for scores in found.values() if np.isfinite(scores[outer]).all()]
-        if scored:
+        if len(scored) > 1:
             best = max(scored, key=lambda scores: float(scores.mean()))
             self._note(f"{len(scored):,} heads tried on {name}", "", best, self.folds.test_share)
 
