@@ -21,10 +21,11 @@ from tlcli.features.store import Store
 from tlcli.heads.minibatch_folds import Minibatch
 from tlcli.progress import Progress
 from tlcli.tuning import sampled_heads, search, settings
+from tlcli.tuning.candidates import Candidate, Images
 from tlcli.tuning.clock import Clock, Pace
 from tlcli.tuning.leaderboard import outcome_of
 from tlcli.tuning.outcome import PassCost
-from tlcli.tuning.search import Candidate, Images, Search
+from tlcli.tuning.search import Search
 from tlcli.tuning.settings import PassSetting
 
 WIDTH = 4

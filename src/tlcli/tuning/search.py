@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from tlcli.backbones.blocks import Blocks
-from tlcli.datasets.index import LabelledImage
 from tlcli.errors import DataError
 from tlcli.evaluation.objectives import Objective
 from tlcli.features.extractor import FeatureExtractor
@@ -24,16 +22,16 @@ from tlcli.features.store import row_key
 from tlcli.heads.class_weight import ClassWeight
 from tlcli.heads.many_units import MANY_UNITS
 from tlcli.heads.minibatch_folds import Minibatch
-from tlcli.heads.repeated_cross_validation import nested_parts
 from tlcli.heads.standardize import Standardizer
 from tlcli.heads.task import Task
 from tlcli.images.augmentation import PLAIN
 from tlcli.progress import SILENT, Progress
 from tlcli.system.cpu import threads
 from tlcli.tuning import sampled_heads
+from tlcli.tuning.candidates import FOLDS, Candidate, Images
 from tlcli.tuning.clock import MINIBATCH_FIT, Clock, Pace
 from tlcli.tuning.head_search import NestedFolds, Score, held_out_probabilities, score_groups, score_heads
-from tlcli.tuning.outcome import NoMinibatch, PassCost, TriedPass
+from tlcli.tuning.outcome import NoMinibatch, TriedPass
 from tlcli.tuning.sampled_heads import SampledFits, Study
 from tlcli.tuning.selection import interval_of, survivors
 from tlcli.tuning.settings import (
@@ -50,8 +48,6 @@ from tlcli.tuning.threshold_choice import ThresholdChoice, threshold_choice, thr
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FOLDS = 5
-"""Outer folds, and inner ones within each."""
 _FIRST, _OF_CLASS, _GROWTH = 200, 10, 3
 """Images of the smallest sample, of each class at least; and by how much the samples grow."""
 _FINALISTS = 3
@@ -90,53 +86,6 @@ class TrialLog(Protocol):
 
     def __len__(self) -> int:
         """How many are known."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A pass that can be tried."""
-
-    setting: PassSetting
-    extractor: FeatureExtractor
-    cost: PassCost
-
-    @property
-    def blocks(self) -> Blocks:
-        """All blocks of its features."""
-        return self.extractor.blocks
-
-    @property
-    def name(self) -> str:
-        """For messages."""
-        setting = self.setting
-        views = "" if setting.augmentation == "none" else f", {setting.augmentation}"
-        return f"{setting.backbone or 'own network'} {setting.size_text} {setting.resize}{views}"
-
-
-@dataclass(frozen=True)
-class Images:
-    """The images that are searched on."""
-
-    all: tuple[LabelledImage, ...]
-    """[N]"""
-    labels: tuple[str, ...]
-    """All classes"""
-    rows: Rows
-    """Classes and units of the images; their features are not read"""
-    seed: int
-
-    def sample(self, count: int) -> "NDArray[np.int64]":
-        """Numbers of a stratified sample of whole units, which is part of every larger one. Rare classes keep two units
-        for each fold, where they have them."""
-        numbers, rows = np.arange(len(self.all)), self.rows
-        if count >= len(numbers):
-            return numbers
-        chosen = []
-        for label in np.unique(rows.labels):
-            of_class = numbers[rows.labels == label]
-            share = max(count / len(numbers), 2 * FOLDS / len(np.unique(rows.units[of_class])))
-            chosen += nested_parts(rows, of_class, (min(1.0, share),), self.seed)
-        return numbers[np.isin(rows.units, rows.units[np.concatenate(chosen)])]
 
 
 @dataclass

@@ -57,10 +57,11 @@ from tlcli.reports.tune_text import TuneText, reasons
 from tlcli.runs.trials import Trials, open_search
 from tlcli.runs.tuning import write_leaderboard, write_passes, write_tune
 from tlcli.system.files import write_text
+from tlcli.tuning.candidates import FOLDS, Candidate, Images
 from tlcli.tuning.clock import Clock
 from tlcli.tuning.leaderboard import outcome_of
 from tlcli.tuning.outcome import Contender, Outcome, PassCost, TriedPass
-from tlcli.tuning.search import FOLDS, FOR_PASSES, Candidate, HeadScores, Images, Search
+from tlcli.tuning.search import FOR_PASSES, HeadScores, Search
 from tlcli.tuning.settings import GIVEN_WEIGHTS, HeadSetting, PassSetting
 
 if TYPE_CHECKING:
