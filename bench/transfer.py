@@ -29,7 +29,7 @@ from tlcli.config.build_transfer import measure_divided, measure_transfer
 from tlcli.config.load import LoadedConfig, find_config, load_config
 from tlcli.evaluation.transfer_gap import NoTransfer, TransferGap
 from tlcli.runs.trials import Trial
-from tlcli.tuning.search import Clock
+from tlcli.tuning.clock import Clock
 from tlcli.workflows.fetch import fetch
 
 if TYPE_CHECKING:
@@ -90,6 +90,9 @@ class Forgets:
     def add(self, what: Mapping[str, object], scores: tuple[float, ...], seconds: float) -> Trial:
         """The trial, which is not kept."""
         return Trial(key="", what=dict(what), scores=scores, seconds=seconds)
+
+    def __len__(self) -> int:
+        return 0
 
 
 def measured(loaded: LoadedConfig, has_network: bool = False) -> TransferGap | NoTransfer:

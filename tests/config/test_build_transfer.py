@@ -38,7 +38,7 @@ from tlcli.heads.folds import folds_of
 from tlcli.heads.small_network import Training
 from tlcli.images.items import Decoder
 from tlcli.images.preparation import Preparation
-from tlcli.tuning.search import Clock
+from tlcli.tuning.clock import Clock
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -236,6 +236,10 @@ class Known:
 
     class Trial(NamedTuple):
         scores: tuple[float, ...]
+        seconds: float
+
+    def __len__(self) -> int:
+        return len(self.found)
 
     def __init__(self) -> None:
         self.found: dict[str, Known.Trial] = {}
@@ -245,7 +249,7 @@ class Known:
 
     def add(self, what: Mapping[str, object], scores: tuple[float, ...], seconds: float) -> "Known.Trial":
         assert seconds >= 0
-        return self.found.setdefault(json.dumps(what), Known.Trial(scores))
+        return self.found.setdefault(json.dumps(what), Known.Trial(scores, seconds))
 
 
 class Asked(NamedTuple):

@@ -3,6 +3,7 @@
 import csv
 import json
 import random
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -80,9 +81,13 @@ def test_a_search_reads_no_test_image_and_writes_a_config_that_trains(
     assert done.json()["cross_validation"]["accuracy"] > 0.8
 
 
-def test_a_finished_search_is_known_as_it_was(quick: Tlcli) -> None:
+def test_a_finished_search_is_known_as_it_was_also_without_the_features(quick: Tlcli, session_cache: Path) -> None:
     first = tuned(quick)
     before = leaderboard(Path(first["directory"]))
+    shutil.rmtree(session_cache / "features")
+    with (Path(first["directory"]) / "trials.jsonl").open() as file:
+        kept = [line for line in file if json.loads(line)["what"]["stage"] not in ("transfer", "thresholds")]
+    (Path(first["directory"]) / "trials.jsonl").write_text("".join(kept))
     second = tuned(quick)
     assert second["directory"] == first["directory"]
     assert second["trials"] == first["trials"]
@@ -146,6 +151,7 @@ def test_without_optuna_mini_batch_heads_are_left_out_and_said(quick: Tlcli, mon
     assert done.code == 0, done.err
     assert "tlcli[tune]" in done.err
     assert all(one["head"]["fit"] != "minibatch" for one in done.json()["contenders"])
+    assert done.json()["no_minibatch"] == "no_optuna"
     assert done.json()["ending"] == "exhausted"
 
 
@@ -196,6 +202,22 @@ def test_a_small_budget_ends_the_search_with_what_is_there(quick: Tlcli) -> None
     found = tuned(quick, "--budget", "0.1s")
     assert found["ending"] == "budget"
     assert found["contenders"]
+
+
+def test_once_the_time_for_passes_is_over_no_other_network_is_prepared(
+    quick: Tlcli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workflow, "FOR_PASSES", 0.0)
+    found = tuned(quick, "--backbones", "mobilenet_v2,densenet201")
+    assert {one["backbone"] for one in found["passes"]} == {"mobilenet_v2"}
+    assert found["ending"] == "budget"
+
+
+def test_an_image_costs_what_its_tiles_cost(quick: Tlcli) -> None:
+    found = tuned(quick, "--budget", "1s", "--set", "image.tiles=[2, 2]")
+    with (Path(found["directory"]) / "trials.jsonl").open() as file:
+        (speed,) = (one["scores"][0] for one in map(json.loads, file) if one["what"]["stage"] == "speed")
+    assert found["best"]["ms_per_image"] == pytest.approx(4 * speed * (32 / 224) ** 2, rel=0.01)
 
 
 def test_another_metric_is_another_search(quick: Tlcli) -> None:

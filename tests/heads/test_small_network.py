@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from time import monotonic
 
 import numpy as np
 import pytest
@@ -37,6 +38,18 @@ def test_it_learns_what_is_in_the_images_the_same_every_time() -> None:
     assert again is not None
     np.testing.assert_array_equal(cross_validate_small_network(images, rows, folds), found)
     assert cross_validate_small_network(images, rows, folds, seconds=0.01) is None
+
+
+@pytest.mark.slow
+def test_time_that_is_over_ends_the_training_of_a_fold_at_once() -> None:
+    start_tensorflow()
+    images, rows = drawn()
+    parts = {"trained0": np.arange(70), "monitored0": np.arange(70, 80), "held0": np.arange(80, 90)}
+    arrays = {"images": images, "labels": rows.labels, "weights0": np.ones(70, np.float32), **parts}
+    model = build(24, 24, 2, Training())
+    model.compile("adam", "sparse_categorical_crossentropy")
+    assert small_network._trained(model, small_network._Fold(arrays, 0), monotonic() - 1) is None
+    assert int(model.optimizer.iterations) == 3  # of one epoch
 
 
 @pytest.mark.slow

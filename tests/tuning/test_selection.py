@@ -97,3 +97,10 @@ def test_importance_is_the_share_of_variance_that_a_setting_explains() -> None:
     assert found["c"] == 0
     assert importance(values, [1.0] * 12) == {"a": 0, "b": 0, "c": 0}
     assert importance([], []) == {}
+
+
+def test_without_a_setting_on_all_inner_folds_there_is_nothing_to_expect() -> None:
+    folds = NestedFolds([], (0, 1), ((2, 3), (4, 5)))
+    scores = np.full((3, 6), 0.5)
+    scores[:, 4] = np.nan
+    assert expected_of(scores, folds) is None

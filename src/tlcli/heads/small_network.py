@@ -134,16 +134,23 @@ class _Fold:
         return self._images[numbers], self._labels[numbers]
 
 
-def _trained(model: Any, fold: _Fold) -> float:
-    """Trains the model, which is as it was made, and returns its accuracy on the images held out."""
+def _trained(model: Any, fold: _Fold, until: float = float("inf")) -> float | None:
+    """Trains the model, which is as it was made, and returns its accuracy on the images held out; None where an epoch
+    ended after a time of the monotonic clock."""
     import keras  # noqa: PLC0415 - see build
 
+    def stop_late(*_: object) -> None:
+        model.stop_training = model.stop_training or monotonic() > until
+
+    late = keras.callbacks.LambdaCallback(on_epoch_end=stop_late)
     stop = keras.callbacks.EarlyStopping(patience=PATIENCE, restore_best_weights=True)
     (images, labels), (held, truth) = fold.of("trained"), fold.of("held")
     model.fit(
-        images, labels, BATCH, EPOCHS, verbose=0, callbacks=[stop], sample_weight=fold.weights,
+        images, labels, BATCH, EPOCHS, verbose=0, callbacks=[stop, late], sample_weight=fold.weights,
         validation_data=fold.of("monitored"), validation_batch_size=256,
     )  # fmt: skip
+    if monotonic() > until:
+        return None
     return float(np.mean(model.predict(held, 256, verbose=0).argmax(axis=1) == truth))
 
 
@@ -170,10 +177,11 @@ def main() -> None:
     for number in range(folds):
         for variable, value in zip(state, first, strict=True):  # one model for all folds: it is compiled once
             variable.assign(value)
-        found.append(_trained(model, _Fold(arrays, number)))
-        if (monotonic() - begun) / len(found) * folds > request["seconds"]:
+        accuracy = _trained(model, _Fold(arrays, number), begun + request["seconds"])
+        if accuracy is None or (monotonic() - begun) / (number + 1) * folds > request["seconds"]:
             found.clear()
             break
+        found.append(accuracy)
     Path(request["out"]).write_text(json.dumps(found))
 
 

@@ -6,11 +6,15 @@ from tlcli.backbones.blocks import LAST
 from tlcli.backbones.catalog import CATALOG
 from tlcli.reports.notes import transfer
 from tlcli.tuning.metric_units import as_measured, ends_as_measured, is_in_points, is_loss, title_of
-from tlcli.tuning.outcome import Contender, Outcome
+from tlcli.tuning.outcome import Contender, NoMinibatch, Outcome
 from tlcli.tuning.settings import HeadSetting, PassSetting
 
 _OWN = "own network"
 _KINDS = {"logistic_regression": "logistic regression", "kernel": "kernel", "minibatch": "mini-batch"}
+_NO_MINIBATCH: dict[NoMinibatch, str] = {
+    "no_optuna": "Mini-batch heads were left out: Optuna is not installed (pip install 'tlcli[tune]').",
+    "class_too_small": "Mini-batch heads were left out: a class has too few images to monitor their loss.",
+}
 
 
 class TuneText:
@@ -119,7 +123,8 @@ class TuneText:
         else:
             text = f"Everything was tried: {_count(tried, 'pass', 'passes')}"
         known = f" ({found.resumed:,} known from an earlier part)" if found.resumed else ""
-        return f"{text}, {_count(found.trials, 'trial', 'trials')}{known}, {duration(found.seconds)}."
+        text += f", {_count(found.trials, 'trial', 'trials')}{known}, {duration(found.seconds)}."
+        return f"{text} {_NO_MINIBATCH[found.no_minibatch]}" if found.no_minibatch else text
 
     @property
     def halving(self) -> str:

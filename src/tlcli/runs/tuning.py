@@ -15,7 +15,7 @@ from tlcli.evaluation.transfer_gap import NoTransfer, TransferGap
 from tlcli.heads.optimizers import OptimizerName
 from tlcli.runs.files import write_csv, write_json
 from tlcli.tuning.metric_units import as_measured, ends_as_measured, is_loss
-from tlcli.tuning.outcome import Contender, Ending, Outcome, TriedPass
+from tlcli.tuning.outcome import Contender, Ending, NoMinibatch, Outcome, TriedPass
 from tlcli.tuning.settings import HeadSetting, PassSetting
 from tlcli.tuning.threshold_choice import ThresholdChoice
 
@@ -150,6 +150,8 @@ class TuneRecord(_Record):
     """Whether thresholds improve the winner; None where the metric does not depend on them."""
     transfer: TransferGap | None = None
     """Whether pretraining helps, by the winner's network; None where it was not measured."""
+    no_minibatch: NoMinibatch | None = None
+    """Why mini-batch heads were left out; None where they were tried, or the budget ended the search before."""
     no_transfer: NoTransfer | None = None
     """Why it was not measured."""
 
@@ -174,6 +176,7 @@ def record_of(outcome: Outcome) -> TuneRecord:
         input_importance=outcome.input_importance,
         thresholds=_thresholds(outcome.thresholds),
         transfer=outcome.transfer,
+        no_minibatch=outcome.no_minibatch,
         no_transfer=outcome.no_transfer,
     )
 

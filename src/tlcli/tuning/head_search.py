@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from threading import Event
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -117,26 +118,43 @@ def score_heads(
         class_weights: what the settings' class weights stand for, where they are no words of their own.
         exhaustive: leave no value of C out.
     """
+    for _, of_group in score_groups(rows, blocks, folds, settings, score, seed, class_weights, exhaustive):
+        yield from of_group
+
+
+def score_groups(
+    rows: Rows,
+    blocks: Blocks,
+    folds: NestedFolds,
+    settings: Sequence[HeadSetting],
+    score: Score,
+    seed: int = 0,
+    class_weights: Mapping[str, ClassWeight] | None = None,
+    exhaustive: bool = False,
+) -> "Iterator[tuple[HeadSetting, list[Scored]]]":
+    """As :func:`score_heads`, group after group: yields what heads that differ in C only have in common, and the heads.
+    Whoever stops after a group waits for those that are being fitted, one a processor."""
     weights, groups = class_weights or {}, dict[HeadSetting, dict[HeadSetting, list[HeadSetting]]]()
     for setting in settings:
         base = replace(setting.group, class_weight="")
         groups.setdefault(base, {}).setdefault(setting.group, []).append(setting)
     rows = rows.with_features(rows.features())
 
-    def work(base: HeadSetting) -> list[Scored]:
+    stopped = Event()
+
+    def work(base: HeadSetting) -> "list[tuple[HeadSetting, list[Scored]]]":
         """All groups that take the same rows."""
-        fits = _prepared(rows, blocks, folds, base, seed)
-        return [
-            pair for group, of_group in groups[base].items()
-            for pair in _path(
-                replace(fits, class_weight=weights.get(group.class_weight, group.class_weight)), of_group, score,
-                exhaustive,
-            )
-        ]  # fmt: skip
+        fits, found = _prepared(rows, blocks, folds, base, seed), []
+        for group, of_group in groups[base].items():
+            if stopped.is_set():
+                break
+            weighted = replace(fits, class_weight=weights.get(group.class_weight, group.class_weight))
+            found.append((group, _path(weighted, of_group, score, exhaustive)))
+        return found
 
     # Side by side in threads, each with one thread for its products: these are too small to be divided.
     with threadpool_limits(1), ThreadPoolExecutor(threads()) as pool:
-        running: deque[Future[list[Scored]]] = deque()
+        running: deque[Future[list[tuple[HeadSetting, list[Scored]]]]] = deque()
         try:
             for base in groups:
                 running.append(pool.submit(work, base))
@@ -145,6 +163,7 @@ def score_heads(
             while running:
                 yield from running.popleft().result()
         finally:
+            stopped.set()
             for one in running:
                 one.cancel()
 

@@ -65,6 +65,7 @@ def outcome_of(
         resumed=resumed,
         ending="budget" if search.clock.is_cut else "exhausted",
         seconds=search.clock.seconds,
+        no_minibatch=search.no_minibatch,
     )  # fmt: skip
 
 

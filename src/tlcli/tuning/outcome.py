@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Ending = Literal["exhausted", "budget"]
+NoMinibatch = Literal["no_optuna", "class_too_small"]
+"""Why mini-batch heads were left out, if not for want of time."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Outcome:
     given: Contender | None
     """The settings of the config, without a search; None where they were left out."""
     expected: Expected | None
-    """None where the images are too many classes for nested cross-validation."""
+    """None where the classes are too many, or one too small, for nested cross-validation."""
     importance: "dict[str, float]"
     """Share of the variance of the head's scores that each setting explains alone, the largest first."""
     input_importance: "dict[str, float]"
@@ -102,6 +104,8 @@ class Outcome:
     """Whether thresholds improve the winner; None where the metric does not depend on them."""
     transfer: TransferGap | None = None
     """Whether pretraining helps, by the winner's network; None where it was not measured."""
+    no_minibatch: NoMinibatch | None = None
+    """Why mini-batch heads were left out; None where they were tried, or the budget ended the search before."""
     no_transfer: NoTransfer | None = None
     """Why it was not measured."""
 

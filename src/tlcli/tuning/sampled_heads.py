@@ -128,8 +128,8 @@ class SampledFits:
         self._load = rows
         self._rows: Rows | None = None
         self._folds, self._blocks, self._how, self._score, self._seed = folds, blocks, how, score, seed
-        self.seconds = 0.0
-        """That the last setting took."""
+        self.seconds_of_fit = 0.0
+        """Of the last setting, for each fold; 0 before the first."""
 
     def scores(
         self, head: HeadSetting, class_weight: ClassWeight, folds: Sequence[int]
@@ -142,9 +142,10 @@ class SampledFits:
         """
         if head.minibatch is None:
             raise AssertionError("a mini-batch head has settings")
-        started, found = monotonic(), np.full(len(self._folds.all), np.nan)
+        found = np.full(len(self._folds.all), np.nan)
         if self._rows is None:
             self._rows = self._load()
+        started = monotonic()
         rows = self._rows.of_blocks(blocks_of_setting(head, self._blocks))
         rows = rows.with_features(rows.features())
         how = replace(self._how, **asdict(head.minibatch))
@@ -161,7 +162,7 @@ class SampledFits:
             except UsageError as error:
                 if error.code != "config.training_diverged":
                     raise
-        self.seconds = monotonic() - started
+        self.seconds_of_fit = (monotonic() - started) / len(folds)
         return found
 
 

@@ -7,29 +7,31 @@ Shapes: N images, F folds, J outer folds.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from itertools import groupby
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from tlcli.backbones.blocks import Blocks
-from tlcli.datasets.index import LabelledImage
 from tlcli.errors import DataError
 from tlcli.evaluation.objectives import Objective
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.rows import Rows
+from tlcli.features.store import row_key
 from tlcli.heads.class_weight import ClassWeight
 from tlcli.heads.many_units import MANY_UNITS
 from tlcli.heads.minibatch_folds import Minibatch
-from tlcli.heads.repeated_cross_validation import nested_parts
 from tlcli.heads.standardize import Standardizer
 from tlcli.heads.task import Task
+from tlcli.images.augmentation import PLAIN
 from tlcli.progress import SILENT, Progress
+from tlcli.system.cpu import threads
 from tlcli.tuning import sampled_heads
-from tlcli.tuning.head_search import NestedFolds, Score, held_out_probabilities, score_heads
-from tlcli.tuning.outcome import PassCost, TriedPass
+from tlcli.tuning.candidates import FOLDS, Candidate, Images
+from tlcli.tuning.clock import MINIBATCH_FIT, Clock, Pace
+from tlcli.tuning.head_search import NestedFolds, Score, held_out_probabilities, score_groups, score_heads
+from tlcli.tuning.outcome import NoMinibatch, TriedPass
 from tlcli.tuning.sampled_heads import SampledFits, Study
 from tlcli.tuning.selection import interval_of, survivors
 from tlcli.tuning.settings import (
@@ -46,14 +48,14 @@ from tlcli.tuning.threshold_choice import ThresholdChoice, threshold_choice, thr
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FOLDS = 5
-"""Outer folds, and inner ones within each."""
 _FIRST, _OF_CLASS, _GROWTH = 200, 10, 3
 """Images of the smallest sample, of each class at least; and by how much the samples grow."""
 _FINALISTS = 3
 """Passes whose heads are all tried, at most."""
 FOR_PASSES, _FOR_HEADS = 0.6, 0.95
 """Shares of the budget after which no more passes, and no more heads, are started."""
+_TOLD = 5
+"""Rounds of mini-batch heads after which the best is told."""
 _BEST_HEADS = 5
 """Heads that are tried on augmented views."""
 
@@ -68,6 +70,10 @@ class Trial(Protocol):
     def scores(self) -> tuple[float, ...]:
         """Of each fold."""
 
+    @property
+    def seconds(self) -> float:
+        """That it took."""
+
 
 class TrialLog(Protocol):
     """Keeps what was tried; see :class:`tlcli.runs.trials.Trials`."""
@@ -78,72 +84,8 @@ class TrialLog(Protocol):
     def add(self, what: Mapping[str, object], scores: tuple[float, ...], seconds: float) -> Trial:
         """Keeps one."""
 
-
-@dataclass(frozen=True)
-class Candidate:
-    """A pass that can be tried."""
-
-    setting: PassSetting
-    extractor: FeatureExtractor
-    cost: PassCost
-
-    @property
-    def blocks(self) -> Blocks:
-        """All blocks of its features."""
-        return self.extractor.blocks
-
-    @property
-    def name(self) -> str:
-        """For messages."""
-        setting = self.setting
-        views = "" if setting.augmentation == "none" else f", {setting.augmentation}"
-        return f"{setting.backbone or 'own network'} {setting.size_text} {setting.resize}{views}"
-
-
-@dataclass(frozen=True)
-class Images:
-    """The images that are searched on."""
-
-    all: tuple[LabelledImage, ...]
-    """[N]"""
-    labels: tuple[str, ...]
-    """All classes"""
-    rows: Rows
-    """Classes and units of the images; their features are not read"""
-    seed: int
-
-    def sample(self, count: int) -> "NDArray[np.int64]":
-        """Numbers of a stratified sample of whole units, which is part of every larger one."""
-        numbers = np.arange(len(self.all))
-        if count >= len(numbers):
-            return numbers
-        (chosen,) = nested_parts(self.rows, numbers, (count / len(numbers),), self.seed)
-        return chosen
-
-
-@dataclass
-class Clock:
-    """How much of the budget is spent."""
-
-    budget: float
-    """Seconds"""
-    started: float = field(default_factory=monotonic)
-    is_cut: bool = False
-    """Whether something was left out for want of time"""
-
-    @property
-    def seconds(self) -> float:
-        """Since the start."""
-        return monotonic() - self.started
-
-    @property
-    def left(self) -> float:
-        """Seconds."""
-        return max(0.0, self.budget - self.seconds)
-
-    def allows(self, seconds: float, share: float) -> bool:
-        """Whether something that takes so long would end before this share of the budget is spent."""
-        return self.seconds + seconds <= share * self.budget
+    def __len__(self) -> int:
+        """How many are known."""
 
 
 @dataclass
@@ -159,16 +101,25 @@ class Search:
     class_weights: Mapping[str, ClassWeight] = field(default_factory=dict)
     """What class weights stand for that are no words of their own; tried beside these."""
     reference: PassSetting | None = None
-    """The pass that all images took before the search, to which near duplicates were found: it costs nothing more, and
-    there is always time for it. None: the first candidate."""
+    """The pass that all images took before the search, by which near duplicates were found: it costs nothing more, so
+    that there is always time for it. None: there was none."""
+    pace: Pace = field(default_factory=Pace)
+    """What was measured so far"""
+    no_minibatch: "NoMinibatch | None" = None
+    """Why mini-batch heads were left out, if not for want of time"""
     _folds: dict[int, NestedFolds] = field(default_factory=dict)
-    _rate: float = 0.0
-    """Seconds that the last passes took for an image, for each predicted one."""
 
     @property
     def folds(self) -> NestedFolds:
         """Of all images."""
         return self._folds_of(np.arange(len(self.images.all)))
+
+    def rows_of(self, extractor: FeatureExtractor) -> Rows:
+        """The features of all images without augmentation [N], with the units of the search; what the store lacks is
+        computed."""
+        extractor.extract([(self.images.all, (PLAIN,))], self.progress)
+        rows, divided = extractor.rows(self.images.all, self.images.labels), self.images.rows
+        return replace(rows, labels=divided.labels, units=divided.units)
 
     def halve(self, candidates: Sequence[Candidate]) -> tuple[list[Candidate], list[TriedPass]]:
         """Compares passes on growing samples; those that are clearly worse go no further.
@@ -181,6 +132,7 @@ class Search:
             The passes that all images took, the best first, and how far each came.
         """
         given, going, tried = candidates[0], list(candidates), list[TriedPass]()
+        last = {one.setting: (0, np.empty(0)) for one in going}  # images that it took, and its scores on them
         always = {given.setting, self.reference or given.setting}
         for count in _samples(len(self.images.all), len(self.images.labels), len(going)):
             numbers = self.images.sample(count)
@@ -188,16 +140,19 @@ class Search:
             scores: dict[int, NDArray[np.float64]] = {}
             with self.progress.stage(f"Comparing passes on {len(numbers):,} images", len(going), "passes"):
                 for place, one in enumerate(going):
-                    if why := self._too_slow(one, len(numbers)):
-                        tried.append(TriedPass(one.setting, one.cost, 0, np.empty(0), why))
+                    if why := self._too_slow(one, numbers):
+                        tried.append(TriedPass(one.setting, one.cost, *last[one.setting], why))
                         self.clock.is_cut = True
                     else:
                         scores[place] = self._pass_scores(one, numbers)
+                        last[one.setting] = len(numbers), scores[place]
                     self.progress.advance()
             ranked = sorted(scores, key=lambda place: (-float(scores[place].mean()), place))
-            kept = ranked if is_last else survivors(scores, 1 / FOLDS, 2, max(2, len(scores) // 2))
+            share = self._folds_of(numbers).test_share
+            kept = ranked if is_last else survivors(scores, share, 2, max(2, len(scores) // 2))
             kept += [place for place in scores if going[place].setting in always and place not in kept]
-            self._tell(going[ranked[0]], scores[ranked[0]], len(numbers), len(ranked), len(kept))
+            done = f"{len(numbers):,} images, {len(ranked)} passes, {len(kept)} go on"
+            self._note(done, going[ranked[0]].name, scores[ranked[0]], share)
             for place in ranked:
                 if is_last or place not in kept:
                     why = "" if is_last else f"behind others after {len(numbers):,} images"
@@ -207,22 +162,38 @@ class Search:
             going = sorted((going[place] for place in kept), key=lambda one: one is not given)
         raise AssertionError("the last sample is all images")
 
-    def heads(self, candidate: Candidate, only: Sequence[HeadSetting] | None = None) -> HeadScores:
-        """Scores all heads, or these, on a pass of all images; those that are known are not fitted again."""
+    def heads(
+        self, candidate: Candidate, only: Sequence[HeadSetting] | None = None, is_needed: bool = False
+    ) -> HeadScores:  # fmt: skip
+        """Scores all heads, or these, on a pass of all images; those that are known are not fitted again.
+
+        Args:
+            candidate: the pass.
+            only: these heads.
+            is_needed: some are scored even where the budget is spent.
+        """
         groups: dict[HeadSetting, list[HeadSetting]] = {}
         for setting in self._all_heads(candidate) if only is None else only:
             groups.setdefault(setting.group, []).append(setting)
         found, missing = HeadScores(), dict[HeadSetting, list[HeadSetting]]()
+        seconds, bases = 0.0, set[HeadSetting]()
         for group, settings in groups.items():
             if self.trials.get(_group_key(candidate, settings)) is None:
                 missing[group] = settings  # all of it: each C starts at the solution of the last
                 continue
-            known = {setting: self.trials.get(_head_key(candidate, setting)) for setting in settings}
-            found |= {setting: np.array(trial.scores) for setting, trial in known.items() if trial}
+            for setting in settings:
+                if trial := self.trials.get(_head_key(candidate, setting)):
+                    found[setting] = np.array(trial.scores)
+                    seconds += trial.seconds
+            bases.add(replace(group, class_weight=""))
+        self.pace.heads_took(seconds, len(bases))
         with self.progress.stage(f"Heads on {candidate.name}", len(groups), "groups of heads"):
             self.progress.advance(len(groups) - len(missing))
-            if missing:
+            if missing and ((is_needed and not found) or self._has_time_for_heads(candidate)):
                 self._fit_heads(candidate, missing, found)
+            elif missing:
+                self.clock.is_cut = True
+        self._tell_heads(candidate.name, found)
         return found
 
     def _all_heads(self, candidate: Candidate) -> list[HeadSetting]:
@@ -231,24 +202,30 @@ class Search:
     def _fit_heads(
         self, candidate: Candidate, missing: Mapping[HeadSetting, Sequence[HeadSetting]], found: HeadScores
     ) -> None:
-        candidate.extractor.extract([(self.images.all, candidate.extractor.views)], self.progress)
         rows, folds = self._rows(candidate, np.arange(len(self.images.all)))
         settings = [setting for group in missing.values() for setting in group]
-        scored = score_heads(
+        scored = score_groups(
             rows, candidate.blocks, folds, settings, self.score, self.images.seed, self.class_weights
         )  # fmt: skip
-        started = monotonic()
-        for group, pairs in groupby(scored, key=lambda pair: pair[0].group):
-            of_group = list(pairs)
-            seconds, started = (monotonic() - started) / len(of_group), monotonic()
-            for setting, scores in of_group:
+        begun = started = monotonic()
+        bases = set[HeadSetting]()
+        for done, (group, pairs) in enumerate(scored, 1):
+            bases.add(replace(group, class_weight=""))
+            seconds, started = (monotonic() - started) / len(pairs), monotonic()
+            for setting, scores in pairs:
                 found[setting] = scores
                 self.trials.add(_head_key(candidate, setting), tuple(map(float, scores)), seconds)
             self.trials.add(_group_key(candidate, missing[group]), (), 0.0)
+            self.pace.heads_took(monotonic() - begun, len(bases))
             self.progress.advance()
-            if not self.clock.allows(0, _FOR_HEADS) and len(found) < len(settings):
+            if done < len(missing) and not self.clock.allows(0, _FOR_HEADS):
                 self.clock.is_cut = True
                 return
+
+    def _has_time_for_heads(self, candidate: Candidate) -> bool:
+        """Whether the first heads on a pass would be scored in time, as those on the last were."""
+        views = len(candidate.extractor.views)
+        return self.clock.allows(views * self.pace.heads_seconds(threads()), _FOR_HEADS)
 
     def sampled(
         self, scored: Mapping[PassSetting, HeadScores], candidates: Sequence[Candidate], how: Minibatch
@@ -262,6 +239,7 @@ class Search:
             how: mini-batch training as the config says; a sampler changes some of it.
         """
         if not sampled_heads.is_installed():
+            self.no_minibatch = "no_optuna"
             self.progress.note("Mini-batch heads are left out, as Optuna is missing: pip install 'tlcli[tune]'.")
             return
         outer = list(self.folds.outer)
@@ -275,45 +253,58 @@ class Search:
         )
         title = f"Mini-batch heads on {candidate.name}"
         with self.progress.stage(title, sampled_heads.ROUNDS, "rounds"):
-            for _ in range(sampled_heads.ROUNDS):
+            for number in range(sampled_heads.ROUNDS):
                 found = self._round(candidate, studies, fits)
                 if found is None:
-                    self.clock.is_cut = True
                     return
                 for head, scores in found:
                     known = scored[best].get(head, scores)
                     scored[best][head] = np.where(np.isnan(scores), known, scores)
                 self.progress.advance()
+                if (number + 1) % _TOLD == 0:
+                    self._tell_heads(candidate.name, scored[best])
 
     def _round(
         self, candidate: Candidate, studies: "Sequence[Study]", fits: "SampledFits"
     ) -> "list[tuple[HeadSetting, NDArray[np.float64]]] | None":
-        """A setting of each study, with its scores; None where time is up before all studies have one: a choice within
+        """A setting of each study, with its scores; None where time would be up before all studies have one, or a class
+        is too small: a choice within
         the outer folds is as good as that of the winner only if it had as many to choose from."""
+        asked = [(study, *study.ask()) for study in studies]
+        keys = [_head_key(candidate, head) | {"stage": "sampled", "study": study.number} for study, _, head in asked]
+        known = [self.trials.get(what) for what in keys]
+        for (study, _, _), trial in zip(asked, known, strict=True):
+            if trial is not None and not fits.seconds_of_fit:
+                fits.seconds_of_fit = trial.seconds / len(study.measured)
+        left = sum(len(study.measured) for (study, _, _), trial in zip(asked, known, strict=True) if trial is None)
         found = []
-        for study in studies:
-            trial, head = study.ask()
-            what = _head_key(candidate, head) | {"stage": "sampled", "study": study.number}
-            known, started = self.trials.get(what), monotonic()
-            if known is None:
-                if not self.clock.allows(fits.seconds, _FOR_HEADS):
+        for number, (study, trial, head) in enumerate(asked):
+            if (done := known[number]) is None:
+                if not self.clock.allows(left * self._minibatch_seconds(candidate, fits), _FOR_HEADS):
+                    self.clock.is_cut = True
                     return None
-                weight = self.class_weights.get(head.class_weight, head.class_weight)
+                weight, started = self.class_weights.get(head.class_weight, head.class_weight), monotonic()
                 try:
                     scores = fits.scores(head, weight, study.measured)
                 except DataError:  # a class is too small for another division; so it is in every round
+                    self.no_minibatch = "class_too_small"
+                    self.progress.note("Mini-batch heads are left out: a class has too few images to monitor the loss.")
                     return None
-                known = self.trials.add(what, tuple(map(float, scores)), monotonic() - started)
-            scores = np.array(known.scores)
+                done = self.trials.add(keys[number], tuple(map(float, scores)), monotonic() - started)
+                left -= len(study.measured)
+            scores = np.array(done.scores)
             study.tell(trial, scores)
             found.append((head, scores))
         return found
+
+    def _minibatch_seconds(self, candidate: Candidate, fits: "SampledFits") -> float:
+        """Of a fit, as measured; before the first by the size of the features."""
+        return fits.seconds_of_fit or MINIBATCH_FIT * len(self.images.all) * candidate.blocks.width
 
     def _standardized(self, candidate: Candidate) -> Callable[[], Rows]:
         """The rows of a pass of all images, read when the first is fitted."""
 
         def rows() -> Rows:
-            candidate.extractor.extract([(self.images.all, candidate.extractor.views)], self.progress)
             found, _ = self._rows(candidate, np.arange(len(self.images.all)))
             return found.with_features(Standardizer.of(found, True).apply(found.features()))
 
@@ -339,7 +330,7 @@ class Search:
         for name in [*AUGMENTATIONS][1:]:
             candidate = candidate_of(replace(winner, augmentation=name))
             is_known = self.trials.get(_head_key(candidate, heads[0])) if heads else None
-            if not is_known and self._too_slow(candidate, len(self.images.all), _FOR_HEADS):
+            if not is_known and self._too_slow(candidate, np.arange(len(self.images.all)), _FOR_HEADS):
                 self.clock.is_cut = True
             elif tried := self.heads(candidate, heads):
                 found[candidate.setting] = tried
@@ -347,7 +338,8 @@ class Search:
 
     def thresholds(self, candidate: Candidate, head: HeadSetting, objective: Objective) -> ThresholdChoice | None:
         """Whether thresholds improve a head's answers; None where the metric does not depend on them, the folds are not
-        nested, or the head is a mini-batch one, whose inner folds are scored for the choice of its settings alone.
+        nested, the budget is spent, or the head is a mini-batch one, whose inner folds are scored for the choice of its
+        settings alone.
 
         Args:
             candidate: the pass of the head, which all images took.
@@ -361,6 +353,9 @@ class Search:
         what, started = _head_key(candidate, head) | {"stage": "thresholds"}, monotonic()
         known = self.trials.get(what)
         if known is None:
+            if not self.clock.allows(0, 1):
+                self.clock.is_cut = True
+                return None
             with self.progress.stage("Choosing thresholds"):
                 rows, folds = self._rows(candidate, np.arange(len(self.images.all)))
                 probabilities = held_out_probabilities(
@@ -371,8 +366,10 @@ class Search:
         return threshold_choice(objective, np.array(known.scores).reshape(2, -1), self.folds.test_share)
 
     def _rows(self, candidate: Candidate, numbers: "NDArray[np.int64]") -> tuple[Rows, NestedFolds]:
-        """Features of images that have passed, in all views, and their folds."""
+        """Features of images in all views, and their folds. What the store lacks is computed: it may be another cache
+        than that of an earlier part of the search, or one that was pruned."""
         images, views = [self.images.all[number] for number in numbers], candidate.extractor.views
+        candidate.extractor.extract([(images, views)], self.progress)
         rows = candidate.extractor.rows(images, self.images.labels, views)
         units = np.tile(self.images.rows.units[numbers], len(views))
         labels = np.tile(self.images.rows.labels[numbers], len(views))
@@ -380,11 +377,14 @@ class Search:
         return replace(rows, labels=labels, units=units), folds
 
     def _folds_of(self, numbers: "NDArray[np.int64]") -> NestedFolds:
-        """Nested where they are all images, and their classes are not too many."""
+        """Nested where they are all images, and their classes neither too many nor too small."""
         if len(numbers) not in self._folds:
             rows = self.images.rows.part(numbers)
             is_all = len(numbers) == len(self.images.all) and Task.of(rows).units < MANY_UNITS
-            self._folds[len(numbers)] = NestedFolds.of(rows, FOLDS, FOLDS if is_all else 0, self.images.seed)
+            self._folds[len(numbers)] = NestedFolds.of(rows, FOLDS, 0, self.images.seed)
+            if is_all:
+                with suppress(DataError):  # of a class of two images an outer fold leaves one, too few to divide
+                    self._folds[len(numbers)] = NestedFolds.of(rows, FOLDS, FOLDS, self.images.seed)
         return self._folds[len(numbers)]
 
     def _pass_scores(self, candidate: Candidate, numbers: "NDArray[np.int64]") -> "NDArray[np.float64]":
@@ -392,37 +392,53 @@ class Search:
         what = _pass_key(candidate, len(numbers))
         if known := self.trials.get(what):
             return np.array(known.scores)
+        begun, images = monotonic(), [self.images.all[number] for number in numbers]
+        extractor, opening = self.pace.timed(candidate.extractor, candidate.setting)
+        done = extractor.extract([(images, extractor.views)])
         started = monotonic()
-        images = [self.images.all[number] for number in numbers]
-        candidate.extractor.extract([(images, candidate.extractor.views)])
         rows, folds = self._rows(candidate, numbers)
         outer = replace(folds, all=[folds.all[number] for number in folds.outer], inner=())
         found = score_heads(rows, candidate.blocks, outer, coarse_heads(candidate.blocks), self.score)
         best = max((scores for _, scores in found), key=lambda scores: float(scores.mean()))
-        self.trials.add(what, tuple(map(float, best)), monotonic() - started)
-        self._rate = max(1.0, (monotonic() - started) / self._predicted(candidate, len(numbers)))
+        self.trials.add(what, tuple(map(float, best)), monotonic() - begun)
+        predicted = done.computed * candidate.cost.ms_per_image / 1000
+        self.pace.passed(started - begun - sum(opening), predicted, monotonic() - started, len(numbers))
         return best
 
-    def _predicted(self, candidate: Candidate, images: int) -> float:
-        """Seconds of a pass by its measured cost alone."""
-        return images * len(candidate.extractor.views) * candidate.cost.ms_per_image / 1000
+    def _missing(self, candidate: Candidate, numbers: "NDArray[np.int64]") -> int:
+        """How many views of images the store lacks."""
+        store, views = candidate.extractor.store, candidate.extractor.views
+        shas = {self.images.all[number].sha256 for number in numbers}
+        return sum(row_key(sha256, view) not in store for sha256 in shas for view in views)
 
-    def _too_slow(self, candidate: Candidate, images: int, share: float = FOR_PASSES) -> str:
-        """Why a pass is not started; empty if it is. What else a pass takes (conversion, decoding, heads) is taken from
-        the last one."""
-        if candidate.setting == self.reference or self.trials.get(_pass_key(candidate, images)):
+    def _too_slow(self, candidate: Candidate, numbers: "NDArray[np.int64]", share: float = FOR_PASSES) -> str:
+        """Why a pass is not started; empty if it is."""
+        if candidate.setting == self.reference or self.trials.get(_pass_key(candidate, len(numbers))):
             return ""
-        seconds = self._predicted(candidate, images) * max(1.0, self._rate)
+        new, wanted = self._missing(candidate, numbers), len(numbers) * len(candidate.extractor.views)
+        seconds = self.pace.pass_seconds(new * candidate.cost.ms_per_image / 1000, len(numbers))
+        if new:
+            seconds += self.pace.opening(candidate.setting, is_converted=new < wanted)
         if self.clock.allows(seconds, share):
             return ""
-        return f"no time: about {seconds:.0f} s for {images:,} images"
+        return f"no time: about {seconds:.0f} s for {len(numbers):,} images"
 
-    def _tell(self, best: Candidate, scores: "NDArray[np.float64]", images: int, passes: int, kept: int) -> None:
-        low, high = interval_of(scores, 1 / FOLDS)
+    def _tell_heads(self, name: str, found: HeadScores) -> None:
+        """The best head of a pass so far."""
+        outer = list(self.folds.outer)
+        scored = [scores[outer] for scores in found.values() if np.isfinite(scores[outer]).all()]
+        if len(scored) > 1:
+            best = max(scored, key=lambda scores: float(scores.mean()))
+            self._note(f"{len(scored):,} heads tried on {name}", "", best, self.folds.test_share)
+
+    def _note(self, done: str, best: str, scores: "NDArray[np.float64]", share: float) -> None:
+        """What was done, the best with its interval, and the time left."""
+        low, high = interval_of(scores, share)
         ends = sorted((abs(low), abs(high)))  # a loss is negated
+        left = self.clock.left
         self.progress.note(
-            f"{images:,} images, {passes} passes, {kept} go on. Best: {best.name}, {self.metric} "
-            f"{abs(scores.mean()):.3f} ({ends[0]:.3f} to {ends[1]:.3f}). {self.clock.left / 60:.0f} min left"
+            f"{done}; {len(self.trials):,} trials. Best: {best and best + ', '}{self.metric} {abs(scores.mean()):.3f} "
+            f"({ends[0]:.3f} to {ends[1]:.3f}). {f'{left / 60:.0f} min' if left >= 90 else f'{left:.0f} s'} left"
         )
 
 

@@ -48,7 +48,7 @@ def expected_of(scores: "NDArray[np.float64]", folds: NestedFolds) -> Expected |
     Args:
         scores: [S, F]; NaN where a setting was not scored on a fold, so that this fold's choice does not know it: what
             a sampler learned from some folds is scored on these only.
-        folds: F folds; None is returned where they are not nested.
+        folds: F folds; None is returned where they are not nested, or no setting was scored on all inner folds of one.
     """
     if not folds.inner:
         return None
@@ -56,6 +56,8 @@ def expected_of(scores: "NDArray[np.float64]", folds: NestedFolds) -> Expected |
     def best_of(within: Sequence[int]) -> int:
         return int(np.nan_to_num(scores[:, within].mean(axis=1), nan=-np.inf).argmax())
 
+    if not all(np.isfinite(scores[:, within].mean(axis=1)).any() for within in folds.inner):
+        return None
     best, chosen = best_of(folds.outer), tuple(map(best_of, folds.inner))
     kept = np.array([scores[setting, fold] for setting, fold in zip(chosen, folds.outer, strict=True)])
     shown = float(scores[best, folds.outer].mean())

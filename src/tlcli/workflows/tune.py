@@ -47,7 +47,9 @@ from tlcli.evaluation.transfer_gap import NoTransfer, TransferGap
 from tlcli.evaluation.transferability import transfer_scores
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.rows import Rows
+from tlcli.features.tile_cost import tiles_of_sample
 from tlcli.heads.folds import sampled
+from tlcli.images.augmentation import PLAIN
 from tlcli.images.size_advice import sampled_sizes
 from tlcli.progress import SILENT, Progress
 from tlcli.reports.tune_page import draw_pareto, write_tune_page
@@ -55,9 +57,11 @@ from tlcli.reports.tune_text import TuneText, reasons
 from tlcli.runs.trials import Trials, open_search
 from tlcli.runs.tuning import write_leaderboard, write_passes, write_tune
 from tlcli.system.files import write_text
+from tlcli.tuning.candidates import FOLDS, Candidate, Images
+from tlcli.tuning.clock import Clock
 from tlcli.tuning.leaderboard import outcome_of
 from tlcli.tuning.outcome import Contender, Outcome, PassCost, TriedPass
-from tlcli.tuning.search import FOLDS, FOR_PASSES, Candidate, Clock, HeadScores, Images, Search
+from tlcli.tuning.search import FOR_PASSES, HeadScores, Search
 from tlcli.tuning.settings import GIVEN_WEIGHTS, HeadSetting, PassSetting
 
 if TYPE_CHECKING:
@@ -118,14 +122,15 @@ def tune(loaded: LoadedConfig, runs_dir: Path, options: TuneOptions, progress: P
     with open_search(runs_dir.absolute(), loaded.name, _digest(config, index, options, names)) as (folder, trials):
         if len(trials):
             progress.note(f"Going on with the search in {folder}: {len(trials):,} trials are known.")
-        candidates, tried = _candidates(config, index, names, options, trials, progress)
+        candidates, tried = _candidates(config, index, names, options, trials, clock, progress)
         reference = _reference(index, candidates, trials, clock)
         images = _searched_images(config, index, reference, progress)
         weights = _class_weights(config, index)
         search = Search(images, objective.score, options.metric, trials, clock, progress, weights, reference.setting)
         finalists, halved = search.halve(candidates)
         halved = _with_transfer(halved, candidates, search, trials, progress)
-        scored = {one.setting: search.heads(one) for one in finalists}
+        scored = _heads(search, finalists)
+        finalists = [one for one in finalists if one.setting in scored]
         passed = {one.setting for one in halved if one.images == len(images.all)}
         given = _given_head(config, index, candidates[0], search, scored) if candidates[0].setting in passed else None
         without_views = dict(scored)
@@ -159,9 +164,11 @@ def _digest(config: Config, index: Index, options: TuneOptions, names: Sequence[
 
 
 def _candidates(
-    config: Config, index: Index, names: Sequence[str], options: TuneOptions, trials: Trials, progress: Progress
-) -> tuple[list[Candidate], list[TriedPass]]:
-    """The passes that are cheap enough, that of the config first where it is one; and those that are not."""
+    config: Config, index: Index, names: Sequence[str], options: TuneOptions, trials: Trials, clock: Clock,
+    progress: Progress,
+) -> tuple[list[Candidate], list[TriedPass]]:  # fmt: skip
+    """The passes that are cheap enough, that of the config first where it is one; and those that are not. Once the time
+    for passes is over, no other network is downloaded, converted and measured."""
     paths = [image.path for image in index.of("train")]
     sizes = sampled_sizes(paths, preparation_of(config)) or [(224, 224)]
     width, height = (float(np.median(sides)) for sides in zip(*sizes, strict=True))
@@ -169,9 +176,15 @@ def _candidates(
     too_expensive: list[TriedPass] = []
     with progress.stage("Measuring backbones", len(names), "backbones"):
         for name in names:
+            if (found or too_expensive) and not clock.allows(0, FOR_PASSES) and not _is_measured(name, trials):
+                progress.note(f"{name} is left out: the time for passes is over.")
+                clock.is_cut = True
+                progress.advance()
+                continue
             for setting in input_settings(config, name, (height, width)):
                 extractor = feature_extractor(index, config_of_pass(config, setting))
-                cost = PassCost(_ms_per_image(extractor, trials), _megabytes(extractor))
+                tiles = tiles_of_sample(paths, extractor.decoder.preparation) if config.image.tiles else 1.0
+                cost = PassCost(tiles * _ms_per_image(extractor, trials), _megabytes(extractor))
                 if why := _over_the_limit(cost, options):
                     too_expensive.append(TriedPass(setting, cost, 0, np.empty(0), why))
                 else:
@@ -188,8 +201,14 @@ def _candidates(
     return found, too_expensive
 
 
+def _is_measured(name: str, trials: Trials) -> bool:
+    """Whether an earlier part of the search measured a network: its passes stay candidates."""
+    return any(one.what.get("stage") == "speed" and one.what.get("backbone") == name for one in trials.all())
+
+
 def _ms_per_image(extractor: FeatureExtractor, trials: Trials) -> float:
-    """Milliseconds for an image: measured at the network's own size, and in proportion to the area at others."""
+    """Milliseconds for an image, or for each of its tiles: measured at the network's own size, and in proportion to the
+    area at others."""
     spec, own = extractor.spec, extractor.spec.row.input_size
     what = {"stage": "speed", "backbone": spec.row.name, "weights": spec.weights.sha256}
     known, started = trials.get(what), monotonic()
@@ -253,6 +272,12 @@ def _searched_images(config: Config, index: Index, first: Candidate, progress: P
     return Images(images, index.labels, divided.rows.part(divided.sample), config.train.seed)
 
 
+def _heads(search: Search, finalists: Sequence[Candidate]) -> dict[PassSetting, HeadScores]:
+    """Of each pass that there was time for, the best at least."""
+    found = {one.setting: search.heads(one, is_needed=one is finalists[0]) for one in finalists}
+    return {setting: heads for setting, heads in found.items() if heads}
+
+
 def _given_head(
     config: Config, index: Index, first: Candidate, search: Search, scored: dict[PassSetting, HeadScores]
 ) -> tuple[PassSetting, HeadSetting] | None:
@@ -265,8 +290,11 @@ def _given_head(
     plain = as_given.model_copy(
         update={"backbone": as_given.backbone.model_copy(update={"layers": section.layers, "pooling": section.pooling})}
     )
-    extractor, images = feature_extractor(index, plain), search.images
-    rows = replace(extractor.rows(images.all, images.labels), labels=images.rows.labels, units=images.rows.units)
+    if not search.clock.allows(0, 1):
+        search.clock.is_cut = True
+        return None
+    extractor = feature_extractor(index, plain)
+    rows = search.rows_of(extractor)
     name, weight = next(iter(search.class_weights.items()), (str(config.head.class_weight),) * 2)
     with suppress(DataError):
         candidates = layer_candidates(section, extractor.blocks)
@@ -276,9 +304,8 @@ def _given_head(
             "logistic_regression", tuple(dict.fromkeys(used)), section.pooling, config.head.standardize, name,
             fit.best.C or 1.0,
         )  # fmt: skip
-        of_pass = scored.setdefault(first.setting, {})
-        if head not in of_pass:
-            of_pass |= search.heads(first, [head])
+        if head not in scored.get(first.setting, {}):
+            scored[first.setting] = scored.get(first.setting, {}) | search.heads(first, [head], is_needed=True)
         return first.setting, head
     return None
 
@@ -308,7 +335,11 @@ def _transfer_of(candidate: Candidate, search: Search, trials: Trials) -> dict[s
     what = {"stage": "transfer", "pass": asdict(candidate.setting)}
     known, images, spec = trials.get(what), search.images, candidate.extractor.spec
     if known is None:
+        if not search.clock.allows(0, 1):
+            search.clock.is_cut = True
+            return {}
         started = monotonic()
+        candidate.extractor.extract([(images.all, (PLAIN,))], search.progress)
         features = candidate.extractor.features(images.all, candidate.extractor.last)
         source = source_classifier(spec.row, spec.weights)
         probabilities = source.probabilities(features) if source else None
@@ -351,7 +382,7 @@ def _transfer_gap(
     """
     images, extractor = search.images, best.extractor
     extractor = replace(extractor, inputs=head_inputs(config.backbone, extractor.spec.row.blocks))
-    rows = replace(extractor.rows(images.all, images.labels), labels=images.rows.labels, units=images.rows.units)
+    rows = search.rows_of(extractor)
     divided = Divided(images.all, rows, np.arange(len(rows)), 0, ValidationDuplicates(0, 0))
     scratch = FromScratch(search.trials, clock, best.cost.ms_per_image)
     return measure_divided(config, divided, extractor, progress, scratch)
