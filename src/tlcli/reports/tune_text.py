@@ -6,10 +6,15 @@ from tlcli.backbones.blocks import LAST
 from tlcli.backbones.catalog import CATALOG
 from tlcli.reports.notes import transfer
 from tlcli.tuning.metric_units import as_measured, ends_as_measured, is_in_points, is_loss, title_of
-from tlcli.tuning.outcome import Contender, Outcome
+from tlcli.tuning.outcome import Contender, NoGiven, Outcome
 from tlcli.tuning.settings import HeadSetting, PassSetting
 
 _OWN = "own network"
+_NO_GIVEN: dict[NoGiven, str] = {
+    "augmented": "it has augmented views of its own, which were not tried",
+    "int8": "its network is int8, and the search is not",
+    "other_head": "its head is not logistic regression",
+}
 _KINDS = {"logistic_regression": "logistic regression", "kernel": "kernel", "minibatch": "mini-batch"}
 
 
@@ -71,6 +76,8 @@ class TuneText:
     def given(self) -> str:
         """The best beside the config as it is."""
         best, given = self._outcome.best, self._outcome.given
+        if given is None and self._outcome.no_given:
+            return f"There is no comparison with the config as it is: {_NO_GIVEN[self._outcome.no_given]}."
         if given is None:
             return "The config as it is was left out of the search, so there is no comparison with it."
         if (given.input, given.head) == (best.input, best.head):
@@ -170,8 +177,17 @@ def reasons(outcome: Outcome, has_thresholds: bool = False) -> dict[str, str]:
         "image.resize": lambda one: one.input.resize,
         "backbone.layers": lambda one: layers_text(one.input, one.head.layers),
         "head.fit": lambda one: _KINDS[one.head.kind],
+        "backbone.pooling": lambda one: one.head.pooling,
+        "head.standardize": lambda one: str(one.head.standardize).lower(),
+        "head.class_weight": lambda one: one.head.class_weight,
+        "augment.views": lambda one: one.input.augmentation,
     }
+    best = outcome.best.head
     found = {key: _reason(outcome, value_of) for key, value_of in of.items()}
+    if best.kind == "logistic_regression":
+        found["head.Cs"] = f"the best of those tried on the same features: {best.C:.3g}"
+    if best.kind == "kernel":
+        found["head.fit"] += "; train chooses gamma and C again, so its figures may differ"
     if outcome.thresholds and (outcome.thresholds.helps or has_thresholds):
         found["head.thresholds"] = TuneText(outcome).thresholds.removesuffix(".")
     if outcome.best.head.minibatch is not None:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Ending = Literal["exhausted", "budget"]
+NoGiven = Literal["augmented", "int8", "other_head"]
+"""Why what the search scored is not the config as it is: it has augmented views of its own, features of an int8 network,
+or another head than logistic regression."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,8 @@ class PassCost:
     """Measured here, with all cores, without decoding."""
     megabytes: float
     """Of the network's weights, as predict loads them."""
+    seconds: float = 0.0
+    """That the search spent on it: on the features of all samples, and on all heads on them."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,8 @@ class Outcome:
     seconds: float
     thresholds: ThresholdChoice | None = None
     """Whether thresholds improve the winner; None where the metric does not depend on them."""
+    no_given: NoGiven | None = None
+    """Why there is no comparison with the config as it is, if not for want of time."""
     transfer: TransferGap | None = None
     """Whether pretraining helps, by the winner's network; None where it was not measured."""
     no_transfer: NoTransfer | None = None

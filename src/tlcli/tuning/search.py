@@ -231,13 +231,13 @@ class Search:
     def _fit_heads(
         self, candidate: Candidate, missing: Mapping[HeadSetting, Sequence[HeadSetting]], found: HeadScores
     ) -> None:
+        started = monotonic()  # the seconds of the features are those of the first group
         candidate.extractor.extract([(self.images.all, candidate.extractor.views)], self.progress)
         rows, folds = self._rows(candidate, np.arange(len(self.images.all)))
         settings = [setting for group in missing.values() for setting in group]
         scored = score_heads(
             rows, candidate.blocks, folds, settings, self.score, self.images.seed, self.class_weights
         )  # fmt: skip
-        started = monotonic()
         for group, pairs in groupby(scored, key=lambda pair: pair[0].group):
             of_group = list(pairs)
             seconds, started = (monotonic() - started) / len(of_group), monotonic()
