@@ -3,7 +3,8 @@
 python bench/tune.py [--tiles ARCHIVE] [--alien-predator ARCHIVE] [--budget 15m] [--kills 20] [--skip-search]
 
 Heads: 500 settings of logistic regression under nested 5 x 5 cross-validation, on 2,000 made images of 1,280 features
-in two classes; and one round of mini-batch heads, a setting of each study, on the same. Search: for each data set, from an empty cache over all networks whose weights are here, with a budget;
+in two classes; and one round of mini-batch heads, a setting of each study, on the same.
+Search: for each data set, from an empty cache over all networks whose weights are here, with a budget;
 what it shows, what it says to expect, the difference from the config as it is, the paired difference of tuned.yaml from
 the default before layers could be chosen (last layer, average, the backbone's size and crop, logistic regression) by
 runs compare, out of fold, and what tuned.yaml then has on the test images, whose interval the expected score should lie

@@ -12,7 +12,7 @@ import pytest
 from tests.commands import Tlcli
 from tests.network_fixtures import convolutional, drawn
 
-from tlcli.config import build_small_network, build_tune
+from tlcli.config import build_dataset, build_small_network, build_tune
 from tlcli.config.load import load_config
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.runs.trials import Trial, Trials
@@ -103,7 +103,7 @@ def test_a_search_whose_test_images_are_gone_from_the_disk_is_the_same(
     convolutional(tmp_path / "net" / "tiny.onnx")
     own = "dataset:\n  path: data\nimage:\n  resize: squash\n  size: 32\nbackbone:\n  path: net\n  precision: f32\n"
     (tmp_path / "own.yaml").write_text(own)
-    index, gone = workflow.dataset_index, list[Path]()
+    index, gone = build_dataset.dataset_index, list[Path]()
 
     def without_test_files(*given: Any) -> Any:
         found = index(*given)

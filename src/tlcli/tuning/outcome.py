@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 Ending = Literal["exhausted", "budget"]
 NoGiven = Literal["augmented", "int8", "other_head"]
-"""Why what the search scored is not the config as it is: it has augmented views of its own, features of an int8 network,
-or another head than logistic regression."""
+"""Why what the search scored is not the config as it is: that has augmented views of its own, an int8 network, or
+another head than logistic regression."""
 
 
 @dataclass(frozen=True)
