@@ -51,8 +51,13 @@ class TuneText:
         return (
             f"The winner shows {figure(self._metric, found.shown)} on the folds that chose it; expect "
             f"{figure(self._metric, found.expected)} (95 % interval {ends(self._metric, found.interval)}), by nested "
-            "cross-validation."
+            f"cross-validation{self._without_thresholds}."
         )
+
+    @property
+    def _without_thresholds(self) -> str:
+        """What the figure to expect is of, where tuned.yaml has thresholds."""
+        return ", of answers without the thresholds" if (found := self._outcome.thresholds) and found.helps else ""
 
     @property
     def equal(self) -> str:
@@ -147,7 +152,8 @@ class TuneText:
         nested = (
             "Nested cross-validation says what to expect instead: within the images that each fold is fitted on, inner "
             "folds choose the winner again, and the outer fold, which had no part in that choice, measures it. What "
-            "the winner shows minus what is expected is the optimism of the choice."
+            "the winner shows minus what is expected is the optimism of the choice. Not repeated within the folds: "
+            "which passes went on, and on which pass mini-batch heads and augmented views were tried."
             if found.expected
             else "The classes are too many for nested cross-validation here, which would say by how much."
         )

@@ -134,7 +134,7 @@ class TuneRecord(_Record):
     trials: int
     """Scored in all, those of an earlier part of the search included."""
     resumed: int
-    """Of these, known from an earlier part."""
+    """Of these, resumed: known before this part of the search."""
     ending: Ending
     seconds: float
     best: ContenderRecord

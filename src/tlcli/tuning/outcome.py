@@ -99,7 +99,7 @@ class Outcome:
     trials: int
     """Scored in all, those of an earlier part of the search included."""
     resumed: int
-    """Of these, known from an earlier part."""
+    """Of these, resumed: known before this part of the search."""
     ending: Ending
     """Whether everything was tried, or the budget ended the search."""
     seconds: float
