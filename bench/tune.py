@@ -3,7 +3,8 @@
 python bench/tune.py [--tiles ARCHIVE] [--alien-predator ARCHIVE] [--budget 15m] [--kills 20] [--skip-search]
 
 Heads: 500 settings of logistic regression under nested 5 x 5 cross-validation, on 2,000 made images of 1,280 features
-in two classes. Search: for each data set, from an empty cache over all networks whose weights are here, with a budget;
+in two classes; and one round of mini-batch heads, a setting of each study, on the same.
+Search: for each data set, from an empty cache over all networks whose weights are here, with a budget;
 what it shows, what it says to expect, the difference from the config as it is, the paired difference of tuned.yaml from
 the default before layers could be chosen (last layer, average, the backbone's size and crop, logistic regression) by
 runs compare, out of fold, and what tuned.yaml then has on the test images, whose interval the expected score should lie
@@ -33,21 +34,43 @@ from tlcli.backbones.blocks import one_block
 from tlcli.config.load import find_config, load_config
 from tlcli.evaluation.objectives import Objective
 from tlcli.features.rows import Rows
+from tlcli.heads.minibatch_folds import Minibatch
 from tlcli.tuning.head_search import NestedFolds, score_heads
-from tlcli.tuning.settings import HeadSetting
+from tlcli.tuning.sampled_heads import SampledFits, Study
+from tlcli.tuning.settings import CLASS_WEIGHTS, HeadSetting, MinibatchSetting
 from tlcli.workflows.fetch import fetch
 
 IMAGES, FEATURES = 2000, 1280
 ONE = "efficientnet_lite0"
 
 
+def made_rows(images: int, features: int) -> Rows:
+    """Features like those of a rectifier, two classes that overlap."""
+    noise, labels = np.random.default_rng(0), np.arange(images) % 2
+    made = np.abs(noise.normal(size=(images, features))).astype(np.float32)
+    made[:, :60] += 0.15 * labels[:, None]
+    return Rows.of(made, labels)
+
+
+def measure_round(images: int = IMAGES, features: int = FEATURES, epochs: int = 100) -> dict[str, Any]:
+    """Seconds of one round of mini-batch heads: the first setting of each study."""
+    rows, blocks = made_rows(images, features), one_block(features)
+    folds, score = NestedFolds.of(rows, 5, 5, 0), Objective.parse("accuracy").score
+    how = Minibatch(epochs, 64, "adam", 0.001, None, 8, 0.0)
+    first = MinibatchSetting(how.optimizer, how.learning_rate, how.batch_size, how.dropout)
+    fits = SampledFits(lambda: rows, folds, blocks, how, score, 0)
+    fitted, started = 0, time.perf_counter()
+    for study in Study.all(folds, blocks, CLASS_WEIGHTS, first, 0):
+        trial, head = study.ask()
+        scores = fits.scores(head, head.class_weight, study.measured)
+        study.tell(trial, scores)
+        fitted += len(study.measured)
+    return {"fits": fitted, "seconds": time.perf_counter() - started}
+
+
 def measure_heads() -> dict[str, Any]:
-    """Seconds of 500 settings; features like those of a rectifier, classes that overlap."""
-    noise = np.random.default_rng(0)
-    labels = np.arange(IMAGES) % 2
-    features = np.abs(noise.normal(size=(IMAGES, FEATURES))).astype(np.float32)
-    features[:, :60] += 0.15 * labels[:, None]
-    rows = Rows.of(features, labels)
+    """Seconds of 500 settings."""
+    rows = made_rows(IMAGES, FEATURES)
     heads = [
         HeadSetting("logistic_regression", ("last",), "avg", standardize, class_weight, float(C))
         for standardize, class_weight, C in product((True, False), ("none", "balanced"), np.geomspace(1e-4, 1, 125))
@@ -88,10 +111,12 @@ def measure_search(folder: Path, name: str, config: str, given: Mapping[str, obj
 
 
 def leaderboard(runs: Path) -> list[list[str]]:
-    """Of the only search in a directory of runs."""
+    """Of the only search in a directory of runs, without how long it took."""
     (path,) = runs.glob("*/tune-*/leaderboard.csv")
     with path.open(newline="") as file:
-        return list(csv.reader(file))
+        lines = list(csv.reader(file))
+    seconds = lines[0].index("seconds")
+    return [line[:seconds] + line[seconds + 1 :] for line in lines]
 
 
 def measure_kills(folder: Path, kills: int) -> dict[str, Any]:
@@ -134,6 +159,8 @@ def main() -> None:
     introduce()
     heads = measure_heads()
     print(f"{heads['settings']} heads on {heads['folds']} folds: {heads['seconds']:.0f} s")
+    one_round = measure_round()
+    print(f"A round of mini-batch heads, {one_round['fits']} fits: {one_round['seconds']:.0f} s")
     if options.skip_search:
         return
     found: list[dict[str, Any]] = []
@@ -164,7 +191,7 @@ def main() -> None:
     if kills:
         equal = "the same" if kills["equal"] else "ANOTHER"
         print(f"\nKilled {kills['kills']} times: {equal} leaderboard (uninterrupted: {kills['seconds']:.0f} s).")
-    save("tune", heads=heads, searches=found, kills=kills)
+    save("tune", heads=heads, minibatch_round=one_round, searches=found, kills=kills)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ import outliers as outliers_bench
 import strangers
 import thresholds
 import transferability
+import tune as tune_bench
 from tlcli.features.rows import Rows
 
 BENCH = Path(__file__).parents[1] / "bench"
@@ -52,6 +53,12 @@ def test_make_runs_every_program_that_measures() -> None:
     recipe = (BENCH.parent / "Makefile").read_text()
     for name in set(PROGRAMS) - {"unseen"}:
         assert f"bench/{name}.py" in recipe
+
+
+def test_a_round_of_mini_batch_heads_is_a_setting_of_each_study() -> None:
+    found = tune_bench.measure_round(images=60, features=61, epochs=1)
+    assert found["fits"] == 35
+    assert found["seconds"] > 0
 
 
 def test_an_emptied_cache_holds_nothing_but_weights(tmp_path: Path) -> None:

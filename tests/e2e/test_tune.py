@@ -13,7 +13,7 @@ import pytest
 from tests.commands import Tlcli
 from tests.network_fixtures import convolutional, drawn
 
-from tlcli.config import build_small_network, build_tune
+from tlcli.config import build_dataset, build_small_network, build_tune
 from tlcli.config.load import load_config
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.runs.trials import Trial, Trials
@@ -41,7 +41,9 @@ def quick(shapes: Path, tlcli: Tlcli, few_heads: None) -> Tlcli:
 
 def leaderboard(folder: Path) -> list[list[str]]:
     with (folder / "leaderboard.csv").open(newline="") as file:
-        return list(csv.reader(file))
+        lines = list(csv.reader(file))
+    seconds = lines[0].index("seconds")  # not the same after a kill
+    return [line[:seconds] + line[seconds + 1 :] for line in lines]
 
 
 def tuned(tlcli: Tlcli, *more: str) -> dict[str, Any]:
@@ -65,7 +67,8 @@ def test_a_search_reads_no_test_image_and_writes_a_config_that_trains(
     assert {split for split, _ in seen} == {"train", "validation"}
     folder = Path(found["directory"])
     assert {path.name for path in folder.iterdir()} >= {
-        "tuned.yaml", "tune.json", "leaderboard.csv", "passes.csv", "report.html", "trials.jsonl", "figures",
+        "tuned.yaml", "tune.json", "leaderboard.csv", "passes.csv", "report.html", "trials.jsonl", "trials.csv",
+        "figures",
     }  # fmt: skip
     assert (folder / "figures" / "pareto.png").stat().st_size > 5000
     assert json.loads((folder / "tune.json").read_text())["ending"] == "exhausted"
@@ -74,11 +77,76 @@ def test_a_search_reads_no_test_image_and_writes_a_config_that_trains(
     assert len(leaderboard(folder)) == len(found["contenders"]) + 2  # the heading, and the config as it is
     assert (found["transfer"], found["no_transfer"]) == (None, "random_weights")  # nothing is pretrained here
     assert found["thresholds"]["objective"] == "accuracy"
+    with (folder / "trials.csv").open(newline="") as file:
+        trials = list(csv.DictReader(file))
+    assert len(trials) == found["trials"] == len((folder / "trials.jsonl").read_text().splitlines())
+    assert {"pass", "group", "head", "sampled"} <= {one["stage"] for one in trials}
+    spent = sum(float(one["seconds"]) for one in trials if one["stage"] in ("pass", "head", "sampled", "transfer"))
+    assert 0 < best["seconds"] <= spent + 60
     monkeypatch.setattr(FeatureExtractor, "extract", extract)
     validated = "evaluate.cross_validation={folds: 5, repeats: 1}"
     done = quick("train", "--config", found["config"], "--set", validated, "--json")
     assert done.code == 0, done.err
     assert done.json()["cross_validation"]["accuracy"] > 0.8
+
+
+def test_a_search_whose_test_images_are_gone_from_the_disk_is_the_same(
+    tmp_path: Path, tlcli: Tlcli, few_heads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An own network counts as pretrained: features, pixels, histograms and the network from scratch are compared."""
+
+    def cross_validated(images: Any, *_: object) -> Any:
+        return np.linspace(0.4, 0.6, 5)
+
+    monkeypatch.setattr(build_tune, "_is_here", lambda _: False)
+    monkeypatch.setattr(build_small_network, "cross_validate_small_network", cross_validated)
+    drawn(tmp_path / "data", 20)
+    convolutional(tmp_path / "net" / "tiny.onnx")
+    own = "dataset:\n  path: data\nimage:\n  resize: squash\n  size: 32\nbackbone:\n  path: net\n  precision: f32\n"
+    (tmp_path / "own.yaml").write_text(own)
+    index, gone = build_dataset.dataset_index, list[Path]()
+
+    def without_test_files(*given: Any) -> Any:
+        found = index(*given)
+        for image in found.of("test"):
+            image.path.unlink()
+            gone.append(image.path)
+        return found
+
+    monkeypatch.setattr(workflow, "dataset_index", without_test_files)
+    done = tlcli("tune", "--config", "own.yaml", "--json", "--budget", "5m")
+    assert done.code == 0, done.err
+    assert {one["reference"] for one in done.json()["transfer"]["comparisons"]} == {
+        "pixels", "colour_histogram", "from_scratch",
+    }  # fmt: skip
+    assert gone
+
+
+def test_other_weights_at_the_same_path_are_another_search(
+    tmp_path: Path, tlcli: Tlcli, few_heads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build_tune, "_is_here", lambda _: False)
+    drawn(tmp_path / "data", 20)
+    (tmp_path / "own.yaml").write_text(
+        "dataset:\n  path: data\nimage:\n  resize: squash\n  size: 32\nbackbone:\n  path: net\n"
+        "evaluate:\n  transfer: null\n"
+    )
+    folders = []
+    for seed in (0, 1, 1):
+        convolutional(tmp_path / "net" / "tiny.onnx", seed=seed)
+        done = tlcli("tune", "--config", "own.yaml", "--json", "--budget", "1s")
+        assert done.code == 0, done.err
+        folders.append(done.json()["directory"])
+    assert folders[0] != folders[1]
+    assert folders[1] == folders[2]
+
+
+@pytest.mark.parametrize(
+    ("more", "why"), [("augment.views=1", "augmented"), ("head.fit=minibatch", "other_head")]
+)  # fmt: skip
+def test_a_config_that_is_not_what_was_searched_is_not_compared(quick: Tlcli, more: str, why: str) -> None:
+    found = tuned(quick, "--budget", "1s", "--set", more, "--set", "evaluate.transfer=null")
+    assert (found["given"], found["no_given"]) == (None, why)
 
 
 def test_a_finished_search_is_known_as_it_was_also_without_the_features(quick: Tlcli, session_cache: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 from pydantic import ValidationError
 from tests.reports.tune_sample import METRICS, outcome, with_answers
 
-from tlcli.runs.tuning import TuneRecord, record_of, write_leaderboard, write_passes, write_tune
+from tlcli.runs.trials import Trial, Trials
+from tlcli.runs.tuning import TuneRecord, record_of, write_leaderboard, write_passes, write_trials, write_tune
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -102,6 +103,31 @@ def test_leaderboard_has_a_line_for_each_contender_and_the_config(tmp_path: Path
 def test_leaderboard_without_a_config_has_its_contenders_alone(tmp_path: Path) -> None:
     write_leaderboard(tmp_path / "leaderboard.csv", outcome(1, 1, is_given=False))
     assert [line["rank"] for line in rows(tmp_path / "leaderboard.csv")] == ["1"]
+
+
+def test_trials_csv_has_a_line_for_each_trial_with_the_metric_as_measured(tmp_path: Path) -> None:
+    trials = [
+        Trial(key="a", what={"stage": "speed", "backbone": "b"}, scores=(3.5,), seconds=0.1),
+        Trial(key="b", what={"stage": "pass", "pass": {"size": [32, 64]}, "images": 9}, scores=(-0.2, -0.4), seconds=2),
+        Trial(key="c", what={"stage": "sampled"}, scores=(-0.5, float("nan")), seconds=1),
+        Trial(key="d", what={"stage": "group"}, scores=(), seconds=0),
+    ]
+    write_trials(tmp_path / "trials.csv", "log_loss", trials)
+    first, second, third, last = rows(tmp_path / "trials.csv")
+    assert (first["score"], first["score_1"], first["backbone"]) == ("", "3.5", "b")
+    assert (second["pass.size"], second["images"], second["seconds"]) == ("32 64", "9", "2.0")
+    assert float(second["score"]) == pytest.approx(0.3)
+    assert (third["score"], third["score_2"], last["score"], last.get("score_1")) == ("0.5", "", "", None)
+
+
+def test_seconds_of_a_pass_are_those_of_its_features_and_heads(tmp_path: Path) -> None:
+    trials = Trials(tmp_path)
+    for number, (name, seconds) in enumerate((("a", 1.0), ("a", 2.5), ("b", 4.0))):
+        trials.add({"stage": "head", "pass": {"size": (1, 2), "backbone": name}, "n": number}, (0.5,), seconds)
+    trials.close()
+    again = Trials(tmp_path)
+    again.close()
+    assert again.seconds_of({"backbone": "a", "size": (1, 2)}) == 3.5
 
 
 def test_passes_have_a_column_for_each_transferability_score(tmp_path: Path) -> None:

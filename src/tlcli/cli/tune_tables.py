@@ -10,7 +10,7 @@ from tlcli.cli.console import plain_table, printable
 if TYPE_CHECKING:
     from tlcli.tuning.outcome import Contender, Outcome
 
-_PASS, _HEAD = 22, 22
+_PASS, _HEAD = 21, 21
 """Characters of the columns of settings, so that the table fits 80."""
 
 
@@ -32,7 +32,7 @@ def leaderboard_table(outcome: "Outcome", most: int = 10) -> Table:
         "network, size\nresize, augmentation",
         "layers, pooling\nhead",
         f"{heading}\n95 % interval",
-        "ms",
+        "ms\nMB\nsearch",
         title=title,
     )
     for number, width in ((1, _PASS), (2, _HEAD)):
@@ -49,6 +49,7 @@ def leaderboard_table(outcome: "Outcome", most: int = 10) -> Table:
 
 def _cells(outcome: "Outcome", one: "Contender", before: str = "") -> list[str]:
     from tlcli.reports.tune_text import (  # noqa: PLC0415 - keeps --help fast
+        duration,
         ends,
         figure,
         head_words,
@@ -66,5 +67,5 @@ def _cells(outcome: "Outcome", one: "Contender", before: str = "") -> list[str]:
         escape(printable(passed)),
         escape(printable(head)),
         f"{figure(outcome.metric, one.score)}\n{ends(outcome.metric, one.interval)}",
-        milliseconds(one.cost.ms_per_image),
+        f"{milliseconds(one.cost.ms_per_image)}\n{one.cost.megabytes:,.0f}\n{duration(one.cost.seconds)}",
     ]

@@ -6,17 +6,48 @@ from typing import Any
 
 from tlcli.backbones.catalog import CATALOG, Backbone
 from tlcli.backbones.weights import imagenet_path
-from tlcli.config.build_features import backbone_row
+from tlcli.config.build_features import backbone_row, feature_extractor
 from tlcli.config.load import dump_yaml
 from tlcli.config.schema import Config, CrossValidation, both_sides
+from tlcli.datasets.index import Index
 from tlcli.errors import UsageError
 from tlcli.heads.minibatch import Plateau
 from tlcli.heads.minibatch_folds import Minibatch
+from tlcli.tuning.outcome import NoGiven
 from tlcli.tuning.settings import AUGMENTATIONS, GIVEN_WEIGHTS, HeadSetting, PassSetting, input_choices
 from tlcli.tuning.threshold_choice import ThresholdChoice
 
 AS_GIVEN = "as the config says"
 """The augmented views of the config's own section ``augment``."""
+
+
+def own_weights(config: Config, index: Index) -> str:
+    """Digest of a file of weights that the config names: another file at the same path is another network. Empty for
+    weights that have a name, which never change."""
+    if config.backbone.path is None and config.backbone.weights in ("imagenet", "random"):
+        return ""
+    return feature_extractor(index, config).spec.weights.sha256
+
+
+def no_comparison(config: Config) -> NoGiven | None:
+    """Why the search does not score the config as it is, for whatever a search of its own would be needed."""
+    if config.augment.views:
+        return "augmented"
+    if config.backbone.precision == "int8":
+        return "int8"
+    return "other_head" if config.head.fit != "logistic_regression" else None
+
+
+def silent_changes(config: Config) -> list[str]:
+    """What tuned.yaml does not take from the config, a sentence each."""
+    found = []
+    if config.augment.views:
+        found.append("The views of the config's section augment are not tried; tuned.yaml has those of the winner.")
+    if config.backbone.precision == "int8":
+        found.append(
+            "backbone.precision int8 is searched as auto, and is auto in tuned.yaml: set it again to use int8."
+        )
+    return found
 
 
 def candidate_backbones(config: Config, names: tuple[str, ...]) -> tuple[list[str], dict[str, str]]:

@@ -53,6 +53,8 @@ class LeaderboardRow(NamedTuple):
     """Without evidence that the best is better."""
     ms: str
     megabytes: str
+    seconds: str
+    """How long the search took for its pass and all heads on it."""
 
 
 class PassRow(NamedTuple):
@@ -150,6 +152,7 @@ def _row(outcome: Outcome, number: int, one: Contender) -> LeaderboardRow:
         one.is_equal,
         milliseconds(one.cost.ms_per_image),
         _megabytes(one),
+        duration(one.cost.seconds),
     )
 
 

@@ -6,10 +6,15 @@ from tlcli.backbones.blocks import LAST
 from tlcli.backbones.catalog import CATALOG
 from tlcli.reports.notes import transfer
 from tlcli.tuning.metric_units import as_measured, ends_as_measured, is_in_points, is_loss, title_of
-from tlcli.tuning.outcome import Contender, NoMinibatch, Outcome
+from tlcli.tuning.outcome import Contender, NoGiven, NoMinibatch, Outcome
 from tlcli.tuning.settings import HeadSetting, PassSetting
 
 _OWN = "own network"
+_NO_GIVEN: dict[NoGiven, str] = {
+    "augmented": "it has augmented views of its own, which were not tried",
+    "int8": "its network is int8, and the search is not",
+    "other_head": "its head is not logistic regression",
+}
 _KINDS = {"logistic_regression": "logistic regression", "kernel": "kernel", "minibatch": "mini-batch"}
 _NO_MINIBATCH: dict[NoMinibatch, str] = {
     "no_optuna": "Mini-batch heads were left out: Optuna is not installed (pip install 'tlcli[tune]').",
@@ -50,8 +55,13 @@ class TuneText:
         return (
             f"The winner shows {figure(self._metric, found.shown)} on the folds that chose it; expect "
             f"{figure(self._metric, found.expected)} (95 % interval {ends(self._metric, found.interval)}), by nested "
-            "cross-validation."
+            f"cross-validation{self._without_thresholds}."
         )
+
+    @property
+    def _without_thresholds(self) -> str:
+        """What the figure to expect is of, where tuned.yaml has thresholds."""
+        return ", of answers without the thresholds" if (found := self._outcome.thresholds) and found.helps else ""
 
     @property
     def equal(self) -> str:
@@ -75,6 +85,8 @@ class TuneText:
     def given(self) -> str:
         """The best beside the config as it is."""
         best, given = self._outcome.best, self._outcome.given
+        if given is None and self._outcome.no_given:
+            return f"There is no comparison with the config as it is: {_NO_GIVEN[self._outcome.no_given]}."
         if given is None:
             return "The config as it is was left out of the search, so there is no comparison with it."
         if (given.input, given.head) == (best.input, best.head):
@@ -145,7 +157,8 @@ class TuneText:
         nested = (
             "Nested cross-validation says what to expect instead: within the images that each fold is fitted on, inner "
             "folds choose the winner again, and the outer fold, which had no part in that choice, measures it. What "
-            "the winner shows minus what is expected is the optimism of the choice."
+            "the winner shows minus what is expected is the optimism of the choice. Not repeated within the folds: "
+            "which passes went on, and on which pass mini-batch heads and augmented views were tried."
             if found.expected
             else "The classes are too many for nested cross-validation here, which would say by how much."
         )
@@ -175,8 +188,17 @@ def reasons(outcome: Outcome, has_thresholds: bool = False) -> dict[str, str]:
         "image.resize": lambda one: one.input.resize,
         "backbone.layers": lambda one: layers_text(one.input, one.head.layers),
         "head.fit": lambda one: _KINDS[one.head.kind],
+        "backbone.pooling": lambda one: one.head.pooling,
+        "head.standardize": lambda one: str(one.head.standardize).lower(),
+        "head.class_weight": lambda one: one.head.class_weight,
+        "augment.views": lambda one: one.input.augmentation,
     }
+    best = outcome.best.head
     found = {key: _reason(outcome, value_of) for key, value_of in of.items()}
+    if best.kind == "logistic_regression":
+        found["head.Cs"] = f"the best of those tried on the same features: {best.C:.3g}"
+    if best.kind == "kernel":
+        found["head.fit"] += "; train chooses gamma and C again, so its figures may differ"
     if outcome.thresholds and (outcome.thresholds.helps or has_thresholds):
         found["head.thresholds"] = TuneText(outcome).thresholds.removesuffix(".")
     if outcome.best.head.minibatch is not None:

@@ -98,6 +98,15 @@ class Trials:
         """In the order in which they were scored."""
         return tuple(self._known.values())
 
+    def seconds_of(self, setting: Mapping[str, object]) -> float:
+        """Spent on a pass: on the features of all samples, and on all heads on them.
+
+        Args:
+            setting: of the pass, as the trials have it.
+        """
+        same = trial_key(setting)
+        return sum(one.seconds for one in self._known.values() if trial_key(one.what.get("pass") or {}) == same)
+
     def close(self) -> None:
         """Makes what was written last through a power cut."""
         self._file.flush()

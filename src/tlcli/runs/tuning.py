@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict
 from tlcli.evaluation.transfer_gap import NoTransfer, TransferGap
 from tlcli.heads.optimizers import OptimizerName
 from tlcli.runs.files import write_csv, write_json
+from tlcli.runs.trials import Trial
 from tlcli.tuning.metric_units import as_measured, ends_as_measured, is_loss
-from tlcli.tuning.outcome import Contender, Ending, NoMinibatch, Outcome, TriedPass
+from tlcli.tuning.outcome import Contender, Ending, NoGiven, NoMinibatch, Outcome, TriedPass
 from tlcli.tuning.settings import HeadSetting, PassSetting
 from tlcli.tuning.threshold_choice import ThresholdChoice
 
@@ -91,6 +92,8 @@ class ContenderRecord(_Record):
     """Whether no other contender beats it both in score and in speed."""
     ms_per_image: float
     megabytes: float
+    seconds: float
+    """That the search spent on its pass: on features of all samples, and on all heads on them."""
 
 
 class ExpectedRecord(_Record):
@@ -131,12 +134,14 @@ class TuneRecord(_Record):
     trials: int
     """Scored in all, those of an earlier part of the search included."""
     resumed: int
-    """Of these, known from an earlier part."""
+    """Of these, resumed: known before this part of the search."""
     ending: Ending
     seconds: float
     best: ContenderRecord
     given: ContenderRecord | None
     """The settings of the config; None where they were left out."""
+    no_given: NoGiven | None = None
+    """Why there is no comparison with the config as it is, if not for want of time."""
     expected: ExpectedRecord | None
     contenders: tuple[ContenderRecord, ...]
     """The best first."""
@@ -169,6 +174,7 @@ def record_of(outcome: Outcome) -> TuneRecord:
         seconds=outcome.seconds,
         best=contenders[0],
         given=_contender(outcome, None, outcome.given) if outcome.given else None,
+        no_given=outcome.no_given,
         expected=_expected(outcome),
         contenders=tuple(contenders),
         passes=tuple(_tried(outcome.metric, one) for one in outcome.passes),
@@ -202,6 +208,41 @@ def write_passes(path: Path, outcome: Outcome) -> None:
     write_csv(path, header, (_tried_row(_tried(outcome.metric, one), transfer) for one in outcome.passes))
 
 
+def write_trials(path: Path, metric: str, trials: Sequence[Trial]) -> None:
+    """Writes trials.csv: one line a trial, in their order, with a column for each setting and each fold.
+
+    Args:
+        path: of the file.
+        metric: of the scores of passes and heads; what a measurement measured is written as it is.
+        trials: all of the search.
+    """
+    settings = [_flat(one.what) for one in trials]
+    names = list(dict.fromkeys(name for one in settings for name in one))
+    most = max((len(one.scores) for one in trials), default=0)
+    header = (*names, "seconds", "score", *(f"score_{number}" for number in range(1, most + 1)))
+    write_csv(path, header, (_trial_row(metric, *pair, names) for pair in zip(trials, settings, strict=True)))
+
+
+def _flat(what: Mapping[str, object], before: str = "") -> dict[str, object]:
+    """Settings within settings as ``pass.backbone``; lists as words."""
+    found: dict[str, object] = {}
+    for name, value in what.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{before}{name}.")
+        else:
+            found[before + name] = " ".join(map(str, value)) if isinstance(value, list | tuple) else value
+    return found
+
+
+def _trial_row(metric: str, one: Trial, settings: Mapping[str, object], names: Sequence[str]) -> Sequence[object]:
+    is_score = one.what.get("stage") in ("pass", "head", "sampled")
+    scores = [as_measured(metric, score) if is_score else score for score in one.scores]
+    known = [score for score in scores if isfinite(score)]  # a sampler's settings are scored on some of the folds
+    mean = sum(known) / len(known) if is_score and known else ""
+    cells = ("" if settings.get(name) is None else settings[name] for name in names)
+    return *cells, one.seconds, mean, *(score if isfinite(score) else "" for score in scores)
+
+
 _PASS = ("backbone", "height", "width", "resize", "augmentation")
 _HEAD = (
     "fit", "layers", "pooling", "standardize", "class_weight", "C", "gamma", "optimizer", "learning_rate", "batch_size",
@@ -209,7 +250,7 @@ _HEAD = (
 )  # fmt: skip
 _SCORES = (
     "score", "score_low", "score_high", "best_ahead_by", "best_ahead_by_low", "best_ahead_by_high", "is_equal",
-    "is_pareto", "ms_per_image", "megabytes",
+    "is_pareto", "ms_per_image", "megabytes", "seconds",
 )  # fmt: skip
 _TRIED = ("images", "score", "ms_per_image", "megabytes", "left_out")
 
@@ -221,7 +262,7 @@ def _contender_row(one: ContenderRecord) -> Sequence[object]:
         head.fit, " ".join(head.layers), head.pooling, _bit(head.standardize), head.class_weight,
         *map(_cell, (head.C, head.gamma, head.optimizer, head.learning_rate, head.batch_size, head.dropout)),
         one.score, *one.score_ci95, one.best_ahead_by, *one.best_ahead_by_ci95, _bit(one.is_equal), _bit(one.is_pareto),
-        one.ms_per_image, one.megabytes, *one.fold_scores,
+        one.ms_per_image, one.megabytes, one.seconds, *one.fold_scores,
     )  # fmt: skip
 
 
@@ -259,6 +300,7 @@ def _contender(outcome: Outcome, rank: int | None, one: Contender) -> ContenderR
         is_pareto=any(one is other for other in outcome.pareto),
         ms_per_image=one.cost.ms_per_image,
         megabytes=one.cost.megabytes,
+        seconds=one.cost.seconds,
     )
 
 

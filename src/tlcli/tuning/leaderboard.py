@@ -49,7 +49,7 @@ def outcome_of(
         setting, head = pairs[number]
         leaders.setdefault((setting, head.kind, head.layers), number)
     first = min((one.images for one in tried if one.images), default=0)
-    compared = [one for one in tried if one.images == first and one.score is not None]
+    compared = _on_first_sample(search, tried, first)
     return Outcome(
         metric=search.metric,
         images=len(search.images.all),
@@ -59,7 +59,7 @@ def outcome_of(
         expected=expected_of(scores, folds),
         importance=_importance(pairs, means),
         input_importance=importance(
-            [asdict(one.setting) for one in compared], [one.score or 0.0 for one in compared]
+            [asdict(setting) for setting in compared], [*compared.values()]
         ),
         trials=trials,
         resumed=resumed,
@@ -67,6 +67,15 @@ def outcome_of(
         seconds=search.clock.seconds,
         no_minibatch=search.no_minibatch,
     )  # fmt: skip
+
+
+def _on_first_sample(search: Search, tried: Sequence[TriedPass], images: int) -> dict[PassSetting, float]:
+    """Mean scores of all passes on the smallest sample, those that went on included."""
+    found = dict[PassSetting, float]()
+    for one in tried:
+        if known := search.trials.get({"stage": "pass", "pass": asdict(one.setting), "images": images}):
+            found[one.setting] = float(np.mean(known.scores))
+    return found
 
 
 def _importance(

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 Ending = Literal["exhausted", "budget"]
 NoMinibatch = Literal["no_optuna", "class_too_small"]
 """Why mini-batch heads were left out, if not for want of time."""
+NoGiven = Literal["augmented", "int8", "other_head"]
+"""Why what the search scored is not the config as it is: that has augmented views of its own, an int8 network, or
+another head than logistic regression."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class PassCost:
     """Measured here, with all cores, without decoding."""
     megabytes: float
     """Of the network's weights, as predict loads them."""
+    seconds: float = 0.0
+    """That the search spent on it: on the features of all samples, and on all heads on them."""
 
 
 @dataclass(frozen=True)
@@ -96,12 +101,14 @@ class Outcome:
     trials: int
     """Scored in all, those of an earlier part of the search included."""
     resumed: int
-    """Of these, known from an earlier part."""
+    """Of these, resumed: known before this part of the search."""
     ending: Ending
     """Whether everything was tried, or the budget ended the search."""
     seconds: float
     thresholds: ThresholdChoice | None = None
     """Whether thresholds improve the winner; None where the metric does not depend on them."""
+    no_given: NoGiven | None = None
+    """Why there is no comparison with the config as it is, if not for want of time."""
     transfer: TransferGap | None = None
     """Whether pretraining helps, by the winner's network; None where it was not measured."""
     no_minibatch: NoMinibatch | None = None

@@ -202,12 +202,13 @@ class Search:
     def _fit_heads(
         self, candidate: Candidate, missing: Mapping[HeadSetting, Sequence[HeadSetting]], found: HeadScores
     ) -> None:
+        started = monotonic()  # the seconds of the features are those of the first group
         rows, folds = self._rows(candidate, np.arange(len(self.images.all)))
         settings = [setting for group in missing.values() for setting in group]
         scored = score_groups(
             rows, candidate.blocks, folds, settings, self.score, self.images.seed, self.class_weights
         )  # fmt: skip
-        begun = started = monotonic()
+        begun = monotonic()
         bases = set[HeadSetting]()
         for done, (group, pairs) in enumerate(scored, 1):
             bases.add(replace(group, class_weight=""))

@@ -34,6 +34,9 @@ from tlcli.config.build_tune import (
     given_pass,
     input_settings,
     minibatch_of,
+    no_comparison,
+    own_weights,
+    silent_changes,
     tuned_yaml,
 )
 from tlcli.config.load import LoadedConfig, dump_config
@@ -55,7 +58,7 @@ from tlcli.progress import SILENT, Progress
 from tlcli.reports.tune_page import draw_pareto, write_tune_page
 from tlcli.reports.tune_text import TuneText, reasons
 from tlcli.runs.trials import Trials, open_search
-from tlcli.runs.tuning import write_leaderboard, write_passes, write_tune
+from tlcli.runs.tuning import write_leaderboard, write_passes, write_trials, write_tune
 from tlcli.system.files import write_text
 from tlcli.tuning.candidates import FOLDS, Candidate, Images
 from tlcli.tuning.clock import Clock
@@ -119,6 +122,8 @@ def tune(loaded: LoadedConfig, runs_dir: Path, options: TuneOptions, progress: P
     names, left_out = candidate_backbones(config, options.backbones)
     for name, why in left_out.items():
         progress.note(f"{name} is left out: {why}.")
+    for changed in silent_changes(config):
+        progress.note(changed)
     with open_search(runs_dir.absolute(), loaded.name, _digest(config, index, options, names)) as (folder, trials):
         if len(trials):
             progress.note(f"Going on with the search in {folder}: {len(trials):,} trials are known.")
@@ -143,6 +148,8 @@ def tune(loaded: LoadedConfig, runs_dir: Path, options: TuneOptions, progress: P
         search.sampled(without_views, candidates, minibatch_of(config))
         costs = {one.setting: one.cost for one in candidates}
         costs |= {one: costs[replace(one, augmentation="none")] for one in scored if one not in costs}
+        costs = {one: replace(cost, seconds=trials.seconds_of(asdict(one))) for one, cost in costs.items()}
+        halved = [replace(one, cost=costs.get(one.setting, one.cost)) for one in halved]
         outcome = outcome_of(
             search, scored, costs, [*halved, *tried], given, len(trials), trials.resumed
         )  # fmt: skip
@@ -151,6 +158,8 @@ def tune(loaded: LoadedConfig, runs_dir: Path, options: TuneOptions, progress: P
         gap = _transfer_gap(_winner(config, best, outcome), best, search, whole, progress)
         outcome = outcome.with_transfer(gap)
         outcome = replace(outcome, trials=len(trials), resumed=trials.resumed, seconds=whole.seconds)
+        outcome = replace(outcome, no_given=no_comparison(config))
+        write_trials(folder / "trials.csv", options.metric, trials.all())
         written = _write(folder, loaded, best, outcome)
     return Tuned(folder, written, outcome)
 
@@ -159,7 +168,7 @@ def _digest(config: Config, index: Index, options: TuneOptions, names: Sequence[
     """Of everything that the scores depend on."""
     settings = dump_config(config.model_copy(update={"evaluate": type(config.evaluate)()}))
     asked = [options.metric, sorted(options.backbones), options.max_ms, options.max_mb, list(names)]
-    versions = [tlcli.__version__, conversion_versions()]
+    versions = [tlcli.__version__, conversion_versions(), own_weights(config, index)]
     return hashlib.sha256(json.dumps([settings, index.digest(), asked, versions]).encode()).hexdigest()
 
 
@@ -283,7 +292,9 @@ def _given_head(
 ) -> tuple[PassSetting, HeadSetting] | None:
     """What train would do with the config as it is: its pass, if it is the first candidate, and logistic regression
     with C and layers chosen by log loss. Its scores are added to those of the search."""
-    if first.setting != replace(given_pass(config, first.extractor.spec.row), augmentation="none"):
+    if no_comparison(config) or first.setting != replace(
+        given_pass(config, first.extractor.spec.row), augmentation="none"
+    ):
         return None
     section = config.backbone
     as_given = config_of_pass(config, first.setting)
@@ -393,7 +404,14 @@ def _write(folder: Path, loaded: LoadedConfig, best: Candidate, outcome: Outcome
     path, config = folder / "tuned.yaml", _winner(loaded.config, best, outcome)
     has_thresholds = loaded.config.head.thresholds != "none"
     text, next_command = TuneText(outcome), shlex.join(["tlcli", "train", "--config", str(path)])
-    header = [f"Chosen by tlcli tune for {loaded.argument}.", text.verdict, text.given, "", f"  {next_command}"]
+    header = [
+        f"Chosen by tlcli tune for {loaded.argument}.",
+        text.verdict,
+        text.given,
+        *silent_changes(loaded.config),
+        "",
+        f"  {next_command}",
+    ]
     write_text(path, tuned_yaml(config, header, reasons(outcome, has_thresholds)))
     write_tune(folder / "tune.json", outcome)
     write_leaderboard(folder / "leaderboard.csv", outcome)
