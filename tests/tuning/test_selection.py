@@ -5,7 +5,7 @@ import pytest
 
 from tlcli.features.rows import Rows
 from tlcli.tuning.head_search import NestedFolds
-from tlcli.tuning.selection import expected_of, importance, interval_of, no_worse, survivors
+from tlcli.tuning.selection import expected_of, importance, interval_of, no_worse, score_interval, survivors
 
 
 def folds(rows: int = 200, inner: int = 5) -> NestedFolds:
@@ -104,3 +104,11 @@ def test_without_a_setting_on_all_inner_folds_there_is_nothing_to_expect() -> No
     scores = np.full((3, 6), 0.5)
     scores[:, 4] = np.nan
     assert expected_of(scores, folds) is None
+
+
+def test_the_interval_of_scores_ends_where_scores_do() -> None:
+    scores = np.array([0.9, 1.0, 1.0, 0.98, 1.0])
+    assert interval_of(scores, 0.2)[1] > 1
+    assert score_interval(scores, 0.2) == (interval_of(scores, 0.2)[0], 1.0)
+    losses = np.array([-0.001, -0.1, -0.002, -0.03, -0.001])
+    assert score_interval(losses, 0.2)[1] == 0.0

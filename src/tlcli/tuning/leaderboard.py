@@ -8,7 +8,7 @@ import numpy as np
 
 from tlcli.tuning.outcome import Contender, Outcome, PassCost, TriedPass
 from tlcli.tuning.search import HeadScores, Search
-from tlcli.tuning.selection import expected_of, importance, interval_of
+from tlcli.tuning.selection import expected_of, importance, interval_of, score_interval
 from tlcli.tuning.settings import HeadSetting, PassSetting
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def outcome_of(
     def contender(number: int) -> Contender:
         own, (setting, head) = scores[number][outer], pairs[number]
         behind = (0.0, 0.0) if number == order[0] else interval_of(best - own, folds.test_share)
-        return Contender(setting, head, costs[setting], own, interval_of(own, folds.test_share), behind)
+        return Contender(setting, head, costs[setting], own, score_interval(own, folds.test_share), behind)
 
     leaders: dict[tuple[object, ...], int] = {}
     for number in order:

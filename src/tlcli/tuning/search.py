@@ -33,7 +33,7 @@ from tlcli.tuning.clock import MINIBATCH_FIT, Clock, Pace
 from tlcli.tuning.head_search import NestedFolds, Score, held_out_probabilities, score_groups, score_heads
 from tlcli.tuning.outcome import NoMinibatch, TriedPass
 from tlcli.tuning.sampled_heads import SampledFits, Study
-from tlcli.tuning.selection import interval_of, survivors
+from tlcli.tuning.selection import score_interval, survivors
 from tlcli.tuning.settings import (
     AUGMENTATIONS,
     CLASS_WEIGHTS,
@@ -434,7 +434,7 @@ class Search:
 
     def _note(self, done: str, best: str, scores: "NDArray[np.float64]", share: float) -> None:
         """What was done, the best with its interval, and the time left."""
-        low, high = interval_of(scores, share)
+        low, high = score_interval(scores, share)
         ends = sorted((abs(low), abs(high)))  # a loss is negated
         left = self.clock.left
         self.progress.note(

@@ -42,6 +42,12 @@ def interval_of(scores: "NDArray[np.float64]", test_share: float) -> tuple[float
     return corrected_resampled_t(scores, test_share)
 
 
+def score_interval(scores: "NDArray[np.float64]", test_share: float) -> tuple[float, float]:
+    """The same of scores [J], which are at most 1, or, of a negated loss, at most 0."""
+    low, high = interval_of(scores, test_share)
+    return low, min(high, 1.0 if scores.max() > 0 else 0.0)
+
+
 def expected_of(scores: "NDArray[np.float64]", folds: NestedFolds) -> Expected | None:
     """What the best of all settings may expect, by nested cross-validation (Varma and Simon 2006).
 
@@ -61,7 +67,7 @@ def expected_of(scores: "NDArray[np.float64]", folds: NestedFolds) -> Expected |
     best, chosen = best_of(folds.outer), tuple(map(best_of, folds.inner))
     kept = np.array([scores[setting, fold] for setting, fold in zip(chosen, folds.outer, strict=True)])
     shown = float(scores[best, folds.outer].mean())
-    return Expected(shown, float(kept.mean()), interval_of(kept, folds.test_share), chosen)
+    return Expected(shown, float(kept.mean()), score_interval(kept, folds.test_share), chosen)
 
 
 def no_worse(scores: "NDArray[np.float64]", test_share: float) -> "NDArray[np.bool_]":
