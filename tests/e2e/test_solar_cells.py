@@ -74,7 +74,7 @@ def test_second_training_computes_no_feature(solar: tuple[Path, Tlcli], second: 
     assert set(result) == {
         "run_dir", "metrics", "seconds", "trainable_parameters", "notes", "left_out", "skipped", "none_of_these",
         "features", "name", "config", "warnings", "filtered", "cross_validation",
-        "thresholds", "validation_duplicates",
+        "thresholds", "validation_duplicates", "finetuning",
     }  # fmt: skip
     assert result["features"] == {"computed": 0, "reused": 2099}
     assert result["trainable_parameters"] == 4129

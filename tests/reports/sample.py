@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from tlcli.datasets.index import Index
+from tlcli.evaluation import finetuning_proof
 from tlcli.evaluation.assessment import (
     Assessment,
     BaselineAccuracy,
@@ -33,6 +34,7 @@ from tlcli.heads.task import Task
 from tlcli.reports import charts
 from tlcli.reports.external import external_section
 from tlcli.reports.figures import svg
+from tlcli.reports.finetuning_text import FinetuningSection
 from tlcli.reports.gallery import Case, Cell
 from tlcli.reports.page import Fact, Pair
 from tlcli.reports.run_page import RunReport, confusion
@@ -40,7 +42,7 @@ from tlcli.reports.text import RunText
 from tlcli.reports.thumbnails import Thumbnail, data_address
 from tlcli.reports.verdict import Sentence
 from tlcli.runs.external import ExternalResult, LeakCheck, TrainingDuplicate
-from tlcli.runs.records import RunRecord
+from tlcli.runs.records import RunFinetuning, RunRecord
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -150,6 +152,18 @@ def external(labels: Sequence[str], metrics: Metrics) -> ExternalResult:
     )
 
 
+def fine_tuned() -> RunFinetuning:
+    """A network that got better on validation images, and worse on noisy ones."""
+    before, after = finetuning_proof.Side(0.9, 0.3, 0.02), finetuning_proof.Side(0.95, 0.2, 0.03)
+    better = finetuning_proof.Pair(before, after, 0.05, (0.01, 0.09), 0.01)
+    worse = finetuning_proof.Pair(after, before, -0.05, (-0.09, -0.01), 0.01)
+    proof = finetuning_proof.Proof(300, better, {"blur": better, "noise": worse})
+    return RunFinetuning(
+        blocks=2, views=4, learning_rate=0.001, epochs=8, trained_parameters=1_200_000, seconds=95.5, is_kept=True,
+        proof=proof,
+    )  # fmt: skip
+
+
 def run_page(labels: Sequence[str], images: int = 400, seed: int = 0) -> dict[str, Any]:
     """The content of the page of a run with that many test images."""
     truth, probabilities = scores(labels, images, seed)
@@ -205,6 +219,7 @@ def run_page(labels: Sequence[str], images: int = 400, seed: int = 0) -> dict[st
         "least_confident": [correct],
         "out_of_fold_errors": [thumb(7, labels[0], f"predicted {labels[1]} 93 %")],
         "external": external_section([external(labels, test)]),
+        "finetuning": FinetuningSection(fine_tuned()),
         "duplicates": [Pair(thumb(1, labels[0], "test"), thumb(2, labels[0], "train"), "near")],
         "font_note": "",
         "commands": ["tlcli train --config runs/x/config.yaml", "tlcli evaluate"],
