@@ -66,7 +66,7 @@ def check_finetune(config: Config, index: Index) -> None:
     """
     if config.head.fit != "finetune":
         return
-    row, blocks = config.backbone.row, config.finetune.blocks
+    row = config.backbone.row
     refused = {
         "backbone.path is an own network": row is None,
         "image.tiles is set": config.image.tiles is not None,
@@ -82,7 +82,7 @@ def check_finetune(config: Config, index: Index) -> None:
     if images < MIN_VALIDATION:
         raise DataError(
             "data.too_few_to_prove",
-            f"There are {images:,} validation images; to tell whether fine-tuning the last {blocks} blocks is better, "
+            f"There are {images:,} validation images; to tell whether fine-tuning is better, "
             f"{MIN_VALIDATION} are needed.",
             "Raise dataset.split.validation, add images, or set head.fit: logistic_regression.",
         )

@@ -14,6 +14,7 @@ from tlcli.backbones.quantization import QUANTIZED_FILES
 from tlcli.backbones.weights import RANDOM_FILES
 from tlcli.engines.compiled import is_intact
 from tlcli.evaluation.duplicate_pairs import PAIRS_FILES
+from tlcli.finetuning.request import ANSWERS
 from tlcli.system.cache.entries import Entry, Kind, remove
 from tlcli.system.cache.folders import is_whole
 from tlcli.system.files import GONE, disk_unreadable, open_regular, sha256_file
@@ -98,6 +99,7 @@ _IS_SOUND: dict[Kind, Callable[[Path], bool]] = {
     "converted backbones": _backbone_is_sound,
     "compiled graphs": is_intact,
     "weights": lambda folder: is_whole(folder, RANDOM_FILES),
+    "fine-tuned blocks": lambda folder: is_whole(folder, ANSWERS),
     "near duplicates": lambda folder: is_whole(folder, PAIRS_FILES),
     "file digests": _database_is_sound,
 }

@@ -24,6 +24,8 @@ HELD_OUT_FILE = "held_out.safetensors"
 given them, in the order of their rows; n is 0 where none were held out."""
 RECORD_FILE = "training.json"
 """The answer: the epochs."""
+ANSWERS = (TAIL_FILE, HEAD_FILE, HELD_OUT_FILE, RECORD_FILE)
+"""The files of an answer."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from tlcli.backbones.spec import BackboneSpec
 from tlcli.features.activations import Activations
 from tlcli.finetuning.recipe import Recipe
 from tlcli.finetuning.request import (
+    ANSWERS,
     HEAD_FILE,
     HELD_OUT_FILE,
     RECORD_FILE,
@@ -32,6 +33,7 @@ from tlcli.heads.head import Head
 from tlcli.heads.standardize import Standardizer
 from tlcli.progress import SILENT, Progress
 from tlcli.system.cache.folders import is_whole, kept
+from tlcli.system.cache.locks import mark_in_use
 from tlcli.system.cpu import threads
 from tlcli.system.files import cache_folder, sha256_file, whole_file, write_text
 
@@ -40,7 +42,6 @@ if TYPE_CHECKING:
 
 TRAINING_VERSION = 1
 """Part of the digest: increase it when a training of the same request gives other weights."""
-_ANSWERS = (TAIL_FILE, HEAD_FILE, HELD_OUT_FILE, RECORD_FILE)
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,7 @@ def fine_tune(
 
     def write(staging: Path) -> None:
         work = folder.with_name(f"{folder.name}.work")
+        mark_in_use(work)
         work.mkdir(parents=True, exist_ok=True)
         for name, of_file in arrays.items():
             with whole_file(work / name) as temporary:
@@ -142,13 +144,14 @@ def fine_tune(
                 {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}, f"Fine-tuning {spec.row.name}",
                 on_line=lambda _: progress.advance(),
             )  # fmt: skip
-        for name in _ANSWERS:
+        for name in ANSWERS:
             (work / name).replace(staging / name)
         for path in work.iterdir():
             path.unlink()
         work.rmdir()
 
-    found = folder if is_whole(folder, _ANSWERS) else kept(folder, write, _ANSWERS, progress)
+    mark_in_use(folder)
+    found = folder if is_whole(folder, ANSWERS) else kept(folder, write, ANSWERS, progress)
     of_head = load_file(found / HEAD_FILE)
     epochs = tuple(Epoch(**one) for one in json.loads((found / RECORD_FILE).read_text()))
     tail = found / TAIL_FILE

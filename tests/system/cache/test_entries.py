@@ -39,6 +39,9 @@ WHOLE = {
     ),
     f"compiled/{GRAPH}-bf16/digests.json": (f"compiled/{GRAPH}-bf16", "compiled graphs"),
     f"compiled/{GRAPH}-f32-latency/digests.json": (f"compiled/{GRAPH}-f32-latency", "compiled graphs"),
+    f"backbones/{GRAPH}-without-2/digests.json": (f"backbones/{GRAPH}-without-2", "converted backbones"),
+    f"compiled/{GRAPH}-without-2-bf16/digests.json": (f"compiled/{GRAPH}-without-2-bf16", "compiled graphs"),
+    f"finetuned/{GRAPH}/digests.json": (f"finetuned/{GRAPH}", "fine-tuned blocks"),
     "weights/xception-random-0/digests.json": ("weights/xception-random-0", "weights"),
     DATABASE: (DATABASE, "file digests"),
 }  # fmt: skip
@@ -60,6 +63,7 @@ def test_kinds(file: str) -> None:
         (f"backbones/.{GRAPH}.77.0123abcd/model.bin", f"backbones/.{GRAPH}.77.0123abcd"),
         ("weights/.xception-random-0.77.0123abcd/weights.safetensors", "weights/.xception-random-0.77.0123abcd"),
         (f"compiled/{GRAPH}-bf16/1.blob", f"compiled/{GRAPH}-bf16"),  # killed before its digests were kept
+        (f"finetuned/{GRAPH}.work/checkpoint-00001.safetensors", f"finetuned/{GRAPH}.work"),  # killed while training
         ("weights/xception-random-0/weights.safetensors", "weights/xception-random-0"),  # without its digest
     ],
 )

@@ -17,8 +17,9 @@ from typing import Literal, get_args
 from tlcli.system.cache.locks import exclusive, last_used
 
 Kind = Literal[
-    "features", "converted backbones", "compiled graphs", "weights", "near duplicates", "file digests", "leftovers"
-]
+    "features", "converted backbones", "compiled graphs", "weights", "fine-tuned blocks", "near duplicates",
+    "file digests", "leftovers",
+]  # fmt: skip
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 DATABASE = "digests-1.sqlite"
@@ -29,13 +30,14 @@ _SQLITE_SUFFIXES = ("", "-journal", "-wal", "-shm")
 _LATEST = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 """Disks keep later times where a clock jumped."""
 
-_BACKBONE = r"[a-z0-9_]+-(int8-)?[0-9a-f]{16}"
+_BACKBONE = r"[a-z0-9_]+-(int8-)?[0-9a-f]{16}(-without-\d+)?"
 _FOLDERS: dict[str, tuple[Kind, re.Pattern[str]]] = {
     "features": ("features", re.compile(r"[0-9a-f]{32}")),
     "backbones": ("converted backbones", re.compile(_BACKBONE)),
     "compiled": ("compiled graphs", re.compile(rf"{_BACKBONE}-[a-z0-9]+(-latency)?")),
     "duplicates": ("near duplicates", re.compile(r"[0-9a-f]{32}")),
     "weights": ("weights", re.compile(r"[a-z0-9_]+-random-\d+")),
+    "finetuned": ("fine-tuned blocks", re.compile(r"[a-z0-9_]+-[0-9a-f]{16}(\.work)?")),
 }
 """The kind of the entries in each folder, and the pattern of their names. ``weights`` also has digests of ImageNet
 weights at their first use: they cannot be computed again, and so are no entries."""
