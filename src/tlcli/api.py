@@ -41,6 +41,7 @@ def train(
     runs_dir: str | os.PathLike[str] = "runs",
     name: str | None = None,
     output: str | os.PathLike[str] | None = None,
+    accepts_cost: bool = False,
 ) -> "Trained":
     """Trains a classifier, as ``tlcli train`` does.
 
@@ -50,6 +51,7 @@ def train(
         runs_dir: where the run's directory is made.
         name: of the run; ``tlcli.load(name)`` finds it.
         output: the run's directory itself, instead of a new one in ``runs_dir``; an earlier run there is replaced.
+        accepts_cost: fine-tune a whole network (``finetune.blocks: all``) on a CPU, whatever it takes.
 
     Returns:
         The run: its directory, metrics of the training and validation images, and the fitted head.
@@ -64,7 +66,8 @@ def train(
 
     given = [f"{key}={json.dumps(value, default=os.fspath)}" for key, value in (overrides or {}).items()]
     to = None if output is None else Path(output)
-    return run(load_config(find_config(os.fspath(config)), given), Path(runs_dir), name=name, output=to)
+    loaded = load_config(find_config(os.fspath(config)), given)
+    return run(loaded, Path(runs_dir), name=name, output=to, accepts_cost=accepts_cost)
 
 
 def evaluate(

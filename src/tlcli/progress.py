@@ -20,3 +20,11 @@ class Progress:
 
 
 SILENT = Progress()
+
+
+def format_duration(seconds: float) -> str:
+    """``45 s``, ``14 min``, ``1 h 5 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

@@ -162,7 +162,12 @@ def check_cuts_of_all_builds() -> None:
         assert bool(blocks) == bool(row.stages.cuts) == (not row.name.startswith("nasnet")), row.name
         for number in {1, blocks - 1} if blocks else ():
             split = network.split(number)
-            assert (*split.before.names, *split.behind.names) == row.blocks.names, (row.name, number)
+            assert (*split.before.names, *split.tail.blocks.names) == row.blocks.names, (row.name, number)
+            depths = {split.tail.depths[one.path] for one in split.tail.model.weights}
+            assert depths == set(range(number)), (row.name, number, depths)
+        depths = {network.whole().depths[one.path] for one in network.features().weights}
+        assert len(depths) > 3, (row.name, depths)
+        assert min(depths) == 0, row.name
         return network
 
     build.build = checked  # type: ignore[assignment]
@@ -178,7 +183,8 @@ def check_parts(row: Backbone, size: int, weights: Weights) -> None:
     network = build(row, (size, size), weights.file)
     split = network.split(1)
     feature_map, *early = split.trunk(batch)
-    found = dict(zip((*split.before.names, *split.behind.names), [*early, *split.tail(feature_map)], strict=True))
+    names = (*split.before.names, *split.tail.blocks.names)
+    found = dict(zip(names, [*early, *split.tail.model(feature_map)], strict=True))
     for name, whole in zip(row.blocks.names, network.features()(batch), strict=True):
         np.testing.assert_allclose(np.array(found[name]), np.array(whole), rtol=1e-4, atol=1e-4, err_msg=row.name)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import load_file
 from tests.commands import Tlcli, in_process
 
 from tlcli.finetuning.request import Epoch
@@ -68,6 +69,10 @@ def test_a_run_has_its_last_blocks_and_the_comparison(stripes: tuple[Path, Tlcli
     found = record["finetuning"]
     assert (found["blocks"], found["views"], found["is_kept"]) == (2, 2, True)
     assert found["learning_rate"] == 0.003
+    tail = load_file(model(folder) / "tail.safetensors")  # of 320 x 7 x 7 maps: block 16 and the last convolution
+    assert (
+        found["trained_parameters"] - record["trainable_parameters"] == sum(one.size for one in tail.values()) > 500_000
+    )
     assert set(found["proof"]["shifts"]) == {"blur", "noise", "darker", "brighter"}
     assert found["proof"]["images"] == 78
     assert record["head"]["fit"] == "finetune"
@@ -165,19 +170,60 @@ def test_a_killed_training_ends_with_the_same_weights(stripes: tuple[Path, Tlcli
     whole = (work / "tail.safetensors").read_bytes()
     epochs = [Epoch(**one) for one in json.loads((work / "training.json").read_text())]
     aside = work.rename(work.with_name("aside"))
-    command = [sys.executable, "-m", "tlcli", "train", "--config", "c.yaml", "--quiet"]
-    environment = {**os.environ, "TLCLI_CACHE": str(session_cache)}
-    process = subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True)
-    checkpoints = work.with_name(f"{work.name}.work")
-    while process.poll() is None and len(list(checkpoints.glob("checkpoint-00002*"))) == 0:
-        pass
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert process.returncode < 0
+    kill_after_checkpoint(folder, session_cache, work, 2)
     done = run("train", "--config", "c.yaml", "--json")
     assert done.code == 0, done.err
     assert (work / "tail.safetensors").read_bytes() == whole
     again = [Epoch(**one) for one in json.loads((work / "training.json").read_text())]
     assert [one.loss for one in again] == [one.loss for one in epochs]
-    assert not checkpoints.exists()
+    assert not work.with_name(f"{work.name}.work").exists()
     aside.rename(work.with_name("old"))
+
+
+def whole(*more: str) -> tuple[str, ...]:
+    """Options that fine-tune the whole network."""
+    settings = ("finetune.blocks=all", "finetune.epochs=2", "finetune.mixup=0.2", "image.size=32", *more)
+    return tuple(part for one in settings for part in ("--set", one))
+
+
+def test_the_whole_network_asks_before_it_trains_on_a_cpu(stripes: tuple[Path, Tlcli]) -> None:
+    _, run = stripes
+    done = run("train", "--config", "c.yaml", *whole(), "--json")
+    assert done.json()["error"]["code"] == "config.cost_not_accepted"
+
+
+def test_the_whole_network_is_trained_kept_and_resumed_with_the_same_bits(
+    stripes: tuple[Path, Tlcli], session_cache: Path
+) -> None:
+    folder, run = stripes
+    done = run("train", "--config", "c.yaml", *whole(), "--yes", "--output", "whole", "--json")
+    assert done.code == 0, done.err
+    record = json.loads((folder / "whole/run.json").read_text())["finetuning"]
+    assert (record["blocks"], record.get("views"), record["is_kept"]) == ("all", None, True)
+    assert record["trained_parameters"] > 2_000_000
+    (row, *_) = (row for row in predicted(folder / "whole/predictions.csv") if row["split"] == "validation")
+    (answer,) = run("predict", "--run", "whole", f"images/{row['path']}", "--json").json()
+    assert answer["label"] == row["predicted"]
+    tail = folder / "whole/model/tail.safetensors"
+    before = tail.read_bytes()
+    (found,) = (path for path in (session_cache / "finetuned").iterdir() if (path / "tail.safetensors").is_file()
+                and (path / "tail.safetensors").read_bytes() == before)  # fmt: skip
+    found.rename(found.with_name("whole-aside"))
+    kill_after_checkpoint(folder, session_cache, found, 2, *whole(), "--yes")
+    done = run("train", "--config", "c.yaml", *whole(), "--output", "whole", "--json")  # accepted once
+    assert done.code == 0, done.err
+    assert tail.read_bytes() == before
+
+
+def kill_after_checkpoint(folder: Path, cache: Path, answer: Path, number: int, *options: str) -> None:
+    """Starts a training, and kills it when a checkpoint is written."""
+    command = [sys.executable, "-m", "tlcli", "train", "--config", "c.yaml", "--quiet", *options]
+    process = subprocess.Popen(
+        command, cwd=folder, env={**os.environ, "TLCLI_CACHE": str(cache)}, start_new_session=True
+    )
+    checkpoints = answer.with_name(f"{answer.name}.work")
+    while process.poll() is None and not list(checkpoints.glob(f"checkpoint-{number:05d}*")):
+        pass
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert process.returncode < 0

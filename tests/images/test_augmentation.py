@@ -181,3 +181,37 @@ def test_contrast_keeps_the_mean_and_scales_the_distances() -> None:
     assert all(view.mean() == pytest.approx(120, abs=0.5) for view in changed)
     assert 20 <= min(spreads) < 30
     assert 50 < max(spreads) <= 60
+
+
+def test_new_settings_left_out_leave_names_and_pixels_as_they_were() -> None:
+    settings = Augmentation(flip="both", rotation=20, zoom=0.2, seed=3)
+    assert view_names(1, settings)[1] == "1-f9254d056018"
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 30, 3), np.uint8)
+    view = augment(pixels, view_names(1, settings)[1], "ab" * 32, settings)
+    assert hashlib.sha256(view.tobytes()).hexdigest()[:12] == "a5c6c6cda608"
+
+
+def test_a_crop_cuts_off_at_most_its_share_and_fills_the_whole() -> None:
+    across, along = np.meshgrid(np.linspace(0, 255, 64), np.linspace(0, 255, 48))
+    pixels = np.stack([across, along, across], axis=2).astype(np.uint8)
+    settings, areas, ratios = Augmentation(crop=0.5), [], []
+    for view in view_names(60, settings)[1:]:
+        found = augment(pixels, view, "cd" * 32, settings).astype(float)
+        assert found.shape == pixels.shape
+        wide, high = found[:, -1, 0].mean() - found[:, 0, 0].mean(), found[-1, :, 1].mean() - found[0, :, 1].mean()
+        areas.append(wide * high / 255**2)
+        ratios.append(wide / high)
+    assert 0.45 < min(areas) < 0.6
+    assert 0.9 < max(areas) <= 1
+    assert 0.72 < min(ratios) < 0.85
+    assert 1.18 < max(ratios) < 1.38
+
+
+def test_saturation_moves_levels_away_from_grey_and_back() -> None:
+    pixels = np.tile(np.array([200, 100, 60], np.uint8), (8, 8, 1))
+    settings = Augmentation(saturation=0.5)
+    spreads = [float(np.ptp(augment(pixels, view, "ef" * 32, settings)[0, 0])) for view in view_names(60, settings)[1:]]
+    assert 65 < min(spreads) < 90
+    assert 190 < max(spreads) < 215
+    grey = np.full((8, 8, 3), 90, np.uint8)
+    np.testing.assert_array_equal(augment(grey, view_names(1, settings)[1], "ef" * 32, settings), grey)

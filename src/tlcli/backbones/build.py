@@ -53,7 +53,7 @@ class Network:
         return keras.Model(self.levels, self._all_pooled(blocks, blocks.layers, self.maps))
 
     def split(self, blocks: int) -> "Split":
-        """The network as two, of which the second one is its last blocks.
+        """The network as two, of which the second one is its last blocks, to be trained.
 
         Raises:
             ModelError: the network cannot be cut there.
@@ -71,12 +71,29 @@ class Network:
         at_cut = keras.Input(cut.shape[1:], name=MAP)
         late = keras.Model(cut, list(behind.values()))(at_cut, training=False)
         early_blocks, late_blocks = (self.row.blocks.select(layers, ("avg", "max")) for layers in (before, behind))
-        return Split(
-            keras.Model(self.levels, [feature_map, *self._all_pooled(early_blocks, before, early)]),
-            keras.Model(at_cut, self._all_pooled(late_blocks, behind, late)),
-            early_blocks,
-            late_blocks,
-        )
+        trunk = keras.Model(self.levels, [feature_map, *self._all_pooled(early_blocks, before, early)])
+        tail = keras.Model(at_cut, self._all_pooled(late_blocks, behind, late))
+        self.unscaled.trainable = True  # of the models above, it would not reach these layers
+        return Split(trunk, early_blocks, Tail(tail, late_blocks, self._depths()))
+
+    def whole(self) -> "Tail":
+        """All of the network, to be trained."""
+        self.unscaled.trainable = True
+        return Tail(self.features(), self.row.blocks, self._depths())
+
+    def _depths(self) -> dict[str, int]:
+        """How many blocks are behind each variable, by its path; stages where a network has no cuts."""
+        network, stages = self.unscaled, self.row.stages
+        ends = cut_points(network, stages.cuts) if stages.cuts else stage_ends(network, stages, _last_map(network))
+        order = {operation.name: number for number, operation in enumerate(network.operations)}
+        places = [order[end._keras_history.operation.name] for end in ends]
+        if not stages.cuts:
+            places.append(order[_last_map(network)._keras_history.operation.name])
+        return {
+            variable.path: max(0, sum(place >= order[layer.name] for place in places) - 1)
+            for layer in network.layers
+            for variable in layer.weights
+        }
 
     def _all_pooled(
         self, blocks: Blocks, layers: Iterable[str], maps: Sequence[keras.KerasTensor]
@@ -104,18 +121,27 @@ class Network:
 
 
 @dataclass(frozen=True)
+class Tail:
+    """The part of a network that is trained."""
+
+    model: keras.Model
+    """The feature map at the cut, or the levels of images, -> [N, width] for each of ``blocks``."""
+    blocks: Blocks
+    """Of the features that depend on it."""
+    depths: dict[str, int]
+    """How many of the network's blocks are behind each variable, by its path; 0 in the last block."""
+
+
+@dataclass(frozen=True)
 class Split:
     """A network in two parts."""
 
     trunk: keras.Model
     """Levels [N, H, W, 3] -> the feature map at the cut, [N, h, w, channels], and float32 [N, width] for each of
     ``before``."""
-    tail: keras.Model
-    """The map -> float32 [N, width] for each of ``behind``."""
     before: Blocks
     """The blocks of the features that do not depend on the tail."""
-    behind: Blocks
-    """Those that do."""
+    tail: Tail
 
 
 def build(row: Backbone, size: tuple[int, int], weights: Path | None, tail: Path | None = None) -> Network:

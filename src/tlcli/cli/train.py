@@ -31,6 +31,10 @@ def train(
         ),
     ] = None,
     verify: options.VerifyOption = False,
+    yes: Annotated[
+        bool,
+        typer.Option("--yes", help="Fine-tune a whole network (finetune.blocks: all) on a CPU, whatever it takes."),
+    ] = False,
     threads: options.ThreadsOption = None,  # noqa: ARG001 - acts as it is parsed
     as_json: options.JsonOption = False,
     quiet: options.QuietOption = False,
@@ -48,7 +52,7 @@ def train(
 
     screen = Screen(as_json, quiet)
     loaded = options.load_chosen(config, set_, screen.progress, runs_dir)
-    trained = run(loaded, runs_dir, verify, screen.progress, name, output)
+    trained = run(loaded, runs_dir, verify, screen.progress, name, output, accepts_cost=yes)
     if output is None:
         options.remember(loaded, runs_dir)
     _show(screen, trained)

@@ -22,6 +22,7 @@ from tlcli.features.key import feature_key
 from tlcli.features.rows import Rows
 from tlcli.features.store import Store
 from tlcli.finetuning.recipe import Recipe
+from tlcli.finetuning.request import ImageFiles, StoredMaps
 from tlcli.finetuning.tail import FineTuned, TrainingRows, fine_tune
 from tlcli.heads.class_weight import ClassWeight, weights_of
 from tlcli.heads.fit_record import Fit, HeldOut, Step
@@ -42,6 +43,8 @@ _HELD_OUT = 5
 """One of so many parts of the training images is held out while the learning rate is chosen."""
 _DEFAULT = Augmentation(flip="horizontal", zoom=0.1, shift=0.1)
 """Where the config has no changes."""
+_STRONGER = Augmentation(flip="horizontal", crop=0.4, brightness=0.1, contrast=0.1, saturation=0.1)
+"""The same for a whole network, which sees another view in every epoch."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class FineTunedHead:
     fit: Fit
     """Calibrated."""
     tail: Path
-    """The file of the trained last blocks."""
+    """The file of the trained weights."""
     record: RunFinetuning
 
 
@@ -71,7 +74,9 @@ def check_finetune(config: Config, index: Index) -> None:
         "backbone.path is an own network": row is None,
         "image.tiles is set": config.image.tiles is not None,
         "backbone.precision is int8": config.backbone.precision == "int8",
-        f"{config.backbone.name} has no place to cut it": row is not None and not row.stages.cuts,
+        f"{config.backbone.name} can only be fine-tuned as a whole, with finetune.blocks: all": (
+            row is not None and not row.stages.cuts and config.finetune.blocks != "all"
+        ),
     }
     if why := next((why for why, holds in refused.items() if holds), None):
         raise UsageError(
@@ -95,15 +100,15 @@ def check_cut(config: Config, extractor: FeatureExtractor, progress: Progress = 
     Raises:
         ModelError: it cannot.
     """
-    if config.head.fit == "finetune":
+    if config.head.fit == "finetune" and config.finetune.blocks != "all":
         convert_trunk(extractor.spec, config.finetune.blocks, progress)
 
 
 def fine_tune_head(
     config: Config, index: Index, frozen: FeatureExtractor, fit: Fit, units: Rows, class_weight: ClassWeight,
-    progress: Progress = SILENT,
+    progress: Progress = SILENT, accepts_cost: bool = False,
 ) -> FineTunedHead:  # fmt: skip
-    """Trains the last blocks of the backbone together with the head, and compares both with the frozen ones.
+    """Trains the last blocks of the backbone, or all, together with the head, and compares both with the frozen ones.
 
     Args:
         config: the config.
@@ -113,26 +118,31 @@ def fine_tune_head(
         units: plain rows of the training images, in the units that folds keep together.
         class_weight: of head.class_weight.
         progress: receives the stages.
+        accepts_cost: train a whole backbone on a CPU, too; else the error says what it takes.
 
     Raises:
+        DataError: an image changed.
         ModelError: the network cannot be cut there, or the training process failed.
         ResourceError: the disk is full.
-        UsageError: training diverged.
+        UsageError: training diverged, or the cost is not accepted.
     """
     from tlcli.heads.calibration import calibrated  # noqa: PLC0415 - SciPy
 
     images, section = index.of("train"), config.finetune
-    activations, views = _activations(config, frozen, images, progress)
+    data, views, keys = _data(config, frozen, images, progress)
     held_out = _held_out(units, config.train.seed)
     labels = np.tile(units.labels, len(views))
     rows = TrainingRows(
-        row_keys(images, views), labels, weights_of(labels, class_weight), np.tile(held_out, len(views)),
+        keys, labels, weights_of(labels, class_weight), np.tile(held_out, len(views)),
         np.arange(len(labels)) < len(images),
     )  # fmt: skip
     recipe = Recipe(seed=config.train.seed, **section.model_dump(exclude={"blocks", "views", "keep"}))
     standardizer = Standardizer.of(units, config.head.standardize)
     part_head = _head_of(config, units.part(np.flatnonzero(~held_out)), fit, class_weight)
-    tuned = fine_tune(activations, rows, fit.head, part_head, standardizer, frozen.blocks.names, recipe, progress)
+    tuned = fine_tune(
+        frozen.spec, section.blocks, data, rows, fit.head, part_head, standardizer, frozen.blocks.names, recipe,
+        progress, accepts_cost,
+    )  # fmt: skip
     extractor = _tuned_extractor(frozen, tuned, progress)
     validation = index.of("validation")
     extractor.extract([(images, (PLAIN,)), (validation, (PLAIN, *SHIFTS))], progress)
@@ -143,35 +153,44 @@ def fine_tune_head(
     new = calibrated(new, extractor.rows(validation, index.labels), len(images))
     proof = _proof(index, validation, (frozen, fit.head), (extractor, new.head))
     record = RunFinetuning(
-        blocks=section.blocks, views=len(views), learning_rate=tuned.epochs[-1].learning_rate,
-        epochs=tuned.epochs[-1].epoch, trained_parameters=tuned.parameters,
-        seconds=round(sum(one.seconds for one in tuned.epochs), 1),
+        blocks=section.blocks, views=None if section.blocks == "all" else len(views),
+        learning_rate=tuned.epochs[-1].learning_rate, epochs=tuned.epochs[-1].epoch,
+        trained_parameters=tuned.parameters, seconds=round(sum(one.seconds for one in tuned.epochs), 1),
         is_kept=section.keep == "always" or proof.is_better, proof=proof,
     )  # fmt: skip
     return FineTunedHead(extractor, new, tuned.tail, record)
 
 
-def _activations(
+def _data(
     config: Config, frozen: FeatureExtractor, images: Sequence[LabelledImage], progress: Progress
-) -> tuple[Activations, list[str]]:
-    """The stored activations of the training images in all views, and the names of the views."""
-    augment = config.augment
-    changes = Augmentation(**augment.model_dump(exclude={"views"}))
-    if changes == Augmentation(seed=augment.seed):
-        changes = replace(_DEFAULT, seed=augment.seed)
+) -> tuple[StoredMaps | ImageFiles, list[str], list[bytes]]:
+    """What is trained on, the names of the views of which each is a row, and the keys of the rows."""
+    blocks = config.finetune.blocks
+    if blocks == "all":
+        digests = tuple(image.sha256 for image in images)
+        paths = tuple(str(image.path) for image in images)
+        changes = _changes(config, _STRONGER)
+        data = ImageFiles(paths, digests, frozen.decoder.preparation, changes)
+        return data, [PLAIN], [bytes.fromhex(digest) for digest in digests]
+    changes = _changes(config, _DEFAULT)
     views = view_names(config.finetune.views, changes)
-    decoder = replace(frozen.decoder, augmentation=changes)
-    found = Activations.open(frozen.spec, decoder, config.finetune.blocks, progress)
+    found = Activations.open(frozen.spec, replace(frozen.decoder, augmentation=changes), blocks, progress)
     wanted = [(images, views)]
     if needed := found.missing_bytes(wanted):
-        blocks = "block" if found.blocks == 1 else f"{found.blocks} blocks"
+        named = "block" if blocks == 1 else f"{blocks} blocks"
         progress.note(
-            f"Feature maps before the last {blocks}: {format_size(found.row_blocks.stored_bytes)} for each of "
+            f"Feature maps before the last {named}: {format_size(found.row_blocks.stored_bytes)} for each of "
             f"{len(images) * len(views):,} views, {format_size(needed)} more in the cache."
         )
         need_room(found.store.folder, needed, "activations")
     found.extract(wanted, progress)
-    return found, views
+    return StoredMaps(found.store.key), views, row_keys(images, views)
+
+
+def _changes(config: Config, default: Augmentation) -> Augmentation:
+    """Those of the config, or the default where it has none."""
+    changes = Augmentation(**config.augment.model_dump(exclude={"views"}))
+    return replace(default, seed=changes.seed) if changes == Augmentation(seed=changes.seed) else changes
 
 
 def _held_out(units: Rows, seed: int) -> "NDArray[np.bool_]":

@@ -263,6 +263,11 @@ class Augment(Section):
     """Maximum change of brightness, as a fraction of the full range (255)."""
     contrast: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Maximum change of contrast about the mean, as a fraction."""
+    crop: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Maximum fraction of the area that a random crop cuts off, of an aspect ratio from 3/4 to 4/3 of the image's; what
+    is left is resized to the whole (a random resized crop)."""
+    saturation: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Maximum change of saturation, as a fraction."""
     seed: Seed = 0
     """Another seed gives other views."""
 
@@ -427,17 +432,19 @@ class Train(Section):
 
 
 class Finetune(Section):
-    """Fine-tuning (head.fit: finetune): trains the backbone's last blocks together with the head, from the head of
-    logistic regression on (see docs/finetuning.md)."""
+    """Fine-tuning (head.fit: finetune): trains the backbone's last blocks, or all of it, together with the head, from
+    the head of logistic regression on (see docs/finetuning.md)."""
 
-    blocks: Annotated[int, Field(ge=1, le=100)] = 1
+    blocks: Annotated[int, Field(ge=1, le=100)] | Literal["all"] = 1
     """How many of the last blocks are trained: of DenseNet dense blocks, of ResNet residual units, of MobileNet and
-    EfficientNet inverted residuals (see docs/finetuning.md)."""
+    EfficientNet inverted residuals (see docs/finetuning.md). all: the whole network, on images that are augmented anew
+    in each epoch; on a CPU, train says what that takes, and asks for --yes."""
     views: Annotated[int, Field(ge=0, le=100)] = 3
-    """Augmented views of each training image that are trained on besides the image itself. Their changes are those of
-    augment; where that has none, horizontal flips, and up to 10 % of shift and zoom."""
+    """Augmented views of each training image that are trained on besides the image itself, in every epoch. Their
+    changes are those of augment; where that has none, horizontal flips, and up to 10 % of shift and zoom. With
+    blocks: all, each epoch has one view of each image, another one each time."""
     epochs: Annotated[int, Field(ge=1, le=1000)] = 12
-    """Passes over the training images in all views, at most."""
+    """Passes over the training images, in all views, at most."""
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 64
     """Views per step."""
     learning_rates: Annotated[tuple[_Positive, ...], Field(min_length=1)] = (3e-4, 1e-3)
@@ -450,6 +457,15 @@ class Finetune(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     """How strongly all weights are drawn back to where they started: the pretrained ones, and the head of logistic
     regression."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """A block's learning rate is that of the block behind it times this; the last block and the head have the whole
+    learning rate."""
+    mixup: Annotated[float, Field(ge=0, le=10)] = 0.0
+    """Mixes training images (their feature maps, with a number of blocks) in pairs, labels as well, with shares from
+    Beta(mixup, mixup); 0 mixes none, 0.2 is usual."""
+    cutmix: Annotated[float, Field(ge=0, le=10)] = 0.0
+    """Replaces rectangles of training images by those of others, labels in proportion, with areas from
+    Beta(cutmix, cutmix); 0 replaces none, 1 is usual. With mixup, each is applied to half of the steps."""
     keep: Literal["better", "always"] = "better"
     """better: the model keeps the frozen backbone and its head unless the validation images give evidence that
     fine-tuning is better (95 %). always: fine-tuning is kept."""

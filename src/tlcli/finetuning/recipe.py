@@ -1,7 +1,8 @@
 """How a network is fine-tuned: linear probing first, then all of it at a small rate (LP-FT, Kumar et al. 2022).
 
-The head of the frozen fit is the start; then last blocks and head are trained together with AdamW, warm-up and cosine
-decay, label smoothing, and weight decay towards where they started. Batch normalisation stays in inference mode.
+The head of the frozen fit is the start; then last blocks, or the whole network, and head are trained together with
+AdamW, warm-up and cosine decay, label smoothing, and weight decay towards where they started. Batch normalisation stays
+in inference mode.
 """
 
 import math
@@ -23,8 +24,15 @@ class Recipe:
     """Share of a label that is spread over all classes."""
     weight_decay: float = 0.05
     """How strongly weights are drawn back to where they started, in units of the learning rate."""
+    layer_decay: float = 0.9
+    """The learning rate of a block is that of the block behind it times this; the head and the last block have it
+    whole."""
+    mixup: float = 0.0
+    """Images are mixed in pairs, with shares from Beta(mixup, mixup); 0 mixes none."""
+    cutmix: float = 0.0
+    """Rectangles of images are replaced by those of others, with areas from Beta(cutmix, cutmix); 0 replaces none."""
     seed: int = 0
-    """Of the order of the rows."""
+    """Of the order of the rows, and of mixing."""
 
     def rate(self, peak: float, step: int, steps: int) -> float:
         """The learning rate of a step, counted from 0, of so many: linear warm-up, then a half cosine to 0."""

@@ -5,9 +5,12 @@ Shapes: N rows (images in all their views), D features that the head takes, U ou
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from tlcli.backbones.catalog import Layout
 from tlcli.finetuning.recipe import Recipe
+from tlcli.images.augmentation import Augmentation
+from tlcli.images.preparation import Preparation
 
 ROWS_FILE = "rows.safetensors"
 """keys uint8 [N, 32], labels int64 [N], held_out bool [N] (not trained on while the rate is chosen), plain bool [N]
@@ -28,9 +31,32 @@ ANSWERS = (TAIL_FILE, HEAD_FILE, HELD_OUT_FILE, RECORD_FILE)
 """The files of an answer."""
 
 
+Trained = int | Literal["all"]
+"""How many of the last blocks are trained, or the whole network."""
+
+
+@dataclass(frozen=True)
+class StoredMaps:
+    """Feature maps before the last blocks, and the features computed before them; the rows' keys are in ROWS_FILE."""
+
+    store: str
+    """Its key."""
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Images, which are augmented as they are read."""
+
+    paths: tuple[str, ...]
+    digests: tuple[str, ...]
+    """sha256 of the files."""
+    preparation: Preparation
+    augmentation: Augmentation
+
+
 @dataclass(frozen=True)
 class Request:
-    """One training of a backbone's last blocks on stored activations."""
+    """One training of a backbone's last blocks on stored activations, or of a whole backbone on images."""
 
     name: str
     """Of the backbone."""
@@ -38,16 +64,16 @@ class Request:
     size: tuple[int, int]
     weights: str
     """Path of the weights that are fine-tuned."""
-    blocks: int
-    """How many of the last blocks are trained."""
-    store: str
-    """Key of the activations."""
+    blocks: Trained
+    data: StoredMaps | ImageFiles
     inputs: tuple[str, ...]
     """Names of the blocks of features that the head takes."""
     folder: str
     """Holds ROWS_FILE and START_FILE, and receives the checkpoints and the answer."""
     threads: int
     recipe: Recipe
+    accepts_cost: bool = True
+    """Train a whole network on a CPU, too, whatever it takes."""
 
     @property
     def place(self) -> Path:

@@ -1,4 +1,4 @@
-"""Fine-tunes the last blocks of a backbone on stored activations, in a process of its own.
+"""Fine-tunes the last blocks of a backbone on stored activations, or all of it on images, in a process of its own.
 
 Shapes: N rows (images in all their views), D features that the head takes, U output units.
 """
@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from tlcli.backbones.own_process import run_module
 from tlcli.backbones.spec import BackboneSpec
-from tlcli.features.activations import Activations
+from tlcli.features.key import preparation_digest
 from tlcli.finetuning.recipe import Recipe
 from tlcli.finetuning.request import (
     ANSWERS,
@@ -27,7 +27,10 @@ from tlcli.finetuning.request import (
     START_FILE,
     TAIL_FILE,
     Epoch,
+    ImageFiles,
     Request,
+    StoredMaps,
+    Trained,
 )
 from tlcli.heads.head import Head
 from tlcli.heads.standardize import Standardizer
@@ -40,16 +43,16 @@ from tlcli.system.files import cache_folder, sha256_file, whole_file, write_text
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-TRAINING_VERSION = 1
+TRAINING_VERSION = 2
 """Part of the digest: increase it when a training of the same request gives other weights."""
 
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """The images that are trained on, in all their views."""
+    """The images that are trained on; in all their views, where these are stored."""
 
     keys: Sequence[bytes]
-    """[N], of the stored activations"""
+    """[N], of the stored activations, or digests of the images"""
     labels: "NDArray[np.int64]"
     """[N]"""
     weights: "NDArray[np.float32]"
@@ -62,10 +65,10 @@ class TrainingRows:
 
 @dataclass(frozen=True)
 class FineTuned:
-    """Trained last blocks with their head."""
+    """Trained last blocks, or a whole backbone, with their head."""
 
     tail: Path
-    """A safetensors file of the variables of the last blocks, by their paths in Keras."""
+    """A safetensors file of the variables that were trained, by their paths in Keras."""
     tail_sha256: str
     head: Head
     """For the features of the fine-tuned backbone; uncalibrated."""
@@ -92,13 +95,16 @@ class FineTuned:
 
 
 def fine_tune(
-    activations: Activations, rows: TrainingRows, head: Head, part_head: Head, standardizer: Standardizer,
-    inputs: Sequence[str], recipe: Recipe, progress: Progress = SILENT,
+    spec: BackboneSpec, blocks: Trained, data: StoredMaps | ImageFiles, rows: TrainingRows, head: Head,
+    part_head: Head, standardizer: Standardizer, inputs: Sequence[str], recipe: Recipe,
+    progress: Progress = SILENT, accepts_cost: bool = True,
 ) -> FineTuned:  # fmt: skip
-    """Trains the last blocks and the head, or takes what an equal training gave; one that was ended goes on.
+    """Trains the last blocks, or all, and the head, or takes what an equal training gave; one that was ended goes on.
 
     Args:
-        activations: have all rows.
+        spec: the frozen backbone.
+        blocks: how many of the last blocks are trained, or all.
+        data: what a row is read from.
         rows: what is trained on.
         head: the frozen one, on the features of the frozen backbone, which training starts from.
         part_head: the same, fitted without the held-out images.
@@ -106,11 +112,13 @@ def fine_tune(
         inputs: names of the blocks of features that the head takes.
         recipe: how.
         progress: receives an epoch a step.
+        accepts_cost: train a whole backbone on a CPU, too.
 
     Raises:
+        DataError: an image changed.
         ModelError: the process failed.
         ResourceError: the disk is full.
-        UsageError: training diverged at every learning rate.
+        UsageError: training diverged at every learning rate, or the cost is not accepted.
     """
     arrays: dict[str, dict[str, NDArray[Any]]] = {
         ROWS_FILE: {
@@ -122,10 +130,9 @@ def fine_tune(
             "part_bias": part_head.bias, "mean": standardizer.mean, "scale": standardizer.scale,
         },
     }  # fmt: skip
-    spec = activations.spec
     request = Request(
-        spec.row.name, spec.weights.layout, spec.size, str(spec.weights.file), activations.blocks,
-        activations.store.key, tuple(inputs), "", threads(), recipe,
+        spec.row.name, spec.weights.layout, spec.size, str(spec.weights.file), blocks, data, tuple(inputs), "",
+        threads(), recipe, accepts_cost,
     )  # fmt: skip
     folder = cache_folder() / "finetuned" / f"{spec.row.name}-{_digest(request, spec, arrays)[:16]}"
 
@@ -160,9 +167,11 @@ def fine_tune(
 
 
 def _digest(request: Request, spec: BackboneSpec, arrays: "dict[str, dict[str, NDArray[Any]]]") -> str:
-    """Of everything that the answer depends on; the place of the weights is not part of it."""
+    """Of everything that the answer depends on; the places of weights and images are not part of it."""
     versions = [TRAINING_VERSION, *(metadata.version(name) for name in ("keras", "tensorflow"))]
-    fields = {**asdict(request), "weights": spec.weights.sha256}
+    fields = {**asdict(request), "weights": spec.weights.sha256, "accepts_cost": True}
+    if isinstance(request.data, ImageFiles):
+        fields["data"] = [asdict(request.data.augmentation), preparation_digest(request.data.preparation)]
     found = hashlib.sha256(json.dumps([versions, fields], sort_keys=True).encode())
     for of_file in arrays.values():
         for name, array in of_file.items():

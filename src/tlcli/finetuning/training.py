@@ -1,11 +1,12 @@
 """The training process: Keras on TensorFlow, one request, its only argument.
 
-It trains the last blocks of a backbone with the head on stored activations: first for each learning rate on a part of
-the images, then on all of them at the best one, for as many epochs as were best. After every epoch its state is
-written; a process that is started again with the same request goes on from there, and ends with the same weights, bit
-for bit.
+It trains the last blocks of a backbone on stored activations, or all of it on images, together with the head: first for
+each learning rate on a part of the images, then on all of them at the best one, for as many epochs as were best. After
+every epoch its state is written; a process that is started again with the same request goes on from there, and ends
+with the same weights, bit for bit.
 
-Shapes: n rows of a batch, D features that the head takes, U output units.
+Shapes: n rows of a batch, D features that the head takes, E of them computed before the part that is trained, U output
+units.
 """
 
 import json
@@ -24,10 +25,11 @@ import safetensors
 from pydantic import TypeAdapter
 from safetensors.numpy import load_file, save_file
 
-from tlcli.backbones.blocks import MAP, Block, Blocks
+from tlcli.backbones.blocks import Blocks
 from tlcli.backbones.catalog import row_for
-from tlcli.errors import ModelError, UsageError
-from tlcli.features.store import Store
+from tlcli.errors import DataError, ModelError, UsageError
+from tlcli.finetuning.inputs import ImageInputs, Inputs, MapInputs
+from tlcli.finetuning.mixing import Batch, mixed
 from tlcli.finetuning.request import (
     HEAD_FILE,
     HELD_OUT_FILE,
@@ -36,22 +38,28 @@ from tlcli.finetuning.request import (
     START_FILE,
     TAIL_FILE,
     Epoch,
+    ImageFiles,
     Request,
 )
 from tlcli.heads.calibration import fit_temperature, with_temperature
 from tlcli.heads.task import Task
+from tlcli.progress import format_duration
 from tlcli.system.files import whole_file, write_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tlcli.backbones.build import Split
+    from tlcli.backbones.build import Tail
 
 _FINAL = "final"
 _KEPT = 2
 """Checkpoints that are kept."""
 _LEAST = 1e-12
 """Of a probability, for its logarithm."""
+_TIMED = 3
+"""Steps that the cost of a training is measured with, after a first one, which builds the graph."""
+_BFLOAT16 = (8, 0)
+"""Compute capability of the first GPUs that have it."""
 
 
 class Rows(NamedTuple):
@@ -65,7 +73,7 @@ class Rows(NamedTuple):
 
 
 class Trainer:
-    """The last blocks and the head, with their optimizer."""
+    """The last blocks, or the whole backbone, and the head, with their optimizer."""
 
     def __init__(self, request: Request) -> None:
         """Builds the network, and reads the request's files.
@@ -83,51 +91,59 @@ class Trainer:
         tf.config.experimental.enable_op_determinism()
         keras.utils.set_random_seed(request.recipe.seed)
         self._tf, self._keras, self.recipe = tf, keras, request.recipe
-        row = row_for(request.name, request.layout)
-        split = build(row, request.size, Path(request.weights)).split(request.blocks)
-        split.tail.trainable = True
-        self._map_shape = split.tail.input.shape[1:]
+        self.on_gpu = _use_gpu(tf, keras)
+        network = build(row_for(request.name, request.layout), request.size, Path(request.weights))
+        before, tail = Blocks(()), None
+        if request.blocks == "all":
+            tail = network.whole()
+        else:
+            split = network.split(request.blocks)
+            before, tail = split.before, split.tail
+        self._shape = tuple(tail.model.input.shape[1:])
         self._start = load_file(request.place / START_FILE)
         self.task = Task.of_units(len(self._start["bias"]))
-        self._read_rows(request, Blocks((Block(MAP, "none", math.prod(self._map_shape)), *split.before.all)))
-        self._model, self._head = self._with_head(split, request.inputs)
-        self._tail = {variable.path: variable for variable in split.tail.trainable_variables}
+        self.rows = Rows(**load_file(request.place / ROWS_FILE))
+        self._inputs: Inputs = (
+            ImageInputs(request.data) if isinstance(request.data, ImageFiles)
+            else MapInputs(request.data.store, self.rows.keys, self._shape, before, request.inputs)
+        )  # fmt: skip
+        self._model, self._head = self._with_head(tail, request.inputs)
+        self._tail = {variable.path: variable for variable in tail.model.trainable_variables}
         self._all = [*self._tail.values(), *self._head.trainable_variables]
+        depths = [*(tail.depths[path] for path in self._tail), 0, 0]
+        self._shares = [self.recipe.layer_decay**depth for depth in depths]
         self._origin = [tf.Variable(variable.value, trainable=False) for variable in self._all]
-        self._optimizer = keras.optimizers.Adam(1.0)
+        self._optimizer = _layerwise_adam(keras, self._shares)
         self._optimizer.build(self._all)
         self._step = tf.function(self._train_step, reduce_retracing=True)
         self._infer = tf.function(lambda maps, early: self._model([maps, early], training=False))
 
-    def _read_rows(self, request: Request, stored: Blocks) -> None:
-        self.rows = Rows(**load_file(request.place / ROWS_FILE))
-        self._read = Store(request.store, stored).reader(key.tobytes() for key in self.rows.keys)
-        taken = [number for number, block in enumerate(stored.all) if block.name in request.inputs]
-        self._map, self._early = stored.slices[0], [stored.slices[number] for number in taken]
-        self._early_width = sum(stored.widths[number] for number in taken)
-
-    def _with_head(self, split: "Split", inputs: Sequence[str]) -> tuple[Any, Any]:
-        """The last blocks with the head behind them, [map, early features] -> logits [n, U]; and the head, which takes
-        standardised features: so all its weights are of one size, as one learning rate wants it."""
-        layers, start = self._keras.layers, self._start
-        maps, early = layers.Input(self._map_shape), layers.Input((self._early_width,))
-        late = [one for one, name in zip(split.tail(maps, training=False), split.behind.names, strict=True)
+    def _with_head(self, tail: "Tail", inputs: Sequence[str]) -> tuple[Any, Any]:
+        """The part that is trained with the head behind it, [map, early features [n, E]] -> logits [n, U]; and the
+        head, which takes standardised features: so all its weights are of one size, as one learning rate wants it."""
+        layers, ops, start = self._keras.layers, self._keras.ops, self._start
+        maps, early = layers.Input(self._shape), layers.Input((self._inputs.early_width,))
+        late = [one for one, name in zip(tail.model(maps, training=False), tail.blocks.names, strict=True)
                 if name in inputs]  # fmt: skip
-        features = self._keras.ops.concatenate([early, *late], axis=-1)
+        features = ops.concatenate([early, *(ops.cast(one, "float32") for one in late)], axis=-1)
         head = layers.Dense(len(start["bias"]), name="head", dtype="float32")
         logits = head((features - start["mean"]) / start["scale"])
         return self._keras.Model([maps, early], logits), head
 
     def reset(self, part: bool) -> None:
-        """Back to the frozen network and head, with a new optimizer; ``part``: to the head that was fitted without the
-        held-out images."""
-        weights, bias = (self._start[f"part_{name}" if part else name] for name in ("weights", "bias"))
-        self._origin[-2].assign(weights * self._start["scale"][:, None])
-        self._origin[-1].assign(bias + self._start["mean"] @ weights)
+        """Back to the frozen network and head, with a new optimizer."""
+        self.start_from(part)
         for variable, value in zip(self._all, self._origin, strict=True):
             variable.assign(value)
         for variable in self._optimizer.variables:
             variable.assign(np.zeros(variable.shape, variable.dtype))
+
+    def start_from(self, part: bool) -> None:
+        """Sets where weight decay draws to: the frozen network with its head, or, ``part``, with the head that was
+        fitted without the held-out images."""
+        weights, bias = (self._start[f"part_{name}" if part else name] for name in ("weights", "bias"))
+        self._origin[-2].assign(weights * self._start["scale"][:, None])
+        self._origin[-1].assign(bias + self._start["mean"] @ weights)
 
     def state(self) -> "dict[str, NDArray[Any]]":
         """All that a training depends on, by name."""
@@ -154,32 +170,37 @@ class Trainer:
             peak: of the learning rate.
             total: epochs of the whole schedule.
         """
-        recipe, size = self.recipe, self.recipe.batch_size
+        recipe, losses, correct = self.recipe, 0.0, 0
         random = np.random.default_rng([recipe.seed, *phase.encode(), epoch])
-        order, losses, correct = chosen[random.permutation(len(chosen))], 0.0, 0
-        steps = math.ceil(len(order) / size)
-        for number in range(steps):
-            rows = order[number * size : (number + 1) * size]
-            weights = np.zeros(size, np.float32)
-            weights[: len(rows)] = self.rows.weights[rows]
-            maps, early = self._batch(rows, size)
-            labels = np.zeros(size, np.int64)
-            labels[: len(rows)] = self.rows.labels[rows]
-            rate = recipe.rate(peak, (epoch - 1) * steps + number, total * steps)
-            loss, logits = self._step(maps, early, labels, weights, np.float32(rate), np.float32(len(rows)))
+        batches = self._batches(chosen[random.permutation(len(chosen))])
+        mixing = np.random.default_rng([recipe.seed, *phase.encode(), epoch, 1])
+        for number, (rows, (maps, early)) in enumerate(zip(batches, self._inputs.read(batches, epoch), strict=True)):
+            batch = Batch(maps, early, self._targets(self.rows.labels[rows]), self.rows.weights[rows])
+            batch = mixed(batch, recipe.mixup, recipe.cutmix, mixing)
+            rate = recipe.rate(peak, (epoch - 1) * len(batches) + number, total * len(batches))
+            loss, logits = self._step(*map(self._filled, batch), np.float32(rate), np.float32(len(rows)))
             if not math.isfinite(loss):
                 return math.nan, math.nan
             losses += float(loss) * len(rows)
             correct += int((self.task.predicted(np.array(logits)[: len(rows)]) == self.rows.labels[rows]).sum())
-        return losses / len(order), correct / len(order)
+        return losses / len(chosen), correct / len(chosen)
+
+    def seconds_per_image(self) -> float:
+        """Measured on some rows, which leaves the weights changed."""
+        rows = np.arange((_TIMED + 1) * self.recipe.batch_size) % len(self.rows.labels)
+        batches, started = self._batches(rows), 0.0
+        for number, (of_batch, (maps, early)) in enumerate(zip(batches, self._inputs.read(batches, 1), strict=True)):
+            if number == 1:
+                started = time.perf_counter()
+            batch = (maps, early, self._targets(self.rows.labels[of_batch]), self.rows.weights[of_batch])
+            self._step(*batch, np.float32(0), np.float32(len(of_batch)))
+        return (time.perf_counter() - started) / (_TIMED * self.recipe.batch_size)
 
     def probabilities(self, chosen: "NDArray[np.int64]") -> "NDArray[np.float64]":
         """Of rows [n, L]."""
-        size = self.recipe.batch_size
-        found = [np.empty((0, self.task.count))]
-        for first in range(0, len(chosen), size):
-            rows = chosen[first : first + size]
-            logits = np.array(self._infer(*self._batch(rows, size)), np.float64)[: len(rows)]
+        found, batches = [np.empty((0, self.task.count))], self._batches(chosen)
+        for rows, parts in zip(batches, self._inputs.read(batches, 0), strict=True):
+            logits = np.array(self._infer(*map(self._filled, parts)), np.float64)[: len(rows)]
             found.append(self.task.probabilities(logits))
         return np.concatenate(found)
 
@@ -193,36 +214,55 @@ class Trainer:
             with whole_file(folder / name) as temporary:
                 save_file({key: np.ascontiguousarray(array) for key, array in arrays.items()}, temporary)
 
-    def _batch(
-        self, rows: "NDArray[np.int64]", size: int
-    ) -> "tuple[NDArray[np.float32], NDArray[np.float32]]":  # fmt: skip
-        """Maps and early features of rows, followed by zeros: one shape, one graph."""
-        read, filled = self._read(rows), len(rows)
-        maps = np.zeros((size, *self._map_shape), np.float32)
-        maps[:filled] = read[:, self._map].reshape(filled, *self._map_shape)
-        early = np.zeros((size, self._early_width), np.float32)
-        if self._early:
-            early[:filled] = np.concatenate([read[:, place] for place in self._early], axis=1)
-        return maps, early
+    def _batches(self, rows: "NDArray[np.int64]") -> "list[NDArray[np.int64]]":
+        size = self.recipe.batch_size
+        return [rows[first : first + size] for first in range(0, len(rows), size)]
 
-    def _train_step(self, maps: Any, early: Any, labels: Any, weights: Any, rate: Any, count: Any) -> Any:
+    def _filled(self, part: "NDArray[np.float32]") -> "NDArray[np.float32]":
+        """Followed by zeros up to the size of a batch: one shape, one graph."""
+        missing = self.recipe.batch_size - len(part)
+        return np.concatenate([part, np.zeros((missing, *part.shape[1:]), part.dtype)]) if missing else part
+
+    def _targets(self, labels: "NDArray[np.int64]") -> "NDArray[np.float32]":
+        """[n, U], smoothed."""
+        units, smoothing = self.task.units, self.recipe.label_smoothing
+        hard = labels[:, None] == (np.arange(units) if units > 1 else 1)
+        return np.asarray(hard * (1 - smoothing) + smoothing / max(units, 2), np.float32)
+
+    def _train_step(self, maps: Any, early: Any, targets: Any, weights: Any, rate: Any, count: Any) -> Any:
         """One step of AdamW, whose decay draws towards the start; the mean loss of the batch, and its logits before."""
-        tf, smoothing = self._tf, self.recipe.label_smoothing
+        tf = self._tf
         with tf.GradientTape() as tape:
             logits = self._model([maps, early], training=False)
             if self.task.units == 1:
-                targets = tf.cast(labels[:, None], tf.float32) * (1 - smoothing) + smoothing / 2
                 losses = tf.nn.sigmoid_cross_entropy_with_logits(targets, logits)[:, 0]
             else:
-                targets = tf.one_hot(labels, self.task.units) * (1 - smoothing) + smoothing / self.task.units
                 losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
             loss = tf.reduce_sum(losses * weights) / count
         gradients = tape.gradient(loss, self._all)
         self._optimizer.learning_rate.assign(rate)
         self._optimizer.apply(gradients, self._all)
-        for variable, start in zip(self._all, self._origin, strict=True):
-            variable.assign(variable - rate * self.recipe.weight_decay * (variable - start))
+        for variable, start, share in zip(self._all, self._origin, self._shares, strict=True):
+            variable.assign(variable - rate * share * self.recipe.weight_decay * (variable - start))
         return loss, logits
+
+
+def _use_gpu(tf: Any, keras: Any) -> bool:
+    """Whether there is a GPU; with mixed precision where it has bfloat16, whose range needs no scaling of the loss."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus and tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0)) >= _BFLOAT16:
+        keras.config.set_dtype_policy("mixed_bfloat16")
+    return bool(gpus)
+
+
+def _layerwise_adam(keras: Any, shares: Sequence[float]) -> Any:
+    """Adam with a share of the learning rate for each variable."""
+
+    class LayerwiseAdam(keras.optimizers.Adam):  # type: ignore[misc]
+        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            super().update_step(gradient, variable, learning_rate * shares[self._get_variable_index(variable)])
+
+    return LayerwiseAdam(1.0)
 
 
 class Log:
@@ -284,6 +324,8 @@ def train(request: Request, tell: Callable[[str], object]) -> None:
     trainer, recipe = Trainer(request), request.recipe
     trainer.reset(part=True)
     log, rows = Log(trainer, request.place, tell), trainer.rows
+    if request.blocks == "all" and not (request.accepts_cost or trainer.on_gpu or log.epochs):
+        _refuse_cost(trainer, request)
     fitted, held = np.flatnonzero(~rows.held_out), np.flatnonzero(rows.held_out & rows.plain)
     for peak in recipe.learning_rates if len(held) else ():
         _run(trainer, log, f"rate {peak:g}", peak, recipe.epochs, fitted, held)
@@ -303,12 +345,31 @@ def train(request: Request, tell: Callable[[str], object]) -> None:
     write_text(request.place / RECORD_FILE, json.dumps([asdict(one) for one in log.epochs]))
 
 
+def _refuse_cost(trainer: Trainer, request: Request) -> None:
+    """Says what a training takes on this CPU.
+
+    Raises:
+        UsageError: always.
+    """
+    recipe, rows = request.recipe, trainer.rows
+    epochs = recipe.epochs * (len(recipe.learning_rates) * (1 - rows.held_out.mean()) + 1)
+    each, count = trainer.seconds_per_image(), len(rows.labels)
+    raise UsageError(
+        "config.cost_not_accepted",
+        f"Fine-tuning the whole network takes about {format_duration(each * epochs * count)} on this CPU, at "
+        f"{1 / each:,.0f} images/s ({count:,} images, {recipe.epochs} epochs, learning rates tried before: "
+        f"{len(recipe.learning_rates)}).",
+        "Repeat the command with --yes, set finetune.blocks to a number, or use a machine whose GPU TensorFlow sees.",
+    )
+
+
 def _run(
     trainer: Trainer, log: Log, phase: str, peak: float, epochs: int, fitted: "NDArray[np.int64]",
     held: "NDArray[np.int64]",
 ) -> None:  # fmt: skip
     """Trains the epochs of a phase that are left, of the whole schedule."""
     labels = trainer.rows.labels[held]
+    trainer.start_from(part=phase != _FINAL)  # no checkpoint has it
     for epoch in log.left(phase, epochs):
         started, loss, accuracy = time.perf_counter(), 0.0, 0.0
         if epoch:
@@ -338,7 +399,7 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         train(request, partial(print, flush=True))  # the parent process reads it
-    except (ModelError, UsageError) as error:
+    except (DataError, ModelError, UsageError) as error:
         print(json.dumps([error.code, error.message, error.hint]), file=sys.stderr)  # noqa: T201 - the parent reads it
         sys.exit(error.exit_code)
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageEnhance
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,6 +21,10 @@ AUGMENT_VERSION = 1
 
 PLAIN = "0"
 """The name of view 0, the image without augmentation."""
+_OPTIONAL = ("crop", "saturation")
+"""Where they are 0, names and draws of views are those of before they existed."""
+_ASPECT = math.log(4 / 3)
+"""The sides of a random crop are in the ratio 3:4 to 4:3 of the image's, as in Szegedy et al. 2015."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +43,21 @@ class Augmentation:
     contrast: float = 0.0
     """Share by which distances from the mean level are scaled down or up."""
     seed: int = 0
+    crop: float = 0.0
+    """Share of the area that a random crop cuts off at most; the rest is resized to the whole."""
+    saturation: float = 0.0
+    """Share by which distances from grey are scaled down or up."""
 
 
 def view_names(views: int, augmentation: Augmentation) -> list[str]:
     """The names of view 0 and of the augmented views 1 to ``views``, which include a digest of the settings."""
-    settings = json.dumps([AUGMENT_VERSION, asdict(augmentation)], sort_keys=True)
-    digest = hashlib.sha256(settings.encode()).hexdigest()[:12]
+    digest = _digest(augmentation)
     return [PLAIN, *(f"{k}-{digest}" for k in range(1, views + 1))]
+
+
+def _digest(augmentation: Augmentation) -> str:
+    fields = {name: value for name, value in asdict(augmentation).items() if value or name not in _OPTIONAL}
+    return hashlib.sha256(json.dumps([AUGMENT_VERSION, fields], sort_keys=True).encode()).hexdigest()[:12]
 
 
 def augment(pixels: "NDArray[np.uint8]", view: str, sha256: str, augmentation: Augmentation) -> "NDArray[np.uint8]":
@@ -65,6 +77,8 @@ def augment(pixels: "NDArray[np.uint8]", view: str, sha256: str, augmentation: A
     random = np.random.default_rng(int.from_bytes(hashlib.sha256(f"{sha256}:{view}".encode()).digest()))
     # Always the same draws in the same order, so that changing one setting leaves the draws of the others alone.
     horizontal, vertical, angle, size, right, down, brightness, contrast = random.uniform(-1, 1, 8)
+    area, aspect, left, top, saturation = random.uniform(-1, 1, 5)
+    pixels = _cropped(pixels, augmentation.crop * (1 + area) / 2, aspect, ((1 + left) / 2, (1 + top) / 2))
     if augmentation.flip in ("horizontal", "both") and horizontal > 0:
         pixels = pixels[:, ::-1]
     if augmentation.flip in ("vertical", "both") and vertical > 0:
@@ -75,7 +89,30 @@ def augment(pixels: "NDArray[np.uint8]", view: str, sha256: str, augmentation: A
         scale=1 + size * augmentation.zoom,
         shift=(right * augmentation.shift, down * augmentation.shift),
     )
+    pixels = _saturated(pixels, 1 + saturation * augmentation.saturation)
     return _adjust_levels(pixels, brightness * augmentation.brightness * 255, 1 + contrast * augmentation.contrast)
+
+
+def _cropped(
+    pixels: "NDArray[np.uint8]", cut_off: float, aspect: float, place: tuple[float, float]
+) -> "NDArray[np.uint8]":
+    """Cuts out a part, and resizes it to the whole.
+
+    Args:
+        pixels: uint8 [H, W, 3].
+        cut_off: share of the area that is left away.
+        aspect: from -1, high, to 1, wide.
+        place: from (0, 0), left and top, to (1, 1).
+    """
+    if cut_off == 0:
+        return pixels
+    height, width = pixels.shape[:2]
+    side, stretch = math.sqrt(1 - cut_off), math.exp(aspect * _ASPECT / 2)
+    across, along = min(1.0, side * stretch) * width, min(1.0, side / stretch) * height
+    left, top = place[0] * (width - across), place[1] * (height - along)
+    box = (left, top, left + across, top + along)
+    resized = Image.fromarray(np.ascontiguousarray(pixels)).resize((width, height), Image.Resampling.BILINEAR, box)
+    return np.asarray(resized, np.uint8)
 
 
 def _affine(pixels: "NDArray[np.uint8]", angle: float, scale: float, shift: tuple[float, float]) -> "NDArray[np.uint8]":
@@ -103,6 +140,12 @@ def _affine(pixels: "NDArray[np.uint8]", angle: float, scale: float, shift: tupl
 def _copies(extent: float, reach: float, side: int) -> int:
     """How many copies are needed in a direction: ``extent`` and ``reach`` are shares of its side, in pixels."""
     return max(1, math.ceil((extent - 1) / 2 + reach + 1 / side))
+
+
+def _saturated(pixels: "NDArray[np.uint8]", gain: float) -> "NDArray[np.uint8]":
+    if gain == 1:
+        return pixels
+    return np.asarray(ImageEnhance.Color(Image.fromarray(np.ascontiguousarray(pixels))).enhance(gain), np.uint8)
 
 
 def _adjust_levels(pixels: "NDArray[np.uint8]", offset: float, gain: float) -> "NDArray[np.uint8]":

@@ -32,7 +32,7 @@ def finetuning_text(found: RunFinetuning) -> str:
     """What fine-tuning brought on validation images, and which of the two the model has."""
     plain = found.proof.plain
     low, high = (f"{100 * end:+.1f}" for end in plain.difference_ci95)
-    blocks = "last block" if found.blocks == 1 else f"last {found.blocks} blocks"
+    part = {1: "last block", "all": "whole network"}.get(found.blocks, f"last {found.blocks} blocks")
     if plain.is_better:
         verdict = "it helps"
     elif plain.is_worse:
@@ -42,7 +42,7 @@ def finetuning_text(found: RunFinetuning) -> str:
     model = "fine-tuned network" if found.is_kept else "frozen network"
     why = "" if found.is_kept == plain.is_better else ", as finetune.keep says" if found.is_kept else ""
     return (
-        f"Fine-tuning the {blocks}: {100 * plain.difference:+.1f} points of accuracy on {found.proof.images:,} "
+        f"Fine-tuning the {part}: {100 * plain.difference:+.1f} points of accuracy on {found.proof.images:,} "
         f"validation images (95 % interval {low} to {high}): {verdict}. The model has the {model}{why}."
     )
 

@@ -140,16 +140,16 @@ class RunHead(_Record):
 class RunFinetuning(_Record):
     """What fine-tuning did and brought."""
 
-    blocks: int
+    blocks: int | Literal["all"]
     """Last blocks that were trained."""
-    views: int
-    """Of each training image, the plain image included."""
+    views: int | None = None
+    """Of each training image, the plain image included; None where every epoch has another one."""
     learning_rate: float
     """Chosen on held-out training images."""
     epochs: int
     """The same; 0 where none was better than the frozen network."""
     trained_parameters: int
-    """Of the last blocks and the head."""
+    """Of the network and the head."""
     seconds: float
     """Of all epochs."""
     is_kept: bool

@@ -123,7 +123,7 @@ class _Clock:
 
 def train(
     loaded: LoadedConfig, runs_dir: Path, verify: bool = False, progress: Progress = SILENT, name: str | None = None,
-    output: Path | None = None,
+    output: Path | None = None, accepts_cost: bool = False,
 ) -> Trained:  # fmt: skip
     """Trains a head for a config, and measures it on training and validation images, never on test images.
 
@@ -134,6 +134,7 @@ def train(
         progress: receives the stages.
         name: of the run, by which ``--run`` finds it.
         output: the run's directory, instead of a new one in ``runs_dir``; an earlier run there is replaced.
+        accepts_cost: fine-tune a whole network on a CPU, too; else the error says what that takes.
 
     Raises:
         DataError: the images are missing or malformed.
@@ -147,7 +148,7 @@ def train(
     with place as folder:  # first, since it may not be writable
         if output is None:
             _note_other_configs(loaded, runs_dir, progress)
-        trained = _train(loaded, folder, verify, progress)
+        trained = _train(loaded, folder, verify, progress, accepts_cost)
         if name is not None or output is not None:
             update = {"name": name, "output": output is not None}
             write_record(folder, read_record(folder).model_copy(update=update))
@@ -165,7 +166,7 @@ def _note_other_configs(loaded: LoadedConfig, runs_dir: Path, progress: Progress
         )
 
 
-def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress) -> Trained:
+def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress, accepts_cost: bool) -> Trained:
     clock, config = _Clock(), loaded.config
     with clock.stage("index"), progress.stage("Indexing images"):
         index = dataset_index(config.dataset, loaded.options, verify)
@@ -175,7 +176,9 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress)
     objective = threshold_objective(config, index.labels)
     _note(index, config, progress)
     frozen = _frozen(config, index, clock, progress)
-    model = _fine_tuned(config, frozen, clock, progress) if config.head.fit == "finetune" else frozen.model
+    model = frozen.model
+    if config.head.fit == "finetune":
+        model = _fine_tuned(config, frozen, clock, progress, accepts_cost)
     index, extractor, fit = frozen.index, model.extractor, model.fit
     with clock.stage("measure"), progress.stage("Measuring the head"):
         features, measured = frozen.features.of(extractor), index.as_given()
@@ -253,18 +256,18 @@ def _frozen(config: Config, index: Index, clock: _Clock, progress: Progress) -> 
     return _Frozen(index, extraction, features, divided, _Model(extractor, fit, validated), agreement)
 
 
-def _fine_tuned(config: Config, frozen: _Frozen, clock: _Clock, progress: Progress) -> _Model:
-    """Trains the last blocks and the head from the frozen ones on; the better of both."""
+def _fine_tuned(config: Config, frozen: _Frozen, clock: _Clock, progress: Progress, accepts_cost: bool) -> _Model:
+    """Trains the last blocks, or all, and the head from the frozen ones on; the better of both."""
     index, rows, model = frozen.index, frozen.features.rows("train"), frozen.model
     with clock.stage("fine-tuning"):
         if frozen.divided:
             rows = frozen.divided.with_units(rows, len(rows))
         weight = class_weight_of(config, index.labels)
-        tuned = fine_tune_head(config, index, model.extractor, model.fit, rows, weight, progress)
+        tuned = fine_tune_head(config, index, model.extractor, model.fit, rows, weight, progress, accepts_cost)
         if not tuned.record.is_kept:
             return replace(model, finetuning=tuned.record)
         _extract(index, tuned.extractor, config, 0, progress)
-    validated = model.validated  # of the frozen head: the last blocks have seen the images of all folds
+    validated = model.validated  # of the frozen head: what was fine-tuned has seen the images of all folds
     if validated:
         validated = replace(validated, summary=replace(validated.summary, is_own_head=False))
     return _Model(tuned.extractor, tuned.fit, validated, tuned.record)
