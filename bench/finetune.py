@@ -19,7 +19,8 @@ kills    `tlcli train` with an empty cache is killed (kill -9) at random moments
 predict  whole `tlcli predict IMAGE`, frozen and fine-tuned, in turns.
 
 Without --only all parts but solar and tiles run. These two use the cache of tlcli, so that they go on where they were
-interrupted; the others an empty one. Writes bench/results/finetune.json, in which the other parts stay.
+interrupted; the others an empty one. Writes bench/results/finetune.json, in which the other parts stay, and of solar
+and tiles the other rows.
 """
 
 import argparse
@@ -77,6 +78,7 @@ from tlcli.features.rows import Rows
 from tlcli.heads.folds import folds_of
 from tlcli.images.augmentation import PLAIN
 from tlcli.images.shifts import SHIFTS, shift_name
+from tlcli.runs.records import RunFinetuning
 from tlcli.system.files import cache_folder, whole_file
 from tlcli.workflows.fetch import fetch
 
@@ -132,6 +134,8 @@ PLAINLY = settings(evaluate__figures="false", evaluate__cross_validation="null",
 QUICK = ("predict", "kills", "speed", "avp")
 VIEWS = {PLAIN: "plain", **{view: shift_name(view) for view in SHIFTS}}
 """Names of what is measured."""
+ROWS_STAY = ("solar", "tiles")
+"""Parts whose rows are measured one by one."""
 FOLDS = 5
 RESULTS = Path(__file__).parent / "results" / "finetune.json"
 Keep = Callable[[dict[str, Any]], None]
@@ -139,12 +143,19 @@ Keep = Callable[[dict[str, Any]], None]
 
 
 def merge(path: Path, part: str, found: dict[str, Any]) -> dict[str, Any]:
-    """All parts in a file of results, this one replaced; each names its machine."""
+    """All parts in a file of results, with this one; rows of it that were not measured now stay as they were."""
     try:
         others = dict(json.loads(path.read_text()))
     except (OSError, ValueError):
         others = {}
+    if part in ROWS_STAY:
+        before = {_row(one): one for one in others.get(part, {}).get("rows", ())}
+        found = {**found, "rows": list((before | {_row(one): one for one in found["rows"]}).values())}
     return {**others, part: {"machine": machine(), **found}}
+
+
+def _row(row: dict[str, Any]) -> tuple[object, ...]:
+    return row["step"], row.get("folds")
 
 
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -164,6 +175,11 @@ def in_cache(folder: Path) -> Iterator[None]:
         del os.environ["TLCLI_CACHE"]
         if before is not None:
             os.environ["TLCLI_CACHE"] = before
+
+
+def chosen_steps(steps: Sequence[Step], numbers: Sequence[int] | None) -> list[Step]:
+    """Those of the numbers, from 1; all where there are none."""
+    return list(steps) if numbers is None else [steps[number - 1] for number in numbers]
 
 
 def words(given: Sequence[str]) -> list[str]:
@@ -322,9 +338,9 @@ def solar_table(rows: Sequence[dict[str, Any]]) -> str:
 
 def solar(options: argparse.Namespace, keep: Keep) -> str:
     """Every step on every split."""
-    steps = [SOLAR[number - 1] for number in options.steps]
+    steps = chosen_steps(SOLAR, options.steps)
     if options.set:
-        steps.append(Step("settings of --set", tuple(options.set), True, tuple(options.train_option)))
+        steps.append(Step(options.name, tuple(options.set), True, tuple(options.train_option)))
     return run_steps("solar_cells", (), steps, range(options.splits), keep)
 
 
@@ -365,10 +381,11 @@ class Opened:
         extractor.extract([(index.images, (PLAIN,))])
         return cls(loaded, index, extractor)
 
-    def fold(self, units: "NDArray[np.int64]", fitted: "NDArray[np.int64]", held: "NDArray[np.int64]") -> (
-        "NDArray[np.int64]"
-    ):  # fmt: skip
-        """Answers [n] for the images that a fold holds out, by a head, or a fine-tuned network, of the others."""
+    def fold(
+        self, units: "NDArray[np.int64]", fitted: "NDArray[np.int64]", held: "NDArray[np.int64]"
+    ) -> "tuple[NDArray[np.int64], RunFinetuning | None]":
+        """Answers [n] for the images that a fold holds out, by a head, or a fine-tuned network, of the others; and how
+        it was fine-tuned."""
         config, images, labels = self.loaded.config, self.index.images, self.index.labels
         train = tuple(replace(images[number], split="train") for number in fitted)
         validation = tuple(replace(images[number], split="validation") for number in held)
@@ -377,17 +394,20 @@ class Opened:
         candidates = layer_candidates(config.backbone, self.extractor.blocks)
         measured_rows = self.extractor.rows(validation, labels)
         fit = fit_head(config, rows, measured_rows, len(train), candidates=candidates, labels=labels)
-        extractor, head = self.extractor, fit.head
+        extractor, head, record = self.extractor, fit.head, None
         if config.head.fit == "finetune":
             # The temperature is fitted on the held-out images: it changes no answer.
             tuned = fine_tune_head(config, index, extractor, fit, rows, class_weight_of(config, labels))
-            extractor, head = tuned.extractor, tuned.fit.head
-        return np.asarray(head.predict(extractor.rows(validation, labels)).argmax(axis=1))
+            extractor, head, record = tuned.extractor, tuned.fit.head, tuned.record
+        return np.asarray(head.predict(extractor.rows(validation, labels)).argmax(axis=1)), record
 
 
 def tiles(options: argparse.Namespace, keep: Keep) -> str:
     """Every step on every fold of every division."""
-    steps = [replace(step, settings=(*step.settings, *options.set)) if step.is_tuned else step for step in TILES]
+    steps = chosen_steps(TILES, options.steps)
+    if options.set:
+        steps = [replace(step, name=f"{step.name}, {options.name}", settings=(*step.settings, *options.set))
+                 if step.is_tuned else step for step in steps]  # fmt: skip
     with TemporaryDirectory() as folder:
         given = (f"dataset.path={folder}/tiles",)
         fetch(load_config(find_config("my_images"), given), options.tiles)
@@ -405,14 +425,19 @@ def cross_validated(
             keep({"rows": rows})
     cells = [
         [row["folds"], row["step"], f"{row['balanced_accuracy']:.4f}", f"{row['accuracy']:.4f}",
-         points(*row["gain"]) if "gain" in row else "", row["images"], f"{row['seconds']:,.0f}"]
+         points(*row["gain"]) if "gain" in row else "", _proved_in(row["finetuning"]), row["images"],
+         f"{row['seconds']:,.0f}"]
         for row in rows
     ]  # fmt: skip
     columns = (
-        "folds", "magnetic tiles", "balanced accuracy", "accuracy", "balanced points more than the row above", "images",
-        "seconds",
+        "folds", "magnetic tiles", "balanced accuracy", "accuracy", "balanced points more than the row above",
+        "kept by `better`", "images", "seconds",
     )  # fmt: skip
     return markdown(columns, cells)
+
+
+def _proved_in(records: Sequence[dict[str, Any]]) -> str:
+    return f"{sum(map(_is_proved, records))} of {len(records)} folds" if records else ""
 
 
 def one_division(
@@ -429,10 +454,11 @@ def one_division(
             labels = rows.labels
             chosen = list(folds_of(Rows.of(np.zeros((len(labels), 1), np.float32), labels, units), FOLDS, 0))[:folds]
         assert [one.sha256 for one in opened.index.images] == [one.sha256 for one in first.index.images]
-        started, answers = time.perf_counter(), np.full(len(labels), -1)
+        started, answers, records = time.perf_counter(), np.full(len(labels), -1), []
         for number, (fitted, held) in enumerate(chosen, 1):
             note(f"{step.name}: fold {number} of {len(chosen)}, {division}")
-            answers[held] = opened.fold(units, fitted, held)
+            answers[held], record = opened.fold(units, fitted, held)
+            records += [record.model_dump()] if record else []
         known = answers >= 0
         row = {
             "folds": division, "step": step.name, "settings": step.all_settings, "images": int(known.sum()),
@@ -441,6 +467,7 @@ def one_division(
             "seconds": time.perf_counter() - started,
             "recall": {opened.index.labels[label]: float((answers[known & (labels == label)] == label).mean())
                        for label in np.unique(labels[known])},
+            "finetuning": records,
         }  # fmt: skip
         if before is not None:
             row["gain"] = balanced_gain(labels[known], units[known], before[known], answers[known])
@@ -702,9 +729,10 @@ def parser() -> argparse.ArgumentParser:
     )
     found.add_argument("--splits", type=int, default=3, help="solar: how many")
     found.add_argument(
-        "--steps", type=int, nargs="*", default=list(range(1, len(SOLAR) + 1)), metavar="NUMBER",
-        help="solar: " + "; ".join(f"{number} {step.name}" for number, step in enumerate(SOLAR, 1)),
+        "--steps", type=int, nargs="*", metavar="NUMBER",
+        help=f"rows to measure, all by default. solar: {_numbered(SOLAR)}. tiles: {_numbered(TILES)}",
     )  # fmt: skip
+    found.add_argument("--name", default="settings of --set", help="of the rows with the settings of --set")
     found.add_argument("--folds", type=int, default=FOLDS, help=f"tiles: how many of {FOLDS}")
     found.add_argument(
         "--divisions", nargs="+", default=["together", "plain"], choices=["together", "plain"], help="tiles"
@@ -719,6 +747,10 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--turns", type=int, default=9, help="predict")
     found.add_argument("--out", type=Path, default=RESULTS, help="the file of results")
     return found
+
+
+def _numbered(steps: Sequence[Step]) -> str:
+    return "; ".join(f"{number} {step.name}" for number, step in enumerate(steps, 1))
 
 
 def main() -> None:

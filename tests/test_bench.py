@@ -337,6 +337,11 @@ def test_parts_of_the_study_of_fine_tuning_are_merged(tmp_path: Path) -> None:
     found = finetune.merge(path, "predict", {"turns": 2})
     assert (found["kills"]["kills"], found["predict"]["turns"]) == (5, 2)
     assert all("machine" in part for part in found.values())
+    for step, accuracy in (("a", 0.1), ("b", 0.2), ("a", 0.3)):
+        rows = [{"step": step, "accuracy": accuracy}]
+        path.write_text(json.dumps(finetune.merge(path, "solar", {"rows": rows})))
+    rows = json.loads(path.read_text())["solar"]["rows"]
+    assert [(one["step"], one["accuracy"]) for one in rows] == [("a", 0.3), ("b", 0.2)]
 
 
 def test_steps_of_the_study_of_fine_tuning_have_a_frozen_head_to_compare_with() -> None:
