@@ -347,9 +347,11 @@ def solar(options: argparse.Namespace, keep: Keep) -> str:
 def run_steps(config: str, given: tuple[str, ...], steps: Sequence[Step], seeds: Sequence[int], keep: Keep) -> str:
     """Measures steps on splits; a step that cannot be run is left out, with a note."""
     rows: list[dict[str, Any]] = []
+    if not steps:
+        raise SystemExit("No rows: give --steps numbers, or --set")
     with TemporaryDirectory() as folder:
         splits = Splits(config, given, seeds, Path(folder))
-        unit_of, share = units_of(load_config(find_config(config), (*given, *SOLAR[0].settings)))
+        unit_of, share = units_of(load_config(find_config(config), (*given, *steps[0].frozen().settings)))
         before = None
         for step in steps:
             try:
@@ -492,16 +494,17 @@ def avp(options: argparse.Namespace, keep: Keep) -> str:
             done = tlcli(
                 folder, folder / "cache", "train", "--config", "alien_predator", "--quiet", "--json", *where, *given
             )
-            rows.append({"step": step.name, "seconds": done.seconds, **done.document()["finetuning"]})
+            rows.append({"step": step.name, "seconds": done.seconds, "finetuning": done.document()["finetuning"]})
             keep({"rows": rows})
     cells = []
     for row in rows:
-        pair = row["proof"]["plain"]
+        found = row["finetuning"]
+        pair = found["proof"]["plain"]
         cells.append([
             row["step"], f"{row['seconds']:,.0f}", f"{pair['frozen']['accuracy']:.4f}",
             f"{pair['tuned']['accuracy']:.4f}", points(pair["difference"], pair["difference_ci95"]), f"{pair['p']:.2g}",
             f"{pair['frozen']['log_loss']:.3f}", f"{pair['tuned']['log_loss']:.3f}",
-            "fine-tuned" if row["is_kept"] else "frozen",
+            "fine-tuned" if found["is_kept"] else "frozen",
         ])  # fmt: skip
     columns = (
         "Alien vs. Predator, one block", "whole cold train, s", "frozen", "fine-tuned", "points more", "p",

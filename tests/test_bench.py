@@ -6,6 +6,7 @@ import runpy
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino
@@ -359,3 +360,26 @@ def test_epochs_on_a_part_of_the_images_count_as_those_on_all(tmp_path: Path) ->
     rows = [{"phase": phase, "epoch": epoch, "seconds": seconds} for phase, epoch, seconds in epochs]
     (tmp_path / "training.json").write_text(json.dumps(rows))
     assert finetune.epochs_of(tmp_path, 100) == [5.0, 6.0]
+
+
+@pytest.mark.slow
+def test_a_tiny_study_of_fine_tuning(tmp_path: Path, session_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TLCLI_CACHE", str(session_cache))
+    images.make_tree(tmp_path / "images", {"": 160}, ["dark", "light"], side=32)
+    given = (
+        f"dataset.path={tmp_path / 'images'}", "dataset.split.validation=0.4", "image.size=32",
+        "backbone.name=mobilenet_v2", "backbone.weights=random", "head.Cs=[0.01]", "finetune.views=0",
+        "finetune.epochs=1", "finetune.learning_rates=[0.001]",
+    )  # fmt: skip
+    steps = (finetune.Step("all layers"), finetune.Step("last block", is_tuned=True), finetune.Step("no", ("a.b=1",)))
+    kept: list[dict[str, Any]] = []
+    table = finetune.run_steps("my_images", given, steps, [0], kept.append)
+    first, second = kept[-1]["rows"]
+    assert (first["step"], second["step"], second["before"]) == ("all layers", "last block", "all layers")
+    assert second["gain"] == second["over frozen"]["plain"]  # the row before is its frozen head
+    assert second["accuracy"] - first["accuracy"] == pytest.approx(second["gain"]["difference"])
+    assert set(second["over frozen"]) == set(second["shifts"]) == set(finetune.VIEWS.values())
+    assert table.count("| last block |") == 2
+    finetune.cross_validated("my_images", given, steps[:2], ["plain"], 1, kept.append)
+    assert [row["images"] for row in kept[-1]["rows"]] == [32, 32]
+    assert [len(row["finetuning"]) for row in kept[-1]["rows"]] == [0, 1]
