@@ -488,7 +488,7 @@ def avp(options: argparse.Namespace, keep: Keep) -> str:
         where = settings(dataset__path=folder / "images")
         source = Path(options.alien_predator).expanduser().absolute()
         tlcli(folder, folder / "cache", "fetch", "--config", "alien_predator", "--from", source, *where)
-        for step in ALIEN_PREDATOR:
+        for step in chosen_steps(ALIEN_PREDATOR, options.steps):
             given = words([*step.settings, "head.fit=finetune", "finetune.blocks=1", *options.set])
             empty(folder / "cache")
             done = tlcli(
@@ -610,6 +610,10 @@ class Job:
         files = sorted((self.folder / "run" / "model").glob("*.safetensors"))
         return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
+    def training(self) -> list[str]:
+        """Names of the trainings in the cache, which depend on all that they were given: the frozen features too."""
+        return sorted(path.parent.name for path in (self.cache / "finetuned").glob("*/tail.safetensors"))
+
     def clear(self) -> None:
         """Nothing of before is left but the weights, and no child of a killed process."""
         for number in self.started:
@@ -636,10 +640,11 @@ def killed(job: Job, kills: int, seed: int) -> dict[str, Any]:
     chance, moments = random.Random(seed), Counter[str]()
     started = time.perf_counter()
     _ended(job.start())
-    whole, expected = time.perf_counter() - started, job.model()
+    whole, expected, training = time.perf_counter() - started, job.model(), job.training()
     assert "tail.safetensors" in expected
     job.clear()
-    equal, other, done = 0, 0, 0
+    equal, done = 0, 0
+    others: list[dict[str, Any]] = []
     while done < kills:
         process = job.start()
         try:
@@ -657,9 +662,14 @@ def killed(job: Job, kills: int, seed: int) -> dict[str, Any]:
                 continue
             process = job.start()
         _ended(process)
-        equal, other = (equal + 1, other) if job.model() == expected else (equal, other + 1)
+        model = job.model()
+        equal += model == expected
+        if model != expected:
+            files = [name for name in {**expected, **model} if expected.get(name) != model.get(name)]
+            others.append({"after kill": done, "files": files, "same training": job.training() == training})
+            note(f"Another model: {others[-1]}")
         job.clear()
-    return {"kills": kills, "whole_seconds": whole, "moments": dict(moments), "equal": equal, "other": other}
+    return {"kills": kills, "whole_seconds": whole, "moments": dict(moments), "equal": equal, "others": others}
 
 
 def _ended(process: "subprocess.Popen[bytes]") -> None:
@@ -680,7 +690,7 @@ def kills(options: argparse.Namespace, keep: Keep) -> str:
         found = killed(Job(folder, given), options.kills, options.seed)
     keep(found)
     rows = [[moment, times] for moment, times in sorted(found["moments"].items())]
-    last = f"{found['equal']} of {found['equal'] + found['other']}"
+    last = f"{found['equal']} of {found['equal'] + len(found['others'])}"
     return markdown(("killed while", "times"), [*rows, ["models equal to the undisturbed one, byte for byte", last]])
 
 
@@ -733,7 +743,8 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--splits", type=int, default=3, help="solar: how many")
     found.add_argument(
         "--steps", type=int, nargs="*", metavar="NUMBER",
-        help=f"rows to measure, all by default. solar: {_numbered(SOLAR)}. tiles: {_numbered(TILES)}",
+        help=f"rows to measure, all by default. solar: {_numbered(SOLAR)}. tiles: {_numbered(TILES)}. avp: "
+        f"{_numbered(ALIEN_PREDATOR)}",
     )  # fmt: skip
     found.add_argument("--name", default="settings of --set", help="of the rows with the settings of --set")
     found.add_argument("--folds", type=int, default=FOLDS, help=f"tiles: how many of {FOLDS}")
