@@ -73,6 +73,7 @@ bench: install ## measure what docs/benchmarks.md quotes (under 40 minutes); ALI
 	$(BIN)/python bench/heads.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 	$(BIN)/python bench/transferability.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 	$(BIN)/python bench/transfer.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
+	$(BIN)/python bench/finetune.py --kills 3 --images 100 --views 1 --timed-epochs 1 $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 
 honesty: install ## measure the coverage of the 95 % intervals, the effect of calibration, the cost of the report
 	$(BIN)/python bench/coverage.py

@@ -4,17 +4,22 @@ import io
 import json
 import runpy
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino
 import pytest
 from openvino import opset13 as ops
 from PIL import Image
+from safetensors.numpy import save_file
 
 import doubted_labels
 import engine
 import explanations
+import finetune
+import gains
 import images
 import machine
 import many_classes
@@ -29,9 +34,9 @@ from tlcli.features.rows import Rows
 BENCH = Path(__file__).parents[1] / "bench"
 PROGRAMS = (
     "block_weights", "calibration", "cold_start", "coverage", "crop", "decode", "doublings", "doubted_labels",
-    "explanations", "extract", "heads", "layers", "layers_cost", "many_classes", "networks", "none_of_these",
-    "outliers", "recipe", "report", "scale", "strangers", "thresholds", "transfer", "transferability", "tune",
-    "unpack", "unseen",
+    "explanations", "extract", "finetune", "heads", "layers", "layers_cost", "many_classes", "networks",
+    "none_of_these", "outliers", "recipe", "report", "scale", "strangers", "thresholds", "transfer", "transferability",
+    "tune", "unpack", "unseen",
 )  # fmt: skip
 FIVE = ("cold_start", "decode", "extract", "recipe", "scale")
 
@@ -48,7 +53,7 @@ def test_every_program_has_help(name: str, monkeypatch: pytest.MonkeyPatch, caps
 
 
 def test_make_runs_every_program_that_measures() -> None:
-    shared = {"engine", "machine", "measure", "peak", "images"}
+    shared = {"engine", "gains", "machine", "measure", "peak", "images"}
     assert {path.stem for path in BENCH.glob("*.py")} == {*PROGRAMS, *shared}
     recipe = (BENCH.parent / "Makefile").read_text()
     for name in set(PROGRAMS) - {"unseen"}:
@@ -283,3 +288,98 @@ def test_rank_correlations_of_networks() -> None:
     assert transferability.correlations(rows, "down") == pytest.approx((-1, -1))
     assert transferability.correlations(rows, "same") == (None, None)
     assert transferability.correlations(rows[:2], "up") == (None, None)
+
+
+def drawn_answers(contents: Sequence[int], gained: int, lost: int) -> tuple[gains.Answers, gains.Answers]:
+    """Two models on images of one class: the first errs on the first ``gained`` of them, the second on the last."""
+    labels, errors = np.zeros(len(contents), np.int64), np.zeros((2, len(contents)), bool)
+    errors[0, :gained], errors[1, len(contents) - lost :] = True, True
+    names = tuple(map(str, contents))
+    first, second = (gains.Answers(names, labels, {"plain": np.stack([~one, one], axis=1) * 1.0}) for one in errors)
+    return first, second
+
+
+def test_images_that_several_splits_test_are_not_independent() -> None:
+    def width(splits: Sequence[Sequence[int]], unit_of: dict[str, int]) -> float:
+        first, second = zip(*(drawn_answers(contents, 30, 10) for contents in splits), strict=True)
+        found = gains.pooled_gain(first, second, unit_of, "plain", 0.25)
+        assert found.difference == pytest.approx(0.1)
+        assert found.cautious[0] <= found.interval[0] < 0.1 < found.interval[1] <= found.cautious[1]
+        return found.interval[1] - found.interval[0]
+
+    own = {str(number): number for number in range(600)}
+    one = width([range(200)], own)
+    assert width([range(200)] * 3, own) == pytest.approx(one, rel=0.05)
+    assert width([range(200), range(200, 400), range(400, 600)], own) == pytest.approx(one / 3**0.5, rel=0.05)
+    pairs = {content: number // 2 for content, number in own.items()}  # near duplicates
+    assert width([range(200)], pairs) > 1.2 * one
+
+
+def test_gains_need_the_same_images() -> None:
+    (first, _), (_, second) = drawn_answers(range(10), 1, 0), drawn_answers(range(1, 11), 1, 0)
+    with pytest.raises(ValueError, match="same images"):
+        gains.pooled_gain([first], [second], {}, "plain", 0.2)
+
+
+def test_balanced_gain_weighs_classes_alike() -> None:
+    labels = np.array([0] * 90 + [1] * 10)
+    first = np.where(np.arange(100) < 95, 0, 1)  # finds half of the rare class
+    difference, (low, high) = gains.balanced_gain(labels, np.arange(100), first, labels)
+    assert difference == pytest.approx(0.25)
+    assert 0 < low < 0.25 < high < 0.5
+    assert gains.balanced_gain(labels, np.arange(100), first, first) == (0.0, (0.0, 0.0))
+
+
+def test_parts_of_the_study_of_fine_tuning_are_merged(tmp_path: Path) -> None:
+    path = tmp_path / "finetune.json"
+    assert set(finetune.merge(path, "kills", {"kills": 5})) == {"kills"}
+    path.write_text(json.dumps(finetune.merge(path, "kills", {"kills": 5})))
+    path.write_text(json.dumps(finetune.merge(path, "predict", {"turns": 1})))
+    found = finetune.merge(path, "predict", {"turns": 2})
+    assert (found["kills"]["kills"], found["predict"]["turns"]) == (5, 2)
+    assert all("machine" in part for part in found.values())
+    for step, accuracy in (("a", 0.1), ("b", 0.2), ("a", 0.3)):
+        rows = [{"step": step, "accuracy": accuracy}]
+        path.write_text(json.dumps(finetune.merge(path, "solar", {"rows": rows})))
+    rows = json.loads(path.read_text())["solar"]["rows"]
+    assert [(one["step"], one["accuracy"]) for one in rows] == [("a", 0.3), ("b", 0.2)]
+
+
+def test_steps_of_the_study_of_fine_tuning_have_a_frozen_head_to_compare_with() -> None:
+    tuned = [step for step in (*finetune.SOLAR, *finetune.TILES) if step.is_tuned]
+    assert len(tuned) > 2
+    for step in tuned:
+        assert "finetune.keep=always" in step.all_settings
+        assert not any(one.startswith(("finetune.", "head.fit")) for one in step.frozen().all_settings)
+    assert set(finetune.QUICK) == set(finetune.PARTS) - {"solar", "tiles"}
+
+
+def test_epochs_on_a_part_of_the_images_count_as_those_on_all(tmp_path: Path) -> None:
+    save_file({"probabilities": np.zeros((20, 2))}, tmp_path / "held_out.safetensors")
+    epochs = [("rate 0.001", 0, 9.0), ("rate 0.001", 1, 4.0), ("final", 0, 9.0), ("final", 1, 6.0)]
+    rows = [{"phase": phase, "epoch": epoch, "seconds": seconds} for phase, epoch, seconds in epochs]
+    (tmp_path / "training.json").write_text(json.dumps(rows))
+    assert finetune.epochs_of(tmp_path, 100) == [5.0, 6.0]
+
+
+@pytest.mark.slow
+def test_a_tiny_study_of_fine_tuning(tmp_path: Path, session_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TLCLI_CACHE", str(session_cache))
+    images.make_tree(tmp_path / "images", {"": 160}, ["dark", "light"], side=32)
+    given = (
+        f"dataset.path={tmp_path / 'images'}", "dataset.split.validation=0.4", "image.size=32",
+        "backbone.name=mobilenet_v2", "backbone.weights=random", "head.Cs=[0.01]", "finetune.views=0",
+        "finetune.epochs=1", "finetune.learning_rates=[0.001]",
+    )  # fmt: skip
+    steps = (finetune.Step("all layers"), finetune.Step("last block", is_tuned=True), finetune.Step("no", ("a.b=1",)))
+    kept: list[dict[str, Any]] = []
+    table = finetune.run_steps("my_images", given, steps, [0], kept.append)
+    first, second = kept[-1]["rows"]
+    assert (first["step"], second["step"], second["before"]) == ("all layers", "last block", "all layers")
+    assert second["gain"] == second["over frozen"]["plain"]  # the row before is its frozen head
+    assert second["accuracy"] - first["accuracy"] == pytest.approx(second["gain"]["difference"])
+    assert set(second["over frozen"]) == set(second["shifts"]) == set(finetune.VIEWS.values())
+    assert table.count("| last block |") == 2
+    finetune.cross_validated("my_images", given, steps[:2], ["plain"], 1, kept.append)
+    assert [row["images"] for row in kept[-1]["rows"]] == [32, 32]
+    assert [len(row["finetuning"]) for row in kept[-1]["rows"]] == [0, 1]
