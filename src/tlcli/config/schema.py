@@ -450,6 +450,8 @@ class Finetune(Section):
     learning_rates: Annotated[tuple[_Positive, ...], Field(min_length=1)] = (3e-4, 1e-3)
     """Peak learning rates of AdamW that are tried on four fifths of the training images; the one with the lowest log
     loss on the others is taken, and as many epochs as were best there. Then all training images are trained on."""
+    patience: Annotated[int, Field(ge=1, le=1000)] = 4
+    """Epochs without a lower log loss on the held-out images after which a learning rate is given up."""
     warm_up: Annotated[float, Field(ge=0, le=0.9)] = 0.1
     """Share of the steps in which the learning rate rises; it then falls to 0 along a cosine."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1

@@ -18,6 +18,8 @@ class Recipe:
     batch_size: int = 64
     learning_rates: tuple[float, ...] = (3e-4, 1e-3)
     """Peaks that are tried on a part of the training images; the one with the lowest loss on the rest is taken."""
+    patience: int = 4
+    """Epochs without a lower loss on the rest after which a peak is given up."""
     warm_up: float = 0.1
     """Share of the steps in which the rate rises to its peak."""
     label_smoothing: float = 0.1

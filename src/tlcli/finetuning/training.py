@@ -306,10 +306,13 @@ class Log:
 
     def left(self, phase: str, epochs: int) -> Iterator[int]:
         """Numbers of the epochs of a phase that are still to be trained, 0 for the start; the phase ends early where
-        the loss is no number any more."""
+        the loss is no number any more, or that of the held-out images does not fall any more."""
         while True:
             done = [one for one in self.epochs if one.phase == phase]
             if len(done) > epochs or (len(done) > 1 and not math.isfinite(done[-1].loss)):
+                return
+            held = [one.held_out_loss for one in done if math.isfinite(one.held_out_loss)]
+            if held and len(done) - 1 - held.index(min(held)) >= self._trainer.recipe.patience:
                 return
             yield len(done)
 
