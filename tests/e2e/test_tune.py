@@ -142,7 +142,7 @@ def test_other_weights_at_the_same_path_are_another_search(
 
 
 @pytest.mark.parametrize(
-    ("more", "why"), [("augment.views=1", "augmented"), ("head.fit=minibatch", "other_head")]
+    ("more", "why"), [("augment.views=1", "augmented"), ("head.fit=minibatch", "other_head"), ("backbone.precision=int8", "int8")]
 )  # fmt: skip
 def test_a_config_that_is_not_what_was_searched_is_not_compared(quick: Tlcli, more: str, why: str) -> None:
     found = tuned(quick, "--budget", "1s", "--set", more, "--set", "evaluate.transfer=null")

@@ -134,7 +134,7 @@ class TuneText:
             text = f"Everything that the limits leave was tried: {passes}"
         else:
             text = f"Everything was tried: {_count(tried, 'pass', 'passes')}"
-        known = f" ({found.resumed:,} known from an earlier part)" if found.resumed else ""
+        known = f" ({found.resumed:,} resumed)" if found.resumed else ""
         text += f", {_count(found.trials, 'trial', 'trials')}{known}, {duration(found.seconds)}."
         return f"{text} {_NO_MINIBATCH[found.no_minibatch]}" if found.no_minibatch else text
 
