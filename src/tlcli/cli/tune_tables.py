@@ -15,7 +15,8 @@ _PASS, _HEAD = 21, 21
 
 
 def leaderboard_table(outcome: "Outcome", most: int = 10) -> Table:
-    """The best contenders, and the config as it is below them; "=" marks those that could be as good as the best.
+    """The best contenders, and below them the fine-tuned winner and the config as it is; "=" marks those that could be
+    as good as the best.
 
     Args:
         outcome: of the search.
@@ -42,6 +43,8 @@ def leaderboard_table(outcome: "Outcome", most: int = 10) -> Table:
     for rank, one in enumerate(shown, 1):
         mark = " =" if rank > 1 and one.is_equal else "  "
         table.add_row(f"{rank}{mark}", *_cells(outcome, one), end_section=rank == len(shown))
+    if found := outcome.fine_tuned:
+        table.add_row(" =" if found.contender.is_equal else "", *_cells(outcome, found.contender, "fine-tuned:\n"))
     if outcome.given:
         table.add_row("", *_cells(outcome, outcome.given, "config as it is:\n"))
     return table

@@ -3,7 +3,7 @@
 Shapes: N images, L classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,9 +19,11 @@ from tlcli.evaluation.finetuning_proof import Proof, prove
 from tlcli.features.activations import Activations, row_keys
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.key import feature_key
+from tlcli.features.pipeline import Wanted
 from tlcli.features.rows import Rows
 from tlcli.features.store import Store
 from tlcli.finetuning.recipe import Recipe
+from tlcli.finetuning.request import Epoch
 from tlcli.finetuning.tail import FineTuned, TrainingRows, fine_tune
 from tlcli.heads.class_weight import ClassWeight, weights_of
 from tlcli.heads.fit_record import Fit, HeldOut, Step
@@ -122,28 +124,16 @@ def fine_tune_head(
     from tlcli.heads.calibration import calibrated  # noqa: PLC0415 - SciPy
 
     images, section = index.of("train"), config.finetune
-    activations, views = _activations(config, frozen, images, progress)
-    held_out = _held_out(units, config.train.seed)
-    labels = np.tile(units.labels, len(views))
-    rows = TrainingRows(
-        row_keys(images, views), labels, weights_of(labels, class_weight), np.tile(held_out, len(views)),
-        np.arange(len(labels)) < len(images),
-    )  # fmt: skip
-    recipe = Recipe(seed=config.train.seed, **section.model_dump(exclude={"blocks", "views", "keep"}))
-    standardizer = Standardizer.of(units, config.head.standardize)
-    part_head = _head_of(config, units.part(np.flatnonzero(~held_out)), fit, class_weight)
-    tuned = fine_tune(activations, rows, fit.head, part_head, standardizer, frozen.blocks.names, recipe, progress)
+    tuned, held = train_blocks(config, images, frozen, fit, units, class_weight, progress)
     extractor = _tuned_extractor(frozen, tuned, progress)
     validation = index.of("validation")
     extractor.extract([(images, (PLAIN,)), (validation, (PLAIN, *SHIFTS))], progress)
     frozen.extract([(validation, SHIFTS)], progress)
-    numbers = np.flatnonzero(held_out)
-    held = HeldOut(numbers, units.labels[numbers], tuned.held_out)
     new = _fit(tuned, held)
     new = calibrated(new, extractor.rows(validation, index.labels), len(images))
     proof = _proof(index, validation, (frozen, fit.head), (extractor, new.head))
     record = RunFinetuning(
-        blocks=section.blocks, views=len(views), learning_rate=tuned.epochs[-1].learning_rate,
+        blocks=section.blocks, views=1 + section.views, learning_rate=tuned.epochs[-1].learning_rate,
         epochs=tuned.epochs[-1].epoch, trained_parameters=tuned.parameters,
         seconds=round(sum(one.seconds for one in tuned.epochs), 1),
         is_kept=section.keep == "always" or proof.is_better, proof=proof,
@@ -151,27 +141,85 @@ def fine_tune_head(
     return FineTunedHead(extractor, new, tuned.tail, record)
 
 
-def _activations(
-    config: Config, frozen: FeatureExtractor, images: Sequence[LabelledImage], progress: Progress
+def train_blocks(
+    config: Config, images: Sequence[LabelledImage], frozen: FeatureExtractor, fit: Fit, units: Rows,
+    class_weight: ClassWeight, progress: Progress = SILENT, scored: Sequence[LabelledImage] = (),
+    on_epoch: Callable[[Epoch], None] = lambda _: None,
+) -> tuple[FineTuned, HeldOut]:  # fmt: skip
+    """Trains the last blocks of the backbone together with the head; nothing is known yet of what that brings.
+
+    Args:
+        config: the config.
+        images: that are trained on [N].
+        frozen: has their features.
+        fit: the frozen head: logistic regression.
+        units: plain rows of the images, in the units that folds keep together.
+        class_weight: of head.class_weight.
+        progress: receives the stages.
+        scored: images that only the trained blocks answer for, see :attr:`FineTuned.scored`.
+        on_epoch: see :func:`tlcli.finetuning.tail.fine_tune`.
+
+    Returns:
+        The trained blocks, and what they answered for the fifth of the images that the learning rate was chosen by.
+
+    Raises:
+        ModelError, ResourceError, UsageError: see :func:`fine_tune_head`.
+    """
+    activations, views = open_activations(config, frozen, progress)
+    store_activations(activations, [(images, views), (scored, (PLAIN,))], progress)
+    held_out, labels = _held_out(units, config.train.seed), np.tile(units.labels, len(views))
+    count, more = len(labels), (0, len(scored))
+    rows = TrainingRows(
+        [*row_keys(images, views), *row_keys(scored, (PLAIN,))], np.pad(labels, more),
+        np.pad(weights_of(labels, class_weight), more), np.pad(np.tile(held_out, len(views)), more),
+        np.arange(count + len(scored)) < len(images), np.arange(count + len(scored)) >= count if scored else None,
+    )  # fmt: skip
+    standardizer = Standardizer.of(units, config.head.standardize)
+    part_head = _head_of(config, units.part(np.flatnonzero(~held_out)), fit, class_weight)
+    tuned = fine_tune(
+        activations, rows, fit.head, part_head, standardizer, frozen.blocks.names, recipe_of(config), progress, on_epoch
+    )
+    numbers = np.flatnonzero(held_out)
+    return tuned, HeldOut(numbers, units.labels[numbers], tuned.held_out)
+
+
+def recipe_of(config: Config) -> Recipe:
+    """How the last blocks are trained."""
+    return Recipe(seed=config.train.seed, **config.finetune.model_dump(exclude={"blocks", "views", "keep"}))
+
+
+def open_activations(
+    config: Config, frozen: FeatureExtractor, progress: Progress = SILENT
 ) -> tuple[Activations, list[str]]:
-    """The stored activations of the training images in all views, and the names of the views."""
+    """Cuts the backbone, and opens the store of the activations; and the names of the views of training images.
+
+    Raises:
+        ModelError: it cannot be cut there.
+    """
     augment = config.augment
     changes = Augmentation(**augment.model_dump(exclude={"views"}))
     if changes == Augmentation(seed=augment.seed):
         changes = replace(_DEFAULT, seed=augment.seed)
     views = view_names(config.finetune.views, changes)
     decoder = replace(frozen.decoder, augmentation=changes)
-    found = Activations.open(frozen.spec, decoder, config.finetune.blocks, progress)
-    wanted = [(images, views)]
+    return Activations.open(frozen.spec, decoder, config.finetune.blocks, progress), views
+
+
+def store_activations(found: Activations, wanted: Wanted, progress: Progress = SILENT) -> None:
+    """Makes the store have these views of these images.
+
+    Raises:
+        ResourceError: the disk has no room for them.
+    """
     if needed := found.missing_bytes(wanted):
         blocks = "block" if found.blocks == 1 else f"{found.blocks} blocks"
         progress.note(
             f"Feature maps before the last {blocks}: {format_size(found.row_blocks.stored_bytes)} for each of "
-            f"{len(images) * len(views):,} views, {format_size(needed)} more in the cache."
+            f"{sum(len(images) * len(views) for images, views in wanted):,} views, {format_size(needed)} more in the "
+            "cache."
         )
         need_room(found.store.folder, needed, "activations")
     found.extract(wanted, progress)
-    return found, views
 
 
 def _held_out(units: Rows, seed: int) -> "NDArray[np.bool_]":

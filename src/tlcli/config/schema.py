@@ -507,6 +507,9 @@ class Tune(Section):
     metric: Annotated[str, AfterValidator(_is_metric)] = "accuracy"
     """accuracy, balanced_accuracy, log_loss, roc_auc, f1_macro, or recall@precision=0.9: the largest recall whose
     precision is at least that."""
+    finetune: bool = False
+    """Also try fine-tuning, as the section finetune says, at the end of the search and from its winner on, in half of
+    the budget (also --finetune, and head.fit: finetune)."""
 
 
 class Config(Section):
@@ -531,6 +534,11 @@ class Config(Section):
     """What evaluate measures and writes."""
     tune: Tune = Tune()
     """What tune searches for."""
+
+    @property
+    def tunes_finetuning(self) -> bool:
+        """Whether ``tlcli tune`` tries fine-tuning."""
+        return self.tune.finetune or self.head.fit == "finetune"
 
     def with_backbone_defaults(self) -> Self:
         """The config with the defaults of its backbone, image.size, image.resize, image.interpolation and (for a crop)

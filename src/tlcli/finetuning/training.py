@@ -62,6 +62,7 @@ class Rows(NamedTuple):
     weights: "NDArray[np.float32]"
     held_out: "NDArray[np.bool_]"
     plain: "NDArray[np.bool_]"
+    scored: "NDArray[np.bool_] | bool" = False
 
 
 class Trainer:
@@ -284,12 +285,13 @@ def train(request: Request, tell: Callable[[str], object]) -> None:
     trainer, recipe = Trainer(request), request.recipe
     trainer.reset(part=True)
     log, rows = Log(trainer, request.place, tell), trainer.rows
-    fitted, held = np.flatnonzero(~rows.held_out), np.flatnonzero(rows.held_out & rows.plain)
+    seen = np.logical_not(rows.scored) & np.ones(len(rows.labels), np.bool_)
+    fitted, held = np.flatnonzero(seen & ~rows.held_out), np.flatnonzero(seen & rows.held_out & rows.plain)
     for peak in recipe.learning_rates if len(held) else ():
         _run(trainer, log, f"rate {peak:g}", peak, recipe.epochs, fitted, held)
     best = min(log.tried, key=lambda one: one.held_out_loss, default=None)
     peak, epochs = (best.learning_rate, best.epoch) if best else (recipe.learning_rates[0], recipe.epochs)
-    _run(trainer, log, _FINAL, peak, epochs, np.arange(len(rows.labels)), held[:0])
+    _run(trainer, log, _FINAL, peak, epochs, np.flatnonzero(seen), held[:0])
     ended = [one for one in log.epochs if one.epoch]
     if ended and not any(math.isfinite(one.loss) for one in ended):
         rates = ", ".join(f"{one:g}" for one in recipe.learning_rates)
@@ -299,7 +301,8 @@ def train(request: Request, tell: Callable[[str], object]) -> None:
         )  # fmt: skip
     trainer.answer(request.place)
     with whole_file(request.place / HELD_OUT_FILE) as temporary:
-        save_file({"probabilities": np.ascontiguousarray(log.best)}, temporary)
+        scored = trainer.probabilities(np.flatnonzero(~seen))
+        save_file({"probabilities": np.ascontiguousarray(log.best), "scored": scored}, temporary)
     write_text(request.place / RECORD_FILE, json.dumps([asdict(one) for one in log.epochs]))
 
 
