@@ -64,6 +64,21 @@ class Rows(NamedTuple):
     plain: "NDArray[np.bool_]"
     scored: "NDArray[np.bool_] | bool" = False
 
+    @property
+    def seen(self) -> "NDArray[np.bool_]":
+        """[N], all but those that are scored alone."""
+        return ~np.broadcast_to(self.scored, self.labels.shape)
+
+    @property
+    def fitted(self) -> "NDArray[np.int64]":
+        """Numbers of the rows that are trained on while the learning rate is chosen."""
+        return np.flatnonzero(self.seen & ~self.held_out)
+
+    @property
+    def choosing(self) -> "NDArray[np.int64]":
+        """Numbers of the rows that it is chosen by."""
+        return np.flatnonzero(self.seen & self.held_out & self.plain)
+
 
 class Trainer:
     """The last blocks and the head, with their optimizer."""
@@ -285,8 +300,7 @@ def train(request: Request, tell: Callable[[str], object]) -> None:
     trainer, recipe = Trainer(request), request.recipe
     trainer.reset(part=True)
     log, rows = Log(trainer, request.place, tell), trainer.rows
-    seen = np.logical_not(rows.scored) & np.ones(len(rows.labels), np.bool_)
-    fitted, held = np.flatnonzero(seen & ~rows.held_out), np.flatnonzero(seen & rows.held_out & rows.plain)
+    fitted, held, seen = rows.fitted, rows.choosing, rows.seen
     for peak in recipe.learning_rates if len(held) else ():
         _run(trainer, log, f"rate {peak:g}", peak, recipe.epochs, fitted, held)
     best = min(log.tried, key=lambda one: one.held_out_loss, default=None)
