@@ -7,8 +7,7 @@ from tlcli.finetuning.training import Rows
 
 def test_rows_that_are_scored_are_neither_trained_on_nor_chosen_by() -> None:
     held_out, plain = np.arange(8) % 4 == 0, np.arange(8) < 6
-    of_all = {"keys": np.zeros((8, 32), np.uint8), "labels": np.arange(8), "weights": np.ones(8, np.float32)}
-    rows = Rows(**of_all, held_out=held_out, plain=plain)
+    rows = Rows(np.zeros((8, 32), np.uint8), np.arange(8), np.ones(8, np.float32), held_out, plain)
     assert rows.fitted.tolist() == [1, 2, 3, 5, 6, 7]
     assert rows.choosing.tolist() == [0, 4]
     assert rows.seen.all()

@@ -195,6 +195,7 @@ def open_activations(
 
     Raises:
         ModelError: it cannot be cut there.
+        UsageError: the head takes no features that change with the last blocks.
     """
     augment = config.augment
     changes = Augmentation(**augment.model_dump(exclude={"views"}))
@@ -202,7 +203,14 @@ def open_activations(
         changes = replace(_DEFAULT, seed=augment.seed)
     views = view_names(config.finetune.views, changes)
     decoder = replace(frozen.decoder, augmentation=changes)
-    return Activations.open(frozen.spec, decoder, config.finetune.blocks, progress), views
+    found = Activations.open(frozen.spec, decoder, config.finetune.blocks, progress)
+    if set(frozen.blocks.names) <= set(found.row_blocks.names):
+        raise UsageError(
+            "config.finetune_unsupported",
+            f"Fine-tuning is not possible: the head takes no layer behind the last {config.finetune.blocks} blocks.",
+            "Change backbone.layers or finetune.blocks, or set head.fit: logistic_regression.",
+        )
+    return found, views
 
 
 def store_activations(found: Activations, wanted: Wanted, progress: Progress = SILENT) -> None:

@@ -6,27 +6,19 @@ features are cheap: on the passes that all images took, all are tried.
 
 import hashlib
 import json
-import math
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from time import monotonic
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 import tlcli
 from tlcli.backbones.conversion import conversion_versions
-from tlcli.backbones.source_classifier import source_classifier
-from tlcli.config.build_cross_validation import Divided, ValidationDuplicates
 from tlcli.config.build_dataset import dataset_index
-from tlcli.config.build_features import feature_extractor, head_inputs, layer_candidates
+from tlcli.config.build_features import feature_extractor, layer_candidates
 from tlcli.config.build_head import class_weight_of, fit_regression
 from tlcli.config.build_search import Limits, reference_pass, search_candidates, searched_images
-from tlcli.config.build_small_network import FromScratch
-from tlcli.config.build_transfer import measure_divided, why_not
 from tlcli.config.build_tune import (
     candidate_backbones,
     config_of_fine_tuned,
@@ -40,14 +32,12 @@ from tlcli.config.build_tune import (
     tuned_yaml,
 )
 from tlcli.config.build_tune_finetuning import FineTuning, kept_for_finetuning
+from tlcli.config.build_tune_transfer import kept_for_transfer, transfer_gap, with_transfer
 from tlcli.config.load import LoadedConfig, dump_config
 from tlcli.config.schema import Config
 from tlcli.datasets.index import Index
 from tlcli.errors import DataError
 from tlcli.evaluation.objectives import Objective
-from tlcli.evaluation.transfer_gap import NoTransfer, TransferGap
-from tlcli.evaluation.transferability import transfer_scores
-from tlcli.images.augmentation import PLAIN
 from tlcli.progress import SILENT, Progress
 from tlcli.reports.tune_page import draw_pareto, write_tune_page
 from tlcli.reports.tune_text import TuneText, reasons
@@ -65,10 +55,6 @@ from tlcli.tuning.winner import thresholds, try_augmented
 
 if TYPE_CHECKING:
     from tlcli.heads.class_weight import ClassWeight
-
-_FOR_TRANSFER, _SHARE_FOR_TRANSFER = 75.0, 0.1
-"""Seconds, and the share of the budget at most, that are kept for the question whether pretraining helps."""
-_TRANSFER = ("log_me", "h_score", "nleep", "leep", "knn")
 
 
 @dataclass(frozen=True)
@@ -112,7 +98,7 @@ def tune(loaded: LoadedConfig, runs_dir: Path, options: TuneOptions, progress: P
     config, whole, objective = loaded.config, Clock(options.budget), Objective.parse(options.metric)
     with progress.stage("Indexing images"):
         index = dataset_index(config.dataset, loaded.options)
-    for_winner = Clock(options.budget - _kept_for_transfer(config, options.budget), whole.started)
+    for_winner = Clock(options.budget - kept_for_transfer(config, options.budget), whole.started)
     kept = kept_for_finetuning(config, index, options.budget, progress)
     clock = Clock(for_winner.budget - kept, whole.started)
     names, left_out = candidate_backbones(config, options.backbones)
@@ -134,7 +120,7 @@ def tune(loaded: LoadedConfig, runs_dir: Path, options: TuneOptions, progress: P
             config, index, search, objective, best, outcome.best, start, minibatch_of(config), for_winner
         )  # fmt: skip
         outcome = replace(outcome, finetuning=tuning.tried(progress))
-        gap = _transfer_gap(_frozen_winner(config, best, outcome), best, search, whole, progress)
+        gap = transfer_gap(_frozen_winner(config, best, outcome), best, search, whole, progress)
         outcome = outcome.with_transfer(gap)
         outcome = replace(
             outcome, trials=len(trials), resumed=trials.resumed, seconds=whole.seconds, no_given=no_comparison(config),
@@ -168,7 +154,7 @@ def _searched(
 ) -> _Found:  # fmt: skip
     """Passes, then heads, then views and mini-batch heads of the best."""
     finalists, halved = search.halve(candidates)
-    halved = _with_transfer(halved, candidates, search, trials, search.progress)
+    halved = with_transfer(halved, candidates, search, trials, search.progress)
     scored = _heads(search, finalists)
     finalists = [one for one in finalists if one.setting in scored]
     passed = {one.setting for one in halved if one.images == len(search.images.all)}
@@ -259,44 +245,6 @@ def _class_weights(config: Config, index: Index) -> dict[str, "ClassWeight"]:
     return {} if isinstance(weight, str) else {GIVEN_WEIGHTS: weight}
 
 
-def _with_transfer(
-    tried: Sequence[TriedPass], candidates: Sequence[Candidate], search: Search, trials: Trials, progress: Progress
-) -> list[TriedPass]:
-    """The passes with the transferability scores of those that all images took."""
-    found = {one.setting: one for one in candidates}
-    whole = [one for one in tried if one.images == len(search.images.all)]
-    with progress.stage("Scoring transferability", len(whole), "passes"):
-        for one in whole:
-            found_scores = _transfer_of(found[one.setting], search, trials)
-            tried = [replace(each, transfer=found_scores) if each is one else each for each in tried]
-            progress.advance()
-    return list(tried)
-
-
-def _transfer_of(candidate: Candidate, search: Search, trials: Trials) -> dict[str, float | None]:
-    """Scores of the last layer's average, by name."""
-    what = {"stage": "transfer", "pass": asdict(candidate.setting)}
-    known, images, spec = trials.get(what), search.images, candidate.extractor.spec
-    if known is None:
-        if not search.clock.allows(0, 1):
-            search.clock.is_cut = True
-            return {}
-        started = monotonic()
-        candidate.extractor.extract([(images.all, (PLAIN,))], search.progress)
-        features = candidate.extractor.features(images.all, candidate.extractor.last)
-        source = source_classifier(spec.row, spec.weights)
-        probabilities = source.probabilities(features) if source else None
-        scores = transfer_scores(features, images.rows.labels, images.rows.units, probabilities, images.seed)
-        values = [getattr(scores, name) for name in _TRANSFER]
-        known = trials.add(what, tuple(math.nan if one is None else one for one in values), monotonic() - started)
-    return {name: None if math.isnan(value) else value for name, value in zip(_TRANSFER, known.scores, strict=True)}
-
-
-def _kept_for_transfer(config: Config, budget: float) -> float:
-    """Seconds of the budget in which no search is begun, so that the comparison at its end is not left out."""
-    return 0.0 if why_not(config) else min(_FOR_TRANSFER, budget * _SHARE_FOR_TRANSFER)
-
-
 def _winner(config: Config, best: Candidate, start: HeadSetting, outcome: Outcome) -> Config:
     """The config of the winner, fine-tuned where there is evidence that it helps."""
     if outcome.is_fine_tuned:
@@ -309,26 +257,6 @@ def _frozen_winner(config: Config, best: Candidate, outcome: Outcome) -> Config:
     return config_of_winner(
         config, best.setting, outcome.best.head, best.extractor.spec.row.blocks.layers, outcome.thresholds
     )  # fmt: skip
-
-
-def _transfer_gap(
-    config: Config, best: Candidate, search: Search, clock: Clock, progress: Progress
-) -> TransferGap | NoTransfer:
-    """What evaluate would say of the winner on a sample of the same images, and a network trained from scratch.
-
-    Args:
-        config: of the winner.
-        best: its pass.
-        search: its images, which are divided already, and its trials.
-        clock: of the whole budget.
-        progress: receives the stages.
-    """
-    images, extractor = search.images, best.extractor
-    extractor = replace(extractor, inputs=head_inputs(config.backbone, extractor.spec.row.blocks))
-    rows = search.rows_of(extractor)
-    divided = Divided(images.all, rows, np.arange(len(rows)), 0, ValidationDuplicates(0, 0))
-    scratch = FromScratch(search.trials, clock, best.cost.ms_per_image)
-    return measure_divided(config, divided, extractor, progress, scratch)
 
 
 def _write(folder: Path, loaded: LoadedConfig, best: Candidate, start: HeadSetting, outcome: Outcome) -> Path:
