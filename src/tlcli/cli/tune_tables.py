@@ -44,7 +44,9 @@ def leaderboard_table(outcome: "Outcome", most: int = 10) -> Table:
         mark = " =" if rank > 1 and one.is_equal else "  "
         table.add_row(f"{rank}{mark}", *_cells(outcome, one), end_section=rank == len(shown))
     if found := outcome.fine_tuned:
-        table.add_row(" =" if found.contender.is_equal else "", *_cells(outcome, found.contender, "fine-tuned:\n"))
+        folds = "" if found.folds == found.of_folds else f",\n{found.folds} of {found.of_folds} folds"
+        mark = " =" if found.contender.is_equal else ""
+        table.add_row(mark, *_cells(outcome, found.contender, f"fine-tuned{folds}:\n"))
     if outcome.given:
         table.add_row("", *_cells(outcome, outcome.given, "config as it is:\n"))
     return table
