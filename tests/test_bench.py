@@ -66,6 +66,21 @@ def test_a_round_of_mini_batch_heads_is_a_setting_of_each_study() -> None:
     assert found["seconds"] > 0
 
 
+def test_a_search_without_a_comparison_has_a_line_too() -> None:
+    """The config as it is may be left out, and a class too small for nested folds."""
+    given = {"score": 0.8, "best_ahead_by_ci95": (-0.01, 0.2)}
+    expected = {"expected": 0.85, "expected_ci95": (0.8, 0.9)}
+    found = {
+        "data set": "a", "before": 0.7, "best": {"score": 0.9}, "ahead of before": 0.1,
+        "ahead of before ci95": (0.05, 0.15), "test": 0.88, "test interval": (0.8, 0.95), "seconds": 9.0,
+        "ending": "budget", "given": given, "expected": expected,
+    }  # fmt: skip
+    whole, bare = (tune_bench.row_of(one) for one in (found, {**found, "given": None, "expected": None}))
+    assert (whole[2], whole[4], whole[5]) == ("0.800", "0.850 (0.800 to 0.900)", "-0.010 to +0.200")
+    assert (bare[2], bare[4], bare[5]) == ("-", "-", "-")
+    assert len(whole) == len(bare)
+
+
 def test_an_emptied_cache_holds_nothing_but_weights(tmp_path: Path) -> None:
     for name in ("features/a/b", "weights/w", "digests.sqlite"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

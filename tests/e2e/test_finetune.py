@@ -139,6 +139,7 @@ def test_without_evidence_the_frozen_head_stays(stripes: tuple[Path, Tlcli]) -> 
         (("finetune.blocks=99",), "model.no_cut"),
         (("image.tiles=[2, 2]",), "config.finetune_unsupported"),
         (("backbone.name=nasnet_mobile",), "config.finetune_unsupported"),
+        (("backbone.layers=[stage1]",), "config.finetune_unsupported"),
         (("dataset.split.validation=0.1",), "data.too_few_to_prove"),
     ],
 )

@@ -13,7 +13,7 @@ import pytest
 from tests.commands import Tlcli
 from tests.network_fixtures import convolutional, drawn
 
-from tlcli.config import build_dataset, build_small_network, build_tune
+from tlcli.config import build_dataset, build_search, build_small_network, build_tune
 from tlcli.config.load import load_config
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.runs.trials import Trial, Trials
@@ -142,8 +142,9 @@ def test_other_weights_at_the_same_path_are_another_search(
 
 
 @pytest.mark.parametrize(
-    ("more", "why"), [("augment.views=1", "augmented"), ("head.fit=minibatch", "other_head")]
-)  # fmt: skip
+    ("more", "why"),
+    [("augment.views=1", "augmented"), ("head.fit=minibatch", "other_head"), ("backbone.precision=int8", "int8")],
+)
 def test_a_config_that_is_not_what_was_searched_is_not_compared(quick: Tlcli, more: str, why: str) -> None:
     found = tuned(quick, "--budget", "1s", "--set", more, "--set", "evaluate.transfer=null")
     assert (found["given"], found["no_given"]) == (None, why)
@@ -245,13 +246,13 @@ def test_a_mini_batch_winner_trains_as_it_was_tried(quick: Tlcli, monkeypatch: p
 def test_a_config_whose_network_is_too_slow_is_left_out_and_the_search_goes_on(
     quick: Tlcli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    milliseconds = workflow._ms_per_image
+    milliseconds = build_search.ms_per_image
 
     def slow(extractor: FeatureExtractor, trials: Trials) -> float:
         return 1e9 if extractor.spec.size == (32, 32) else milliseconds(extractor, trials)
 
-    monkeypatch.setattr(workflow, "_ms_per_image", slow)
-    monkeypatch.setattr(workflow, "input_settings", with_another_size)
+    monkeypatch.setattr(build_search, "ms_per_image", slow)
+    monkeypatch.setattr(build_search, "input_settings", with_another_size)
     found = tuned(quick)
     assert found["given"] is None
     assert found["ending"] == "budget"
@@ -275,7 +276,7 @@ def test_a_small_budget_ends_the_search_with_what_is_there(quick: Tlcli) -> None
 def test_once_the_time_for_passes_is_over_no_other_network_is_prepared(
     quick: Tlcli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workflow, "FOR_PASSES", 0.0)
+    monkeypatch.setattr(build_search, "FOR_PASSES", 0.0)
     found = tuned(quick, "--backbones", "mobilenet_v2,densenet201")
     assert {one["backbone"] for one in found["passes"]} == {"mobilenet_v2"}
     assert found["ending"] == "budget"

@@ -5,21 +5,22 @@ from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
 from tests.browser import chromium, opened, overflows
-from tests.reports.tune_sample import METRICS, outcome, with_answers
+from tests.reports.tune_sample import METRICS, outcome, with_answers, with_fine_tuning
 
 from tlcli.cli.tune_tables import leaderboard_table
+from tlcli.progress import format_duration
 from tlcli.reports import tune_charts
 from tlcli.reports.tune_page import draw_pareto, write_tune_page
 from tlcli.reports.tune_text import TuneText, ends, figure, gain, gain_ends, layers_text
 from tlcli.tuning.metric_units import as_measured, ends_as_measured
-from tlcli.tuning.outcome import Outcome
+from tlcli.tuning.outcome import NoFinetuning, NotFineTuned, Outcome
 from tlcli.tuning.settings import PassSetting
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ RESULTS = {
     "many": outcome(70, 24),
     "answers": with_answers(outcome()),
     "no transfer": outcome(1, 1).with_transfer("few_images"),
+    "fine-tuned": with_fine_tuning(with_answers(outcome())),
+    "fine-tuned, log loss": with_fine_tuning(outcome(metric="log_loss"), gain=-0.01, folds=5),
 }
 EACH = pytest.mark.parametrize("found", RESULTS.values(), ids=RESULTS.keys())
 NEXT = "tlcli train --config 'a <b>.yaml'"
@@ -90,13 +93,14 @@ def test_page_has_the_figures_of_all_contenders_and_passes(tmp_path: Path, found
     text = written(tmp_path, found).read_text()
     rows = cells(text, "leaderboard")
     shown = found.contenders[:40]
-    assert len(rows) == len(shown) + (found.given is not None)
+    assert len(rows) == len(shown) + (found.given is not None) + (found.fine_tuned is not None)
     for row, one in zip(rows, shown, strict=False):
         assert figure(found.metric, one.score) in row[2]
         assert ends(found.metric, one.interval) in row[2]
         assert ("equal" in row[3]) == (one.is_equal and one is not found.best)
     assert [row[0].strip() for row in rows] == [
-        *(str(rank) for rank in range(1, len(shown) + 1)), *(["config"] if found.given else []),
+        *(str(rank) for rank in range(1, len(shown) + 1)), *(["fine-tuned"] if found.fine_tuned else []),
+        *(["config"] if found.given else []),
     ]  # fmt: skip
     passes, scores = cells(text, "passes"), {key for one in found.passes for key in one.transfer}
     assert len(passes) == len(found.passes)
@@ -262,6 +266,23 @@ def test_leaderboard_fits_80_columns_and_cuts_nothing(metric: str) -> None:
         assert figure(metric, one.score) in text
         assert ends(metric, one.interval) in text
     assert "…" not in text
+
+
+def test_fine_tuning_has_its_sentence_and_its_line() -> None:
+    text = {verdict: TuneText(with_fine_tuning(outcome(), gain)) for verdict, gain in
+            (("helps", 0.02), ("none", 0.001), ("hurts", -0.02))}  # fmt: skip
+    said = {one.finetuning for one in text.values()}
+    assert len(said) == 3
+    for sentence in said:
+        assert "840 images" in sentence
+        assert "2 of 5 folds" in sentence
+    assert gain("balanced_accuracy", 0.02) in text["helps"].finetuning
+    assert leaderboard_table(with_fine_tuning(outcome())).row_count == 12
+    assert not TuneText(outcome()).finetuning
+    reasons = get_args(NoFinetuning)
+    left_out = [TuneText(replace(outcome(), finetuning=NotFineTuned(one, 600.0))).finetuning for one in reasons[1:]]
+    assert len(set(left_out)) == len(reasons) - 1
+    assert all(format_duration(600) in one for one in left_out)
 
 
 def test_leaderboard_marks_what_is_equal() -> None:

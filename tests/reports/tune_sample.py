@@ -5,7 +5,9 @@ from dataclasses import replace
 import numpy as np
 
 from tlcli.backbones.catalog import CATALOG
+from tlcli.evaluation.paired_scores import PairedScore
 from tlcli.evaluation.transfer_gap import TransferGap, compare_features
+from tlcli.tuning.fine_tuned import fine_tuned_of
 from tlcli.tuning.outcome import Contender, Outcome, PassCost, TriedPass
 from tlcli.tuning.selection import Expected, interval_of
 from tlcli.tuning.settings import HeadSetting, PassSetting
@@ -56,6 +58,14 @@ def with_answers(found: Outcome) -> Outcome:
     return replace(
         found.with_transfer(gap), thresholds=ThresholdChoice("balanced_accuracy", 0.81, 0.84, (0.01, 0.05))
     )  # fmt: skip
+
+
+def with_fine_tuning(found: Outcome, gain: float = 0.02, folds: int = 2) -> Outcome:
+    """The same with the winner fine-tuned for some folds."""
+    best = found.best
+    measured = [PairedScore(best.score + gain, 0.01, gain, 0.005) for _ in range(folds)]
+    head = replace(best.head, kind="finetune")
+    return replace(found, finetuning=fine_tuned_of(best.input, head, best.cost, measured, 5, 420 * folds, 1))
 
 
 def outcome(

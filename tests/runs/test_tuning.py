@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
-from tests.reports.tune_sample import METRICS, outcome, with_answers
+from tests.reports.tune_sample import METRICS, outcome, with_answers, with_fine_tuning
 
 from tlcli.runs.trials import Trial, Trials
 from tlcli.runs.tuning import TuneRecord, record_of, write_leaderboard, write_passes, write_trials, write_tune
+from tlcli.tuning.outcome import NotFineTuned
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -42,6 +43,23 @@ def test_thresholds_and_transfer_are_recorded(tmp_path: Path) -> None:
     write_tune(tmp_path / "tune.json", found.with_transfer("off"))
     document = json.loads((tmp_path / "tune.json").read_text())
     assert (document["transfer"], document["no_transfer"]) == (None, "off")
+
+
+def test_fine_tuning_is_recorded_or_why_it_was_not_tried(tmp_path: Path) -> None:
+    found = with_fine_tuning(outcome(metric="log_loss"))
+    write_tune(tmp_path / "tune.json", found)
+    record = TuneRecord.model_validate_json((tmp_path / "tune.json").read_text())
+    assert record.no_finetuning is None
+    assert record.finetuning
+    assert record.finetuning.contender.score == pytest.approx(0.19)
+    assert record.finetuning.contender.best_ahead_by == -record.finetuning.gain == -0.02
+    assert (record.finetuning.folds, record.finetuning.helps) == (2, True)
+    write_leaderboard(tmp_path / "leaderboard.csv", found)
+    tuned, given = rows(tmp_path / "leaderboard.csv")[-2:]
+    assert (tuned["rank"], tuned["fit"], tuned["fold_3"], given["fit"]) == ("", "finetune", "", "logistic_regression")
+    late = record_of(replace(found, finetuning=NotFineTuned("no_time", 431.0)))
+    assert (late.finetuning, late.no_finetuning, late.finetuning_needs) == (None, "no_time", 431.0)
+    assert record_of(outcome()).no_finetuning == "off"
 
 
 def test_small_results_are_records_too(tmp_path: Path) -> None:
@@ -111,12 +129,14 @@ def test_trials_csv_has_a_line_for_each_trial_with_the_metric_as_measured(tmp_pa
         Trial(key="b", what={"stage": "pass", "pass": {"size": [32, 64]}, "images": 9}, scores=(-0.2, -0.4), seconds=2),
         Trial(key="c", what={"stage": "sampled"}, scores=(-0.5, float("nan")), seconds=1),
         Trial(key="d", what={"stage": "group"}, scores=(), seconds=0),
+        Trial(key="e", what={"stage": "finetune", "fold": 1}, scores=(-0.4, 0.02, 0.1, 0.03), seconds=9),
     ]
     write_trials(tmp_path / "trials.csv", "log_loss", trials)
-    first, second, third, last = rows(tmp_path / "trials.csv")
+    first, second, third, last, tuned = rows(tmp_path / "trials.csv")
     assert (first["score"], first["score_1"], first["backbone"]) == ("", "3.5", "b")
     assert (second["pass.size"], second["images"], second["seconds"]) == ("32 64", "9", "2.0")
     assert float(second["score"]) == pytest.approx(0.3)
+    assert (tuned["score"], tuned["score_1"], tuned["score_3"], tuned["fold"]) == ("0.4", "0.4", "0.1", "1")
     assert (third["score"], third["score_2"], last["score"], last.get("score_1")) == ("0.5", "", "", None)
 
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from tests.reports.tune_sample import outcome
+from tests.reports.tune_sample import outcome, with_answers, with_fine_tuning
 
 from tlcli.reports.tune_text import reasons
 from tlcli.tuning.leaderboard import outcome_of
@@ -52,3 +52,6 @@ def test_every_setting_of_tuned_yaml_has_a_reason() -> None:
     assert "head.Cs" not in found
     assert found["head.fit"].startswith("kernel")
     assert found["head.fit"] != linear["head.fit"]
+    tuned = reasons(with_fine_tuning(with_answers(outcome())))
+    assert {"finetune.keep", "head.fit", "head.Cs", "backbone.layers"} <= set(tuned)
+    assert "head.thresholds" not in tuned  # those that help were those of the frozen winner

@@ -20,13 +20,15 @@ from tlcli.features.rows import Rows
 from tlcli.features.store import Store
 from tlcli.heads.minibatch_folds import Minibatch
 from tlcli.progress import Progress
-from tlcli.tuning import sampled_heads, search, settings
+from tlcli.tuning import sampled_heads, sampled_search, search, settings
 from tlcli.tuning.candidates import Candidate, Images
 from tlcli.tuning.clock import Clock, Pace
 from tlcli.tuning.leaderboard import outcome_of
 from tlcli.tuning.outcome import PassCost
+from tlcli.tuning.sampled_search import try_sampled
 from tlcli.tuning.search import Search
 from tlcli.tuning.settings import PassSetting
+from tlcli.tuning.winner import thresholds
 
 WIDTH = 4
 HOW = Minibatch(2, 32, "adam", 0.001, None, 2, 0.0)
@@ -142,7 +144,7 @@ def test_a_finished_search_is_read_again_after_its_features_were_removed(tmp_pat
     again = search_of(images, trials)
     np.testing.assert_array_equal(again.rows_of(candidate_of().extractor).features(), before)
     shutil.rmtree(os.environ["TLCLI_CACHE"])
-    assert again.thresholds(candidate_of(), head, objective) is not None
+    assert thresholds(again, candidate_of(), head, objective) is not None
 
 
 def test_a_class_of_two_images_has_no_inner_folds(tmp_path: Path) -> None:
@@ -174,7 +176,7 @@ def test_why_mini_batch_heads_are_left_out_is_not_want_of_time(tmp_path: Path, m
             else:
                 patch.setattr(sampled_heads, "is_installed", lambda: False)
             tried = search_of(images, known)
-            tried.sampled(scored, [one], HOW)
+            try_sampled(tried, scored, [one], HOW)
         assert tried.no_minibatch == reason
         assert not tried.clock.is_cut
 
@@ -183,13 +185,13 @@ def test_a_round_of_mini_batch_heads_is_begun_only_where_it_would_end_in_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("optuna")
-    monkeypatch.setattr(search, "MINIBATCH_FIT", 1.0)
+    monkeypatch.setattr(sampled_search, "MINIBATCH_FIT", 1.0)
     images, one = drawn(tmp_path, 20, 20), candidate_of()
     trials = Known()
     scored = {one.setting: search_of(images, trials).heads(one)}
     before = len(trials)
     tried = search_of(images, trials, 1000)  # 35 fits of 40 images with 4 features: 5,600 s
-    tried.sampled(scored, [one], HOW)
+    try_sampled(tried, scored, [one], HOW)
     assert tried.clock.is_cut
     assert tried.no_minibatch is None
     assert len(trials) == before
@@ -230,9 +232,9 @@ def test_the_seconds_of_a_conversion_are_not_multiplied_by_the_images() -> None:
 def test_a_pass_whose_images_are_stored_is_not_too_slow(tmp_path: Path) -> None:
     images, slow = drawn(tmp_path, 20, 20), candidate_of(ms=1e6)
     every = np.arange(40)
-    assert search_of(images, Known(), 100)._too_slow(slow, every)
+    assert search_of(images, Known(), 100).too_slow(slow, every)
     slow.extractor.extract([(images.all, slow.extractor.views)])
-    assert not search_of(images, Known(), 100)._too_slow(slow, every)
+    assert not search_of(images, Known(), 100).too_slow(slow, every)
 
 
 @pytest.mark.parametrize("rare", [1, 2, 6, 30])

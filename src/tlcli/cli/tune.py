@@ -52,6 +52,13 @@ def tune(
     max_mb: Annotated[
         float | None, typer.Option("--max-mb", min=0, metavar="MB", help="Megabytes of the network, at most.")
     ] = None,
+    finetune: Annotated[
+        bool,
+        typer.Option(
+            "--finetune", help="At the end also fine-tune the winner's network, in half of the budget. Default: "
+            "tune.finetune.",
+        ),
+    ] = False,
     threads: options.ThreadsOption = None,  # noqa: ARG001 - acts as it is parsed
     as_json: options.JsonOption = False,
     quiet: options.QuietOption = False,
@@ -64,25 +71,27 @@ def tune(
     the same command goes on with it. It writes tuned.yaml, a config with the winner's settings, and a report.
     """
     from tlcli.cli.tune_tables import leaderboard_table  # noqa: PLC0415 - keeps --help fast
+    from tlcli.config.build_search import Limits  # noqa: PLC0415 - keeps --help fast
     from tlcli.reports.tune_text import TuneText  # noqa: PLC0415
     from tlcli.runs.tuning import record_of  # noqa: PLC0415
     from tlcli.workflows.tune import TuneOptions  # noqa: PLC0415
     from tlcli.workflows.tune import tune as run  # noqa: PLC0415
 
     screen, seconds = Screen(as_json, quiet), _seconds(budget)
+    set_ = [*(set_ or ()), *(["tune.finetune=true"] if finetune else ())]
     loaded = options.load_chosen(config, set_, screen.progress, runs_dir)
     names = tuple(name.strip() for name in (backbones or "").split(",") if name.strip())
     tuned = run(
         loaded,
         runs_dir,
-        TuneOptions(metric or loaded.config.tune.metric, seconds, names, max_ms, max_mb),
+        TuneOptions(metric or loaded.config.tune.metric, seconds, names, Limits(max_ms, max_mb)),
         screen.progress,
     )
     options.remember(loaded, runs_dir)
     outcome, text = tuned.outcome, TuneText(tuned.outcome)
     screen.table(leaderboard_table(outcome))
     screen.line()
-    for line in (text.equal, text.given, text.thresholds, text.transfer, text.ending):
+    for line in (text.equal, text.given, text.finetuning, text.thresholds, text.transfer, text.ending):
         if line:
             screen.line(line)
     screen.bold(text.verdict)

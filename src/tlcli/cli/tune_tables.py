@@ -6,6 +6,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tlcli.cli.console import plain_table, printable
+from tlcli.progress import format_duration
 
 if TYPE_CHECKING:
     from tlcli.tuning.outcome import Contender, Outcome
@@ -15,7 +16,8 @@ _PASS, _HEAD = 21, 21
 
 
 def leaderboard_table(outcome: "Outcome", most: int = 10) -> Table:
-    """The best contenders, and the config as it is below them; "=" marks those that could be as good as the best.
+    """The best contenders, and below them the fine-tuned winner and the config as it is; "=" marks those that could be
+    as good as the best.
 
     Args:
         outcome: of the search.
@@ -42,6 +44,10 @@ def leaderboard_table(outcome: "Outcome", most: int = 10) -> Table:
     for rank, one in enumerate(shown, 1):
         mark = " =" if rank > 1 and one.is_equal else "  "
         table.add_row(f"{rank}{mark}", *_cells(outcome, one), end_section=rank == len(shown))
+    if found := outcome.fine_tuned:
+        folds = "" if found.folds == found.of_folds else f",\n{found.folds} of {found.of_folds} folds"
+        mark = " =" if found.contender.is_equal else ""
+        table.add_row(mark, *_cells(outcome, found.contender, f"fine-tuned{folds}:\n"))
     if outcome.given:
         table.add_row("", *_cells(outcome, outcome.given, "config as it is:\n"))
     return table
@@ -49,7 +55,6 @@ def leaderboard_table(outcome: "Outcome", most: int = 10) -> Table:
 
 def _cells(outcome: "Outcome", one: "Contender", before: str = "") -> list[str]:
     from tlcli.reports.tune_text import (  # noqa: PLC0415 - keeps --help fast
-        duration,
         ends,
         figure,
         head_words,
@@ -67,5 +72,5 @@ def _cells(outcome: "Outcome", one: "Contender", before: str = "") -> list[str]:
         escape(printable(passed)),
         escape(printable(head)),
         f"{figure(outcome.metric, one.score)}\n{ends(outcome.metric, one.interval)}",
-        f"{milliseconds(one.cost.ms_per_image)}\n{one.cost.megabytes:,.0f}\n{duration(one.cost.seconds)}",
+        f"{milliseconds(one.cost.ms_per_image)}\n{one.cost.megabytes:,.0f}\n{format_duration(one.cost.seconds)}",
     ]

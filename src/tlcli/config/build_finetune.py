@@ -3,7 +3,7 @@
 Shapes: N images, L classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,10 +19,11 @@ from tlcli.evaluation.finetuning_proof import Proof, prove
 from tlcli.features.activations import Activations, row_keys
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.key import feature_key
+from tlcli.features.pipeline import Wanted
 from tlcli.features.rows import Rows
 from tlcli.features.store import Store
 from tlcli.finetuning.recipe import Recipe
-from tlcli.finetuning.request import ImageFiles, StoredMaps
+from tlcli.finetuning.request import Epoch, ImageFiles, StoredMaps
 from tlcli.finetuning.tail import FineTuned, TrainingRows, fine_tune
 from tlcli.heads.class_weight import ClassWeight, weights_of
 from tlcli.heads.fit_record import Fit, HeldOut, Step
@@ -129,31 +130,16 @@ def fine_tune_head(
     from tlcli.heads.calibration import calibrated  # noqa: PLC0415 - SciPy
 
     images, section = index.of("train"), config.finetune
-    data, views, keys = _data(config, frozen, images, progress)
-    held_out = _held_out(units, config.train.seed)
-    labels = np.tile(units.labels, len(views))
-    rows = TrainingRows(
-        keys, labels, weights_of(labels, class_weight), np.tile(held_out, len(views)),
-        np.arange(len(labels)) < len(images),
-    )  # fmt: skip
-    recipe = Recipe(seed=config.train.seed, **section.model_dump(exclude={"blocks", "views", "keep"}))
-    standardizer = Standardizer.of(units, config.head.standardize)
-    part_head = _head_of(config, units.part(np.flatnonzero(~held_out)), fit, class_weight)
-    tuned = fine_tune(
-        frozen.spec, section.blocks, data, rows, fit.head, part_head, standardizer, frozen.blocks.names, recipe,
-        progress, accepts_cost,
-    )  # fmt: skip
+    tuned, held = train_blocks(config, images, frozen, fit, units, class_weight, progress, accepts_cost=accepts_cost)
     extractor = _tuned_extractor(frozen, tuned, progress)
     validation = index.of("validation")
     extractor.extract([(images, (PLAIN,)), (validation, (PLAIN, *SHIFTS))], progress)
     frozen.extract([(validation, SHIFTS)], progress)
-    numbers = np.flatnonzero(held_out)
-    held = HeldOut(numbers, units.labels[numbers], tuned.held_out)
     new = _fit(tuned, held)
     new = calibrated(new, extractor.rows(validation, index.labels), len(images))
     proof = _proof(index, validation, (frozen, fit.head), (extractor, new.head))
     record = RunFinetuning(
-        blocks=section.blocks, views=None if section.blocks == "all" else len(views),
+        blocks=section.blocks, views=None if section.blocks == "all" else 1 + section.views,
         learning_rate=tuned.epochs[-1].learning_rate, epochs=tuned.epochs[-1].epoch,
         trained_parameters=tuned.parameters, seconds=round(sum(one.seconds for one in tuned.epochs), 1),
         is_kept=section.keep == "always" or proof.is_better, proof=proof,
@@ -161,36 +147,122 @@ def fine_tune_head(
     return FineTunedHead(extractor, new, tuned.tail, record)
 
 
-def _data(
-    config: Config, frozen: FeatureExtractor, images: Sequence[LabelledImage], progress: Progress
-) -> tuple[StoredMaps | ImageFiles, list[str], list[bytes]]:
-    """What is trained on, the names of the views of which each is a row, and the keys of the rows."""
+def train_blocks(
+    config: Config, images: Sequence[LabelledImage], frozen: FeatureExtractor, fit: Fit, units: Rows,
+    class_weight: ClassWeight, progress: Progress = SILENT, scored: Sequence[LabelledImage] = (),
+    on_epoch: Callable[[Epoch], None] = lambda _: None, accepts_cost: bool = True,
+) -> tuple[FineTuned, HeldOut]:  # fmt: skip
+    """Trains the last blocks of the backbone, or all, together with the head; nothing is known yet of what that brings.
+
+    Args:
+        config: the config.
+        images: that are trained on [N].
+        frozen: has their features.
+        fit: the frozen head: logistic regression.
+        units: plain rows of the images, in the units that folds keep together.
+        class_weight: of head.class_weight.
+        progress: receives the stages.
+        scored: images that only the trained blocks answer for, see :attr:`FineTuned.scored`.
+        on_epoch: see :func:`tlcli.finetuning.tail.fine_tune`.
+        accepts_cost: the same.
+
+    Returns:
+        The trained blocks, and what they answered for the fifth of the images that the learning rate was chosen by.
+
+    Raises:
+        DataError, ModelError, ResourceError, UsageError: see :func:`fine_tune_head`.
+    """
     blocks = config.finetune.blocks
-    if blocks == "all":
-        digests = tuple(image.sha256 for image in images)
-        paths = tuple(str(image.path) for image in images)
-        changes = _changes(config, _STRONGER)
-        data = ImageFiles(paths, digests, frozen.decoder.preparation, changes)
-        return data, [PLAIN], [bytes.fromhex(digest) for digest in digests]
-    changes = _changes(config, _DEFAULT)
-    views = view_names(config.finetune.views, changes)
-    found = Activations.open(frozen.spec, replace(frozen.decoder, augmentation=changes), blocks, progress)
-    wanted = [(images, views)]
-    if needed := found.missing_bytes(wanted):
-        named = "block" if blocks == 1 else f"{blocks} blocks"
-        progress.note(
-            f"Feature maps before the last {named}: {format_size(found.row_blocks.stored_bytes)} for each of "
-            f"{len(images) * len(views):,} views, {format_size(needed)} more in the cache."
-        )
-        need_room(found.store.folder, needed, "activations")
-    found.extract(wanted, progress)
-    return StoredMaps(found.store.key), views, row_keys(images, views)
+    data, views, keys = (
+        _image_files(config, frozen, images, scored) if blocks == "all"
+        else _stored_maps(config, frozen, images, scored, progress)
+    )  # fmt: skip
+    held_out, labels = _held_out(units, config.train.seed), np.tile(units.labels, len(views))
+    count, more = len(labels), (0, len(scored))
+    rows = TrainingRows(
+        keys, np.pad(labels, more), np.pad(weights_of(labels, class_weight), more),
+        np.pad(np.tile(held_out, len(views)), more),
+        np.arange(count + len(scored)) < len(images), np.arange(count + len(scored)) >= count if scored else None,
+    )  # fmt: skip
+    standardizer = Standardizer.of(units, config.head.standardize)
+    part_head = _head_of(config, units.part(np.flatnonzero(~held_out)), fit, class_weight)
+    tuned = fine_tune(
+        frozen.spec, blocks, data, rows, fit.head, part_head, standardizer, frozen.blocks.names, recipe_of(config),
+        progress, on_epoch, accepts_cost,
+    )  # fmt: skip
+    numbers = np.flatnonzero(held_out)
+    return tuned, HeldOut(numbers, units.labels[numbers], tuned.held_out)
+
+
+def _image_files(
+    config: Config, frozen: FeatureExtractor, images: Sequence[LabelledImage], scored: Sequence[LabelledImage]
+) -> tuple[ImageFiles, list[str], list[bytes]]:
+    """What a whole backbone is trained on, the names of the views of which each is a row, and the keys of the rows."""
+    changes, rows = _changes(config, _STRONGER), [*images, *scored]
+    paths, digests = tuple(str(image.path) for image in rows), tuple(image.sha256 for image in rows)
+    files = ImageFiles(paths, digests, frozen.decoder.preparation, changes)
+    return files, [PLAIN], [bytes.fromhex(digest) for digest in digests]
+
+
+def _stored_maps(
+    config: Config, frozen: FeatureExtractor, images: Sequence[LabelledImage], scored: Sequence[LabelledImage],
+    progress: Progress,
+) -> tuple[StoredMaps, list[str], list[bytes]]:  # fmt: skip
+    """The same for the last blocks."""
+    activations, views = open_activations(config, frozen, progress)
+    store_activations(activations, [(images, views), (scored, (PLAIN,))], progress)
+    return StoredMaps(activations.store.key), views, [*row_keys(images, views), *row_keys(scored, (PLAIN,))]
 
 
 def _changes(config: Config, default: Augmentation) -> Augmentation:
     """Those of the config, or the default where it has none."""
     changes = Augmentation(**config.augment.model_dump(exclude={"views"}))
     return replace(default, seed=changes.seed) if changes == Augmentation(seed=changes.seed) else changes
+
+
+def recipe_of(config: Config) -> Recipe:
+    """How the last blocks are trained."""
+    return Recipe(seed=config.train.seed, **config.finetune.model_dump(exclude={"blocks", "views", "keep"}))
+
+
+def open_activations(
+    config: Config, frozen: FeatureExtractor, progress: Progress = SILENT
+) -> tuple[Activations, list[str]]:
+    """Cuts the backbone, and opens the store of the activations; and the names of the views of training images.
+
+    Raises:
+        ModelError: it cannot be cut there.
+        UsageError: the head takes no features that change with the last blocks.
+    """
+    blocks, changes = config.finetune.blocks, _changes(config, _DEFAULT)
+    if blocks == "all":
+        raise ValueError(blocks)
+    views = view_names(config.finetune.views, changes)
+    found = Activations.open(frozen.spec, replace(frozen.decoder, augmentation=changes), blocks, progress)
+    if set(frozen.blocks.names) <= set(found.row_blocks.names):
+        raise UsageError(
+            "config.finetune_unsupported",
+            f"Fine-tuning is not possible: the head takes no layer behind the last {blocks} blocks.",
+            "Change backbone.layers or finetune.blocks, or set head.fit: logistic_regression.",
+        )
+    return found, views
+
+
+def store_activations(found: Activations, wanted: Wanted, progress: Progress = SILENT) -> None:
+    """Makes the store have these views of these images.
+
+    Raises:
+        ResourceError: the disk has no room for them.
+    """
+    if needed := found.missing_bytes(wanted):
+        blocks = "block" if found.blocks == 1 else f"{found.blocks} blocks"
+        progress.note(
+            f"Feature maps before the last {blocks}: {format_size(found.row_blocks.stored_bytes)} for each of "
+            f"{sum(len(images) * len(views) for images, views in wanted):,} views, {format_size(needed)} more in the "
+            "cache."
+        )
+        need_room(found.store.folder, needed, "activations")
+    found.extract(wanted, progress)
 
 
 def _held_out(units: Rows, seed: int) -> "NDArray[np.bool_]":

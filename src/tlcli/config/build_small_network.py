@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tlcli.heads.folds import Folds
     from tlcli.heads.repeated_cross_validation import CrossValidated
     from tlcli.tuning.clock import Clock
-    from tlcli.tuning.search import TrialLog
+    from tlcli.tuning.trial_log import TrialLog
 
 _CONVERSION, _START = 20.0, 15.0
 """Seconds that making and converting random weights takes, and starting TensorFlow with a first fold."""

@@ -35,6 +35,8 @@ def no_comparison(config: Config) -> NoGiven | None:
         return "augmented"
     if config.backbone.precision == "int8":
         return "int8"
+    if config.head.fit == "finetune":
+        return "finetune"
     return "other_head" if config.head.fit != "logistic_regression" else None
 
 
@@ -166,11 +168,13 @@ def config_of_winner(
     changed: dict[str, Any] = {"fit": head.kind, "standardize": head.standardize}
     if head.class_weight != GIVEN_WEIGHTS:
         changed["class_weight"] = head.class_weight
-    if head.kind == "logistic_regression":
+    if head.kind in ("logistic_regression", "finetune"):
         changed["Cs"] = (head.C,)
     if thresholds and (thresholds.helps or (thresholds.hurts and config.head.thresholds == thresholds.objective)):
         changed["thresholds"] = thresholds.objective if thresholds.helps else "none"
-    train = config.train
+    train, finetune = config.train, config.finetune
+    if head.kind != "finetune" and not config.tune.finetune:
+        finetune = type(finetune)()  # train would warn of a recipe without effect
     if chosen := head.minibatch:
         changed["dropout"] = chosen.dropout
         steps = ("optimizer", "learning_rate", "batch_size")
@@ -179,9 +183,29 @@ def config_of_winner(
         update={
             "backbone": of_pass.backbone.model_copy(update={"layers": layers, "pooling": head.pooling}),
             "head": of_pass.head.model_copy(update=changed),
-            "train": train, "evaluate": config.evaluate,
+            "train": train, "finetune": finetune, "evaluate": config.evaluate,
         }
     )  # fmt: skip
+
+
+def config_of_fine_tuned(
+    config: Config, setting: PassSetting, start: HeadSetting, all_layers: tuple[str, ...]
+) -> Config:  # fmt: skip
+    """The config that fine-tunes what the search chose.
+
+    Args:
+        config: the config that was searched: its section ``finetune`` is the recipe, and its ``augment`` the changes of
+            the views where those of the winner have none. Thresholds stay as they are in it.
+        setting: the pass.
+        start: the frozen head that training starts from.
+        all_layers: of the backbone.
+    """
+    found = config_of_winner(config, setting, replace(start, kind="finetune"), all_layers)
+    # The search compared both on more images than train could, and each with its own.
+    update: dict[str, Any] = {"finetune": config.finetune.model_copy(update={"keep": "always"})}
+    if setting.augmentation == "none":
+        update["augment"] = config.augment.model_copy(update={"views": 0})
+    return found.model_copy(update=update)
 
 
 def minibatch_of(config: Config) -> Minibatch:

@@ -82,9 +82,9 @@ _RULES = (
     ),
     _Rule(
         ("finetune.",),
-        lambda config: config.head.fit != "finetune",
+        lambda config: not config.tunes_finetuning,
         "head.fit is not finetune",
-        "Set head.fit: finetune.",
+        "Set head.fit: finetune, or tune.finetune: true for tlcli tune.",
     ),
     _Rule(
         ("head.landmarks",),

@@ -443,14 +443,14 @@ class Finetune(Section):
     """Augmented views of each training image that are trained on besides the image itself, in every epoch. Their
     changes are those of augment; where that has none, horizontal flips, and up to 10 % of shift and zoom. With
     blocks: all, each epoch has one view of each image, another one each time."""
-    epochs: Annotated[int, Field(ge=1, le=1000)] = 12
+    epochs: Annotated[int, Field(ge=1, le=1000)] = 8
     """Passes over the training images, in all views, at most."""
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 64
     """Views per step."""
     learning_rates: Annotated[tuple[_Positive, ...], Field(min_length=1)] = (3e-4, 1e-3)
     """Peak learning rates of AdamW that are tried on four fifths of the training images; the one with the lowest log
     loss on the others is taken, and as many epochs as were best there. Then all training images are trained on."""
-    patience: Annotated[int, Field(ge=1, le=1000)] = 4
+    patience: Annotated[int, Field(ge=1, le=1000)] = 3
     """Epochs without a lower log loss on the held-out images after which a learning rate is given up."""
     warm_up: Annotated[float, Field(ge=0, le=0.9)] = 0.1
     """Share of the steps in which the learning rate rises; it then falls to 0 along a cosine."""
@@ -525,6 +525,9 @@ class Tune(Section):
     metric: Annotated[str, AfterValidator(_is_metric)] = "accuracy"
     """accuracy, balanced_accuracy, log_loss, roc_auc, f1_macro, or recall@precision=0.9: the largest recall whose
     precision is at least that."""
+    finetune: bool = False
+    """Also try fine-tuning, as the section finetune says, at the end of the search and from its winner on, in half of
+    the budget (also --finetune, and head.fit: finetune)."""
 
 
 class Config(Section):
@@ -549,6 +552,11 @@ class Config(Section):
     """What evaluate measures and writes."""
     tune: Tune = Tune()
     """What tune searches for."""
+
+    @property
+    def tunes_finetuning(self) -> bool:
+        """Whether ``tlcli tune`` tries fine-tuning."""
+        return self.tune.finetune or self.head.fit == "finetune"
 
     def with_backbone_defaults(self) -> Self:
         """The config with the defaults of its backbone, image.size, image.resize, image.interpolation and (for a crop)

@@ -14,7 +14,7 @@ from tlcli.images.preparation import Preparation
 
 ROWS_FILE = "rows.safetensors"
 """keys uint8 [N, 32], labels int64 [N], held_out bool [N] (not trained on while the rate is chosen), plain bool [N]
-(without augmentation), weights float32 [N] (of each row's loss)."""
+(without augmentation), weights float32 [N] (of each row's loss); scored bool [N], where some are never trained on."""
 START_FILE = "start.safetensors"
 """The frozen head: weights float32 [D, U] and bias [U]; the same fitted without the held-out images, part_weights and
 part_bias; and the mean and scale [D] of the features."""
@@ -24,7 +24,8 @@ HEAD_FILE = "head.safetensors"
 """The answer: weights [D, U] and bias [U] of the head, for features as they are."""
 HELD_OUT_FILE = "held_out.safetensors"
 """The answer: probabilities float64 [n, L] of the plain held-out images, by the best of the trainings that were not
-given them, in the order of their rows; n is 0 where none were held out."""
+given them, in the order of their rows; n is 0 where none were held out. scored float64 [m, L]: of the rows that are
+never trained on, by the final training."""
 RECORD_FILE = "training.json"
 """The answer: the epochs."""
 ANSWERS = (TAIL_FILE, HEAD_FILE, HELD_OUT_FILE, RECORD_FILE)

@@ -5,7 +5,7 @@ Shapes: N rows (images in all their views), D features that the head takes, U ou
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -61,6 +61,8 @@ class TrainingRows:
     """[N], those that learning rate and number of epochs are chosen on; trained on at the end"""
     plain: "NDArray[np.bool_]"
     """[N], without augmentation"""
+    scored: "NDArray[np.bool_] | None" = None
+    """[N], those that are never trained on, nor is anything chosen by them; None where there are none"""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ class FineTuned:
     """Probabilities [n, L] of the plain held-out rows, by the best of the trainings that were not given them"""
     epochs: tuple[Epoch, ...]
     """Of all learning rates that were tried, then of the final training."""
+    scored: "NDArray[np.float64]"
+    """Probabilities [m, L] of the rows that were never trained on; uncalibrated"""
 
     def spec(self, frozen: BackboneSpec) -> BackboneSpec:
         """The fine-tuned backbone."""
@@ -97,7 +101,7 @@ class FineTuned:
 def fine_tune(
     spec: BackboneSpec, blocks: Trained, data: StoredMaps | ImageFiles, rows: TrainingRows, head: Head,
     part_head: Head, standardizer: Standardizer, inputs: Sequence[str], recipe: Recipe,
-    progress: Progress = SILENT, accepts_cost: bool = True,
+    progress: Progress = SILENT, on_epoch: Callable[[Epoch], None] = lambda _: None, accepts_cost: bool = True,
 ) -> FineTuned:  # fmt: skip
     """Trains the last blocks, or all, and the head, or takes what an equal training gave; one that was ended goes on.
 
@@ -112,6 +116,7 @@ def fine_tune(
         inputs: names of the blocks of features that the head takes.
         recipe: how.
         progress: receives an epoch a step.
+        on_epoch: called after each; what it raises ends the training, which goes on from there another time.
         accepts_cost: train a whole backbone on a CPU, too.
 
     Raises:
@@ -130,11 +135,18 @@ def fine_tune(
             "part_bias": part_head.bias, "mean": standardizer.mean, "scale": standardizer.scale,
         },
     }  # fmt: skip
+    if rows.scored is not None:  # trainings without such rows keep their digest
+        arrays[ROWS_FILE]["scored"] = rows.scored
     request = Request(
         spec.row.name, spec.weights.layout, spec.size, str(spec.weights.file), blocks, data, tuple(inputs), "",
         threads(), recipe, accepts_cost,
     )  # fmt: skip
     folder = cache_folder() / "finetuned" / f"{spec.row.name}-{_digest(request, spec, arrays)[:16]}"
+
+    def told(line: str) -> None:
+        progress.advance()
+        if line.startswith("{"):  # not what a library prints
+            on_epoch(Epoch(**json.loads(line)))
 
     def write(staging: Path) -> None:
         work = folder.with_name(f"{folder.name}.work")
@@ -149,7 +161,7 @@ def fine_tune(
             run_module(
                 "tlcli.finetuning.training", {"file": str(work / "request.json"), "out": str(work)},
                 {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}, f"Fine-tuning {spec.row.name}",
-                on_line=lambda _: progress.advance(),
+                on_line=told,
             )  # fmt: skip
         for name in ANSWERS:
             (work / name).replace(staging / name)
@@ -162,8 +174,10 @@ def fine_tune(
     of_head = load_file(found / HEAD_FILE)
     epochs = tuple(Epoch(**one) for one in json.loads((found / RECORD_FILE).read_text()))
     tail = found / TAIL_FILE
-    held_out = load_file(found / HELD_OUT_FILE)["probabilities"]
-    return FineTuned(tail, sha256_file(tail), Head(of_head["weights"], of_head["bias"]), held_out, epochs)
+    kept_rows = load_file(found / HELD_OUT_FILE)
+    held_out = kept_rows["probabilities"]
+    scored = kept_rows.get("scored", held_out[:0])  # older answers have none
+    return FineTuned(tail, sha256_file(tail), Head(of_head["weights"], of_head["bias"]), held_out, epochs, scored)
 
 
 def _digest(request: Request, spec: BackboneSpec, arrays: "dict[str, dict[str, NDArray[Any]]]") -> str:

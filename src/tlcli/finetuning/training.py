@@ -70,6 +70,22 @@ class Rows(NamedTuple):
     weights: "NDArray[np.float32]"
     held_out: "NDArray[np.bool_]"
     plain: "NDArray[np.bool_]"
+    scored: "NDArray[np.bool_] | bool" = False
+
+    @property
+    def seen(self) -> "NDArray[np.bool_]":
+        """[N], all but those that are scored alone."""
+        return ~np.broadcast_to(self.scored, self.labels.shape)
+
+    @property
+    def fitted(self) -> "NDArray[np.int64]":
+        """Numbers of the rows that are trained on while the learning rate is chosen."""
+        return np.flatnonzero(self.seen & ~self.held_out)
+
+    @property
+    def choosing(self) -> "NDArray[np.int64]":
+        """Numbers of the rows that it is chosen by."""
+        return np.flatnonzero(self.seen & self.held_out & self.plain)
 
 
 class Trainer:
@@ -187,7 +203,7 @@ class Trainer:
 
     def seconds_per_image(self) -> float:
         """Measured on some rows, which leaves the weights changed."""
-        rows = np.arange((_TIMED + 1) * self.recipe.batch_size) % len(self.rows.labels)
+        rows = np.resize(self.rows.fitted, (_TIMED + 1) * self.recipe.batch_size)
         batches, started = self._batches(rows), 0.0
         for number, (of_batch, (maps, early)) in enumerate(zip(batches, self._inputs.read(batches, 1), strict=True)):
             if number == 1:
@@ -327,14 +343,14 @@ def train(request: Request, tell: Callable[[str], object]) -> None:
     trainer, recipe = Trainer(request), request.recipe
     trainer.reset(part=True)
     log, rows = Log(trainer, request.place, tell), trainer.rows
+    fitted, held, seen = rows.fitted, rows.choosing, rows.seen
     if request.blocks == "all" and not (request.accepts_cost or trainer.on_gpu or log.epochs):
         _refuse_cost(trainer, request)
-    fitted, held = np.flatnonzero(~rows.held_out), np.flatnonzero(rows.held_out & rows.plain)
     for peak in recipe.learning_rates if len(held) else ():
         _run(trainer, log, f"rate {peak:g}", peak, recipe.epochs, fitted, held)
     best = min(log.tried, key=lambda one: one.held_out_loss, default=None)
     peak, epochs = (best.learning_rate, best.epoch) if best else (recipe.learning_rates[0], recipe.epochs)
-    _run(trainer, log, _FINAL, peak, epochs, np.arange(len(rows.labels)), held[:0])
+    _run(trainer, log, _FINAL, peak, epochs, np.flatnonzero(seen), held[:0])
     ended = [one for one in log.epochs if one.epoch]
     if ended and not any(math.isfinite(one.loss) for one in ended):
         rates = ", ".join(f"{one:g}" for one in recipe.learning_rates)
@@ -344,7 +360,8 @@ def train(request: Request, tell: Callable[[str], object]) -> None:
         )  # fmt: skip
     trainer.answer(request.place)
     with whole_file(request.place / HELD_OUT_FILE) as temporary:
-        save_file({"probabilities": np.ascontiguousarray(log.best)}, temporary)
+        scored = trainer.probabilities(np.flatnonzero(~seen))
+        save_file({"probabilities": np.ascontiguousarray(log.best), "scored": scored}, temporary)
     write_text(request.place / RECORD_FILE, json.dumps([asdict(one) for one in log.epochs]))
 
 
@@ -355,11 +372,11 @@ def _refuse_cost(trainer: Trainer, request: Request) -> None:
         UsageError: always.
     """
     recipe, rows = request.recipe, trainer.rows
-    epochs = recipe.epochs * (len(recipe.learning_rates) * (1 - rows.held_out.mean()) + 1)
-    each, count = trainer.seconds_per_image(), len(rows.labels)
+    each, count = trainer.seconds_per_image(), int(rows.seen.sum())
+    passes = recipe.epochs * (len(recipe.learning_rates) * len(rows.fitted) + count)
     raise UsageError(
         "config.cost_not_accepted",
-        f"Fine-tuning the whole network takes about {format_duration(each * epochs * count)} on this CPU, at "
+        f"Fine-tuning the whole network takes about {format_duration(each * passes)} on this CPU, at "
         f"{1 / each:,.0f} images/s ({count:,} images, {recipe.epochs} epochs, learning rates tried before: "
         f"{len(recipe.learning_rates)}).",
         "Repeat the command with --yes, set finetune.blocks to a number, or use a machine whose GPU TensorFlow sees.",

@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
+from tlcli.progress import format_duration
 from tlcli.reports import tune_charts
 from tlcli.reports.figures import save_png, svg
 from tlcli.reports.notes import REFERENCES
 from tlcli.reports.page import Fact, write_page
 from tlcli.reports.tune_text import (
     TuneText,
-    duration,
     ends,
     figure,
     gain,
@@ -34,7 +34,7 @@ class LeaderboardRow(NamedTuple):
     """A contender, as the page writes it."""
 
     rank: str
-    """Empty for the config as it is."""
+    """Empty for the config as it is, and for the fine-tuned winner."""
     network: str
     size: str
     passed: str
@@ -97,6 +97,7 @@ def write_tune_page(
         facts=_facts(outcome),
         rows=[_row(outcome, number, one) for number, one in enumerate(outcome.contenders[:_SHOWN], 1)],
         given=_row(outcome, 0, outcome.given) if outcome.given else None,
+        fine_tuned=_row(outcome, 0, found.contender) if (found := outcome.fine_tuned) else None,
         passes=[_pass_row(outcome, one, transfer) for one in outcome.passes],
         transfer=transfer,
         charts=_charts(outcome),
@@ -119,13 +120,16 @@ def _facts(outcome: Outcome) -> list[Fact]:
     if expected:
         interval = ends(outcome.metric, expected.interval)
         facts.append(Fact("To expect", figure(outcome.metric, expected.expected), interval))
+    if (found := outcome.fine_tuned) and found.helps:
+        interval = ends(outcome.metric, found.contender.interval)
+        facts.append(Fact("Fine-tuned", figure(outcome.metric, found.contender.score), interval))
     if outcome.given:
         given = outcome.given
         facts.append(Fact("Config as it is", figure(outcome.metric, given.score), ends(outcome.metric, given.interval)))
     return [
         *facts,
         Fact("ms per image", milliseconds(best.cost.ms_per_image), f"{_megabytes(best)} MB of weights"),
-        Fact("Trials", f"{outcome.trials:,}", duration(outcome.seconds)),
+        Fact("Trials", f"{outcome.trials:,}", format_duration(outcome.seconds)),
     ]
 
 
@@ -147,12 +151,12 @@ def _row(outcome: Outcome, number: int, one: Contender) -> LeaderboardRow:
         ", ".join(details),
         figure(outcome.metric, one.score),
         ends(outcome.metric, one.interval),
-        "" if is_best else gain(outcome.metric, outcome.best.score - one.score),
+        "" if is_best else gain(outcome.metric, outcome.ahead_of(one)),
         "" if is_best else gain_ends(outcome.metric, one.behind),
         one.is_equal,
         milliseconds(one.cost.ms_per_image),
         _megabytes(one),
-        duration(one.cost.seconds),
+        format_duration(one.cost.seconds),
     )
 
 

@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 
 from tlcli.backbones.blocks import LAST
 from tlcli.backbones.catalog import CATALOG
+from tlcli.progress import format_duration
 from tlcli.reports.notes import transfer
 from tlcli.tuning.metric_units import as_measured, ends_as_measured, is_in_points, is_loss, title_of
-from tlcli.tuning.outcome import Contender, NoGiven, NoMinibatch, Outcome
+from tlcli.tuning.outcome import Contender, FineTuned, NoFinetuning, NoGiven, NoMinibatch, Outcome
 from tlcli.tuning.settings import HeadSetting, PassSetting
 
 _OWN = "own network"
@@ -14,11 +15,28 @@ _NO_GIVEN: dict[NoGiven, str] = {
     "augmented": "it has augmented views of its own, which were not tried",
     "int8": "its network is int8, and the search is not",
     "other_head": "its head is not logistic regression",
+    "finetune": "its network is fine-tuned, which was asked of the winner's network alone",
 }
-_KINDS = {"logistic_regression": "logistic regression", "kernel": "kernel", "minibatch": "mini-batch"}
+_KINDS = {
+    "logistic_regression": "logistic regression",
+    "kernel": "kernel",
+    "minibatch": "mini-batch",
+    "finetune": "fine-tuned",
+}
 _NO_MINIBATCH: dict[NoMinibatch, str] = {
     "no_optuna": "Mini-batch heads were left out: Optuna is not installed (pip install 'tlcli[tune]').",
     "class_too_small": "Mini-batch heads were left out: a class has too few images to monitor their loss.",
+}
+
+
+_NO_FINETUNING: dict[NoFinetuning, str] = {
+    "no_time": "the rest of the budget is too short for one fold of it",
+    "few_validation": "there are too few validation images for train, which compares both on them",
+    "class_too_small": "a class has too few images to choose a learning rate by",
+    "unsupported": "the winner's network or config cannot be fine-tuned",
+    "diverged": "its loss was no number any more; lower finetune.learning_rates",
+    "unavailable": "the network or its training is unavailable on this machine",
+    "no_room": "the disk has no room for its feature maps",
 }
 
 
@@ -61,6 +79,8 @@ class TuneText:
     @property
     def _without_thresholds(self) -> str:
         """What the figure to expect is of, where tuned.yaml has thresholds."""
+        if self._outcome.is_fine_tuned:
+            return ", of the frozen winner"
         return ", of answers without the thresholds" if (found := self._outcome.thresholds) and found.helps else ""
 
     @property
@@ -106,12 +126,25 @@ class TuneText:
         return transfer(self._outcome.transfer, self._outcome.no_transfer)
 
     @property
+    def finetuning(self) -> str:
+        """What fine-tuning brings the winner, or why it was not tried; empty where it was not asked for."""
+        found = self._outcome.finetuning
+        if isinstance(found, FineTuned):
+            return _fine_tuned_text(self._metric, found)
+        if found.reason == "off":
+            return ""
+        needs = f", which would take about {format_duration(found.seconds)}" if found.seconds is not None else ""
+        return f"Fine-tuning was left out: {_NO_FINETUNING[found.reason]}{needs}."
+
+    @property
     def thresholds(self) -> str:
         """What thresholds per class bring the winner."""
         if (found := self._outcome.thresholds) is None:
             return ""
         said = (
-            "Thresholds per class help, so tuned.yaml has them" if found.helps
+            "Thresholds per class help the frozen winner (tuned.yaml, which fine-tunes it, has them as the config says)"
+            if found.helps and self._outcome.is_fine_tuned
+            else "Thresholds per class help, so tuned.yaml has them" if found.helps
             else "Thresholds per class do harm" if found.hurts
             else "No evidence that thresholds per class help"
         )  # fmt: skip
@@ -134,8 +167,8 @@ class TuneText:
             text = f"Everything that the limits leave was tried: {passes}"
         else:
             text = f"Everything was tried: {_count(tried, 'pass', 'passes')}"
-        known = f" ({found.resumed:,} known from an earlier part)" if found.resumed else ""
-        text += f", {_count(found.trials, 'trial', 'trials')}{known}, {duration(found.seconds)}."
+        known = f" ({found.resumed:,} resumed)" if found.resumed else ""
+        text += f", {_count(found.trials, 'trial', 'trials')}{known}, {format_duration(found.seconds)}."
         return f"{text} {_NO_MINIBATCH[found.no_minibatch]}" if found.no_minibatch else text
 
     @property
@@ -172,7 +205,18 @@ class TuneText:
             "Passes of the networks, which are expensive, were compared on growing samples of the images (successive "
             "halving): those that were clearly behind did not go on. Heads on the features of a pass are cheap, and "
             "were tried on all images. Milliseconds are of the network alone on this machine, without decoding.",
+            *([_FINE_TUNING] if found.fine_tuned else []),
         )
+
+
+_FINE_TUNING = (
+    "The last blocks were trained anew for each fold that fine-tuning was measured on, with frozen head, learning rate "
+    "and number of epochs chosen within the images that the fold is fitted on; the images that it holds out were "
+    "answered for at the end alone, and by the winner, too. The interval is over these images (bootstrap of whole "
+    "units), its variance enlarged for training images that folds have in common (Nadeau and Bengio 2003). Where not "
+    "all folds were trained for, the figures beside it in the leaderboard are of more images; the difference is of the "
+    "same."
+)
 
 
 def reasons(outcome: Outcome, has_thresholds: bool = False) -> dict[str, str]:
@@ -195,6 +239,12 @@ def reasons(outcome: Outcome, has_thresholds: bool = False) -> dict[str, str]:
     }
     best = outcome.best.head
     found = {key: _reason(outcome, value_of) for key, value_of in of.items()}
+    if (tuned := outcome.fine_tuned) and tuned.helps:
+        start = f"of the frozen head that fine-tuning starts from, C {tuned.contender.head.C:.3g}"
+        found |= dict.fromkeys(("head.Cs", "head.standardize", "head.class_weight", "backbone.pooling"), start)
+        found["head.fit"] = _fine_tuned_text(outcome.metric, tuned).removesuffix(".")
+        found["finetune.keep"] = "the search has the evidence; train measures both on validation images all the same"
+        return found
     if best.kind == "logistic_regression":
         found["head.Cs"] = f"the best of those tried on the same features: {best.C:.3g}"
     if best.kind == "kernel":
@@ -215,6 +265,21 @@ def _reason(outcome: Outcome, value_of: "Callable[[Contender], str]") -> str:
     one = others[0]
     verdict = "no evidence that it is worse" if one.is_equal else f"worse by {gain(metric, best.score - one.score)}"
     return f"{value_of(best)}: {figure(metric, best.score)}; {value_of(one)}: {figure(metric, one.score)}, {verdict}"
+
+
+def _fine_tuned_text(metric: str, found: FineTuned) -> str:
+    """What it brings, on how many images."""
+    blocks = "last block" if found.blocks == 1 else f"last {found.blocks} blocks"
+    verdict = (
+        "it helps, so tuned.yaml has it" if found.helps
+        else "it does harm, so tuned.yaml is without" if found.hurts
+        else "no evidence that it helps, so tuned.yaml is without"
+    )  # fmt: skip
+    folds = f"all {found.folds}" if found.folds == found.of_folds else f"{found.folds} of {found.of_folds}"
+    return (
+        f"Fine-tuning the {blocks} of the winner's network: {gain(metric, found.gain)} (95 % interval "
+        f"{gain_ends(metric, found.gain_ci95)}) on {found.images:,} images, held out by {folds} folds: {verdict}."
+    )
 
 
 def contender_text(one: Contender) -> str:
@@ -306,14 +371,6 @@ def gain_ends(metric: str, interval: tuple[float, float]) -> str:
 def milliseconds(ms: float) -> str:
     """Three digits, as far as they say something: 0.85, 2.41, 12.3, 140."""
     return f"{ms:.2f}" if ms < 10 else f"{ms:.1f}" if ms < 100 else f"{ms:,.0f}"
-
-
-def duration(seconds: float) -> str:
-    """``45 s``, ``14 min``, ``1 h 5 min``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _images(count: int, of: int) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -16,7 +17,16 @@ from tlcli.heads.optimizers import OptimizerName
 from tlcli.runs.files import write_csv, write_json
 from tlcli.runs.trials import Trial
 from tlcli.tuning.metric_units import as_measured, ends_as_measured, is_loss
-from tlcli.tuning.outcome import Contender, Ending, NoGiven, NoMinibatch, Outcome, TriedPass
+from tlcli.tuning.outcome import (
+    Contender,
+    Ending,
+    FineTuned,
+    NoFinetuning,
+    NoGiven,
+    NoMinibatch,
+    Outcome,
+    TriedPass,
+)
 from tlcli.tuning.settings import HeadSetting, PassSetting
 from tlcli.tuning.threshold_choice import ThresholdChoice
 
@@ -76,7 +86,7 @@ class ContenderRecord(_Record):
     """A pass with a head."""
 
     rank: int | None
-    """From 1; None for the config as it is."""
+    """From 1; None for the config as it is, and for the fine-tuned winner."""
     input: PassRecord
     head: HeadRecord
     score: float
@@ -123,6 +133,23 @@ class ThresholdRecord(_Record):
     """Whether there is evidence; then tuned.yaml has ``head.thresholds``."""
 
 
+class FineTunedRecord(_Record):
+    """The winner's network with its last blocks fine-tuned, beside the winner."""
+
+    contender: ContenderRecord
+    """Of the folds that it was trained for; its head is the frozen one that it starts from."""
+    folds: int
+    of_folds: int
+    images: int
+    """Held out by these folds."""
+    blocks: int
+    gain: float
+    """How much better it is than the winner on the same images, whatever the metric; mean over the folds."""
+    gain_ci95: tuple[float, float]
+    helps: bool
+    """Whether there is evidence; then tuned.yaml has ``head.fit: finetune``."""
+
+
 class TuneRecord(_Record):
     """Everything in tune.json."""
 
@@ -159,6 +186,12 @@ class TuneRecord(_Record):
     """Why mini-batch heads were left out; None where they were tried, or the budget ended the search before."""
     no_transfer: NoTransfer | None = None
     """Why it was not measured."""
+    finetuning: FineTunedRecord | None = None
+    """What fine-tuning brings the winner; None where it was not tried."""
+    no_finetuning: NoFinetuning | None = None
+    """Why it was not tried."""
+    finetuning_needs: float | None = None
+    """Seconds that a fold would take, where there was no time."""
 
 
 def record_of(outcome: Outcome) -> TuneRecord:
@@ -184,7 +217,26 @@ def record_of(outcome: Outcome) -> TuneRecord:
         transfer=outcome.transfer,
         no_minibatch=outcome.no_minibatch,
         no_transfer=outcome.no_transfer,
+        **_finetuning(outcome),
     )
+
+
+def _finetuning(outcome: Outcome) -> dict[str, Any]:
+    """The fields of fine-tuning."""
+    found = outcome.finetuning
+    if not isinstance(found, FineTuned):
+        return {"no_finetuning": found.reason, "finetuning_needs": found.seconds}
+    record = FineTunedRecord(
+        contender=_contender(outcome, None, found.contender),
+        folds=found.folds,
+        of_folds=found.of_folds,
+        images=found.images,
+        blocks=found.blocks,
+        gain=found.gain,
+        gain_ci95=found.gain_ci95,
+        helps=found.helps,
+    )
+    return {"finetuning": record}
 
 
 def write_tune(path: Path, outcome: Outcome) -> None:
@@ -193,12 +245,16 @@ def write_tune(path: Path, outcome: Outcome) -> None:
 
 
 def write_leaderboard(path: Path, outcome: Outcome) -> None:
-    """Writes leaderboard.csv: one line a contender, the best first, and the config as it is without a rank."""
-    given = [_contender(outcome, None, outcome.given)] if outcome.given else []
-    every = [*(_contender(outcome, number, one) for number, one in enumerate(outcome.contenders, 1)), *given]
+    """Writes leaderboard.csv: one line a contender, the best first; then, without a rank, the fine-tuned winner (whose
+    ``fit`` is finetune), and the config as it is."""
+    unranked = [*([outcome.fine_tuned.contender] if outcome.fine_tuned else []), outcome.given]
+    every = [
+        *(_contender(outcome, number, one) for number, one in enumerate(outcome.contenders, 1)),
+        *(_contender(outcome, None, one) for one in unranked if one),
+    ]
     folds = max(len(one.fold_scores) for one in every)
     header = ("rank", *_PASS, *_HEAD, *_SCORES, *(f"fold_{number}" for number in range(1, folds + 1)))
-    write_csv(path, header, map(_contender_row, every))
+    write_csv(path, header, (_contender_row(one, folds) for one in every))
 
 
 def write_passes(path: Path, outcome: Outcome) -> None:
@@ -235,10 +291,12 @@ def _flat(what: Mapping[str, object], before: str = "") -> dict[str, object]:
 
 
 def _trial_row(metric: str, one: Trial, settings: Mapping[str, object], names: Sequence[str]) -> Sequence[object]:
-    is_score = one.what.get("stage") in ("pass", "head", "sampled")
-    scores = [as_measured(metric, score) if is_score else score for score in one.scores]
-    known = [score for score in scores if isfinite(score)]  # a sampler's settings are scored on some of the folds
-    mean = sum(known) / len(known) if is_score and known else ""
+    stage = one.what.get("stage")
+    count = len(one.scores) if stage in ("pass", "head", "sampled") else 1 if stage == "finetune" else 0
+    measured = [as_measured(metric, score) for score in one.scores[:count]]
+    scores = [*measured, *one.scores[count:]]  # of fine-tuning: standard error, gain over the winner, its error
+    known = [score for score in measured if isfinite(score)]  # a sampler's settings are scored on some of the folds
+    mean = sum(known) / len(known) if known else ""
     cells = ("" if settings.get(name) is None else settings[name] for name in names)
     return *cells, one.seconds, mean, *(score if isfinite(score) else "" for score in scores)
 
@@ -255,14 +313,14 @@ _SCORES = (
 _TRIED = ("images", "score", "ms_per_image", "megabytes", "left_out")
 
 
-def _contender_row(one: ContenderRecord) -> Sequence[object]:
-    head = one.head
+def _contender_row(one: ContenderRecord, folds: int) -> Sequence[object]:
+    head, missing = one.head, folds - len(one.fold_scores)
     return (
         one.rank or "", *_pass_cells(one.input),
         head.fit, " ".join(head.layers), head.pooling, _bit(head.standardize), head.class_weight,
         *map(_cell, (head.C, head.gamma, head.optimizer, head.learning_rate, head.batch_size, head.dropout)),
         one.score, *one.score_ci95, one.best_ahead_by, *one.best_ahead_by_ci95, _bit(one.is_equal), _bit(one.is_pareto),
-        one.ms_per_image, one.megabytes, one.seconds, *one.fold_scores,
+        one.ms_per_image, one.megabytes, one.seconds, *one.fold_scores, *[""] * missing,
     )  # fmt: skip
 
 
@@ -294,7 +352,7 @@ def _contender(outcome: Outcome, rank: int | None, one: Contender) -> ContenderR
         score=as_measured(metric, one.score),
         score_ci95=ends_as_measured(metric, one.interval),
         fold_scores=tuple(as_measured(metric, float(score)) for score in one.scores),
-        best_ahead_by=outcome.best.score - one.score,
+        best_ahead_by=outcome.ahead_of(one),
         best_ahead_by_ci95=one.behind,
         is_equal=one.is_equal,
         is_pareto=any(one is other for other in outcome.pareto),

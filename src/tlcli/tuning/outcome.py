@@ -15,9 +15,16 @@ if TYPE_CHECKING:
 Ending = Literal["exhausted", "budget"]
 NoMinibatch = Literal["no_optuna", "class_too_small"]
 """Why mini-batch heads were left out, if not for want of time."""
-NoGiven = Literal["augmented", "int8", "other_head"]
-"""Why what the search scored is not the config as it is: that has augmented views of its own, an int8 network, or
-another head than logistic regression."""
+NoGiven = Literal["augmented", "int8", "other_head", "finetune"]
+"""Why what the search scored is not the config as it is: that has augmented views of its own, an int8 network, another
+head than logistic regression, or a fine-tuned network (fine-tuning is tried on the winner's alone)."""
+NoFinetuning = Literal[
+    "off", "no_time", "few_validation", "class_too_small", "unsupported", "diverged", "unavailable", "no_room"
+]
+"""Why fine-tuning was not tried: it was not asked for; one fold of it does not fit into what is left of the budget;
+there are too few validation images for ``train``, which compares both on them; a class is too small to hold a fifth of
+it out within a fold; the winner cannot be fine-tuned; its loss is no number any more; the training process failed; the
+disk has no room for the feature maps."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,46 @@ class Contender:
 
 
 @dataclass(frozen=True)
+class FineTuned:
+    """The winner's network with its last blocks fine-tuned, beside the winner."""
+
+    contender: Contender
+    """Its ``scores`` are those of the folds that it was trained for, which may be fewer than others have; its ``head``
+    is the frozen one that it starts from."""
+    folds: int
+    """For each of so many outer folds the last blocks were trained anew, on the images that are not held out."""
+    of_folds: int
+    """That there are."""
+    images: int
+    """Held out by these folds: what the figures rest on."""
+    blocks: int
+    """``finetune.blocks``"""
+    gain: float
+    """Of the score over the winner's on the same images: mean over the folds."""
+    gain_ci95: tuple[float, float]
+    """See :mod:`tlcli.tuning.fine_tuned`."""
+
+    @property
+    def helps(self) -> bool:
+        """Whether there is evidence that fine-tuning helps: then tuned.yaml has it."""
+        return self.gain_ci95[0] > 0
+
+    @property
+    def hurts(self) -> bool:
+        """Whether there is evidence that it does harm."""
+        return self.gain_ci95[1] < 0
+
+
+@dataclass(frozen=True)
+class NotFineTuned:
+    """Why fine-tuning was not tried."""
+
+    reason: NoFinetuning
+    seconds: float | None = None
+    """That a fold would take, as far as that is known, where there is no time."""
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What a search found."""
 
@@ -115,6 +162,24 @@ class Outcome:
     """Why mini-batch heads were left out; None where they were tried, or the budget ended the search before."""
     no_transfer: NoTransfer | None = None
     """Why it was not measured."""
+    finetuning: FineTuned | NotFineTuned = NotFineTuned("off")
+    """What fine-tuning brings the winner, or why it was not tried."""
+
+    @property
+    def fine_tuned(self) -> FineTuned | None:
+        """What fine-tuning brings the winner; None where it was not tried."""
+        return self.finetuning if isinstance(self.finetuning, FineTuned) else None
+
+    @property
+    def is_fine_tuned(self) -> bool:
+        """Whether tuned.yaml fine-tunes."""
+        return self.fine_tuned is not None and self.fine_tuned.helps
+
+    def ahead_of(self, one: Contender) -> float:
+        """How much better the best is on the same folds; of the fine-tuned one, on those that it was trained for."""
+        if (found := self.fine_tuned) and one is found.contender:
+            return 0.0 - found.gain  # of equals 0 without a sign
+        return self.best.score - one.score
 
     def with_transfer(self, found: TransferGap | NoTransfer) -> "Outcome":
         """The same with what was found of transfer, or why it was not measured."""

@@ -140,9 +140,29 @@ class SampledFits:
         Raises:
             DataError: a class has too few units to be divided once more.
         """
+        found = np.full(len(self._folds.all), np.nan)
+        try:
+            probabilities = self.probabilities(head, class_weight, folds)
+        except UsageError as error:
+            if error.code != "config.training_diverged":
+                raise
+            return found
+        if self._rows is not None:
+            for number, of_fold in zip(folds, probabilities, strict=True):
+                found[number] = self._score(self._rows.labels[self._folds.all[number][1]], of_fold)
+        return found
+
+    def probabilities(
+        self, head: HeadSetting, class_weight: ClassWeight, folds: Sequence[int]
+    ) -> "list[NDArray[np.float64]]":
+        """Of the rows that some folds, by number, hold out [n, L].
+
+        Raises:
+            DataError: a class has too few units to be divided once more.
+            UsageError: training diverged.
+        """
         if head.minibatch is None:
             raise AssertionError("a mini-batch head has settings")
-        found = np.full(len(self._folds.all), np.nan)
         if self._rows is None:
             self._rows = self._load()
         started = monotonic()
@@ -150,20 +170,15 @@ class SampledFits:
         rows = rows.with_features(rows.features())
         how = replace(self._how, **asdict(head.minibatch))
 
-        def score(number: int) -> float:
-            fold = self._folds.all[number]
-            probabilities = held_out_probabilities(rows, fold, how, class_weight, self._seed)
-            return self._score(rows.labels[fold[1]], probabilities)
+        def trained(number: int) -> "NDArray[np.float64]":
+            return held_out_probabilities(rows, self._folds.all[number], how, class_weight, self._seed)
 
         # One thread for the products of each: a batch is too small to be divided.
         with threadpool_limits(1), ThreadPoolExecutor(threads()) as pool:
             try:
-                found[list(folds)] = list(pool.map(score, folds))
-            except UsageError as error:
-                if error.code != "config.training_diverged":
-                    raise
-        self.seconds_of_fit = (monotonic() - started) / len(folds)
-        return found
+                return list(pool.map(trained, folds))
+            finally:
+                self.seconds_of_fit = (monotonic() - started) / len(folds)
 
 
 def _study(

@@ -8,7 +8,7 @@ from typing import Literal
 from tlcli.backbones.blocks import LAST, Blocks
 from tlcli.heads.optimizers import OptimizerName
 
-HeadKind = Literal["logistic_regression", "kernel", "minibatch"]
+HeadKind = Literal["logistic_regression", "kernel", "minibatch", "finetune"]
 CS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0)
 """Of a linear head."""
 KERNEL_CS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
