@@ -1,0 +1,123 @@
+"""tlcli export: the artefact answers as predict does, in its own runtime, by a program without tlcli."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.e2e.conftest import Tlcli, draw_shapes
+
+from tlcli.export.runner import run_artefact
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, session_cache: Path) -> tuple[Path, Tlcli]:
+    """A folder with a run on drawn images, and the command line in it."""
+    from tests.commands import in_process
+
+    folder = draw_shapes(tmp_path_factory.mktemp("export"))
+    tlcli = in_process(folder, session_cache)
+    assert tlcli("train", "--config", "shapes.yaml").code == 0
+    return folder, tlcli
+
+
+def python(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """A Python without tlcli: -I leaves out the environment and the current folder."""
+    start = f"import sys; sys.path.insert(0, {str(folder)!r}); sys.modules['tlcli'] = None; "
+    run = "import runpy; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    return subprocess.run(
+        [sys.executable, "-I", "-c", start + run, *map(str, arguments)], cwd=folder, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+
+
+def record(folder: Path) -> Any:
+    return json.loads((folder / "export.json").read_text())
+
+
+def test_openvino_end_to_end(trained: tuple[Path, Tlcli]) -> None:
+    folder, tlcli = trained
+    done = tlcli("export", "--output", "out", "--parity", 12, "--json")
+    assert done.code == 0, done.err
+    out, found = folder / "out", done.json()
+    (artefact,) = found["artefacts"]
+    assert artefact["parity"][""]["same_class"] == artefact["parity"][""]["images"] == 12
+    assert artefact["parity"][""]["max_difference"] <= 1e-3
+    assert set(artefact["files"]) == {"openvino-f32/model.xml", "openvino-f32/model.bin"}
+    assert artefact["bytes"] == sum((out / name).stat().st_size for name in artefact["files"])
+    assert artefact["latency_ms"]["all"]["p50"] > 0
+    assert found["preparation_check"] == {"images": 12, "equal": 12, "max_levels": 0, "unreadable": 0}
+    assert (out / "labels.txt").read_text() == "dark\nlight\n"
+    assert {key: value for key, value in found.items() if key != "folder"} == record(out)
+    checked = python(out, out / "check.py")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_a_file_that_was_changed_fails_the_check(trained: tuple[Path, Tlcli]) -> None:
+    folder, tlcli = trained
+    assert tlcli("export", "--output", "changed", "--parity", 2).code == 0
+    weights = folder / "changed/openvino-f32/model.bin"
+    data = bytearray(weights.read_bytes())
+    data[100] ^= 255
+    weights.write_bytes(data)
+    assert python(folder / "changed", folder / "changed/check.py").returncode == 1
+
+
+def test_the_lines_of_the_card_print_the_answer(trained: tuple[Path, Tlcli]) -> None:
+    folder, tlcli = trained
+    assert tlcli("export", "--output", "card", "--parity", 2).code == 0
+    out = folder / "card"
+    code = (out / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    (out / "five.py").write_text(code)
+    done = python(out, out / "five.py")
+    assert done.stdout.strip() == record(out)["sample"]["expected"][0]["answer"], done.stderr
+
+
+def test_nothing_is_overwritten_unless_asked(trained: tuple[Path, Tlcli]) -> None:
+    folder, tlcli = trained
+    (folder / "mine").mkdir()
+    (folder / "mine/notes.txt").write_text("mine")
+    assert tlcli("export", "--output", "mine", "--overwrite", "--json").error == "usage.export_exists"
+    assert tlcli("export", "--output", "twice", "--parity", 2).code == 0
+    assert tlcli("export", "--output", "twice", "--parity", 2, "--json").error == "usage.export_exists"
+    assert tlcli("export", "--output", "twice", "--parity", 2, "--overwrite").code == 0
+    assert not list(folder.glob(".*partial*"))
+
+
+def test_an_artefact_that_answers_otherwise_is_refused(
+    trained: tuple[Path, Tlcli], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, tlcli = trained
+    monkeypatch.setattr(
+        "tlcli.export.writing.run_artefact",
+        lambda *given: {name: one[:, ::-1] for name, one in run_artefact(*given).items()},
+    )
+    done = tlcli("export", "--output", "wrong", "--parity", 4, "--json")
+    assert (done.error, done.code) == ("model.export_differs", 5)
+    assert not (folder / "wrong").exists()
+
+
+def test_without_images_nothing_can_be_checked(trained: tuple[Path, Tlcli], tmp_path: Path) -> None:
+    folder, tlcli = trained
+    hidden = folder / "shapes"
+    moved = shutil.move(hidden, tmp_path / "elsewhere")
+    try:
+        assert tlcli("export", "--output", "none", "--json").error == "data.export_no_images"
+    finally:
+        shutil.move(moved, hidden)
+
+
+def test_a_batch_of_any_size(trained: tuple[Path, Tlcli]) -> None:
+    from tlcli.export.check import open_artefact
+
+    folder, tlcli = trained
+    assert tlcli("export", "--output", "batch", "--parity", 2).code == 0
+    run = open_artefact("openvino", folder / "batch/openvino-f32/model.xml")
+    given = np.random.default_rng(0).integers(0, 256, (9, 32, 32, 3), np.uint8)
+    together = run(given)["probabilities"]
+    alone = np.concatenate([run(one[None])["probabilities"] for one in given])
+    assert together == pytest.approx(alone, abs=1e-5)
