@@ -1,9 +1,11 @@
 """tlcli export: the artefact answers as predict does, in its own runtime, by a program without tlcli."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,50 @@ def test_openvino_end_to_end(trained: tuple[Path, Tlcli]) -> None:
     assert {key: value for key, value in found.items() if key != "folder"} == record(out)
     checked = python(out, out / "check.py")
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.fixture(scope="module")
+def all_formats(trained: tuple[Path, Tlcli]) -> Path:
+    """An export in every format but OpenVINO's."""
+    for module in ("tf2onnx", "onnxruntime", "ai_edge_litert"):
+        pytest.importorskip(module)
+    folder, tlcli = trained
+    done = tlcli("export", "--format", "onnx,saved_model,keras", "--format", "tflite", "--output", "all", "--parity", 6)
+    assert done.code == 0, done.err
+    return folder / "all"
+
+
+@pytest.mark.slow
+def test_formats_made_from_keras_are_opened_by_their_own_runtimes(all_formats: Path) -> None:
+    found = record(all_formats)["artefacts"]
+    assert [one["folder"] for one in found] == ["onnx-f32", "saved_model-f32", "keras-f32", "tflite-f32"]
+    assert all(one["parity"][""]["max_difference"] <= 1e-3 for one in found)
+    checked = python(all_formats, all_formats / "check.py")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    for number, code in enumerate((all_formats / "README.md").read_text().split("```python\n")[1:]):
+        (all_formats / f"lines{number}.py").write_text(code.split("```")[0])
+        done = python(all_formats, all_formats / f"lines{number}.py")
+        assert done.stdout.split() == [record(all_formats)["sample"]["expected"][0]["answer"]], done.stderr
+
+
+@pytest.mark.slow
+def test_onnx_has_the_keys_of_model_api_and_tflite_its_classes(all_formats: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(all_formats / "onnx-f32/model.onnx")
+    info = {one.key: one.value for one in model.metadata_props}
+    assert info["model_info model_type"] == "Classification"
+    assert info["model_info labels"] == "dark light"
+    with zipfile.ZipFile(all_formats / "tflite-f32/model.tflite") as archive:
+        assert archive.read("labels.txt").decode() == "dark\nlight\n"
+
+
+@pytest.mark.slow
+def test_keras_models_hold_nothing_but_plain_layers(all_formats: Path) -> None:
+    with zipfile.ZipFile(all_formats / "keras-f32/model.keras") as archive:
+        config = archive.read("config.json").decode()
+    modules = set(re.findall(r'"module": "([^"]+)"', config))
+    assert all(module.split(".")[0] == "keras" for module in modules), modules
+    assert not re.search(r'"class_name": "Lambda"|"registered_name": "[^"]+>', config)
 
 
 def test_a_file_that_was_changed_fails_the_check(trained: tuple[Path, Tlcli]) -> None:

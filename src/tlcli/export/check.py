@@ -72,7 +72,7 @@ def _keras(path: str) -> Runs:
     import keras
 
     model = keras.models.load_model(path)
-    return lambda images: {name: keras.ops.convert_to_numpy(one) for name, one in model(images, training=False).items()}
+    return lambda images: {name: np.asarray(one) for name, one in model.predict_on_batch(images).items()}
 
 
 def _tflite(path: str) -> Runs:

@@ -11,8 +11,10 @@ from tlcli.backbones.blocks import Blocks
 from tlcli.backbones.spec import BackboneSpec
 from tlcli.errors import ModelError
 from tlcli.evaluation.thresholds import Thresholds
+from tlcli.export.card import labels_file
 from tlcli.export.formats import InputKind, Wanted
 from tlcli.export.heads import ExportedHead
+from tlcli.export.keras_process import write_from_keras
 from tlcli.export.model_info import model_info
 from tlcli.export.parity import MAX_DIFFERENCE, MIN_AGREEMENT, Answers, Parity, compare
 from tlcli.export.record import Artefact, files_below
@@ -45,13 +47,14 @@ class Source:
         return model_info(self.heads[0], self.preparation, self.input_kind)
 
 
-def write_artefacts(source: Source, wanted: Sequence[Wanted], out: Path) -> None:
+def write_artefacts(source: Source, wanted: Sequence[Wanted], out: Path, work: Path) -> None:
     """Writes all artefacts below ``out``.
 
     Args:
         source: of them.
         wanted: which.
         out: the folder of the export.
+        work: an existing folder for what is thrown away.
 
     Raises:
         ModelError: a library failed, or is not installed.
@@ -62,6 +65,12 @@ def write_artefacts(source: Source, wanted: Sequence[Wanted], out: Path) -> None
         if one.format.name == "openvino":
             graph = source.quantized_graph() if one.precision == "int8" else source.float_graph
             write_openvino(graph, source.blocks, source.heads, one.precision, source.info(), out / one.folder)
+    from_keras = [one for one in wanted if one.format.is_from_keras]
+    if from_keras:
+        write_from_keras(
+            source.spec(), source.heads, from_keras, source.info(), [labels_file(head) for head in source.heads],
+            out, work,
+        )  # fmt: skip
 
 
 def check_artefact(one: Wanted, heads: Sequence[ExportedHead], expected: Expected, out: Path, work: Path) -> Artefact:
@@ -84,7 +93,8 @@ def check_artefact(one: Wanted, heads: Sequence[ExportedHead], expected: Expecte
     parity: dict[str, Parity] = {}
     for number, head in enumerate(heads):
         found = Answers(
-            outputs[head.output("probabilities")].astype(np.float64), outputs[head.output("distance")][:, 0]
+            outputs[head.output("probabilities")].astype(np.float64),
+            outputs[head.output("distance")][:, 0].astype(np.float64),
         )
         thresholds = Thresholds("", head.thresholds) if head.thresholds else None
         parity[head.name] = compare(expected.answers(number), found, head.limit, thresholds)

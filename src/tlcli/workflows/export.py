@@ -10,6 +10,7 @@ from functools import cache, partial
 from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -43,6 +44,9 @@ from tlcli.runs.files import write_json
 from tlcli.runs.images import read_images
 from tlcli.runs.records import read_metrics
 from tlcli.system.files import make_folder, write_text
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _CALIBRATION = 300
 """Images that a quantised backbone is calibrated with."""
@@ -100,7 +104,7 @@ def export(
     source = _source(opened[0], heads, graph, input_kind, progress)
     with _staging(output) as staging, TemporaryDirectory(prefix="tlcli-") as work:
         with progress.stage(f"Writing {', '.join(dict.fromkeys(one.format.name for one in wanted))}"):
-            write_artefacts(source, wanted, staging)
+            write_artefacts(source, wanted, staging, Path(work))
         artefacts = []
         with progress.stage("Checking", len(wanted), "artefacts"):
             for one in wanted:
@@ -184,17 +188,23 @@ def _quantized(run: OpenedRun, graph: ConvertedGraph, progress: Progress) -> Pat
         own = find_quantized_graph(bundle.row, bundle.manifest.backbone.quantized.graph_sha256)
         if own:
             return own.graph.xml
+    arrays = _calibration(run)
+    spec = found_backbone(bundle.folder, bundle.manifest, progress)
+    inputs = QuantizationInputs(graph_folder(spec).name, preparation_digest(bundle.preparation), _CALIBRATION)
+    return quantize(bundle.row, inputs, graph, arrays, progress).graph.xml
+
+
+def _calibration(run: OpenedRun) -> "dict[str, NDArray[np.uint8]]":
+    """Training images that are still there, prepared, by their digests."""
     recorded = read_images(run.folder, run.record.data_digest)
     training = stratified(readable_training_images(run, recorded), "calibration")
-    arrays = decoded(training, _CALIBRATION, bundle.preparation)
+    arrays = decoded(training, _CALIBRATION, run.bundle.preparation)
     if not arrays:
         raise DataError(
             "data.no_calibration_images", "Quantisation needs readable training images, and there are none.",
             "Restore the images, or leave int8 out.",
         )  # fmt: skip
-    spec = found_backbone(bundle.folder, bundle.manifest, progress)
-    inputs = QuantizationInputs(graph_folder(spec).name, preparation_digest(bundle.preparation), _CALIBRATION)
-    return quantize(bundle.row, inputs, graph, arrays, progress).graph.xml
+    return arrays
 
 
 @contextmanager
