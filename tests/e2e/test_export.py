@@ -167,3 +167,35 @@ def test_a_batch_of_any_size(trained: tuple[Path, Tlcli]) -> None:
     together = run(given)["probabilities"]
     alone = np.concatenate([run(one[None])["probabilities"] for one in given])
     assert together == pytest.approx(alone, abs=1e-5)
+
+
+def test_several_runs_on_one_backbone_are_one_graph(trained: tuple[Path, Tlcli]) -> None:
+    from tlcli.export.check import open_artefact
+
+    folder, tlcli = trained
+    settings = ("--set", "head.fit=minibatch", "--set", "train.epochs=2")
+    assert tlcli("train", "--config", "shapes.yaml", "--name", "second one", *settings).code == 0
+    done = tlcli("export", "--run", "latest~1", "--run", "second one", "--output", "both", "--parity", 6, "--json")
+    assert done.code == 0, done.err
+    found = done.json()
+    assert [one["name"] for one in found["heads"]] == ["shapes", "second_one"]
+    assert all(one["same_class"] == one["images"] for one in found["artefacts"][0]["parity"].values())
+    outputs = open_artefact("openvino", folder / "both/openvino-f32/model.xml")(np.load(folder / "both/sample.npy"))
+    assert set(outputs) == {
+        "features", "shapes_probabilities", "shapes_distance", "second_one_probabilities", "second_one_distance",
+    }  # fmt: skip
+    assert (folder / "both/labels-second_one.txt").read_text() == "dark\nlight\n"
+    assert python(folder / "both", folder / "both/check.py").returncode == 0
+
+
+def test_runs_on_different_backbones_share_no_graph(trained: tuple[Path, Tlcli]) -> None:
+    _, tlcli = trained
+    assert tlcli("train", "--config", "shapes.yaml", "--name", "larger", "--set", "image.size=48").code == 0
+    done = tlcli("export", "--run", "larger", "--run", "latest~1", "--output", "unlike", "--json")
+    assert done.error == "model.export_backbones_differ"
+
+
+def test_models_with_tiles_are_refused(trained: tuple[Path, Tlcli]) -> None:
+    _, tlcli = trained
+    assert tlcli("train", "--config", "shapes.yaml", "--name", "tiled", "--set", "image.tiles=[1,2]").code == 0
+    assert tlcli("export", "--run", "tiled", "--output", "tiled", "--json").error == "model.export_tiles"

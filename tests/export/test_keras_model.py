@@ -34,7 +34,8 @@ def test_outputs_are_those_of_the_network_and_its_heads(name: str) -> None:
     of_blocks = [np.asarray(one) for one in network.features()(images.astype(np.float32), training=False)]
     rows = np.concatenate(of_blocks, axis=1)
     last = of_blocks[blocks.names.index(blocks.last.names[0])]
-    linear = Head(random.normal(size=(blocks.width, 1)).astype(np.float32) / 100, np.ones(1, np.float32), 2.0)
+    weights = random.normal(0, 0.01, (blocks.width, 1)).astype(np.float32)
+    linear = Head(weights, np.ones(1, np.float32), 2.0)
     fitted = {"a_": linear, "b_": kernel_head(blocks.width, 4)}
     reference = random.normal(size=(5, last.shape[1])).astype(np.float32)
     reference /= np.linalg.norm(reference, axis=1, keepdims=True)

@@ -115,7 +115,8 @@ def prepare(image: "str | Path", how: "dict[str, Any] | None" = None) -> Any:
         opened.load()
         upright: Image.Image = opened
         if orientation in _TURNED:
-            upright, box = opened.transpose(Image.Transpose(_TURNED[orientation])), None
+            upright = opened.transpose(Image.Transpose(_TURNED[orientation]))
+            box = _turned(box, opened.size, orientation) if box else None
         if upright.has_transparency_data:
             ground = Image.new("RGBA", upright.size, (*how["background"], 255))
             rgb = Image.alpha_composite(ground, upright.convert("RGBA")).convert("RGB")
@@ -124,6 +125,17 @@ def prepare(image: "str | Path", how: "dict[str, Any] | None" = None) -> Any:
     if how["input"] == "any":
         return np.asarray(rgb)[None]
     return np.asarray(_resized(rgb, box or (0, 0, *rgb.size), how))[None]
+
+
+def _turned(box: "tuple[float, ...]", size: "tuple[int, int]", orientation: int) -> "tuple[float, ...]":
+    """Where the image is within a reduced JPEG, whose last blocks may extend past its edge, once it is upright."""
+    (_, _, right, bottom), (width, height) = box, size
+    left, top = width - right, height - bottom
+    return {
+        2: (left, 0, width, bottom), 3: (left, top, width, height), 4: (0, top, right, height),
+        5: (0, 0, bottom, right), 6: (top, 0, height, right), 7: (top, left, height, width),
+        8: (0, left, bottom, width),
+    }[orientation]  # fmt: skip
 
 
 def _reduced(opened: Any, how: "dict[str, Any]") -> int:
