@@ -199,3 +199,12 @@ def test_models_with_tiles_are_refused(trained: tuple[Path, Tlcli]) -> None:
     _, tlcli = trained
     assert tlcli("train", "--config", "shapes.yaml", "--name", "tiled", "--set", "image.tiles=[1,2]").code == 0
     assert tlcli("export", "--run", "tiled", "--output", "tiled", "--json").error == "model.export_tiles"
+
+
+def test_images_of_any_size(trained: tuple[Path, Tlcli]) -> None:
+    folder, tlcli = trained
+    done = tlcli("export", "--input", "any", "--output", "any", "--parity", 6, "--json")
+    assert done.code == 0, done.err
+    assert done.json()["preparation"]["input"] == "any"
+    assert np.load(folder / "any/sample.npy").shape == (1, 48, 64, 3)
+    assert python(folder / "any", folder / "any/check.py").returncode == 0

@@ -95,6 +95,8 @@ def _show(screen: Screen, done: "Exported") -> None:
             f"{worst.max_difference:.1e}, {worst.mean_difference:.1e}", *times,
         )  # fmt: skip
     screen.table(table)
+    if done.input_kind == "any":
+        screen.line("The differences include those of resizing inside the artefact.")
     prepared = done.prepared
     screen.line(
         f"check.prepare, which needs Pillow only, gives {prepared.equal} of {prepared.images} images the pixels of "

@@ -107,7 +107,7 @@ def prepare(image: "str | Path", how: "dict[str, Any] | None" = None) -> Any:
         how = read_export()["preparation"]
     with Image.open(image) as opened:
         by = _reduced(opened, how)
-        box = None
+        box: tuple[float, ...] | None = None
         if by > 1:
             reduced = opened.draft(None, (max(1, opened.width // by), max(1, opened.height // by)))
             box = reduced[1] if reduced else None

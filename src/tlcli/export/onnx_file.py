@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 _LARGE = 64
 """Numbers in an array from which a smaller type saves something."""
 _MOST = 127
+_FEW = 32
+"""Weights of an output channel below which a layer stays in float32: depthwise convolutions and the first one have the
+fewest weights, and cost most of the accuracy (on solar cells probabilities differ by 0.11 instead of 0.25)."""
 
 
 def write_half(path: Path, out: Path) -> None:
@@ -46,7 +49,9 @@ def write_int8(path: Path, out: Path, kept: "list[tuple[int, ...]]") -> None:
     nodes, scales = [], []
     for tensor in model.graph.initializer:
         name, shape = tensor.name, tuple(tensor.dims)
-        if name in axes and tensor.data_type == onnx.TensorProto.FLOAT and len(shape) > 1 and shape not in kept:
+        if name not in axes or tensor.data_type != onnx.TensorProto.FLOAT or len(shape) < 2 or shape in kept:
+            continue
+        if np.prod(shape) >= _FEW * shape[axes[name]]:
             levels, scale = _quantised(numpy_helper.to_array(tensor), axes[name])
             tensor.CopyFrom(numpy_helper.from_array(levels, f"{name}_int8"))
             scales.append(numpy_helper.from_array(scale, f"{name}_scale"))

@@ -16,13 +16,15 @@ from tlcli.backbones.blocks import Blocks
 from tlcli.backbones.side_outputs import join
 from tlcli.export.formats import ArtefactPrecision
 from tlcli.export.heads import ExportedHead
+from tlcli.export.resizing import image_of_any_size, resized
+from tlcli.images.preparation import Preparation
 
 _TINY = np.float32(1e-12)
 
 
 def write_openvino(
     backbone: Path, blocks: Blocks, heads: Sequence[ExportedHead], precision: ArtefactPrecision,
-    info: Mapping[str, str], out: Path,
+    info: Mapping[str, str], out: Path, resize: Preparation | None = None,
 ) -> None:  # fmt: skip
     """Writes an IR.
 
@@ -33,21 +35,25 @@ def write_openvino(
         precision: f16 keeps float weights as half-precision numbers; the others keep the graph as it is.
         info: of Model API, see :func:`tlcli.export.model_info.model_info`.
         out: the folder.
+        resize: how images of any size are resized; None takes those of the network's size.
     """
-    model = build_model(backbone, blocks, heads)
+    model = build_model(backbone, blocks, heads, resize)
     for key, value in info.items():
         model.set_rt_info(value, ["model_info", key])
     out.mkdir(parents=True)
     openvino.save_model(model, out / "model.xml", compress_to_fp16=precision == "f16")
 
 
-def build_model(backbone: Path, blocks: Blocks, heads: Sequence[ExportedHead]) -> Any:
+def build_model(
+    backbone: Path, blocks: Blocks, heads: Sequence[ExportedHead], resize: Preparation | None = None
+) -> Any:
     """The whole graph: uint8 [N, H, W, 3] -> probabilities [N, L], features [N, F], distance [N, 1].
 
     Args:
         backbone: model.xml of a converted or quantised backbone.
         blocks: all blocks of its features.
         heads: one or several; the first one's probabilities are the first output.
+        resize: see :func:`write_openvino`.
     """
     graph = openvino.Core().read_model(backbone)
     join(graph)
@@ -61,7 +67,15 @@ def build_model(backbone: Path, blocks: Blocks, heads: Sequence[ExportedHead]) -
         results.append(_result(_probabilities(head, features), head.output("probabilities")))
         results.append(_result(_distance(head, last), head.output("distance")))
     results.insert(1, _result(last, "features"))
-    model = Model(results, graph.get_parameters(), "tlcli")
+    parameters = graph.get_parameters()
+    if resize is not None:
+        given = image_of_any_size()
+        given.output(0).get_tensor().set_names({"image"})
+        inner, (old,) = resized(given, resize), parameters
+        for target in old.output(0).get_target_inputs():
+            target.replace_source_output(inner.output(0))
+        parameters = [given]
+    model = Model(results, parameters, "tlcli")
     model.inputs[0].get_node().set_layout(openvino.Layout("NHWC"))
     return model
 

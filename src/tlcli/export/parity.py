@@ -52,8 +52,15 @@ class Parity:
         """Share of equal classes."""
         return self.same_class / self.images
 
-    def is_enough(self, precision: ArtefactPrecision) -> bool:
-        """Whether an artefact of a precision may be given away."""
+    def is_enough(self, precision: ArtefactPrecision, resizes: bool = False) -> bool:
+        """Whether an artefact of a precision may be given away.
+
+        Args:
+            precision: of the artefact.
+            resizes: it resizes images itself, and so gets other pixels than training.
+        """
+        if resizes:
+            return self.agreement >= MIN_AGREEMENT["int8"]
         if precision == "f32" and not self.max_difference <= MAX_DIFFERENCE:
             return False
         return self.agreement >= MIN_AGREEMENT[precision]

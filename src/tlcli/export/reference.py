@@ -17,6 +17,7 @@ from tlcli.export.check import prepare
 from tlcli.export.images import ParityImage
 from tlcli.export.parity import Answers
 from tlcli.export.record import PreparationCheck
+from tlcli.images.decode import decode, read
 from tlcli.images.items import Decoder, Item
 from tlcli.model.bundle import Bundle
 from tlcli.model.prediction import Prediction
@@ -35,6 +36,8 @@ class Expected:
     """[N, H, W, 3], as the decoder of training gives them."""
     predictions: tuple[tuple[Prediction, ...], ...]
     """Of each head, of each image."""
+    whole: "tuple[NDArray[np.uint8], ...] | None" = None
+    """[h, w, 3], the images at their own size, for artefacts that resize; None for others."""
 
     def answers(self, head: int) -> Answers:
         """Of one head."""
@@ -55,13 +58,16 @@ class Expected:
         return max(range(len(self.images)), key=goodness)
 
 
-def expected_answers(graph: ConvertedGraph, bundles: Sequence[Bundle], images: Sequence[ParityImage]) -> Expected:
+def expected_answers(
+    graph: ConvertedGraph, bundles: Sequence[Bundle], images: Sequence[ParityImage], takes_any: bool
+) -> Expected:
     """Asks the trained models.
 
     Args:
         graph: their backbone.
         bundles: one or several on the same backbone, with equal preparation.
         images: that are there, and readable.
+        takes_any: the artefacts resize images themselves.
     """
     decoder = Decoder(bundles[0].preparation)
     engine = OpenVINOEngine(load(CompiledGraph(graph, "f32")), bundles[0].blocks, decoder)
@@ -75,7 +81,12 @@ def expected_answers(graph: ConvertedGraph, bundles: Sequence[Bundle], images: S
         tuple(images[number] for number in good),
         np.stack([decoder.views(Item(paths[number]))[0] for number in good]),
         tuple(tuple(of_head[number] for number in good) for of_head in asked),
+        tuple(_whole(paths[number], decoder) for number in good) if takes_any else None,
     )
+
+
+def _whole(path: Path, decoder: Decoder) -> "NDArray[np.uint8]":
+    return np.asarray(decode(read(path, decoder.preparation), decoder.preparation))
 
 
 def check_preparation(expected: Expected, how: dict[str, object]) -> PreparationCheck:

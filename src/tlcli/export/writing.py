@@ -64,7 +64,10 @@ def write_artefacts(source: Source, wanted: Sequence[Wanted], out: Path, work: P
     for one in wanted:
         if one.format.name == "openvino":
             graph = source.quantized_graph() if one.precision == "int8" else source.float_graph
-            write_openvino(graph, source.blocks, source.heads, one.precision, source.info(), out / one.folder)
+            resize = source.preparation if source.input_kind == "any" else None
+            write_openvino(
+                graph, source.blocks, source.heads, one.precision, source.info(), out / one.folder, resize
+            )  # fmt: skip
     from_keras = [one for one in wanted if one.format.is_from_keras]
     if from_keras:
         write_from_keras(
@@ -86,9 +89,14 @@ def check_artefact(one: Wanted, heads: Sequence[ExportedHead], expected: Expecte
     Raises:
         ModelError: it answers otherwise, or does not run.
     """
-    images, kind, path = work / "images.npy", one.format.name, out / one.path
+    kind, path = one.format.name, out / one.path
+    images = work / ("images.npy" if expected.whole is None else "images.npz")
     if not images.is_file():
-        np.save(images, expected.pixels)
+        if expected.whole is None:
+            np.save(images, expected.pixels)
+        else:
+            arrays = {f"{number:06d}": image[np.newaxis] for number, image in enumerate(expected.whole)}
+            np.savez(images, **arrays)  # type: ignore[arg-type]
     outputs = run_artefact(kind, path, images, work)
     parity: dict[str, Parity] = {}
     for number, head in enumerate(heads):
@@ -98,21 +106,21 @@ def check_artefact(one: Wanted, heads: Sequence[ExportedHead], expected: Expecte
         )
         thresholds = Thresholds("", head.thresholds) if head.thresholds else None
         parity[head.name] = compare(expected.answers(number), found, head.limit, thresholds)
-    _check(one, parity)
+    _check(one, parity, expected.whole is not None)
     files = files_below(out / one.folder, out)
     size = sum((out / name).stat().st_size for name in files)
     return Artefact(one, files, size, parity, time_artefact(kind, path, images, work, _SECONDS))
 
 
-def _check(one: Wanted, parity: dict[str, Parity]) -> None:
+def _check(one: Wanted, parity: dict[str, Parity], resizes: bool) -> None:
     for found in parity.values():
-        if not found.is_enough(one.precision):
+        if not found.is_enough(one.precision, resizes):
             raise ModelError(
                 "model.export_differs",
                 f"The {one.folder} artefact gives {found.same_class:,} of {found.images:,} images the class of the "
                 f"trained model, and probabilities that differ by up to {found.max_difference:.2g}; at least "
-                f"{100 * MIN_AGREEMENT[one.precision]:.0f} % must agree"
-                f"{f', and probabilities to {MAX_DIFFERENCE:g}' if one.precision == 'f32' else ''}. "
+                f"{100 * MIN_AGREEMENT['int8' if resizes else one.precision]:.0f} % must agree"
+                f"{f', and probabilities to {MAX_DIFFERENCE:g}' if one.precision == 'f32' and not resizes else ''}. "
                 "Nothing was exported.",
                 "Leave this format or precision out."
                 if one.precision != "f32"

@@ -35,6 +35,7 @@ from tlcli.export.record import (
     preparation_document,
 )
 from tlcli.export.reference import Expected, check_preparation, expected_answers
+from tlcli.export.resizing import check_resizing
 from tlcli.export.writing import Source, check_artefact, move_into_place, write_artefacts
 from tlcli.features.key import preparation_digest
 from tlcli.features.sample import decoded, stratified
@@ -61,6 +62,7 @@ class Exported:
     prepared: PreparationCheck
     """How check.prepare agrees with the decoder of training."""
     heads: tuple[ExportedHead, ...]
+    input_kind: InputKind
 
 
 def export(
@@ -95,12 +97,14 @@ def export(
     opened = [OpenedRun.open(run) for run in runs]
     _check_exportable(opened, wanted)
     bundles = [one.bundle for one in opened]
+    if input_kind == "any":
+        check_resizing(bundles[0].preparation)
     names = head_names([one.folder for one in opened], [one.record.name for one in opened])
     heads = tuple(ExportedHead.of(bundle, name) for bundle, name in zip(bundles, names, strict=True))
     chosen = _images(opened, images)
     graph = converted_backbone(bundles[0].folder, bundles[0].manifest, progress)
     with progress.stage("Asking the trained model", len(chosen), "images"):
-        expected = expected_answers(graph, bundles, chosen)
+        expected = expected_answers(graph, bundles, chosen, input_kind == "any")
     source = _source(opened[0], heads, graph, input_kind, progress)
     with _staging(output) as staging, TemporaryDirectory(prefix="tlcli-") as work:
         with progress.stage(f"Writing {', '.join(dict.fromkeys(one.format.name for one in wanted))}"):
@@ -112,7 +116,7 @@ def export(
                 progress.advance()
         prepared = _describe(opened, heads, source, expected, artefacts, staging)
         move_into_place(staging, output)
-    return Exported(output, tuple(artefacts), prepared, heads)
+    return Exported(output, tuple(artefacts), prepared, heads, input_kind)
 
 
 def _check_output(output: Path, overwrite: bool) -> None:
@@ -251,7 +255,8 @@ def _describe(
 
 def _write_sample(expected: Expected, folder: Path) -> Sample:
     number = expected.sample
-    image, pixels = expected.images[number], expected.pixels[number]
+    image = expected.images[number]
+    pixels = expected.pixels[number] if expected.whole is None else expected.whole[number]
     Image.fromarray(pixels).save(folder / "sample.png")
     np.save(folder / "sample.npy", pixels[np.newaxis])
     answers = tuple(
