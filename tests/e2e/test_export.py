@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 from tests.e2e.conftest import Tlcli, draw_shapes
 
-from tlcli.export.runner import run_artefact
+from tlcli.export.check import open_artefact
+from tlcli.export.runner import Latency, run_artefact
+
+pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +26,24 @@ def trained(tmp_path_factory: pytest.TempPathFactory, session_cache: Path) -> tu
 
     folder = draw_shapes(tmp_path_factory.mktemp("export"))
     tlcli = in_process(folder, session_cache)
-    assert tlcli("train", "--config", "shapes.yaml").code == 0
+    assert tlcli("train", "--config", "shapes.yaml", "--name", "plain").code == 0
     return folder, tlcli
+
+
+@pytest.fixture(scope="module")
+def exported(trained: tuple[Path, Tlcli]) -> Path:
+    """Its export."""
+    folder, tlcli = trained
+    done = tlcli("export", "--run", "plain", "--output", "out", "--parity", 12, "--json")
+    assert done.code == 0, done.err
+    (folder / "printed.json").write_text(done.out)
+    return folder / "out"
+
+
+@pytest.fixture
+def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exports without latencies, which take two more processes and three seconds."""
+    monkeypatch.setattr("tlcli.export.writing.time_artefact", lambda *_: {"all": Latency(1.0, 1.0)})
 
 
 def python(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -41,11 +60,8 @@ def record(folder: Path) -> Any:
     return json.loads((folder / "export.json").read_text())
 
 
-def test_openvino_end_to_end(trained: tuple[Path, Tlcli]) -> None:
-    folder, tlcli = trained
-    done = tlcli("export", "--output", "out", "--parity", 12, "--json")
-    assert done.code == 0, done.err
-    out, found = folder / "out", done.json()
+def test_openvino_end_to_end(exported: Path) -> None:
+    out, found = exported, json.loads((exported.parent / "printed.json").read_text())
     (artefact,) = found["artefacts"]
     assert artefact["parity"][""]["same_class"] == artefact["parity"][""]["images"] == 12
     assert artefact["parity"][""]["max_difference"] <= 1e-3
@@ -65,7 +81,19 @@ def all_formats(trained: tuple[Path, Tlcli]) -> Path:
     for module in ("tf2onnx", "onnxruntime", "ai_edge_litert"):
         pytest.importorskip(module)
     folder, tlcli = trained
-    done = tlcli("export", "--format", "onnx,saved_model,keras", "--format", "tflite", "--output", "all", "--parity", 6)
+    done = tlcli(
+        "export",
+        "--run",
+        "plain",
+        "--format",
+        "onnx,saved_model,keras",
+        "--format",
+        "tflite",
+        "--output",
+        "all",
+        "--parity",
+        6,
+    )
     assert done.code == 0, done.err
     return folder / "all"
 
@@ -103,34 +131,34 @@ def test_keras_models_hold_nothing_but_plain_layers(all_formats: Path) -> None:
     assert not re.search(r'"class_name": "Lambda"|"registered_name": "[^"]+>', config)
 
 
-def test_a_file_that_was_changed_fails_the_check(trained: tuple[Path, Tlcli]) -> None:
-    folder, tlcli = trained
-    assert tlcli("export", "--output", "changed", "--parity", 2).code == 0
-    weights = folder / "changed/openvino-f32/model.bin"
+def test_a_file_that_was_changed_fails_the_check(exported: Path, tmp_path: Path) -> None:
+    changed = shutil.copytree(exported, tmp_path / "changed")
+    weights = changed / "openvino-f32/model.bin"
     data = bytearray(weights.read_bytes())
     data[100] ^= 255
     weights.write_bytes(data)
-    assert python(folder / "changed", folder / "changed/check.py").returncode == 1
+    assert python(changed, changed / "check.py").returncode == 1
 
 
-def test_the_lines_of_the_card_print_the_answer(trained: tuple[Path, Tlcli]) -> None:
-    folder, tlcli = trained
-    assert tlcli("export", "--output", "card", "--parity", 2).code == 0
-    out = folder / "card"
+def test_the_lines_of_the_card_print_the_answer(exported: Path) -> None:
+    out = exported
     code = (out / "README.md").read_text().split("```python\n")[1].split("```")[0]
     (out / "five.py").write_text(code)
     done = python(out, out / "five.py")
     assert done.stdout.strip() == record(out)["sample"]["expected"][0]["answer"], done.stderr
 
 
+@pytest.mark.usefixtures("untimed")
 def test_nothing_is_overwritten_unless_asked(trained: tuple[Path, Tlcli]) -> None:
     folder, tlcli = trained
     (folder / "mine").mkdir()
     (folder / "mine/notes.txt").write_text("mine")
-    assert tlcli("export", "--output", "mine", "--overwrite", "--json").error == "usage.export_exists"
-    assert tlcli("export", "--output", "twice", "--parity", 2).code == 0
-    assert tlcli("export", "--output", "twice", "--parity", 2, "--json").error == "usage.export_exists"
-    assert tlcli("export", "--output", "twice", "--parity", 2, "--overwrite").code == 0
+    assert tlcli("export", "--run", "plain", "--output", "mine", "--overwrite", "--json").error == "usage.export_exists"
+    assert tlcli("export", "--run", "plain", "--output", "twice", "--parity", 2).code == 0
+    assert (
+        tlcli("export", "--run", "plain", "--output", "twice", "--parity", 2, "--json").error == "usage.export_exists"
+    )
+    assert tlcli("export", "--run", "plain", "--output", "twice", "--parity", 2, "--overwrite").code == 0
     assert not list(folder.glob(".*partial*"))
 
 
@@ -142,7 +170,7 @@ def test_an_artefact_that_answers_otherwise_is_refused(
         "tlcli.export.writing.run_artefact",
         lambda *given: {name: one[:, ::-1] for name, one in run_artefact(*given).items()},
     )
-    done = tlcli("export", "--output", "wrong", "--parity", 4, "--json")
+    done = tlcli("export", "--run", "plain", "--output", "wrong", "--parity", 4, "--json")
     assert (done.error, done.code) == ("model.export_differs", 5)
     assert not (folder / "wrong").exists()
 
@@ -152,37 +180,32 @@ def test_without_images_nothing_can_be_checked(trained: tuple[Path, Tlcli], tmp_
     hidden = folder / "shapes"
     moved = shutil.move(hidden, tmp_path / "elsewhere")
     try:
-        assert tlcli("export", "--output", "none", "--json").error == "data.export_no_images"
+        assert tlcli("export", "--run", "plain", "--output", "none", "--json").error == "data.export_no_images"
     finally:
         shutil.move(moved, hidden)
 
 
-def test_a_batch_of_any_size(trained: tuple[Path, Tlcli]) -> None:
-    from tlcli.export.check import open_artefact
-
-    folder, tlcli = trained
-    assert tlcli("export", "--output", "batch", "--parity", 2).code == 0
-    run = open_artefact("openvino", folder / "batch/openvino-f32/model.xml")
+def test_a_batch_of_any_size(exported: Path) -> None:
+    run = open_artefact("openvino", exported / "openvino-f32/model.xml")
     given = np.random.default_rng(0).integers(0, 256, (9, 32, 32, 3), np.uint8)
     together = run(given)["probabilities"]
     alone = np.concatenate([run(one[None])["probabilities"] for one in given])
     assert together == pytest.approx(alone, abs=1e-5)
 
 
+@pytest.mark.usefixtures("untimed")
 def test_several_runs_on_one_backbone_are_one_graph(trained: tuple[Path, Tlcli]) -> None:
-    from tlcli.export.check import open_artefact
-
     folder, tlcli = trained
     settings = ("--set", "head.fit=minibatch", "--set", "train.epochs=2")
     assert tlcli("train", "--config", "shapes.yaml", "--name", "second one", *settings).code == 0
-    done = tlcli("export", "--run", "latest~1", "--run", "second one", "--output", "both", "--parity", 6, "--json")
+    done = tlcli("export", "--run", "plain", "--run", "second one", "--output", "both", "--parity", 6, "--json")
     assert done.code == 0, done.err
     found = done.json()
-    assert [one["name"] for one in found["heads"]] == ["shapes", "second_one"]
+    assert [one["name"] for one in found["heads"]] == ["plain", "second_one"]
     assert all(one["same_class"] == one["images"] for one in found["artefacts"][0]["parity"].values())
     outputs = open_artefact("openvino", folder / "both/openvino-f32/model.xml")(np.load(folder / "both/sample.npy"))
     assert set(outputs) == {
-        "features", "shapes_probabilities", "shapes_distance", "second_one_probabilities", "second_one_distance",
+        "features", "plain_probabilities", "plain_distance", "second_one_probabilities", "second_one_distance",
     }  # fmt: skip
     assert (folder / "both/labels-second_one.txt").read_text() == "dark\nlight\n"
     assert python(folder / "both", folder / "both/check.py").returncode == 0
@@ -191,7 +214,7 @@ def test_several_runs_on_one_backbone_are_one_graph(trained: tuple[Path, Tlcli])
 def test_runs_on_different_backbones_share_no_graph(trained: tuple[Path, Tlcli]) -> None:
     _, tlcli = trained
     assert tlcli("train", "--config", "shapes.yaml", "--name", "larger", "--set", "image.size=48").code == 0
-    done = tlcli("export", "--run", "larger", "--run", "latest~1", "--output", "unlike", "--json")
+    done = tlcli("export", "--run", "larger", "--run", "plain", "--output", "unlike", "--json")
     assert done.error == "model.export_backbones_differ"
 
 
@@ -201,9 +224,10 @@ def test_models_with_tiles_are_refused(trained: tuple[Path, Tlcli]) -> None:
     assert tlcli("export", "--run", "tiled", "--output", "tiled", "--json").error == "model.export_tiles"
 
 
+@pytest.mark.usefixtures("untimed")
 def test_images_of_any_size(trained: tuple[Path, Tlcli]) -> None:
     folder, tlcli = trained
-    done = tlcli("export", "--input", "any", "--output", "any", "--parity", 6, "--json")
+    done = tlcli("export", "--run", "plain", "--input", "any", "--output", "any", "--parity", 6, "--json")
     assert done.code == 0, done.err
     assert done.json()["preparation"]["input"] == "any"
     assert np.load(folder / "any/sample.npy").shape == (1, 48, 64, 3)
