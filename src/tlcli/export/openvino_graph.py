@@ -14,6 +14,7 @@ from openvino import opset13 as ops
 
 from tlcli.backbones.blocks import Blocks
 from tlcli.backbones.side_outputs import join
+from tlcli.errors import ModelError
 from tlcli.export.formats import ArtefactPrecision
 from tlcli.export.heads import ExportedHead
 from tlcli.export.resizing import image_of_any_size, resized
@@ -54,12 +55,21 @@ def build_model(
         blocks: all blocks of its features.
         heads: one or several; the first one's probabilities are the first output.
         resize: see :func:`write_openvino`.
+
+    Raises:
+        ModelError: the network takes one image at a time.
     """
     graph = openvino.Core().read_model(backbone)
     join(graph)
     image = graph.inputs[0]
     image.get_tensor().set_names({"image"})
-    graph.reshape({image: openvino.PartialShape([-1, *list(image.partial_shape)[1:]])})
+    try:
+        graph.reshape({image: openvino.PartialShape([-1, *list(image.partial_shape)[1:]])})
+    except RuntimeError as error:
+        raise ModelError(
+            "model.export_one_image", "The network of backbone.path takes one image at a time, and an artefact takes any "
+            "number.", "Export the network again with a dynamic batch (docs/own_network.md), and train again.",
+        ) from error  # fmt: skip
     features = {name: graph.output(name).get_node().input_value(0) for name in blocks.names}
     last = features[blocks.last.names[0]]
     results = []
