@@ -67,9 +67,10 @@ def build_model(
         graph.reshape({image: openvino.PartialShape([-1, *list(image.partial_shape)[1:]])})
     except RuntimeError as error:
         raise ModelError(
-            "model.export_one_image", "The network of backbone.path takes one image at a time, and an artefact takes any "
-            "number.", "Export the network again with a dynamic batch (docs/own_network.md), and train again.",
-        ) from error  # fmt: skip
+            "model.export_one_image",
+            "The network of backbone.path takes one image at a time, and an artefact takes any number.",
+            "Export the network again with a dynamic batch (docs/own_network.md), and train again.",
+        ) from error
     features = {name: graph.output(name).get_node().input_value(0) for name in blocks.names}
     last = features[blocks.last.names[0]]
     results = []
