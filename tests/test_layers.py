@@ -15,7 +15,7 @@ LAYERS: list[set[str]] = [
     {"cli"},
     {"api"},
     {"workflows"},
-    {"config", "reports"},
+    {"config", "reports", "export"},
     {"diagnostics"},
     {"model"},
     {"runs"},
@@ -39,6 +39,7 @@ COMMANDS = {
     "train",
     "evaluate",
     "predict",
+    "export",
     "tune",
     "runs",
     "backbones",
@@ -47,7 +48,7 @@ COMMANDS = {
     "doctor",
 }
 """Each has a module in cli, and one in workflows where it does more than print."""
-READ_RAW_JSON = {"read_json"}
+READ_RAW_JSON = {"read_json", "read_export"}
 """Functions that return what a file holds, before it is validated."""
 CONFIG_MAY_IMPORT = (
     "tlcli.config",
@@ -123,7 +124,12 @@ def ways_out(tree: ast.AST, function: str = "") -> Iterator[tuple[str, str]]:
         yield from ways_out(node, inner)
 
 
-PROCESSES = ("tlcli.backbones.keras_process", "tlcli.backbones.network_process", "tlcli.finetuning.training")
+PROCESSES = (
+    "tlcli.backbones.keras_process",
+    "tlcli.backbones.network_process",
+    "tlcli.finetuning.training",
+    "tlcli.export.check",
+)
 PRINTS = {"print", "sys.stdout.write", "sys.stderr.write"}
 EXITS = {"sys.exit", "exit", "quit", "os._exit", "os.abort"}
 PRINTS_OR_EXITS = PRINTS | EXITS

@@ -231,3 +231,17 @@ def kill_after_checkpoint(folder: Path, cache: Path, answer: Path, number: int, 
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert process.returncode < 0
+
+
+@pytest.mark.parametrize("kind", ["openvino", "tflite"])
+def test_the_fine_tuned_network_is_exported(stripes: tuple[Path, Tlcli], kind: str) -> None:
+    if kind == "tflite":
+        pytest.importorskip("ai_edge_litert")
+    _, run = stripes
+    done = run("export", "--run", "tuned", "--format", kind, "--output", kind, "--parity", 20, "--json")
+    assert done.code == 0, done.err
+    found = done.json()
+    parity = found["artefacts"][0]["parity"][""]
+    assert parity["same_class"] == parity["images"] == 20
+    assert parity["max_difference"] <= 1e-3
+    assert found["backbone"]["is_finetuned"]

@@ -46,6 +46,8 @@ class Network:
     """Behind the pooling of the last map: none, or one layer normalisation."""
     unscaled: keras.Model
     """From the scaled image [N, H, W, 3] on; of family ``keras.applications`` as Keras has it."""
+    trunk: keras.Model
+    """The scaled image -> the list of ``maps``."""
 
     def features(self) -> keras.Model:
         """[N, H, W, 3] -> a list of float32 [N, width], one for each of ``row.blocks``, in that order."""
@@ -167,7 +169,7 @@ def build(row: Backbone, size: tuple[int, int], weights: Path | None, tail: Path
     last, after = _last_map(network), network.layers[_last_pooling(network) + 1 :]
     trunk = keras.Model(network.input, [*stage_ends(network, row.stages, last), last])
     levels = keras.Input((*size, 3), name="image")
-    return Network(row, levels, trunk(_scaled(levels, row.scaling), training=False), after, network)
+    return Network(row, levels, trunk(_scaled(levels, row.scaling), training=False), after, network, trunk)
 
 
 def _last_pooling(network: keras.Model) -> int:

@@ -81,7 +81,7 @@ def load_backbone(
         progress.note("This processor has no bfloat16 arithmetic; predictions use float32 and may differ slightly.")
         precision = "f32"
     if compiled is None or compiled.precision != precision:
-        compiled = CompiledGraph(_converted(folder, manifest, progress), precision, few)
+        compiled = CompiledGraph(converted_backbone(folder, manifest, progress), precision, few)
     return load(compiled)
 
 
@@ -97,13 +97,35 @@ def _spec(manifest: BundleManifest) -> BackboneSpec:
     )
 
 
-def _converted(folder: Path, manifest: BundleManifest, progress: Progress) -> ConvertedGraph:
-    spec = _spec(manifest)
-    if found := cached_graph(spec):
-        return found
-    source = manifest.backbone.weights
+def found_backbone(folder: Path, manifest: BundleManifest, progress: Progress) -> BackboneSpec:
+    """The float backbone of a bundle with the file of its weights, which is downloaded where it is missing.
+
+    Args:
+        folder: the bundle.
+        manifest: names the backbone and its weights.
+        progress: receives a download.
+
+    Raises:
+        ModelError: the weights are missing, or differ from those of training.
+        NetworkError: the weights cannot be downloaded.
+    """
+    spec, source = _spec(manifest), manifest.backbone.weights
     weights = own_weights(Path(source)) if spec.row.own else find_weights(spec.row, source, progress)
     manifest.check_weights(weights)
     if sha256 := manifest.backbone.tail_sha256:
         weights = weights.tuned(folder / TAIL_FILE, sha256)
-    return convert(replace(spec, weights=weights), progress)
+    return replace(spec, weights=weights)
+
+
+def converted_backbone(folder: Path, manifest: BundleManifest, progress: Progress) -> ConvertedGraph:
+    """The float backbone of a bundle in OpenVINO's format, from the cache or converted now.
+
+    Args:
+        folder: the bundle.
+        manifest: names the backbone and its weights.
+        progress: receives downloads and conversions.
+
+    Raises:
+        ModelError, NetworkError: see :func:`found_backbone`.
+    """
+    return cached_graph(_spec(manifest)) or convert(found_backbone(folder, manifest, progress), progress)
