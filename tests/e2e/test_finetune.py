@@ -205,6 +205,8 @@ def test_the_whole_network_is_trained_kept_and_resumed_with_the_same_bits(
     record = json.loads((folder / "whole/run.json").read_text())["finetuning"]
     assert (record["blocks"], record.get("views"), record["is_kept"]) == ("all", None, True)
     assert record["trained_parameters"] > 2_000_000
+    assert run("evaluate", "--run", "whole", "--quiet").code == 0
+    assert 'id="finetuning"' in (folder / "whole/report.html").read_text()
     (row, *_) = (row for row in predicted(folder / "whole/predictions.csv") if row["split"] == "validation")
     (answer,) = run("predict", "--run", "whole", f"images/{row['path']}", "--json").json()
     assert answer["label"] == row["predicted"]

@@ -128,7 +128,8 @@ def _show(screen: Screen, trained: "Trained") -> None:
 def _head_line(trained: "Trained") -> str:
     best, steps = trained.fit.best, len(trained.fit.history)
     if trained.fit.kind == "finetune":
-        how = f"on the fine-tuned network, weights of epoch {best.step} of {steps}"
+        which = f"weights of epoch {best.step} of {steps}" if best.step else "at its start: no epoch was better"
+        how = f"on the fine-tuned network, {which}"
     elif trained.fit.kind == "minibatch":
         how = f"mini-batch training, weights of epoch {best.step} of {steps}"
     else:

@@ -4,7 +4,7 @@ Shapes: N images, L classes.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,7 +107,7 @@ def check_cut(config: Config, extractor: FeatureExtractor, progress: Progress = 
 
 def fine_tune_head(
     config: Config, index: Index, frozen: FeatureExtractor, fit: Fit, units: Rows, class_weight: ClassWeight,
-    progress: Progress = SILENT, accepts_cost: bool = False,
+    progress: Progress = SILENT, accepts_cost: bool = False, validation_units: "NDArray[np.int64] | None" = None,
 ) -> FineTunedHead:  # fmt: skip
     """Trains the last blocks of the backbone, or all, together with the head, and compares both with the frozen ones.
 
@@ -120,6 +120,8 @@ def fine_tune_head(
         class_weight: of head.class_weight.
         progress: receives the stages.
         accepts_cost: train a whole backbone on a CPU, too; else the error says what it takes.
+        validation_units: of the validation images, numbered as those of ``units``: images in a unit of training images
+            prove nothing.
 
     Raises:
         DataError: an image changed.
@@ -130,6 +132,10 @@ def fine_tune_head(
     from tlcli.heads.calibration import calibrated  # noqa: PLC0415 - SciPy
 
     images, section = index.of("train"), config.finetune
+    if default := _default_changes(config):
+        progress.note(
+            f"Training images are augmented ({default}), since augment sets no changes; set one to choose your own."
+        )
     tuned, held = train_blocks(config, images, frozen, fit, units, class_weight, progress, accepts_cost=accepts_cost)
     extractor = _tuned_extractor(frozen, tuned, progress)
     validation = index.of("validation")
@@ -137,7 +143,8 @@ def fine_tune_head(
     frozen.extract([(validation, SHIFTS)], progress)
     new = _fit(tuned, held)
     new = calibrated(new, extractor.rows(validation, index.labels), len(images))
-    proof = _proof(index, validation, (frozen, fit.head), (extractor, new.head))
+    known = None if validation_units is None else (validation_units, np.isin(validation_units, units.units))
+    proof = _proof(index, validation, (frozen, fit.head), (extractor, new.head), known)
     record = RunFinetuning(
         blocks=section.blocks, views=None if section.blocks == "all" else 1 + section.views,
         learning_rate=tuned.epochs[-1].learning_rate, epochs=tuned.epochs[-1].epoch,
@@ -220,6 +227,15 @@ def _changes(config: Config, default: Augmentation) -> Augmentation:
     return replace(default, seed=changes.seed) if changes == Augmentation(seed=changes.seed) else changes
 
 
+def _default_changes(config: Config) -> str:
+    """Names and values of the default changes; empty where the config has its own."""
+    default = _STRONGER if config.finetune.blocks == "all" else _DEFAULT
+    if _changes(config, default) != replace(default, seed=config.augment.seed):
+        return ""
+    fields = {name: value for name, value in asdict(default).items() if value and name != "seed"}
+    return ", ".join(f"{name} {value}" for name, value in fields.items())
+
+
 def recipe_of(config: Config) -> Recipe:
     """How the last blocks are trained."""
     return Recipe(seed=config.train.seed, **config.finetune.model_dump(exclude={"blocks", "views", "keep"}))
@@ -295,7 +311,7 @@ def _fit(tuned: FineTuned, held_out: HeldOut) -> Fit:
         Step(one.epoch, one.loss, one.accuracy, one.held_out_loss, one.held_out_accuracy, one.learning_rate)
         for one in chosen
     )
-    step = next((one for one in history if best and one.step == best.epoch), history[0])
+    step = next((one for one in history if best and one.step == best.epoch), replace(history[0], step=0))
     return Fit("finetune", tuned.head, history, step, held_out)
 
 
@@ -308,11 +324,14 @@ def _answers(
 
 def _proof(
     index: Index, images: Sequence[LabelledImage], frozen: tuple[FeatureExtractor, Head],
-    tuned: tuple[FeatureExtractor, Head],
+    tuned: tuple[FeatureExtractor, Head], known: "tuple[NDArray[np.int64], NDArray[np.bool_]] | None",
 ) -> Proof:  # fmt: skip
+    """On images that training images do not repeat; ``known`` has their units, and whether one of training has it."""
     rows = frozen[0].rows(images, index.labels)
+    units, repeated = (rows.units, np.zeros(len(rows), np.bool_)) if known is None else known
+    new = ~repeated if not repeated.all() else repeated
     answers = {
-        shift_name(view): (_answers(frozen, images, index, view), _answers(tuned, images, index, view))
+        shift_name(view): (_answers(frozen, images, index, view)[new], _answers(tuned, images, index, view)[new])
         for view in (PLAIN, *SHIFTS)
     }
-    return prove(rows.labels, rows.units, answers, PLAIN)
+    return prove(rows.labels[new], units[new], answers, PLAIN)

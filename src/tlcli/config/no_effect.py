@@ -48,7 +48,7 @@ class _Rule:
 
 def _changes_nothing(config: Config) -> bool:
     augment = config.augment
-    changes = (augment.rotation, augment.zoom, augment.shift, augment.brightness, augment.contrast)
+    changes = augment.model_dump(exclude={"views", "flip", "seed"}).values()
     return augment.flip == "none" and not any(changes)
 
 
@@ -79,6 +79,12 @@ _RULES = (
         "head.fit is not minibatch",
         "Set head.Cs and head.folds, or head.fit: minibatch.",
         besides=("train.seed",),
+    ),
+    _Rule(
+        ("finetune.views",),
+        lambda config: config.head.fit == "finetune" and config.finetune.blocks == "all",
+        "finetune.blocks is all: every epoch has another view of each image",
+        "Leave finetune.views out; finetune.epochs says how many views there are.",
     ),
     _Rule(
         ("finetune.",),

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from tlcli.backbones.blocks import MAP, Block, Blocks
+from tlcli.errors import DataError
 from tlcli.features.store import Store
 from tlcli.finetuning.request import ImageFiles
 from tlcli.images.augmentation import view_names
+from tlcli.images.decode import BadImageError
 from tlcli.images.items import Decoder, Item
 from tlcli.system.cpu import threads
 from tlcli.system.prefetch import in_order
@@ -93,14 +95,19 @@ class ImageInputs:
         """See :class:`Inputs`.
 
         Raises:
-            BadImageError: an image is unreadable.
-            DataError: it changed.
+            DataError: an image changed.
         """
         view = view_names(epoch, self._decoder.augmentation)[epoch]
 
         def pixels(row: int) -> "NDArray[np.uint8]":
-            item = Item(Path(self._paths[row]), self._digests[row], (view,))
-            return self._decoder.views(item)[0]
+            path = Path(self._paths[row])
+            try:
+                return self._decoder.views(Item(path, self._digests[row], (view,)))[0]
+            except BadImageError as error:  # it was read before
+                raise DataError(
+                    "data.file_changed", f"{path} became unreadable during the training: {error}.",
+                    "Run the command again with --verify.",
+                ) from error  # fmt: skip
 
         with ThreadPoolExecutor(threads()) as pool:
             rows = (int(row) for batch in batches for row in batch)

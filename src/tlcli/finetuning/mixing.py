@@ -7,8 +7,9 @@ Shapes: n rows, U output units.
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -26,7 +27,8 @@ class Batch(NamedTuple):
 
 
 def mixed(batch: Batch, mixup: float, cutmix: float, random: "np.random.Generator") -> Batch:
-    """A batch in which every row is mixed with another, targets and weights as well.
+    """A batch in which every row is mixed with another. Its loss is the mean of both targets' losses, each with its
+    own weight, in the shares of the images.
 
     Args:
         batch: at least one row.
@@ -50,7 +52,10 @@ def mixed(batch: Batch, mixup: float, cutmix: float, random: "np.random.Generato
         share = 1 - along * across / (height * width)
     else:
         maps = _blend(maps, partner, share)
-    return Batch(maps, *(_blend(part, partner, share) for part in batch[1:]))
+    weights = _blend(batch.weights, partner, share)
+    own = (share * batch.weights / np.maximum(weights, np.finfo(np.float32).tiny))[:, None]  # of the loss
+    targets = (own * batch.targets + (1 - own) * batch.targets[partner]).astype(np.float32)
+    return Batch(maps, _blend(batch.early, partner, share), targets, weights)
 
 
 def _blend(part: "NDArray[np.float32]", partner: "NDArray[np.int64]", share: float) -> "NDArray[np.float32]":

@@ -5,6 +5,7 @@ Shapes: N rows (images in all their views), D features that the head takes, U ou
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
@@ -34,9 +35,10 @@ from tlcli.finetuning.request import (
 )
 from tlcli.heads.head import Head
 from tlcli.heads.standardize import Standardizer
+from tlcli.images.augmentation import view_names
 from tlcli.progress import SILENT, Progress
 from tlcli.system.cache.folders import is_whole, kept
-from tlcli.system.cache.locks import mark_in_use
+from tlcli.system.cache.locks import alone, mark_in_use
 from tlcli.system.cpu import threads
 from tlcli.system.files import cache_folder, sha256_file, whole_file, write_text
 
@@ -165,19 +167,19 @@ def fine_tune(
             )  # fmt: skip
         for name in ANSWERS:
             (work / name).replace(staging / name)
-        for path in work.iterdir():
-            path.unlink()
-        work.rmdir()
+        shutil.rmtree(work, ignore_errors=True)
 
     mark_in_use(folder)
-    found = folder if is_whole(folder, ANSWERS) else kept(folder, write, ANSWERS, progress)
+    with alone(folder):  # two trainings would share the checkpoints
+        found = folder if is_whole(folder, ANSWERS) else kept(folder, write, ANSWERS, progress)
     of_head = load_file(found / HEAD_FILE)
     epochs = tuple(Epoch(**one) for one in json.loads((found / RECORD_FILE).read_text()))
     tail = found / TAIL_FILE
     kept_rows = load_file(found / HELD_OUT_FILE)
     held_out = kept_rows["probabilities"]
     scored = kept_rows.get("scored", held_out[:0])  # older answers have none
-    return FineTuned(tail, sha256_file(tail), Head(of_head["weights"], of_head["bias"]), held_out, epochs, scored)
+    tuned = Head(of_head["weights"], of_head["bias"], typical=standardizer.mean)
+    return FineTuned(tail, sha256_file(tail), tuned, held_out, epochs, scored)
 
 
 def _digest(request: Request, spec: BackboneSpec, arrays: "dict[str, dict[str, NDArray[Any]]]") -> str:
@@ -185,7 +187,9 @@ def _digest(request: Request, spec: BackboneSpec, arrays: "dict[str, dict[str, N
     versions = [TRAINING_VERSION, *(metadata.version(name) for name in ("keras", "tensorflow"))]
     fields = {**asdict(request), "weights": spec.weights.sha256, "accepts_cost": True}
     if isinstance(request.data, ImageFiles):
-        fields["data"] = [asdict(request.data.augmentation), preparation_digest(request.data.preparation)]
+        views = view_names(1, request.data.augmentation)
+        network = [*spec.row.identity, asdict(spec.row.scaling), asdict(spec.row.stages)]
+        fields["data"] = [views, preparation_digest(request.data.preparation), network]
     found = hashlib.sha256(json.dumps([versions, fields], sort_keys=True).encode())
     for of_file in arrays.values():
         for name, array in of_file.items():

@@ -104,10 +104,11 @@ class Trainer:
 
         tf.config.threading.set_intra_op_parallelism_threads(request.threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
-        tf.config.experimental.enable_op_determinism()
         keras.utils.set_random_seed(request.recipe.seed)
         self._tf, self._keras, self.recipe = tf, keras, request.recipe
         self.on_gpu = _use_gpu(tf, keras)
+        if not self.on_gpu:  # some of their gradients have no deterministic kernel
+            tf.config.experimental.enable_op_determinism()
         network = build(row_for(request.name, request.layout), request.size, Path(request.weights))
         before, tail = Blocks(()), None
         if request.blocks == "all":
@@ -220,6 +221,11 @@ class Trainer:
             found.append(self.task.probabilities(logits))
         return np.concatenate(found)
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether all weights are numbers."""
+        return all(np.isfinite(np.array(variable.value)).all() for variable in self._all)
+
     def answer(self, folder: Path) -> None:
         """Writes the variables of the last blocks, and the head for features as they are."""
         tail = {path: np.array(variable.value) for path, variable in self._tail.items()}
@@ -315,6 +321,11 @@ class Log:
             old.unlink(missing_ok=True)
         self._tell(json.dumps(asdict(epoch)))
 
+    def forget(self) -> None:
+        """Removes the checkpoints: there is nothing to go on from."""
+        for path in self._folder.glob("checkpoint-*.safetensors"):
+            path.unlink(missing_ok=True)
+
     @property
     def tried(self) -> list[Epoch]:
         """The epochs that can be chosen."""
@@ -352,7 +363,8 @@ def train(request: Request, tell: Callable[[str], object]) -> None:
     peak, epochs = (best.learning_rate, best.epoch) if best else (recipe.learning_rates[0], recipe.epochs)
     _run(trainer, log, _FINAL, peak, epochs, np.flatnonzero(seen), held[:0])
     ended = [one for one in log.epochs if one.epoch]
-    if ended and not any(math.isfinite(one.loss) for one in ended):
+    if (ended and not any(math.isfinite(one.loss) for one in ended)) or not trainer.is_finite:
+        log.forget()
         rates = ", ".join(f"{one:g}" for one in recipe.learning_rates)
         raise UsageError(
             "config.training_diverged", f"Fine-tuning diverged: the loss is no number any more, at learning rates of "
@@ -388,7 +400,7 @@ def _run(
     held: "NDArray[np.int64]",
 ) -> None:  # fmt: skip
     """Trains the epochs of a phase that are left, of the whole schedule."""
-    labels = trainer.rows.labels[held]
+    labels, weights = trainer.rows.labels[held], trainer.rows.weights[held]
     trainer.start_from(part=phase != _FINAL)  # no checkpoint has it
     for epoch in log.left(phase, epochs):
         started, loss, accuracy = time.perf_counter(), 0.0, 0.0
@@ -397,20 +409,22 @@ def _run(
         else:
             trainer.reset(part=phase != _FINAL)
         found = trainer.probabilities(held)
-        held_loss, right = _measured(labels, found) if len(held) else (math.nan, math.nan)
+        held_loss, right = _measured(labels, found, weights) if len(held) else (math.nan, math.nan)
         log.add(
             Epoch(phase, epoch, peak, loss, accuracy, held_loss, right, time.perf_counter() - started), found
         )  # fmt: skip
 
 
-def _measured(labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]") -> tuple[float, float]:
-    """Log loss with the best temperature, and accuracy: how confident a head is depends on the smoothing of the labels,
-    and is corrected at the end."""
+def _measured(
+    labels: "NDArray[np.int64]", probabilities: "NDArray[np.float64]", weights: "NDArray[np.float32]"
+) -> tuple[float, float]:
+    """Log loss with the best temperature, weighted as in training, and accuracy: how confident a head is depends on the
+    smoothing of the labels, and is corrected at the end."""
     if not np.isfinite(probabilities).all():
         return math.inf, 0.0
     calibrated = with_temperature(probabilities, fit_temperature(labels, probabilities))
     chosen = np.maximum(calibrated[np.arange(len(labels)), labels], _LEAST)
-    return float(-np.log(chosen).mean()), float((probabilities.argmax(axis=1) == labels).mean())
+    return float(np.average(-np.log(chosen), weights=weights)), float((probabilities.argmax(axis=1) == labels).mean())
 
 
 def main() -> None:

@@ -107,8 +107,9 @@ def _cropped(
     if cut_off == 0:
         return pixels
     height, width = pixels.shape[:2]
-    side, stretch = math.sqrt(1 - cut_off), math.exp(aspect * _ASPECT / 2)
-    across, along = min(1.0, side * stretch) * width, min(1.0, side / stretch) * height
+    side = math.sqrt(1 - cut_off)
+    stretch = min(max(math.exp(aspect * _ASPECT / 2), side), 1 / side)  # within the image
+    across, along = side * stretch * width, side / stretch * height
     left, top = place[0] * (width - across), place[1] * (height - along)
     box = (left, top, left + across, top + along)
     resized = Image.fromarray(np.ascontiguousarray(pixels)).resize((width, height), Image.Resampling.BILINEAR, box)

@@ -1,6 +1,7 @@
 """What fine-tuning brought, in sentences, for the terminal and the page."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from tlcli.evaluation.finetuning_proof import Pair
 from tlcli.runs.records import RunFinetuning
@@ -18,6 +19,11 @@ class FinetuningSection:
         return finetuning_text(self.record)
 
     @property
+    def part(self) -> str:
+        """What was trained."""
+        return part_text(self.record.blocks)
+
+    @property
     def warning(self) -> str:
         """See :func:`shifts_text`."""
         return shifts_text(self.record)
@@ -32,7 +38,6 @@ def finetuning_text(found: RunFinetuning) -> str:
     """What fine-tuning brought on validation images, and which of the two the model has."""
     plain = found.proof.plain
     low, high = (f"{100 * end:+.1f}" for end in plain.difference_ci95)
-    part = {1: "last block", "all": "whole network"}.get(found.blocks, f"last {found.blocks} blocks")
     if plain.is_better:
         verdict = "it helps"
     elif plain.is_worse:
@@ -41,10 +46,17 @@ def finetuning_text(found: RunFinetuning) -> str:
         verdict = "no evidence that it helps"
     model = "fine-tuned network" if found.is_kept else "frozen network"
     why = "" if found.is_kept == plain.is_better else ", as finetune.keep says" if found.is_kept else ""
+    if not found.epochs:
+        verdict += ", and no epoch was better than the frozen head on held-out training images"
     return (
-        f"Fine-tuning the {part}: {100 * plain.difference:+.1f} points of accuracy on {found.proof.images:,} "
-        f"validation images (95 % interval {low} to {high}): {verdict}. The model has the {model}{why}."
+        f"Fine-tuning the {part_text(found.blocks)}: {100 * plain.difference:+.1f} points of accuracy on "
+        f"{found.proof.images:,} validation images (95 % interval {low} to {high}): {verdict}. The model has the {model}{why}."
     )
+
+
+def part_text(blocks: int | Literal["all"]) -> str:
+    """``last 3 blocks``."""
+    return {1: "last block", "all": "whole network"}.get(blocks, f"last {blocks} blocks")
 
 
 def shifts_text(found: RunFinetuning) -> str:

@@ -129,7 +129,7 @@ class RunHead(_Record):
     steps: int
     """Lines of history.csv."""
     chosen_step: int
-    """The step whose weights the head has, counted from 1."""
+    """The step whose weights the head has, counted from 1; 0 where fine-tuning stayed at its start."""
     C: float | None = None
     """Of logistic regression."""
     temperature: float

@@ -399,7 +399,7 @@ def _report(
         config=(run.folder / "config.yaml").read_text(encoding="utf-8"),
         metrics=measured,
         history=history,
-        best=history[run.record.head.chosen_step - 1],
+        best=history[max(run.record.head.chosen_step, 1) - 1],
         index=index,
         bundle=run.bundle,
         assessment=assessment,

@@ -259,11 +259,15 @@ def _frozen(config: Config, index: Index, clock: _Clock, progress: Progress) -> 
 def _fine_tuned(config: Config, frozen: _Frozen, clock: _Clock, progress: Progress, accepts_cost: bool) -> _Model:
     """Trains the last blocks, or all, and the head from the frozen ones on; the better of both."""
     index, rows, model = frozen.index, frozen.features.rows("train"), frozen.model
+    end, validation_units = len(rows) + len(index.of("validation")), None
     with clock.stage("fine-tuning"):
         if frozen.divided:
+            validation_units = frozen.divided.rows.units[len(rows) : end]
             rows = frozen.divided.with_units(rows, len(rows))
         weight = class_weight_of(config, index.labels)
-        tuned = fine_tune_head(config, index, model.extractor, model.fit, rows, weight, progress, accepts_cost)
+        tuned = fine_tune_head(
+            config, index, model.extractor, model.fit, rows, weight, progress, accepts_cost, validation_units
+        )
         if not tuned.record.is_kept:
             return replace(model, finetuning=tuned.record)
         _extract(index, tuned.extractor, config, 0, progress)

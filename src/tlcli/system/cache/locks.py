@@ -57,6 +57,22 @@ def mark_in_use(entry: Path, used: bool = True) -> None:
             os.utime(path)
 
 
+@contextmanager
+def alone(entry: Path) -> Iterator[None]:
+    """One process at a time works on an entry, others wait; they do not where there are no locks."""
+    path = lock_file(entry.with_name(f"{entry.name}.alone"))
+    descriptor = None
+    with suppress(OSError):
+        descriptor = _open(path)
+        if fcntl:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
 def release_all() -> None:
     """Releases all locks of this process: for programs that live longer than their use of the cache."""
     while _open_locks:
