@@ -50,7 +50,8 @@ def finetuning_text(found: RunFinetuning) -> str:
         verdict += ", and no epoch was better than the frozen head on held-out training images"
     return (
         f"Fine-tuning the {part_text(found.blocks)}: {100 * plain.difference:+.1f} points of accuracy on "
-        f"{found.proof.images:,} validation images (95 % interval {low} to {high}): {verdict}. The model has the {model}{why}."
+        f"{found.proof.images:,} validation images (95 % interval {low} to {high}): {verdict}. "
+        f"The model has the {model}{why}."
     )
 
 
