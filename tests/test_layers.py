@@ -15,6 +15,7 @@ LAYERS: list[set[str]] = [
     {"cli"},
     {"api"},
     {"workflows"},
+    {"serving"},
     {"config", "reports"},
     {"diagnostics"},
     {"model"},
@@ -39,6 +40,7 @@ COMMANDS = {
     "train",
     "evaluate",
     "predict",
+    "serve",
     "tune",
     "runs",
     "backbones",
@@ -47,8 +49,8 @@ COMMANDS = {
     "doctor",
 }
 """Each has a module in cli, and one in workflows where it does more than print."""
-READ_RAW_JSON = {"read_json"}
-"""Functions that return what a file holds, before it is validated."""
+READ_RAW_JSON = {"read_json", "load_json"}
+"""Functions that return what a file or a request holds, before it is validated."""
 CONFIG_MAY_IMPORT = (
     "tlcli.config",
     "tlcli.backbones.catalog",
@@ -123,7 +125,10 @@ def ways_out(tree: ast.AST, function: str = "") -> Iterator[tuple[str, str]]:
         yield from ways_out(node, inner)
 
 
-PROCESSES = ("tlcli.backbones.keras_process", "tlcli.backbones.network_process", "tlcli.finetuning.training")
+PROCESSES = (
+    "tlcli.backbones.keras_process", "tlcli.backbones.network_process", "tlcli.finetuning.training",
+    "tlcli.serving.decode_process",
+)  # fmt: skip
 PRINTS = {"print", "sys.stdout.write", "sys.stderr.write"}
 EXITS = {"sys.exit", "exit", "quit", "os._exit", "os.abort"}
 PRINTS_OR_EXITS = PRINTS | EXITS

@@ -52,7 +52,8 @@ def test_help_imports_nothing_but_the_command_line(tmp_path: Path, arguments: st
 
 
 @pytest.mark.parametrize(
-    "command", ["fetch", "inspect", "train", "evaluate", "predict", "runs", "backbones", "cache", "config", "doctor"]
+    "command",
+    ["fetch", "inspect", "train", "evaluate", "predict", "serve", "runs", "backbones", "cache", "config", "doctor"],
 )
 def test_help_of_a_command_imports_no_more_than_typer_does(tmp_path: Path, command: str) -> None:
     code, packages = imported(tmp_path, COMMAND, command, "--help")
