@@ -53,11 +53,27 @@ class Server:
         return self.process.wait(20)
 
 
+WITH_LIMITS = """
+import json, sys
+from pathlib import Path
+from tlcli.serving.limits import Limits
+from tlcli.workflows.serve import Address, serve
+
+def started(serving):
+    print(json.dumps({"url": serving.url}, indent=2), flush=True)
+
+serve(Path("runs"), address=Address(port=0), limits=Limits(**json.loads(sys.argv[1])), started=started)
+"""
+
+
 @contextmanager
-def serving(folder: Path, *arguments: object, env: dict[str, str] | None = None) -> Iterator[Server]:
-    """Starts a server in a folder that has runs, on a free port, with the cache of these runs."""
-    environment = {**os.environ, "TLCLI_CACHE": str(folder / "cache"), "PYTHONWARNINGS": "ignore", **(env or {})}
+def serving(folder: Path, *arguments: object, limits: dict[str, float] | None = None) -> Iterator[Server]:
+    """Starts a server in a folder that has runs, on a free port, with the cache of these runs; by the command line, or
+    with other limits by the workflow."""
+    environment = {**os.environ, "TLCLI_CACHE": str(folder / "cache"), "PYTHONWARNINGS": "ignore"}
     command = [sys.executable, "-m", "tlcli", "serve", "--port", "0", "--json", *map(str, arguments)]
+    if limits is not None:
+        command = [sys.executable, "-c", WITH_LIMITS, json.dumps(limits)]
     with (folder / "serve.log").open("w") as log:
         process = subprocess.Popen(
             command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=log, text=True, bufsize=1

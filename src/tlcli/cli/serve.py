@@ -44,6 +44,10 @@ def serve(
         Path | None,
         typer.Option("--corrections", metavar="DIR", help="Store images that users correct, in class folders."),
     ] = None,
+    queue: Annotated[int, typer.Option(min=1, metavar="N", help="Images that may wait; more are refused (503).")] = 64,
+    deadline: Annotated[
+        float, typer.Option(min=0.1, metavar="SECONDS", help="Until an answer, else it is refused.")
+    ] = 10,
     threads: options.ThreadsOption = None,  # noqa: ARG001 - acts as it is parsed
     as_json: options.JsonOption = False,
     quiet: options.QuietOption = False,
@@ -56,6 +60,7 @@ def serve(
 
     Ctrl-C and SIGTERM stop it when the requests at work have their answers; SIGHUP loads the newest run.
     """
+    from tlcli.serving.limits import Limits  # noqa: PLC0415 - keeps --help fast
     from tlcli.workflows.serve import Address  # noqa: PLC0415 - keeps --help fast
     from tlcli.workflows.serve import serve as answer  # noqa: PLC0415
 
@@ -63,7 +68,8 @@ def serve(
     address = Address(host, port, token_file, tuple(allow_host or ()))
     given = [path.expanduser() for path in run or []]
     answer(
-        runs_dir, options.config_of_runs(config), given, address, min_confidence, corrections, screen.progress,
+        runs_dir, options.config_of_runs(config), given, address, min_confidence, corrections,
+        Limits(queue=queue, deadline=deadline), screen.progress,
         lambda serving: _show(screen, serving),
     )  # fmt: skip
     screen.line("Stopped.")

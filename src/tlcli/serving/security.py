@@ -56,7 +56,8 @@ def read_token(path: Path | None, host: str) -> str | None:
             return None
         raise UsageError(
             "usage.token_required", f"On {host} everybody in the network could use the server.",
-            "Write 16 or more random characters into a file and give it to --token-file: openssl rand -hex 32 > token",
+            "Write 16 or more random characters into a file, for example with openssl rand -hex 32, and give it to "
+            "--token-file.",
         )  # fmt: skip
     try:
         token = read_regular(path, 4 * _LONGEST).decode().strip()
@@ -70,7 +71,7 @@ def read_token(path: Path | None, host: str) -> str | None:
             "usage.token_invalid",
             f"The token in {path} has {len(token)} characters; allowed are {_SHORTEST} to {_LONGEST} printable ASCII "
             "characters without spaces.",
-            "Make one with: openssl rand -hex 32",
+            "Make one, for example with openssl rand -hex 32.",
         )
     return token
 

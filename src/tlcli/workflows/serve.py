@@ -8,6 +8,7 @@ from pathlib import Path
 from tlcli.errors import UsageError
 from tlcli.progress import SILENT, Progress
 from tlcli.runs.folders import RunConfig, find_run
+from tlcli.serving.limits import Limits
 from tlcli.system.cpu import threads
 
 
@@ -39,6 +40,7 @@ def serve(
     address: Address = Address(),
     min_confidence: float = 0.0,
     corrections: Path | None = None,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
     progress: Progress = SILENT,
     started: Callable[[Serving], None] = lambda _: None,
 ) -> None:
@@ -51,6 +53,7 @@ def serve(
         address: host, port and token.
         min_confidence: below this probability the answer is "unsure", where a request says nothing else.
         corrections: the folder for images that users have given another class.
+        limits: of the queue, times and sizes.
         progress: receives a line for each event of the server.
         started: called when it answers.
 
@@ -74,13 +77,11 @@ def serve(
         from tlcli.serving.app import Service  # noqa: PLC0415
         from tlcli.serving.corrections import Corrections  # noqa: PLC0415
         from tlcli.serving.decoding import Decoders  # noqa: PLC0415
-        from tlcli.serving.limits import Limits  # noqa: PLC0415
         from tlcli.serving.models import Models, load_models  # noqa: PLC0415
 
         def reload() -> Models:
             return load_models(_found(runs_dir, config, runs), progress)
 
-        limits = Limits()
         service = Service(
             load_models(named, progress), limits, Decoders(threads(), limits), min_confidence,
             Corrections(corrections, limits.corrections) if corrections else None,
