@@ -203,7 +203,7 @@ def test_tritonclient_gets_the_same_answers(server: Server, trained: Path, expec
         pytest.skip("tritonclient[http] is missing ($TLCLI_TRITON is a virtual environment with it)")
     paths = sorted((trained / "data/test").rglob("*.png"))[:3]
     program = Path(__file__).with_name("triton_client.py")
-    command = [python, program, f"127.0.0.1:{server.port}", "own", *paths]
+    command = [str(python), str(program), f"127.0.0.1:{server.port}", "own", *map(str, paths)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env={"PATH": os.environ["PATH"]})
     found = json.loads(done.stdout)
     assert (found["live"], found["ready"], found["model_ready"]) == (True, True, True)

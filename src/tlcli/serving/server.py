@@ -33,7 +33,8 @@ def listen(host: str, port: int) -> socket.socket:
     """
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        opened = socket.socket(family, socket.SOCK_STREAM)
+        # With a protocol of 0, asyncio would leave Nagle's algorithm on, which delays answers by 40 ms.
+        opened = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     except (OSError, UnicodeError) as error:
         raise UsageError(
             "usage.unknown_host", f"There is no address for --host {host:.100}.", "Use 127.0.0.1, or 0.0.0.0 for all."
