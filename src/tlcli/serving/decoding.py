@@ -107,7 +107,7 @@ class Decoders:
                     self._idle.put_nowait(worker)
                     await worker.process.wait()
             finally:
-                worker.kill()
+                await worker.end()
             self.restarts += 1
             await asyncio.sleep(pause)
             pause = min(2 * pause + 0.05, _LONGEST_PAUSE)
@@ -153,6 +153,11 @@ class _Worker:
         head, size = LENGTHS.unpack(await stdout.readexactly(LENGTHS.size))
         found: dict[str, Any] = json.loads(await stdout.readexactly(head))
         return found, await stdout.readexactly(size)
+
+    async def end(self) -> None:
+        self.kill()
+        await self.process.wait()
+        self.process._transport.close()  # type: ignore[attr-defined]
 
     def kill(self) -> None:
         with suppress(ProcessLookupError):
