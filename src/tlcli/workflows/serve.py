@@ -1,15 +1,22 @@
 """Serve: answers over HTTP with the models of one or several runs. No TensorFlow, no scikit-learn."""
 
+import importlib.util
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tlcli.errors import UsageError
 from tlcli.progress import SILENT, Progress
 from tlcli.runs.folders import RunConfig, find_run
 from tlcli.serving.limits import Limits
+from tlcli.serving.listening import listen
+from tlcli.serving.security import Guard, can_be_read_by_others, read_token
 from tlcli.system.cpu import threads
+
+if TYPE_CHECKING:
+    from tlcli.serving.models import Models
 
 
 @dataclass(frozen=True)
@@ -62,38 +69,37 @@ def serve(
         ModelError, NetworkError: a model is damaged, or its backbone is unavailable.
         ResourceError: the port is in use.
     """
-    with ThreadPoolExecutor(1) as beside:  # FastAPI and pydantic, while OpenVINO reads the models
-        importing = beside.submit(_check_extra)
-        named = _found(runs_dir, config, runs)
-        importing.result()
-        from tlcli.serving.security import Guard, can_be_read_by_others, read_token  # noqa: PLC0415 - an extra
-        from tlcli.serving.server import Callbacks, listen, run  # noqa: PLC0415
-
-        token = read_token(address.token_file, address.host)
-        opened = listen(address.host, address.port)
+    _check_extra()
+    named = _found(runs_dir, config, runs)
+    token = read_token(address.token_file, address.host)
     if address.token_file is not None and can_be_read_by_others(address.token_file):
         progress.note(f"Warning: other users of this machine can read {address.token_file}: chmod 600 it.")
-    with opened:
-        from tlcli.serving.app import Service  # noqa: PLC0415
-        from tlcli.serving.corrections import Corrections  # noqa: PLC0415
-        from tlcli.serving.decoding import Decoders  # noqa: PLC0415
-        from tlcli.serving.models import Models, load_models  # noqa: PLC0415
+    with listen(address.host, address.port) as opened:
+        with ThreadPoolExecutor(1) as beside:  # OpenVINO reads the models while FastAPI is imported
+            loading = beside.submit(_load, named, progress)
+            from tlcli.serving.app import Service  # noqa: PLC0415 - an extra
+            from tlcli.serving.corrections import Corrections  # noqa: PLC0415
+            from tlcli.serving.decoding import Decoders  # noqa: PLC0415
+            from tlcli.serving.server import Callbacks, run  # noqa: PLC0415
 
-        def reload() -> Models:
-            return load_models(_found(runs_dir, config, runs), progress)
-
-        service = Service(
-            load_models(named, progress), limits, Decoders(threads(), limits), min_confidence,
-            Corrections(corrections, limits.corrections) if corrections else None,
-        )  # fmt: skip
+            models = loading.result()
+        stored = Corrections(corrections, limits.corrections) if corrections else None
+        service = Service(models, limits, Decoders(threads(), limits), min_confidence, stored)
 
         def announce(port: int) -> None:
             host = f"[{address.host}]" if ":" in address.host else address.host
-            models = tuple((one.name, one.version) for one in service.models.all)
-            started(Serving(f"http://{host}:{port}", models, token is not None, corrections))
+            served = tuple((one.name, one.version) for one in service.models.all)
+            started(Serving(f"http://{host}:{port}", served, token is not None, corrections))
 
         guard = Guard(address.host, token, address.allowed_hosts)
-        run(service, guard, opened, Callbacks(announce, progress.note, reload))
+        callbacks = Callbacks(announce, progress.note, lambda: _load(_found(runs_dir, config, runs), progress))
+        run(service, guard, opened, callbacks)
+
+
+def _load(runs: Sequence[Path], progress: Progress) -> "Models":
+    from tlcli.serving.models import load_models  # noqa: PLC0415 - NumPy, Pillow
+
+    return load_models(runs, progress)
 
 
 def _found(runs_dir: Path, config: RunConfig | None, runs: Sequence[Path]) -> list[Path]:
@@ -101,14 +107,10 @@ def _found(runs_dir: Path, config: RunConfig | None, runs: Sequence[Path]) -> li
 
 
 def _check_extra() -> None:
-    try:
-        import fastapi  # noqa: F401 - an extra
-        import httptools  # noqa: F401, PLC0415
-        import prometheus_client  # noqa: F401
-        import python_multipart  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError as error:
+    packages = ("fastapi", "httptools", "prometheus_client", "python_multipart", "uvicorn")
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
         raise UsageError(
-            "usage.serve_not_installed", f"tlcli serve needs packages that are not installed ({error.name}).",
+            "usage.serve_not_installed", f"tlcli serve needs packages that are not installed: {', '.join(missing)}.",
             "Run: pip install 'tlcli[serve]'",
-        ) from error  # fmt: skip
+        )  # fmt: skip

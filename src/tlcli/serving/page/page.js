@@ -66,12 +66,14 @@ function describe() {
 async function classify(files) {
   if (!state.about) { failed(new Refused("", 401)); return; }
   const images = [...files];
+  const first = state.number;
+  state.number += images.length;
   const waiting = images.entries();
   let done = 0;
   say(`Classifying ${images.length} ${images.length === 1 ? "image" : "images"} ...`);
   const work = async () => {
-    for (const [, file] of waiting) {
-      await one(file, images.length === 1);
+    for (const [place, file] of waiting) {
+      await one(file, images.length === 1, first + place);
       done += 1;
       if (images.length > 1) say(`${done} of ${images.length} images classified.`);
     }
@@ -87,12 +89,12 @@ async function classify(files) {
   if (images.length === 1) await show(last); else $("table-title").scrollIntoView();
 }
 
-async function one(file, explain) {
+async function one(file, explain, number) {
   const used = model();
   const query = new URLSearchParams({ top: "5", model: `${used.name}/${used.version}` });
   if (explain) query.set("explain", "true");
   const [record] = await ask(`/predict?${query}`, { method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" } });
-  const result = { file, name: file.name || "pasted image", model: used, record, isExplained: explain, number: state.number++ };
+  const result = { file, name: file.name || "pasted image", model: used, record, isExplained: explain, number };
   state.results.push(result);
   state.results.sort((a, b) => a.number - b.number);
   addRow(result);
@@ -121,7 +123,9 @@ function addRow(result) {
     if (number) cell.className = "number";
     return cell;
   }));
-  $("rows").append(row);
+  row.number = result.number;
+  const rows = [...$("rows").rows];
+  $("rows").insertBefore(row, rows.find((other) => other.number > row.number) || null);
 }
 
 async function show(result) {
