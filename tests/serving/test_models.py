@@ -65,7 +65,11 @@ def test_models_that_are_replaced_are_closed_after_their_last_request(
 ) -> None:
     monkeypatch.setenv("TLCLI_CACHE", str(two / "cache"))
     models, closed = load_models([run_of(two, "own")]), list[Trunk]()
-    monkeypatch.setattr(Trunk, "close", lambda trunk: closed.append(trunk))
+
+    def close(trunk: Trunk) -> None:
+        closed.append(trunk)
+
+    monkeypatch.setattr(Trunk, "close", close)
 
     async def use() -> None:
         with models.in_use():
