@@ -70,6 +70,7 @@ bench: install ## measure what docs/benchmarks.md quotes (under 40 minutes); ALI
 	$(BIN)/python bench/many_classes.py
 	$(BIN)/python bench/unpack.py --images 20000
 	$(BIN)/python bench/networks.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
+	$(BIN)/python bench/serve.py
 	$(BIN)/python bench/heads.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 	$(BIN)/python bench/transferability.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 	$(BIN)/python bench/transfer.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
