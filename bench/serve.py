@@ -97,12 +97,15 @@ def closed_loop(port: int, image: bytes, clients: int, seconds: float) -> Load:
 
 def overload(port: int, image: bytes, rate: float, seconds: float) -> tuple[Load, float]:
     """Requests at a fixed rate, each in a thread of its own; and the seconds until one is answered afterwards."""
-    load, local, began = Load(), threading.local(), monotonic()
+    load, idle, began = Load(), list[http.client.HTTPConnection](), monotonic()
 
     def request() -> None:
-        if not hasattr(local, "connection"):
-            local.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=LIMIT)
-        ask(local.connection, image, load)
+        try:
+            connection = idle.pop()
+        except IndexError:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=LIMIT)
+        ask(connection, image, load)
+        idle.append(connection)
 
     with ThreadPoolExecutor(200) as pool:
         for number in range(int(rate * seconds)):
@@ -110,6 +113,8 @@ def overload(port: int, image: bytes, rate: float, seconds: float) -> tuple[Load
             pool.submit(request)
         ended = monotonic()
     load.wall = monotonic() - began
+    for one in idle:
+        one.close()
     recovered, connection = Load(), http.client.HTTPConnection("127.0.0.1", port, timeout=LIMIT)
     while ask(connection, image, recovered) != 200 and monotonic() - ended < LIMIT:
         sleep(0.05)

@@ -39,7 +39,7 @@ def test_heads_of_one_backbone_share_a_pass(two: Path, image: bytes, monkeypatch
     pixels = models.trunks[0].preparation
     assert pixels == models.all[1].predictor.bundle.preparation
     for model, run in zip(models.all, runs, strict=True):
-        (row,) = model.predictor.engine.submit(Item(image)).result()
+        (row,) = model.predictor.engine().submit(Item(image)).result()
         assert model.predictor.answer("image 1", row) == Predictor.load(run).predict([image])[0]
     models.trunks[0].close()
 

@@ -84,10 +84,13 @@ class Predictor:
             graph = loading.result() or load_backbone(folder, manifest, compiled, few, progress)
         return cls(bundle, OpenVINOEngine(graph, bundle.blocks, Decoder(bundle.preparation)), few, progress)
 
-    @property
-    def engine(self) -> "Engine":
-        """What runs its backbone, for those who share it among models; closed by no method of this class."""
-        return self._engine(few=False)
+    def engine(self, few: bool = False) -> "Engine":
+        """Returns what runs its backbone, for those who share it among models; closed by no method of this class.
+
+        Args:
+            few: the one of low latency, where the model was loaded for few images.
+        """
+        return self._engine(few)
 
     def predict(
         self,

@@ -6,12 +6,13 @@ Shapes: W width of all blocks of features.
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from tlcli.errors import UsageError
+from tlcli.errors import TlcliError, UsageError
 from tlcli.images.items import Item
 from tlcli.model.bundle import load_bundle, preparation_of
 from tlcli.model.manifest import read_manifest
@@ -35,10 +36,20 @@ _MANY = 1000
 class Trunk:
     """A backbone with its preparation of images, which one or several heads share."""
 
-    def __init__(self, engine: "Engine", preparation: "Preparation") -> None:
-        """Takes an engine; :meth:`close` closes it."""
+    def __init__(
+        self, engine: "Engine", preparation: "Preparation", open_alone: "Callable[[], Engine] | None" = None
+    ) -> None:
+        """Makes a trunk.
+
+        Args:
+            engine: compiled for throughput; :meth:`close` closes it.
+            preparation: of images, for the engine.
+            open_alone: opens the same backbone compiled for latency, for an image that comes alone.
+        """
         self.preparation = preparation
-        self._engine = engine
+        self._engine, self._open_alone = engine, open_alone
+        self._alone: Engine | None = None
+        self._running = 0
         self._maps: Runner[FeatureMaps] | None = None
         self._opening = asyncio.Lock()
         self._slots = asyncio.Semaphore(max(1, engine.window // 2))
@@ -47,7 +58,17 @@ class Trunk:
         """Features of prepared pixels, all blocks [W]. As many images as keep the cores busy are computed together, the
         others wait their turn; none waits for a batch to fill."""
         async with self._slots:
-            return (await _done(self._engine.submit(Item(pixels, is_prepared=True))))[0]
+            engine = self._alone if self._alone is not None and not self._running else self._engine
+            self._running += 1
+            try:
+                return (await _done(engine.submit(Item(pixels, is_prepared=True))))[0]
+            finally:
+                self._running -= 1
+
+    async def warm(self) -> None:
+        """Opens what an image that comes alone is computed by; until then it is computed like the others."""
+        if self._open_alone is not None and self._alone is None:
+            self._alone = await asyncio.to_thread(self._open_alone)
 
     async def maps(self, pixels: "NDArray[np.uint8]") -> "FeatureMaps":
         """Feature maps of prepared pixels; the first call compiles the backbone for them."""
@@ -59,8 +80,9 @@ class Trunk:
 
     def close(self) -> None:
         """Frees its threads, when what they compute is done."""
-        if self._maps is not None:
-            self._maps.close()
+        for one in (self._maps, self._alone):
+            if one is not None:
+                one.close()
         self._engine.close()
 
 
@@ -116,6 +138,12 @@ class Models:
             self._users -= 1
             self._close_if_unused()
 
+    async def warm(self) -> None:
+        """Opens what makes single images faster; where that fails, they are as fast as the others."""
+        for trunk in self.trunks:
+            with suppress(TlcliError):
+                await trunk.warm()
+
     def replaced(self) -> None:
         """They are no longer served: closes them when the last request that uses them has its answer."""
         self._is_replaced = True
@@ -155,7 +183,13 @@ def load_models(
             predictor = Predictor(load_bundle(run / "model"), trunks[key][1])
         else:
             predictor = load(run, _MANY, progress)
-            trunks[key] = Trunk(predictor.engine, preparation), predictor.engine
+            engine = predictor.engine()
+            alone = partial(_low_latency, load, run, progress)
+            trunks[key] = Trunk(engine, preparation, alone), engine
         name = given_name(run) or run.parent.name
         models.append(Model(name, run.name, run, predictor, trunks[key][0]))
     return Models(models)
+
+
+def _low_latency(load: Callable[[Path, int, Progress], Predictor], run: Path, progress: Progress) -> "Engine":
+    return load(run, 1, progress).engine(few=True)

@@ -62,6 +62,7 @@ class _Server(uvicorn.Server):  # type: ignore[misc] # uvicorn's types are not r
         self.should_exit = self.force_exit = False
         self._service, self._callbacks = service, callbacks
         self._reloading: asyncio.Task[None] | None = None
+        self._warming: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Starts the decoders, then listens."""
@@ -69,6 +70,7 @@ class _Server(uvicorn.Server):  # type: ignore[misc] # uvicorn's types are not r
         if hasattr(signal, "SIGHUP"):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
         await super().startup(sockets)
+        self._warming = asyncio.create_task(self._service.models.warm())
         self._callbacks.started((sockets or [])[0].getsockname()[1])
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -104,5 +106,6 @@ class _Server(uvicorn.Server):  # type: ignore[misc] # uvicorn's types are not r
             self._callbacks.log(f"Reload failed [{code}]: {error} The models before are still served.")
             return
         self._service.replace(models)
+        self._warming = asyncio.create_task(models.warm())
         self._service.metrics.reload("done")
         self._callbacks.log(f"Reloaded: {', '.join(f'{one.name} {one.version}' for one in models.all)}")
