@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tlcli.cli import completion, options
+from tlcli.cli import options
 from tlcli.cli.console import Screen
 
 if TYPE_CHECKING:
@@ -13,15 +13,7 @@ if TYPE_CHECKING:
 
 
 def serve(
-    run: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--run",
-            metavar="RUN",
-            autocompletion=completion.runs,
-            help=f"{options.A_RUN} Repeatable. Default: the latest.",
-        ),
-    ] = None,
+    run: options.RunsOption = None,
     config: options.ConfigOption = None,
     runs_dir: options.RunsDirOption = options.RUNS_DIR,
     host: Annotated[
@@ -66,9 +58,8 @@ def serve(
 
     screen = Screen(as_json, quiet)
     address = Address(host, port, token_file, tuple(allow_host or ()))
-    given = [path.expanduser() for path in run or []]
     answer(
-        runs_dir, options.config_of_runs(config), given, address, min_confidence, corrections,
+        runs_dir, options.config_of_runs(config), run or (), address, min_confidence, corrections,
         Limits(queue=queue, deadline=deadline), screen.progress,
         lambda serving: _show(screen, serving),
     )  # fmt: skip
