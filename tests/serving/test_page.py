@@ -131,6 +131,7 @@ def test_a_correction_is_stored_where_dataset_path_takes_it(browser: "Browser", 
 
 def test_it_works_without_a_mouse(browser: "Browser", server: Server) -> None:
     with page_of(browser, server, 390) as page:
+        page.wait_for_selector("#about:text-matches('own')")
         reached = []
         for _ in range(4):
             page.keyboard.press("Tab")

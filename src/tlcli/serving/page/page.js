@@ -64,8 +64,9 @@ function describe() {
 }
 
 async function classify(files) {
-  if (!state.about) { failed(new Refused("", 401)); return; }
   const images = [...files];
+  await state.ready;  // an image may come before the model is known
+  if (!state.about) return;  // it is said why
   const first = state.number;
   state.number += images.length;
   const waiting = images.entries();
@@ -292,7 +293,7 @@ $("token-form").addEventListener("submit", (event) => {
   event.preventDefault();
   state.token = $("token").value.trim();
   sessionStorage.setItem("token", state.token);
-  begin();
+  state.ready = begin();
 });
 $("model").addEventListener("change", describe);
 $("wrong").addEventListener("submit", correct);
@@ -301,4 +302,4 @@ $("clear").addEventListener("click", clear);
 $("camera").addEventListener("click", openCamera);
 $("close-camera").addEventListener("click", closeCamera);
 $("shoot").addEventListener("click", shoot);
-begin();
+state.ready = begin();
