@@ -15,6 +15,7 @@ LAYERS: list[set[str]] = [
     {"cli"},
     {"api"},
     {"workflows"},
+    {"serving"},
     {"config", "reports", "export"},
     {"diagnostics"},
     {"model"},
@@ -40,6 +41,7 @@ COMMANDS = {
     "evaluate",
     "predict",
     "export",
+    "serve",
     "tune",
     "runs",
     "backbones",
@@ -48,8 +50,8 @@ COMMANDS = {
     "doctor",
 }
 """Each has a module in cli, and one in workflows where it does more than print."""
-READ_RAW_JSON = {"read_json", "read_export"}
-"""Functions that return what a file holds, before it is validated."""
+READ_RAW_JSON = {"read_json", "read_export", "load_json"}
+"""Functions that return what a file or a request holds, before it is validated."""
 CONFIG_MAY_IMPORT = (
     "tlcli.config",
     "tlcli.backbones.catalog",
@@ -129,6 +131,7 @@ PROCESSES = (
     "tlcli.backbones.network_process",
     "tlcli.finetuning.training",
     "tlcli.export.check",
+    "tlcli.serving.decode_process",
 )
 PRINTS = {"print", "sys.stdout.write", "sys.stderr.write"}
 EXITS = {"sys.exit", "exit", "quit", "os._exit", "os.abort"}

@@ -52,7 +52,8 @@ def test_help_imports_nothing_but_the_command_line(tmp_path: Path, arguments: st
 
 
 @pytest.mark.parametrize(
-    "command", ["fetch", "inspect", "train", "evaluate", "predict", "runs", "backbones", "cache", "config", "doctor"]
+    "command",
+    ["fetch", "inspect", "train", "evaluate", "predict", "serve", "runs", "backbones", "cache", "config", "doctor"],
 )
 def test_help_of_a_command_imports_no_more_than_typer_does(tmp_path: Path, command: str) -> None:
     code, packages = imported(tmp_path, COMMAND, command, "--help")
@@ -97,11 +98,19 @@ def test_predict_without_a_run_ends_before_anything_heavy_is_imported(tmp_path: 
     assert not packages & (HEAVY | {"openvino"})
 
 
-@pytest.mark.parametrize("module", ["tlcli.workflows.fetch", "tlcli.workflows.predict"])
+@pytest.mark.parametrize("module", ["tlcli.workflows.fetch", "tlcli.workflows.predict", "tlcli.workflows.serve"])
 def test_workflows_that_do_not_train_import_nothing_heavy(tmp_path: Path, module: str) -> None:
     _, packages = imported(tmp_path, IMPORT, module)
     assert "tlcli" in packages
     assert not packages & HEAVY
+
+
+@pytest.mark.parametrize("module", ["server", "models", "decode_process"])
+def test_serving_imports_nothing_heavy(tmp_path: Path, module: str) -> None:
+    pytest.importorskip("fastapi", reason="the extra serve is not installed")
+    _, packages = imported(tmp_path, IMPORT, f"tlcli.serving.{module}")
+    assert not packages & HEAVY
+    assert module != "decode_process" or not packages & {"fastapi", "openvino"}
 
 
 def test_minibatch_heads_are_trained_without_tensorflow(tmp_path: Path) -> None:

@@ -25,6 +25,10 @@ def _home(path: Path | None) -> Path | None:
         ) from error
 
 
+def _homes(paths: list[Path] | None) -> list[Path] | None:
+    return [_home(path) or path for path in paths] if paths else paths
+
+
 def _threads(count: int | None) -> int | None:
     """Applied before any library that counts cores is imported."""
     use_threads(count)
@@ -59,6 +63,13 @@ RunOption = Annotated[
         "--run", metavar="RUN", callback=_home, autocompletion=completion.runs, help=f"{A_RUN} Default: the latest."
     ),
 ]
+RunsOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--run", metavar="RUN", callback=_homes, autocompletion=completion.runs,
+        help=f"{A_RUN} Repeatable. Default: the latest.",
+    ),
+]  # fmt: skip
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout, everything else on stderr.")
 ]

@@ -15,7 +15,6 @@ from tlcli.errors import DataError, ResourceError, UsageError
 from tlcli.system.files import whole_file
 
 if TYPE_CHECKING:
-    from tlcli.model.prediction import Prediction
     from tlcli.model.sorting import Sorting
     from tlcli.workflows.predict import Predicted
 
@@ -167,7 +166,7 @@ def _probability(value: float) -> str:
 
 
 def _document(predicted: "Predicted") -> list[dict[str, object]]:
-    records = [_record(p) for p in predicted.predictions]
+    records = [p.document() for p in predicted.predictions]
     for record, explained in zip(records, predicted.explained, strict=False):  # none where none were asked for
         near = explained.explanation.neighbours if explained.explanation else ()
         record["explanation"] = explained.card and str(explained.card)
@@ -175,15 +174,6 @@ def _document(predicted: "Predicted") -> list[dict[str, object]]:
     for record, target in zip(records, predicted.sorted_to, strict=False):
         record["sorted_to"] = target and str(target)
     return records
-
-
-def _record(p: "Prediction") -> dict[str, object]:
-    top = [{"label": label, "probability": probability} for label, probability in p.top]
-    return {
-        "path": p.path, "label": p.label, "answer": p.answer, "best_guess": p.best_guess,
-        "probability": p.probability, "threshold": p.threshold, "prediction_set": p.prediction_set,
-        "distance": p.distance, "top": top, "error": p.error, "error_code": p.error_code,
-    }  # fmt: skip
 
 
 COLUMNS = ("path", "label", "answer", "best_guess", "probability", "distance", "error")

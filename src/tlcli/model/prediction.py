@@ -62,6 +62,15 @@ class Prediction:
         """Whether the image is out of distribution; a class may have the name "none of these", too."""
         return self.refusal == NONE_OF_THESE
 
+    def document(self) -> dict[str, object]:
+        """What ``predict --json`` prints of it, and what a server answers."""
+        top = [{"label": label, "probability": probability} for label, probability in self.top]
+        return {
+            "path": self.path, "label": self.label, "answer": self.answer, "best_guess": self.best_guess,
+            "probability": self.probability, "threshold": self.threshold, "prediction_set": self.prediction_set,
+            "distance": self.distance, "top": top, "error": self.error, "error_code": self.error_code,
+        }  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Neighbour:

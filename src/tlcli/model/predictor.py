@@ -84,6 +84,14 @@ class Predictor:
             graph = loading.result() or load_backbone(folder, manifest, compiled, few, progress)
         return cls(bundle, OpenVINOEngine(graph, bundle.blocks, Decoder(bundle.preparation)), few, progress)
 
+    def engine(self, few: bool = False) -> "Engine":
+        """Returns what runs its backbone, for those who share it among models; closed by no method of this class.
+
+        Args:
+            few: the one of low latency, where the model was loaded for few images.
+        """
+        return self._engine(few)
+
     def predict(
         self,
         images: "Iterable[Image]",
@@ -131,12 +139,12 @@ class Predictor:
         from tlcli.images.decode import BadImageError  # noqa: PLC0415 - see the module
         from tlcli.system.prefetch import in_order  # noqa: PLC0415
 
-        threshold = self._threshold(coverage)
+        self._threshold(coverage)  # before the images are read
         engine = self._engine(few)
         items = ((_name(image, number), _item(image)) for number, image in enumerate(images, 1))
         for (name, _), feature in in_order(lambda pair: engine.submit(pair[1]), items, engine.window):
             try:
-                yield self._answer(name, feature.result()[0], top_k, min_confidence, threshold)
+                yield self.answer(name, feature.result()[0], top_k, min_confidence, coverage)
             except BadImageError as error:
                 yield Prediction(name, None, None, (), (), error=error.reason, error_code=error.code)
             progress.advance()
@@ -151,14 +159,14 @@ class Predictor:
         try:
             for image, maps in in_order(lambda one: engine.submit(_item(one)), images, engine.window):
                 try:
-                    yield self._explanation(decoder.views(_item(image))[0], maps.result()[0])
+                    yield self.explanation(decoder.views(_item(image))[0], maps.result()[0])
                 except BadImageError:
                     yield None
         finally:
             engine.close()
 
-    def _explanation(self, pixels: "NDArray[np.uint8]", maps: "FeatureMaps") -> Explanation:
-        """Of pixels uint8 [H, W, 3] and their feature maps."""
+    def explanation(self, pixels: "NDArray[np.uint8]", maps: "FeatureMaps") -> Explanation:
+        """Explains the answer to prepared pixels, uint8 [H, W, 3], by the feature maps that an engine gave of them."""
         import numpy as np  # noqa: PLC0415 - see the module
 
         from tlcli.evaluation.activation_map import activation_map  # noqa: PLC0415
@@ -208,12 +216,25 @@ class Predictor:
             )
         return known[f"{coverage:g}"]
 
-    def _answer(
-        self, name: str, row: "NDArray[np.float32]", top_k: int, min_confidence: float, threshold: float | None
-    ) -> Prediction:
-        """Of the features of an image, all blocks [W]."""
+    def answer(
+        self, name: str, row: "NDArray[np.float32]", top_k: int = 1, min_confidence: float = 0.0,
+        coverage: float | None = None,
+    ) -> Prediction:  # fmt: skip
+        """Classifies an image by its features, for those who compute them once for several models.
+
+        Args:
+            name: ``path`` of the prediction.
+            row: features as the engine gives them, all blocks [W].
+            top_k: as of :meth:`predict`.
+            min_confidence: the same.
+            coverage: the same.
+
+        Raises:
+            ModelError: the model has no prediction sets of this coverage.
+        """
         from tlcli.evaluation.thresholds import decided  # noqa: PLC0415 - see the module
 
+        threshold = self._threshold(coverage)
         bundle, reference, decision = self.bundle, self.bundle.reference, self.bundle.thresholds
         found = bundle.head.probabilities(bundle.blocks.take(row, bundle.inputs)[None])
         probabilities = tuple(float(p) for p in found[0])
