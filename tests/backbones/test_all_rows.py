@@ -166,7 +166,7 @@ def check_cuts_of_all_builds() -> None:
             depths = {split.tail.depths[one.path] for one in split.tail.model.weights}
             assert depths == set(range(number)), (row.name, number, depths)
         depths = {network.whole().depths[one.path] for one in network.features().weights}
-        assert len(depths) > 3, (row.name, depths)
+        assert len(depths) > 2, (row.name, depths)  # NASNet: stages
         assert min(depths) == 0, row.name
         return network
 
