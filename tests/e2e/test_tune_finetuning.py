@@ -240,7 +240,7 @@ def test_what_cannot_be_fine_tuned_is_searched_frozen(
 def test_a_search_fine_tunes_in_keras_and_its_config_trains(
     tmp_path: Path, session_cache: Path, few_heads: None, monkeypatch: pytest.MonkeyPatch  # noqa: F811
 ) -> None:  # fmt: skip
-    draw(tmp_path)
+    draw(tmp_path, contrast=40)
     config = tmp_path / "c.yaml"
     text = config.read_text().replace("fit: finetune, ", "").replace("epochs: 3", "epochs: 1")
     config.write_text(text.replace("[0.003]", "[0.002]"))  # a test of the same cache counts those of 0.003
