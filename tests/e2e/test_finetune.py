@@ -30,8 +30,8 @@ evaluate: {figures: false, transfer: null, cross_validation: null}
 
 
 def draw(folder: Path, contrast: float = 8) -> None:
-    """Two classes of 130 images: stripes across or along, in noise; frozen features hardly see them with a contrast of 8,
-    with 40 clearly."""
+    """Two classes of 130 images: stripes across or along, in noise. Frozen features hardly see a contrast of 8,
+    and clearly one of 40."""
     random = np.random.default_rng(zlib.crc32(b"stripes"))
     stripes = contrast * np.sin(np.arange(48) * 1.1)[:, None] * np.ones((48, 48))
     for label in ("across", "along"):
