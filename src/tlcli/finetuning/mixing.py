@@ -39,8 +39,8 @@ def mixed(batch: Batch, mixup: float, cutmix: float, random: "np.random.Generato
     if not mixup and not cutmix:
         return batch
     cuts = bool(cutmix) and (not mixup or random.random() < 0.5)
-    strength = cutmix if cuts else mixup
-    share, partner = random.beta(strength, strength), random.permutation(len(batch.maps))
+    alpha = cutmix if cuts else mixup
+    share, partner = random.beta(alpha, alpha), random.permutation(len(batch.maps))
     maps = batch.maps
     if cuts:
         height, width = maps.shape[1:3]
