@@ -132,18 +132,25 @@ def kill_under_load(server: Server, image: bytes, kills: int) -> Counter[int]:
         while not is_over.is_set():
             statuses[session.post(f"{server.url}/predict", data=image, timeout=20).status_code] += 1
 
+    def is_back(killed: int, count: int) -> bool:
+        running = decoders_of(server.process.pid)
+        return killed not in running and len(running) >= count
+
     clients = [threading.Thread(target=ask) for _ in range(4)]
     for client in clients:
         client.start()
-    for _ in range(kills):
-        count = len(decoders_of(server.process.pid))
-        os.kill(decoders_of(server.process.pid)[0], signal.SIGKILL)
-        began, answered = time.monotonic(), statuses[200]
-        wait_until(lambda: len(decoders_of(server.process.pid)) == count and statuses[200] > answered, 10)  # noqa: B023
-        assert time.monotonic() - began < 3
-    is_over.set()
-    for client in clients:
-        client.join()
+    count = len(decoders_of(server.process.pid))
+    assert count
+    try:
+        for _ in range(kills):
+            os.kill(killed := decoders_of(server.process.pid)[0], signal.SIGKILL)
+            began, answered = time.monotonic(), statuses[200]
+            wait_until(lambda: is_back(killed, count) and statuses[200] > answered, 10)  # noqa: B023
+            assert time.monotonic() - began < 3
+    finally:
+        is_over.set()
+        for client in clients:
+            client.join()
     return statuses
 
 
