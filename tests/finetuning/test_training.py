@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tlcli.finetuning.training import Rows
+from tlcli.finetuning.trainer import Rows
 
 
 def test_rows_that_are_scored_are_neither_trained_on_nor_chosen_by() -> None:
