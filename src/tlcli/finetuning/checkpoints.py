@@ -1,0 +1,82 @@
+"""The epochs of a training so far, and its state after the last one, in a folder: a training that was ended goes on."""
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import safetensors
+from safetensors.numpy import load_file, save_file
+
+from tlcli.finetuning.request import Epoch
+from tlcli.system.files import whole_file
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tlcli.finetuning.trainer import Trainer
+
+FINAL = "final"
+"""The phase in which all images are trained on."""
+_KEPT = 2
+"""Checkpoints that are kept."""
+
+
+class Log:
+    """The epochs so far, the state after the last, and the held-out probabilities of the best."""
+
+    def __init__(self, trainer: "Trainer", folder: Path, tell: Callable[[str], object]) -> None:
+        """Goes on from the newest whole checkpoint in a folder; ``tell`` is called with each epoch as JSON."""
+        self._trainer, self._folder, self._tell = trainer, folder, tell
+        self.epochs: list[Epoch] = []
+        self.best = np.empty((0, trainer.task.count))
+        """Probabilities [n, L]"""
+        for path in sorted(folder.glob("checkpoint-*.safetensors"), reverse=True):
+            try:
+                with safetensors.safe_open(path, "numpy") as file:
+                    epochs = json.loads(file.metadata()["epochs"])
+                state = load_file(path)
+            except (OSError, safetensors.SafetensorError, ValueError, KeyError, TypeError):
+                continue
+            self.best = state.pop("best")
+            trainer.restore(state)
+            self.epochs = [Epoch(**one) for one in epochs]
+            return
+
+    def add(self, epoch: Epoch, held_out: "NDArray[np.float64]") -> None:
+        """Keeps an epoch, with the probabilities of the held-out images after it."""
+        if epoch.held_out_loss < min((one.held_out_loss for one in self.tried), default=math.inf):
+            self.best = held_out
+        self.epochs.append(epoch)
+        path = self._folder / f"checkpoint-{len(self.epochs):05d}.safetensors"
+        text = json.dumps([asdict(one) for one in self.epochs])
+        with whole_file(path) as temporary:
+            save_file({**self._trainer.state(), "best": self.best}, temporary, {"epochs": text})
+        for old in sorted(self._folder.glob("checkpoint-*.safetensors"))[:-_KEPT]:
+            old.unlink(missing_ok=True)
+        self._tell(json.dumps(asdict(epoch)))
+
+    def forget(self) -> None:
+        """Removes the checkpoints: there is nothing to go on from."""
+        for path in self._folder.glob("checkpoint-*.safetensors"):
+            path.unlink(missing_ok=True)
+
+    @property
+    def tried(self) -> list[Epoch]:
+        """The epochs that can be chosen."""
+        return [one for one in self.epochs if one.phase != FINAL and math.isfinite(one.held_out_loss)]
+
+    def left(self, phase: str, epochs: int) -> Iterator[int]:
+        """Numbers of the epochs of a phase that are still to be trained, 0 for the start; the phase ends early where
+        the loss is no number any more, or that of the held-out images does not fall any more."""
+        while True:
+            done = [one for one in self.epochs if one.phase == phase]
+            if len(done) > epochs or (len(done) > 1 and not math.isfinite(done[-1].loss)):
+                return
+            held = [one.held_out_loss for one in done if math.isfinite(one.held_out_loss)]
+            if held and len(done) - 1 - held.index(min(held)) >= self._trainer.recipe.patience:
+                return
+            yield len(done)
