@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tlcli.evaluation.balanced_difference import balanced_difference
 from tlcli.evaluation.compare import clustered_difference, paired_difference
-from tlcli.evaluation.resampling import bootstrap
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -101,16 +101,6 @@ def balanced_gain(
         first: answers of one model [N].
         second: of the other.
     """
-    gained = (second == labels).astype(np.float64) - (first == labels)
-    members = np.stack([labels == label for label in np.unique(labels)]).astype(np.float64)  # [L, N]
-
-    def statistic(weights: "NDArray[np.float64]") -> "NDArray[np.float64]":  # [B, N] -> [B, 1]
-        with np.errstate(invalid="ignore"):  # a resample without a class has no balanced accuracy
-            recalls = (weights @ (members * gained).T) / (weights @ members.T)  # [B, L]
-        return np.asarray(recalls.mean(axis=1, keepdims=True))
-
-    difference = balanced_accuracy(labels, second) - balanced_accuracy(labels, first)
-    if not gained.any():
-        return 0.0, (0.0, 0.0)
-    ((low, high),) = bootstrap(statistic, units)
-    return difference, (float(low), float(high))
+    gained = (second == labels).astype(np.int64) - (first == labels)
+    found = balanced_difference(labels, gained, units)
+    return found.difference, (found.low, found.high)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from tlcli.evaluation.balanced_difference import balanced_difference
 from tlcli.evaluation.compare import paired_difference
 from tlcli.evaluation.finetuning_proof import pair_of, prove
 
@@ -57,3 +58,32 @@ def test_a_loss_is_told_by_shift(labels: "NDArray[Any]") -> None:
     assert found.is_better
     assert list(found.shifts) == ["blur"]
     assert found.shifts["blur"].is_worse
+
+
+def test_where_classes_are_weighted_the_rare_one_counts_as_much(labels: "NDArray[Any]") -> None:
+    rare = np.arange(200) < 20
+    labels = rare.astype(np.int64)
+    # 15 of the 20 rare images are gained, 15 of the 180 others lost.
+    frozen, tuned = answers(labels, 15), answers(labels, 15, start=20)
+    plain = pair_of(labels, np.arange(200), frozen, tuned)
+    assert plain.difference == 0
+    assert not plain.is_better
+    found = pair_of(labels, np.arange(200), frozen, tuned, "balanced accuracy")
+    assert found.difference == pytest.approx((15 / 20 - 15 / 180) / 2)
+    assert found.frozen.score("balanced accuracy") == pytest.approx((5 / 20 + 1) / 2)
+    assert found.is_better
+    assert (
+        prove(labels, np.arange(200), {"0": (frozen, tuned)}, "0", "balanced accuracy").compared == "balanced accuracy"
+    )
+
+
+def test_balanced_answers_that_are_equal_are_no_evidence(labels: "NDArray[Any]") -> None:
+    found = pair_of(labels, np.arange(200), answers(labels, 30), answers(labels, 30), "balanced accuracy")
+    assert (found.difference, found.difference_ci95, found.p) == (0, (0, 0), 1)
+
+
+@pytest.mark.parametrize(("gained", "p"), [([1] * 6, 2 / 64), ([1] * 3, 2 / 8)])
+def test_the_permutation_test_is_the_sign_test_where_all_images_weigh_the_same(gained: list[int], p: float) -> None:
+    labels, differences = np.tile([0, 1], 10), np.zeros(20, np.int64)
+    differences[: len(gained)] = gained
+    assert balanced_difference(labels, differences, np.arange(20)).p == pytest.approx(p, abs=0.01)

@@ -15,7 +15,7 @@ from tlcli.config.build_head import fit_regression
 from tlcli.config.schema import Config
 from tlcli.datasets.index import Index, LabelledImage
 from tlcli.errors import DataError, UsageError
-from tlcli.evaluation.finetuning_proof import Proof, prove
+from tlcli.evaluation.finetuning_proof import Compared, Proof, prove
 from tlcli.features.activations import Activations, row_keys
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.key import feature_key
@@ -144,7 +144,8 @@ def fine_tune_head(
     new = _fit(tuned, held)
     new = calibrated(new, extractor.rows(validation, index.labels), len(images))
     known = None if validation_units is None else (validation_units, np.isin(validation_units, units.units))
-    proof = _proof(index, validation, (frozen, fit.head), (extractor, new.head), known)
+    compared: Compared = "accuracy" if class_weight == "none" else "balanced accuracy"
+    proof = _proof(index, validation, (frozen, fit.head), (extractor, new.head), known, compared)
     record = RunFinetuning(
         blocks=section.blocks, views=None if section.blocks == "all" else 1 + section.views,
         learning_rate=tuned.epochs[-1].learning_rate, epochs=tuned.epochs[-1].epoch,
@@ -325,6 +326,7 @@ def _answers(
 def _proof(
     index: Index, images: Sequence[LabelledImage], frozen: tuple[FeatureExtractor, Head],
     tuned: tuple[FeatureExtractor, Head], known: "tuple[NDArray[np.int64], NDArray[np.bool_]] | None",
+    compared: Compared,
 ) -> Proof:  # fmt: skip
     """On images that training images do not repeat; ``known`` has their units, and whether one of training has it."""
     rows = frozen[0].rows(images, index.labels)
@@ -334,4 +336,4 @@ def _proof(
         shift_name(view): (_answers(frozen, images, index, view)[new], _answers(tuned, images, index, view)[new])
         for view in (PLAIN, *SHIFTS)
     }
-    return prove(rows.labels[new], units[new], answers, PLAIN)
+    return prove(rows.labels[new], units[new], answers, PLAIN, compared)

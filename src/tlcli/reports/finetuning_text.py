@@ -49,7 +49,7 @@ def finetuning_text(found: RunFinetuning) -> str:
     if not found.epochs:
         verdict += ", and no epoch was better than the frozen head on held-out training images"
     return (
-        f"Fine-tuning the {part_text(found.blocks)}: {100 * plain.difference:+.1f} points of accuracy on "
+        f"Fine-tuning the {part_text(found.blocks)}: {100 * plain.difference:+.1f} points of {found.proof.compared} on "
         f"{found.proof.images:,} validation images (95 % interval {low} to {high}): {verdict}. "
         f"The model has the {model}{why}."
     )
@@ -65,4 +65,4 @@ def shifts_text(found: RunFinetuning) -> str:
     lost = [name for name, pair in found.proof.shifts.items() if pair.is_worse]
     if not lost:
         return ""
-    return f"On shifted copies of these images fine-tuning loses accuracy: {', '.join(lost)}."
+    return f"On shifted copies of these images fine-tuning loses {found.proof.compared}: {', '.join(lost)}."
