@@ -33,6 +33,7 @@ from tlcli.images.augmentation import PLAIN, Augmentation, view_names
 from tlcli.images.shifts import SHIFTS, shift_name
 from tlcli.progress import SILENT, Progress
 from tlcli.runs.records import RunFinetuning
+from tlcli.system.cache.fallback import need_cache
 from tlcli.system.files import format_size, need_room
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def check_finetune(config: Config, index: Index) -> None:
 
     Raises:
         DataError: there are too few validation images to prove anything.
+        ResourceError: the cache, which checkpoints are kept in, cannot be written.
         UsageError: images have tiles, the backbone is an own file or quantised, or has no such blocks.
     """
     if config.head.fit != "finetune":
@@ -92,6 +94,7 @@ def check_finetune(config: Config, index: Index) -> None:
             f"{MIN_VALIDATION} are needed.",
             "Raise dataset.split.validation, add images, or set head.fit: logistic_regression.",
         )
+    need_cache("Fine-tuning")
 
 
 def check_cut(config: Config, extractor: FeatureExtractor, progress: Progress = SILENT) -> None:

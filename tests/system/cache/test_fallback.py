@@ -10,7 +10,7 @@ import pytest
 from tlcli.backbones.graph import GRAPH_FILES
 from tlcli.errors import ModelError, ResourceError
 from tlcli.progress import Progress
-from tlcli.system.cache.fallback import actual_path, remove_fallback
+from tlcli.system.cache.fallback import actual_path, need_cache, remove_fallback
 from tlcli.system.cache.folders import is_whole, kept
 from tlcli.system.files import cache_folder
 
@@ -133,3 +133,16 @@ def test_a_cache_without_the_right_to_write() -> None:
         assert is_whole(kept(folder(), write, GRAPH_FILES), GRAPH_FILES)
     finally:
         cache_folder().chmod(0o755)
+
+
+def test_what_has_no_fallback_is_refused_where_the_cache_cannot_be_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    need_cache("Fine-tuning")
+    assert not list(cache_folder().glob("tmp*"))
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TLCLI_CACHE", str(tmp_path / "file"))
+    with pytest.raises(ResourceError) as error:
+        need_cache("Fine-tuning")
+    assert error.value.code == "resource.cache_not_writable"
+    assert error.value.exit_code == 6

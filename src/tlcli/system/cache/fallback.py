@@ -60,6 +60,28 @@ def create_in_cache(path: Path, create: Callable[[Path], None], progress: Progre
     return fallback
 
 
+def need_cache(what: str) -> None:
+    """Checks that the cache can be written, for work that has no fallback.
+
+    Args:
+        what: that needs it, for a sentence: ``Fine-tuning``.
+
+    Raises:
+        ResourceError: it cannot.
+    """
+    import tempfile  # noqa: PLC0415 - as above
+
+    try:
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache_folder()):
+            pass
+    except OSError as error:
+        raise ResourceError(
+            "resource.cache_not_writable", f"{what} needs the cache, and {cache_folder()} cannot be written: "
+            f"{error.strerror}.", "Make it a writable folder, or set TLCLI_CACHE to another.",
+        ) from error  # fmt: skip
+
+
 def _fallback_path(folder: Path, path: Path) -> Path:
     return folder / path.parent.name / path.name
 
