@@ -57,7 +57,7 @@ class Training:
         assert not {one.sha256 for one in images} & {one.sha256 for one in scored}
         self.splits |= {one.split for one in (*images, *scored)}
         for number in range(4):
-            on_epoch(Epoch("rate 0.003", number, 0.003, 0.5, 0.5, 0.5, 0.5, self.seconds))
+            on_epoch(Epoch("rate 0.003", number, 0.003, 0.5, 0.5, 0.5, 0.5, self.seconds, False))
         if len(self.seen) == self.ended_at:
             self.ended_at = None
             raise KeyboardInterrupt

@@ -1,7 +1,7 @@
 """From the winner of a search to its fine-tuning on the search's outer folds, within the budget, and remembered.
 
 For each outer fold that time allows everything is done that ``train`` would do with the images that the fold is fitted
-on: the frozen head, the learning rate and the number of epochs by a fifth of these images, the training. The images
+on: the frozen head, the learning rate by a fifth of these images, the training. The images
 that the fold holds out are answered for at the end alone, as by the winner.
 
 Shapes: N images, n held-out images, J outer folds, L classes.

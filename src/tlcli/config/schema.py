@@ -443,13 +443,14 @@ class Finetune(Section):
     """Augmented views of each training image that are trained on besides the image itself, in every epoch. Their
     changes are those of augment; where that has none, horizontal flips, and up to 10 % of shift and zoom. With
     blocks: all, each epoch has one view of each image, another one each time."""
-    epochs: Annotated[int, Field(ge=1, le=1000)] = 8
-    """Passes over the training images, in all views, at most."""
+    epochs: Annotated[int, Field(ge=1, le=1000)] = 5
+    """Passes over the training images, in all views: the length of the schedule."""
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 64
     """Views per step."""
     learning_rates: Annotated[tuple[_Positive, ...], Field(min_length=1)] = (3e-4, 1e-3)
     """Peak learning rates of AdamW that are tried on four fifths of the training images; the one with the lowest log
-    loss on the others is taken, and as many epochs as were best there. Then all training images are trained on."""
+    loss on the others after the last epoch is taken, and all training images are trained on with it. Where none is
+    better than the frozen head, nothing is trained."""
     patience: Annotated[int, Field(ge=1, le=1000)] = 3
     """Epochs without a lower log loss on the held-out images after which a learning rate is given up."""
     warm_up: Annotated[float, Field(ge=0, le=0.9)] = 0.1

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,13 @@ FINAL = "final"
 """The phase in which all images are trained on."""
 _KEPT = 2
 """Checkpoints that are kept."""
+
+
+def best_of(epochs: Sequence[Epoch]) -> Epoch | None:
+    """The end with the lowest log loss on held-out images; the start where no rate is better, None where none are held
+    out. Between start and end the learning rate is high, and the loss says little of what it will fall to."""
+    ends = [one for one in epochs if one.is_end and math.isfinite(one.held_out_loss)]
+    return min(ends, key=lambda one: one.held_out_loss, default=None)
 
 
 class Log:
@@ -48,9 +55,9 @@ class Log:
 
     def add(self, epoch: Epoch, held_out: "NDArray[np.float64]") -> None:
         """Keeps an epoch, with the probabilities of the held-out images after it."""
-        if epoch.held_out_loss < min((one.held_out_loss for one in self.tried), default=math.inf):
-            self.best = held_out
         self.epochs.append(epoch)
+        if epoch is best_of(self.epochs):
+            self.best = held_out
         path = self._folder / f"checkpoint-{len(self.epochs):05d}.safetensors"
         text = json.dumps([asdict(one) for one in self.epochs])
         with whole_file(path) as temporary:
@@ -63,11 +70,6 @@ class Log:
         """Removes the checkpoints: there is nothing to go on from."""
         for path in self._folder.glob("checkpoint-*.safetensors"):
             path.unlink(missing_ok=True)
-
-    @property
-    def tried(self) -> list[Epoch]:
-        """The epochs that can be chosen."""
-        return [one for one in self.epochs if one.phase != FINAL and math.isfinite(one.held_out_loss)]
 
     def left(self, phase: str, epochs: int) -> Iterator[int]:
         """Numbers of the epochs of a phase that are still to be trained, 0 for the start; the phase ends early where

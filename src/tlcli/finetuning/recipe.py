@@ -13,11 +13,12 @@ from dataclasses import dataclass
 class Recipe:
     """Settings of a training."""
 
-    epochs: int = 8
+    epochs: int = 5
     """Passes over the training images in all their views."""
     batch_size: int = 64
     learning_rates: tuple[float, ...] = (3e-4, 1e-3)
-    """Peaks that are tried on a part of the training images; the one with the lowest loss on the rest is taken."""
+    """Peaks that are tried on a part of the training images; the one with the lowest loss on the rest, at the end of
+    its schedule, is taken."""
     patience: int = 3
     """Epochs without a lower loss on the rest after which a peak is given up."""
     warm_up: float = 0.1

@@ -23,9 +23,9 @@ TAIL_FILE = "tail.safetensors"
 HEAD_FILE = "head.safetensors"
 """The answer: weights [D, U] and bias [U] of the head, for features as they are."""
 HELD_OUT_FILE = "held_out.safetensors"
-"""The answer: probabilities float64 [n, L] of the plain held-out images, by the best of the trainings that were not
-given them, in the order of their rows; n is 0 where none were held out. scored float64 [m, L]: of the rows that are
-never trained on, by the final training."""
+"""The answer: probabilities float64 [n, L] of the plain held-out images, at the end of the best of the trainings
+that were not given them, in the order of their rows; n is 0 where none were held out. scored float64 [m, L]: of the
+rows that are never trained on, by the final training."""
 RECORD_FILE = "training.json"
 """The answer: the epochs."""
 ANSWERS = (TAIL_FILE, HEAD_FILE, HELD_OUT_FILE, RECORD_FILE)
@@ -100,3 +100,5 @@ class Epoch:
     """Log loss of the plain held-out images, calibrated; NaN in the final training, which holds none out."""
     held_out_accuracy: float
     seconds: float
+    is_end: bool
+    """Whether it is the start, or the last of its schedule: what can be chosen."""

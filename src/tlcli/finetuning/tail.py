@@ -18,6 +18,7 @@ from safetensors.numpy import load_file, save_file
 from tlcli.backbones.own_process import run_module
 from tlcli.backbones.spec import BackboneSpec
 from tlcli.features.key import preparation_digest
+from tlcli.finetuning.checkpoints import best_of
 from tlcli.finetuning.recipe import Recipe
 from tlcli.finetuning.request import (
     ANSWERS,
@@ -45,7 +46,7 @@ from tlcli.system.files import cache_folder, sha256_file, whole_file, write_text
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-TRAINING_VERSION = 2
+TRAINING_VERSION = 3
 """Part of the digest: increase it when a training of the same request gives other weights."""
 
 
@@ -96,8 +97,7 @@ class FineTuned:
     @property
     def best(self) -> Epoch | None:
         """The epoch that was chosen on held-out images; 0 is the frozen head. None where none were held out."""
-        tried = [one for one in self.epochs if one.held_out_loss == one.held_out_loss]
-        return min(tried, key=lambda one: one.held_out_loss, default=None)
+        return best_of(self.epochs)
 
 
 def fine_tune(

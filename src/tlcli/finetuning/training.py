@@ -1,7 +1,7 @@
 """The training process: Keras on TensorFlow, one request, its only argument.
 
 It trains the last blocks of a backbone on stored activations, or all of it on images, together with the head: first for
-each learning rate on a part of the images, then on all of them at the best one, for as many epochs as were best. After
+each learning rate on a part of the images, then on all of them at the best one, or not at all if none was better. After
 every epoch its state is written; a process that is started again with the same request goes on from there, and ends
 with the same weights, bit for bit.
 """
@@ -22,7 +22,7 @@ from pydantic import TypeAdapter
 from safetensors.numpy import save_file
 
 from tlcli.errors import DataError, ModelError, UsageError
-from tlcli.finetuning.checkpoints import FINAL, Log
+from tlcli.finetuning.checkpoints import FINAL, Log, best_of
 from tlcli.finetuning.request import HELD_OUT_FILE, RECORD_FILE, Epoch, Request
 from tlcli.finetuning.trainer import Trainer
 from tlcli.heads.calibration import fit_temperature, with_temperature
@@ -51,7 +51,7 @@ def train(request: Request, tell: Callable[[str], object]) -> None:
         _refuse_cost(trainer, request)
     for peak in recipe.learning_rates if len(held) else ():
         _run(trainer, log, f"rate {peak:g}", peak, recipe.epochs, fitted, held)
-    best = min(log.tried, key=lambda one: one.held_out_loss, default=None)
+    best = best_of(log.epochs)
     peak, epochs = (best.learning_rate, best.epoch) if best else (recipe.learning_rates[0], recipe.epochs)
     _run(trainer, log, FINAL, peak, epochs, np.flatnonzero(seen), held[:0])
     ended = [one for one in log.epochs if one.epoch]
@@ -100,10 +100,11 @@ def _run(
             loss, accuracy = trainer.train_epoch(fitted, phase, epoch, peak, trainer.recipe.epochs)
         else:
             trainer.reset(part=phase != FINAL)
-        found = trainer.probabilities(held)
+        found, is_end = trainer.probabilities(held), epoch in (0, trainer.recipe.epochs)
         held_loss, right = _measured(labels, found, weights) if len(held) else (math.nan, math.nan)
         log.add(
-            Epoch(phase, epoch, peak, loss, accuracy, held_loss, right, time.perf_counter() - started), found
+            Epoch(phase, epoch, peak, loss, accuracy, held_loss, right, time.perf_counter() - started, is_end),
+            found,
         )  # fmt: skip
 
 
