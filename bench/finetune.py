@@ -121,12 +121,15 @@ SOLAR = (
     Step("whole network fine-tuned, 224 pixels", (*_224, *VIEWED, "finetune.blocks=all"), True, ("--yes",)),
 )
 """What each part brings: edit, and run again; what was trained before is in the cache."""
-_BALANCED, _448 = "head.class_weight=balanced", ("image.size=448", "image.resize=squash")
+_BALANCED, _SQUASH = "head.class_weight=balanced", "image.resize=squash"
+_SMALL, _LARGE = ("image.size=224", _SQUASH), ("image.size=448", _SQUASH)
 TILES = (
     Step("last layer, average, 224 pixels",
          (_BALANCED, "image.size=224", "backbone.layers=last", "backbone.pooling=avg")),
-    Step("all layers, 448 pixels", (_BALANCED, *_448)),
-    Step("last block fine-tuned, 448 pixels", (_BALANCED, *_448, "finetune.blocks=1"), is_tuned=True),
+    Step("all layers, 448 pixels", (_BALANCED, *_LARGE)),
+    Step("all layers, 224 pixels", (_BALANCED, *_SMALL)),
+    Step("last block fine-tuned, 224 pixels", (_BALANCED, *_SMALL, "finetune.blocks=1"), is_tuned=True),
+    Step("last block fine-tuned, 448 pixels", (_BALANCED, *_LARGE, "finetune.blocks=1"), is_tuned=True),
 )  # fmt: skip
 ALIEN_PREDATOR = (
     Step("as the shipped config", ("backbone.name=efficientnet_lite0",)),
