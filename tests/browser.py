@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 _QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+_CAMERA = ["--use-fake-device-for-media-stream"]  # a moving pattern
 
 
 @contextmanager
@@ -22,7 +23,7 @@ def chromium() -> "Iterator[Browser]":
         pytest.skip("there is no Chromium on this machine (apt-get install chromium)")
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=found, args=[*_QUIET, "--disable-sync"])
+        browser = started.chromium.launch(executable_path=found, args=[*_QUIET, "--disable-sync", *_CAMERA])
         yield browser
         browser.close()
 

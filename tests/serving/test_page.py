@@ -101,6 +101,7 @@ def test_many_images_become_a_table_that_is_downloaded(browser: "Browser", serve
         page.set_input_files("#files", given)
         page.wait_for_selector("#rows tr >> nth=5")
         page.wait_for_selector("#table:not([hidden])")
+        assert page.text_content("#status") == "5 of 6 images classified, 1 cannot be read."
         with page.expect_download() as downloading:
             page.click("#csv")
         downloading.value.save_as(tmp_path / "table.csv")
@@ -136,7 +137,7 @@ def test_it_works_without_a_mouse(browser: "Browser", server: Server) -> None:
         for _ in range(4):
             page.keyboard.press("Tab")
             reached.append(page.evaluate("document.activeElement.id || document.activeElement.tagName"))
-        assert reached[:2] == ["files", "photo"]
+        assert reached[:2] == ["files", "camera"]
         page.focus("#files")
         with page.expect_file_chooser() as choosing:
             page.keyboard.press("Enter")
@@ -144,6 +145,27 @@ def test_it_works_without_a_mouse(browser: "Browser", server: Server) -> None:
         page.wait_for_selector("#answer:not([hidden])")
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.id") == "label"
+
+
+def test_a_phone_takes_a_photo_by_its_own_camera_program(browser: "Browser", server: Server) -> None:
+    with page_of(browser, server) as page:
+        assert page.is_hidden("label[for=photo]")  # it would only open the same file chooser
+    with page_of(browser, server, 390, is_mobile=True, has_touch=True) as page:
+        page.wait_for_selector("label[for=photo]")
+        page.set_input_files("#photo", images(server)[0])
+        page.wait_for_selector("#answer:not([hidden])")
+
+
+def test_an_image_of_the_camera_is_classified(browser: "Browser", server: Server) -> None:
+    with page_of(browser, server, permissions=["camera"]) as page:
+        page.click("#camera")
+        page.wait_for_selector("#viewfinder:not([hidden])")
+        page.wait_for_function("document.getElementById('video').videoWidth > 0")
+        page.click("#shoot")
+        page.wait_for_selector("#answer:not([hidden])")
+        assert page.text_content("#image-name") == "photo.jpg"
+        page.click("#close-camera")
+        assert page.is_hidden("#viewfinder")
 
 
 def test_every_control_has_a_name(browser: "Browser", server: Server) -> None:

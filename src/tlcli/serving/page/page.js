@@ -71,12 +71,14 @@ async function classify(files) {
   state.number += images.length;
   const waiting = images.entries();
   let done = 0;
+  let unreadable = 0;
   say(`Classifying ${images.length} ${images.length === 1 ? "image" : "images"} ...`);
   const work = async () => {
     for (const [place, file] of waiting) {
-      await one(file, images.length === 1, first + place);
-      done += 1;
-      if (images.length > 1) say(`${done} of ${images.length} images classified.`);
+      const record = await one(file, images.length === 1, first + place);
+      if (record.error_code) unreadable += 1; else done += 1;
+      const failures = unreadable ? `, ${unreadable} cannot be read` : "";
+      if (images.length > 1) say(`${done} of ${images.length} images classified${failures}.`);
     }
   };
   try {
@@ -99,10 +101,11 @@ async function one(file, explain, number) {
   state.results.push(result);
   state.results.sort((a, b) => a.number - b.number);
   addRow(result);
+  return record;
 }
 
 function text(record) {
-  if (record.error_code) return record.error_code;
+  if (record.error_code) return "cannot be read";
   return record.label === null ? `${record.answer} (${record.best_guess}?)` : record.answer;
 }
 
