@@ -12,7 +12,6 @@ import typer
 from tlcli.cli import options
 from tlcli.cli.console import LONGEST_NAME, Screen, print_error
 from tlcli.errors import DataError, ResourceError, UsageError
-from tlcli.system.extras import require
 from tlcli.system.files import whole_file
 
 if TYPE_CHECKING:
@@ -80,8 +79,6 @@ def predict(
     from tlcli.workflows.predict import listed_images  # noqa: PLC0415
     from tlcli.workflows.predict import predict as answer  # noqa: PLC0415
 
-    if explain is not None:
-        require("train", "predict --explain", ("matplotlib",))
     if csv_file is not None:
         _check_table(csv_file, overwrite)
     sorting = _sorting(copy_to, link_to)

@@ -110,7 +110,18 @@ class _Writer:
         self._model.save(path)
 
     def _saved_model(self, _: str, path: Path) -> None:
-        self._model.export(path, format="tf_saved_model", verbose=False)
+        """As ``model.export`` of Keras 3.15 does, which writes every weight twice: as Keras' variable, and as what the
+        function uses."""
+        import tensorflow as tf
+
+        given = tf.TensorSpec((None, *self._request["size"], 3), tf.uint8, "image")
+        module = tf.Module()
+        module.serve = tf.function(
+            lambda image: self._model(image, training=False), input_signature=[given], autograph=False
+        )
+        function = module.serve.get_concrete_function()
+        module.used = list(function.variables)
+        tf.saved_model.save(module, str(path), signatures={"serve": function, "serving_default": function})
 
     def _onnx(self, precision: str, path: Path) -> None:
         from tlcli.export.onnx_file import add_metadata, write_half, write_int8  # noqa: PLC0415 - imports onnx

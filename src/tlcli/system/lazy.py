@@ -34,17 +34,15 @@ def start_keras() -> None:
     transforms alone, and which predict's installation lacks."""
     os.environ["KERAS_BACKEND"] = "openvino"
     stubs = {name: ModuleType(name) for name in ("scipy", "scipy.signal")}
-    before = {name: sys.modules.get(name) for name in stubs}
-    sys.modules |= stubs
+    before = {name: sys.modules[name] for name in stubs if name in sys.modules}
+    sys.modules.update(stubs)
     stubs["scipy"].signal = stubs["scipy.signal"]  # type: ignore[attr-defined]
     try:
         import keras  # noqa: F401
     finally:
-        for name, module in before.items():
-            if module is None:
-                del sys.modules[name]
-            else:
-                sys.modules[name] = module
+        for name in stubs:
+            del sys.modules[name]
+        sys.modules.update(before)
 
 
 def start_openvino() -> Any:
