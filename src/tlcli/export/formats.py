@@ -37,7 +37,13 @@ FORMATS: dict[str, Format] = {
         Format("onnx", "model.onnx", ("f32", "f16", "int8"), ("tensorflow", "tf2onnx", "onnxruntime"), "onnxruntime"),
         Format("saved_model", ".", ("f32",), ("tensorflow",), "tensorflow"),
         Format("keras", "model.keras", ("f32",), ("tensorflow",), "tensorflow"),
-        Format("tflite", "model.tflite", ("f32", "f16", "int8"), ("tensorflow", "ai_edge_litert"), "ai-edge-litert"),
+        Format(
+            "tflite",
+            "model.tflite",
+            ("f32", "f16", "int8"),
+            ("tensorflow", "ai_edge_litert", "ai_edge_quantizer"),
+            "ai-edge-litert",
+        ),
     )
 }
 

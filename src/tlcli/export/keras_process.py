@@ -146,13 +146,17 @@ class _Writer:
         if not saved.is_dir():
             self._saved_model("f32", saved)
         converter = tf.lite.TFLiteConverter.from_saved_model(str(saved))
-        if precision != "f32":
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if precision == "f16":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.target_spec.supported_types = [tf.float16]
+        model = converter.convert()
+        if precision == "int8":
+            from tlcli.export.tflite_int8 import quantised  # noqa: PLC0415 - imports LiteRT
+
+            model = quantised(model, self._work)
         heads = self._request["heads"]
         labels = {f"{one['prefix']}probabilities": (one["file"], one["labels"]) for one in heads}
-        path.write_bytes(with_metadata(converter.convert(), "Image classifier, trained by tlcli", labels))
+        path.write_bytes(with_metadata(model, "Image classifier, trained by tlcli", labels))
 
 
 if __name__ == "__main__":

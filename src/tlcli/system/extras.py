@@ -10,7 +10,7 @@ from tlcli.errors import UsageError
 EXTRAS = {
     "train": ("cleanlab", "jinja2", "matplotlib", "scipy", "sklearn", "threadpoolctl", "tensorflow", "zstandard"),
     "serve": ("fastapi", "httptools", "prometheus_client", "python_multipart", "uvicorn"),
-    "export": ("ai_edge_litert", "nncf", "onnx", "onnxruntime", "tf2onnx"),
+    "export": ("ai_edge_litert", "ai_edge_quantizer", "nncf", "onnx", "onnxruntime", "tf2onnx"),
     "tune": ("optuna",),
 }
 """The modules that an extra of pyproject.toml brings; each belongs to one."""
