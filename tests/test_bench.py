@@ -34,7 +34,7 @@ from tlcli.features.rows import Rows
 BENCH = Path(__file__).parents[1] / "bench"
 PROGRAMS = (
     "block_weights", "calibration", "cold_start", "coverage", "crop", "decode", "doublings", "doubted_labels",
-    "explanations", "extract", "finetune", "heads", "layers", "layers_cost", "many_classes", "networks",
+    "explanations", "extract", "finetune", "heads", "install_size", "layers", "layers_cost", "many_classes", "networks",
     "none_of_these", "outliers", "recipe", "report", "scale", "serve", "strangers", "thresholds", "transfer",
     "transferability", "tune", "unpack", "unseen",
 )  # fmt: skip

@@ -62,6 +62,9 @@ def train(
     import json  # noqa: PLC0415
 
     from tlcli.config.load import find_config, load_config  # noqa: PLC0415 - importing tlcli stays light
+    from tlcli.system.extras import TRAINING, require  # noqa: PLC0415
+
+    require("train", "tlcli.train", TRAINING)
     from tlcli.workflows.train import train as run  # noqa: PLC0415
 
     given = [f"{key}={json.dumps(value, default=os.fspath)}" for key, value in (overrides or {}).items()]
@@ -88,7 +91,10 @@ def evaluate(
     Raises:
         TlcliError: the run is missing, or its images have changed; its ``code`` says what.
     """
-    from tlcli.evaluation.gates import parse_gates  # noqa: PLC0415 - importing tlcli stays light
+    from tlcli.system.extras import TRAINING, require  # noqa: PLC0415 - importing tlcli stays light
+
+    require("train", "tlcli.evaluate", TRAINING)
+    from tlcli.evaluation.gates import parse_gates  # noqa: PLC0415
     from tlcli.runs.folders import find_run  # noqa: PLC0415
     from tlcli.workflows.evaluate import evaluate as measure  # noqa: PLC0415
 

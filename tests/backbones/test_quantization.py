@@ -18,7 +18,7 @@ from tlcli.backbones.conversion import convert
 from tlcli.backbones.graph import GRAPH_FILES, ConvertedGraph, QuantizationInputs, QuantizedGraph
 from tlcli.backbones.quantization import find_quantized, find_quantized_graph, quantize
 from tlcli.backbones.weights import find_weights
-from tlcli.errors import ModelError
+from tlcli.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -165,9 +165,9 @@ def test_without_nncf_the_message_says_what_to_install(
     base: ConvertedGraph, calibration: QuantizationInputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ModelError) as caught:
+    with pytest.raises(UsageError) as caught:
         quantize(ROW, replace(calibration, wanted=3), base, images(3))
-    assert caught.value.code == "model.nncf_missing"
+    assert caught.value.code == "usage.extra_missing"
 
 
 @needs_nncf

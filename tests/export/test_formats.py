@@ -35,7 +35,7 @@ def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(TlcliError) as caught:
         wanted_artefacts(["onnx"], ["f32"], "resized")
-    assert caught.value.code == "model.export_package_missing"
+    assert caught.value.code == "usage.extra_missing"
     assert all(module in caught.value.message for module in FORMATS["onnx"].modules)
 
 

@@ -13,6 +13,7 @@ from tlcli.backbones.catalog import CATALOG, row_for
 from tlcli.backbones.graph import NORMALIZATION_FILE
 from tlcli.backbones.own_process import disk_needed, run_module
 from tlcli.errors import ModelError
+from tlcli.system.lazy import start_keras
 
 
 def run_job(request: dict[str, object], name: str) -> None:
@@ -26,13 +27,14 @@ def run_job(request: dict[str, object], name: str) -> None:
     Raises:
         ModelError: the weights do not fit the network, or the process failed.
     """
-    environment = {"KERAS_BACKEND": "openvino", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = {"TF_CPP_MIN_LOG_LEVEL": "3"}
     run_module("tlcli.backbones.keras_process", request, environment, f"Converting {name}", disk_needed(name))
 
 
 def main() -> None:
     """The separate process: runs the one job that its argument describes."""
     request = json.loads(sys.argv[1])
+    start_keras()
     from tlcli.backbones import build  # noqa: PLC0415 - imports Keras
 
     if request["job"] == "random":

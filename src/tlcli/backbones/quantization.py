@@ -5,7 +5,6 @@ Running one does not need NNCF.
 """
 
 import hashlib
-import importlib.util
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -31,6 +30,7 @@ from tlcli.errors import ModelError
 from tlcli.progress import SILENT, Progress
 from tlcli.system.cache.folders import is_whole, kept
 from tlcli.system.cache.locks import mark_in_use
+from tlcli.system.extras import require
 from tlcli.system.files import cache_folder, write_text
 
 if TYPE_CHECKING:
@@ -54,13 +54,10 @@ def quantize(
         progress: receives the stage.
 
     Raises:
-        ModelError: NNCF is not installed, or failed.
+        UsageError: NNCF is not installed.
+        ModelError: it failed.
     """
-    if not importlib.util.find_spec("nncf"):
-        raise ModelError(
-            "model.nncf_missing", "backbone.precision=int8 needs NNCF to quantise, which is not installed.",
-            "Run: pip install 'tlcli[int8]', or set backbone.precision=auto.",
-        )  # fmt: skip
+    require("int8", "Quantising to int8", ("nncf",))
     digests = sorted(images)
 
     def write(staging: Path) -> None:

@@ -21,6 +21,7 @@ from tlcli.cli.usage import check_values, missing_value, taken_files
 from tlcli.errors import InterruptError, ResourceError, TlcliError, UsageError
 from tlcli.system.cache.fallback import remove_fallback
 from tlcli.system.cpu import use_threads
+from tlcli.system.extras import missing_extra
 from tlcli.system.files import FAILED, FULL
 
 app = typer.Typer(
@@ -150,7 +151,7 @@ def _ending(error: BaseException) -> tuple[int, TlcliError | None]:
     if type(error).__name__ == "NoArgsIsHelpError":  # the help is printed already
         return UsageError.exit_code, None
     if not isinstance(error, TlcliError):
-        error = _wrong_usage(error) or _out_of_resources(error) or _bug(error)
+        error = _wrong_usage(error) or missing_extra(error) or _out_of_resources(error) or _bug(error)
     return error.exit_code, error
 
 

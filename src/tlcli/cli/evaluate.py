@@ -9,6 +9,7 @@ import typer
 from tlcli.cli import completion, options
 from tlcli.cli.console import Screen, confusion_table, confusions_table, metrics_table, per_class_table, reuse
 from tlcli.errors import DataError
+from tlcli.system.extras import TRAINING, require
 
 if TYPE_CHECKING:
     from tlcli.config.schema import Evaluate as EvaluateSection
@@ -59,6 +60,7 @@ def evaluate(
     With --data, all images of another labelled folder (those of its test split, if it has splits) are measured and
     kept beside the run's own results, with a check for duplicates of training images.
     """
+    require("train", "tlcli evaluate", TRAINING)
     from tlcli.evaluation.gates import parse_gates  # noqa: PLC0415 - keeps --help fast
     from tlcli.workflows.evaluate import evaluate as measure  # noqa: PLC0415
 

@@ -8,6 +8,7 @@ import typer
 
 from tlcli.cli import options
 from tlcli.cli.console import Screen, counts_table, reuse
+from tlcli.system.extras import TRAINING, require
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +45,7 @@ def inspect(
     Nothing is changed or deleted. Every image passes the frozen backbone once, and train reuses the features. The
     findings are also written as a page, inspect.html, beside the runs of the config.
     """
+    require("train", "tlcli inspect", TRAINING)
     from tlcli.config.load import config_options  # noqa: PLC0415 - keeps --help fast
     from tlcli.workflows.inspect import inspect as run  # noqa: PLC0415
 

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from tlcli.cli import completion, options
 from tlcli.cli.console import Screen, plain_table
+from tlcli.system.extras import require
 
 if TYPE_CHECKING:
     from tlcli.runs.comparison import Comparison
@@ -33,6 +34,7 @@ def compare(
     which needs no test images. Paired, image by image: McNemar's exact test, and a 95 % interval of the difference, for
     cross-validation corrected for what its folds share.
     """
+    require("train", "tlcli runs compare", ("scipy",))
     from tlcli.workflows.runs import compare as compare_runs  # noqa: PLC0415 - keeps --help fast
 
     screen = Screen(as_json, quiet)

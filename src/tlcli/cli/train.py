@@ -8,6 +8,7 @@ import typer
 
 from tlcli.cli import options
 from tlcli.cli.console import Screen, counts_table, metrics_table, reuse
+from tlcli.system.extras import TRAINING, require
 
 if TYPE_CHECKING:
     from tlcli.features.int8_record import Agreement
@@ -47,6 +48,7 @@ def train(
 
     A run of --output is named by its directory, --run DIR; latest and tlcli runs are about those in --runs-dir.
     """
+    require("train", "tlcli train", TRAINING)
     from tlcli.evaluation.split_metrics import metrics_document  # noqa: PLC0415 - keeps --help fast
     from tlcli.workflows.train import train as run  # noqa: PLC0415
 

@@ -8,6 +8,7 @@ import typer
 from tlcli.cli import completion, options
 from tlcli.cli.console import Screen
 from tlcli.errors import UsageError
+from tlcli.system.extras import TRAINING, require
 
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smh])")
@@ -70,6 +71,7 @@ def tune(
     samples, heads on stored features are all tried; the search ends when everything was tried or --budget is spent, and
     the same command goes on with it. It writes tuned.yaml, a config with the winner's settings, and a report.
     """
+    require("train", "tlcli tune", TRAINING)
     from tlcli.cli.tune_tables import leaderboard_table  # noqa: PLC0415 - keeps --help fast
     from tlcli.config.build_search import Limits  # noqa: PLC0415 - keeps --help fast
     from tlcli.reports.tune_text import TuneText  # noqa: PLC0415

@@ -34,6 +34,7 @@ from tlcli.images.shifts import SHIFTS, shift_name
 from tlcli.progress import SILENT, Progress
 from tlcli.runs.records import RunFinetuning
 from tlcli.system.cache.fallback import need_cache
+from tlcli.system.extras import require
 from tlcli.system.files import format_size, need_room
 
 if TYPE_CHECKING:
@@ -68,10 +69,12 @@ def check_finetune(config: Config, index: Index) -> None:
     Raises:
         DataError: there are too few validation images to prove anything.
         ResourceError: the cache, which checkpoints are kept in, cannot be written.
-        UsageError: images have tiles, the backbone is an own file or quantised, or has no such blocks.
+        UsageError: images have tiles, the backbone is an own file or quantised, or has no such blocks; TensorFlow is
+            not installed.
     """
     if config.head.fit != "finetune":
         return
+    require("train", "Fine-tuning", ("tensorflow",))
     row = config.backbone.row
     refused = {
         "backbone.path is an own network": row is None,

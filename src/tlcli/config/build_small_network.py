@@ -15,7 +15,7 @@ import numpy as np
 
 from tlcli.config.schema import Config, CrossValidation
 from tlcli.datasets.index import LabelledImage
-from tlcli.errors import ModelError
+from tlcli.errors import ModelError, UsageError
 from tlcli.evaluation.transfer_gap import LeftOut
 from tlcli.features.key import preparation_digest
 from tlcli.features.rows import Rows
@@ -87,7 +87,7 @@ class FromScratch:
                     _pixels(images, small), rows, _first_folds(validated, folds, rows, training.seed), class_weight,
                     training, self.clock.left,
                 )  # fmt: skip
-        except ModelError as error:
+        except (ModelError, UsageError) as error:
             progress.note(f"A small network is not compared: {error.message}")
             return "unavailable"
         if found is None:

@@ -28,6 +28,8 @@ _SETTINGS = (
     "TF_NUM_INTRAOP_THREADS", "TF_ENABLE_ONEDNN_OPTS", "CUDA_VISIBLE_DEVICES", "LANG", "LC_ALL", "TMPDIR",
 )  # fmt: skip
 """Environment variables that are shown; none that may hold a secret."""
+_EXTRAS = ("train", "serve", "int8")
+"""Whose packages are shown, too."""
 _LOW_MEMORY = 2 * 10**9
 _LOW_DISK = 2 * 10**9
 """Bytes that the cache should have free: some backbones, and the features of 100,000 images."""
@@ -55,7 +57,7 @@ def versions(found: Section) -> None:
 
     packages = dict[str, str]()
     for one in map(Requirement, ["keras", *_requirements()]):
-        if one.marker and not one.marker.evaluate({"extra": "int8"}):
+        if one.name == "tlcli" or (one.marker and not any(one.marker.evaluate({"extra": name}) for name in _EXTRAS)):
             continue
         version = _version(one.name)
         packages[one.name] = version or "not installed"

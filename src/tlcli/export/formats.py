@@ -1,11 +1,11 @@
 """The formats of artefacts: one row each, with what they can hold and what they need."""
 
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tlcli.errors import ModelError, UsageError
+from tlcli.errors import UsageError
+from tlcli.system.extras import require
 
 FormatName = Literal["openvino", "onnx", "saved_model", "keras", "tflite"]
 ArtefactPrecision = Literal["f32", "f16", "int8"]
@@ -37,7 +37,13 @@ FORMATS: dict[str, Format] = {
         Format("onnx", "model.onnx", ("f32", "f16", "int8"), ("tensorflow", "tf2onnx", "onnxruntime"), "onnxruntime"),
         Format("saved_model", ".", ("f32",), ("tensorflow",), "tensorflow"),
         Format("keras", "model.keras", ("f32",), ("tensorflow",), "tensorflow"),
-        Format("tflite", "model.tflite", ("f32", "f16", "int8"), ("tensorflow", "ai_edge_litert"), "ai-edge-litert"),
+        Format(
+            "tflite",
+            "model.tflite",
+            ("f32", "f16", "int8"),
+            ("tensorflow", "ai_edge_litert", "ai_edge_quantizer"),
+            "ai-edge-litert",
+        ),
     )
 }
 
@@ -64,8 +70,8 @@ def wanted_artefacts(formats: Sequence[str], precisions: Sequence[str], input_ki
     """Every format in every precision.
 
     Raises:
-        UsageError: a format or precision is unknown, or a format lacks one of the precisions or cannot resize.
-        ModelError: a package that is needed is not installed.
+        UsageError: a format or precision is unknown, a format lacks one of the precisions or cannot resize, or a
+            package that is needed is not installed.
     """
     for name in formats:
         if name not in FORMATS:
@@ -97,11 +103,5 @@ def wanted_artefacts(formats: Sequence[str], precisions: Sequence[str], input_ki
 
 
 def _check_installed(formats: Sequence[Format]) -> None:
-    needed = dict.fromkeys(module for one in formats for module in one.modules)
-    missing = [module for module in needed if importlib.util.find_spec(module) is None]
-    if missing:
-        raise ModelError(
-            "model.export_package_missing",
-            f"{', '.join(one.name for one in formats)} needs {', '.join(missing)}, which is not installed.",
-            "Run: pip install 'tlcli[export]'",
-        )
+    if needed := tuple(dict.fromkeys(module for one in formats for module in one.modules)):
+        require("export", f"Exporting {', '.join(one.name for one in formats)}", needed)

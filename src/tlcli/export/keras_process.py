@@ -110,7 +110,18 @@ class _Writer:
         self._model.save(path)
 
     def _saved_model(self, _: str, path: Path) -> None:
-        self._model.export(path, format="tf_saved_model", verbose=False)
+        """As ``model.export`` of Keras 3.15 does, which writes every weight twice: as Keras' variable, and as what the
+        function uses."""
+        import tensorflow as tf
+
+        given = tf.TensorSpec((None, *self._request["size"], 3), tf.uint8, "image")
+        module = tf.Module()
+        module.serve = tf.function(
+            lambda image: self._model(image, training=False), input_signature=[given], autograph=False
+        )
+        function = module.serve.get_concrete_function()
+        module.used = list(function.variables)
+        tf.saved_model.save(module, str(path), signatures={"serve": function, "serving_default": function})
 
     def _onnx(self, precision: str, path: Path) -> None:
         from tlcli.export.onnx_file import add_metadata, write_half, write_int8  # noqa: PLC0415 - imports onnx
@@ -135,13 +146,17 @@ class _Writer:
         if not saved.is_dir():
             self._saved_model("f32", saved)
         converter = tf.lite.TFLiteConverter.from_saved_model(str(saved))
-        if precision != "f32":
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if precision == "f16":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.target_spec.supported_types = [tf.float16]
+        model = converter.convert()
+        if precision == "int8":
+            from tlcli.export.tflite_int8 import quantised  # noqa: PLC0415 - imports LiteRT
+
+            model = quantised(model, self._work)
         heads = self._request["heads"]
         labels = {f"{one['prefix']}probabilities": (one["file"], one["labels"]) for one in heads}
-        path.write_bytes(with_metadata(converter.convert(), "Image classifier, trained by tlcli", labels))
+        path.write_bytes(with_metadata(model, "Image classifier, trained by tlcli", labels))
 
 
 if __name__ == "__main__":

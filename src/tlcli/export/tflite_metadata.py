@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flatbuffers
+import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 _IDENTIFIER = b"M001"
@@ -27,6 +28,10 @@ def with_metadata(model: bytes, description: str, labels: Mapping[str, tuple[str
         labels: by the name of an output of the signature, the name of the file of its classes and the classes.
     """
     parsed = schema.ModelT.InitFromPackedBuf(model, 0)
+    for one in parsed.buffers:
+        if one.offset > 1:  # of large files and those of AI Edge Quantizer, which have them behind the model
+            one.data = np.frombuffer(model, np.uint8, one.size, one.offset)
+            one.offset = one.size = 0
     outputs = {one.tensorIndex: one.name.decode() for one in parsed.signatureDefs[0].outputs}
     names = [outputs[index] for index in parsed.subgraphs[0].outputs]
     buffer = schema.BufferT()

@@ -18,6 +18,7 @@ from tlcli.backbones.own_process import run_module
 from tlcli.features.rows import Rows
 from tlcli.heads.class_weight import ClassWeight, weights_of
 from tlcli.system.cpu import threads
+from tlcli.system.extras import require
 from tlcli.system.lazy import start_tensorflow
 
 if TYPE_CHECKING:
@@ -72,9 +73,11 @@ def cross_validate_small_network(
         The accuracy of each fold [P]; None where it would take longer than ``seconds``.
 
     Raises:
-        ModelError: the process failed, such as without TensorFlow.
+        ModelError: the process failed.
         ResourceError: the disk is full.
+        UsageError: TensorFlow is not installed.
     """
+    require("train", "Training a small network", ("tensorflow",))
     from tlcli.heads.repeated_cross_validation import nested_parts  # noqa: PLC0415 - scikit-learn takes 1 s
 
     arrays = {"images": images, "labels": rows.labels}

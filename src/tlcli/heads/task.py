@@ -130,10 +130,11 @@ class Task:
         """
         if self.kind == "binary":
             return np.array([1.0 if label == 1 else -1.0]), 0.0
-        from scipy.special import entr, softmax  # noqa: PLC0415 - as above
-
-        shares = softmax(np.delete(logits, label))  # [L - 1]
-        return np.insert(-shares, label, 1.0), -float(entr(shares).sum())
+        others = np.delete(logits, label)  # [L - 1]
+        odds = np.exp(others - others.max())
+        shares = odds / odds.sum()
+        entropy = np.log(odds.sum()) - float(shares @ (others - others.max()))
+        return np.insert(-shares, label, 1.0), -float(entropy)
 
 
 @cache

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 from tlcli.errors import ModelError
@@ -26,6 +27,22 @@ def start_tensorflow() -> None:
     finally:
         if was_enabled:
             gc.enable()
+
+
+def start_keras() -> None:
+    """Imports Keras on OpenVINO, in a process of its own; without SciPy, of which Keras needs short-time Fourier
+    transforms alone, and which predict's installation lacks."""
+    os.environ["KERAS_BACKEND"] = "openvino"
+    stubs = {name: ModuleType(name) for name in ("scipy", "scipy.signal")}
+    before = {name: sys.modules[name] for name in stubs if name in sys.modules}
+    sys.modules.update(stubs)
+    stubs["scipy"].signal = stubs["scipy.signal"]  # type: ignore[attr-defined]
+    try:
+        import keras  # noqa: F401
+    finally:
+        for name in stubs:
+            del sys.modules[name]
+        sys.modules.update(before)
 
 
 def start_openvino() -> Any:

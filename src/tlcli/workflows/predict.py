@@ -16,6 +16,7 @@ from tlcli.model.predictor import Predictor
 from tlcli.model.sorting import Sorting, sort_images
 from tlcli.progress import SILENT, Progress
 from tlcli.system.addresses import is_web_address, local_path
+from tlcli.system.extras import require
 from tlcli.system.files import sha256_file
 
 if TYPE_CHECKING:
@@ -73,8 +74,11 @@ def predict(
     Raises:
         ModelError, NetworkError: the model is damaged, or its backbone is unavailable.
         ResourceError: the cards or the sorted images cannot be written.
-        UsageError: an address is of another kind, or the folder to sort into is not empty.
+        UsageError: an address is of another kind, the folder to sort into is not empty, or what draws cards is not
+            installed.
     """
+    if explain is not None:
+        require("train", "predict --explain", ("matplotlib",))
     if sorting is not None:
         sorting.check(inputs)
     names = list(_expanded(inputs))

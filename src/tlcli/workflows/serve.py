@@ -1,19 +1,18 @@
 """Serve: answers over HTTP with the models of one or several runs. No TensorFlow, no scikit-learn."""
 
-import importlib.util
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlcli.errors import UsageError
 from tlcli.progress import SILENT, Progress
 from tlcli.runs.folders import RunConfig, find_run
 from tlcli.serving.limits import Limits
 from tlcli.serving.listening import listen
 from tlcli.serving.security import Guard, can_be_read_by_others, read_token
 from tlcli.system.cpu import threads
+from tlcli.system.extras import require
 
 if TYPE_CHECKING:
     from tlcli.serving.models import Models
@@ -69,7 +68,7 @@ def serve(
         ModelError, NetworkError: a model is damaged, or its backbone is unavailable.
         ResourceError: the port is in use.
     """
-    _check_extra()
+    require("serve", "tlcli serve")
     named = _found(runs_dir, config, runs)
     token = read_token(address.token_file, address.host)
     if address.token_file is not None and can_be_read_by_others(address.token_file):
@@ -104,13 +103,3 @@ def _load(runs: Sequence[Path], progress: Progress) -> "Models":
 
 def _found(runs_dir: Path, config: RunConfig | None, runs: Sequence[Path]) -> list[Path]:
     return [find_run(runs_dir, config, run) for run in runs] or [find_run(runs_dir, config)]
-
-
-def _check_extra() -> None:
-    packages = ("fastapi", "httptools", "prometheus_client", "python_multipart", "uvicorn")
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UsageError(
-            "usage.serve_not_installed", f"tlcli serve needs packages that are not installed: {', '.join(missing)}.",
-            "Run: pip install 'tlcli[serve]'",
-        )  # fmt: skip

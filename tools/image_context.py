@@ -1,0 +1,79 @@
+"""Copies what the container image of a run needs into a folder: the run without its reports, its converted backbone.
+
+python tools/image_context.py [RUN] [FOLDER]    (runs/latest, build/image; make image calls it)
+
+FOLDER/runs/NAME/RUN has config, records and model; FOLDER/cache has the graph, under the name that it has in the cache
+of any machine with the versions of constraints.txt. So the server in the image converts, downloads and writes nothing.
+"""
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+from tlcli.backbones.graph import ConvertedGraph
+from tlcli.backbones.quantization import find_quantized_graph
+from tlcli.errors import ModelError, TlcliError
+from tlcli.model.backbone import converted_backbone
+from tlcli.model.bundle import load_bundle
+from tlcli.model.manifest import BundleManifest
+from tlcli.progress import SILENT
+from tlcli.runs.folders import find_run
+
+FILES = ("config.yaml", "run.json", "metrics.json")
+
+
+def graph_of(run: Path, manifest: BundleManifest) -> ConvertedGraph:
+    """The graph that the run's predictions come from: quantised where it was trained so.
+
+    Raises:
+        ModelError: the quantised graph is not in the cache, or the weights are missing.
+        NetworkError: the weights cannot be downloaded.
+    """
+    record = manifest.backbone
+    if record.quantized is None:
+        return converted_backbone(run / "model", manifest, SILENT)
+    found = find_quantized_graph(manifest.row, record.quantized.graph_sha256)
+    if found is None:
+        raise ModelError(
+            "model.graph_not_cached", "The quantised backbone of this run is not in the cache of this machine.",
+            "Run tlcli evaluate where the training images are, then make image.",
+        )  # fmt: skip
+    return found.graph
+
+
+def write_context(run: Path, folder: Path) -> list[Path]:
+    """Replaces the folder; the folders of the run and of the graph in it."""
+    bundle = load_bundle(run / "model")  # checks every digest
+    graph = graph_of(run, bundle.manifest)
+    shutil.rmtree(folder, ignore_errors=True)
+    copied = folder / "runs" / run.parent.name / run.name
+    shutil.copytree(run / "model", copied / "model")
+    for name in FILES:
+        shutil.copy2(run / name, copied / name)
+    cached = folder / "cache" / "backbones" / graph.folder.name
+    shutil.copytree(graph.folder, cached)
+    for path in folder.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)  # readable by the user of the image
+    return [copied, cached]
+
+
+def main() -> int:
+    """Writes the folder, and prints what is in it; 0, or the exit code of the error."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", nargs="?", default="runs/latest", type=Path, metavar="RUN")
+    parser.add_argument("folder", nargs="?", default=Path("build/image"), type=Path, metavar="FOLDER")
+    options = parser.parse_args()
+    try:
+        written = write_context(find_run(Path("runs"), run=options.run), options.folder)
+    except TlcliError as error:
+        print(f"Error [{error.code}]: {error.message}\nHint: {error.hint}", file=sys.stderr)
+        return error.exit_code
+    for path in written:
+        size = sum(one.stat().st_size for one in path.rglob("*") if one.is_file())
+        print(f"{path}: {size / 1e6:.1f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
