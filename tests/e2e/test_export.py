@@ -103,6 +103,8 @@ def test_formats_made_from_keras_are_opened_by_their_own_runtimes(all_formats: P
     found = record(all_formats)["artefacts"]
     assert [one["folder"] for one in found] == ["onnx-f32", "saved_model-f32", "keras-f32", "tflite-f32"]
     assert all(one["parity"][""]["max_difference"] <= 1e-3 for one in found)
+    sizes = {one["folder"]: one["bytes"] for one in found}
+    assert sizes["saved_model-f32"] < 1.5 * sizes["onnx-f32"]  # its graph, and the weights once
     checked = python(all_formats, all_formats / "check.py")
     assert checked.returncode == 0, checked.stdout + checked.stderr
     for number, code in enumerate((all_formats / "README.md").read_text().split("```python\n")[1:]):

@@ -29,8 +29,10 @@ HEADERS = {
     "cache-control": "no-store",
 }
 """Of every answer."""
-OPEN = frozenset({"/", "/page.css", "/page.js", "/v2/health/live", "/v2/health/ready"})
-"""What needs no token: the page without any data, and whether the server lives."""
+OPEN = frozenset({
+    "/", "/page.css", "/page.js", "/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready",
+})  # fmt: skip
+"""What needs no token: the page without any data, the description of the API, and whether the server lives."""
 
 
 def is_loopback(host: str) -> bool:
