@@ -175,6 +175,7 @@ def unit_pass(loaded: LoadedConfig, verify: bool = False, progress: Progress = S
 class RemotePass:
     """What the pass of remote images found."""
 
+    extractor: FeatureExtractor
     computed: int
     """Views."""
     known: Digests
@@ -200,7 +201,8 @@ def pass_remote(loaded: LoadedConfig, verify: bool = False, progress: Progress =
     if not any(isinstance(file.path, RemotePath) for file in passed.scan.files):
         return None
     results = passed.run(passed.plan(), progress)
-    return RemotePass(sum(one.computed for one in results), passed.known() or Digests(), passed.unreadable())
+    computed = sum(one.computed for one in results)
+    return RemotePass(passed.extractor, computed, passed.known() or Digests(), passed.unreadable())
 
 
 def has_remote_images(loaded: LoadedConfig) -> bool:
