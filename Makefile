@@ -68,6 +68,8 @@ bench: install ## measure what docs/benchmarks.md quotes (under 40 minutes); ALI
 	$(BIN)/python bench/decode.py --images 80
 	$(BIN)/python bench/scale.py --runs 1 --overhead
 	$(BIN)/python bench/many_classes.py
+	$(BIN)/python bench/manifest.py
+	$(BIN)/python bench/remote.py
 	$(BIN)/python bench/unpack.py --images 20000
 	$(BIN)/python bench/networks.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 	$(BIN)/python bench/serve.py

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import fsspec
 import pytest
 import s3fs
-from tests.object_server import ObjectServer, serving
 
+from object_server import ObjectServer, serving
 from tlcli.datasets import listing
 from tlcli.system.remote import path, reading
 from tlcli.system.remote.kept import keep_images

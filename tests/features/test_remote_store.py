@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.object_server import ObjectServer, status
 from tests.remote import server  # noqa: F401 - a fixture
 
+from object_server import ObjectServer, status
 from tlcli.backbones.blocks import one_block
 from tlcli.errors import NetworkError, ResourceError
 from tlcli.features.store import Store, row_key
@@ -33,7 +33,9 @@ def other_machine(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Store:
 
 
 def test_what_one_machine_writes_another_reads(
-    server: ObjectServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path  # noqa: F811
+    server: ObjectServer,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,  # noqa: F811
 ) -> None:
     Store(KEY, BLOCKS).append(FIRST, ROWS)
     there = other_machine(monkeypatch, tmp_path / "other")
@@ -45,7 +47,9 @@ def test_what_one_machine_writes_another_reads(
 
 
 def test_opening_a_store_reads_keys_and_a_shard_is_copied_once(
-    server: ObjectServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path  # noqa: F811
+    server: ObjectServer,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,  # noqa: F811
 ) -> None:
     Store(KEY, BLOCKS).append(FIRST, ROWS)
     there = other_machine(monkeypatch, tmp_path / "other")
@@ -64,7 +68,10 @@ def test_opening_a_store_reads_keys_and_a_shard_is_copied_once(
 
 @pytest.mark.parametrize("what", ["keys", "safetensors"])
 def test_damaged_objects_are_not_believed(
-    what: str, server: ObjectServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path  # noqa: F811
+    what: str,
+    server: ObjectServer,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,  # noqa: F811
 ) -> None:
     Store(KEY, BLOCKS).append(FIRST, ROWS)
     name = next(name for name in server.objects if name.endswith(what))
@@ -80,7 +87,9 @@ def test_damaged_objects_are_not_believed(
 
 
 def test_a_writer_that_is_killed_between_two_puts_loses_nothing(
-    server: ObjectServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path  # noqa: F811
+    server: ObjectServer,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,  # noqa: F811
 ) -> None:
     Store(KEY, BLOCKS).append(FIRST, ROWS)
     keys = next(name for name in server.objects if name.endswith(".keys"))
@@ -89,7 +98,9 @@ def test_a_writer_that_is_killed_between_two_puts_loses_nothing(
 
 
 def test_what_a_killed_writer_did_not_send_is_sent_by_the_next_process(
-    server: ObjectServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path  # noqa: F811
+    server: ObjectServer,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,  # noqa: F811
 ) -> None:
     Store(KEY, BLOCKS).append(FIRST, ROWS)
     before = dict(server.objects)

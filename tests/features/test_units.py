@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 from tests.features.extractors import SMALL
 from tests.image_fixtures import Encode
-from tests.object_server import ObjectServer, cut, status
 from tests.remote import server  # noqa: F401 - a fixture
 
+from object_server import ObjectServer, cut, status
 from tlcli.backbones.blocks import one_block
 from tlcli.datasets.object_digests import ObjectDigests
 from tlcli.engines.double import FakeEngine
@@ -67,7 +67,10 @@ def test_each_object_is_read_once_and_a_unit_that_is_done_is_not_read(unit: Unit
 def test_features_are_those_of_the_local_pass_bit_by_bit(unit: Unit, server: ObjectServer) -> None:  # noqa: F811
     compute(unit)
     with closing(FakeEngine(Decoder(SMALL), BLOCKS)) as engine:
-        expected = [BLOCKS.rounded(engine.feature(Decoder(SMALL).views(Item(server.objects[f"b/{n:02}.png"]))[0])) for n in range(12)]
+        expected = [
+            BLOCKS.rounded(engine.feature(Decoder(SMALL).views(Item(server.objects[f"b/{n:02}.png"]))[0]))
+            for n in range(12)
+        ]
     found = Store(KEY, BLOCKS).read(row_key(digest(server, number), PLAIN) for number in range(12))
     np.testing.assert_array_equal(found, expected)
 

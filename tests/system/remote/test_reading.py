@@ -3,9 +3,9 @@ import subprocess
 import sys
 
 import pytest
-from tests.object_server import Answer, ObjectServer, cut, slow, status
 from tests.remote import server  # noqa: F401 - a fixture
 
+from object_server import Answer, ObjectServer, cut, slow, status
 from tlcli.errors import DataError, NetworkError
 from tlcli.system.addresses import without_secrets
 from tlcli.system.remote import stores
@@ -29,7 +29,10 @@ def addresses(server: ObjectServer) -> dict[str, str]:  # noqa: F811
     ids=["well", "busy", "several", "cut", "often"],
 )
 def test_what_fails_for_a_moment_is_tried_again(
-    kind: str, answers: list[Answer], addresses: dict[str, str], server: ObjectServer  # noqa: F811
+    kind: str,
+    answers: list[Answer],
+    addresses: dict[str, str],
+    server: ObjectServer,  # noqa: F811
 ) -> None:
     server.answers["b/k.jpg"] = list(answers)
     assert read_bytes(addresses[kind]) == DATA
@@ -47,7 +50,12 @@ def test_what_fails_for_a_moment_is_tried_again(
     ids=["forbidden", "unknown", "busy"],
 )
 def test_refusals_and_long_failures_are_errors_without_secrets(
-    kind: str, answer: Answer, code: str, requests: int, addresses: dict[str, str], server: ObjectServer  # noqa: F811
+    kind: str,
+    answer: Answer,
+    code: str,
+    requests: int,
+    addresses: dict[str, str],
+    server: ObjectServer,  # noqa: F811
 ) -> None:
     server.answers["b/k.jpg"] = [answer] * (TRIES + 1)
     with pytest.raises(NetworkError) as raised:
@@ -63,7 +71,9 @@ def test_refusals_and_long_failures_are_errors_without_secrets(
 
 
 def test_a_store_that_is_slow_is_waited_for_as_long_as_bytes_come(
-    addresses: dict[str, str], server: ObjectServer, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+    addresses: dict[str, str],
+    server: ObjectServer,
+    monkeypatch: pytest.MonkeyPatch,  # noqa: F811
 ) -> None:
     server.answers["b/k.jpg"] = [slow(0.3)]
     assert read_bytes(S3) == DATA
@@ -88,7 +98,8 @@ def test_nobody_answers(monkeypatch: pytest.MonkeyPatch, server: ObjectServer) -
 
 
 def test_an_object_that_changed_since_it_was_listed_is_an_error(
-    addresses: dict[str, str], server: ObjectServer  # noqa: F811
+    addresses: dict[str, str],
+    server: ObjectServer,  # noqa: F811
 ) -> None:
     store, path = open_store(S3)
     info = store.info(path)
@@ -104,7 +115,9 @@ def test_an_object_that_changed_since_it_was_listed_is_an_error(
 
 
 def test_an_etag_that_is_no_digest_is_asked_for_again(
-    addresses: dict[str, str], server: ObjectServer, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+    addresses: dict[str, str],
+    server: ObjectServer,
+    monkeypatch: pytest.MonkeyPatch,  # noqa: F811
 ) -> None:
     store, _ = open_store(S3)
     of_store = {"ETag": '"multipart-2"', "size": len(DATA)}

@@ -97,17 +97,17 @@ class Handler(BaseHTTPRequestHandler):
         """``bucket/key``."""
         return unquote(urlsplit(self.path).path).strip("/")
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         query = parse_qs(urlsplit(self.path).query, keep_blank_values=True)
         if "list-type" in query:
             self._wait(self._list, query)
         else:
             self._wait(self._get)
 
-    def do_HEAD(self) -> None:  # noqa: N802
+    def do_HEAD(self) -> None:
         self._wait(self._get)
 
-    def do_PUT(self) -> None:  # noqa: N802
+    def do_PUT(self) -> None:
         data = self._body()
         self._wait(self._put, data)
 
@@ -133,8 +133,12 @@ class Handler(BaseHTTPRequestHandler):
     def _list(self, query: dict[str, list[str]]) -> None:
         bucket, prefix = self.key, query.get("prefix", [""])[0]
         delimiter, start = query.get("delimiter", [""])[0], query.get("continuation-token", [""])[0]
-        keys = sorted(key[len(bucket) + 1 :] for key in list(self.server.objects) if key.startswith(f"{bucket}/{prefix}"))
-        inner = sorted({key[: key.index("/", len(prefix)) + 1] for key in keys if delimiter and "/" in key[len(prefix) :]})
+        keys = sorted(
+            key[len(bucket) + 1 :] for key in list(self.server.objects) if key.startswith(f"{bucket}/{prefix}")
+        )
+        inner = sorted(
+            {key[: key.index("/", len(prefix)) + 1] for key in keys if delimiter and "/" in key[len(prefix) :]}
+        )
         keys = [key for key in keys if key > start and not (delimiter and "/" in key[len(prefix) :])]
         page, more = keys[:1000], len(keys) > 1000
         listed = "".join(
