@@ -35,8 +35,8 @@ BENCH = Path(__file__).parents[1] / "bench"
 PROGRAMS = (
     "block_weights", "calibration", "cold_start", "coverage", "crop", "decode", "doublings", "doubted_labels",
     "explanations", "extract", "finetune", "heads", "layers", "layers_cost", "manifest", "many_classes",
-    "networks", "none_of_these", "outliers", "recipe", "remote", "report", "scale", "serve", "strangers", "thresholds", "transfer",
-    "transferability", "tune", "unpack", "unseen",
+    "networks", "none_of_these", "outliers", "recipe", "remote", "report", "scale", "serve", "strangers",
+    "thresholds", "transfer", "transferability", "tune", "unpack", "unseen",
 )  # fmt: skip
 FIVE = ("cold_start", "decode", "extract", "recipe", "scale")
 
