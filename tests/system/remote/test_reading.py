@@ -76,7 +76,9 @@ def test_a_store_that_is_slow_is_waited_for_as_long_as_bytes_come(
 ) -> None:
     object_server.answers["b/k.jpg"] = [slow(0.3)]
     assert read_bytes(S3) == DATA
-    monkeypatch.setitem(stores._OPTIONS["s3"]["config_kwargs"], "read_timeout", 0.1)  # type: ignore[index]
+    connection = stores._OPTIONS["s3"]["config_kwargs"]
+    assert isinstance(connection, dict)
+    monkeypatch.setitem(connection, "read_timeout", 0.1)
     object_server.answers["b/k.jpg"] = [slow(0.5)] * 2
     assert read_bytes(S3) == DATA
 
