@@ -37,6 +37,7 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 COMMANDS = {
     "fetch",
     "inspect",
+    "features",
     "train",
     "evaluate",
     "predict",
@@ -63,6 +64,7 @@ CONFIG_MAY_IMPORT = (
     "tlcli.errors",
     "tlcli.system.files",
     "tlcli.system.addresses",
+    "tlcli.system.remote.path",
     "tlcli.progress",
 )
 

@@ -33,7 +33,7 @@ OWN_FILES_SAY = (
 
 
 def feature_extractor(
-    index: Index,
+    index: Index | None,
     config: Config,
     progress: Progress = SILENT,
     recorded: RecordedGraph | None = None,
@@ -42,7 +42,8 @@ def feature_extractor(
     """Chooses engine and precision, finds the weights and opens the store.
 
     Args:
-        index: the images; those of training calibrate a new quantised backbone.
+        index: the images; those of training calibrate a new quantised backbone. Without an index there is none, and
+            no ``levels: data``.
         config: the whole config.
         progress: receives the choices, downloads and quantisation.
         recorded: the quantised backbone of an existing run; a new run takes any that fits.
@@ -79,7 +80,7 @@ def feature_extractor(
         opener=open_engine,
         inputs=head_inputs(section, row.blocks),
     )
-    if not is_int8:
+    if not is_int8 or index is None:
         return exact
     images = index.images if recorded else index.of("train")
     return int8_extractor(exact, images, section.int8.calibration_images, progress, recorded)
@@ -172,13 +173,13 @@ def preparation_of(config: Config) -> Preparation:
     return Preparation(size, way, crop_fraction=crop_fraction, levels=None if levels == "data" else levels, **image)
 
 
-def with_levels(config: Config, index: Index, progress: Progress = SILENT) -> Config:
+def with_levels(config: Config, index: Index | None, progress: Progress = SILENT) -> Config:
     """The config with the levels of the training images in place of ``image.levels: data``.
 
     Raises:
         DataError: no training image has more than 8 bits, or all have one value.
     """
-    if config.image.levels != "data":
+    if config.image.levels != "data" or index is None:
         return config
     found = measure_levels([image.path for image in index.of("train")], preparation_of(config), progress)
     if found is None:

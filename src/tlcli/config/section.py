@@ -5,10 +5,19 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from pydantic_core import PydanticCustomError
 
-from tlcli.system.addresses import scheme_of
+from tlcli.system.addresses import is_remote, scheme_of, without_secrets
+from tlcli.system.remote.path import RemotePath
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 """The range that NumPy, scikit-learn and Keras accept."""
@@ -51,6 +60,22 @@ def expand(value: object) -> object:
     return expanded
 
 
+def _path_or_address(value: object, check: ValidatorFunctionWrapHandler) -> Path:
+    """An address of images as a remote path; anything else as :func:`expand` gives it."""
+    if isinstance(value, RemotePath):
+        return value
+    if not isinstance(value, str) or not is_remote(value):
+        path: Path = check(expand(value))
+        return path
+    if without_secrets(value) != value.partition("#")[0]:
+        raise PydanticCustomError(
+            "password_in_url",
+            "An address without user, password and what follows ? is allowed, as it is written into every run. Stores "
+            "take credentials from the environment; a manifest may hold signed addresses.",
+        )
+    return RemotePath.of(value.rstrip("/"))
+
+
 def is_encoding(value: str) -> str:
     """Checks that a text is the name of a text encoding."""
     try:
@@ -62,3 +87,9 @@ def is_encoding(value: str) -> str:
 
 ExpandedPath = Annotated[Path, BeforeValidator(expand, json_schema_input_type=str)]
 """A path relative to the working directory, with ``~`` and ``$VAR`` expanded."""
+ImagesPath = Annotated[
+    Path,
+    WrapValidator(_path_or_address, json_schema_input_type=str),
+    PlainSerializer(str, return_type=str, when_used="json-unless-none"),
+]
+"""The same, or an address that images are read from."""

@@ -3,8 +3,8 @@
 import os
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tlcli.datasets.split_names import SplitName
@@ -49,6 +49,8 @@ class Scan:
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()
     """What else users should know about how the folder was read, one sentence each."""
+    digests: Mapping[Path, str] = field(default_factory=dict)
+    """Hex sha256 of files, where the data say it."""
 
 
 def with_unused_files(scan: Scan, folder: Path, reason: str, ignored: Iterable[Path] = ()) -> Scan:
@@ -131,7 +133,10 @@ def with_normal_labels(scan: Scan) -> Scan:
     forms: dict[str, set[str]] = defaultdict(set)
     for label in {file.label for file in scan.files}:
         forms[normal_label(label)].add(label)
-    files = tuple(replace(file, label=normal_label(file.label)) for file in scan.files)
+    normal = {label: normal_label(label) for written in forms.values() for label in written}
+    files = tuple(
+        file if normal[file.label] == file.label else replace(file, label=normal[file.label]) for file in scan.files
+    )
     return replace(scan, files=files, notes=(*scan.notes, *_note_similar(forms)))
 
 
