@@ -183,7 +183,7 @@ def test_its_steps_serve_from_files_that_cannot_be_written(context: Path, tmp_pa
     subprocess.run([sys.executable, "-c", wheel, tmp_path], cwd=ROOT, env=given, check=True, capture_output=True)
     (built,) = tmp_path.glob("*.whl")
     shutil.unpack_archive(built, site, "zip")
-    others = Path(importlib.metadata.distribution("numpy").locate_file(""))
+    others = Path(str(importlib.metadata.distribution("numpy").locate_file("")))
     (site / "here.pth").write_text(f"{others}\n")
     model = tmp_path / "model"
     shutil.copytree(context, model)
