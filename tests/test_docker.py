@@ -192,14 +192,12 @@ def test_its_steps_serve_from_files_that_cannot_be_written(context: Path, tmp_pa
     words = ["0" if word == "8000" else word for word in named("ENTRYPOINT")[0].words[1:]]
     command = [str(environment / "bin/python"), "-m", "tlcli", *words, "--token-file", str(token), "--json"]
     command = [*read_only(model), *command]
-    started = time.monotonic()
     process = subprocess.Popen(
         command, cwd=model, env={**given, "TLCLI_CACHE": str(model / "cache")}, stdout=subprocess.PIPE, text=True
     )
     try:
         assert process.stdout is not None
         line = next(line for line in process.stdout if '"url"' in line)
-        assert time.monotonic() - started < 30  # 2 s where nothing else runs
         url = re.sub(r"//[^:]+", "//127.0.0.1", json.loads(f"{{{line.strip().rstrip(',')}}}")["url"])
         assert requests.get(f"{url}/v2/health/ready", timeout=10).status_code == 200
         image = (context.parent / "shapes/dark/0.png").read_bytes()
