@@ -9,7 +9,6 @@ import shutil
 import stat
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path

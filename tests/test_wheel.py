@@ -17,8 +17,8 @@ from tlcli.system.extras import EXTRAS
 
 ROOT = Path(__file__).parents[1]
 BASE = {
-    "filelock", "h5py", "kaggle", "kagglesdk", "keras", "numpy", "openvino", "packaging", "pillow", "platformdirs", "pydantic",
-    "pyyaml", "requests", "rich", "safetensors", "typer", "urllib3",
+    "filelock", "h5py", "kaggle", "kagglesdk", "keras", "numpy", "openvino", "packaging", "pillow", "platformdirs",
+    "pydantic", "pyyaml", "requests", "rich", "safetensors", "typer", "urllib3",
 }  # fmt: skip
 """All that ``pip install tlcli`` asks for: 400 MB, see docs/install.md. TensorFlow would be 1,900 more."""
 

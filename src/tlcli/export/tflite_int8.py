@@ -14,7 +14,7 @@ _ALGORITHM = algorithm_manager.AlgorithmName
 def quantised(model: bytes, work: Path) -> bytes:
     """Quantises convolutions but the first: weights once, a scale for each channel, and what they take as it runs.
 
-    On 300 solar cells with ``efficientnet_lite0`` this agreed with float32 more often than TensorFlow's converter, which
+    On solar cells with ``efficientnet_lite0`` this agreed with float32 more often than TensorFlow's converter, which
     takes all layers: the head has few weights, of very different size, and lost most. Scales clip the largest weights
     (OCTAV, Sakr et al. 2022).
 
