@@ -129,6 +129,8 @@ def ways_out(tree: ast.AST, function: str = "") -> Iterator[tuple[str, str]]:
 PROCESSES = (
     "tlcli.backbones.keras_process",
     "tlcli.backbones.network_process",
+    "tlcli.engines.gpu_process",
+    "tlcli.images.decode_process",
     "tlcli.finetuning.training",
     "tlcli.export.check",
     "tlcli.serving.decode_process",

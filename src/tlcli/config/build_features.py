@@ -10,7 +10,8 @@ from tlcli.backbones.weights import find_weights
 from tlcli.config.schema import BackboneSection, Config, both_sides
 from tlcli.config.sources import ArchiveSource, FolderSource, Source
 from tlcli.datasets.index import Index
-from tlcli.engines.choice import choose_engine
+from tlcli.engines.choice import choose_engine, describe_engine
+from tlcli.engines.gpu import search_gpu, unused_note
 from tlcli.engines.interface import open_engine
 from tlcli.errors import DataError, UsageError
 from tlcli.features.extractor import FeatureExtractor
@@ -58,7 +59,15 @@ def feature_extractor(
         choose_engine(section.engine, "int8")  # refuses what cannot work before anything is downloaded
     row, preparation = backbone_row(config), preparation_of(with_levels(config, index, progress))
     augmentation = Augmentation(**config.augment.model_dump(exclude={"views"}))
-    engine = choose_engine(section.engine, "auto" if is_int8 else section.precision)
+    # What is quantised, and a network of one's own, runs on OpenVINO whether or not there is a GPU.
+    setting = "openvino" if section.engine == "auto" and (is_int8 or section.path) else section.engine
+    engine = choose_engine(setting, "auto" if is_int8 else section.precision)
+    if section.engine == "auto" and (unused := unused_note(search_gpu())):
+        progress.note(unused)
+    if engine.name == "keras" and not engine.on_gpu and engine.precision != "f32":
+        progress.note(
+            f"backbone.precision is {engine.precision} and there is no GPU: Keras emulates it, which is slow."
+        )
     own = _own(config)
     weights = own.weights if own else find_weights(row, section.weights, progress)
     row = row if own else row_for(row.name, weights.layout)
@@ -68,7 +77,7 @@ def feature_extractor(
     progress.note(
         f"Backbone {row.name} ({own.note if own else f'{section.weights} weights{of_torch}'}), "
         f"{_written(preparation.size)} ({_way(preparation)}{_resampling(preparation)}), "
-        f"engine {engine.name}, precision "
+        f"engine {describe_engine(engine)}, precision "
         + (f"int8, compared with {engine.precision}" if is_int8 else engine.precision)
     )
     exact = FeatureExtractor(

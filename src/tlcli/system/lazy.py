@@ -1,5 +1,5 @@
-"""Imports heavy libraries late and fast: TensorFlow without its log lines, OpenVINO without its model converter,
-scikit-learn without pandas."""
+"""Imports heavy libraries late and fast: Keras without the log lines of TensorFlow, OpenVINO without its model
+converter, scikit-learn without pandas."""
 
 import gc
 import os
@@ -12,20 +12,43 @@ from tlcli.errors import ModelError
 
 
 def start_tensorflow() -> None:
-    """Imports Keras on TensorFlow in this process; the first time takes 2 to 5 s."""
-    if "tensorflow" in sys.modules:
+    """Imports Keras on TensorFlow in this process; see :func:`start_keras`."""
+    start_keras("tensorflow")
+
+
+def start_keras(backend: str) -> None:
+    """Imports Keras on a backend in this process; the first time takes 2 to 5 s.
+
+    Args:
+        backend: tensorflow, jax or torch.
+
+    Raises:
+        ModelError: Keras runs on another backend in this process already.
+    """
+    if "keras" in sys.modules:
+        _check_backend(backend)
         return
-    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ["KERAS_BACKEND"] = backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     was_enabled = gc.isenabled()
     gc.disable()  # it would scan two million new objects again and again: a fifth of the time
     try:
         with _silent_stderr(), _hidden("matplotlib.pyplot"):  # 0.7 s for Keras' own plots, which nothing here uses
-            import keras  # noqa: F401
-            import tensorflow  # noqa: F401, ICN001
+            import keras  # noqa: F401 - imports its backend
     finally:
         if was_enabled:
             gc.enable()
+
+
+def _check_backend(backend: str) -> None:
+    import keras
+
+    if keras.backend.backend() != backend:
+        raise ModelError(
+            "model.other_keras_backend",
+            f"Keras runs on {keras.backend.backend()} in this process, and {backend} is needed.",
+            f"Set KERAS_BACKEND={backend} before Keras is imported, or run tlcli as a command.",
+        )
 
 
 def start_openvino() -> Any:

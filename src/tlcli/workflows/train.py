@@ -393,6 +393,8 @@ def _write_model(
     found: _Measured,
 ) -> None:  # fmt: skip
     backbone = _backbone(extractor, config).model_dump(exclude_none=True)
+    if backbone["precision"] == "f16":  # a GPU's; predict computes on the CPU
+        backbone["precision"] = "f32"
     fields = {
         "tlcli_version": tlcli.__version__,
         "labels": index.labels,
