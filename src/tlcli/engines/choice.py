@@ -85,7 +85,7 @@ def explain_choice(choice: EngineChoice) -> str:
         return f"{TITLES[gpu.backend]} sees a GPU, {gpu.name}, which {which}"
     if choice.name != "openvino":
         return "OpenVINO is not installed; Keras on TensorFlow is slower, and predict needs OpenVINO"
-    where = "OpenVINO is installed" if search_gpu().devices else "there is no GPU, and OpenVINO is installed"
+    where = "OpenVINO is installed" if search_gpu().devices else "OpenVINO is installed, there is no GPU"
     if choice.precision == "bf16":
         return f"{where}, and this processor multiplies bfloat16 in hardware"
     return f"{where}, and this processor has no bfloat16 in hardware"

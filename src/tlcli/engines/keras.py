@@ -124,7 +124,7 @@ class _Batches(Generic[Result]):
             batch_size: N.
             progress: receives a note where the memory does not suffice.
         """
-        self._model, self._decoder, self._finish, self._progress = of_bytes(model), decoder, finish, progress
+        self.network_model, self._decoder, self._finish, self._progress = of_bytes(model), decoder, finish, progress
         self.batch_size, self.window, self._at_once = batch_size, 3 * batch_size, batch_size
         self.decoding = DecodePool(decoder)
         self._collating, self._computing, self._finishing = (ThreadPoolExecutor(1) for _ in range(3))
@@ -190,7 +190,7 @@ class _Batches(Generic[Result]):
         while True:
             starts = range(0, len(levels), self._at_once)
             try:
-                parts = [self._model.predict_on_batch(levels[start : start + self._at_once]) for start in starts]
+                parts = [self.network_model.predict_on_batch(levels[start : start + self._at_once]) for start in starts]
             except Exception as error:
                 if self._at_once == 1 or not is_out_of_memory(error):
                     raise
