@@ -23,6 +23,7 @@ LAYERS: list[set[str]] = [
     {"tuning", "finetuning"},
     {"evaluation"},
     {"heads"},
+    {"cluster"},
     {"features"},
     {"engines"},
     {"backbones"},

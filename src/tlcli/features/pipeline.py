@@ -4,7 +4,7 @@ Memory does not grow with the number of images: the engine has a bounded number 
 written in shards.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -82,7 +82,7 @@ def extract(
     if first is not None:
         announce(items[first:])
         with closing(open_engine()) as engine, progress.stage("Computing features", total, "images"):
-            computed = _compute(items[first:], engine, store, bad, progress, shard_rows or SHARD_ROWS)
+            computed = compute(items[first:], engine, store, bad, progress, shard_rows or SHARD_ROWS)
     return Extraction(computed, sum(map(len, views.values())) - total, bad)
 
 
@@ -102,11 +102,23 @@ def _record(error: BadImageError, item: Item, bad: dict[str, str]) -> None:
     bad[item.sha256] = error.reason
 
 
-def _compute(
-    items: Sequence[Item], engine: "Runner[NDArray[np.float32]]", store: Store, bad: dict[str, str], progress: Progress,
+def compute(
+    items: Iterable[Item], engine: "Runner[NDArray[np.float32]]", store: Store, bad: dict[str, str], progress: Progress,
     shard_rows: int,
 ) -> int:  # fmt: skip
-    """Computes the items and stores their features; the number of views computed."""
+    """Computes items, which may come one by one, and stores their features.
+
+    Args:
+        items: each with a digest; only as many are taken as the engine has at a time.
+        engine: computes them.
+        store: receives the features, also where the computation is interrupted.
+        bad: receives the reasons why items are unreadable, by sha256.
+        progress: receives every view.
+        shard_rows: rows that are written at a time.
+
+    Returns:
+        the number of views computed.
+    """
     keys: list[bytes] = []
     rows: list[NDArray[np.float32]] = []
     computed = 0

@@ -3,14 +3,16 @@
 A shard is a safetensors file of ``keys`` uint8 [n, 32] and one array a block (``last.avg`` float32 [n, 1280],
 ``stage1.max`` float16 [n, 16]), named by its sha256, and never changed. Two processes that compute the same image both
 write it, and either copy is right. Memory holds keys only; rows are read when they are used.
+
+Where ``$TLCLI_CACHE`` is an address, shards are objects there. Beside each is one of its keys alone, so that opening the
+store reads 32 bytes a row; a shard is copied to this machine when a row of it is used.
 """
 
-import errno
 import hashlib
 import json
-import os
+import re
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -21,16 +23,14 @@ import safetensors.numpy
 from tlcli.backbones.blocks import Block, Blocks
 from tlcli.errors import ResourceError
 from tlcli.progress import SILENT, Progress
-from tlcli.system.cache.fallback import create_in_cache
-from tlcli.system.cache.locks import mark_in_use
-from tlcli.system.files import cache_folder, disk_unreadable, whole_file
+from tlcli.system.cache.shards import SUFFIX, ShardFolder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-_SKIPPED = (errno.EACCES, errno.EPERM, errno.EISDIR, errno.EIO)
-"""Error numbers of a file that another user's rights protect, and of one on a bad part of the disk."""
+_KEYS = re.compile(r"([0-9a-f]{64})\.([0-9a-f]{16})\.keys")
+"""Name of the object of a shard's keys: the shard's digest, and the first half of the digest of the keys."""
 _SPARSE = 4
 """Rows of a shard for one that is wanted, above which it is mapped into memory instead of read."""
 _ROW_BITS = 32
@@ -48,37 +48,66 @@ class Store:
     def __init__(self, key: str, blocks: Blocks, progress: Progress = SILENT) -> None:
         """Opens the store in the cache; ``blocks`` is what a row holds. Damaged shards are removed and reported."""
         self.key = key
-        self.folder = cache_folder() / "features" / key[:32]
         self.blocks = blocks
-        self._progress = progress
+        self._folder = ShardFolder("features", key[:32], "features", progress)
         self._shards: list[tuple[Path, tuple[int, ...]]] = []
-        """Each shard's file and the offset of each block."""
+        """Each shard's file and the offset of each block; no offsets where the shard is remote, and not copied yet."""
         self._locations: dict[bytes, int] = {}
         """Shard and row of each key, in one number."""
-        mark_in_use(self.folder)
         self._load()
+
+    @property
+    def folder(self) -> Path:
+        """The shards on this machine."""
+        return self._folder.folder
 
     def __contains__(self, key: bytes) -> bool:
         return key in self._locations
 
     def _load(self) -> None:
-        for path in sorted(self.folder.glob("*.safetensors")) if os.path.isdir(self.folder) else []:  # noqa: PTH112
-            try:
-                data = path.read_bytes()
-            except FileNotFoundError:  # another process removed it
+        here = set()
+        for path, data in self._folder.local():
+            if (keys := self._keys(data)) is None:
+                self._folder.discard(path)
                 continue
-            except OSError as error:
-                if error.errno not in _SKIPPED:  # too many open files, a disk that is gone
-                    raise disk_unreadable(error, path) from error
-                self._progress.note(f"Skipped an unreadable file of features ({error.strerror}): {path}")
-                continue
-            keys = self._keys(data) if hashlib.sha256(data).hexdigest() == path.stem else None
-            if keys is not None:
-                self._take(path, keys, data)
-                continue
-            with suppress(OSError):  # a read-only cache
-                path.unlink()
-            self._progress.note(f"Skipped a damaged file of features; its images are computed again: {path}")
+            self._take(path, keys, _begins(data, self.blocks))
+            here.add(path.name)
+            if self._folder.remote and path.name not in self._there:
+                self._send(path.name, keys, data)  # its writer was killed before it could
+        if self._folder.remote:
+            self._load_remote(sorted(name for name in self._there - here if name.endswith(SUFFIX)))
+
+    @cached_property
+    def _there(self) -> set[str]:
+        """Names of the remote objects, as this process saw them first."""
+        return self._folder.remote.names() if self._folder.remote else set()
+
+    def _load_remote(self, names: Sequence[str]) -> None:
+        """Takes the keys of remote shards; a shard that has no object of keys is copied, whole."""
+        assert self._folder.remote is not None
+        found = {match[1]: match for match in map(_KEYS.fullmatch, self._there) if match}
+        of_shard = {name: found.get(name.removesuffix(SUFFIX)) for name in names}
+        with_keys = {match[0]: (name, match[2]) for name, match in of_shard.items() if match}
+        whole = [name for name, match in of_shard.items() if match is None]
+        for name, data in self._folder.remote.get_all(with_keys):
+            shard, digest = with_keys[name]
+            if data is not None and hashlib.sha256(data).hexdigest()[:16] == digest and len(data) % 32 == 0:
+                self._take(self.folder / shard, np.frombuffer(data, np.uint8).reshape(-1, 32), ())
+            else:
+                whole.append(shard)
+        for name, data in self._folder.remote.get_all(whole):
+            if data is not None and (path := self._folder.received(name, data)):
+                if (keys := self._keys(data)) is None:
+                    self._folder.discard(path)
+                else:
+                    self._take(path, keys, _begins(data, self.blocks))
+
+    def _send(self, name: str, keys: "NDArray[np.uint8]", data: bytes) -> None:
+        """Puts a shard, then its keys: where a process is killed in between, readers take the keys from the shard."""
+        assert self._folder.remote is not None
+        self._folder.remote.put(name, data)
+        alone = keys.tobytes()
+        self._folder.remote.put(f"{name.removesuffix(SUFFIX)}.{hashlib.sha256(alone).hexdigest()[:16]}.keys", alone)
 
     def _keys(self, data: bytes) -> "NDArray[np.uint8] | None":
         """The keys of a shard; None if it is not a shard of this store."""
@@ -92,10 +121,7 @@ class Store:
         fits = kinds == {block.name: (_type_of(block), (rows, block.width)) for block in self.blocks.all}
         return keys if fits and keys.dtype == np.uint8 and keys.shape == (rows, 32) else None
 
-    def _take(self, path: Path, keys: "NDArray[np.uint8]", data: bytes) -> None:
-        length = int.from_bytes(data[:8], "little")  # of the header, which follows; then come the arrays
-        header = json.loads(data[8 : 8 + length])
-        begins = tuple(8 + length + int(header[name]["data_offsets"][0]) for name in self.blocks.names)
+    def _take(self, path: Path, keys: "NDArray[np.uint8]", begins: tuple[int, ...]) -> None:
         first = len(self._shards) << _ROW_BITS
         self._locations.update((key.tobytes(), first + row) for row, key in enumerate(keys))
         self._shards.append((path, begins))
@@ -107,6 +133,7 @@ class Store:
 
         Raises:
             ResourceError: the disk is full.
+            NetworkError: the store is remote, and refuses access or does not answer.
         """
         numbers = np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), 32)
         arrays: dict[str, NDArray[Any]] = {"keys": numbers}
@@ -114,13 +141,10 @@ class Store:
             arrays[block.name] = np.ascontiguousarray(features[:, place], _type_of(block))
         data = safetensors.numpy.save(arrays)
 
-        def write(path: Path) -> None:
-            with whole_file(path) as temporary:
-                temporary.write_bytes(data)
-
-        mark_in_use(self.folder)  # again, in case the cache was removed since
-        path = self.folder / f"{hashlib.sha256(data).hexdigest()}.safetensors"
-        self._take(create_in_cache(path, write, self._progress), numbers, data)
+        path = self._folder.keep(data)
+        self._take(path, numbers, _begins(data, self.blocks))
+        if self._folder.remote:
+            self._send(path.name, numbers, data)
 
     def read(self, keys: Iterable[bytes], wanted: Blocks | None = None) -> "NDArray[np.float32]":
         """The rows of the keys, in their order: float32 [n, D].
@@ -146,6 +170,15 @@ class Store:
         locations, blocks = self._found(keys), wanted or self.blocks
         return lambda indices: self._rows(locations[indices], blocks)
 
+    def _copy(self, numbers: "NDArray[np.int64]") -> None:
+        """Copies shards that are needed, and are remote only, to this machine."""
+        needed = {self._shards[number][0].name: int(number) for number in numbers if not self._shards[number][1]}
+        for name, data in self._folder.remote.get_all(needed) if self._folder.remote and needed else ():
+            path = None if data is None else self._folder.received(name, data)
+            if data is None or path is None or self._keys(data) is None:
+                raise _disappeared(f"{self._folder.remote.address}/{name}" if self._folder.remote else name)
+            self._shards[needed[name]] = path, _begins(data, self.blocks)
+
     def _found(self, keys: Iterable[bytes]) -> "NDArray[np.int64]":
         return np.fromiter((self._locations[key] for key in keys), np.int64)
 
@@ -154,6 +187,7 @@ class Store:
         numbers = [self.blocks.names.index(name) for name in wanted.names]
         order = np.argsort(locations, kind="stable")
         shards = locations[order] >> _ROW_BITS
+        self._copy(np.unique(shards))
         for part in np.split(order, np.flatnonzero(np.diff(shards)) + 1) if len(order) else []:
             path, begins = self._shards[locations[part[0]] >> _ROW_BITS]
             try:
@@ -161,11 +195,22 @@ class Store:
                     for number, block, place in zip(numbers, wanted.all, wanted.slices, strict=True):
                         rows[part, place] = _read(shard, begins[number], block, locations[part] & _ROW_MASK)
             except (OSError, ValueError) as error:  # ValueError: the file became shorter
-                raise ResourceError(
-                    "resource.file_disappeared", f"{path} disappeared or changed while its features were in use.",
-                    "Run the command again.",
-                ) from error  # fmt: skip
+                raise _disappeared(str(path)) from error
         return rows
+
+
+def _disappeared(place: str) -> ResourceError:
+    return ResourceError(
+        "resource.file_disappeared", f"{place} disappeared or changed while its features were in use.",
+        "Run the command again.",
+    )  # fmt: skip
+
+
+def _begins(data: bytes, blocks: Blocks) -> tuple[int, ...]:
+    """Where the array of each block begins in a shard."""
+    length = int.from_bytes(data[:8], "little")  # of the header, which follows; then come the arrays
+    header = json.loads(data[8 : 8 + length])
+    return tuple(8 + length + int(header[name]["data_offsets"][0]) for name in blocks.names)
 
 
 def _type_of(block: Block) -> "np.dtype[Any]":

@@ -91,7 +91,7 @@ def read(path: Path, preparation: Preparation) -> bytes:
             raise BadImageError("image.not_a_file", "a folder, not an image")
         if not stat.S_ISREG(status.st_mode):
             raise BadImageError("image.not_a_file", "not a regular file")
-        _check_bytes(status.st_size, preparation)
+        check_bytes(status.st_size, preparation)
         return read_regular(path, int(preparation.max_file_mb * 2**20))  # the file may change after the check
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or error
@@ -124,7 +124,7 @@ def _decode(
     blocks of a reduced JPEG may extend past the edge by a fraction of a pixel."""
     if not data:
         raise BadImageError("image.empty", "the file is empty")
-    _check_bytes(len(data), preparation)
+    check_bytes(len(data), preparation)
     try:
         image = open_image(data, preparation)
         if image is None:
@@ -270,7 +270,12 @@ def _from_values(found: FileValues, orientation: int | None, preparation: Prepar
     return image, (0, 0, *image.size)
 
 
-def _check_bytes(count: int, limits: Preparation) -> None:
+def check_bytes(count: int, limits: Preparation) -> None:
+    """Checks the size of a file against the limit.
+
+    Raises:
+        BadImageError: it is larger.
+    """
     if count > limits.max_file_mb * 2**20:
         raise BadImageError(
             "image.file_too_large", f"the file has {count / 2**20:.0f} MiB, more than {limits.max_file_mb:g} MiB"

@@ -56,3 +56,20 @@ def _by(scheme: str, place: str) -> str:
         return ""
     of_file, of_folder = _COPY[scheme]
     return f": {(of_file if PurePosixPath(place).suffix else of_folder).format(shlex.quote(place))}"
+
+
+REMOTE = ("s3", "gs", "gcs", "az", "abfs", "abfss", "http", "https", "memory")
+"""Kinds of addresses that images are read from, through fsspec; ``memory`` is for tests."""
+_SECRETS = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+://)(?:[^\s/@?#'\"]+@)?(?P<rest>[^\s?#'\"]*)(?:[?#][^\s'\"]*)?"
+)
+
+
+def is_remote(given: str) -> bool:
+    """Whether a text is an address that images are read from through fsspec."""
+    return scheme_of(given) in REMOTE
+
+
+def without_secrets(text: str) -> str:
+    """The text, its addresses without user, password and what follows ``?``: a signed address gives access."""
+    return _SECRETS.sub(lambda found: found["scheme"] + found["rest"], text)

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tlcli.errors import ResourceError
+from tlcli.system.addresses import scheme_of
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Error numbers of a full disk, or of a user's quota that is used up."""
@@ -31,12 +32,13 @@ GONE = FAILED - {errno.EFBIG, errno.EIO, errno.EROFS, errno.ENXIO}
 
 
 def cache_folder() -> Path:
-    """Returns ``$TLCLI_CACHE``, or the platform's cache folder for tlcli.
+    """Returns ``$TLCLI_CACHE``, or the platform's cache folder for tlcli where that is not set, or is an address, which
+    features alone are kept at (:mod:`tlcli.system.remote.folder`).
 
     Raises:
         ResourceError: ``$TLCLI_CACHE`` begins with the home folder of a user who has none.
     """
-    if configured := os.environ.get("TLCLI_CACHE"):
+    if (configured := os.environ.get("TLCLI_CACHE")) and not scheme_of(configured):
         try:
             return Path(configured).expanduser()
         except RuntimeError as error:

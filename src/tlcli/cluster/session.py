@@ -1,0 +1,138 @@
+"""A connection to a Ray cluster, or a cluster of this machine alone: quiet, and gone when it is left."""
+
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tlcli
+from tlcli.errors import NetworkError, UsageError
+from tlcli.system.cpu import threads
+
+LOCAL = "local"
+_OBJECTS = 100 << 20
+"""Bytes for Ray's objects on this machine: descriptions of units pass through it, never pixels or features."""
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DISABLE_IMPORT_WARNING": "1",
+    "RAY_enable_open_telemetry": "0",
+    "RAY_enable_metrics_collection": "0",
+    "RAY_COLOR_PREFIX": "0",
+}
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What a cluster has."""
+
+    cpus: int
+    gpus: int
+    nodes: int
+    is_local: bool
+
+    def described(self) -> str:
+        """For people."""
+        gpus = f", {self.gpus} GPUs" if self.gpus else ""
+        where = "this machine" if self.is_local else f"{self.nodes} node{'s' * (self.nodes != 1)}"
+        return f"Ray on {where}: {self.cpus} cores{gpus}"
+
+
+def check_address(address: str) -> None:
+    """Refuses what cannot be used before anything else is done.
+
+    Raises:
+        UsageError: Ray is not installed, or the address is one of its client.
+    """
+    import importlib.util  # noqa: PLC0415 - beside its only use
+
+    if importlib.util.find_spec("ray") is None or importlib.util.find_spec("pyarrow") is None:
+        raise UsageError(
+            "usage.ray_missing", "--ray needs Ray Data, which is not installed.", "Run: pip install 'tlcli[ray]'"
+        )
+    if address.startswith("ray://"):
+        raise UsageError(
+            "usage.ray_client_address",
+            f"--ray takes local, auto or HOST:PORT of a cluster that this machine belongs to. Received: {address}",
+            "Run the command on the cluster, with --ray auto: ray job submit -- tlcli train --ray auto",
+        )
+
+
+@contextmanager
+def connected(address: str) -> Iterator[Cluster]:
+    """Connects to a cluster; ``local`` starts one on this machine, which ends with the body, however that ends.
+
+    Raises:
+        NetworkError: there is no cluster at this address.
+        UsageError: see :func:`check_address`.
+    """
+    check_address(address)
+    before = {name: os.environ.get(name) for name in (*_QUIET, "PYTHONPATH")}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    folder = tempfile.mkdtemp(prefix="tlcli-ray-")  # Ray's logs and sockets
+    os.environ.update({**_QUIET, "PYTHONPATH": _python_path()})
+    try:
+        ray = _start(address, folder)
+        _restore(handlers)  # Ray's own would end the process without a word
+        yield _described(ray, address)
+    finally:
+        _stop()
+        _restore(handlers)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _python_path() -> str:
+    """Where the processes of Ray find tlcli, installed or not."""
+    own = str(Path(tlcli.__file__).parents[1])
+    others = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return os.pathsep.join(dict.fromkeys([own, *filter(None, others)]))
+
+
+def _start(address: str, folder: str) -> Any:
+    import ray  # noqa: PLC0415 - takes a second, and reads the environment above
+
+    given: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
+    if address == LOCAL:
+        given |= {
+            "num_cpus": threads(), "include_dashboard": False, "object_store_memory": _OBJECTS, "_temp_dir": folder,
+        }  # fmt: skip
+    try:
+        ray.init(**given, address=address)
+    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+        raise NetworkError(
+            "network.no_ray_cluster", f"--ray {address}: {' '.join(str(error).split()) or type(error).__name__}.",
+            "Start one with: ray start --head, or use --ray local.",
+        ) from error  # fmt: skip
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    return ray
+
+
+def _described(ray: Any, address: str) -> Cluster:
+    found = ray.cluster_resources()
+    nodes = sum(bool(node["Alive"]) for node in ray.nodes())
+    return Cluster(int(found.get("CPU", 1)), int(found.get("GPU", 0)), nodes, address == LOCAL)
+
+
+def _stop() -> None:
+    if ray := sys.modules.get("ray"):
+        with suppress(Exception):  # a cluster that is gone already
+            ray.shutdown()
+
+
+def _restore(handlers: dict[signal.Signals, Any]) -> None:
+    for number, handler in handlers.items():
+        with suppress(ValueError, TypeError):  # not the main thread; or a handler that Python did not set
+            signal.signal(number, handler)
