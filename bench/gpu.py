@@ -88,7 +88,7 @@ def alone(engine: Any, size: int, seconds: float) -> float:
     while perf_counter() - started < seconds:
         predict(batch)
         count += 1
-    return count * engine.batch_size / (perf_counter() - started)
+    return float(count * engine.batch_size / (perf_counter() - started))
 
 
 def decoding(images: list[LabelledImage], name: str, kind: Kind, seconds: float) -> float:

@@ -17,6 +17,11 @@ _SENT = ("TLCLI_CACHE", "TLCLI_S3_ENDPOINT", "KERAS_HOME", "TF_CPP_MIN_LOG_LEVEL
 """Environment variables that every actor gets from the command."""
 
 
+def sent_environment() -> dict[str, str]:
+    """The environment variables that an actor gets."""
+    return {name: os.environ[name] for name in _SENT if name in os.environ}
+
+
 @dataclass(frozen=True)
 class Job:
     """One frozen pass."""
@@ -30,7 +35,7 @@ class Job:
     opener: EngineOpener = open_engine
     threads: int = 1
     """Of an actor."""
-    environment: Mapping[str, str] = field(default_factory=lambda: sent_environment())
+    environment: Mapping[str, str] = field(default_factory=sent_environment)
     version: str = tlcli.__version__
 
     def on_this_node(self) -> "Job":
@@ -42,7 +47,7 @@ class Job:
         os.environ.update({**self.environment, "TLCLI_THREADS": str(self.threads)})
         file = self.spec.weights.file
         here = self
-        if self.weights and file is not None and not file.is_file():
+        if self.weights and not file.is_file():
             here = replace(self, spec=replace(self.spec, weights=find_weights(self.spec.row, self.weights)))
         if self.version != tlcli.__version__ or feature_key(here.spec, self.decoder.preparation) != self.key:
             raise ModelError(
@@ -52,8 +57,3 @@ class Job:
                 "Install the same versions on all nodes, as constraints.txt has them.",
             )
         return here
-
-
-def sent_environment() -> dict[str, str]:
-    """The environment variables that an actor gets."""
-    return {name: os.environ[name] for name in _SENT if name in os.environ}

@@ -5,7 +5,7 @@ dies, on another node where its own is gone; what the unit wrote before is in th
 """
 
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -79,8 +79,8 @@ def compute_on_ray(units: Sequence[Unit], job: Job, pool: Pool, root: str = "") 
 
 
 def _mapped(units: Sequence[bytes], job: Job, pool: Pool, root: str) -> Iterator[UnitResult | TlcliError]:
-    import ray.data  # noqa: PLC0415 - connected by the caller
-    from ray.exceptions import RayError  # noqa: PLC0415
+    import ray.data
+    from ray.exceptions import RayError
 
     _quiet(ray.data.DataContext.get_current())
     rows = ray.data.from_items([{UNIT: unit} for unit in units], override_num_blocks=len(units))
@@ -109,7 +109,3 @@ def _quiet(context: Any) -> None:
     context.verbose_progress = False
     context.actor_task_retry_on_errors = [ConnectionError, TimeoutError]
     context.max_errored_blocks = _ERRORS
-
-
-UnitRunner = Callable[[Sequence[Unit]], Iterator[UnitResult]]
-"""Computes units somewhere."""

@@ -1,7 +1,9 @@
 """A connection to a Ray cluster, or a cluster of this machine alone: quiet, and gone when it is left."""
 
+import importlib.util
 import logging
 import os
+import secrets
 import shutil
 import signal
 import sys
@@ -25,8 +27,9 @@ _QUIET = {
     "RAY_DISABLE_IMPORT_WARNING": "1",
     "RAY_enable_open_telemetry": "0",
     "RAY_enable_metrics_collection": "0",
-    "RAY_COLOR_PREFIX": "0",
 }
+_SECRET = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")
+"""A local cluster obeys whoever has its token: this process and those that it starts."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,6 @@ def check_address(address: str) -> None:
     Raises:
         UsageError: Ray is not installed, or the address is one of its client.
     """
-    import importlib.util  # noqa: PLC0415 - beside its only use
-
     if importlib.util.find_spec("ray") is None or importlib.util.find_spec("pyarrow") is None:
         raise UsageError(
             "usage.ray_missing", "--ray needs Ray Data, which is not installed.", "Run: pip install 'tlcli[ray]'"
@@ -74,10 +75,12 @@ def connected(address: str) -> Iterator[Cluster]:
         UsageError: see :func:`check_address`.
     """
     check_address(address)
-    before = {name: os.environ.get(name) for name in (*_QUIET, "PYTHONPATH")}
+    before = {name: os.environ.get(name) for name in (*_QUIET, *_SECRET, "PYTHONPATH")}
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     folder = tempfile.mkdtemp(prefix="tlcli-ray-")  # Ray's logs and sockets
     os.environ.update({**_QUIET, "PYTHONPATH": _python_path()})
+    if address == LOCAL:
+        os.environ.update(zip(_SECRET, ("token", secrets.token_hex(32)), strict=True))
     try:
         ray = _start(address, folder)
         _restore(handlers)  # Ray's own would end the process without a word
@@ -101,8 +104,10 @@ def _python_path() -> str:
 
 
 def _start(address: str, folder: str) -> Any:
-    import ray  # noqa: PLC0415 - takes a second, and reads the environment above
+    import ray
 
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     given: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
     if address == LOCAL:
         given |= {
@@ -115,8 +120,6 @@ def _start(address: str, folder: str) -> Any:
             "network.no_ray_cluster", f"--ray {address}: {' '.join(str(error).split()) or type(error).__name__}.",
             "Start one with: ray start --head, or use --ray local.",
         ) from error  # fmt: skip
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
     return ray
 
 

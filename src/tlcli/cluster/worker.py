@@ -10,6 +10,7 @@ from tlcli.errors import TlcliError
 from tlcli.features.key import preparation_digest
 from tlcli.features.store import Store
 from tlcli.features.units import Unit, UnitResult, compute_unit
+from tlcli.progress import SILENT
 
 UNIT, RESULT = "unit", "result"
 """Columns of what an actor receives and gives: pickled values."""
@@ -29,7 +30,7 @@ class UnitWorker:
         self._failure: TlcliError | None = None
         try:
             self._job = job.on_this_node()
-            self._engine = self._job.opener(self._job.spec, self._job.decoder, _silent())
+            self._engine = self._job.opener(self._job.spec, self._job.decoder, SILENT)
             self._store = AddedRows(self._job.key, self._job.spec.row.blocks)
         except TlcliError as error:  # the command reports it; Ray would start the actor again and again
             self._failure = error
@@ -47,12 +48,6 @@ class UnitWorker:
             return compute_unit(unit, self._job.decoder, self._engine, self._store, self._digests)
         except TlcliError as error:
             return error
-
-
-def _silent() -> Any:
-    from tlcli.progress import SILENT  # noqa: PLC0415 - one line of use
-
-    return SILENT
 
 
 class AddedRows(Store):

@@ -1,16 +1,19 @@
 """From the config's image, augment and backbone sections to the objects that compute features."""
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from tlcli.backbones.blocks import LAST, Blocks, Pooling
 from tlcli.backbones.catalog import Backbone, row_for
 from tlcli.backbones.own_network import OwnBackbone, Wishes, open_own
-from tlcli.backbones.spec import BackboneSpec
+from tlcli.backbones.spec import BackboneSpec, EngineChoice
 from tlcli.backbones.weights import find_weights
 from tlcli.config.schema import BackboneSection, Config, both_sides
 from tlcli.config.sources import ArchiveSource, FolderSource, Source
 from tlcli.datasets.index import Index
-from tlcli.engines.choice import choose_engine, describe_engine
+from tlcli.engines.choice import PrecisionSetting, choose_engine, describe_engine
 from tlcli.engines.gpu import search_gpu, unused_note
 from tlcli.engines.interface import open_engine
 from tlcli.errors import DataError, UsageError
@@ -39,6 +42,7 @@ def feature_extractor(
     progress: Progress = SILENT,
     recorded: RecordedGraph | None = None,
     tail: tuple[Path, str] | None = None,
+    choose: "Callable[[str, PrecisionSetting], EngineChoice] | None" = None,
 ) -> FeatureExtractor:
     """Chooses engine and precision, finds the weights and opens the store.
 
@@ -48,6 +52,7 @@ def feature_extractor(
         progress: receives the choices, downloads and quantisation.
         recorded: the quantised backbone of an existing run; a new run takes any that fits.
         tail: the file of an existing run's fine-tuned last blocks, and its digest.
+        choose: chooses the engine; by default :func:`tlcli.engines.choice.choose_engine`, on this machine.
 
     Raises:
         ModelError, NetworkError: the weights, the engine or NNCF are unavailable.
@@ -61,7 +66,7 @@ def feature_extractor(
     augmentation = Augmentation(**config.augment.model_dump(exclude={"views"}))
     # What is quantised, and a network of one's own, runs on OpenVINO whether or not there is a GPU.
     setting = "openvino" if section.engine == "auto" and (is_int8 or section.path) else section.engine
-    engine = choose_engine(setting, "auto" if is_int8 else section.precision)
+    engine = (choose or choose_engine)(setting, "auto" if is_int8 else section.precision)
     if section.engine == "auto" and (unused := unused_note(search_gpu())):
         progress.note(unused)
     if engine.name == "keras" and not engine.on_gpu and engine.precision != "f32":
@@ -92,6 +97,27 @@ def feature_extractor(
         return exact
     images = index.images if recorded else index.of("train")
     return int8_extractor(exact, images, section.int8.calibration_images, progress, recorded)
+
+
+def ray_extractor(address: str, index: Index, config: Config, progress: Progress = SILENT) -> FeatureExtractor:
+    """The same, whose features are computed on a Ray cluster; its nodes choose the engine.
+
+    Args:
+        address: ``local`` (this machine), ``auto`` or HOST:PORT.
+        index: the images.
+        config: the whole config.
+        progress: receives the choices.
+
+    Raises:
+        UsageError: Ray is not installed.
+        ModelError, NetworkError, DataError: see :func:`feature_extractor`; or there is no cluster at this address.
+    """
+    from tlcli.cluster.frozen_pass import RayPass, choose_on_cluster  # noqa: PLC0415 - an extra
+    from tlcli.cluster.session import LOCAL  # noqa: PLC0415 - the same
+
+    elsewhere = RayPass(address, config.backbone.weights)
+    choose = None if address == LOCAL else partial(choose_on_cluster, address)
+    return replace(feature_extractor(index, config, progress, choose=choose), elsewhere=elsewhere)
 
 
 def backbone_row(config: Config) -> Backbone:

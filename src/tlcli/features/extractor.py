@@ -4,8 +4,8 @@ Shapes: N images, K + 1 views, D features.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from tlcli.backbones.spec import BackboneSpec
 from tlcli.datasets.index import LabelledImage
 from tlcli.engines import interface
 from tlcli.engines.interface import Engine
-from tlcli.features.pipeline import Extraction, Wanted, extract
+from tlcli.features.pipeline import Extraction, Wanted, extract, missing_items
 from tlcli.features.rows import Rows
 from tlcli.features.store import Store, row_key
 from tlcli.features.tile_cost import tile_cost
@@ -27,6 +27,14 @@ if TYPE_CHECKING:
 
 EngineOpener = Callable[[BackboneSpec, Decoder, Progress], Engine]
 """Opens an engine: :func:`tlcli.engines.interface.open_engine`, or a test double."""
+
+
+class Elsewhere(Protocol):
+    """Computes missing views on other machines."""
+
+    def __call__(self, extractor: "FeatureExtractor", items: Sequence[Item], progress: Progress) -> int:
+        """Computes what it can, and makes the extractor's store know it; returns how many views."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,8 @@ class FeatureExtractor:
     opener: EngineOpener = interface.open_engine
     inputs: Blocks | None = None
     """The blocks that the head takes; None takes all."""
+    elsewhere: Elsewhere | None = None
+    """Computes what is missing first; what it leaves, such as unreadable images, is computed here."""
 
     @property
     def blocks(self) -> Blocks:
@@ -62,7 +72,12 @@ class FeatureExtractor:
             if cost := tile_cost(items, self.spec, self.decoder.preparation):
                 progress.note(cost)
 
-        return extract(wanted, self.decoder, self.store, lambda: self.open_engine(progress), progress, announce)
+        before = 0
+        if self.elsewhere and (items := missing_items(wanted, self.store)[0]):
+            announce(items)
+            before = self.elsewhere(self, items, progress)
+        done = extract(wanted, self.decoder, self.store, lambda: self.open_engine(progress), progress, announce)
+        return replace(done, computed=done.computed + before, reused=done.reused - before)
 
     def open_engine(self, progress: Progress = SILENT) -> Engine:
         """Loads the backbone; the caller closes it.

@@ -107,9 +107,9 @@ def search_logistic_regression(
 def fit_found(rows: Rows, found: "Searched", progress: Progress = SILENT) -> Fit:
     """The second part of :func:`fit_logistic_regression`: fits on all rows [N, D], those that were searched on."""
     best, numbers = found.searches[0], found.numbers
-    if (held := 4 * len(rows) * rows.width) > _MANY_BYTES:
+    if (size := 4 * len(rows) * rows.width) > _MANY_BYTES:
         progress.note(
-            f"{len(rows):,} rows of {rows.width:,} features would take {format_size(held)}: each pass of the fit reads "
+            f"{len(rows):,} rows of {rows.width:,} features would take {format_size(size)}: each pass of the fit reads "
             f"them block by block, and memory holds {threads() + 2} blocks."
         )
     with threadpool_limits(1), progress.stage("Fitting the head"):

@@ -1,15 +1,17 @@
 """Train: index the images, extract their features once, fit the head, measure it, write the run."""
 
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal
 
 import tlcli
+from tlcli.cluster.session import check_address
 from tlcli.config.build_cross_validation import (
     CrossValidatedImages,
     Divided,
@@ -18,7 +20,7 @@ from tlcli.config.build_cross_validation import (
     divide,
 )
 from tlcli.config.build_dataset import dataset_index
-from tlcli.config.build_features import feature_extractor, int8_limits, layer_candidates, resolved
+from tlcli.config.build_features import feature_extractor, int8_limits, layer_candidates, ray_extractor, resolved
 from tlcli.config.build_finetune import check_cut, check_finetune, fine_tune_head
 from tlcli.config.build_head import check_head, class_weight_of, fit_head, threshold_objective
 from tlcli.config.load import LoadedConfig, dump_config
@@ -75,6 +77,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+Opener = Callable[[Index, Config, Progress], FeatureExtractor]
 _VERSIONS = ("keras", "numpy", "openvino", "pillow", "scikit-learn", "tensorflow")
 _MEASURED: tuple[SplitName, ...] = ("train", "validation")
 """The splits that train measures; the test images are left to evaluate."""
@@ -123,7 +126,7 @@ class _Clock:
 
 def train(
     loaded: LoadedConfig, runs_dir: Path, verify: bool = False, progress: Progress = SILENT, name: str | None = None,
-    output: Path | None = None, accepts_cost: bool = False,
+    output: Path | None = None, accepts_cost: bool = False, ray: str | None = None,
 ) -> Trained:  # fmt: skip
     """Trains a head for a config, and measures it on training and validation images, never on test images.
 
@@ -135,6 +138,7 @@ def train(
         name: of the run, by which ``--run`` finds it.
         output: the run's directory, instead of a new one in ``runs_dir``; an earlier run there is replaced.
         accepts_cost: fine-tune a whole network on a CPU, too; else the error says what that takes.
+        ray: address of a Ray cluster that computes the features; ``local`` is this machine.
 
     Raises:
         DataError: the images are missing or malformed.
@@ -144,11 +148,14 @@ def train(
     """
     if name is not None:
         check_name(runs_dir, name)
+    if ray is not None:
+        check_address(ray)
     place = new_run(runs_dir.absolute(), loaded.name) if output is None else output_run(output)
     with place as folder:  # first, since it may not be writable
         if output is None:
             _note_other_configs(loaded, runs_dir, progress)
-        trained = _train(loaded, folder, verify, progress, accepts_cost)
+        opened = feature_extractor if ray is None else partial(ray_extractor, ray)
+        trained = _train(loaded, folder, verify, progress, accepts_cost, opened)
         if name is not None or output is not None:
             update = {"name": name, "output": output is not None}
             write_record(folder, read_record(folder).model_copy(update=update))
@@ -166,7 +173,9 @@ def _note_other_configs(loaded: LoadedConfig, runs_dir: Path, progress: Progress
         )
 
 
-def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress, accepts_cost: bool) -> Trained:
+def _train(
+    loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress, accepts_cost: bool, opened: Opener
+) -> Trained:  # fmt: skip
     clock, config = _Clock(), loaded.config
     with clock.stage("index"), progress.stage("Indexing images"):
         index = dataset_index(config.dataset, loaded.options, verify)
@@ -175,7 +184,7 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress,
     check_finetune(config, index)
     objective = threshold_objective(config, index.labels)
     _note(index, config, progress)
-    frozen = _frozen(config, index, clock, progress)
+    frozen = _frozen(config, index, clock, progress, opened)
     model = frozen.model
     if config.head.fit == "finetune":
         model = _fine_tuned(config, frozen, clock, progress, accepts_cost)
@@ -234,10 +243,10 @@ class _Frozen:
     agreement: Agreement | None
 
 
-def _frozen(config: Config, index: Index, clock: _Clock, progress: Progress) -> _Frozen:
+def _frozen(config: Config, index: Index, clock: _Clock, progress: Progress, opened: Opener) -> _Frozen:
     """Computes the features, fits the head on them, and cross-validates it."""
     with clock.stage("features"):
-        extractor = feature_extractor(index, config, progress)
+        extractor = opened(index, config, progress)
         check_cut(config, extractor, progress)
         limits, held_out = int8_limits(config), index.of("validation") or index.of("train")
         sample = check_features(held_out, extractor, limits, progress)
