@@ -19,6 +19,8 @@ from tlcli.errors import NetworkError, UsageError
 from tlcli.system.cpu import threads
 
 LOCAL = "local"
+_ATTEMPTS = 3
+"""Starts on this machine: Ray gives up after 30 s, which a busy machine takes."""
 _OBJECTS = 100 << 20
 """Bytes for Ray's objects on this machine: descriptions of units pass through it, never pixels or features."""
 _QUIET = {
@@ -113,14 +115,18 @@ def _start(address: str, folder: str) -> Any:
         given |= {
             "num_cpus": threads(), "include_dashboard": False, "object_store_memory": _OBJECTS, "_temp_dir": folder,
         }  # fmt: skip
-    try:
-        ray.init(**given, address=address)
-    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
-        raise NetworkError(
-            "network.no_ray_cluster", f"--ray {address}: {' '.join(str(error).split()) or type(error).__name__}.",
-            "Start one with: ray start --head, or use --ray local.",
-        ) from error  # fmt: skip
-    return ray
+    for _ in range(_ATTEMPTS if address == LOCAL else 1):
+        try:
+            ray.init(**given, address=address)
+            return ray
+        except Exception as error:  # noqa: BLE001 - Ray raises Exception itself where a start takes more than 30 s
+            _stop()
+            failed = error
+    reason = " ".join(str(failed).split()).rstrip(".") or type(failed).__name__
+    raise NetworkError(
+        "network.no_ray_cluster", f"--ray {address}: {reason}.",
+        "Start a cluster with: ray start --head, or use --ray local on a machine that is not busy.",
+    ) from failed  # fmt: skip
 
 
 def _described(ray: Any, address: str) -> Cluster:

@@ -1,0 +1,150 @@
+"""What the frozen pass on a cluster decides, and what its actors do, without Ray."""
+
+import importlib.util
+import pickle
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.cluster.slow_engine import images_of, slow_extractor
+
+from tlcli.cluster import frozen_pass
+from tlcli.cluster.frozen_pass import RayPass, rows_of_unit
+from tlcli.cluster.job import Job
+from tlcli.cluster.ray_units import Pool
+from tlcli.cluster.session import Cluster, check_address
+from tlcli.cluster.worker import RESULT, UNIT, UnitWorker
+from tlcli.engines.double import FakeEngine
+from tlcli.errors import DataError, ModelError, ResourceError, UsageError
+from tlcli.features.extractor import FeatureExtractor
+from tlcli.features.store import row_key
+from tlcli.features.units import Unit, UnitResult, UnitRow
+from tlcli.images.items import Item
+from tlcli.progress import SILENT
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "images"
+    made.mkdir()
+    for number in range(5):
+        pixels = np.random.default_rng(number).integers(0, 256, (20, 24, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(made / f"{number}.png")
+    (made / "text.png").write_text("no image")
+    return made
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "on_gpu", "expected"),
+    [
+        (1, 0, False, Pool(1, 1, 0)),
+        (2, 0, False, Pool(2, 1, 0)),
+        (4, 0, False, Pool(4, 1, 0)),
+        (64, 0, False, Pool(16, 4, 0)),
+        (64, 8, True, Pool(8, 8, 1)),
+        (4, 8, True, Pool(8, 1, 1)),
+        (64, 8, False, Pool(16, 4, 0)),
+    ],
+)
+def test_a_cluster_gets_as_many_actors_as_it_has_room_for(cpus: int, gpus: int, on_gpu: bool, expected: Pool) -> None:
+    assert Pool.of(Cluster(cpus, gpus, 1, False), on_gpu) == expected
+
+
+@pytest.mark.parametrize(
+    ("rows", "pool", "expected"),
+    [
+        (10, Pool(2, 1, 0), 16),
+        (10_000, Pool(2, 1, 0), 500),
+        (10**6, Pool(16, 4, 0), 512),
+        (10**6, Pool(8, 8, 1), 4096),
+        (1000, Pool(8, 8, 1), 16),
+    ],
+)
+def test_units_are_large_but_several_for_each_actor(rows: int, pool: Pool, expected: int) -> None:
+    assert rows_of_unit(rows, pool) == expected
+
+
+def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UsageError) as caught:
+        RayPass("local")
+    assert caught.value.code == "usage.ray_missing"
+    assert "tlcli[ray]" in caught.value.hint
+
+
+def test_addresses_of_rays_client_are_refused() -> None:
+    pytest.importorskip("ray")
+    check_address("local")
+    with pytest.raises(UsageError) as caught:
+        check_address("ray://host:10001")
+    assert caught.value.code == "usage.ray_client_address"
+
+
+def job_of(extractor: FeatureExtractor) -> Job:
+    return Job(extractor.spec, extractor.decoder, extractor.store.key, opener=FakeEngine.open)
+
+
+def answers(worker: UnitWorker, *units: Unit) -> list[Any]:
+    found = worker({UNIT: np.array([pickle.dumps(unit) for unit in units], object)})[RESULT]
+    return [pickle.loads(data) for data in found]
+
+
+def test_an_actor_computes_units_and_collects_what_is_unreadable(folder: Path) -> None:
+    extractor, images = slow_extractor(elsewhere=False), images_of(folder)
+    rows = tuple(UnitRow(str(image.path), sha256=image.sha256) for image in images)
+    worker = UnitWorker(pickle.loads(pickle.dumps(job_of(extractor))))
+    first, second = answers(worker, Unit(0, rows[:3]), Unit(1, rows[3:]))
+    assert (first.number, first.computed, first.bad) == (0, 3, {})
+    assert (second.number, second.computed, list(second.bad)) == (1, 2, [rows[-1].source])
+    assert all(row_key(image.sha256, "0") not in extractor.store for image in images)
+    extractor.store.reload()
+    assert sum(row_key(image.sha256, "0") in extractor.store for image in images) == 5
+    double = FakeEngine(extractor.decoder, extractor.store.blocks)
+    expected = double.submit(Item(images[0].path)).result()
+    assert np.array_equal(extractor.store.read([row_key(images[0].sha256, "0")]), expected)
+
+
+def test_a_changed_image_is_an_answer_not_a_death(folder: Path) -> None:
+    worker = UnitWorker(job_of(slow_extractor(elsewhere=False)))
+    (found,) = answers(worker, Unit(0, (UnitRow(str(folder / "0.png"), sha256="0" * 64),)))
+    assert isinstance(found, DataError)
+    assert found.code == "data.file_changed"
+
+
+@pytest.mark.parametrize("change", [{"version": "0.0"}, {"key": "f" * 64}])
+def test_a_node_that_would_compute_other_features_is_refused(folder: Path, change: dict[str, str]) -> None:
+    job = replace(job_of(slow_extractor(elsewhere=False)), **change)
+    (found,) = answers(UnitWorker(job), Unit(0, ()))
+    assert isinstance(found, ModelError)
+    assert found.code == "model.node_differs"
+
+
+class Here(RayPass):
+    """A cluster whose nodes compute nothing, or write elsewhere."""
+
+    def __post_init__(self) -> None:
+        """Needs no Ray."""
+
+
+def test_nodes_that_write_to_another_folder_are_noticed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Connected:
+        def __init__(self, address: str) -> None: ...
+
+        def __enter__(self) -> Cluster:
+            return Cluster(2, 0, 1, False)
+
+        def __exit__(self, *_: object) -> None: ...
+
+    def computed(units: list[Unit], job: Job, pool: Pool) -> Any:
+        return (UnitResult(unit.number, len(unit.rows), 0, 0) for unit in units)
+
+    monkeypatch.setattr(frozen_pass, "connected", Connected)
+    monkeypatch.setattr(frozen_pass, "compute_on_ray", computed)
+    extractor = slow_extractor(elsewhere=False)
+    items = [Item(image.path, image.sha256) for image in images_of(folder)]
+    with pytest.raises(ResourceError) as caught:
+        Here("10.0.0.1:6379")(extractor, items, SILENT)
+    assert caught.value.code == "resource.cache_not_shared"
