@@ -38,6 +38,7 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 COMMANDS = {
     "fetch",
     "inspect",
+    "features",
     "train",
     "evaluate",
     "predict",
@@ -64,6 +65,7 @@ CONFIG_MAY_IMPORT = (
     "tlcli.errors",
     "tlcli.system.files",
     "tlcli.system.addresses",
+    "tlcli.system.remote.path",
     "tlcli.progress",
 )
 

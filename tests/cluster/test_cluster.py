@@ -12,7 +12,7 @@ from PIL import Image
 from tests.cluster.slow_engine import images_of, slow_extractor
 
 from tlcli.cluster import frozen_pass
-from tlcli.cluster.frozen_pass import RayPass, rows_of_unit
+from tlcli.cluster.frozen_pass import RayPass, divided
 from tlcli.cluster.job import Job
 from tlcli.cluster.ray_units import Pool
 from tlcli.cluster.session import Cluster, check_address
@@ -21,9 +21,15 @@ from tlcli.engines.double import FakeEngine
 from tlcli.errors import DataError, ModelError, ResourceError, UsageError
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.store import row_key
-from tlcli.features.units import Unit, UnitResult, UnitRow
+from tlcli.features.units import Unit, UnitResult, UnitRow, units_of
 from tlcli.images.items import Item
 from tlcli.progress import SILENT
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Actors set it for their process, which is this one here."""
+    monkeypatch.setenv("TLCLI_THREADS", "1")
 
 
 @pytest.fixture
@@ -54,17 +60,15 @@ def test_a_cluster_gets_as_many_actors_as_it_has_room_for(cpus: int, gpus: int, 
 
 
 @pytest.mark.parametrize(
-    ("rows", "pool", "expected"),
-    [
-        (10, Pool(2, 1, 0), 16),
-        (10_000, Pool(2, 1, 0), 500),
-        (10**6, Pool(16, 4, 0), 512),
-        (10**6, Pool(8, 8, 1), 4096),
-        (1000, Pool(8, 8, 1), 16),
-    ],
+    ("rows", "actors", "expected"),
+    [(10, 2, [10]), (100, 2, [16] * 6 + [4]), (2000, 1, [200, 200, 112] * 3 + [200, 200, 64]), (20_000, 1, [])],
 )
-def test_units_are_large_but_several_for_each_actor(rows: int, pool: Pool, expected: int) -> None:
-    assert rows_of_unit(rows, pool) == expected
+def test_units_are_divided_where_there_are_few(rows: int, actors: int, expected: list[int]) -> None:
+    units = units_of([UnitRow(str(number)) for number in range(rows)])
+    found = divided(units, Pool(actors, 1, 0))
+    assert [len(one.rows) for one in found] == (expected or [len(one.rows) for one in units])
+    assert [row for one in found for row in one.rows] == [row for unit in units for row in unit.rows]
+    assert {one.number for one in found} == {unit.number for unit in units}
 
 
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +100,8 @@ def test_an_actor_computes_units_and_collects_what_is_unreadable(folder: Path) -
     extractor, images = slow_extractor(elsewhere=False), images_of(folder)
     rows = tuple(UnitRow(str(image.path), sha256=image.sha256) for image in images)
     worker = UnitWorker(pickle.loads(pickle.dumps(job_of(extractor))))
-    first, second = answers(worker, Unit(0, rows[:3]), Unit(1, rows[3:]))
+    (views, first), (_, second) = answers(worker, Unit(0, rows[:3]), Unit(1, rows[3:]))
+    assert views == 3
     assert (first.number, first.computed, first.bad) == (0, 3, {})
     assert (second.number, second.computed, list(second.bad)) == (1, 2, [rows[-1].source])
     assert all(row_key(image.sha256, "0") not in extractor.store for image in images)
@@ -115,7 +120,7 @@ def test_a_changed_image_is_an_answer_not_a_death(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [{"version": "0.0"}, {"key": "f" * 64}])
-def test_a_node_that_would_compute_other_features_is_refused(folder: Path, change: dict[str, str]) -> None:
+def test_a_node_that_would_compute_other_features_is_refused(folder: Path, change: dict[str, Any]) -> None:
     job = replace(job_of(slow_extractor(elsewhere=False)), **change)
     (found,) = answers(UnitWorker(job), Unit(0, ()))
     assert isinstance(found, ModelError)
@@ -139,12 +144,12 @@ def test_nodes_that_write_to_another_folder_are_noticed(folder: Path, monkeypatc
         def __exit__(self, *_: object) -> None: ...
 
     def computed(units: list[Unit], job: Job, pool: Pool) -> Any:
-        return (UnitResult(unit.number, len(unit.rows), 0, 0) for unit in units)
+        return ((1, UnitResult(unit.number, len(unit.rows), 0)) for unit in units)
 
     monkeypatch.setattr(frozen_pass, "connected", Connected)
     monkeypatch.setattr(frozen_pass, "compute_on_ray", computed)
     extractor = slow_extractor(elsewhere=False)
-    items = [Item(image.path, image.sha256) for image in images_of(folder)]
+    units = units_of([UnitRow(str(image.path), sha256=image.sha256) for image in images_of(folder)])
     with pytest.raises(ResourceError) as caught:
-        Here("10.0.0.1:6379")(extractor, items, SILENT)
+        Here("10.0.0.1:6379")(extractor, units, SILENT)
     assert caught.value.code == "resource.cache_not_shared"

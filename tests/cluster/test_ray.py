@@ -16,6 +16,7 @@ from tests.cluster.slow_engine import PIDS, images_of, slow_extractor
 
 from tlcli.engines.double import FakeEngine
 from tlcli.features.store import row_key
+from tlcli.images.items import Item
 from tlcli.system.cpu import cores
 
 pytest.importorskip("ray")
@@ -87,18 +88,13 @@ def test_a_killed_actor_costs_a_unit_and_the_features_are_those_of_this_machine(
     good = [image for image in images if image.sha256 not in done.bad]
     decoder = extractor.decoder
     double = FakeEngine(decoder, extractor.store.blocks)
-    expected = np.stack([double.submit(item).result()[0] for item in map(_item, good)])
+    items = [Item(image.path, image.sha256) for image in good]
+    expected = np.stack([double.submit(item).result()[0] for item in items])
     found = extractor.store.read([row_key(image.sha256, "0") for image in good])
     assert np.array_equal(found, expected)
     assert none_left(folder)
     again = slow_extractor()
     assert again.extract([(good, again.views)]).computed == 0
-
-
-def _item(image: object) -> object:
-    from tlcli.images.items import Item
-
-    return Item(image.path, image.sha256)  # type: ignore[attr-defined]
 
 
 def test_a_killed_command_goes_on_where_it_was(folder: Path) -> None:

@@ -49,8 +49,8 @@ def _common(
 
 
 COMMANDS = (
-    "fetch", "inspect", "train", "evaluate", "predict", "export", "serve", "tune", "runs", "backbones", "cache",
-    "config", "doctor",
+    "fetch", "inspect", "features", "train", "evaluate", "predict", "export", "serve", "tune", "runs", "backbones",
+    "cache", "config", "doctor",
 )  # fmt: skip
 """Each is a module of tlcli.cli that has a function of its name, or a Typer application ``app`` with subcommands."""
 for _name in COMMANDS:

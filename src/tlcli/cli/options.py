@@ -90,7 +90,15 @@ RayOption = Annotated[
     ),
 ]
 VerifyOption = Annotated[
-    bool, typer.Option("--verify", help="Read every image again, also those whose size and time are unchanged.")
+    bool,
+    typer.Option(
+        "--verify",
+        help="Read every image again, also those whose size and time are unchanged; list remote ones again.",
+    ),
+]
+CacheImagesOption = Annotated[
+    bool,
+    typer.Option("--cache-images", help="Keep the bytes of remote images in the cache, for later reads."),
 ]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 

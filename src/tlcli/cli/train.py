@@ -31,6 +31,7 @@ def train(
         ),
     ] = None,
     verify: options.VerifyOption = False,
+    cache_images: options.CacheImagesOption = False,
     yes: Annotated[
         bool,
         typer.Option("--yes", help="Fine-tune a whole network (finetune.blocks: all) on a CPU, whatever it takes."),
@@ -53,7 +54,9 @@ def train(
 
     screen = Screen(as_json, quiet)
     loaded = options.load_chosen(config, set_, screen.progress, runs_dir)
-    trained = run(loaded, runs_dir, verify, screen.progress, name, output, yes, ray)
+    trained = run(
+        loaded, runs_dir, verify, screen.progress, name, output, accepts_cost=yes, cache_images=cache_images, ray=ray
+    )  # fmt: skip
     if output is None:
         options.remember(loaded, runs_dir)
     _show(screen, trained)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 from tlcli.backbones.spec import EngineChoice
 from tlcli.cluster.job import Job
@@ -13,16 +12,13 @@ from tlcli.engines.choice import PrecisionSetting, choose_engine
 from tlcli.errors import ResourceError, TlcliError
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.store import row_key
-from tlcli.features.units import UNIT_ROWS, UnitRow, units_of_rows
-from tlcli.images.items import Item
+from tlcli.features.units import UNIT_ROWS, Unit, UnitResult
 from tlcli.progress import Progress
 
 _UNITS_AN_ACTOR = 10
 """Units that each actor gets at least, so that none waits long for the last one."""
 _FEWEST = 16
-"""Rows of a unit, at least."""
-_ON_GPU = 8 * UNIT_ROWS
-"""Rows of a unit that a GPU computes, where there are many: at its end the GPU waits for the decoders."""
+"""Rows of a unit, at least: an actor pauses between two."""
 
 
 @dataclass(frozen=True)
@@ -37,46 +33,48 @@ class RayPass:
     def __post_init__(self) -> None:
         check_address(self.address)
 
-    def __call__(self, extractor: FeatureExtractor, items: Sequence[Item], progress: Progress) -> int:
-        """Computes files' missing views on the cluster, and makes the extractor's store know them.
-
-        Returns:
-            how many were computed.
+    def __call__(self, extractor: FeatureExtractor, units: Sequence[Unit], progress: Progress) -> list[UnitResult]:
+        """Computes units on the cluster, and makes the extractor's store know what they gave.
 
         Raises:
             ResourceError: the nodes write to other folders than this machine reads.
         """
-        rows = [UnitRow(_path(item), sha256=item.sha256, views=item.views) for item in items]
         job = Job(extractor.spec, extractor.decoder, extractor.store.key, self.weights, extractor.opener)
+        results = list[UnitResult]()
         with ExitStack() as stack:
             with progress.stage("Starting Ray"):
                 cluster = stack.enter_context(connected(self.address))
             pool = Pool.of(cluster, extractor.spec.engine.on_gpu)
-            units = units_of_rows(rows, rows_of_unit(len(rows), pool))
-            progress.note(f"{cluster.described()}; {pool.described()}; {len(units):,} units of {len(units[0].rows):,}")
-            computed = 0
-            with progress.stage("Computing features", sum(len(row.views) for row in rows), "images"):
-                for result in compute_on_ray(units, job, pool):
-                    computed += result.computed
-                    progress.advance(result.computed)
+            pieces = divided(units, pool)
+            progress.note(f"{cluster.described()}; {pool.described()}; units of {len(pieces[0].rows)} images or fewer")
+            views = sum(len(row.views) for unit in units for row in unit.rows)
+            with progress.stage("Computing features", views, "images"):
+                for of_unit, result in compute_on_ray(pieces, job, pool):
+                    results.append(result)
+                    progress.advance(of_unit)
         extractor.store.reload()
-        _check_arrived(items, extractor, computed, self.address)
-        return computed
+        _check_arrived(units, results, extractor, self.address)
+        return results
 
 
-def _path(item: Item) -> str:
-    """Where a node finds an image: the same path, on a disk that all share."""
-    return str(Path(str(item.source)).absolute())
+def divided(units: Sequence[Unit], pool: Pool) -> list[Unit]:
+    """Units that are small enough for each actor to get several; the parts of one have its number."""
+    rows = sum(len(unit.rows) for unit in units)
+    most = max(_FEWEST, min(UNIT_ROWS, rows // (_UNITS_AN_ACTOR * pool.actors)))
+    return [
+        Unit(unit.number, unit.rows[start : start + most])
+        for unit in units
+        for start in range(0, len(unit.rows), most)
+    ]  # fmt: skip
 
 
-def rows_of_unit(rows: int, pool: Pool) -> int:
-    """Rows of a unit: many, as an actor pauses between two, and several for each actor, so that all end together."""
-    most = _ON_GPU if pool.gpus else UNIT_ROWS
-    return min(most, max(_FEWEST, rows // (_UNITS_AN_ACTOR * pool.actors)))
-
-
-def _check_arrived(items: Sequence[Item], extractor: FeatureExtractor, computed: int, address: str) -> None:
-    if computed and not any(row_key(item.sha256, view) in extractor.store for item in items for view in item.views):
+def _check_arrived(
+    units: Sequence[Unit], results: Sequence[UnitResult], extractor: FeatureExtractor, address: str
+) -> None:
+    """Rows of known digest are looked up; those of objects that were never read are found later."""
+    computed = sum(result.computed for result in results)
+    keys = [row_key(row.sha256, view) for unit in units for row in unit.rows if row.sha256 for view in row.views]
+    if computed and keys and not any(key in extractor.store for key in keys):
         raise ResourceError(
             "resource.cache_not_shared",
             f"The nodes of --ray {address} computed {computed:,} images, and none is in {extractor.store.folder}.",

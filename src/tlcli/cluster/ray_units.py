@@ -11,7 +11,7 @@ from typing import Any
 
 from tlcli.cluster.job import Job
 from tlcli.cluster.session import Cluster
-from tlcli.cluster.worker import RESULT, UNIT, UnitWorker
+from tlcli.cluster.worker import RESULT, UNIT, Answer, UnitWorker
 from tlcli.errors import ResourceError, TlcliError
 from tlcli.features.units import Unit, UnitResult
 
@@ -51,14 +51,14 @@ class Pool:
         return f"{self.actors} actor{'s' * (self.actors != 1)}, {of_each}{', on a GPU' if self.gpus else ''}"
 
 
-def compute_on_ray(units: Sequence[Unit], job: Job, pool: Pool, root: str = "") -> Iterator[UnitResult]:
-    """Computes units on the cluster that this process is connected to, and yields the results in no order.
+def compute_on_ray(units: Sequence[Unit], job: Job, pool: Pool) -> Iterator[tuple[int, UnitResult]]:
+    """Computes units on the cluster that this process is connected to, and yields the views of each and what computing
+    it did, in no order.
 
     Args:
         units: all that is missing.
         job: what is computed of them.
         pool: the actors.
-        root: see :class:`~tlcli.cluster.worker.UnitWorker`.
 
     Raises:
         TlcliError: what a unit raised: an image changed, the disk is full.
@@ -66,7 +66,7 @@ def compute_on_ray(units: Sequence[Unit], job: Job, pool: Pool, root: str = "") 
     """
     job = replace(job, threads=pool.cores)
     done = 0
-    for value in _mapped([pickle.dumps(unit) for unit in units], job, pool, root):
+    for value in _mapped([pickle.dumps(unit) for unit in units], job, pool):
         if isinstance(value, TlcliError):
             raise value
         done += 1
@@ -78,17 +78,19 @@ def compute_on_ray(units: Sequence[Unit], job: Job, pool: Pool, root: str = "") 
         )  # fmt: skip
 
 
-def _mapped(units: Sequence[bytes], job: Job, pool: Pool, root: str) -> Iterator[UnitResult | TlcliError]:
+def _mapped(units: Sequence[bytes], job: Job, pool: Pool) -> Iterator[Answer]:
     import ray.data
     from ray.exceptions import RayError
 
     _quiet(ray.data.DataContext.get_current())
     rows = ray.data.from_items([{UNIT: unit} for unit in units], override_num_blocks=len(units))
     strategy = ray.data.ActorPoolStrategy(
-        min_size=1, max_size=pool.actors, initial_size=pool.actors, max_tasks_in_flight_per_actor=2
-    )
+        min_size=1, max_size=pool.actors, initial_size=pool.actors, max_tasks_in_flight_per_actor=2,
+        # The next unit is read and decoded while a GPU computes the last images of one.
+        max_concurrent_calls_per_actor=2 if pool.gpus else None, enable_true_multi_threading=bool(pool.gpus),
+    )  # fmt: skip
     results = rows.map_batches(
-        UnitWorker, fn_constructor_args=(job, root), batch_size=1, batch_format="numpy", compute=strategy,
+        UnitWorker, fn_constructor_args=(job,), batch_size=1, batch_format="numpy", compute=strategy,
         num_cpus=pool.cores, num_gpus=pool.gpus or None,
     )  # fmt: skip
     try:

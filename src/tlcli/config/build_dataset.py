@@ -12,6 +12,7 @@ from tlcli.config.sources import FolderSource, PackageSource, Source
 from tlcli.datasets.acquire.sources import folder, package
 from tlcli.datasets.corrections import read_corrections, resolve
 from tlcli.datasets.decisions import Decisions, ExclusionReason
+from tlcli.datasets.digests import Digests
 from tlcli.datasets.exclusion import note_exclusions, read_exclusion, without_excluded
 from tlcli.datasets.index import Index, build_index
 from tlcli.datasets.label_pattern import scan_label_pattern
@@ -19,14 +20,19 @@ from tlcli.datasets.label_rules import matches
 from tlcli.datasets.label_table import LabelTable, scan_label_table
 from tlcli.datasets.labelled_files import Scan, as_test_set, normal_label, with_normal_labels, without_small_classes
 from tlcli.datasets.layout import scan_folders, with_splits_by_folder
+from tlcli.datasets.listing import list_below
+from tlcli.datasets.manifest import is_manifest, scan_manifest
+from tlcli.datasets.remote_digests import digests_of_objects
 from tlcli.datasets.split_names import parse_split_name
 from tlcli.datasets.splits import SplitShares, group_by_folder, group_by_pattern
 from tlcli.errors import DataError
+from tlcli.system.remote.path import RemotePath
 
 
 def dataset_index(
-    dataset: Dataset, options: Sequence[str], verify: bool = False, if_moved: str = "", drawn_late: bool = False
-) -> Index:
+    dataset: Dataset, options: Sequence[str], verify: bool = False, if_moved: str = "", drawn_late: bool = False,
+    objects: Digests | None = None,
+) -> Index:  # fmt: skip
     """The index of a config's data set, wherever it is.
 
     Args:
@@ -36,20 +42,49 @@ def dataset_index(
         if_moved: what to do where the data set is in another place now, for the hint, where the config cannot be
             changed.
         drawn_late: see :func:`read_index`.
+        objects: digests of its remote images, where they were just read.
 
     Raises:
         DataError: the data set is missing, or does not hold what the config says.
+        NetworkError: it is remote, and its store refuses access or does not answer.
     """
-    root, problems = dataset_folder(dataset)
+    root = _present_root(dataset, options, verify, if_moved)
+    return read_index(root, dataset, verify=verify, drawn_late=drawn_late, objects=objects)
+
+
+def dataset_scan(dataset: Dataset, options: Sequence[str], verify: bool = False) -> Scan:
+    """The labelled files of a config's data set, none of which was read; classes that are too small are left out.
+
+    Args:
+        dataset: the section.
+        options: what gives this config to a command, for hints.
+        verify: list what is remote again.
+
+    Raises:
+        DataError: the data set is missing, or does not hold what the config says.
+        NetworkError: it is remote, and its store refuses access or does not answer.
+    """
+    scan = _scan(_present_root(dataset, options, verify), dataset)
+    return without_small_classes(scan, dataset.min_images_per_class) if dataset.min_images_per_class else scan
+
+
+def _present_root(dataset: Dataset, options: Sequence[str], verify: bool, if_moved: str = "") -> Path:
+    """The folder or manifest of the images.
+
+    Raises:
+        DataError: it is missing.
+    """
+    root, problems = dataset_folder(dataset, verify)
     if root is None:
         hint = problems or how_to_get_images(dataset, options, is_fixed=bool(if_moved))
         _raise_missing(dataset.path, f"{hint} {if_moved}".rstrip())
-    return read_index(root, dataset, verify=verify, drawn_late=drawn_late)
+    return root
 
 
 def read_index(
-    root: Path, dataset: Dataset, known: Mapping[str, str] = {}, verify: bool = False, drawn_late: bool = False
-) -> Index:
+    root: Path, dataset: Dataset, known: Mapping[str, str] = {}, verify: bool = False, drawn_late: bool = False,
+    objects: Digests | None = None,
+) -> Index:  # fmt: skip
     """The index of the data set at ``root``, read as the config says; see :func:`tlcli.datasets.index.build_index`.
 
     Args:
@@ -59,6 +94,7 @@ def read_index(
         verify: read every file, including those whose digest is recorded.
         drawn_late: draw the missing splits after images are excluded, as runs did that do not record
             ``RunRecord.filtered``; exclusions move images between splits then.
+        objects: digests of its remote images, where they were just read.
     """
     labels, order = dataset.labels, dataset.classes
     if labels is not None:
@@ -85,7 +121,13 @@ def read_index(
     if note := _unused_fractions(scan, split):
         scan = replace(scan, notes=(*scan.notes, note))
     shares = SplitShares(split.validation, split.test, split.seed, _group_of(split.group_by))
-    return build_index(scan, shares, order, known, verify, decisions=decisions, min_images_per_class=minimum)
+    objects = objects or digests_of_objects(unknown_objects(scan), verify)
+    return build_index(scan, shares, order, known, verify, False, decisions, minimum, objects)
+
+
+def unknown_objects(scan: Scan) -> list[Path]:
+    """The remote images of a scan whose digest the data do not say."""
+    return [file.path for file in scan.files if isinstance(file.path, RemotePath) and file.path not in scan.digests]
 
 
 def _unused_fractions(scan: Scan, split: Split) -> str:
@@ -103,6 +145,9 @@ def _unused_fractions(scan: Scan, split: Split) -> str:
 def _scan(root: Path, dataset: Dataset, is_test_set: bool = False) -> Scan:
     """The labelled files of the data set at ``root``; see :func:`~tlcli.datasets.layout.scan_folders`."""
     labels = dataset.labels
+    if is_manifest(root):
+        return with_normal_labels(scan_manifest(root, dataset.classes))
+    listed = (list_below(root),) if isinstance(root, RemotePath) else ()
     if labels is None:
         scan = scan_folders(root, dataset.layout, dataset.classes, dataset.split_folders, is_test_set)
     else:
@@ -113,7 +158,7 @@ def _scan(root: Path, dataset: Dataset, is_test_set: bool = False) -> Scan:
             scan = scan_label_table(root, _label_table(labels, rules), dataset.classes)
         if dataset.layout == "auto" and all(file.split is None for file in scan.files):
             scan = with_splits_by_folder(scan, scan.root)
-    return with_normal_labels(scan)
+    return with_normal_labels(replace(scan, notes=(*listed, *scan.notes)))
 
 
 def read_test_set(root: Path, dataset: Dataset, labels: Sequence[str], verify: bool = False) -> Index:
@@ -132,7 +177,7 @@ def read_test_set(root: Path, dataset: Dataset, labels: Sequence[str], verify: b
     Raises:
         DataError: the folder has no labelled images, or a class that the model does not know.
     """
-    if not root.is_dir() or not any(root.iterdir()):
+    if not _is_there(root, verify):
         _raise_missing(root, "Give the folder of the labelled images; unpack an archive first.")
     layout = "auto" if dataset.layout == "split_folders" else dataset.layout
     own = {"exclude": None, "corrections": None, "min_images_per_class": None}
@@ -146,14 +191,15 @@ def read_test_set(root: Path, dataset: Dataset, labels: Sequence[str], verify: b
     _refuse_unknown_classes(root, sorted({file.label for file in scan.files} - set(labels)), labels)
     scan = as_test_set(scan)
     shares = SplitShares(0, 0, group_of=_group_of(dataset.split.group_by))
+    objects = digests_of_objects(unknown_objects(scan), verify)
     try:
-        index = build_index(scan, shares, labels, verify=verify, is_test_set=True)
+        index = build_index(scan, shares, labels, verify=verify, is_test_set=True, objects=objects)
     except DataError as error:
         if error.code != "data.group_pattern_no_match":
             raise
         note = "dataset.split.group_by.pattern does not match all names: each image counts on its own."
         scan = replace(scan, notes=(*scan.notes, note))
-        index = build_index(scan, SplitShares(0, 0), labels, verify=verify, is_test_set=True)
+        index = build_index(scan, SplitShares(0, 0), labels, verify=verify, is_test_set=True, objects=objects)
     found = {image.label for image in index.images}
     if missing := [label for label in labels if label not in found]:
         note = f"No images of {len(missing):,} of {len(labels):,} classes: {', '.join(missing[:10])}."
@@ -177,11 +223,13 @@ def _refuse_unknown_classes(root: Path, unknown: Sequence[str], labels: Sequence
     )
 
 
-def dataset_folder(dataset: Dataset) -> tuple[Path | None, str]:
-    """The folder of the images, or None if they must be fetched first; and why sources that are used without copying
-    are unavailable."""
-    if dataset.path is not None and dataset.path.is_dir() and any(dataset.path.iterdir()):
+def dataset_folder(dataset: Dataset, verify: bool = False) -> tuple[Path | None, str]:
+    """The folder or manifest of the images, or None if they must be fetched first; and why sources that are used
+    without copying are unavailable. What is below an address is listed, once; with ``verify`` again."""
+    if dataset.path is not None and _is_there(dataset.path, verify):
         return dataset.path, ""
+    if isinstance(dataset.path, RemotePath):
+        return None, "No objects are there: check the address."
     problems = []
     for source in dataset.sources:
         try:
@@ -190,6 +238,15 @@ def dataset_folder(dataset: Dataset) -> tuple[Path | None, str]:
         except DataError as error:
             problems.append(str(error))
     return None, " ".join(problems)
+
+
+def _is_there(path: Path, verify: bool) -> bool:
+    """Whether a path is that of a manifest, or of a folder that is not empty."""
+    if is_manifest(path):
+        return True
+    if isinstance(path, RemotePath):
+        list_below(path, verify)
+    return path.is_dir() and any(path.iterdir())
 
 
 def source_folder(source: Source) -> Path | None:

@@ -37,7 +37,7 @@ OWN_FILES_SAY = (
 
 
 def feature_extractor(
-    index: Index,
+    index: Index | None,
     config: Config,
     progress: Progress = SILENT,
     recorded: RecordedGraph | None = None,
@@ -47,7 +47,8 @@ def feature_extractor(
     """Chooses engine and precision, finds the weights and opens the store.
 
     Args:
-        index: the images; those of training calibrate a new quantised backbone.
+        index: the images; those of training calibrate a new quantised backbone. Without an index there is none, and
+            no ``levels: data``.
         config: the whole config.
         progress: receives the choices, downloads and quantisation.
         recorded: the quantised backbone of an existing run; a new run takes any that fits.
@@ -93,31 +94,40 @@ def feature_extractor(
         opener=open_engine,
         inputs=head_inputs(section, row.blocks),
     )
-    if not is_int8:
+    if not is_int8 or index is None:
         return exact
     images = index.images if recorded else index.of("train")
     return int8_extractor(exact, images, section.int8.calibration_images, progress, recorded)
 
 
-def ray_extractor(address: str, index: Index, config: Config, progress: Progress = SILENT) -> FeatureExtractor:
-    """The same, whose features are computed on a Ray cluster; its nodes choose the engine.
+Opener = Callable[[Index | None, Config, Progress], FeatureExtractor]
+"""Chooses the engine and opens the store: :func:`feature_extractor`, or the same on a cluster."""
+
+
+def opener_for(ray: str | None) -> Opener:
+    """What opens extractors whose features are computed on a Ray cluster, or here where there is no address.
 
     Args:
-        address: ``local`` (this machine), ``auto`` or HOST:PORT.
-        index: the images.
-        config: the whole config.
-        progress: receives the choices.
+        ray: ``local`` (this machine), ``auto`` or HOST:PORT; the nodes of a cluster choose the engine.
 
     Raises:
-        UsageError: Ray is not installed.
-        ModelError, NetworkError, DataError: see :func:`feature_extractor`; or there is no cluster at this address.
+        UsageError: Ray is not installed, or the address is one of its client.
     """
+    if ray is None:
+        return feature_extractor
+    from tlcli.cluster.session import check_address  # noqa: PLC0415 - an extra
+
+    check_address(ray)
+    return partial(_ray_extractor, ray)
+
+
+def _ray_extractor(address: str, index: Index | None, config: Config, progress: Progress) -> FeatureExtractor:
     from tlcli.cluster.frozen_pass import RayPass, choose_on_cluster  # noqa: PLC0415 - an extra
     from tlcli.cluster.session import LOCAL  # noqa: PLC0415 - the same
 
-    elsewhere = RayPass(address, config.backbone.weights)
     choose = None if address == LOCAL else partial(choose_on_cluster, address)
-    return replace(feature_extractor(index, config, progress, choose=choose), elsewhere=elsewhere)
+    extractor = feature_extractor(index, config, progress, choose=choose)
+    return replace(extractor, elsewhere=RayPass(address, config.backbone.weights))
 
 
 def backbone_row(config: Config) -> Backbone:
@@ -207,13 +217,13 @@ def preparation_of(config: Config) -> Preparation:
     return Preparation(size, way, crop_fraction=crop_fraction, levels=None if levels == "data" else levels, **image)
 
 
-def with_levels(config: Config, index: Index, progress: Progress = SILENT) -> Config:
+def with_levels(config: Config, index: Index | None, progress: Progress = SILENT) -> Config:
     """The config with the levels of the training images in place of ``image.levels: data``.
 
     Raises:
         DataError: no training image has more than 8 bits, or all have one value.
     """
-    if config.image.levels != "data":
+    if config.image.levels != "data" or index is None:
         return config
     found = measure_levels([image.path for image in index.of("train")], preparation_of(config), progress)
     if found is None:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from tlcli.config.section import ExpandedPath, Section, Seed, is_encoding
+from tlcli.config.section import ExpandedPath, ImagesPath, Section, Seed, is_encoding
 from tlcli.config.sources import Source, is_used_in_place
 
 FolderNames = Annotated[
@@ -161,8 +161,10 @@ class Limits(Section):
 class Dataset(Section):
     """The images, their labels and splits."""
 
-    path: ExpandedPath | None = None
-    """Folder of the data set, which fetch creates. Not needed for sources that are used in place."""
+    path: ImagesPath | None = None
+    """Folder of the data set, which fetch creates. Not needed for sources that are used in place. Or an address: s3://,
+    gs://, az:// (the extra remote); or a manifest, here, there or at https://: a .csv or .parquet file with the columns
+    uri and label, and split, group and sha256 where they are known."""
     sources: tuple[Source, ...] = ()
     """Where fetch gets it; the first source that works is used."""
     licence: str | None = None
@@ -200,6 +202,17 @@ class Dataset(Section):
         if self.split_folders and (self.labels is not None or self.layout == "class_folders"):
             raise PydanticCustomError(
                 "wrong_split_folders", "split_folders cannot be combined with labels or layout: class_folders."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _manifest_says_all(self) -> Self:
+        has_layout = self.labels is not None or self.split_folders is not None or self.layout != "auto"
+        if self.path is not None and self.path.suffix.lower() in (".csv", ".parquet") and has_layout:
+            raise PydanticCustomError(
+                "manifest_and_labels",
+                "A manifest as dataset.path says labels and splits: leave out labels, split_folders and layout; or set "
+                "path to a folder, and labels.file to a table in it.",
             )
         return self
 

@@ -18,6 +18,8 @@ Location = tuple[str | int, ...]
 """Keys and positions in lists that lead to a value."""
 _PASSWORD = re.compile(r"//[^/@\s]+@")
 """User and password in an address, which are never printed."""
+_QUERY = re.compile(r"(://[^\s?'\"]*)\?[^\s'\"]*")
+"""What follows ? in an address, which may sign it."""
 _PRINTED = 100
 """Problems in a message; a file with more is something other than a config."""
 
@@ -170,8 +172,12 @@ def _wrong_value(found: Any, written: str | None) -> str:
         written = written or str(received).lower()
         return f'{message} Received: {written}. Where it is meant as text, quote it: "{written}".'
     if not isinstance(received, dict):
-        message += f" Received: {_PASSWORD.sub('//***@', repr(received)):.80}."
+        message += f" Received: {_without_secrets(repr(received)):.80}."
     return message + (f" Allowed: {listed}." if listed else "")
+
+
+def _without_secrets(text: str) -> str:
+    return _QUERY.sub(r"\1?***", _PASSWORD.sub("//***@", text))
 
 
 def _did_you_mean(words: Sequence[str], allowed: Sequence[str]) -> str:

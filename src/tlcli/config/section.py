@@ -8,7 +8,8 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from tlcli.system.addresses import scheme_of
+from tlcli.system.addresses import is_remote, scheme_of, without_secrets
+from tlcli.system.remote.path import RemotePath
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 """The range that NumPy, scikit-learn and Keras accept."""
@@ -51,6 +52,19 @@ def expand(value: object) -> object:
     return expanded
 
 
+def expand_or_address(value: object) -> object:
+    """An address of images as a remote path; anything else as :func:`expand` gives it."""
+    if not isinstance(value, str) or not is_remote(value):
+        return value if isinstance(value, RemotePath) else expand(value)
+    if without_secrets(value) != value.partition("#")[0]:
+        raise PydanticCustomError(
+            "password_in_url",
+            "An address without user, password and what follows ? is allowed, as it is written into every run. Stores "
+            "take credentials from the environment; a manifest may hold signed addresses.",
+        )
+    return RemotePath.of(value.rstrip("/"))
+
+
 def is_encoding(value: str) -> str:
     """Checks that a text is the name of a text encoding."""
     try:
@@ -62,3 +76,5 @@ def is_encoding(value: str) -> str:
 
 ExpandedPath = Annotated[Path, BeforeValidator(expand, json_schema_input_type=str)]
 """A path relative to the working directory, with ``~`` and ``$VAR`` expanded."""
+ImagesPath = Annotated[Path, BeforeValidator(expand_or_address, json_schema_input_type=str)]
+"""The same, or an address that images are read from."""

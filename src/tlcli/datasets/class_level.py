@@ -140,7 +140,8 @@ def without_masks(scan: Scan) -> Scan:
     All images of a class that is named masks are kept.
     """
     paths = [os.path.split(file.path) for file in scan.files]  # pathlib takes 10 times as long
-    parents = {parent: relative_name(Path(parent), scan.root).split("/") for parent in {parent for parent, _ in paths}}
+    kind = type(scan.root)  # remote or not
+    parents = {parent: relative_name(kind(parent), scan.root).split("/") for parent in {parent for parent, _ in paths}}
     aside = {parent for parent, parts in parents.items() if any(map(is_accompanying, parts))}
     beside = {path: found[1] for path in paths if (found := _MASK.fullmatch(os.path.splitext(path[1])[0]))}  # noqa: PTH122
     stems = {(parent, os.path.splitext(name)[0]) for parent, name in paths} if beside else set()  # noqa: PTH122

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tlcli.datasets.decisions import Decisions, ExclusionReason
-from tlcli.datasets.digests import digests_of
+from tlcli.datasets.digests import Digests, digests_of
 from tlcli.datasets.labelled_files import LeftOut, Scan, listed_counts
 from tlcli.datasets.split_names import SPLITS, SplitName
 from tlcli.datasets.splits import MIN_TRAINING, SplitShares, assign_splits, check_enough, units_of
@@ -135,6 +135,7 @@ def build_index(
     is_test_set: bool = False,
     decisions: Decisions = Decisions(),  # noqa: B008 - frozen
     min_images_per_class: int = 0,
+    objects: Digests = Digests(),  # noqa: B008 - never changed
 ) -> Index:
     """Computes the digest of every file, divides the images into splits, then applies the decisions on single images,
     which therefore never move another image, or the image itself, to another split.
@@ -148,15 +149,21 @@ def build_index(
         is_test_set: see :class:`Index`.
         decisions: which images are left out or have another class; names without an image are ignored.
         min_images_per_class: classes of which fewer remain after the decisions are left out.
+        objects: digests of remote images, and why others are unreadable; see
+            :func:`tlcli.datasets.remote_digests.digests_of_objects`.
 
     Raises:
         DataError: too few images for the splits, or a class that has none in training.
         ResourceError: the disk fails, or is gone.
     """
     digests = {path: known[name] for file in scan.files if (name := os.fspath(path := file.path)) in known}
-    read = digests_of(dict.fromkeys(file.path for file in scan.files if file.path not in digests), recompute=verify)
+    digests |= {**scan.digests, **objects.of}
+    unknown = dict.fromkeys(
+        file.path for file in scan.files if file.path not in digests and file.path not in objects.errors
+    )
+    read = digests_of(unknown, recompute=verify)
     digests |= read.of
-    unread = {relative_name(path, scan.root): reason for path, reason in read.errors.items()}
+    unread = {relative_name(path, scan.root): why for path, why in (*objects.errors.items(), *read.errors.items())}
     check_disk(unread, len(scan.files), scan.root)
     bad = {name: reason for name, reason in unread.items() if name not in decisions.excluded}
     files = [file for file in scan.files if file.path in digests]

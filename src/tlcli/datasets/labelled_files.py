@@ -3,8 +3,8 @@
 import os
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tlcli.datasets.split_names import SplitName
@@ -49,6 +49,8 @@ class Scan:
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()
     """What else users should know about how the folder was read, one sentence each."""
+    digests: Mapping[Path, str] = field(default_factory=dict)
+    """Hex sha256 of files, where the data say it."""
 
 
 def with_unused_files(scan: Scan, folder: Path, reason: str, ignored: Iterable[Path] = ()) -> Scan:

@@ -1,9 +1,9 @@
 """Digests of remote objects, recorded when they are read: a later run, on any machine, knows them without reading.
 
-An object counts as unchanged while its address and what its store says of it (ETag, or size and time) stay the same; one
-that was never listed, while its address does. A record is a shard (:mod:`tlcli.system.cache.shards`) of ``keys`` uint8
-[n, 16] and ``digests`` uint8 [n, 32], zeros where there are no bytes, and the reasons why objects are unreadable in its
-header. Records are only added: several machines write at a time.
+An object counts as unchanged while its address and what its store says of it (ETag, or size and time) stay the same;
+one that was never listed, while its address does. A record is a shard (:mod:`tlcli.system.cache.shards`) of ``keys``
+uint8 [n, 16] and ``digests`` uint8 [n, 32], zeros where there are no bytes, and the reasons why objects are unreadable
+in its header. Records are only added: several machines write at a time.
 """
 
 import hashlib
@@ -38,33 +38,73 @@ class Seen:
 
 
 class ObjectDigests:
-    """The records of the objects below one address."""
+    """The records of all objects, by bucket or host; those of one are loaded at the first question about it."""
 
-    def __init__(self, root: str, decoder: str, progress: Progress = SILENT, anew: bool = False) -> None:
-        """Opens the records; they are loaded at the first question.
+    def __init__(self, decoder: str = "", progress: Progress = SILENT, anew: bool = False) -> None:
+        """Opens the records.
 
         Args:
-            root: address that the objects are below, or of their manifest.
             decoder: digest of the preparation, see :func:`tlcli.features.key.preparation_digest`: another may read what
-                this one cannot.
+                this one cannot. Empty: only what has no bytes counts as unreadable.
             progress: receives notes on damaged records.
             anew: know nothing of earlier records, so that every object is read again.
         """
-        name = hashlib.sha256(without_secrets(root).encode()).hexdigest()[:32]
+        self._decoder, self._progress, self._anew = decoder, progress, anew
+        self._stores: dict[str, _StoreDigests] = {}
+
+    def reload(self) -> None:
+        """Takes what other processes have recorded since the records were opened."""
+        self._anew = False
+        self._stores.clear()
+
+    def sha256(self, source: str, version: str) -> str:
+        """The recorded digest of an object; empty where there is none."""
+        return self._of(source).sha256(source, version)
+
+    def reason(self, source: str, version: str) -> str:
+        """Why an object was unreadable; empty where it was not, or was never read."""
+        return self._of(source).reason(source, version)
+
+    def append(self, seen: Iterable[Seen]) -> None:
+        """Records what was read.
+
+        Raises:
+            NetworkError: the cache is remote, and refuses access or does not answer.
+        """
+        by_store: dict[str, list[Seen]] = {}
+        for one in seen:
+            by_store.setdefault(store_of(one.source), []).append(one)
+        for some in by_store.values():
+            self._of(some[0].source).append(some)
+
+    def _of(self, source: str) -> "_StoreDigests":
+        store = store_of(source)
+        if store not in self._stores:
+            self._stores[store] = _StoreDigests(store, self._decoder, self._progress, self._anew)
+        return self._stores[store]
+
+
+def store_of(source: str) -> str:
+    """The bucket or host of an address: its first part."""
+    return source[: source.find("/", source.find("://") + 3)]
+
+
+class _StoreDigests:
+    """The records of one bucket or host."""
+
+    def __init__(self, store: str, decoder: str, progress: Progress, anew: bool) -> None:
+        name = hashlib.sha256(without_secrets(store).encode()).hexdigest()[:32]
         self._shards = ShardFolder(KIND, name, "digests", progress)
         self._decoder, self._is_reading_all = decoder, not anew
 
     def sha256(self, source: str, version: str) -> str:
-        """The recorded digest of an object; empty where there is none."""
         found = self._known.get(_key(source, version), _NONE)
         return "" if found == _NONE else found.hex()
 
     def reason(self, source: str, version: str) -> str:
-        """Why an object was unreadable; empty where it was not, or was never read."""
         return self._reasons.get(_key(source, version), "")
 
     def append(self, seen: Iterable[Seen]) -> None:
-        """Records what was read."""
         new = {_key(one.source, one.version): one for one in seen}
         if not new:
             return
@@ -146,4 +186,5 @@ def _opened(data: bytes) -> _Record | None:
 
 
 def _key(source: str, version: str) -> bytes:
-    return hashlib.blake2b(f"{without_secrets(source)}\0{version}".encode(), digest_size=16).digest()
+    address = without_secrets(source) if "?" in source or "@" in source or "#" in source else source
+    return hashlib.blake2b(f"{address}\0{version}".encode(), digest_size=16).digest()

@@ -7,6 +7,7 @@ from typing import Literal
 from tlcli.datasets.index import Index, LabelledImage, no_usable_images, without
 from tlcli.errors import DataError, ResourceError
 from tlcli.system.files import check_disk
+from tlcli.system.remote.path import RemotePath
 
 _LISTED = 10
 """Reasons at most."""
@@ -37,7 +38,8 @@ def drop_unreadable(
         DataError: there are unreadable images that may not be left out, there are too many, or too few images remain.
         ResourceError: the images' folder or disk disappeared.
     """
-    if bad and not index.root.is_dir():  # a network drive, for example: the images are not to blame
+    is_gone = not isinstance(index.root, RemotePath) and not index.root.is_dir()
+    if bad and is_gone:  # a network drive, for example: the images are not to blame
         raise ResourceError(
             "resource.file_disappeared",
             f"{index.root} disappeared while its images were read; what was computed is kept.",

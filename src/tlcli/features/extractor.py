@@ -5,6 +5,7 @@ Shapes: N images, K + 1 views, D features.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -18,6 +19,7 @@ from tlcli.features.pipeline import Extraction, Wanted, extract, missing_items
 from tlcli.features.rows import Rows
 from tlcli.features.store import Store, row_key
 from tlcli.features.tile_cost import tile_cost
+from tlcli.features.units import Unit, UnitResult, UnitRow, units_of
 from tlcli.images.augmentation import PLAIN
 from tlcli.images.items import Decoder, Item
 from tlcli.progress import SILENT, Progress
@@ -32,8 +34,8 @@ EngineOpener = Callable[[BackboneSpec, Decoder, Progress], Engine]
 class Elsewhere(Protocol):
     """Computes missing views on other machines."""
 
-    def __call__(self, extractor: "FeatureExtractor", items: Sequence[Item], progress: Progress) -> int:
-        """Computes what it can, and makes the extractor's store know it; returns how many views."""
+    def __call__(self, extractor: "FeatureExtractor", units: Sequence[Unit], progress: Progress) -> list[UnitResult]:
+        """Computes units, and makes the extractor's store know what they gave."""
         ...
 
 
@@ -75,7 +77,8 @@ class FeatureExtractor:
         before = 0
         if self.elsewhere and (items := missing_items(wanted, self.store)[0]):
             announce(items)
-            before = self.elsewhere(self, items, progress)
+            rows = [UnitRow(str(Path(str(one.source)).absolute()), "", None, one.sha256, one.views) for one in items]
+            before = sum(result.computed for result in self.elsewhere(self, units_of(rows), progress))
         done = extract(wanted, self.decoder, self.store, lambda: self.open_engine(progress), progress, announce)
         return replace(done, computed=done.computed + before, reused=done.reused - before)
 

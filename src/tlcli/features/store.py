@@ -4,8 +4,8 @@ A shard is a safetensors file of ``keys`` uint8 [n, 32] and one array a block (`
 ``stage1.max`` float16 [n, 16]), named by its sha256, and never changed. Two processes that compute the same image both
 write it, and either copy is right. Memory holds keys only; rows are read when they are used.
 
-Where ``$TLCLI_CACHE`` is an address, shards are objects there. Beside each is one of its keys alone, so that opening the
-store reads 32 bytes a row; a shard is copied to this machine when a row of it is used.
+Where ``$TLCLI_CACHE`` is an address, shards are objects there. Beside each is one of its keys alone, so that opening
+the store reads 32 bytes a row; a shard is copied to this machine when a row of it is used.
 """
 
 import hashlib
@@ -24,6 +24,7 @@ from tlcli.backbones.blocks import Block, Blocks
 from tlcli.errors import ResourceError
 from tlcli.progress import SILENT, Progress
 from tlcli.system.cache.shards import SUFFIX, ShardFolder
+from tlcli.system.remote.folder import RemoteFolder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,6 +51,7 @@ class Store:
         self.key = key
         self.blocks = blocks
         self._folder = ShardFolder("features", key[:32], "features", progress)
+        self._remote = self._folder.remote
         self._shards: list[tuple[Path, tuple[int, ...]]] = []
         """Each shard's file and the offset of each block; no offsets where the shard is remote, and not copied yet."""
         self._locations: dict[bytes, int] = {}
@@ -77,42 +79,41 @@ class Store:
                 continue
             self._take(path, keys, _begins(data, self.blocks))
             here.add(path.name)
-            if self._folder.remote and path.name not in self._there:
-                self._send(path.name, keys, data)  # its writer was killed before it could
-        if self._folder.remote:
-            self._load_remote(sorted(name for name in self._there - here if name.endswith(SUFFIX)))
+            if self._remote and path.name not in self._there:  # its writer was killed before it could
+                self._send(self._remote, path.name, keys, data)
+        if self._remote:
+            self._load_remote(self._remote, sorted(name for name in self._there - here if name.endswith(SUFFIX)))
 
     @cached_property
     def _there(self) -> set[str]:
         """Names of the remote objects, as this process saw them first."""
-        return self._folder.remote.names() if self._folder.remote else set()
+        return self._remote.names() if self._remote else set()
 
-    def _load_remote(self, names: Sequence[str]) -> None:
+    def _load_remote(self, remote: RemoteFolder, names: Sequence[str]) -> None:
         """Takes the keys of remote shards; a shard that has no object of keys is copied, whole."""
-        assert self._folder.remote is not None
         found = {match[1]: match for match in map(_KEYS.fullmatch, self._there) if match}
         of_shard = {name: found.get(name.removesuffix(SUFFIX)) for name in names}
         with_keys = {match[0]: (name, match[2]) for name, match in of_shard.items() if match}
         whole = [name for name, match in of_shard.items() if match is None]
-        for name, data in self._folder.remote.get_all(with_keys):
+        for name, data in remote.get_all(with_keys):
             shard, digest = with_keys[name]
             if data is not None and hashlib.sha256(data).hexdigest()[:16] == digest and len(data) % 32 == 0:
                 self._take(self.folder / shard, np.frombuffer(data, np.uint8).reshape(-1, 32), ())
             else:
                 whole.append(shard)
-        for name, data in self._folder.remote.get_all(whole):
+        for name, data in remote.get_all(whole):
             if data is not None and (path := self._folder.received(name, data)):
                 if (keys := self._keys(data)) is None:
                     self._folder.discard(path)
                 else:
                     self._take(path, keys, _begins(data, self.blocks))
 
-    def _send(self, name: str, keys: "NDArray[np.uint8]", data: bytes) -> None:
+    @staticmethod
+    def _send(remote: RemoteFolder, name: str, keys: "NDArray[np.uint8]", data: bytes) -> None:
         """Puts a shard, then its keys: where a process is killed in between, readers take the keys from the shard."""
-        assert self._folder.remote is not None
-        self._folder.remote.put(name, data)
+        remote.put(name, data)
         alone = keys.tobytes()
-        self._folder.remote.put(f"{name.removesuffix(SUFFIX)}.{hashlib.sha256(alone).hexdigest()[:16]}.keys", alone)
+        remote.put(f"{name.removesuffix(SUFFIX)}.{hashlib.sha256(alone).hexdigest()[:16]}.keys", alone)
 
     def _keys(self, data: bytes) -> "NDArray[np.uint8] | None":
         """The keys of a shard; None if it is not a shard of this store."""
@@ -148,8 +149,8 @@ class Store:
 
         path = self._folder.keep(data)
         self._take(path, numbers, _begins(data, self.blocks))
-        if self._folder.remote:
-            self._send(path.name, numbers, data)
+        if self._remote:
+            self._send(self._remote, path.name, numbers, data)
 
     def read(self, keys: Iterable[bytes], wanted: Blocks | None = None) -> "NDArray[np.float32]":
         """The rows of the keys, in their order: float32 [n, D].
@@ -178,10 +179,10 @@ class Store:
     def _copy(self, numbers: "NDArray[np.int64]") -> None:
         """Copies shards that are needed, and are remote only, to this machine."""
         needed = {self._shards[number][0].name: int(number) for number in numbers if not self._shards[number][1]}
-        for name, data in self._folder.remote.get_all(needed) if self._folder.remote and needed else ():
+        for name, data in self._remote.get_all(needed) if self._remote and needed else ():
             path = None if data is None else self._folder.received(name, data)
             if data is None or path is None or self._keys(data) is None:
-                raise _disappeared(f"{self._folder.remote.address}/{name}" if self._folder.remote else name)
+                raise _disappeared(f"{self._remote.address}/{name}" if self._remote else name)
             self._shards[needed[name]] = path, _begins(data, self.blocks)
 
     def _found(self, keys: Iterable[bytes]) -> "NDArray[np.int64]":

@@ -1,11 +1,12 @@
 """Units of the frozen pass: a range of rows of a data set -> their features in the store and one digest record.
 
-A unit is small enough to be lost, and needs nothing but itself: a loop on this machine, one job of a Slurm array and an
-actor of a cluster all call :func:`compute_unit`. It is idempotent. What it wrote is found by content, so that a unit
-that ran twice, or in two places at a time, leaves the same store, and whoever runs it again after a kill reads only what
-is missing. Each object is read once: its bytes are digested, decoded, and computed.
+A unit is small enough to be lost, and needs nothing but itself: a loop on this machine, one job of a Slurm array and
+an actor of a cluster all call :func:`compute_unit`. It is idempotent. What it wrote is found by content, so that a unit
+that ran twice, or in two places at a time, leaves the same store, and whoever runs it again after a kill reads only
+what is missing. Each object is read once: its bytes are digested, decoded, and computed.
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,13 +15,14 @@ from typing import TYPE_CHECKING
 
 from tlcli.datasets.object_digests import ObjectDigests, Seen
 from tlcli.engines.interface import Runner
+from tlcli.errors import DataError
 from tlcli.features.pipeline import SHARD_ROWS, compute
 from tlcli.features.store import Store, row_key
 from tlcli.images.augmentation import PLAIN
-from tlcli.images.decode import BadImageError
+from tlcli.images.decode import BadImageError, read, read_object
 from tlcli.images.items import Decoder, Item
-from tlcli.images.source import read_source
 from tlcli.progress import SILENT, Progress
+from tlcli.system.addresses import is_remote, without_secrets
 from tlcli.system.prefetch import in_order
 
 if TYPE_CHECKING:
@@ -64,25 +66,28 @@ class UnitResult:
     number: int
     computed: int
     """Views."""
-    reused: int
-    """Views that were in the store."""
     read: int
     """Objects that were read."""
     bad: dict[str, str] = field(default_factory=dict)
-    """Sources that are unreadable, and the reason."""
+    """Sources that are unreadable, without what gives access, and the reasons."""
 
 
-def units_of_rows(rows: Sequence[UnitRow], size: int = UNIT_ROWS) -> list[Unit]:
+def units_of(rows: Sequence[UnitRow], size: int = UNIT_ROWS) -> list[Unit]:
     """The rows in units of ``size``, the last of which may be smaller."""
     return [Unit(number, tuple(rows[start : start + size])) for number, start in enumerate(range(0, len(rows), size))]
 
 
 def is_done(row: UnitRow, store: Store, digests: ObjectDigests) -> bool:
     """Whether the store has every view of a row, or the row is known to be unreadable."""
-    if digests.reason(row.source, row.version):
+    if reason_of(row, digests):
         return True
     sha256 = row.sha256 or digests.sha256(row.source, row.version)
     return bool(sha256) and all(row_key(sha256, view) in store for view in row.views)
+
+
+def reason_of(row: UnitRow, digests: ObjectDigests) -> str:
+    """Why a remote row is known to be unreadable; empty where it is not."""
+    return digests.reason(row.source, row.version) if is_remote(row.source) else ""
 
 
 def compute_unit(
@@ -106,6 +111,7 @@ def compute_unit(
         ResourceError: the disk is full.
     """
     missing = [row for row in unit.rows if not is_done(row, store, digests)]
+    reasons = {without_secrets(row.source): why for row in unit.rows if (why := reason_of(row, digests))}
     reading = _Reading(decoder, store)
     bad: dict[str, str] = {}
     computed = 0
@@ -114,13 +120,12 @@ def compute_unit(
             with ThreadPoolExecutor(requests, "reading") as pool:
                 computed = compute(reading.items(missing, pool, requests), engine, store, bad, progress, SHARD_ROWS)
     finally:  # also when interrupted: what was read is known from now on
-        digests.append(reading.seen(bad))
-    views, reasons = sum(len(row.views) for row in unit.rows), {}
-    for row in unit.rows:
-        if reason := digests.reason(row.source, row.version):
-            reasons[row.source] = reason
-            views -= len(row.views)
-    return UnitResult(unit.number, computed, max(0, views - computed), len(missing), reasons)
+        seen = list(reading.seen(bad))
+        digests.append(one for one in seen if is_remote(one.source))
+    progress.advance(sum(len(row.views) for row in unit.rows) - computed)
+    return UnitResult(
+        unit.number, computed, len(missing), reasons | {without_secrets(one.source): one.reason for one in seen if one.reason}
+    )  # fmt: skip
 
 
 class _Reading:
@@ -148,14 +153,21 @@ class _Reading:
                 yield Item(data, sha256, tuple(new.values()))
 
     def _read(self, row: UnitRow) -> tuple[bytes, str]:
-        return read_source(row.source, self._decoder.preparation, row.version, row.size, row.sha256)
+        """The bytes of a row, and their digest."""
+        preparation = self._decoder.preparation
+        if is_remote(row.source):
+            data = read_object(row.source, preparation, row.version, row.size)
+        else:
+            data = read(Path(row.source), preparation)
+        sha256 = hashlib.sha256(data).hexdigest()
+        if row.sha256 not in ("", sha256):
+            raise DataError(
+                "data.file_changed", f"{without_secrets(row.source)} changed since its digest was computed.",
+                "Run the command again with --verify; of a manifest, correct its column sha256.",
+            )  # fmt: skip
+        return data, sha256
 
     def seen(self, bad: dict[str, str]) -> Iterable[Seen]:
         """What is known of the rows that were read; ``bad``: reasons by sha256."""
         for row, sha256, reason in self._found:
             yield Seen(row.source, row.version, sha256, reason or bad.get(sha256, ""))
-
-
-def as_source(path: Path) -> str:
-    """What a unit's row says of a local path."""
-    return str(path)

@@ -21,6 +21,8 @@ from tlcli.images.quiet import silence_decoders
 from tlcli.images.recognition import CAMERA_RAW, HEAD, advice_for, looks_like_text, recognize
 from tlcli.images.values import FileValues, NoSuchBandError, is_deep, tiff_values, to_8_bits, values_of
 from tlcli.system.files import read_regular
+from tlcli.system.remote.kept import kept_or_read
+from tlcli.system.remote.path import RemotePath
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,11 +82,16 @@ def decode(data: bytes, preparation: Preparation) -> Image.Image:
 
 
 def read(path: Path, preparation: Preparation) -> bytes:
-    """The bytes of an image file; its type and size are checked first.
+    """The bytes of an image file, or of a remote object; its type and size are checked first.
 
     Raises:
         BadImageError: it is not a regular file, too large, or unreadable (the cause is the system's error).
+        DataError: the object changed since it was listed.
+        NetworkError: its store refuses access, or does not answer.
     """
+    if isinstance(path, RemotePath):
+        listed = path.listed
+        return read_object(path.address, preparation, listed.version, listed.size)
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
@@ -96,6 +103,29 @@ def read(path: Path, preparation: Preparation) -> bytes:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or error
         raise BadImageError("image.unreadable", f"cannot be read: {reason}") from error
+
+
+def read_object(address: str, preparation: Preparation, version: str = "", size: int | None = None) -> bytes:
+    """The bytes of an image on a store; kept ones, where the images of stores are (:mod:`tlcli.system.remote.kept`).
+
+    Args:
+        address: with the query of a signed address.
+        preparation: its limit on bytes is checked, before anything is read where the size is known.
+        version: of a listed object, see :func:`tlcli.system.remote.reading.read_bytes`.
+        size: of a listed object.
+
+    Raises:
+        BadImageError: there is no such object, or it is too large.
+        DataError: the object changed since it was listed.
+        NetworkError: the store refuses access, or does not answer.
+    """
+    check_bytes(size or 0, preparation)
+    try:
+        data = kept_or_read(address, version, size)
+    except FileNotFoundError as error:
+        raise BadImageError("image.unreadable", f"cannot be read: {error.strerror}") from error
+    check_bytes(len(data), preparation)
+    return data
 
 
 def quick_check(path: Path, preparation: Preparation) -> None:

@@ -1,17 +1,15 @@
 """Train: index the images, extract their features once, fit the head, measure it, write the run."""
 
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from importlib import metadata
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal
 
 import tlcli
-from tlcli.cluster.session import check_address
 from tlcli.config.build_cross_validation import (
     CrossValidatedImages,
     Divided,
@@ -20,9 +18,16 @@ from tlcli.config.build_cross_validation import (
     divide,
 )
 from tlcli.config.build_dataset import dataset_index
-from tlcli.config.build_features import feature_extractor, int8_limits, layer_candidates, ray_extractor, resolved
+from tlcli.config.build_features import (
+    Opener,
+    int8_limits,
+    layer_candidates,
+    opener_for,
+    resolved,
+)
 from tlcli.config.build_finetune import check_cut, check_finetune, fine_tune_head
 from tlcli.config.build_head import check_head, class_weight_of, fit_head, threshold_objective
+from tlcli.config.build_units import RemotePass, has_remote_images, pass_remote
 from tlcli.config.load import LoadedConfig, dump_config
 from tlcli.config.schema import Config
 from tlcli.datasets.index import Index
@@ -72,12 +77,12 @@ from tlcli.runs.records import (
     write_record,
 )
 from tlcli.system.files import write_text
+from tlcli.system.remote.kept import keep_images
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Opener = Callable[[Index, Config, Progress], FeatureExtractor]
 _VERSIONS = ("keras", "numpy", "openvino", "pillow", "scikit-learn", "tensorflow")
 _MEASURED: tuple[SplitName, ...] = ("train", "validation")
 """The splits that train measures; the test images are left to evaluate."""
@@ -126,7 +131,7 @@ class _Clock:
 
 def train(
     loaded: LoadedConfig, runs_dir: Path, verify: bool = False, progress: Progress = SILENT, name: str | None = None,
-    output: Path | None = None, accepts_cost: bool = False, ray: str | None = None,
+    output: Path | None = None, accepts_cost: bool = False, cache_images: bool = False, ray: str | None = None,
 ) -> Trained:  # fmt: skip
     """Trains a head for a config, and measures it on training and validation images, never on test images.
 
@@ -138,6 +143,7 @@ def train(
         name: of the run, by which ``--run`` finds it.
         output: the run's directory, instead of a new one in ``runs_dir``; an earlier run there is replaced.
         accepts_cost: fine-tune a whole network on a CPU, too; else the error says what that takes.
+        cache_images: keep the bytes of remote images in the cache.
         ray: address of a Ray cluster that computes the features; ``local`` is this machine.
 
     Raises:
@@ -148,13 +154,12 @@ def train(
     """
     if name is not None:
         check_name(runs_dir, name)
-    if ray is not None:
-        check_address(ray)
+    opened = opener_for(ray)
     place = new_run(runs_dir.absolute(), loaded.name) if output is None else output_run(output)
+    keep_images(cache_images, verify)
     with place as folder:  # first, since it may not be writable
         if output is None:
             _note_other_configs(loaded, runs_dir, progress)
-        opened = feature_extractor if ray is None else partial(ray_extractor, ray)
         trained = _train(loaded, folder, verify, progress, accepts_cost, opened)
         if name is not None or output is not None:
             update = {"name": name, "output": output is not None}
@@ -177,14 +182,13 @@ def _train(
     loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress, accepts_cost: bool, opened: Opener
 ) -> Trained:  # fmt: skip
     clock, config = _Clock(), loaded.config
-    with clock.stage("index"), progress.stage("Indexing images"):
-        index = dataset_index(config.dataset, loaded.options, verify)
+    index, passed = _indexed(loaded, verify, clock, progress, opened)
     check_classes(merged(config.evaluate.gates, ()), index.labels)  # what evaluate would refuse
     check_head(config, index.labels, len(index.of("train")))
     check_finetune(config, index)
     objective = threshold_objective(config, index.labels)
     _note(index, config, progress)
-    frozen = _frozen(config, index, clock, progress, opened)
+    frozen = _frozen(config, index, clock, progress, opened, passed)
     model = frozen.model
     if config.head.fit == "finetune":
         model = _fine_tuned(config, frozen, clock, progress, accepts_cost)
@@ -219,6 +223,21 @@ def _train(
     )  # fmt: skip
 
 
+def _indexed(
+    loaded: LoadedConfig, verify: bool, clock: _Clock, progress: Progress, opened: Opener
+) -> tuple[Index, RemotePass | None]:  # fmt: skip
+    """The index; remote images, whose digests it needs, pass the backbone before."""
+    passed, dataset = None, loaded.config.dataset
+    if has_remote_images(loaded):
+        with clock.stage("remote images"):
+            passed = pass_remote(loaded, verify, progress, opened)
+    with clock.stage("index"), progress.stage("Indexing images"):
+        if passed is None:
+            return dataset_index(dataset, loaded.options, verify), None
+        index = dataset_index(dataset, loaded.options, objects=passed.known)
+        return drop_unreadable(index, passed.bad, dataset.on_bad_image, dataset.max_bad_fraction), passed
+
+
 @dataclass(frozen=True)
 class _Model:
     """A backbone with a head."""
@@ -243,15 +262,20 @@ class _Frozen:
     agreement: Agreement | None
 
 
-def _frozen(config: Config, index: Index, clock: _Clock, progress: Progress, opened: Opener) -> _Frozen:
-    """Computes the features, fits the head on them, and cross-validates it."""
+def _frozen(
+    config: Config, index: Index, clock: _Clock, progress: Progress, opened: Opener, passed: RemotePass | None = None
+) -> _Frozen:  # fmt: skip
+    """Computes the features, fits the head on them, and cross-validates it; ``passed``: remote images that were."""
     with clock.stage("features"):
         extractor = opened(index, config, progress)
         check_cut(config, extractor, progress)
         limits, held_out = int8_limits(config), index.of("validation") or index.of("train")
         sample = check_features(held_out, extractor, limits, progress)
         _suggest(index, extractor, progress)
-        index, extraction = _extract(index, extractor, config, sample.computed if sample else 0, progress)
+        computed = (sample.computed if sample else 0) + (passed.computed if passed else 0)
+        index, extraction = _extract(index, extractor, config, computed, progress)
+        if passed:
+            extraction = replace(extraction, bad={**passed.bad, **extraction.bad})
         features = SplitFeatures(index, extractor)
     with clock.stage("near duplicates"):
         divided = divide(config, index, extractor, progress)
@@ -317,7 +341,7 @@ def _extract(
     done = extractor.extract([(index.of("train"), extractor.views), (plain, extractor.views[:1])], progress)
     examined, dataset = [*index.of("train"), *plain], config.dataset
     index = drop_unreadable(index, done.bad, dataset.on_bad_image, dataset.max_bad_fraction, examined)
-    return index, Extraction(computed + done.computed, done.reused - computed, done.bad)
+    return index, Extraction(computed + done.computed, max(0, done.reused - computed), done.bad)
 
 
 def _fit(config: Config, features: SplitFeatures, divided: Divided | None, progress: Progress) -> Fit:

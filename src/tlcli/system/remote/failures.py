@@ -26,7 +26,8 @@ _TIMEOUTS = (TimeoutError, asyncio.TimeoutError, socket.timeout, ConnectionError
 _PASSING_NAMES = frozenset(
     {
         "FSTimeoutError", "ClientPayloadError", "ClientConnectionError", "ServerDisconnectedError", "ClientOSError",
-        "ServerTimeoutError", "IncompleteReadError", "ResponseStreamingError", "ReadTimeoutError", "ConnectTimeoutError",
+        "ServerTimeoutError", "IncompleteReadError", "ResponseStreamingError", "ReadTimeoutError",
+        "ConnectTimeoutError",
         "EndpointConnectionError", "ConnectionClosedError", "HTTPClientError", "ServiceRequestError",
         "ServiceResponseError", "ChecksumError", "AioAwaitableResponseError", "ContentLengthError",
         "IncompleteRead", "ProtocolError",
