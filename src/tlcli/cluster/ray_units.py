@@ -4,6 +4,7 @@ A unit is a block of its own, so that an actor that dies repeats one unit. Ray s
 dies, on another node where its own is gone; what the unit wrote before is in the store.
 """
 
+import logging
 import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -104,7 +105,8 @@ def _mapped(units: Sequence[bytes], job: Job, pool: Pool) -> Iterator[Answer]:
 
 
 def _quiet(context: Any) -> None:
-    """No bars and tables of Ray's; retries where a connection fails."""
+    """No bars, tables and hints of Ray's; retries where a connection fails."""
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     context.enable_progress_bars = False
     context.enable_operator_progress_bars = False
     context.print_on_execution_start = False

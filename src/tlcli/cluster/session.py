@@ -17,6 +17,7 @@ from typing import Any
 import tlcli
 from tlcli.errors import NetworkError, UsageError
 from tlcli.system.cpu import threads
+from tlcli.system.lazy import hidden
 
 LOCAL = "local"
 _ATTEMPTS = 3
@@ -29,7 +30,11 @@ _QUIET = {
     "RAY_DISABLE_IMPORT_WARNING": "1",
     "RAY_enable_open_telemetry": "0",
     "RAY_enable_metrics_collection": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
 }
+_SLOW = "rfc3987_syntax"
+"""What jsonschema imports for Ray where it is there (with Jupyter, for instance): 3.6 s of each of Ray's processes, of
+which five start at once and have 15 s; nothing here needs it."""
 _SECRET = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")
 """A local cluster obeys whoever has its token: this process and those that it starts."""
 
@@ -80,7 +85,7 @@ def connected(address: str) -> Iterator[Cluster]:
     before = {name: os.environ.get(name) for name in (*_QUIET, *_SECRET, "PYTHONPATH")}
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     folder = tempfile.mkdtemp(prefix="tlcli-ray-")  # Ray's logs and sockets
-    os.environ.update({**_QUIET, "PYTHONPATH": _python_path()})
+    os.environ.update({**_QUIET, "PYTHONPATH": _python_path(folder)})
     if address == LOCAL:
         os.environ.update(zip(_SECRET, ("token", secrets.token_hex(32)), strict=True))
     try:
@@ -98,15 +103,19 @@ def connected(address: str) -> Iterator[Cluster]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _python_path() -> str:
-    """Where the processes of Ray find tlcli, installed or not."""
+def _python_path(folder: str) -> str:
+    """Where the processes of Ray find tlcli, installed or not, and :data:`_SLOW` looks as if it were not."""
+    hiding = Path(folder) / "hiding"
+    hiding.mkdir()
+    (hiding / f"{_SLOW}.py").write_text("raise ImportError\n")
     own = str(Path(tlcli.__file__).parents[1])
     others = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    return os.pathsep.join(dict.fromkeys([own, *filter(None, others)]))
+    return os.pathsep.join(dict.fromkeys([str(hiding), own, *filter(None, others)]))
 
 
 def _start(address: str, folder: str) -> Any:
-    import ray
+    with hidden(_SLOW):
+        import ray
 
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -33,7 +33,7 @@ def start_keras(backend: str) -> None:
     was_enabled = gc.isenabled()
     gc.disable()  # it would scan two million new objects again and again: a fifth of the time
     try:
-        with _silent_stderr(), _hidden("matplotlib.pyplot"):  # 0.7 s for Keras' own plots, which nothing here uses
+        with _silent_stderr(), hidden("matplotlib.pyplot"):  # 0.7 s for Keras' own plots, which nothing here uses
             import keras  # noqa: F401 - imports its backend
     finally:
         if was_enabled:
@@ -58,7 +58,7 @@ def start_openvino() -> Any:
         ModelError: it is not installed, or its libraries cannot be loaded.
     """
     try:
-        with _hidden("openvino.tools.ovc"):
+        with hidden("openvino.tools.ovc"):
             import openvino
     except ImportError as error:
         raise ModelError(
@@ -71,13 +71,13 @@ def start_openvino() -> Any:
 
 def start_scikit_learn() -> None:
     """Imports scikit-learn without pandas, a fifth of the 1 s that it takes: nothing here gives it data frames."""
-    with _hidden("pandas"):
+    with hidden("pandas"):
         import sklearn.metrics
         import sklearn.model_selection  # noqa: F401
 
 
 @contextmanager
-def _hidden(module: str) -> Iterator[None]:
+def hidden(module: str) -> Iterator[None]:
     """Makes a module look as if it were not installed, unless it is imported already."""
     hidden = sys.modules.setdefault(module, None) is None  # type: ignore[arg-type]
     try:
