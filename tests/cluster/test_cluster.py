@@ -79,8 +79,8 @@ def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     assert "tlcli[ray]" in caught.value.hint
 
 
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is missing")
 def test_addresses_of_rays_client_are_refused() -> None:
-    pytest.importorskip("ray")
     check_address("local")
     with pytest.raises(UsageError) as caught:
         check_address("ray://host:10001")

@@ -11,13 +11,15 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import tlcli
 from tlcli.errors import NetworkError, UsageError
 from tlcli.system.cpu import threads
-from tlcli.system.lazy import hidden
+from tlcli.system.lazy import hidden, silent_stderr
 
 LOCAL = "local"
 _ATTEMPTS = 3
@@ -86,8 +88,8 @@ def connected(address: str) -> Iterator[Cluster]:
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     folder = tempfile.mkdtemp(prefix="tlcli-ray-")  # Ray's logs and sockets
     os.environ.update({**_QUIET, "PYTHONPATH": _python_path(folder)})
-    if address == LOCAL:
-        os.environ.update(zip(_SECRET, ("token", secrets.token_hex(32)), strict=True))
+    if address == LOCAL and (_token.cache_info().currsize or "ray" not in sys.modules):
+        os.environ.update(zip(_SECRET, ("token", _token()), strict=True))
     try:
         ray = _start(address, folder)
         _restore(handlers)  # Ray's own would end the process without a word
@@ -103,6 +105,13 @@ def connected(address: str) -> Iterator[Cluster]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@cache
+def _token() -> str:
+    """One for all clusters of this process: Ray reads it when it is imported. Where that was before, it makes its own,
+    in the home folder."""
+    return secrets.token_hex(32)
+
+
 def _python_path(folder: str) -> str:
     """Where the processes of Ray find tlcli, installed or not, and :data:`_SLOW` looks as if it were not."""
     hiding = Path(folder) / "hiding"
@@ -114,11 +123,13 @@ def _python_path(folder: str) -> str:
 
 
 def _start(address: str, folder: str) -> Any:
-    with hidden(_SLOW):
+    with hidden(_SLOW), silent_stderr():
         import ray
 
+        worker = import_module("ray._private.worker")
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    worker._worker_logs_enabled = False  # else a thread of it prints on stdout that an actor died
     given: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
     if address == LOCAL:
         given |= {
@@ -126,7 +137,8 @@ def _start(address: str, folder: str) -> Any:
         }  # fmt: skip
     for _ in range(_ATTEMPTS if address == LOCAL else 1):
         try:
-            ray.init(**given, address=address)
+            with silent_stderr():
+                ray.init(**given, address=address)
             return ray
         except Exception as error:  # noqa: BLE001 - Ray raises Exception itself where a start takes more than 30 s
             _stop()

@@ -33,7 +33,7 @@ def start_keras(backend: str) -> None:
     was_enabled = gc.isenabled()
     gc.disable()  # it would scan two million new objects again and again: a fifth of the time
     try:
-        with _silent_stderr(), hidden("matplotlib.pyplot"):  # 0.7 s for Keras' own plots, which nothing here uses
+        with silent_stderr(), hidden("matplotlib.pyplot"):  # 0.7 s for Keras' own plots, which nothing here uses
             import keras  # noqa: F401 - imports its backend
     finally:
         if was_enabled:
@@ -88,7 +88,7 @@ def hidden(module: str) -> Iterator[None]:
 
 
 @contextmanager
-def _silent_stderr() -> Iterator[None]:
+def silent_stderr() -> Iterator[None]:
     """Discards what libraries write to file descriptor 2; Python's own stderr keeps working.
 
     TensorFlow 2.21 logs there before its log level is read.
