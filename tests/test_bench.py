@@ -34,9 +34,9 @@ from tlcli.features.rows import Rows
 BENCH = Path(__file__).parents[1] / "bench"
 PROGRAMS = (
     "block_weights", "calibration", "cold_start", "coverage", "crop", "decode", "doublings", "doubted_labels",
-    "explanations", "extract", "finetune", "gpu", "head_at_scale", "heads", "layers", "layers_cost", "many_classes",
-    "networks", "none_of_these", "outliers", "ray_local", "recipe", "report", "scale", "serve", "strangers",
-    "thresholds", "transfer", "transferability", "tune", "unpack", "unseen",
+    "explanations", "extract", "finetune", "gpu", "head_at_scale", "heads", "layers", "layers_cost", "manifest",
+    "many_classes", "networks", "none_of_these", "outliers", "ray_local", "recipe", "remote", "report", "scale", "serve",
+    "strangers", "thresholds", "transfer", "transferability", "tune", "unpack", "unseen",
 )  # fmt: skip
 FIVE = ("cold_start", "decode", "extract", "gpu", "head_at_scale", "ray_local", "recipe", "scale")
 
@@ -53,7 +53,7 @@ def test_every_program_has_help(name: str, monkeypatch: pytest.MonkeyPatch, caps
 
 
 def test_make_runs_every_program_that_measures() -> None:
-    shared = {"engine", "gains", "machine", "measure", "peak", "images"}
+    shared = {"engine", "gains", "machine", "measure", "object_server", "peak", "images"}
     assert {path.stem for path in BENCH.glob("*.py")} == {*PROGRAMS, *shared}
     recipe = (BENCH.parent / "Makefile").read_text()
     for name in set(PROGRAMS) - {"unseen"}:

@@ -229,7 +229,7 @@ def dataset_folder(dataset: Dataset, verify: bool = False) -> tuple[Path | None,
     if dataset.path is not None and _is_there(dataset.path, verify):
         return dataset.path, ""
     if isinstance(dataset.path, RemotePath):
-        return None, "No objects are there: check the address."
+        return None, "Check the address, dataset.path."
     problems = []
     for source in dataset.sources:
         try:
@@ -281,6 +281,8 @@ def not_a_folder(path: Path, hint: str) -> DataError:
 def _raise_missing(path: Path | None, hint: str) -> NoReturn:
     if path is None:
         raise DataError("data.images_missing", "The images are missing.", hint)
+    if isinstance(path, RemotePath):
+        raise DataError("data.images_missing", f"There are no objects below {path}.", hint)
     if path.is_dir():
         raise DataError("data.folder_empty", f"The folder {path} is empty.", hint)
     if path.exists():

@@ -182,6 +182,7 @@ def unit_pass(
 class RemotePass:
     """What the pass of remote images found."""
 
+    extractor: FeatureExtractor
     computed: int
     """Views."""
     known: Digests
@@ -210,7 +211,8 @@ def pass_remote(
     if not any(isinstance(file.path, RemotePath) for file in passed.scan.files):
         return None
     results = passed.run(passed.plan(), progress)
-    return RemotePass(sum(one.computed for one in results), passed.known() or Digests(), passed.unreadable())
+    computed = sum(one.computed for one in results)
+    return RemotePass(passed.extractor, computed, passed.known() or Digests(), passed.unreadable())
 
 
 def has_remote_images(loaded: LoadedConfig) -> bool:

@@ -15,7 +15,7 @@ from yaml.reader import ReaderError
 from yaml.scanner import ScannerError
 
 from tlcli.config.no_effect import NoEffect, settings_without_effect
-from tlcli.config.problems import ConfigError, Location, Place, Problem, by_line, problems_of
+from tlcli.config.problems import ConfigError, Location, Place, Problem, by_line, problems_of, without_secrets
 from tlcli.config.schema import Config
 from tlcli.config.shipped import shipped_configs
 from tlcli.config.yaml_core import Dumper, Loader
@@ -252,7 +252,7 @@ def _reason(error: yaml.YAMLError) -> str:
 def _override(raw: dict[str, Any], override: str, places: dict[Location, Place]) -> list[Problem]:
     """Sets one value of the raw config and its place; the problems of the override, at most one."""
     key, equals, text = override.partition("=")
-    place, parts = Place(f"--set {override:.100}"), tuple(key.strip().split("."))
+    place, parts = Place(f"--set {without_secrets(override):.100}"), tuple(key.strip().split("."))
     if not equals or not all(parts) or len(parts) < 2:
         return [Problem("config.wrong_override", place, "", "Write it as --set section.key=value.")]
     try:

@@ -172,11 +172,12 @@ def _wrong_value(found: Any, written: str | None) -> str:
         written = written or str(received).lower()
         return f'{message} Received: {written}. Where it is meant as text, quote it: "{written}".'
     if not isinstance(received, dict):
-        message += f" Received: {_without_secrets(repr(received)):.80}."
+        message += f" Received: {without_secrets(repr(received)):.80}."
     return message + (f" Allowed: {listed}." if listed else "")
 
 
-def _without_secrets(text: str) -> str:
+def without_secrets(text: str) -> str:
+    """The text, its addresses without user, password and what follows ``?``, in whose place there are stars."""
     return _QUERY.sub(r"\1?***", _PASSWORD.sub("//***@", text))
 
 

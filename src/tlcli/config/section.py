@@ -5,7 +5,15 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from pydantic_core import PydanticCustomError
 
 from tlcli.system.addresses import is_remote, scheme_of, without_secrets
@@ -52,10 +60,13 @@ def expand(value: object) -> object:
     return expanded
 
 
-def expand_or_address(value: object) -> object:
+def _path_or_address(value: object, check: ValidatorFunctionWrapHandler) -> Path:
     """An address of images as a remote path; anything else as :func:`expand` gives it."""
+    if isinstance(value, RemotePath):
+        return value
     if not isinstance(value, str) or not is_remote(value):
-        return value if isinstance(value, RemotePath) else expand(value)
+        path: Path = check(expand(value))
+        return path
     if without_secrets(value) != value.partition("#")[0]:
         raise PydanticCustomError(
             "password_in_url",
@@ -76,5 +87,9 @@ def is_encoding(value: str) -> str:
 
 ExpandedPath = Annotated[Path, BeforeValidator(expand, json_schema_input_type=str)]
 """A path relative to the working directory, with ``~`` and ``$VAR`` expanded."""
-ImagesPath = Annotated[Path, BeforeValidator(expand_or_address, json_schema_input_type=str)]
+ImagesPath = Annotated[
+    Path,
+    WrapValidator(_path_or_address, json_schema_input_type=str),
+    PlainSerializer(str, return_type=str, when_used="json-unless-none"),
+]
 """The same, or an address that images are read from."""

@@ -113,3 +113,8 @@ def _arrow() -> tuple[Any, Any]:
     except ImportError as error:
         raise extra_missing("pyarrow") from error
     return pyarrow, parquet
+
+
+def forget() -> None:
+    """Forgets what was listed: for programs that live longer than their data sets."""
+    _sentences.clear()

@@ -15,9 +15,11 @@ from tlcli.backbones.weights import RANDOM_FILES
 from tlcli.engines.compiled import is_intact
 from tlcli.evaluation.duplicate_pairs import PAIRS_FILES
 from tlcli.finetuning.request import ANSWERS
-from tlcli.system.cache.entries import Entry, Kind, remove
+from tlcli.system.cache.entries import OF_FILES, Entry, Kind, remove
 from tlcli.system.cache.folders import is_whole
+from tlcli.system.cache.shards import SUFFIX
 from tlcli.system.files import GONE, disk_unreadable, open_regular, sha256_file
+from tlcli.system.remote.kept import is_sound
 
 Action = Literal["removed", "in use", "kept"]
 
@@ -36,10 +38,11 @@ class Finding:
 
 
 def parts(entry: Entry) -> list[Path]:
-    """Returns what is checked separately: each file of features, and other entries as a whole."""
-    if entry.kind == "features":
+    """Returns what is checked separately: each file of features, digests and images, and other entries as a whole."""
+    if entry.kind in OF_FILES:
         with suppress(OSError):  # an unreadable folder is reported as a whole
-            return sorted(path for path in entry.path.iterdir() if path.suffix == ".safetensors")
+            suffix = "" if entry.kind == "remote images" else SUFFIX
+            return sorted(path for path in entry.path.iterdir() if path.suffix == suffix)
     return [entry.path]
 
 
@@ -60,7 +63,7 @@ def check(entry: Entry, path: Path) -> Finding | None:
     if not os.path.lexists(path):
         return None
     try:
-        if entry.kind == "features":  # also those in use: their reader ends with an error, and can be run again
+        if entry.kind in OF_FILES:  # also those in use: their reader ends with an error, and can be run again
             path.unlink(missing_ok=True)
             return Finding(entry.kind, path, "damaged", "removed")
         return Finding(entry.kind, path, "damaged", "removed" if remove(entry) else "in use")
@@ -102,4 +105,6 @@ _IS_SOUND: dict[Kind, Callable[[Path], bool]] = {
     "fine-tuned blocks": lambda folder: is_whole(folder, ANSWERS),
     "near duplicates": lambda folder: is_whole(folder, PAIRS_FILES),
     "file digests": _database_is_sound,
+    "object digests": lambda path: sha256_file(path) == path.stem,
+    "remote images": is_sound,
 }

@@ -123,9 +123,8 @@ def compute_unit(
         seen = list(reading.seen(bad))
         digests.append(one for one in seen if is_remote(one.source))
     progress.advance(sum(len(row.views) for row in unit.rows) - computed)
-    return UnitResult(
-        unit.number, computed, len(missing), reasons | {without_secrets(one.source): one.reason for one in seen if one.reason}
-    )  # fmt: skip
+    reasons |= {without_secrets(one.source): one.reason for one in seen if one.reason}
+    return UnitResult(unit.number, computed, len(missing), reasons)
 
 
 class _Reading:

@@ -267,7 +267,7 @@ def _frozen(
 ) -> _Frozen:  # fmt: skip
     """Computes the features, fits the head on them, and cross-validates it; ``passed``: remote images that were."""
     with clock.stage("features"):
-        extractor = opened(index, config, progress)
+        extractor = passed.extractor if passed else opened(index, config, progress)
         check_cut(config, extractor, progress)
         limits, held_out = int8_limits(config), index.of("validation") or index.of("train")
         sample = check_features(held_out, extractor, limits, progress)

@@ -18,9 +18,11 @@ from tlcli.system.cache.locks import exclusive, last_used
 
 Kind = Literal[
     "features", "converted backbones", "compiled graphs", "weights", "fine-tuned blocks", "near duplicates",
-    "file digests", "leftovers",
+    "file digests", "object digests", "remote images", "leftovers",
 ]  # fmt: skip
 KINDS: tuple[Kind, ...] = get_args(Kind)
+OF_FILES: tuple[Kind, ...] = ("features", "object digests", "remote images")
+"""Kinds whose files are whole each on its own; others are folders that are written at once."""
 
 DATABASE = "digests-1.sqlite"
 """Digests of files; see :mod:`tlcli.datasets.digests`."""
@@ -37,6 +39,8 @@ _FOLDERS: dict[str, tuple[Kind, re.Pattern[str]]] = {
     "compiled": ("compiled graphs", re.compile(rf"{_BACKBONE}-[a-z0-9]+(-latency)?")),
     "duplicates": ("near duplicates", re.compile(r"[0-9a-f]{32}")),
     "weights": ("weights", re.compile(r"[a-z0-9_]+-random-\d+")),
+    "objects": ("object digests", re.compile(r"[0-9a-f]{32}")),
+    "images": ("remote images", re.compile(r"[0-9a-f]{2}")),
     "finetuned": ("fine-tuned blocks", re.compile(r"[a-z0-9_]+-[0-9a-f]{16}(\.work)?")),
 }
 """The kind of the entries in each folder, and the pattern of their names. ``weights`` also has digests of ImageNet
@@ -132,7 +136,7 @@ def _entries(path: Path) -> Iterator[Entry]:
         for file in leftovers:
             yield _entry("leftovers", file, [file], path)
         # Without digests no process takes a folder for complete: its maker was killed, or is at work.
-        is_whole = kind == "features" or path / "digests.json" in files
+        is_whole = kind in OF_FILES or path / "digests.json" in files
         yield _entry(kind if is_whole else "leftovers", path, [file for file in files if file not in leftovers], path)
 
 

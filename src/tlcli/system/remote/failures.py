@@ -30,7 +30,7 @@ _PASSING_NAMES = frozenset(
         "ConnectTimeoutError",
         "EndpointConnectionError", "ConnectionClosedError", "HTTPClientError", "ServiceRequestError",
         "ServiceResponseError", "ChecksumError", "AioAwaitableResponseError", "ContentLengthError",
-        "IncompleteRead", "ProtocolError",
+        "IncompleteRead", "ProtocolError", "TransferEncodingError", "BadHttpMessage",
     }
 )  # fmt: skip
 """Exceptions of connections that broke, by name: their libraries need not be installed."""
@@ -102,7 +102,9 @@ def _is_passing(error: BaseException) -> bool:
 
 
 def _status(error: BaseException) -> int | None:
-    """The HTTP status in an exception."""
+    """The HTTP status in an exception; that of a broken connection is one of its library."""
+    if {kind.__name__ for kind in type(error).__mro__} & _PASSING_NAMES:
+        return None
     response = getattr(error, "response", None)
     if isinstance(response, dict):  # botocore
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")

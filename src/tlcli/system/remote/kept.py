@@ -32,13 +32,22 @@ def kept_or_read(address: str, version: str = "", size: int | None = None) -> by
     path = _path(address, version)
     with suppress(OSError):
         data = b"" if _Setting.is_anew else path.read_bytes()
-        if hashlib.sha256(data[_DIGEST:]).digest() == data[:_DIGEST]:
+        if _is_intact(data):
             return data[_DIGEST:]
     data = read_bytes(address, version, size)
     if _Setting.is_on:
         with whole_file(path) as temporary:
             temporary.write_bytes(hashlib.sha256(data).digest() + data)
     return data
+
+
+def is_sound(path: Path) -> bool:
+    """Whether a copy is as it was written."""
+    return _is_intact(path.read_bytes())
+
+
+def _is_intact(data: bytes) -> bool:
+    return hashlib.sha256(data[_DIGEST:]).digest() == data[:_DIGEST]
 
 
 def _path(address: str, version: str) -> Path:

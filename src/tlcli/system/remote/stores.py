@@ -16,6 +16,7 @@ _OPTIONS: Mapping[str, Mapping[str, object]] = {
             "retries": {"mode": "standard", "total_max_attempts": 1},
         },
         "default_cache_type": "none",
+        "max_concurrency": 1,  # else each read asks for the size first; many images are read at a time anyway
     },
     "abfs": {"connection_timeout": _CONNECT, "read_timeout": _READ, "retry_total": 0},
 }  # fmt: skip
