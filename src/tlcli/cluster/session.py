@@ -129,7 +129,7 @@ def _start(address: str, folder: str) -> Any:
         worker = import_module("ray._private.worker")
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    worker._worker_logs_enabled = False  # else a thread of it prints on stdout that an actor died
+    vars(worker)["_worker_logs_enabled"] = False  # else a thread of it prints on stdout that an actor died
     given: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
     if address == LOCAL:
         given |= {
