@@ -71,7 +71,7 @@ def check_address(address: str) -> None:
         raise UsageError(
             "usage.ray_client_address",
             f"--ray takes local, auto or HOST:PORT of a cluster that this machine belongs to. Received: {address}",
-            "Run the command on the cluster, with --ray auto: ray job submit -- tlcli train --ray auto",
+            "On a machine of the cluster, run: tlcli train --ray auto",
         )
 
 
