@@ -213,12 +213,14 @@ def show(results: dict[str, Any], images: int) -> None:
     print(f"\n{table(('the pass', 's, whole command', 'images/s'), rows)}")
     print(f"Ray's share of the local rate: {results['ratio']:.2f}; features bit-equal: {results['equal']}")
     if "kills" in results:
-        repeated, kills = results["rows_repeated"], results["kills"]
+        repeated, before = results["rows_repeated"], results["images_before_the_command_was_killed"]
         print(
-            f"{kills} kills: store bit-equal: {results['equal_with_kills']}; {repeated:,} rows written twice "
-            f"({repeated / UNIT_ROWS:.1f} units of {UNIT_ROWS})\nCommand killed: {results['images_before_the_command_was_killed']:,} "
-            f"images were in the store, {results['computed_afterwards']:,} were computed afterwards; store bit-equal: "
-            f"{results['equal_afterwards']}"
+            f"{results['kills']} kills: store bit-equal: {results['equal_with_kills']}; {repeated:,} rows written "
+            f"twice ({repeated / UNIT_ROWS:.1f} units of {UNIT_ROWS})"
+        )
+        print(
+            f"Command killed with {before:,} images in the store: {results['computed_afterwards']:,} were computed "
+            f"afterwards; store bit-equal: {results['equal_afterwards']}"
         )
 
 

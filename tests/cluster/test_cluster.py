@@ -11,14 +11,14 @@ import pytest
 from PIL import Image
 from tests.cluster.slow_engine import images_of, slow_extractor
 
-from tlcli.cluster import frozen_pass
+from tlcli.cluster import frozen_pass, session
 from tlcli.cluster.frozen_pass import RayPass, divided
 from tlcli.cluster.job import Job
 from tlcli.cluster.ray_units import Pool
 from tlcli.cluster.session import Cluster, check_address
 from tlcli.cluster.worker import RESULT, UNIT, UnitWorker
 from tlcli.engines.double import FakeEngine
-from tlcli.errors import DataError, ModelError, ResourceError, UsageError
+from tlcli.errors import DataError, ModelError, NetworkError, ResourceError, UsageError
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.store import row_key
 from tlcli.features.units import Unit, UnitResult, UnitRow, units_of
@@ -85,6 +85,18 @@ def test_addresses_of_rays_client_are_refused() -> None:
     with pytest.raises(UsageError) as caught:
         check_address("ray://host:10001")
     assert caught.value.code == "usage.ray_client_address"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is missing")
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "auto", "nonsense", "127.0.0.1:99999"])
+def test_a_cluster_that_is_not_there_is_an_error_at_once(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(session, "_CURRENT", tmp_path / "none")
+    with pytest.raises(NetworkError) as caught, session.connected(address):
+        pass
+    assert caught.value.code == "network.no_ray_cluster"
 
 
 def job_of(extractor: FeatureExtractor) -> Job:

@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -22,6 +23,10 @@ from tlcli.system.cpu import threads
 from tlcli.system.lazy import hidden, silent_stderr
 
 LOCAL = "local"
+_CURRENT = Path("/tmp/ray/ray_current_cluster")  # noqa: S108 - Ray's
+"""The file in which Ray notes the address of this machine's cluster."""
+_CONNECT = 5.0
+"""Seconds that a cluster may take to accept a connection."""
 _ATTEMPTS = 3
 """Starts on this machine: Ray gives up after 30 s, which a busy machine takes."""
 _OBJECTS = 100 << 20
@@ -84,6 +89,8 @@ def connected(address: str) -> Iterator[Cluster]:
         UsageError: see :func:`check_address`.
     """
     check_address(address)
+    if address != LOCAL:
+        _check_reachable(address)
     before = {name: os.environ.get(name) for name in (*_QUIET, *_SECRET, "PYTHONPATH")}
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     folder = tempfile.mkdtemp(prefix="tlcli-ray-")  # Ray's logs and sockets
@@ -103,6 +110,25 @@ def connected(address: str) -> Iterator[Cluster]:
             else:
                 os.environ[name] = value
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check_reachable(address: str) -> None:
+    """Ray waits a minute for a cluster that is not there, and then ends the process without an exception."""
+    found = address
+    if address == "auto":
+        found = os.environ.get("RAY_ADDRESS", "")
+        with suppress(OSError):
+            found = found or _CURRENT.read_text().strip()
+    host, _, port = found.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), _CONNECT):
+            return
+    except (OSError, ValueError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or ("no address of a cluster" if not found else str(error))
+        raise NetworkError(
+            "network.no_ray_cluster", f"--ray {address}: there is no Ray cluster ({reason}).",
+            "Start a cluster with: ray start --head, or use --ray local.",
+        ) from error  # fmt: skip
 
 
 @cache
