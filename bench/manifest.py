@@ -16,6 +16,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from pyarrow import csv, parquet
@@ -113,13 +114,15 @@ def main() -> None:
         measured = {kind: _measured(folder, path, given.rows, given.runs) for kind, path in manifests.items()}
     print(f"\n{given.rows:,} rows, every one known: read, planned and skipped")
     rows = [
-        (kind, spread(one["seconds"], 1), spread(one["memory_mb"], 0)) for kind, one in measured.items()
-    ]  # fmt: skip
-    print(table(("manifest", "seconds", "memory, MB"), rows))
+        (kind, spread(one["seconds"], 1), spread(one["processor"], 1), spread(one["memory_mb"], 0))
+        for kind, one in measured.items()
+    ]
+    print(table(("manifest", "seconds", "of the processor", "memory, MB"), rows))
     save("manifest", rows=given.rows, images=given.images, unit_rows=UNIT_ROWS, measured=measured)
 
 
-def _measured(folder: Path, manifest: Path, rows: int, runs: int) -> dict[str, object]:
+def _measured(folder: Path, manifest: Path, rows: int, runs: int) -> dict[str, Any]:
+    note(f"reading {manifest.name}")
     done = [features(folder, manifest) for _ in range(runs)]
     for one in done:
         said = one.document()
@@ -127,6 +130,7 @@ def _measured(folder: Path, manifest: Path, rows: int, runs: int) -> dict[str, o
             raise SystemExit(f"{said['read']} read, {said['features']}, {said['images']} images")
     return {
         "seconds": values(one.seconds for one in done),
+        "processor": values(one.processor for one in done),
         "memory_mb": values(one.memory_mb for one in done),
         "megabytes": round(manifest.stat().st_size / 1e6, 1),
     }

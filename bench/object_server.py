@@ -1,4 +1,4 @@
-"""A stand-in for an object store, for tests and for bench/remote.py: it speaks as much of S3 as reading and writing needs,
+"""A stand-in for an object store, for tests and bench/remote.py: it speaks as much of S3 as reading and writing needs,
 waits before and after each request, and fails on demand. ETags are MD5 digests, as those of plain uploads to S3."""
 
 import hashlib
@@ -34,6 +34,7 @@ class ObjectServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
+        """Its address."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def handle_error(self, request: object, client_address: object) -> None:
@@ -98,6 +99,7 @@ class Handler(BaseHTTPRequestHandler):
         return unquote(urlsplit(self.path).path).strip("/")
 
     def do_GET(self) -> None:
+        """An object, or a listing."""
         query = parse_qs(urlsplit(self.path).query, keep_blank_values=True)
         if "list-type" in query:
             self._wait(self._list, query)
@@ -105,9 +107,11 @@ class Handler(BaseHTTPRequestHandler):
             self._wait(self._get)
 
     def do_HEAD(self) -> None:
+        """What is said of an object."""
         self._wait(self._get)
 
     def do_PUT(self) -> None:
+        """A new object."""
         data = self._body()
         self._wait(self._put, data)
 

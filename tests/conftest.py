@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.image_fixtures import encode, png, put  # noqa: F401 - fixtures
+from tests.remote import object_server  # noqa: F401 - a fixture
 
 from tlcli.system.cache.fallback import remove_fallback
 from tlcli.system.cache.locks import release_all

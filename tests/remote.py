@@ -2,9 +2,7 @@
 
 from collections.abc import Iterator
 
-import fsspec
 import pytest
-import s3fs
 
 from object_server import ObjectServer, serving
 from tlcli.datasets import listing
@@ -14,6 +12,9 @@ from tlcli.system.remote.kept import keep_images
 
 def forget() -> None:
     """Makes this process a new one, as far as remote files go."""
+    import fsspec
+    import s3fs
+
     path.forget()
     listing.forget()
     keep_images(False)
@@ -23,7 +24,7 @@ def forget() -> None:
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectServer]:
+def object_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectServer]:
     """An S3 server, which the environment leads to; pauses between tries are short."""
     with serving() as running:
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
@@ -34,11 +35,3 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectServer]:
         forget()
         yield running
         forget()
-
-
-@pytest.fixture
-def _memory() -> Iterator[None]:
-    """An empty file system in memory."""
-    forget()
-    yield
-    forget()

@@ -7,7 +7,6 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 from tests.image_fixtures import Put
-from tests.remote import server  # noqa: F401 - a fixture
 
 from object_server import ObjectServer
 from tlcli.config.build_dataset import dataset_index, dataset_scan
@@ -119,46 +118,48 @@ def test_an_index_of_local_rows_is_that_of_files(write: Write, tmp_path: Path, p
     assert len(index.of("train")) == 6
 
 
-def test_a_remote_manifest_is_read_with_rows_relative_to_it(server: ObjectServer, put: Put, tmp_path: Path) -> None:  # noqa: F811
+def test_a_remote_manifest_is_read_with_rows_relative_to_it(
+    object_server: ObjectServer, put: Put, tmp_path: Path
+) -> None:
     rows = ["uri,label"]
     for number in range(20):
-        server.objects[f"b/set/images/{number}.png"] = put(tmp_path / "one.png", number).read_bytes()
+        object_server.objects[f"b/set/images/{number}.png"] = put(tmp_path / "one.png", number).read_bytes()
         rows.append(f"images/{number}.png,{'ab'[number % 2]}")
-    server.objects["b/set/images.csv"] = "\n".join(rows).encode()
-    del server.objects["b/set/images/7.png"]
+    object_server.objects["b/set/images.csv"] = "\n".join(rows).encode()
+    del object_server.objects["b/set/images/7.png"]
     index = dataset_index(Dataset(path="s3://b/set/images.csv"), [])  # type: ignore[arg-type]
     assert len(index.images) == 19
     assert list(index.bad) == ["images/7.png"]
-    before = sum(server.requests.values())
+    before = sum(object_server.requests.values())
     again = dataset_index(Dataset(path="s3://b/set/images.csv"), [])  # type: ignore[arg-type]
     assert again.digest() == index.digest()
-    assert sum(server.requests.values()) == before + 1  # the manifest
+    assert sum(object_server.requests.values()) == before + 1  # the manifest
 
 
 def test_class_folders_of_a_bucket_are_read_as_those_of_a_disk_and_listed_once(
-    server: ObjectServer,
+    object_server: ObjectServer,
     put: Put,
-    tmp_path: Path,  # noqa: F811
+    tmp_path: Path,
 ) -> None:
     from tests.remote import forget
 
     for label in ("bright", "dark"):
         for split, count in (("train", 6), ("test", 3)):
             for number in range(count):
-                path = put(tmp_path / "data" / split / label / f"{number}.png", len(server.objects))
-                server.objects[f"b/data/{split}/{label}/{number}.png"] = path.read_bytes()
+                path = put(tmp_path / "data" / split / label / f"{number}.png", len(object_server.objects))
+                object_server.objects[f"b/data/{split}/{label}/{number}.png"] = path.read_bytes()
     (tmp_path / "data/notes.txt").write_bytes(b"notes")
-    server.objects["b/data/notes.txt"] = b"notes"
+    object_server.objects["b/data/notes.txt"] = b"notes"
     here, there = (dataset_index(Dataset(path=path), []) for path in (tmp_path / "data", "s3://b/data"))  # type: ignore[arg-type]
     assert there.digest() == here.digest()
     assert [image.name for image in there.images] == [image.name for image in here.images]
     assert [one.count for one in there.left_out] == [one.count for one in here.left_out]
-    server.objects["b/data/train/dark/new.png"] = server.objects["b/data/train/dark/1.png"]
-    lists = server.requests["GET b"]
+    object_server.objects["b/data/train/dark/new.png"] = object_server.objects["b/data/train/dark/1.png"]
+    lists = object_server.requests["GET b"]
     forget()
     dataset = Dataset(path="s3://b/data")  # type: ignore[arg-type]
     assert len(dataset_scan(dataset, []).files) == 18
-    assert server.requests["GET b"] == lists
+    assert object_server.requests["GET b"] == lists
     forget()
     assert len(dataset_scan(dataset, [], verify=True).files) == 19
 
@@ -166,7 +167,7 @@ def test_class_folders_of_a_bucket_are_read_as_those_of_a_disk_and_listed_once(
 @pytest.mark.parametrize(
     ("path", "code"), [("https://h/folder", "data.no_listing"), ("s3://b/nothing", "data.images_missing")]
 )
-def test_addresses_without_images_are_refused(path: str, code: str, server: ObjectServer) -> None:  # noqa: F811
+def test_addresses_without_images_are_refused(path: str, code: str, object_server: ObjectServer) -> None:
     with pytest.raises(DataError) as raised:
         dataset_scan(Dataset(path=path), [])  # type: ignore[arg-type]
     assert raised.value.code == code

@@ -1,10 +1,8 @@
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.remote import server  # noqa: F401 - a fixture
 
 from object_server import ObjectServer, status
 from tlcli.backbones.blocks import one_block
@@ -19,11 +17,10 @@ ROWS = np.arange(20, dtype=np.float32).reshape(5, 4)
 
 
 @pytest.fixture(autouse=True)
-def _remote_cache(server: ObjectServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:  # noqa: F811
+def _remote_cache(object_server: ObjectServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TLCLI_CACHE", "s3://b/cache")
     monkeypatch.setattr("platformdirs.user_cache_dir", lambda *_, **__: str(tmp_path / "machine"))
-    server.objects["b/other"] = b""
-    yield
+    object_server.objects["b/other"] = b""
 
 
 def other_machine(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Store:
@@ -33,9 +30,9 @@ def other_machine(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Store:
 
 
 def test_what_one_machine_writes_another_reads(
-    server: ObjectServer,
+    object_server: ObjectServer,
     monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,  # noqa: F811
+    tmp_path: Path,
 ) -> None:
     Store(KEY, BLOCKS).append(FIRST, ROWS)
     there = other_machine(monkeypatch, tmp_path / "other")
@@ -47,15 +44,15 @@ def test_what_one_machine_writes_another_reads(
 
 
 def test_opening_a_store_reads_keys_and_a_shard_is_copied_once(
-    server: ObjectServer,
+    object_server: ObjectServer,
     monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,  # noqa: F811
+    tmp_path: Path,
 ) -> None:
     Store(KEY, BLOCKS).append(FIRST, ROWS)
     there = other_machine(monkeypatch, tmp_path / "other")
 
     def shards_read() -> int:
-        return sum(count for key, count in server.requests.items() if re.fullmatch(r"GET .*\.safetensors", key))
+        return sum(count for key, count in object_server.requests.items() if re.fullmatch(r"GET .*\.safetensors", key))
 
     assert shards_read() == 0
     there.read(FIRST)
@@ -69,13 +66,13 @@ def test_opening_a_store_reads_keys_and_a_shard_is_copied_once(
 @pytest.mark.parametrize("what", ["keys", "safetensors"])
 def test_damaged_objects_are_not_believed(
     what: str,
-    server: ObjectServer,
+    object_server: ObjectServer,
     monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,  # noqa: F811
+    tmp_path: Path,
 ) -> None:
     Store(KEY, BLOCKS).append(FIRST, ROWS)
-    name = next(name for name in server.objects if name.endswith(what))
-    server.objects[name] = server.objects[name][:-1] + b"?"
+    name = next(name for name in object_server.objects if name.endswith(what))
+    object_server.objects[name] = object_server.objects[name][:-1] + b"?"
     there = other_machine(monkeypatch, tmp_path / "other")
     assert all(key in there for key in FIRST)  # the keys themselves, or from the shard
     if what == "keys":
@@ -87,31 +84,31 @@ def test_damaged_objects_are_not_believed(
 
 
 def test_a_writer_that_is_killed_between_two_puts_loses_nothing(
-    server: ObjectServer,
+    object_server: ObjectServer,
     monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,  # noqa: F811
+    tmp_path: Path,
 ) -> None:
     Store(KEY, BLOCKS).append(FIRST, ROWS)
-    keys = next(name for name in server.objects if name.endswith(".keys"))
-    del server.objects[keys]
+    keys = next(name for name in object_server.objects if name.endswith(".keys"))
+    del object_server.objects[keys]
     np.testing.assert_array_equal(other_machine(monkeypatch, tmp_path / "other").read(FIRST), ROWS)
 
 
 def test_what_a_killed_writer_did_not_send_is_sent_by_the_next_process(
-    server: ObjectServer,
+    object_server: ObjectServer,
     monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,  # noqa: F811
+    tmp_path: Path,
 ) -> None:
     Store(KEY, BLOCKS).append(FIRST, ROWS)
-    before = dict(server.objects)
+    before = dict(object_server.objects)
     for name in [name for name in before if "features" in name]:
-        del server.objects[name]
+        del object_server.objects[name]
     Store(KEY, BLOCKS)
-    assert server.objects == before
+    assert object_server.objects == before
 
 
-def test_a_store_that_refuses_or_is_missing_is_an_error(server: ObjectServer) -> None:  # noqa: F811
-    server.answers["b"] = [status(403, "AccessDenied")] * 9
+def test_a_store_that_refuses_or_is_missing_is_an_error(object_server: ObjectServer) -> None:
+    object_server.answers["b"] = [status(403, "AccessDenied")] * 9
     with pytest.raises(NetworkError) as raised:
         Store(KEY, BLOCKS)
     assert (raised.value.code, raised.value.exit_code) == ("network.store_refused", 4)

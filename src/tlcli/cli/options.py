@@ -85,8 +85,7 @@ RayOption = Annotated[
     typer.Option(
         "--ray",
         metavar="ADDRESS",
-        help="Compute the features on a Ray cluster: auto or HOST:PORT; local takes this machine. "
-        "Needs pip install 'tlcli[ray]'.",
+        help="Compute the features on a Ray cluster: auto or HOST:PORT; local takes this machine. Needs the extra ray.",
     ),
 ]
 VerifyOption = Annotated[

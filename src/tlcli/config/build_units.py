@@ -19,10 +19,9 @@ from tlcli.datasets.labelled_files import LabelledFile, Scan
 from tlcli.datasets.object_digests import ObjectDigests
 from tlcli.features.extractor import FeatureExtractor
 from tlcli.features.key import preparation_digest
-from tlcli.features.units import UNIT_ROWS, Unit, UnitResult, UnitRow, compute_unit, is_done, reason_of
+from tlcli.features.units import UNIT_ROWS, Unit, UnitResult, UnitRow, compute_unit, state_of, unreadable
 from tlcli.images.augmentation import PLAIN
 from tlcli.progress import SILENT, Progress
-from tlcli.system.addresses import without_secrets
 from tlcli.system.remote.path import RemotePath
 
 Shard = tuple[int, int]
@@ -73,8 +72,9 @@ class UnitPass:
                 continue
             rows = [row for file in some if (row := self._row(file, of_training))]
             images, total, views = images + len(some), total + 1, views + sum(len(row.views) for row in rows)
-            if all(is_done(row, self.extractor.store, self.digests) for row in rows):
-                bad |= {without_secrets(row.source): why for row in rows if (why := reason_of(row, self.digests))}
+            states = [state_of(row, self.extractor.store, self.digests) for row in rows]
+            if all(states):
+                bad |= unreadable(rows, states)
             else:
                 units.append(Unit(number, tuple(rows)))
         return UnitPlan(tuple(units), images, total, views, bad)
@@ -118,9 +118,10 @@ class UnitPass:
             if not isinstance(path, RemotePath) or path in self.scan.digests:
                 continue
             address, version = path.address, path.listed.version
-            if sha256 := self.digests.sha256(address, version):
+            sha256, reason = self.digests.known(address, version)
+            if sha256:
                 found.of[path] = sha256
-            elif reason := self.digests.reason(address, version):
+            elif reason:
                 found.errors[path] = reason
             else:
                 return None

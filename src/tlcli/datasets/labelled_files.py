@@ -133,7 +133,10 @@ def with_normal_labels(scan: Scan) -> Scan:
     forms: dict[str, set[str]] = defaultdict(set)
     for label in {file.label for file in scan.files}:
         forms[normal_label(label)].add(label)
-    files = tuple(replace(file, label=normal_label(file.label)) for file in scan.files)
+    normal = {label: normal_label(label) for written in forms.values() for label in written}
+    files = tuple(
+        file if normal[file.label] == file.label else replace(file, label=normal[file.label]) for file in scan.files
+    )
     return replace(scan, files=files, notes=(*scan.notes, *_note_similar(forms)))
 
 

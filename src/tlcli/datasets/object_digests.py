@@ -59,11 +59,15 @@ class ObjectDigests:
 
     def sha256(self, source: str, version: str) -> str:
         """The recorded digest of an object; empty where there is none."""
-        return self._of(source).sha256(source, version)
+        return self.known(source, version)[0]
 
     def reason(self, source: str, version: str) -> str:
         """Why an object was unreadable; empty where it was not, or was never read."""
-        return self._of(source).reason(source, version)
+        return self.known(source, version)[1]
+
+    def known(self, source: str, version: str) -> tuple[str, str]:
+        """:meth:`sha256` and :meth:`reason` of an object."""
+        return self._of(source).known(source, version)
 
     def append(self, seen: Iterable[Seen]) -> None:
         """Records what was read.
@@ -97,12 +101,11 @@ class _StoreDigests:
         self._shards = ShardFolder(KIND, name, "digests", progress)
         self._decoder, self._is_reading_all = decoder, not anew
 
-    def sha256(self, source: str, version: str) -> str:
-        found = self._known.get(_key(source, version), _NONE)
-        return "" if found == _NONE else found.hex()
-
-    def reason(self, source: str, version: str) -> str:
-        return self._reasons.get(_key(source, version), "")
+    def known(self, source: str, version: str) -> tuple[str, str]:
+        digests, reasons = self._tables
+        key = _key(source, version)
+        found = digests.get(key, _NONE)
+        return "" if found == _NONE else found.hex(), reasons.get(key, "") if reasons else ""
 
     def append(self, seen: Iterable[Seen]) -> None:
         new = {_key(one.source, one.version): one for one in seen}
@@ -120,14 +123,6 @@ class _StoreDigests:
         if record := _opened(data):
             self._take(record)
         self._shards.write(data)
-
-    @property
-    def _known(self) -> dict[bytes, bytes]:
-        return self._tables[0]
-
-    @property
-    def _reasons(self) -> dict[bytes, str]:
-        return self._tables[1]
 
     @cached_property
     def _tables(self) -> tuple[dict[bytes, bytes], dict[bytes, str]]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 UNIT_ROWS = 512
 """Rows of a unit: as many as a shard of the store has."""
+DONE = "done"
 REQUESTS = 32
 """Objects that a unit reads at a time."""
 
@@ -79,15 +80,23 @@ def units_of(rows: Sequence[UnitRow], size: int = UNIT_ROWS) -> list[Unit]:
 
 def is_done(row: UnitRow, store: Store, digests: ObjectDigests) -> bool:
     """Whether the store has every view of a row, or the row is known to be unreadable."""
-    if reason_of(row, digests):
-        return True
-    sha256 = row.sha256 or digests.sha256(row.source, row.version)
-    return bool(sha256) and all(row_key(sha256, view) in store for view in row.views)
+    return bool(state_of(row, store, digests))
 
 
-def reason_of(row: UnitRow, digests: ObjectDigests) -> str:
-    """Why a remote row is known to be unreadable; empty where it is not."""
-    return digests.reason(row.source, row.version) if is_remote(row.source) else ""
+def state_of(row: UnitRow, store: Store, digests: ObjectDigests) -> str:
+    """:data:`DONE` where the store has every view of a row; why it is unreadable, where that is known; else empty."""
+    sha256, reason = digests.known(row.source, row.version) if is_remote(row.source) else ("", "")
+    if reason:
+        return reason
+    sha256 = row.sha256 or sha256
+    return DONE if sha256 and all(row_key(sha256, view) in store for view in row.views) else ""
+
+
+def unreadable(rows: Sequence[UnitRow], states: Sequence[str]) -> dict[str, str]:
+    """Sources that are known to be unreadable, without what gives access, and the reasons."""
+    return {
+        without_secrets(row.source): why for row, why in zip(rows, states, strict=True) if why not in ("", DONE)
+    }  # fmt: skip
 
 
 def compute_unit(
@@ -110,8 +119,9 @@ def compute_unit(
         NetworkError: the store refuses access, or does not answer.
         ResourceError: the disk is full.
     """
-    missing = [row for row in unit.rows if not is_done(row, store, digests)]
-    reasons = {without_secrets(row.source): why for row in unit.rows if (why := reason_of(row, digests))}
+    states = [state_of(row, store, digests) for row in unit.rows]
+    missing = [row for row, state in zip(unit.rows, states, strict=True) if not state]
+    reasons = unreadable(unit.rows, states)
     reading = _Reading(decoder, store)
     bad: dict[str, str] = {}
     computed = 0

@@ -3,7 +3,6 @@ import subprocess
 import sys
 
 import pytest
-from tests.remote import server  # noqa: F401 - a fixture
 
 from object_server import Answer, ObjectServer, cut, slow, status
 from tlcli.errors import DataError, NetworkError
@@ -17,9 +16,9 @@ S3 = "s3://b/k.jpg"
 
 
 @pytest.fixture
-def addresses(server: ObjectServer) -> dict[str, str]:  # noqa: F811
-    server.objects["b/k.jpg"] = DATA
-    return {"s3": S3, "http": f"{server.url}/b/k.jpg?X-Amz-Signature=abcdef"}
+def addresses(object_server: ObjectServer) -> dict[str, str]:
+    object_server.objects["b/k.jpg"] = DATA
+    return {"s3": S3, "http": f"{object_server.url}/b/k.jpg?X-Amz-Signature=abcdef"}
 
 
 @pytest.mark.parametrize("kind", ["s3", "http"])
@@ -32,11 +31,11 @@ def test_what_fails_for_a_moment_is_tried_again(
     kind: str,
     answers: list[Answer],
     addresses: dict[str, str],
-    server: ObjectServer,  # noqa: F811
+    object_server: ObjectServer,
 ) -> None:
-    server.answers["b/k.jpg"] = list(answers)
+    object_server.answers["b/k.jpg"] = list(answers)
     assert read_bytes(addresses[kind]) == DATA
-    assert server.requests["GET b/k.jpg"] == len(answers) + 1
+    assert object_server.requests["GET b/k.jpg"] == len(answers) + 1
 
 
 @pytest.mark.parametrize("kind", ["s3", "http"])
@@ -55,14 +54,14 @@ def test_refusals_and_long_failures_are_errors_without_secrets(
     code: str,
     requests: int,
     addresses: dict[str, str],
-    server: ObjectServer,  # noqa: F811
+    object_server: ObjectServer,
 ) -> None:
-    server.answers["b/k.jpg"] = [answer] * (TRIES + 1)
+    object_server.answers["b/k.jpg"] = [answer] * (TRIES + 1)
     with pytest.raises(NetworkError) as raised:
         read_bytes(addresses[kind])
     assert raised.value.code == code
     assert raised.value.exit_code == 4
-    assert server.requests["GET b/k.jpg"] == requests
+    assert object_server.requests["GET b/k.jpg"] == requests
     said = f"{raised.value} {raised.value.__cause__}"
     assert raised.value.__suppress_context__
     assert "abcdef" not in said
@@ -72,25 +71,27 @@ def test_refusals_and_long_failures_are_errors_without_secrets(
 
 def test_a_store_that_is_slow_is_waited_for_as_long_as_bytes_come(
     addresses: dict[str, str],
-    server: ObjectServer,
-    monkeypatch: pytest.MonkeyPatch,  # noqa: F811
+    object_server: ObjectServer,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    server.answers["b/k.jpg"] = [slow(0.3)]
+    object_server.answers["b/k.jpg"] = [slow(0.3)]
     assert read_bytes(S3) == DATA
-    monkeypatch.setitem(stores._OPTIONS["s3"]["config_kwargs"], "read_timeout", 0.1)  # type: ignore[index]
-    server.answers["b/k.jpg"] = [slow(0.5)] * 2
+    connection = stores._OPTIONS["s3"]["config_kwargs"]
+    assert isinstance(connection, dict)
+    monkeypatch.setitem(connection, "read_timeout", 0.1)
+    object_server.answers["b/k.jpg"] = [slow(0.5)] * 2
     assert read_bytes(S3) == DATA
 
 
 @pytest.mark.parametrize("kind", ["s3", "http"])
-def test_a_missing_object_is_not_found(kind: str, addresses: dict[str, str], server: ObjectServer) -> None:  # noqa: F811
-    server.objects.clear()
+def test_a_missing_object_is_not_found(kind: str, addresses: dict[str, str], object_server: ObjectServer) -> None:
+    object_server.objects.clear()
     with pytest.raises(FileNotFoundError):
         read_bytes(addresses[kind])
-    assert server.requests["GET b/k.jpg"] == 1
+    assert object_server.requests["GET b/k.jpg"] == 1
 
 
-def test_nobody_answers(monkeypatch: pytest.MonkeyPatch, server: ObjectServer) -> None:  # noqa: F811
+def test_nobody_answers(monkeypatch: pytest.MonkeyPatch, object_server: ObjectServer) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(NetworkError) as raised:
         read_bytes(S3)
@@ -99,7 +100,7 @@ def test_nobody_answers(monkeypatch: pytest.MonkeyPatch, server: ObjectServer) -
 
 def test_an_object_that_changed_since_it_was_listed_is_an_error(
     addresses: dict[str, str],
-    server: ObjectServer,  # noqa: F811
+    object_server: ObjectServer,
 ) -> None:
     store, path = open_store(S3)
     info = store.info(path)
@@ -107,7 +108,7 @@ def test_an_object_that_changed_since_it_was_listed_is_an_error(
     assert size == len(DATA)
     assert read_bytes(S3, version, size) == DATA
     for other in (DATA[:-1], DATA[:-1] + b"?"):
-        server.objects["b/k.jpg"] = other
+        object_server.objects["b/k.jpg"] = other
         with pytest.raises(DataError) as raised:
             read_bytes(S3, version, size)
         assert raised.value.code == "data.file_changed"
@@ -116,8 +117,8 @@ def test_an_object_that_changed_since_it_was_listed_is_an_error(
 
 def test_an_etag_that_is_no_digest_is_asked_for_again(
     addresses: dict[str, str],
-    server: ObjectServer,
-    monkeypatch: pytest.MonkeyPatch,  # noqa: F811
+    object_server: ObjectServer,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     store, _ = open_store(S3)
     of_store = {"ETag": '"multipart-2"', "size": len(DATA)}

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PosixPath, PurePosixPath
 from typing import Any
 
-from tlcli.system.addresses import without_secrets
+from tlcli.system.addresses import is_remote, without_secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +157,6 @@ def forget() -> None:
 
 def as_path(given: str, folder: Path) -> Path:
     """The path of an address, or of a path that is relative to ``folder``."""
-    from tlcli.system.addresses import is_remote  # noqa: PLC0415
-
     if is_remote(given):
         return RemotePath.of(given)
     if isinstance(folder, RemotePath):
