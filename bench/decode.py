@@ -59,21 +59,21 @@ def make(folder: Path, kind: str, count: int) -> list[LabelledImage]:
     return images
 
 
-class _StaysOpen:
+class StaysOpen:
     """An engine that :func:`extract` does not close at its end."""
 
     def __init__(self, engine: Engine) -> None:
         self.window, self.submit, self.maps = engine.window, engine.submit, engine.maps
 
     def close(self) -> None:
-        pass
+        """Leaves it open."""
 
 
 def through(images: list[LabelledImage], name: str, engine: Engine) -> float:
     """Images a second from files to a store that is new."""
     store = Store(hashlib.sha256(os.urandom(16)).hexdigest(), CATALOG[name].blocks)
     started = perf_counter()
-    done = extract([(images, [PLAIN])], Decoder(preparation_of(name)), store, lambda: _StaysOpen(engine))
+    done = extract([(images, [PLAIN])], Decoder(preparation_of(name)), store, lambda: StaysOpen(engine))
     elapsed = perf_counter() - started
     if done.computed != len(images):
         raise SystemExit(f"{done.computed} of {len(images)} images were computed: {done.bad}")

@@ -23,6 +23,7 @@ LAYERS: list[set[str]] = [
     {"tuning", "finetuning"},
     {"evaluation"},
     {"heads"},
+    {"cluster"},
     {"features"},
     {"engines"},
     {"backbones"},
@@ -131,6 +132,8 @@ def ways_out(tree: ast.AST, function: str = "") -> Iterator[tuple[str, str]]:
 PROCESSES = (
     "tlcli.backbones.keras_process",
     "tlcli.backbones.network_process",
+    "tlcli.engines.gpu_process",
+    "tlcli.images.decode_process",
     "tlcli.finetuning.training",
     "tlcli.export.check",
     "tlcli.serving.decode_process",

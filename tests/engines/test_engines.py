@@ -60,9 +60,9 @@ def processor(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
         ("openvino", "int8", False, EngineChoice("openvino", "int8", OPENVINO)),
         ("openvino", "auto", True, EngineChoice("openvino", "bf16", OPENVINO)),
         ("openvino", "f32", False, EngineChoice("openvino", "f32", OPENVINO)),
-        ("keras", "auto", True, EngineChoice("keras", "f32", TENSORFLOW)),
-        ("keras", "f32", True, EngineChoice("keras", "f32", TENSORFLOW)),
-        ("keras", "bf16", False, EngineChoice("keras", "bf16", TENSORFLOW)),
+        ("keras", "auto", True, EngineChoice("keras", "f32", TENSORFLOW, "tensorflow")),
+        ("keras", "f32", True, EngineChoice("keras", "f32", TENSORFLOW, "tensorflow")),
+        ("keras", "bf16", False, EngineChoice("keras", "bf16", TENSORFLOW, "tensorflow")),
     ],
 )
 def test_auto_is_the_fastest_exact_precision(
@@ -101,7 +101,7 @@ def test_int8_is_refused_with_keras(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_openvino_auto_is_keras(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert choose_engine("auto", "auto") == EngineChoice("keras", "f32", TENSORFLOW)
+    assert choose_engine("auto", "auto") == EngineChoice("keras", "f32", TENSORFLOW, "tensorflow")
 
 
 @pytest.mark.parametrize(("engine", "package"), [("openvino", "openvino"), ("keras", "tensorflow")])

@@ -104,7 +104,7 @@ class Network:
         return [self._pooled(block, of_layers[block.layer]) for block in blocks.all]
 
     def _pooled(self, block: Block, feature_map: keras.KerasTensor) -> keras.KerasTensor:
-        pooled = _POOLINGS[block.pooling]()(feature_map)
+        pooled = _POOLINGS[block.pooling](dtype="float32")(feature_map)  # a mean in bfloat16 has 8 bits
         for layer in self.after if block.layer == LAST else ():
             pooled = layer(pooled)
         return pooled

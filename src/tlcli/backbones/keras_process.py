@@ -13,7 +13,7 @@ from tlcli.backbones.catalog import CATALOG, row_for
 from tlcli.backbones.graph import NORMALIZATION_FILE
 from tlcli.backbones.own_process import disk_needed, run_module
 from tlcli.errors import ModelError
-from tlcli.system.lazy import start_keras
+from tlcli.system.lazy import start_keras_on_openvino
 
 
 def run_job(request: dict[str, object], name: str) -> None:
@@ -34,7 +34,7 @@ def run_job(request: dict[str, object], name: str) -> None:
 def main() -> None:
     """The separate process: runs the one job that its argument describes."""
     request = json.loads(sys.argv[1])
-    start_keras()
+    start_keras_on_openvino()
     from tlcli.backbones import build  # noqa: PLC0415 - imports Keras
 
     if request["job"] == "random":

@@ -7,7 +7,7 @@ from tlcli.backbones.catalog import Backbone
 from tlcli.backbones.graph import QuantizedGraph
 from tlcli.backbones.weights import Weights
 
-Precision = Literal["f32", "bf16", "int8"]
+Precision = Literal["f32", "bf16", "f16", "int8"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,9 @@ class EngineChoice:
     precision: Precision
     version: str
     """Version of the library that runs the backbone; results may differ between versions."""
+    backend: str = ""
+    """Keras's backend (tensorflow, jax, torch); empty with other engines."""
+    on_gpu: bool = False
 
 
 @dataclass(frozen=True)

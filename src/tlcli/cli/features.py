@@ -28,6 +28,7 @@ def features(
     cache_images: options.CacheImagesOption = False,
     verify: options.VerifyOption = False,
     runs_dir: options.RunsDirOption = options.RUNS_DIR,
+    ray: options.RayOption = None,
     threads: options.ThreadsOption = None,  # noqa: ARG001 - acts as it is parsed
     as_json: options.JsonOption = False,
     quiet: options.QuietOption = False,
@@ -45,7 +46,7 @@ def features(
     screen = Screen(as_json, quiet)
     part = parse_shard(shard)
     loaded = options.load_chosen(config, set_, screen.progress, runs_dir)
-    done = compute_features(loaded, part, verify, cache_images, screen.progress)
+    done = compute_features(loaded, part, verify, cache_images, screen.progress, ray)
     options.remember(loaded, runs_dir)
     _show(screen, done, part)
     if done.left_to_augment:

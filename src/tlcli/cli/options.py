@@ -80,6 +80,14 @@ ThreadsOption = Annotated[
         "--threads", min=1, metavar="N", callback=_threads, is_eager=True, help="CPU cores to use. Default: all."
     ),
 ]
+RayOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Compute the features on a Ray cluster: auto or HOST:PORT; local takes this machine. Needs the extra ray.",
+    ),
+]
 VerifyOption = Annotated[
     bool,
     typer.Option(

@@ -37,6 +37,7 @@ def train(
         bool,
         typer.Option("--yes", help="Fine-tune a whole network (finetune.blocks: all) on a CPU, whatever it takes."),
     ] = False,
+    ray: options.RayOption = None,
     threads: options.ThreadsOption = None,  # noqa: ARG001 - acts as it is parsed
     as_json: options.JsonOption = False,
     quiet: options.QuietOption = False,
@@ -56,7 +57,7 @@ def train(
     screen = Screen(as_json, quiet)
     loaded = options.load_chosen(config, set_, screen.progress, runs_dir)
     trained = run(
-        loaded, runs_dir, verify, screen.progress, name, output, accepts_cost=yes, cache_images=cache_images
+        loaded, runs_dir, verify, screen.progress, name, output, accepts_cost=yes, cache_images=cache_images, ray=ray
     )  # fmt: skip
     if output is None:
         options.remember(loaded, runs_dir)

@@ -1,16 +1,20 @@
 """From the config's image, augment and backbone sections to the objects that compute features."""
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from tlcli.backbones.blocks import LAST, Blocks, Pooling
 from tlcli.backbones.catalog import Backbone, row_for
 from tlcli.backbones.own_network import OwnBackbone, Wishes, open_own
-from tlcli.backbones.spec import BackboneSpec
+from tlcli.backbones.spec import BackboneSpec, EngineChoice
 from tlcli.backbones.weights import find_weights
 from tlcli.config.schema import BackboneSection, Config, both_sides
 from tlcli.config.sources import ArchiveSource, FolderSource, Source
 from tlcli.datasets.index import Index
-from tlcli.engines.choice import choose_engine
+from tlcli.engines.choice import PrecisionSetting, choose_engine, describe_engine
+from tlcli.engines.gpu import search_gpu, unused_note
 from tlcli.engines.interface import open_engine
 from tlcli.errors import DataError, UsageError
 from tlcli.features.extractor import FeatureExtractor
@@ -38,6 +42,7 @@ def feature_extractor(
     progress: Progress = SILENT,
     recorded: RecordedGraph | None = None,
     tail: tuple[Path, str] | None = None,
+    choose: "Callable[[str, PrecisionSetting], EngineChoice] | None" = None,
 ) -> FeatureExtractor:
     """Chooses engine and precision, finds the weights and opens the store.
 
@@ -48,6 +53,7 @@ def feature_extractor(
         progress: receives the choices, downloads and quantisation.
         recorded: the quantised backbone of an existing run; a new run takes any that fits.
         tail: the file of an existing run's fine-tuned last blocks, and its digest.
+        choose: chooses the engine; by default :func:`tlcli.engines.choice.choose_engine`, on this machine.
 
     Raises:
         ModelError, NetworkError: the weights, the engine or NNCF are unavailable.
@@ -59,7 +65,15 @@ def feature_extractor(
         choose_engine(section.engine, "int8")  # refuses what cannot work before anything is downloaded
     row, preparation = backbone_row(config), preparation_of(with_levels(config, index, progress))
     augmentation = Augmentation(**config.augment.model_dump(exclude={"views"}))
-    engine = choose_engine(section.engine, "auto" if is_int8 else section.precision)
+    # What is quantised, and a network of one's own, runs on OpenVINO whether or not there is a GPU.
+    setting = "openvino" if section.engine == "auto" and (is_int8 or section.path) else section.engine
+    engine = (choose or choose_engine)(setting, "auto" if is_int8 else section.precision)
+    if section.engine == "auto" and (unused := unused_note(search_gpu())):
+        progress.note(unused)
+    if engine.name == "keras" and not engine.on_gpu and engine.precision != "f32":
+        progress.note(
+            f"backbone.precision is {engine.precision} and there is no GPU: Keras emulates it, which is slow."
+        )
     own = _own(config)
     weights = own.weights if own else find_weights(row, section.weights, progress)
     row = row if own else row_for(row.name, weights.layout)
@@ -69,7 +83,7 @@ def feature_extractor(
     progress.note(
         f"Backbone {row.name} ({own.note if own else f'{section.weights} weights{of_torch}'}), "
         f"{_written(preparation.size)} ({_way(preparation)}{_resampling(preparation)}), "
-        f"engine {engine.name}, precision "
+        f"engine {describe_engine(engine)}, precision "
         + (f"int8, compared with {engine.precision}" if is_int8 else engine.precision)
     )
     exact = FeatureExtractor(
@@ -84,6 +98,36 @@ def feature_extractor(
         return exact
     images = index.images if recorded else index.of("train")
     return int8_extractor(exact, images, section.int8.calibration_images, progress, recorded)
+
+
+Opener = Callable[[Index | None, Config, Progress], FeatureExtractor]
+"""Chooses the engine and opens the store: :func:`feature_extractor`, or the same on a cluster."""
+
+
+def opener_for(ray: str | None) -> Opener:
+    """What opens extractors whose features are computed on a Ray cluster, or here where there is no address.
+
+    Args:
+        ray: ``local`` (this machine), ``auto`` or HOST:PORT; the nodes of a cluster choose the engine.
+
+    Raises:
+        UsageError: Ray is not installed, or the address is one of its client.
+    """
+    if ray is None:
+        return feature_extractor
+    from tlcli.cluster.session import check_address  # noqa: PLC0415 - an extra
+
+    check_address(ray)
+    return partial(_ray_extractor, ray)
+
+
+def _ray_extractor(address: str, index: Index | None, config: Config, progress: Progress) -> FeatureExtractor:
+    from tlcli.cluster.frozen_pass import RayPass, choose_on_cluster  # noqa: PLC0415 - an extra
+    from tlcli.cluster.session import LOCAL  # noqa: PLC0415 - the same
+
+    choose = None if address == LOCAL else partial(choose_on_cluster, address)
+    extractor = feature_extractor(index, config, progress, choose=choose)
+    return replace(extractor, elsewhere=RayPass(address, config.backbone.weights))
 
 
 def backbone_row(config: Config) -> Backbone:

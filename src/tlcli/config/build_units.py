@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from tlcli.config.build_dataset import dataset_index, dataset_scan
-from tlcli.config.build_features import feature_extractor
+from tlcli.config.build_features import Opener, feature_extractor
 from tlcli.config.load import LoadedConfig
 from tlcli.datasets.digests import Digests, digests_of
 from tlcli.datasets.index import Index
@@ -80,10 +80,14 @@ class UnitPass:
         return UnitPlan(tuple(units), images, total, views, bad)
 
     def run(self, plan: UnitPlan, progress: Progress = SILENT) -> list[UnitResult]:
-        """Computes the units of a plan, one after the other; see :func:`tlcli.features.units.compute_unit`."""
+        """Computes the units of a plan, here one after the other; see :func:`tlcli.features.units.compute_unit`."""
         if not plan.units:
             return []
         extractor = self.extractor
+        if extractor.elsewhere:
+            results = extractor.elsewhere(extractor, plan.units, progress)
+            self.digests.reload()
+            return results
         stage = progress.stage("Computing features", plan.views, "images")
         with closing(extractor.open_engine(progress)) as engine, stage:
             return [
@@ -150,13 +154,16 @@ class UnitPass:
         return UnitRow(str(path), "", None, sha256, views) if sha256 else None
 
 
-def unit_pass(loaded: LoadedConfig, verify: bool = False, progress: Progress = SILENT) -> UnitPass:
+def unit_pass(
+    loaded: LoadedConfig, verify: bool = False, progress: Progress = SILENT, opened: Opener = feature_extractor
+) -> UnitPass:  # fmt: skip
     """Reads what images there are, chooses the engine, and opens the store and the records.
 
     Args:
         loaded: the config.
         verify: list and read everything again.
         progress: receives the choices.
+        opened: opens the extractor.
 
     Raises:
         DataError, NetworkError: the images are missing, or refused.
@@ -167,7 +174,7 @@ def unit_pass(loaded: LoadedConfig, verify: bool = False, progress: Progress = S
     index = None
     if config.backbone.precision == "int8" or config.image.levels == "data":  # these are measured on training images
         index = dataset_index(config.dataset, loaded.options, verify)
-    extractor = feature_extractor(index, config, progress)
+    extractor = opened(index, config, progress)
     decoder = preparation_digest(extractor.decoder.preparation)
     return UnitPass(loaded, scan, extractor, ObjectDigests(decoder, progress, anew=verify and index is None))
 
@@ -184,7 +191,9 @@ class RemotePass:
     """sha256 of unreadable images, and the reasons."""
 
 
-def pass_remote(loaded: LoadedConfig, verify: bool = False, progress: Progress = SILENT) -> RemotePass | None:
+def pass_remote(
+    loaded: LoadedConfig, verify: bool = False, progress: Progress = SILENT, opened: Opener = feature_extractor
+) -> RemotePass | None:  # fmt: skip
     """Computes the plain views of remote images before they are indexed, and augmented views where the data say which
     images are for training; None where all images are files of this machine.
 
@@ -192,13 +201,14 @@ def pass_remote(loaded: LoadedConfig, verify: bool = False, progress: Progress =
         loaded: the config.
         verify: list and read everything again.
         progress: receives the stages.
+        opened: opens the extractor.
 
     Raises:
         DataError, NetworkError: the images are missing, refused, or changed meanwhile.
         ModelError: the weights, the engine or the extra ``remote`` are unavailable.
     """
     with progress.stage("Listing images"):
-        passed = unit_pass(loaded, verify, progress)
+        passed = unit_pass(loaded, verify, progress, opened)
     if not any(isinstance(file.path, RemotePath) for file in passed.scan.files):
         return None
     results = passed.run(passed.plan(), progress)

@@ -315,10 +315,11 @@ class BackboneSection(Section):
     (path): cls, the first one, or mean_tokens, the mean of those of the image; avg_max takes both. One pass computes
     all layers in all poolings, so that another choice computes nothing again."""
     engine: EngineSetting = "auto"
-    """Inference engine. auto: OpenVINO where it is installed, else Keras."""
-    precision: Literal["auto", "f32", "bf16", "int8"] = "auto"
-    """Arithmetic of the frozen pass. auto: bf16 where the CPU supports it, which is faster, else f32. int8: faster
-    still and less exact, never chosen by auto (see docs/precision.md)."""
+    """Inference engine. auto: Keras on a GPU that its backend (TensorFlow, JAX or PyTorch) sees, else OpenVINO where it
+    is installed, else Keras on the CPU (see docs/speed.md)."""
+    precision: Literal["auto", "f32", "bf16", "f16", "int8"] = "auto"
+    """Arithmetic of the frozen pass. auto: bf16 where the CPU or the GPU supports it, which is faster; else f32 on a
+    CPU, f16 on a GPU. int8: faster still on a CPU and less exact, never chosen by auto (see docs/precision.md)."""
     int8: Int8 = Int8()
     """Settings of precision int8."""
 

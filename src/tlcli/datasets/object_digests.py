@@ -52,6 +52,11 @@ class ObjectDigests:
         self._decoder, self._progress, self._anew = decoder, progress, anew
         self._stores: dict[str, _StoreDigests] = {}
 
+    def reload(self) -> None:
+        """Takes what other processes have recorded since the records were opened."""
+        self._anew = False
+        self._stores.clear()
+
     def sha256(self, source: str, version: str) -> str:
         """The recorded digest of an object; empty where there is none."""
         return self.known(source, version)[0]

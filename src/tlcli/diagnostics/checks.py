@@ -113,7 +113,9 @@ def machine(found: Section) -> None:
 def engine(found: Section) -> None:
     """The engine that runs the backbone where a config says auto, and the reason."""
     from tlcli.engines.choice import choose_engine, explain_choice, int8_is_fast  # noqa: PLC0415 - may be broken
+    from tlcli.engines.gpu import search_gpu, unused_note  # noqa: PLC0415
 
+    gpus = search_gpu(again=True)
     choice = choose_engine("auto", "auto")
     found.facts = {
         "engine": choice.name,
@@ -121,6 +123,12 @@ def engine(found: Section) -> None:
         "precision": choice.precision,
         "reason": explain_choice(choice),
     }
+    if gpus.gpu:
+        found.facts |= {"gpu": gpus.gpu.name, "backend": gpus.gpu.backend, "gpu_memory_bytes": gpus.gpu.memory_bytes}
+    else:
+        found.facts["gpu"] = "none" if not gpus.devices else f"{gpus.devices[0]}, which no backend of Keras sees"
+    if gpus.is_unused:
+        found.warnings.append(ModelError("model.gpu_unused", unused_note(gpus)))
     if choice.name == "openvino":
         found.facts["int8_is_faster"] = int8_is_fast()
 

@@ -69,7 +69,7 @@ def run() -> Iterator[Step]:
 def _openvino_precision() -> str:
     """The precision that auto chooses for OpenVINO; empty where that does not run, as the engine's section reports."""
     try:
-        choice = choose_engine("auto", "auto")
+        choice = choose_engine("openvino", "auto")
     except ModelError:
         return ""
     return choice.precision if choice.name == "openvino" else ""

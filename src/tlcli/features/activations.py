@@ -66,9 +66,10 @@ class Activations:
         from tlcli.engines.openvino import open_trunk  # noqa: PLC0415 - the same
 
         rows = max(1, _SHARD_BYTES // self.row_blocks.stored_bytes)
+        precision = "f32" if self.spec.engine.precision == "f16" else self.spec.engine.precision  # f16: a GPU's
         return extract(
             wanted, self.decoder, self.store,
-            lambda: open_trunk(self.graph, self.row_blocks, self.spec.engine.precision, self.decoder), progress,
+            lambda: open_trunk(self.graph, self.row_blocks, precision, self.decoder), progress,
             shard_rows=rows,
         )  # fmt: skip
 

@@ -4,8 +4,9 @@ Shapes: N images, K + 1 views, D features.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -14,10 +15,11 @@ from tlcli.backbones.spec import BackboneSpec
 from tlcli.datasets.index import LabelledImage
 from tlcli.engines import interface
 from tlcli.engines.interface import Engine
-from tlcli.features.pipeline import Extraction, Wanted, extract
+from tlcli.features.pipeline import Extraction, Wanted, extract, missing_items
 from tlcli.features.rows import Rows
 from tlcli.features.store import Store, row_key
 from tlcli.features.tile_cost import tile_cost
+from tlcli.features.units import Unit, UnitResult, UnitRow, units_of
 from tlcli.images.augmentation import PLAIN
 from tlcli.images.items import Decoder, Item
 from tlcli.progress import SILENT, Progress
@@ -27,6 +29,14 @@ if TYPE_CHECKING:
 
 EngineOpener = Callable[[BackboneSpec, Decoder, Progress], Engine]
 """Opens an engine: :func:`tlcli.engines.interface.open_engine`, or a test double."""
+
+
+class Elsewhere(Protocol):
+    """Computes missing views on other machines."""
+
+    def __call__(self, extractor: "FeatureExtractor", units: Sequence[Unit], progress: Progress) -> list[UnitResult]:
+        """Computes units, and makes the extractor's store know what they gave."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,8 @@ class FeatureExtractor:
     opener: EngineOpener = interface.open_engine
     inputs: Blocks | None = None
     """The blocks that the head takes; None takes all."""
+    elsewhere: Elsewhere | None = None
+    """Computes what is missing first; what it leaves, such as unreadable images, is computed here."""
 
     @property
     def blocks(self) -> Blocks:
@@ -62,7 +74,13 @@ class FeatureExtractor:
             if cost := tile_cost(items, self.spec, self.decoder.preparation):
                 progress.note(cost)
 
-        return extract(wanted, self.decoder, self.store, lambda: self.open_engine(progress), progress, announce)
+        before = 0
+        if self.elsewhere and (items := missing_items(wanted, self.store)[0]):
+            announce(items)
+            rows = [UnitRow(str(Path(str(one.source)).absolute()), "", None, one.sha256, one.views) for one in items]
+            before = sum(result.computed for result in self.elsewhere(self, units_of(rows), progress))
+        done = extract(wanted, self.decoder, self.store, lambda: self.open_engine(progress), progress, announce)
+        return replace(done, computed=done.computed + before, reused=done.reused - before)
 
     def open_engine(self, progress: Progress = SILENT) -> Engine:
         """Loads the backbone; the caller closes it.

@@ -8,7 +8,7 @@ from importlib import metadata
 import PIL
 
 from tlcli.backbones.conversion import conversion_versions
-from tlcli.backbones.spec import BackboneSpec
+from tlcli.backbones.spec import BackboneSpec, EngineChoice
 from tlcli.images.decode import DECODER_VERSION, register_heic
 from tlcli.images.preparation import Preparation
 
@@ -32,7 +32,7 @@ def feature_key(spec: BackboneSpec, preparation: Preparation) -> str:
             spec.weights.sha256,
         ],
         "conversion": conversion_versions(),
-        "engine": asdict(spec.engine),
+        "engine": _engine(spec.engine),
         "quantized": spec.quantized.sha256 if spec.quantized else "",
     }
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
@@ -41,6 +41,16 @@ def feature_key(spec: BackboneSpec, preparation: Preparation) -> str:
 def preparation_digest(preparation: Preparation) -> str:
     """Hex sha256 of everything that turns an image's bytes into the array that the backbone sees."""
     return hashlib.sha256(json.dumps(_decoder(preparation), sort_keys=True).encode()).hexdigest()
+
+
+def _engine(choice: EngineChoice) -> dict[str, object]:
+    """Of Keras also what it runs on, except where that has no name: float32 of TensorFlow on a CPU."""
+    fields: dict[str, object] = {"name": choice.name, "precision": choice.precision, "version": choice.version}
+    if choice.name == "keras" and (choice.on_gpu or choice.backend not in ("", "tensorflow")):
+        fields |= {"backend": choice.backend, "on_gpu": choice.on_gpu}
+    if choice.name == "keras" and choice.precision != "f32":
+        fields["pooling"] = "float32"
+    return fields
 
 
 def _decoder(preparation: Preparation) -> list[object]:

@@ -66,6 +66,20 @@ def extract(
         DataError: a file changed since it was indexed.
         ResourceError: the disk is full.
     """
+    items, asked_for = missing_items(wanted, store)
+    bad: dict[str, str] = {}
+    total, computed = sum(len(item.views) for item in items), 0
+    # An engine takes a while to open, and in a second pass often only unreadable images are missing.
+    first = next((index for index, item in enumerate(items) if _is_readable(item, decoder, bad)), None)
+    if first is not None:
+        announce(items[first:])
+        with closing(open_engine()) as engine, progress.stage("Computing features", total, "images"):
+            computed = compute(items[first:], engine, store, bad, progress, shard_rows or SHARD_ROWS)
+    return Extraction(computed, asked_for - total, bad)
+
+
+def missing_items(wanted: Wanted, store: Store) -> tuple[list[Item], int]:
+    """What the store lacks, and how many views are wanted; copies (equal bytes) are one image."""
     paths: dict[str, Path] = {}
     views: dict[str, tuple[str, ...]] = {}
     for images, names in wanted:
@@ -75,15 +89,7 @@ def extract(
             views[image.sha256] = (*before, *(name for name in names if name not in before))
     missing = ((sha, tuple(v for v in names if row_key(sha, v) not in store)) for sha, names in views.items())
     items = [Item(paths[sha], sha, names) for sha, names in missing if names]
-    bad: dict[str, str] = {}
-    total, computed = sum(len(item.views) for item in items), 0
-    # An engine takes a while to open, and in a second pass often only unreadable images are missing.
-    first = next((index for index, item in enumerate(items) if _is_readable(item, decoder, bad)), None)
-    if first is not None:
-        announce(items[first:])
-        with closing(open_engine()) as engine, progress.stage("Computing features", total, "images"):
-            computed = compute(items[first:], engine, store, bad, progress, shard_rows or SHARD_ROWS)
-    return Extraction(computed, sum(map(len, views.values())) - total, bad)
+    return items, sum(map(len, views.values()))
 
 
 def _is_readable(item: Item, decoder: Decoder, bad: dict[str, str]) -> bool:

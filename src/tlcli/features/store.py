@@ -66,9 +66,14 @@ class Store:
     def __contains__(self, key: bytes) -> bool:
         return key in self._locations
 
+    def reload(self) -> None:
+        """Takes what other processes have written since this store was opened."""
+        self.__dict__.pop("_there", None)
+        self._load()
+
     def _load(self) -> None:
-        here = set()
-        for path, data in self._folder.local():
+        here = {path.name for path, _ in self._shards}
+        for path, data in self._folder.local(here.copy()):
             if (keys := self._keys(data)) is None:
                 self._folder.discard(path)
                 continue

@@ -73,6 +73,11 @@ class UnitResult:
     """Sources that are unreadable, without what gives access, and the reasons."""
 
 
+def units_of(rows: Sequence[UnitRow], size: int = UNIT_ROWS) -> list[Unit]:
+    """The rows in units of ``size``, the last of which may be smaller."""
+    return [Unit(number, tuple(rows[start : start + size])) for number, start in enumerate(range(0, len(rows), size))]
+
+
 def is_done(row: UnitRow, store: Store, digests: ObjectDigests) -> bool:
     """Whether the store has every view of a row, or the row is known to be unreadable."""
     return bool(state_of(row, store, digests))

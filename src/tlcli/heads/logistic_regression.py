@@ -21,11 +21,15 @@ from tlcli.heads.many_units import MANY_UNITS, PrincipalRows, solve_many
 from tlcli.heads.solver import MAX_PASSES, Solution, solve
 from tlcli.heads.standardize import Standardizer
 from tlcli.progress import SILENT, Progress
+from tlcli.system.cpu import threads
+from tlcli.system.files import format_size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _FINAL_TOLERANCE = 1e-4
+_MANY_BYTES = 1 << 30
+"""Of all rows in memory, above which it is said that they are not held there."""
 _ROTATED = 16_384
 """Rows up to which the last fit of many output units holds a rotated copy of them: 84 MB with 1,280 features. With
 more rows the products with the axes, which it saves, are a small part of a pass."""
@@ -103,6 +107,11 @@ def search_logistic_regression(
 def fit_found(rows: Rows, found: "Searched", progress: Progress = SILENT) -> Fit:
     """The second part of :func:`fit_logistic_regression`: fits on all rows [N, D], those that were searched on."""
     best, numbers = found.searches[0], found.numbers
+    if (size := 4 * len(rows) * rows.width) > _MANY_BYTES:
+        progress.note(
+            f"{len(rows):,} rows of {rows.width:,} features would take {format_size(size)}: each pass of the fit reads "
+            f"them block by block, and memory holds {threads() + 2} blocks."
+        )
     with threadpool_limits(1), progress.stage("Fitting the head"):
         part = found.standardizer.of_blocks(rows.widths, best.blocks)
         solution = _fit_all(part.rows(rows.of_blocks(best.blocks)), best.fits, best.best.C or 1.0, best.start)

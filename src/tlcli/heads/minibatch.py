@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from tlcli.errors import UsageError
+from tlcli.errors import ResourceError, UsageError
 from tlcli.features.rows import Rows
 from tlcli.heads.class_weight import ClassWeight, weights_of_classes
 from tlcli.heads.fit_record import Fit, Step
@@ -18,6 +18,8 @@ from tlcli.heads.optimizers import Optimizer, OptimizerName
 from tlcli.heads.standardize import Standardizer
 from tlcli.heads.task import Task
 from tlcli.progress import SILENT, Progress
+from tlcli.system.files import format_size
+from tlcli.system.memory import memory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -73,8 +75,10 @@ def fit_minibatch(
         progress: receives a step an epoch.
 
     Raises:
+        ResourceError: the rows do not fit into memory.
         UsageError: training diverged.
     """
+    check_memory(4 * train.width * (len(train) + len(validation)))
     standardizer, task = Standardizer.of(train, standardize), Task.of(train)
     training = _Data.of(standardizer.rows(train), weights_of_classes(train.labels, class_weight).astype(np.float32))
     monitored = _Data.of(standardizer.rows(validation))
@@ -105,6 +109,23 @@ def fit_minibatch(
             "Lower it (0.001 is the default), or set head.fit=logistic_regression, which needs none.",
         )
     return Fit("minibatch", head, tuple(history), best or history[-1])
+
+
+def check_memory(needed: int) -> None:
+    """Refuses rows that do not fit into memory: steps take them in random order, which a disk is too slow for.
+
+    Raises:
+        ResourceError: fewer bytes are available.
+    """
+    ram = memory()
+    available = min((count for count in (ram.available, ram.limit) if count is not None), default=needed)
+    if needed > available:
+        raise ResourceError(
+            "resource.features_exceed_memory",
+            f"head.fit=minibatch holds all features in memory: {format_size(needed)}, and {format_size(available)} are "
+            "available.",
+            "Set head.fit=logistic_regression, which reads them block by block, or choose fewer of backbone.layers.",
+        )
 
 
 class Draws:

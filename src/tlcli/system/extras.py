@@ -4,6 +4,7 @@ Importing this module is cheap, and none of the packages is imported to find out
 """
 
 import importlib.util
+from collections.abc import Sequence
 
 from tlcli.errors import UsageError
 
@@ -12,6 +13,8 @@ EXTRAS = {
     "serve": ("fastapi", "httptools", "prometheus_client", "python_multipart", "uvicorn"),
     "export": ("ai_edge_litert", "ai_edge_quantizer", "nncf", "onnx", "onnxruntime", "tf2onnx"),
     "tune": ("optuna",),
+    "remote": ("fsspec", "s3fs", "gcsfs", "adlfs", "aiohttp", "pyarrow"),
+    "ray": ("ray",),
 }
 """The modules that an extra of pyproject.toml brings; each belongs to one."""
 TRAINING = ("cleanlab", "jinja2", "matplotlib", "scipy", "sklearn", "threadpoolctl")
@@ -30,7 +33,7 @@ def require(extra: str, doing: str, modules: tuple[str, ...] = ()) -> None:
         UsageError: one is missing.
     """
     if missing := [name for name in modules or EXTRAS[extra] if importlib.util.find_spec(name) is None]:
-        raise _missing(extra, doing, missing)
+        raise extra_error(extra, doing, missing)
 
 
 def missing_extra(error: BaseException) -> UsageError | None:
@@ -39,10 +42,11 @@ def missing_extra(error: BaseException) -> UsageError | None:
         return None
     module = (error.name or "").partition(".")[0]
     extra = next((extra for extra, modules in EXTRAS.items() if module in modules), None)
-    return _missing(extra, "This", [module]) if extra else None
+    return extra_error(extra, "This", [module]) if extra else None
 
 
-def _missing(extra: str, doing: str, modules: list[str]) -> UsageError:
+def extra_error(extra: str, doing: str, modules: Sequence[str]) -> UsageError:
+    """The error where modules of an extra are missing; ``doing`` needs them, for the message."""
     return UsageError(
         "usage.extra_missing",
         f"{doing} needs packages that are not installed: {', '.join(modules)}.",

@@ -1,5 +1,5 @@
-"""Imports heavy libraries late and fast: TensorFlow without its log lines, OpenVINO without its model converter,
-scikit-learn without pandas."""
+"""Imports heavy libraries late and fast: Keras without the log lines of TensorFlow, OpenVINO without its model
+converter, scikit-learn without pandas."""
 
 import gc
 import os
@@ -13,23 +13,35 @@ from tlcli.errors import ModelError
 
 
 def start_tensorflow() -> None:
-    """Imports Keras on TensorFlow in this process; the first time takes 2 to 5 s."""
-    if "tensorflow" in sys.modules:
+    """Imports Keras on TensorFlow in this process; see :func:`start_keras`."""
+    start_keras("tensorflow")
+
+
+def start_keras(backend: str) -> None:
+    """Imports Keras on a backend in this process; the first time takes 2 to 5 s.
+
+    Args:
+        backend: tensorflow, jax or torch.
+
+    Raises:
+        ModelError: Keras runs on another backend in this process already.
+    """
+    if "keras" in sys.modules:
+        _check_backend(backend)
         return
-    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ["KERAS_BACKEND"] = backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     was_enabled = gc.isenabled()
     gc.disable()  # it would scan two million new objects again and again: a fifth of the time
     try:
-        with _silent_stderr(), _hidden("matplotlib.pyplot"):  # 0.7 s for Keras' own plots, which nothing here uses
-            import keras  # noqa: F401
-            import tensorflow  # noqa: F401, ICN001
+        with silent_stderr(), hidden("matplotlib.pyplot"):  # 0.7 s for Keras' own plots, which nothing here uses
+            import keras  # noqa: F401 - imports its backend
     finally:
         if was_enabled:
             gc.enable()
 
 
-def start_keras() -> None:
+def start_keras_on_openvino() -> None:
     """Imports Keras on OpenVINO, in a process of its own; without SciPy, of which Keras needs short-time Fourier
     transforms alone, and which predict's installation lacks."""
     os.environ["KERAS_BACKEND"] = "openvino"
@@ -45,6 +57,17 @@ def start_keras() -> None:
         sys.modules.update(before)
 
 
+def _check_backend(backend: str) -> None:
+    import keras
+
+    if keras.backend.backend() != backend:
+        raise ModelError(
+            "model.other_keras_backend",
+            f"Keras runs on {keras.backend.backend()} in this process, and {backend} is needed.",
+            f"Set KERAS_BACKEND={backend} before Keras is imported, or run tlcli as a command.",
+        )
+
+
 def start_openvino() -> Any:
     """Returns the module ``openvino``, imported without its model converter: 0.06 s instead of 0.2 s of predict's 1 s.
 
@@ -52,7 +75,7 @@ def start_openvino() -> Any:
         ModelError: it is not installed, or its libraries cannot be loaded.
     """
     try:
-        with _hidden("openvino.tools.ovc"):
+        with hidden("openvino.tools.ovc"):
             import openvino
     except ImportError as error:
         raise ModelError(
@@ -65,13 +88,13 @@ def start_openvino() -> Any:
 
 def start_scikit_learn() -> None:
     """Imports scikit-learn without pandas, a fifth of the 1 s that it takes: nothing here gives it data frames."""
-    with _hidden("pandas"):
+    with hidden("pandas"):
         import sklearn.metrics
         import sklearn.model_selection  # noqa: F401
 
 
 @contextmanager
-def _hidden(module: str) -> Iterator[None]:
+def hidden(module: str) -> Iterator[None]:
     """Makes a module look as if it were not installed, unless it is imported already."""
     hidden = sys.modules.setdefault(module, None) is None  # type: ignore[arg-type]
     try:
@@ -82,7 +105,7 @@ def _hidden(module: str) -> Iterator[None]:
 
 
 @contextmanager
-def _silent_stderr() -> Iterator[None]:
+def silent_stderr() -> Iterator[None]:
     """Discards what libraries write to file descriptor 2; Python's own stderr keeps working.
 
     TensorFlow 2.21 logs there before its log level is read.

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from tlcli.config.build_features import opener_for
 from tlcli.config.build_units import WHOLE, Shard, UnitPass, unit_pass
 from tlcli.config.load import LoadedConfig
 from tlcli.datasets.index import Index
@@ -35,7 +36,7 @@ class ComputedFeatures:
 
 def compute_features(
     loaded: LoadedConfig, shard: Shard = WHOLE, verify: bool = False, cache_images: bool = False,
-    progress: Progress = SILENT,
+    progress: Progress = SILENT, ray: str | None = None,
 ) -> ComputedFeatures:  # fmt: skip
     """Makes the store hold the plain view of every image, and the augmented views of training images.
 
@@ -45,6 +46,7 @@ def compute_features(
         verify: list and read everything again.
         cache_images: keep the bytes of remote images in the cache.
         progress: receives the stages.
+        ray: address of a Ray cluster that computes them; ``local`` is this machine.
 
     Raises:
         DataError: the images are missing or malformed, or one changed meanwhile.
@@ -52,9 +54,10 @@ def compute_features(
         NetworkError: a store refuses access, or does not answer.
         ResourceError: the disk is full.
     """
+    opened = opener_for(ray)
     keep_images(cache_images, verify)
     with progress.stage("Listing images"):
-        passed = unit_pass(loaded, verify, progress)
+        passed = unit_pass(loaded, verify, progress, opened)
     for note in (f"Read as {passed.scan.read_as}.", *passed.scan.notes, *map(str, passed.scan.left_out)):
         progress.note(note)
     index = _index(passed)

@@ -18,7 +18,13 @@ from tlcli.config.build_cross_validation import (
     divide,
 )
 from tlcli.config.build_dataset import dataset_index
-from tlcli.config.build_features import feature_extractor, int8_limits, layer_candidates, resolved
+from tlcli.config.build_features import (
+    Opener,
+    int8_limits,
+    layer_candidates,
+    opener_for,
+    resolved,
+)
 from tlcli.config.build_finetune import check_cut, check_finetune, fine_tune_head
 from tlcli.config.build_head import check_head, class_weight_of, fit_head, threshold_objective
 from tlcli.config.build_units import RemotePass, has_remote_images, pass_remote
@@ -125,7 +131,7 @@ class _Clock:
 
 def train(
     loaded: LoadedConfig, runs_dir: Path, verify: bool = False, progress: Progress = SILENT, name: str | None = None,
-    output: Path | None = None, accepts_cost: bool = False, cache_images: bool = False,
+    output: Path | None = None, accepts_cost: bool = False, cache_images: bool = False, ray: str | None = None,
 ) -> Trained:  # fmt: skip
     """Trains a head for a config, and measures it on training and validation images, never on test images.
 
@@ -138,6 +144,7 @@ def train(
         output: the run's directory, instead of a new one in ``runs_dir``; an earlier run there is replaced.
         accepts_cost: fine-tune a whole network on a CPU, too; else the error says what that takes.
         cache_images: keep the bytes of remote images in the cache.
+        ray: address of a Ray cluster that computes the features; ``local`` is this machine.
 
     Raises:
         DataError: the images are missing or malformed.
@@ -147,12 +154,13 @@ def train(
     """
     if name is not None:
         check_name(runs_dir, name)
+    opened = opener_for(ray)
     place = new_run(runs_dir.absolute(), loaded.name) if output is None else output_run(output)
     keep_images(cache_images, verify)
     with place as folder:  # first, since it may not be writable
         if output is None:
             _note_other_configs(loaded, runs_dir, progress)
-        trained = _train(loaded, folder, verify, progress, accepts_cost)
+        trained = _train(loaded, folder, verify, progress, accepts_cost, opened)
         if name is not None or output is not None:
             update = {"name": name, "output": output is not None}
             write_record(folder, read_record(folder).model_copy(update=update))
@@ -170,15 +178,17 @@ def _note_other_configs(loaded: LoadedConfig, runs_dir: Path, progress: Progress
         )
 
 
-def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress, accepts_cost: bool) -> Trained:
+def _train(
+    loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress, accepts_cost: bool, opened: Opener
+) -> Trained:  # fmt: skip
     clock, config = _Clock(), loaded.config
-    index, passed = _indexed(loaded, verify, clock, progress)
+    index, passed = _indexed(loaded, verify, clock, progress, opened)
     check_classes(merged(config.evaluate.gates, ()), index.labels)  # what evaluate would refuse
     check_head(config, index.labels, len(index.of("train")))
     check_finetune(config, index)
     objective = threshold_objective(config, index.labels)
     _note(index, config, progress)
-    frozen = _frozen(config, index, clock, progress, passed)
+    frozen = _frozen(config, index, clock, progress, opened, passed)
     model = frozen.model
     if config.head.fit == "finetune":
         model = _fine_tuned(config, frozen, clock, progress, accepts_cost)
@@ -214,13 +224,13 @@ def _train(loaded: LoadedConfig, folder: Path, verify: bool, progress: Progress,
 
 
 def _indexed(
-    loaded: LoadedConfig, verify: bool, clock: _Clock, progress: Progress
+    loaded: LoadedConfig, verify: bool, clock: _Clock, progress: Progress, opened: Opener
 ) -> tuple[Index, RemotePass | None]:  # fmt: skip
     """The index; remote images, whose digests it needs, pass the backbone before."""
     passed, dataset = None, loaded.config.dataset
     if has_remote_images(loaded):
         with clock.stage("remote images"):
-            passed = pass_remote(loaded, verify, progress)
+            passed = pass_remote(loaded, verify, progress, opened)
     with clock.stage("index"), progress.stage("Indexing images"):
         if passed is None:
             return dataset_index(dataset, loaded.options, verify), None
@@ -253,11 +263,11 @@ class _Frozen:
 
 
 def _frozen(
-    config: Config, index: Index, clock: _Clock, progress: Progress, passed: RemotePass | None = None
-) -> _Frozen:
+    config: Config, index: Index, clock: _Clock, progress: Progress, opened: Opener, passed: RemotePass | None = None
+) -> _Frozen:  # fmt: skip
     """Computes the features, fits the head on them, and cross-validates it; ``passed``: remote images that were."""
     with clock.stage("features"):
-        extractor = passed.extractor if passed else feature_extractor(index, config, progress)
+        extractor = passed.extractor if passed else opened(index, config, progress)
         check_cut(config, extractor, progress)
         limits, held_out = int8_limits(config), index.of("validation") or index.of("train")
         sample = check_features(held_out, extractor, limits, progress)
@@ -416,6 +426,8 @@ def _write_model(
     found: _Measured,
 ) -> None:  # fmt: skip
     backbone = _backbone(extractor, config).model_dump(exclude_none=True)
+    if backbone["precision"] == "f16":  # a GPU's; predict computes on the CPU
+        backbone["precision"] = "f32"
     fields = {
         "tlcli_version": tlcli.__version__,
         "labels": index.labels,

@@ -133,11 +133,11 @@ def test_an_etag_that_is_no_digest_is_asked_for_again(
 def test_one_code_says_that_the_extra_is_missing(missing: str) -> None:
     program = (
         f"import sys; sys.modules[{missing!r}] = None\n"
-        "from tlcli.errors import ModelError\nfrom tlcli.system.remote.reading import read_bytes\n"
-        f"try:\n    read_bytes({S3!r})\nexcept ModelError as error:\n    print(error.code, error.exit_code)"
+        "from tlcli.errors import UsageError\nfrom tlcli.system.remote.reading import read_bytes\n"
+        f"try:\n    read_bytes({S3!r})\nexcept UsageError as error:\n    print(error.code, error.exit_code)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["model.remote_extra_missing", "5"]
+    assert done.stdout.split() == ["usage.extra_missing", "2"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ and the folder of this machine's cache holds copies of those that were written o
 import errno
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -39,9 +39,11 @@ class ShardFolder:
         self._what, self._progress = what, progress
         mark_in_use(self.folder)
 
-    def local(self) -> Iterator[tuple[Path, bytes]]:
-        """The whole shards on this machine; damaged ones are removed and reported."""
+    def local(self, known: Collection[str] = ()) -> Iterator[tuple[Path, bytes]]:
+        """The whole shards on this machine; damaged ones are removed and reported. ``known`` are names to leave out."""
         for path in sorted(self.folder.glob(f"*{SUFFIX}")) if os.path.isdir(self.folder) else []:  # noqa: PTH112
+            if path.name in known:
+                continue
             try:
                 data = path.read_bytes()
             except FileNotFoundError:  # another process removed it

@@ -5,8 +5,9 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tlcli.errors import ModelError, NetworkError, TlcliError
+from tlcli.errors import NetworkError, TlcliError, UsageError
 from tlcli.system.addresses import scheme_of, without_secrets
+from tlcli.system.extras import extra_error
 
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 """HTTP statuses that may be another a moment later."""
@@ -75,7 +76,7 @@ def failure_of(error: Exception) -> Failure:
         if isinstance(one, TlcliError):
             return Failure(known=one)
         if isinstance(one, ImportError):
-            return Failure(known=extra_missing(str(one)))
+            return Failure(known=remote_missing(one))
     status = next((found for one in chain if (found := _status(one))), None)
     reason = f"status {status}" if status else _said(error)
     if status == 404 or (status is None and any(isinstance(one, FileNotFoundError) for one in chain)):
@@ -86,13 +87,10 @@ def failure_of(error: Exception) -> Failure:
     return Failure(is_refused=is_refused or (lacks and not is_passing), is_passing=is_passing, reason=reason)
 
 
-def extra_missing(what: str) -> ModelError:
-    """The error where the extra ``remote`` is not installed."""
-    return ModelError(
-        "model.remote_extra_missing",
-        f"Images and features on object stores need the extra 'remote', which is not installed ({what}).",
-        "Run: pip install 'tlcli[remote]'",
-    )
+def remote_missing(error: ImportError) -> UsageError:
+    """The error where a part of the extra ``remote`` is not installed."""
+    name = error.name or getattr(error.__cause__, "name", None)  # fsspec's own error is about one of another package
+    return extra_error("remote", "A data set or store at an address", [name or str(error)])
 
 
 def _is_passing(error: BaseException) -> bool:

@@ -35,7 +35,7 @@ def read_bytes(address: str, version: str = "", size: int | None = None) -> byte
         FileNotFoundError: there is no such object.
         DataError: the object changed since it was listed.
         NetworkError: access is refused, or the store does not answer.
-        ModelError: the extra ``remote`` is not installed.
+        UsageError: the extra ``remote`` is not installed.
     """
     data = retried(lambda: _read(address), address)
     if not version and size is None:
@@ -55,7 +55,7 @@ def retried(request: Callable[[], Result], address: str) -> Result:
     Raises:
         FileNotFoundError: there is no such object.
         NetworkError: access is refused, or the store does not answer.
-        ModelError: the extra ``remote`` is not installed.
+        UsageError: the extra ``remote`` is not installed.
     """
     for tries in range(1, TRIES + 1):
         try:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tlcli.system.addresses import scheme_of
-from tlcli.system.remote.failures import extra_missing
+from tlcli.system.remote.failures import remote_missing
 
 _CONNECT, _READ = 10, 30
 """Seconds until a connection stands, and until the next bytes."""
@@ -29,21 +29,20 @@ def open_store(address: str) -> tuple[Any, str]:
     """The file system of an address, and the path in it.
 
     Raises:
-        ModelError: the extra ``remote``, or its part for this kind of address, is not installed.
+        UsageError: the extra ``remote``, or its part for this kind of address, is not installed.
     """
     try:
         import fsspec
         from fsspec.core import url_to_fs
     except ImportError as error:
-        raise extra_missing("fsspec") from error
+        raise remote_missing(error) from error
     kind = scheme_of(address)
-    protocol = fsspec.utils.get_protocol(address)
     try:
         if kind in ("http", "https"):
             return _web_store(), address
         store, path = url_to_fs(address, **_OPTIONS.get("abfs" if kind.startswith(("az", "abfs")) else kind, {}))
     except ImportError as error:
-        raise extra_missing(f"{protocol}: {error}") from error
+        raise remote_missing(error) from error
     if kind == "s3":
         store.retries = 1
     return store, path
