@@ -167,7 +167,8 @@ def unit_pass(
 
     Raises:
         DataError, NetworkError: the images are missing, or refused.
-        ModelError: the weights, the engine or the extra ``remote`` are unavailable.
+        ModelError: the weights or the engine are unavailable.
+        UsageError: the extra ``remote`` is not installed.
     """
     config = loaded.config
     scan = dataset_scan(config.dataset, loaded.options, verify)
@@ -205,7 +206,8 @@ def pass_remote(
 
     Raises:
         DataError, NetworkError: the images are missing, refused, or changed meanwhile.
-        ModelError: the weights, the engine or the extra ``remote`` are unavailable.
+        ModelError: the weights or the engine are unavailable.
+        UsageError: the extra ``remote`` is not installed.
     """
     with progress.stage("Listing images"):
         passed = unit_pass(loaded, verify, progress, opened)

@@ -10,7 +10,7 @@ from tlcli.datasets.object_digests import KIND
 from tlcli.errors import DataError
 from tlcli.system.addresses import scheme_of
 from tlcli.system.files import cache_folder, whole_file
-from tlcli.system.remote.failures import extra_missing
+from tlcli.system.remote.failures import remote_missing
 from tlcli.system.remote.path import Listed, Listing, RemotePath, know
 from tlcli.system.remote.reading import retried
 from tlcli.system.remote.stores import open_store, size_of, version_of
@@ -34,7 +34,7 @@ def list_below(root: RemotePath, again: bool = False) -> str:
     Raises:
         DataError: it is an address of the web, which has no listing.
         NetworkError: the store refuses access, or does not answer.
-        ModelError: the extra ``remote`` is not installed.
+        UsageError: the extra ``remote`` is not installed.
     """
     if scheme_of(str(root)) in _UNLISTABLE:
         raise DataError(
@@ -111,7 +111,7 @@ def _arrow() -> tuple[Any, Any]:
         import pyarrow  # noqa: ICN001 - an extra
         from pyarrow import parquet
     except ImportError as error:
-        raise extra_missing("pyarrow") from error
+        raise remote_missing(error) from error
     return pyarrow, parquet
 
 

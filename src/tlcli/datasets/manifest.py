@@ -17,7 +17,7 @@ from tlcli.datasets.labelled_files import LabelledFile, LeftOut, Scan, normal_la
 from tlcli.datasets.split_names import SplitName, split_of_cell
 from tlcli.errors import DataError
 from tlcli.system.addresses import without_secrets
-from tlcli.system.remote.failures import extra_missing
+from tlcli.system.remote.failures import remote_missing
 from tlcli.system.remote.path import RemotePath, as_path
 
 COLUMNS = ("uri", "label", "split", "group", "sha256")
@@ -51,7 +51,7 @@ def scan_manifest(path: Path, classes: Sequence[str] | None) -> Scan:
 
     Raises:
         DataError: the manifest is missing or malformed, or a cell is not allowed; with file:line.
-        ModelError: the extra ``remote`` is not installed, and the manifest needs it.
+        UsageError: the extra ``remote`` is not installed, and the manifest needs it.
         NetworkError: its store refuses access, or does not answer.
     """
     try:
@@ -140,7 +140,7 @@ def _of_parquet(path: Path, data: bytes) -> _Table:
         import pyarrow as pa
         from pyarrow import parquet
     except ImportError as error:
-        raise extra_missing("pyarrow") from error
+        raise remote_missing(error) from error
     try:
         file = parquet.ParquetFile(pa.BufferReader(data))
         names = file.schema_arrow.names

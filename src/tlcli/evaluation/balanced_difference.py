@@ -43,7 +43,7 @@ def balanced_difference(
         return PairedDifference(0.0, 0.0, 0.0, 1.0)
     weights = (members / members.sum(axis=1, keepdims=True)).mean(axis=0)  # [N]
     _, unit = np.unique(units, return_inverse=True)
-    of_units = np.bincount(unit, weights * gained)
+    of_units = np.bincount(unit, weights * gained).astype(np.float64)
     ((low, high),) = bootstrap(statistic, units, seed=seed)
     return PairedDifference(float(of_units.sum()), float(low), float(high), _sign_flip_p(of_units, seed))
 

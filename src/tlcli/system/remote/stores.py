@@ -32,7 +32,6 @@ def open_store(address: str) -> tuple[Any, str]:
         UsageError: the extra ``remote``, or its part for this kind of address, is not installed.
     """
     try:
-        import fsspec
         from fsspec.core import url_to_fs
     except ImportError as error:
         raise remote_missing(error) from error
