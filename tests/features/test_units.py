@@ -1,4 +1,5 @@
 import hashlib
+import os
 import signal
 import subprocess
 import sys
@@ -170,7 +171,8 @@ with closing(FakeEngine(decoder, BLOCKS)) as engine:
 @pytest.mark.parametrize("when", ["before the record", "before the features"])
 def test_a_killed_writer_costs_its_unit_once_more(when: str, unit: Unit, object_server: ObjectServer) -> None:
     root = Path(__file__).parents[2]
-    done = subprocess.run([sys.executable, "-c", KILLED, when], cwd=root, check=False)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", KILLED, when], cwd=root, env=environment, check=False)
     assert done.returncode == -signal.SIGKILL
     again = compute(unit)
     assert (again.computed, again.read) == (0 if when == "before the record" else 11, 12)

@@ -76,8 +76,8 @@ def _from(brings: str, make: Callable[[Path], Section], expected: Read | str, no
     return Situation(f"`fetch --from {brings}`", make, expected, note, fetched)
 
 
-def _from_config(brings: str, section: Section) -> Situation:
-    return Situation(brings, lambda _: section, "config.address_as_path", find=fetched)
+def _from_config(brings: str, section: Section, expected: str = "config.address_as_path") -> Situation:
+    return Situation(brings, lambda _: section, expected, find=fetched)
 
 
 def _file_address(folder: Path) -> Section:
@@ -106,7 +106,7 @@ INPUTS = [
     _from("gs://bucket/pets.zip", lambda _: {"from": "gs://bucket/pets.zip"}, "usage.address_unsupported", "likewise"),
     _from("ftp://host/pets.zip", lambda _: {"from": "ftp://host/pets.zip"}, "usage.address_unsupported"),
     _from("-", lambda _: {"from": "-"}, "usage.from_invalid"),
-    _from_config("`path: s3://bucket/pets`", {"path": "s3://bucket/pets"}),
+    _from_config("`path: s3://bucket/pets`", {"path": "s3://bucket/pets"}, "usage.read_in_place"),
     _from_config("`archive: s3://bucket/pets.zip` as a source", {"sources": [{"archive": "s3://bucket/pets.zip"}]}),
     _from("https://host", lambda _: {"from": "https://host"}, "usage.from_invalid"),
     _from("https://host/pets.zip --offline", lambda _: {"from": "https://host/pets.zip"}, "network.offline"),

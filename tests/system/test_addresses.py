@@ -2,8 +2,9 @@
 
 import pytest
 
-from tlcli.errors import UsageError
+from tlcli.errors import ResourceError, UsageError
 from tlcli.system.addresses import is_web_address, local_path
+from tlcli.system.files import cache_folder
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,14 @@ def test_other_addresses_are_refused(given: str) -> None:
         local_path(f"{given}?secret", "paths")
     assert caught.value.code == "usage.address_unsupported"
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("given", ["https://h/cache", "ftp://h/cache", "file:///cache"])
+def test_a_cache_that_cannot_be_written_to_is_refused(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TLCLI_CACHE", given)
+    with pytest.raises(ResourceError) as caught:
+        cache_folder()
+    assert caught.value.code == "resource.cache_address"
 
 
 def test_addresses_of_the_web() -> None:

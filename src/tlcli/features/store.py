@@ -23,6 +23,7 @@ import safetensors.numpy
 from tlcli.backbones.blocks import Block, Blocks
 from tlcli.errors import ResourceError
 from tlcli.progress import SILENT, Progress
+from tlcli.system.addresses import without_secrets
 from tlcli.system.cache.shards import SUFFIX, ShardFolder
 from tlcli.system.remote.folder import RemoteFolder
 
@@ -207,7 +208,7 @@ class Store:
 
 def _disappeared(place: str) -> ResourceError:
     return ResourceError(
-        "resource.file_disappeared", f"{place} disappeared or changed while its features were in use.",
+        "resource.file_disappeared", f"{without_secrets(place)} disappeared or changed while its features were in use.",
         "Run the command again.",
     )  # fmt: skip
 

@@ -58,8 +58,10 @@ def _by(scheme: str, place: str) -> str:
     return f": {(of_file if PurePosixPath(place).suffix else of_folder).format(shlex.quote(place))}"
 
 
-REMOTE = ("s3", "gs", "gcs", "az", "abfs", "abfss", "http", "https", "memory")
-"""Kinds of addresses that images are read from, through fsspec; ``memory`` is for tests."""
+STORES = ("s3", "gs", "gcs", "az", "abfs", "abfss", "memory")
+"""Kinds of addresses that can be written to; ``memory`` is for tests."""
+REMOTE = (*STORES, "http", "https")
+"""Kinds of addresses that images are read from, through fsspec."""
 _SECRETS = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+://)(?:[^\s/@?#'\"]+@)?(?P<rest>[^\s?#'\"]*)(?:[?#][^\s'\"]*)?"
 )

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tlcli.errors import ResourceError
-from tlcli.system.addresses import scheme_of
+from tlcli.system.addresses import STORES, scheme_of
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Error numbers of a full disk, or of a user's quota that is used up."""
@@ -36,9 +36,18 @@ def cache_folder() -> Path:
     features alone are kept at (:mod:`tlcli.system.remote.folder`).
 
     Raises:
-        ResourceError: ``$TLCLI_CACHE`` begins with the home folder of a user who has none.
+        ResourceError: ``$TLCLI_CACHE`` is an address of another kind, or begins with the home folder of a user who has
+            none.
     """
-    if (configured := os.environ.get("TLCLI_CACHE")) and not scheme_of(configured):
+    configured = os.environ.get("TLCLI_CACHE", "")
+    if (scheme := scheme_of(configured)) and scheme not in STORES:
+        raise ResourceError(
+            "resource.cache_address",
+            f"TLCLI_CACHE is an address of the kind {scheme}://, where features cannot be kept. Allowed: a folder, "
+            f"{', '.join(f'{one}://' for one in STORES[:5])}.",
+            "Correct TLCLI_CACHE.",
+        )
+    if configured and not scheme:
         try:
             return Path(configured).expanduser()
         except RuntimeError as error:

@@ -29,10 +29,12 @@ from tlcli.datasets.acquire.sources.kaggle import offers
 from tlcli.datasets.acquire.sources.source import DatasetSource, Offer
 from tlcli.datasets.acquire.sources.url import remote_file
 from tlcli.datasets.exclusion import read_exclusion
+from tlcli.datasets.manifest import is_manifest
 from tlcli.datasets.unreadable import may_leave_out
 from tlcli.errors import DataError, NetworkError, ResourceError, TlcliError, UsageError
 from tlcli.progress import SILENT, Progress
 from tlcli.system.addresses import is_web_address, local_path
+from tlcli.system.remote.path import RemotePath
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,12 @@ def fetch(
     """
     dataset, reader = loaded.config.dataset, _reader(loaded.config, progress)
     path, by_hand = dataset.path, origin is not None
+    if path is not None and (isinstance(path, RemotePath) or is_manifest(path)):
+        raise UsageError(
+            "usage.read_in_place",
+            f"dataset.path is {path}, whose images are read where they are: there is nothing to fetch.",
+            "Run: tlcli train",
+        )
     if path is not None and path.is_file():
         raise not_a_folder(path, how_to_get_images(dataset, loaded.options, origin))
     configured = tuple(map(_dataset_source, dataset.sources))

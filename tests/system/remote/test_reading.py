@@ -1,4 +1,3 @@
-import os
 import subprocess
 import sys
 
@@ -11,7 +10,7 @@ from tlcli.system.remote import stores
 from tlcli.system.remote.reading import TRIES, read_bytes
 from tlcli.system.remote.stores import open_store, size_of, version_of
 
-DATA = os.urandom(100_000)
+DATA = bytes(range(256)) * 400
 S3 = "s3://b/k.jpg"
 
 

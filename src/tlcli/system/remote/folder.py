@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from tlcli.errors import NetworkError
+from tlcli.system.addresses import without_secrets
 from tlcli.system.prefetch import in_order
 from tlcli.system.remote.reading import read_bytes, retried
 from tlcli.system.remote.stores import cache_address, open_store
@@ -62,7 +63,7 @@ class RemoteFolder:
             retried(write, f"{self.address}/{name}")
         except FileNotFoundError:
             raise NetworkError(
-                "network.store_not_found", f"There is no {self.address}, where TLCLI_CACHE keeps features.",
+                "network.store_not_found", f"There is no {without_secrets(self.address)}, which TLCLI_CACHE names.",
                 "Create the bucket, or correct TLCLI_CACHE.",
             ) from None  # fmt: skip
 

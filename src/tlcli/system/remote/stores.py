@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from tlcli.system.addresses import scheme_of
+from tlcli.system.addresses import STORES, scheme_of
 from tlcli.system.remote.failures import extra_missing
 
 _CONNECT, _READ = 10, 30
@@ -76,4 +76,4 @@ def size_of(info: Mapping[str, Any]) -> int | None:
 def cache_address() -> str:
     """``$TLCLI_CACHE`` where it is an address; else empty."""
     configured = os.environ.get("TLCLI_CACHE", "")
-    return configured.rstrip("/") if scheme_of(configured) not in ("", "http", "https") else ""
+    return configured.rstrip("/") if scheme_of(configured) in STORES else ""
