@@ -134,11 +134,11 @@ def test_it_works_without_a_mouse(browser: "Browser", server: Server) -> None:
     with page_of(browser, server, 390) as page:
         page.wait_for_selector("#about:text-matches('own')")
         reached = []
-        for _ in range(4):
+        for _ in range(2):
             page.keyboard.press("Tab")
             reached.append(page.evaluate("document.activeElement.id || document.activeElement.tagName"))
-        assert reached[:2] == ["files", "camera"]
-        page.focus("#files")
+        assert reached == ["files", "camera"]
+        page.keyboard.press("Shift+Tab")
         with page.expect_file_chooser() as choosing:
             page.keyboard.press("Enter")
         choosing.value.set_files(images(server)[0])

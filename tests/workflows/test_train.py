@@ -29,7 +29,7 @@ def test_more_images_than_a_kernel_takes_are_refused_before_the_pass(
     def extractor(*_: object) -> None:
         raise PassedError
 
-    monkeypatch.setattr(workflow, "feature_extractor", extractor)
+    monkeypatch.setattr(workflow, "opener_for", lambda ray: extractor)
     monkeypatch.setattr(kernel, "MOST_ROWS", 56)  # 28 training images, each twice
     with pytest.raises(PassedError):
         workflow.train(load_config(config), tmp_path / "runs")
