@@ -30,10 +30,12 @@ if TYPE_CHECKING:
 WIDTH = 6
 PIDS = "TLCLI_TEST_PIDS"
 """The variable that names the folder of process ids."""
+PAUSE = "TLCLI_TEST_PAUSE"
+"""The variable with the seconds that an image takes."""
 
 
 class SlowEngine(FakeEngine):
-    """Computes 20 images a second in each of two threads."""
+    """Computes 20 images a second in each of two threads, or as many as a variable says."""
 
     @classmethod
     def open(cls, spec: BackboneSpec, decoder: Decoder, progress: Progress = SILENT) -> "SlowEngine":
@@ -44,7 +46,7 @@ class SlowEngine(FakeEngine):
 
     def feature(self, pixels: "NDArray[np.uint8]") -> "NDArray[np.float32]":
         """See :meth:`FakeEngine.feature`."""
-        time.sleep(0.05)
+        time.sleep(float(os.environ.get(PAUSE, "0.05")))
         return super().feature(pixels)
 
 

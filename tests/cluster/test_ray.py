@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.cluster.slow_engine import PIDS, images_of, slow_extractor
+from tests.cluster.slow_engine import PAUSE, PIDS, images_of, slow_extractor
 
 from tlcli.engines.double import FakeEngine
 from tlcli.features.store import row_key
@@ -102,7 +102,8 @@ def test_a_killed_actor_costs_a_unit_and_the_features_are_those_of_this_machine(
 
 def test_a_killed_command_goes_on_where_it_was(folder: Path) -> None:
     command = [sys.executable, "-m", "tests.cluster.slow_engine", str(folder)]
-    driver = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    slow = {**os.environ, PAUSE: "1"}  # Ray needs seconds to notice that the command died
+    driver = subprocess.Popen(command, cwd=ROOT, env=slow, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
     end = time.monotonic() + 100
     while len(slow_extractor().store._locations) < 16 and time.monotonic() < end and driver.poll() is None:
         time.sleep(0.2)
