@@ -20,7 +20,7 @@ BASE = {
     "filelock", "h5py", "kaggle", "kagglesdk", "keras", "numpy", "openvino", "packaging", "pillow", "platformdirs",
     "pydantic", "pyyaml", "requests", "rich", "safetensors", "typer", "urllib3",
 }  # fmt: skip
-"""All that ``pip install tlcli`` asks for: 400 MB, see docs/install.md. TensorFlow would be 1,900 more."""
+"""All that ``pip install tlcli`` asks for: see docs/install.md for its size."""
 
 
 @pytest.fixture(scope="module")

@@ -53,7 +53,7 @@ class UnitWorker:
 
 
 class AddedRows(Store):
-    """A store that rows are added to, and that knows none: the command has left out what is there, and to open a large
+    """A store that rows are added to, and that knows none: the command has left out stored rows, and to open a large
     store takes minutes. Several threads may add at a time."""
 
     def _load(self) -> None:
