@@ -57,7 +57,7 @@ def versions(found: Section) -> None:
     from packaging.requirements import Requirement  # noqa: PLC0415 - may be missing
 
     packages = dict[str, str]()
-    for one in map(Requirement, ["keras", *_requirements()]):
+    for one in map(Requirement, _requirements()):
         if one.name == "tlcli" or (one.marker and not any(one.marker.evaluate({"extra": name}) for name in _EXTRAS)):
             continue
         version = _version(one.name)
