@@ -2,6 +2,7 @@
 
 import errno
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,34 @@ def test_a_graph_that_is_compiled_again_replaces_the_old_one() -> None:
     folder = compile_as("2.blob").folder
     assert [path.name for path in folder.glob("*.blob")] == ["2.blob"]
     assert fresh().is_cached
+
+
+def test_of_two_that_would_compile_one_does_and_the_other_loads_it() -> None:
+    found = []
+
+    def load_it() -> None:
+        with fresh().cache() as folder:
+            assert folder
+            found.extend(path.name for path in folder.glob("*.blob"))
+
+    second = threading.Thread(target=load_it)
+    with fresh().cache() as folder:
+        assert folder
+        second.start()
+        second.join(0.1)
+        assert found == []
+        (folder / "1.blob").write_bytes(b"compiled")
+    second.join()
+    assert found == ["1.blob"]
+    assert fresh().is_cached
+
+
+def test_each_number_of_threads_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = set()
+    for count in ("1", "2"):
+        monkeypatch.setenv("TLCLI_THREADS", count)
+        folders.add(compile_as(f"{count}.blob").folder)
+    assert [is_intact(folder) for folder in folders] == [True, True]
 
 
 def test_both_the_compiled_graph_and_the_converted_one_are_in_use() -> None:

@@ -32,6 +32,7 @@ from tlcli.images.augmentation import Augmentation, view_names
 from tlcli.images.decode import BadImageError
 from tlcli.images.items import Decoder, Item
 from tlcli.images.preparation import Preparation
+from tlcli.system.cpu import threads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -180,7 +181,7 @@ def images(count: int) -> "list[NDArray[np.uint8]]":
 @pytest.fixture
 def compiled(graph: ConvertedGraph, cache: Path) -> Path:
     """The folder of the compiled graph of the engine ``openvino``."""
-    return cache / "compiled" / f"{graph.folder.name}-f32"
+    return cache / "compiled" / f"{graph.folder.name}-f32-{threads()}t"
 
 
 def test_many_images_at_a_time_come_back_in_order(openvino: Engine) -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from tlcli.backbones.graph import ConvertedGraph
 from tlcli.errors import ResourceError
-from tlcli.system.cache.locks import mark_in_use
+from tlcli.system.cache.locks import alone, mark_in_use
+from tlcli.system.cpu import threads
 from tlcli.system.files import cache_folder, sha256_file, write_text
 
 _RECORD = "digests.json"
@@ -30,9 +31,9 @@ class CompiledGraph:
 
     @property
     def folder(self) -> Path:
-        """The folder that OpenVINO writes to."""
+        """The folder that OpenVINO writes to. A graph is compiled for a number of threads."""
         suffix = "-latency" if self.low_latency else ""
-        return cache_folder() / "compiled" / f"{self.graph.folder.name}-{self.precision}{suffix}"
+        return cache_folder() / "compiled" / f"{self.graph.folder.name}-{self.precision}-{threads()}t{suffix}"
 
     @cached_property
     def is_cached(self) -> bool:
@@ -44,25 +45,32 @@ class CompiledGraph:
     @contextmanager
     def cache(self) -> Iterator[Path | None]:
         """The folder for what the body compiles, without damaged files; None if nothing can be cached. The digests of
-        what the body wrote are recorded at the end."""
+        what the body wrote are recorded at the end. Where several processes would compile, one does, and the others
+        wait and load it: OpenVINO fails where two write the same file."""
         if self.is_cached:
             before = _blobs(self.folder)
             yield self.folder
             if before != _blobs(self.folder):  # another OpenVINO, or the graph was converted again: of no use to it
                 self._record(before)
             return
+        with alone(self.folder):
+            if is_intact(self.folder):  # compiled meanwhile
+                yield self.folder
+            elif not self._is_emptied():
+                yield None
+            else:
+                yield self.folder
+                self._record([])
+
+    def _is_emptied(self) -> bool:
+        """Whether the folder can be written, which has no files of earlier compilations then."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             for path in _blobs(self.folder):
                 path.unlink(missing_ok=True)
-            writable = os.access(self.folder, os.W_OK)
         except OSError:
-            writable = False
-        if not writable:
-            yield None
-            return
-        yield self.folder
-        self._record([])
+            return False
+        return os.access(self.folder, os.W_OK)
 
     def _record(self, outdated: list[Path]) -> None:
         with suppress(OSError, ResourceError):  # a full disk: the cache saves half a second, and is no reason to fail

@@ -39,6 +39,7 @@ WHOLE = {
     ),
     f"compiled/{GRAPH}-bf16/digests.json": (f"compiled/{GRAPH}-bf16", "compiled graphs"),
     f"compiled/{GRAPH}-f32-latency/digests.json": (f"compiled/{GRAPH}-f32-latency", "compiled graphs"),
+    f"compiled/{GRAPH}-f32-16t-latency/digests.json": (f"compiled/{GRAPH}-f32-16t-latency", "compiled graphs"),
     f"backbones/{GRAPH}-without-2/digests.json": (f"backbones/{GRAPH}-without-2", "converted backbones"),
     f"compiled/{GRAPH}-without-2-bf16/digests.json": (f"compiled/{GRAPH}-without-2-bf16", "compiled graphs"),
     f"finetuned/{GRAPH}/digests.json": (f"finetuned/{GRAPH}", "fine-tuned blocks"),

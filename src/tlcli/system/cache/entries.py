@@ -36,7 +36,7 @@ _BACKBONE = r"[a-z0-9_]+-(int8-)?[0-9a-f]{16}(-without-\d+)?"
 _FOLDERS: dict[str, tuple[Kind, re.Pattern[str]]] = {
     "features": ("features", re.compile(r"[0-9a-f]{32}")),
     "backbones": ("converted backbones", re.compile(_BACKBONE)),
-    "compiled": ("compiled graphs", re.compile(rf"{_BACKBONE}-[a-z0-9]+(-latency)?")),
+    "compiled": ("compiled graphs", re.compile(rf"{_BACKBONE}-[a-z0-9]+(-[0-9]+t)?(-latency)?")),
     "duplicates": ("near duplicates", re.compile(r"[0-9a-f]{32}")),
     "weights": ("weights", re.compile(r"[a-z0-9_]+-random-\d+")),
     "objects": ("object digests", re.compile(r"[0-9a-f]{32}")),
