@@ -460,3 +460,11 @@ def test_the_double_gives_equal_pixels_equal_features() -> None:
         assert np.array_equal(found[0], found[3])
         assert not np.array_equal(found[0], found[1])
         assert np.array_equal(np.stack([one.features() for one in maps_of(engine, some)]), found)
+
+
+def test_with_fewer_threads_than_cores_none_is_bound_to_a_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes with a core each would share the first one."""
+    for count, bound in ((2, "YES"), (1, "NO")):
+        monkeypatch.setattr(openvino_engine, "cores", lambda: 2)
+        monkeypatch.setattr(openvino_engine, "threads", lambda count=count: count)
+        assert openvino_engine._settings("f32").get("ENABLE_CPU_PINNING", "YES") == bound

@@ -20,7 +20,7 @@ from tlcli.errors import ResourceError
 from tlcli.images.tiles import cut
 from tlcli.progress import Progress
 from tlcli.system.cache.folders import is_whole
-from tlcli.system.cpu import threads
+from tlcli.system.cpu import cores, threads
 from tlcli.system.lazy import start_openvino
 
 if TYPE_CHECKING:
@@ -128,7 +128,9 @@ def open_graph(graph: Any, precision: str, decoder: "Decoder") -> "ThreadedEngin
 
 
 def _settings(precision: str, low_latency: bool = False) -> dict[str, str]:
-    return {
+    # OpenVINO binds its threads to the first cores, so two processes with a core each would share one.
+    unbound = {"ENABLE_CPU_PINNING": "NO"} if threads() < cores() else {}
+    return unbound | {
         # All cores work on one image, or each on its own: the same features, but the first of them sooner.
         "PERFORMANCE_HINT": "LATENCY" if low_latency else "THROUGHPUT",
         "INFERENCE_PRECISION_HINT": precision,
