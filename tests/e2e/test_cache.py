@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +82,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory, session_cache: Path) -> Tr
     for kind in ("converted backbones", "weights"):
         made = max((one for one in entries if one.kind == kind), key=lambda one: one.last_used).path
         shutil.copytree(made, folder / "cache" / made.relative_to(session_cache))
+    started = datetime.now(UTC)
     done = runner(folder, folder / "cache")(*TRAIN)
     assert done.code == 0, done.err
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TLCLI_CACHE", str(folder / "cache"))
+        for unused in (one.path for one in scan(folder / "cache") if one.last_used < started):
+            shutil.rmtree(unused)  # another test that ran meanwhile had used it last
     return Trained(folder, folder / "cache", done.json()["metrics"])
 
 
