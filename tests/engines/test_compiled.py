@@ -43,7 +43,7 @@ def test_a_graph_that_is_compiled_again_replaces_the_old_one() -> None:
 
 
 def test_of_two_that_would_compile_one_does_and_the_other_loads_it() -> None:
-    found = []
+    found = list[str]()
 
     def load_it() -> None:
         with fresh().cache() as folder:
