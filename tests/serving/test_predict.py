@@ -11,6 +11,9 @@ import requests
 from tests.commands import in_process
 from tests.serving.conftest import Server, serving, wait_until
 
+from tlcli.serving.limits import RefusalError
+from tlcli.serving.uploads import images_of
+
 
 def error_of(answer: requests.Response) -> tuple[int, str]:
     """Status and code; a refusal has nothing but these and an id."""
@@ -93,6 +96,16 @@ def test_what_is_wrong_has_a_code(
         assert answer.json()["error"].startswith(expected[1])
         return
     assert error_of(answer) == expected
+
+
+def test_a_form_has_a_limited_number_of_parts() -> None:
+    part, end = b"--a\r\n\r\n\r\n", b"--a--\r\n"
+    codes = []
+    for count in (900, 20_000):
+        with pytest.raises(RefusalError) as raised:
+            images_of("multipart/form-data; boundary=a", part * count + end, 32)
+        codes.append(raised.value.code)
+    assert codes == ["serve.no_image", "serve.invalid_form"]
 
 
 def test_a_form_has_a_limited_number_of_files(server: Server, image: bytes) -> None:

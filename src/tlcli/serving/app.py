@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 
 import tlcli
-from tlcli.serving import protocol_tensorflow, protocol_v2
+from tlcli.serving import parsing, protocol_tensorflow, protocol_v2
 from tlcli.serving.batching import Answer, Batching, Options
 from tlcli.serving.corrections import Corrections
 from tlcli.serving.decoding import Decoders
@@ -156,7 +156,7 @@ class Service:
 
     async def infer(self, request: Request) -> Response:
         """V2: classify images, elements of the BYTES tensor ``image``: base64 in JSON, or binary data."""
-        parsed = protocol_v2.parse(request.scope[BODY], request.headers.get(protocol_v2.HEADER), self.limits.images)
+        parsed = await self._parsed(parsing.V2, request, request.headers.get(protocol_v2.HEADER))
         with self.models.in_use():
             model = self._of_path(request)
             predictions = await self._predictions(parsed.images, model)
@@ -164,6 +164,11 @@ class Service:
         if length is None:
             return Response(body, media_type="application/json")
         return Response(body, headers={protocol_v2.HEADER: str(length)}, media_type="application/octet-stream")
+
+    async def _parsed(
+        self, protocol: "parsing.Protocol[parsing.Request]", request: Request, header_length: str | None = None
+    ) -> parsing.Request:  # fmt: skip
+        return await protocol.request(request.scope[BODY], header_length, self.limits.images, self.decoders)
 
     async def _predictions(self, images: Sequence[bytes], model: Model) -> list[Any]:
         """Of all images.
@@ -183,7 +188,7 @@ class Service:
 
     async def tensorflow(self, request: Request) -> Response:
         """TensorFlow Serving: classify images, given as {"b64": ...}."""
-        parsed = protocol_tensorflow.parse(request.scope[BODY], self.limits.images)
+        parsed = await self._parsed(parsing.TENSORFLOW, request)
         with self.models.in_use():
             predictions = await self._predictions(parsed.images, self._of_path(request))
         return _json(protocol_tensorflow.answer(parsed, predictions))

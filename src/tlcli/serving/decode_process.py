@@ -1,4 +1,5 @@
-"""A process that decodes the images that clients send: what a malicious file breaks is this process alone.
+"""A process that decodes the images that clients send, and parses long JSON: what malicious bytes break is this process
+alone.
 
 It reads requests on stdin and writes pixels to stdout, each a frame: two lengths (little-endian, 32 bits), a head in
 JSON, and bytes. Its memory is limited; its parent limits its time.
@@ -27,17 +28,28 @@ def preparation_of(fields: Mapping[str, Any]) -> "Preparation":
     return Preparation(**values)
 
 
+def begin(head: Mapping[str, Any], size: int) -> bytes:
+    """What is written before ``size`` bytes of data."""
+    text = json.dumps(head).encode()
+    return LENGTHS.pack(len(text), size) + text
+
+
 def frame(head: Mapping[str, Any], data: bytes | memoryview = b"") -> bytes:
     """What is written of a head and its bytes."""
-    text = json.dumps(head).encode()
-    return b"".join((LENGTHS.pack(len(text), len(data)), text, data))
+    return b"".join((begin(head, len(data)), data))
 
 
 def answer_of(fields: Mapping[str, Any], data: bytes) -> bytes:
-    """The frame that answers a request: pixels uint8 [H, W, 3] and their ``shape``, or ``error``: code and reason."""
+    """The frame that answers a request: pixels uint8 [H, W, 3] and their ``shape``, or ``error``: code and reason. With
+    ``parse`` (protocol, length of the JSON, images at most) what :func:`tlcli.serving.parsing.parsed` gives."""
     from tlcli.images.decode import BadImageError, prepare  # noqa: PLC0415 - Pillow, NumPy
+    from tlcli.serving.parsing import parsed  # noqa: PLC0415 - NumPy
 
     try:
+        if "parse" in fields:
+            name, header_length, most = fields["parse"]
+            head, images = parsed(name, data, header_length, most)
+            return frame(head, b"".join(images))
         pixels = prepare(data, preparation_of(fields))
         return frame({"shape": pixels.shape}, memoryview(pixels.tobytes()))
     except BadImageError as error:
@@ -53,6 +65,7 @@ def main() -> None:
     for stream in (0, 1):  # a library that prints must not break a frame
         os.dup2(null, stream)
     from tlcli.images.decode import prepare  # noqa: F401, PLC0415 - before the memory is limited
+    from tlcli.serving.parsing import parsed  # noqa: F401, PLC0415
 
     _limit(int(sys.argv[1]))
     target.write(frame({"code": READY}))

@@ -1,4 +1,5 @@
-"""The decoders: processes that turn the bytes of clients into pixels, each with limits on memory and time.
+"""The decoders: processes that turn the bytes of clients into pixels and parse long JSON, each with limits on memory
+and time.
 
 Shapes: H and W are the canvas's height and width in pixels.
 """
@@ -9,11 +10,12 @@ import os
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 from tlcli.images.decode import BadImageError
 from tlcli.images.preparation import Preparation
-from tlcli.serving.decode_process import LENGTHS, READY, TOO_MUCH_MEMORY, frame
+from tlcli.serving.decode_process import LENGTHS, READY, TOO_MUCH_MEMORY, begin
 from tlcli.serving.limits import Limits, RefusalError
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 _START = 30.0
 """Seconds that a process may take to start."""
+_PIECE = 2**18
+"""Bytes that are written to a process at a time."""
 _LONGEST_PAUSE = 2.0
 """Seconds between starts of a process that ends at once."""
 
@@ -60,16 +64,48 @@ class Decoders:
         """
         import numpy as np  # noqa: PLC0415 - beside other imports at the start
 
+        try:
+            head, pixels = await self._ask(vars(preparation), data)
+        except TimeoutError as error:
+            reason = f"decoding takes more than {self._limits.decode:g} seconds"
+            raise BadImageError("image.too_slow", reason) from error
+        _raise_if_bad(head)
+        return np.frombuffer(pixels, np.uint8).reshape(head["shape"])
+
+    async def parse(
+        self, protocol: str, body: bytes, header_length: str | None, most: int
+    ) -> tuple[dict[str, Any], list[bytes]]:  # fmt: skip
+        """Parses a request, as :func:`tlcli.serving.parsing.parsed` does: its fields and its images.
+
+        Raises:
+            RefusalError: it is malformed, or takes more memory or time than an image may; two processes died over it.
+        """
+        try:
+            head, data = await self._ask({"parse": [protocol, header_length, most]}, body)
+        except TimeoutError as error:
+            raise RefusalError("serve.body_too_large", 413) from error
+        if head.get("code") == TOO_MUCH_MEMORY:
+            raise RefusalError("serve.body_too_large", 413)
+        if "refusal" in head:
+            raise RefusalError(*head["refusal"])
+        ends = list(accumulate(head["sizes"], initial=0))
+        return head["fields"], [data[start:end] for start, end in pairwise(ends)]
+
+    async def _ask(self, head: Mapping[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+        """What a process answers.
+
+        Raises:
+            TimeoutError: it took too long.
+            RefusalError: two processes died over it.
+        """
         for _ in range(2):
             worker = await self._take()
             # A request that is cancelled does not cancel the exchange: its rest must leave the pipe.
-            exchange = asyncio.create_task(self._exchange(worker, data, preparation))
+            exchange = asyncio.create_task(self._exchange(worker, head, data))
             self._running.add(exchange)
             exchange.add_done_callback(self._ended)
             with suppress(_DiedError):
-                head, pixels = await asyncio.shield(exchange)
-                _raise_if_bad(head)
-                return np.frombuffer(pixels, np.uint8).reshape(head["shape"])
+                return await asyncio.shield(exchange)
         raise RefusalError("serve.decoder_died", 503, retry_after=1)
 
     def _ended(self, exchange: "asyncio.Task[Any]") -> None:
@@ -82,14 +118,15 @@ class Decoders:
             pass
         return worker
 
-    async def _exchange(self, worker: "_Worker", data: bytes, preparation: Preparation) -> tuple[dict[str, Any], bytes]:
+    async def _exchange(
+        self, worker: "_Worker", head: Mapping[str, Any], data: bytes
+    ) -> tuple[dict[str, Any], bytes]:  # fmt: skip
         try:
             async with asyncio.timeout(self._limits.decode):
-                answer = await worker.ask(vars(preparation), data)
-        except TimeoutError as error:
+                answer = await worker.ask(head, data)
+        except TimeoutError:
             worker.kill()
-            reason = f"decoding takes more than {self._limits.decode:g} seconds"
-            raise BadImageError("image.too_slow", reason) from error
+            raise
         except (OSError, EOFError, ValueError) as error:
             worker.kill()
             raise _DiedError from error
@@ -143,8 +180,11 @@ class _Worker:
 
     async def ask(self, head: Mapping[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
         assert self.process.stdin is not None  # noqa: S101 - for the type: it is a pipe
-        self.process.stdin.write(frame(head, data))
-        await self.process.stdin.drain()
+        self.process.stdin.write(begin(head, len(data)))
+        view = memoryview(data)
+        for start in range(0, len(view), _PIECE):  # in one piece, a long body would be copied twice
+            self.process.stdin.write(view[start : start + _PIECE])
+            await self.process.stdin.drain()
         return await self._read()
 
     async def _read(self) -> tuple[dict[str, Any], bytes]:

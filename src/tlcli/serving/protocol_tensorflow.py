@@ -1,6 +1,6 @@
 """TensorFlow Serving's predict: images as ``{"b64": ...}``, by row ("instances") or by column ("inputs")."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,17 @@ class PredictRequest:
     images: tuple[bytes, ...]
     by_row: bool
 
+    def fields(self) -> dict[str, object]:
+        """All but the images, for JSON."""
+        return {"by_row": self.by_row}
 
-def parse(body: bytes, most: int) -> PredictRequest:
+    @classmethod
+    def restored(cls, fields: Mapping[str, Any], images: tuple[bytes, ...]) -> "PredictRequest":
+        """The request that has these fields and images."""
+        return cls(images, fields["by_row"])
+
+
+def parse(body: bytes, header_length: str | None, most: int) -> PredictRequest:  # noqa: ARG001 - V2 has binary data
     """Parses a request.
 
     Raises:

@@ -45,6 +45,15 @@ class InferRequest:
     images: tuple[bytes, ...]
     outputs: tuple[Output, ...]
 
+    def fields(self) -> dict[str, object]:
+        """All but the images, for JSON."""
+        return {"id": self.id, "outputs": [vars(one) for one in self.outputs]}
+
+    @classmethod
+    def restored(cls, fields: Mapping[str, Any], images: tuple[bytes, ...]) -> "InferRequest":
+        """The request that has these fields and images."""
+        return cls(fields["id"], images, tuple(Output(**one) for one in fields["outputs"]))
+
 
 def server_metadata(version: str) -> dict[str, object]:
     """What ``GET /v2`` answers."""
@@ -80,6 +89,19 @@ def load_json(data: bytes) -> dict[str, Any]:
     return _object(found)
 
 
+def json_bytes(body: bytes, header_length: str | None) -> int:
+    """How many bytes of a body are JSON.
+
+    Raises:
+        RefusalError: the header says that it is more than there is, or is no number.
+    """
+    if header_length is None:
+        return len(body)
+    if not (header_length.isascii() and header_length.isdigit() and int(header_length[:20]) <= len(body)):
+        raise RefusalError("serve.invalid_header_length", 400)
+    return int(header_length)
+
+
 def parse(body: bytes, header_length: str | None, most: int) -> InferRequest:
     """Parses a request.
 
@@ -91,11 +113,7 @@ def parse(body: bytes, header_length: str | None, most: int) -> InferRequest:
     Raises:
         RefusalError: it is malformed.
     """
-    size = len(body)
-    if header_length is not None:
-        if not (header_length.isascii() and header_length.isdigit() and int(header_length[:20]) <= len(body)):
-            raise RefusalError("serve.invalid_header_length", 400)
-        size = int(header_length)
+    size = json_bytes(body, header_length)
     request = load_json(body[:size])
     binary = memoryview(body)[size:]
     (tensor,) = _checked(_list(request.get("inputs")), 1)

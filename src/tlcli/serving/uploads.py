@@ -8,6 +8,8 @@ from tlcli.serving.limits import RefusalError
 
 _LONGEST_NAME = 255
 """Characters of a file's name; it is repeated in the answer and used for nothing else."""
+_MOST_PARTS = 1000
+"""Of a form, files or not: each costs microseconds, in which no other client is answered."""
 
 
 def images_of(content_type: str, body: bytes, most: int) -> list[tuple[str, bytes]]:
@@ -45,6 +47,7 @@ class _Form:
         self.images: list[tuple[str, bytes]] = []
         self.is_whole = False
         self._most = most
+        self._parts = 0
         self._begin()
 
     def callbacks(self) -> dict[str, object]:
@@ -55,6 +58,9 @@ class _Form:
         }  # fmt: skip
 
     def _begin(self) -> None:
+        self._parts += 1
+        if self._parts > _MOST_PARTS:
+            raise RefusalError("serve.invalid_form", 400)
         self._content, self._name = bytearray(), bytearray()
         self._header = bytearray()
         self._file: str | None = None
