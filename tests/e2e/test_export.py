@@ -150,6 +150,23 @@ def test_the_lines_of_the_card_print_the_answer(exported: Path) -> None:
     assert done.stdout.strip() == record(out)["sample"]["expected"][0]["answer"], done.stderr
 
 
+def test_check_prints_the_answers_of_images_and_names_what_it_cannot_use(exported: Path) -> None:
+    out, expected = exported, record(exported)["sample"]["expected"][0]
+    (out / "text.png").write_text("no image")
+    done = python(out, out / "check.py", "openvino-f32", "sample.png")
+    assert done.returncode == 0, done.stderr
+    assert f"sample.png: {expected['answer']} (probability {max(expected['probabilities']):.4f})" in done.stdout
+    for given, code, named in (
+        ("openvino-f23", 1, "openvino-f32"),
+        ("text.png", 1, "text.png"),
+        ("--help", 0, "ARTEFACT"),
+    ):
+        done = python(out, out / "check.py", given)
+        assert (done.returncode, named in done.stdout + done.stderr) == (code, True)
+        assert "Traceback" not in done.stderr
+    (out / "text.png").unlink()
+
+
 @pytest.mark.usefixtures("untimed")
 def test_nothing_is_overwritten_unless_asked(trained: tuple[Path, Tlcli]) -> None:
     folder, tlcli = trained

@@ -1,13 +1,15 @@
 """check.py, the program that is given away: preparation with Pillow alone, and answers."""
 
 import io
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tlcli.export.check import answers, prepare
+from tlcli.export import check
+from tlcli.export.check import answers, described, prepare
 from tlcli.export.record import preparation_document
 from tlcli.images.decode import prepare as decode
 from tlcli.images.preparation import Preparation
@@ -70,3 +72,25 @@ def test_answers_follow_thresholds_and_the_distance() -> None:
     }
     assert answers(outputs, {**head, "thresholds": None}) == ["a", "none of these", "a"]
     assert answers(outputs, {**head, "thresholds": [0.7, 0.3]}) == ["b", "none of these", "a"]
+
+
+def test_what_is_printed_is_of_the_answer_not_of_the_most_probable_class() -> None:
+    head = {"name": "", "labels": ["a", "b"], "probabilities": "p", "distance": "d", "distance_limit": 0.5}
+    outputs = {"p": np.array([[0.6, 0.4]]), "d": np.array([[0.25]])}
+    assert described(outputs, {**head, "thresholds": [0.7, 0.3]}) == "b (probability 0.4000)"
+    far = {**head, "name": "one", "thresholds": None, "distance_limit": 0.2}
+    assert described(outputs, far) == "one none of these (distance 0.25, limit 0.2)"
+
+
+def test_the_sample_is_not_cropped_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    how = Preparation((32, 32), "crop")
+    (tmp_path / "photo.png").write_bytes(encoded("PNG", "RGB", (80, 60)))
+    document = preparation_document(how, "resized")
+    pixels = prepare(tmp_path / "photo.png", document)
+    Image.fromarray(pixels[0]).save(tmp_path / "sample.png")
+    np.save(tmp_path / "sample.npy", pixels)
+    (tmp_path / "export.json").write_text(json.dumps({"preparation": document}))
+    monkeypatch.setattr(check, "HERE", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for name in ("photo.png", "sample.png"):
+        assert np.array_equal(prepare(name), pixels)

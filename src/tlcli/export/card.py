@@ -18,7 +18,8 @@ _LISTED = 30
 _OPEN: dict[FormatName, tuple[str, str]] = {
     "openvino": (
         "import openvino",
-        'outputs = openvino.Core().compile_model("{path}", "CPU")(image).to_dict()\n'
+        'model = openvino.Core().compile_model("{path}", "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})\n'
+        "outputs = model(image).to_dict()\n"
         "outputs = {{output.get_any_name(): array for output, array in outputs.items()}}",
     ),
     "onnx": (

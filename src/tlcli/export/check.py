@@ -3,7 +3,7 @@
     python check.py [ARTEFACT] [IMAGE ...]
 
 ARTEFACT is a folder such as openvino-f32; without it, every artefact whose runtime is installed is checked. With
-images, their answers are printed as well. Needs Python, NumPy and the artefact's runtime; ``prepare`` needs Pillow.
+images, their answers are printed as well. Needs Python, NumPy and the artefact's runtime; images need Pillow.
 
 This file is also the module tlcli.export.check, with which the export itself was checked.
 Shapes: N images, H and W height and width in pixels, L classes.
@@ -23,7 +23,7 @@ HERE = Path(__file__).resolve().parent
 Runs = Callable[[Any], "dict[str, Any]"]
 """uint8 [N, H, W, 3] -> arrays by the names of the outputs."""
 _MODULES = {
-    "openvino": "openvino", "onnx": "onnxruntime", "saved_model": "tensorflow", "keras": "keras",
+    "openvino": "openvino", "onnx": "onnxruntime", "saved_model": "tensorflow", "keras": "tensorflow",
     "tflite": "ai_edge_litert",
 }  # fmt: skip
 _TURNED = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
@@ -95,7 +95,8 @@ def prepare(image: "str | Path", how: "dict[str, Any] | None" = None) -> Any:
     """Reads an image file and resizes it as in training.
 
     Args:
-        image: of 8 bits a channel; tlcli itself also reads deeper ones, and more of what TIFF can hold.
+        image: of 8 bits a channel; tlcli itself also reads deeper ones, and more of what TIFF can hold. ``sample.png``
+            beside this file has been resized already and is not resized again.
         how: ``preparation`` of export.json, which is read where this is None.
 
     Returns:
@@ -105,6 +106,8 @@ def prepare(image: "str | Path", how: "dict[str, Any] | None" = None) -> Any:
 
     if how is None:
         how = read_export()["preparation"]
+        if Path(image).resolve() == HERE / "sample.png":
+            return np.load(HERE / "sample.npy")
     with Image.open(image) as opened:
         by = _reduced(opened, how)
         box: tuple[float, ...] | None = None
@@ -223,18 +226,51 @@ def problems(export: "dict[str, Any]", artefact: "dict[str, Any]", runs: "Runs |
     return found
 
 
+def described(outputs: "dict[str, Any]", head: "dict[str, Any]") -> str:
+    """The answer to the first image, and what it rests on."""
+    answer = answers(outputs, head)[0]
+    if answer in head["labels"]:
+        number = float(outputs[head["probabilities"]][0, head["labels"].index(answer)])
+        text = f"{answer} (probability {number:.4f})"
+    else:
+        text = f"{answer} (distance {float(outputs[head['distance']][0, 0]):.4g}, limit {head['distance_limit']:.4g})"
+    return f"{head['name']} {text}".strip()
+
+
+def _unusable(images: "list[str]", known: "dict[str, Any]") -> str:
+    """What is wrong with the arguments that are no artefacts; empty where they are files that can be opened."""
+    missing = [one for one in images if not Path(one).is_file()]
+    if missing:
+        return f"{', '.join(missing)}: neither an image file nor one of {', '.join(known)}"
+    return "Images need Pillow: pip install pillow" if images and importlib.util.find_spec("PIL") is None else ""
+
+
+def _answer_lines(image: str, runs: Runs, export: "dict[str, Any]") -> "tuple[list[str], bool]":
+    """The answers of all heads to an image, or why there are none; whether it could be read."""
+    try:
+        pixels = prepare(image)
+    except Exception as error:  # noqa: BLE001 - Pillow's, of many kinds
+        return [f"{image}: cannot be read: {error}"], False
+    outputs = runs(pixels)
+    return [f"{image}: {described(outputs, head)}" for head in export["heads"]], True
+
+
 def main() -> None:
     """Checks what the arguments name, prints what was found, and exits with 1 if something is wrong."""
     arguments = sys.argv[1:]
+    if {"-h", "--help"} & set(arguments):
+        print(__doc__)
+        return
     export = read_export()
     known = {one["folder"]: one for one in export["artefacts"]}
     asked = [one for one in arguments if one.rstrip("/") in known]
     images = [one for one in arguments if one not in asked]
+    if reason := _unusable(images, known):
+        sys.exit(reason)
     bad = checked = 0
     for artefact in [known[one.rstrip("/")] for one in asked] or known.values():
-        module = _MODULES[artefact["format"]]
-        if importlib.util.find_spec(module) is None:
-            print(f"{artefact['folder']}: not checked, {module} is not installed")
+        if importlib.util.find_spec(_MODULES[artefact["format"]]) is None:
+            print(f"{artefact['folder']}: not checked, as its runtime is missing: pip install {artefact['runtime']}")
             bad += bool(asked)
             continue
         runs = open_artefact(artefact["format"], HERE / artefact["path"])
@@ -242,14 +278,12 @@ def main() -> None:
         bad += bool(wrong)
         print(f"{artefact['folder']}: {'; '.join(wrong) or 'passed'}")
         for image in images:
-            outputs = runs(prepare(image))
-            for head in export["heads"]:
-                best = float(outputs[head["probabilities"]].max())
-                print(f"{image}: {head['name']} {answers(outputs, head)[0]} ({best:.4f})".replace(":  ", ": "))
+            lines, is_read = _answer_lines(image, runs, export)
+            bad += not is_read
+            print("\n".join(lines))
     if not checked:
-        print(
-            f"Nothing was checked: install one of {', '.join(sorted({_MODULES[a['format']] for a in known.values()}))}"
-        )
+        runtimes = sorted({one["runtime"] for one in known.values()})
+        print(f"Nothing was checked: install one of {', '.join(runtimes)}")
     sys.exit(int(bad > 0 or not checked))
 
 
