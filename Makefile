@@ -76,6 +76,7 @@ bench: install ## measure what docs/benchmarks.md quotes (under 40 minutes); ALI
 	$(BIN)/python bench/unpack.py --images 20000
 	$(BIN)/python bench/networks.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 	$(BIN)/python bench/serve.py
+	$(BIN)/python bench/export.py
 	$(BIN)/python bench/install_size.py
 	$(BIN)/python bench/heads.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))
 	$(BIN)/python bench/transferability.py $(if $(ALIEN_PREDATOR),--alien-predator $(ALIEN_PREDATOR))

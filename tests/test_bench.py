@@ -34,9 +34,10 @@ from tlcli.features.rows import Rows
 BENCH = Path(__file__).parents[1] / "bench"
 PROGRAMS = (
     "block_weights", "calibration", "cold_start", "coverage", "crop", "decode", "doublings", "doubted_labels",
-    "explanations", "extract", "finetune", "gpu", "head_at_scale", "heads", "install_size", "layers", "layers_cost",
-    "manifest", "many_classes", "networks", "none_of_these", "outliers", "ray_local", "recipe", "remote", "report",
-    "scale", "serve", "strangers", "thresholds", "transfer", "transferability", "tune", "unpack", "unseen",
+    "explanations", "export", "extract", "finetune", "gpu", "head_at_scale", "heads", "install_size", "layers",
+    "layers_cost", "manifest", "many_classes", "networks", "none_of_these", "outliers", "ray_local", "recipe",
+    "remote", "report", "scale", "serve", "strangers", "thresholds", "transfer", "transferability", "tune", "unpack",
+    "unseen",
 )  # fmt: skip
 FIVE = ("cold_start", "decode", "extract", "gpu", "head_at_scale", "ray_local", "recipe", "scale")
 
