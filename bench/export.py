@@ -112,8 +112,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         copy_cells(folder / "cells", options.cells)
-        for network in options.networks:
-            rows += exported(folder, *network.split(":"), options)
+        for given in options.networks:
+            network, _, weights = given.partition(":")
+            rows += exported(folder, network, weights or "imagenet", options)
     print(markdown(rows))
     save("export", settings=vars(options), artefacts=[asdict(one) for one in rows])
 

@@ -10,7 +10,6 @@ import os
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 from tlcli.images.decode import BadImageError
@@ -65,7 +64,7 @@ class Decoders:
         import numpy as np  # noqa: PLC0415 - beside other imports at the start
 
         try:
-            head, pixels = await self._ask(vars(preparation), data)
+            head, (pixels,) = await self._ask(vars(preparation), data)
         except TimeoutError as error:
             reason = f"decoding takes more than {self._limits.decode:g} seconds"
             raise BadImageError("image.too_slow", reason) from error
@@ -81,18 +80,17 @@ class Decoders:
             RefusalError: it is malformed, or takes more memory or time than an image may; two processes died over it.
         """
         try:
-            head, data = await self._ask({"parse": [protocol, header_length, most]}, body)
+            head, images = await self._ask({"parse": [protocol, header_length, most]}, body)
         except TimeoutError as error:
             raise RefusalError("serve.body_too_large", 413) from error
         if head.get("code") == TOO_MUCH_MEMORY:
             raise RefusalError("serve.body_too_large", 413)
         if "refusal" in head:
             raise RefusalError(*head["refusal"])
-        ends = list(accumulate(head["sizes"], initial=0))
-        return head["fields"], [data[start:end] for start, end in pairwise(ends)]
+        return head["fields"], images
 
-    async def _ask(self, head: Mapping[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
-        """What a process answers.
+    async def _ask(self, head: Mapping[str, Any], data: bytes) -> tuple[dict[str, Any], list[bytes]]:
+        """What a process answers: a head, and data in parts of the ``sizes`` that the head has, else in one.
 
         Raises:
             TimeoutError: it took too long.
@@ -120,7 +118,7 @@ class Decoders:
 
     async def _exchange(
         self, worker: "_Worker", head: Mapping[str, Any], data: bytes
-    ) -> tuple[dict[str, Any], bytes]:  # fmt: skip
+    ) -> tuple[dict[str, Any], list[bytes]]:  # fmt: skip
         try:
             async with asyncio.timeout(self._limits.decode):
                 answer = await worker.ask(head, data)
@@ -178,7 +176,7 @@ class _Worker:
                 return head.get("code") == READY
         return False
 
-    async def ask(self, head: Mapping[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+    async def ask(self, head: Mapping[str, Any], data: bytes) -> tuple[dict[str, Any], list[bytes]]:
         assert self.process.stdin is not None  # noqa: S101 - for the type: it is a pipe
         self.process.stdin.write(begin(head, len(data)))
         view = memoryview(data)
@@ -187,12 +185,15 @@ class _Worker:
             await self.process.stdin.drain()
         return await self._read()
 
-    async def _read(self) -> tuple[dict[str, Any], bytes]:
+    async def _read(self) -> tuple[dict[str, Any], list[bytes]]:
         stdout = self.process.stdout
         assert stdout is not None  # noqa: S101 - for the type: it is a pipe
         head, size = LENGTHS.unpack(await stdout.readexactly(LENGTHS.size))
         found: dict[str, Any] = json.loads(await stdout.readexactly(head))
-        return found, await stdout.readexactly(size)
+        sizes = found.get("sizes", [size])
+        if sum(sizes) != size:
+            raise ValueError("the sizes do not add up")
+        return found, [await stdout.readexactly(one) for one in sizes]
 
     async def end(self) -> None:
         self.kill()
