@@ -172,7 +172,8 @@ def _lock(directory: InstallDirectory, waiting: Progress | None) -> Iterator[boo
 
     path = directory.lock
     lock, created = FileLock(path), [folder for folder in path.parents if not folder.exists()]
-    for timeout in (0, -1, -1):
+    timeout = 0
+    for _ in range(1000):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout)
@@ -181,9 +182,11 @@ def _lock(directory: InstallDirectory, waiting: Progress | None) -> Iterator[boo
             if waiting is None:
                 raise
             waiting.note(f"Waiting for another process that is installing {directory.path} ...")
+            timeout = -1
+        except (FileNotFoundError, FileExistsError):
+            continue  # another process is removing the folders that it had created (mkdir raises either)
         except (OSError, NotImplementedError):
-            if path.parent.exists():
-                break
+            break
     try:
         yield lock.is_locked
     finally:
