@@ -15,6 +15,8 @@ from tests.image_fixtures import Encode
 from tests.remote import forget
 
 from object_server import ObjectServer, status
+from tlcli.export.runner import Latency
+from tlcli.reports.cards import Card
 
 pytestmark = pytest.mark.e2e
 CONFIG = {
@@ -172,3 +174,46 @@ def test_a_signed_manifest_leaves_no_trace_and_a_refusal_ends_with_4(
 def test_a_shard_that_does_not_exist_is_refused(shard: str, tmp_path: Path, session_cache: Path) -> None:
     done = in_process(tmp_path, session_cache)("features", "--shard", shard, "--json")
     assert (done.code, done.error) == (2, "usage.invalid_shard")
+
+
+@pytest.mark.parametrize("is_manifest", [False, True])
+def test_what_follows_training_reads_its_images_where_they_are(
+    is_manifest: bool, tmp_path: Path, session_cache: Path, bucket: s3fs.S3FileSystem, encode: Encode,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("tlcli.export.writing.time_artefact", lambda *_: {"all": Latency(1.0, 1.0)})
+    tlcli, found = in_process(tmp_path, session_cache), images(encode)
+    bucket.pipe({f"bucket/later/{name}": data + b"\0" * is_manifest for name, data in found.items()})
+    rows = [f"later/{name},{name.split('/')[0]}" for name in found]
+    bucket.pipe("bucket/images.csv", "\n".join(["uri,label", *rows]).encode())
+    path = "s3://bucket/images.csv" if is_manifest else "s3://bucket/later"
+    trained = tlcli("train", "--config", config(tmp_path, path), "--json")
+    assert trained.code == 0, trained.err
+    forget()
+    exported = tlcli("export", "--output", "out", "--parity", 6, "--json")
+    assert exported.code == 0, exported.err
+    assert exported.json()["preparation_check"]["equal"] == 6
+    forget()
+    (tmp_path / "new.jpg").write_bytes(found["dark/00.jpg"])
+    drawn: list[Card] = []
+    monkeypatch.setattr("tlcli.reports.cards.draw", lambda _, card: drawn.append(card))
+    assert tlcli("predict", "new.jpg", "--explain", "why").code == 0
+    assert len(drawn[0].neighbours) > 2
+    assert all(one.pixels is not None for one in drawn[0].neighbours)
+    bucket.pipe({f"bucket/new/{name}": data for name, data in list(found.items())[::5]})
+    external = tlcli("evaluate", "--data", "s3://bucket/new", "--json")
+    assert external.code == 0, external.err
+    result = external.json()["external"]
+    assert result["data_root"] == "s3://bucket/new"
+    assert result["metrics"]["n"] == 8
+    bucket.copy("bucket/later", "bucket/moved/later", recursive=True)
+    bucket.copy("bucket/images.csv", "bucket/moved/images.csv")
+    bucket.rm("bucket/later", recursive=True)
+    forget()
+    gone = tlcli("export", "--output", "out", "--overwrite", "--json")
+    assert (gone.code, gone.error) == (3, "data.export_no_images")
+    moved = tlcli("evaluate", "--data", f"s3://bucket/moved/{'images.csv' if is_manifest else 'later'}", "--json")
+    assert moved.code == 0, moved.err
+    assert "external" not in moved.json()
+    forget()
+    assert tlcli("export", "--output", "out", "--overwrite").code == 0

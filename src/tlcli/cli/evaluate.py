@@ -10,6 +10,7 @@ from tlcli.cli import completion, options
 from tlcli.cli.console import Screen, confusion_table, confusions_table, metrics_table, per_class_table, reuse
 from tlcli.errors import DataError
 from tlcli.system.extras import TRAINING, require
+from tlcli.system.remote.path import as_path
 
 if TYPE_CHECKING:
     from tlcli.config.schema import Evaluate as EvaluateSection
@@ -28,12 +29,12 @@ def evaluate(
     run: options.RunOption = None,
     runs_dir: options.RunsDirOption = options.RUNS_DIR,
     data: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--data",
             metavar="FOLDER",
             help="Measure these labelled images instead: the run's own, where they have moved to, or an external test "
-            "set.",
+            "set. A folder, a manifest, or an address of either.",
         ),
     ] = None,
     fail_under: Annotated[
@@ -68,7 +69,7 @@ def evaluate(
     gates = parse_gates(fail_under or ())
     screen = Screen(as_json, quiet)
     found, section = _run_of(screen, runs_dir, config, set_ or [], run, data is not None)
-    done = measure(found, verify, screen.progress, data, gates, section)
+    done = measure(found, verify, screen.progress, None if data is None else as_path(data, Path()), gates, section)
     if done.external and done.results:
         _show_external(screen, done.external, done.results, done.features)
     else:

@@ -16,9 +16,11 @@ from tlcli.datasets.index import Index, LabelledImage
 from tlcli.errors import DataError, ModelError, UsageError
 from tlcli.model.bundle import Bundle, load_bundle
 from tlcli.progress import Progress
+from tlcli.runs.contents import data_root
 from tlcli.runs.folders import RunConfig, complete_runs_of, find_run, no_runs
 from tlcli.runs.images import RecordedImage, difference
 from tlcli.runs.records import RunRecord, read_record
+from tlcli.system.remote.path import RemotePath, as_path
 
 
 @dataclass(frozen=True)
@@ -202,11 +204,14 @@ def moved_data(run: OpenedRun, data: Path, verify: bool) -> Index | None:
 
 
 def readable_training_images(run: OpenedRun, recorded: Sequence[RecordedImage]) -> list[LabelledImage]:
-    """The training images that are still where they were, with the same content."""
-    root, training = Path(run.record.data_root), [one for one in recorded if one.is_fitted]
-    digests = digests_of({root / one.path: None for one in training if (root / one.path).is_file()}).of
+    """The training images that are still where they were, with the same content; those on a store as they were
+    recorded, as finding out would read all of them."""
+    root = data_root(run.record)
+    training = {as_path(one.path, root): one for one in recorded if one.is_fitted}
+    there: dict[Path, str] = {path: one.sha256 for path, one in training.items() if isinstance(path, RemotePath)}
+    there |= digests_of(path for path in training if path not in there and path.is_file()).of
     return [
-        LabelledImage(root / one.path, one.path, one.sha256, one.label, "train", one.sha256)
-        for one in training
-        if digests.get(root / one.path) == one.sha256
+        LabelledImage(path, one.path, one.sha256, one.label, "train", one.sha256)
+        for path, one in training.items()
+        if there.get(path) == one.sha256
     ]

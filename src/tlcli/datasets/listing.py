@@ -4,6 +4,7 @@ import hashlib
 import io
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from tlcli.datasets.object_digests import KIND
@@ -49,9 +50,14 @@ def list_below(root: RemotePath, again: bool = False) -> str:
     return sentence
 
 
+def recall(root: RemotePath) -> None:
+    """Makes the paths below an address answer as when they were listed, if this machine has; the store is not asked."""
+    if str(root) not in _sentences and (kept := _kept(root)):
+        know(kept[0])
+
+
 def _listed(root: RemotePath, again: bool) -> str:
-    file = cache_folder() / KIND / hashlib.sha256(str(root).encode()).hexdigest()[:32] / _FILE
-    if not again and file.is_file() and (kept := _read(file.read_bytes())) is not None:
+    if not again and (kept := _kept(root)):
         know(kept[0])
         when = datetime.fromtimestamp(kept[1], UTC).strftime("%Y-%m-%d %H:%M UTC")
         return f"{_counted(kept[0])} below {root}, as listed on {when}; --verify lists them again."
@@ -59,9 +65,19 @@ def _listed(root: RemotePath, again: bool) -> str:
     listing = Listing(retried(lambda: _list(root), str(root)))
     know(listing)
     if listing.objects:
-        with whole_file(file) as temporary:
+        with whole_file(_file_of(root)) as temporary:
             temporary.write_bytes(_written(listing, began))
     return f"{_counted(listing)} below {root}, listed in {time.time() - began:.1f} s."
+
+
+def _file_of(root: RemotePath) -> Path:
+    return cache_folder() / KIND / hashlib.sha256(str(root).encode()).hexdigest()[:32] / _FILE
+
+
+def _kept(root: RemotePath) -> tuple[Listing, float] | None:
+    """The listing in the cache, and when it was made."""
+    file = _file_of(root)
+    return _read(file.read_bytes()) if file.is_file() else None
 
 
 def _counted(listing: Listing) -> str:

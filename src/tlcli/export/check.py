@@ -15,7 +15,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -91,12 +91,12 @@ _OPENERS: "dict[str, Callable[[str], Runs]]" = {
 }  # fmt: skip
 
 
-def prepare(image: "str | Path", how: "dict[str, Any] | None" = None) -> Any:
+def prepare(image: "str | Path | IO[bytes]", how: "dict[str, Any] | None" = None) -> Any:
     """Reads an image file and resizes it as in training.
 
     Args:
-        image: of 8 bits a channel; tlcli itself also reads deeper ones, and more of what TIFF can hold. ``sample.png``
-            beside this file has been resized already and is not resized again.
+        image: a path or an open file, of 8 bits a channel; tlcli itself also reads deeper ones, and more of what TIFF
+            can hold. ``sample.png`` beside this file has been resized already and is not resized again.
         how: ``preparation`` of export.json, which is read where this is None.
 
     Returns:
@@ -106,7 +106,7 @@ def prepare(image: "str | Path", how: "dict[str, Any] | None" = None) -> Any:
 
     if how is None:
         how = read_export()["preparation"]
-        if Path(image).resolve() == HERE / "sample.png":
+        if isinstance(image, str | Path) and Path(image).resolve() == HERE / "sample.png":
             return np.load(HERE / "sample.npy")
     with Image.open(image) as opened:
         by = _reduced(opened, how)

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from PIL import Image
 
+from tlcli.images.preparation import Preparation
+from tlcli.runs.contents import RunImages
 from tlcli.runs.images import RecordedImage
-from tlcli.system.files import sha256_file
+from tlcli.system.remote.path import RemotePath
 
 _LOOKED_AT = 3000
 """Images whose kind is found out, at most."""
@@ -24,39 +26,43 @@ class ParityImage:
     recorded: RecordedImage
 
 
-def parity_images(root: Path, recorded: Sequence[RecordedImage], count: int) -> list[ParityImage]:
+def parity_images(
+    images: RunImages, recorded: Sequence[RecordedImage], count: int, preparation: Preparation
+) -> list[ParityImage]:
     """Chooses images whose content is still that of the run, one of each kind after the other: split, class, file
     format, mode of the pixels, orientation. Equal runs choose equal images.
 
     Args:
-        root: the run's data folder.
+        images: where they are.
         recorded: the images of the run.
         count: how many, at most.
+        preparation: what may be read.
+
+    Raises:
+        NetworkError: they are on a store, which refuses access or does not answer.
+        UsageError: the extra ``remote`` is not installed, and they are on a store.
     """
     order = sorted(recorded, key=lambda one: hashlib.sha256(one.sha256.encode()).digest())
-    there = list(itertools.islice((one for one in order if (root / one.path).is_file()), _LOOKED_AT))
-    chosen = (ParityImage(root / one.path, one) for one in _by_turns(root, there))
-    return list(itertools.islice((one for one in chosen if _is_unchanged(one)), count))
+    found = ((one, images.path(one.path)) for one in order)
+    there = ((one, path) for one, path in found if isinstance(path, RemotePath) or path.is_file())
+    turns = _by_turns(list(itertools.islice(there, _LOOKED_AT)))
+    good = (one for one in turns if images.read(one.recorded.path, preparation) is not None)
+    return list(itertools.islice(good, count))
 
 
-def _by_turns(root: Path, images: Sequence[RecordedImage]) -> Iterator[RecordedImage]:
-    kinds: defaultdict[tuple[object, ...], list[RecordedImage]] = defaultdict(list)
-    for one in images:
-        kinds[one.split, one.label, *_kind(root / one.path)].append(one)
+def _by_turns(images: Sequence[tuple[RecordedImage, Path]]) -> Iterator[ParityImage]:
+    kinds: defaultdict[tuple[object, ...], list[ParityImage]] = defaultdict(list)
+    for one, path in images:
+        kinds[one.split, one.label, *_kind(path)].append(ParityImage(path, one))
     for turn in itertools.zip_longest(*kinds.values()):
         yield from (one for one in turn if one is not None)
 
 
 def _kind(path: Path) -> tuple[object, ...]:
+    if isinstance(path, RemotePath):
+        return (path.suffix,)  # its pixels would have to be read first
     try:
         with Image.open(path) as image:
             return image.format, image.mode, image.has_transparency_data, image.getexif().get(0x0112, 1)
     except Exception:  # noqa: BLE001 - what Pillow alone cannot open is a kind, too
         return ("other",)
-
-
-def _is_unchanged(one: ParityImage) -> bool:
-    try:
-        return sha256_file(one.path) == one.recorded.sha256
-    except OSError:
-        return False

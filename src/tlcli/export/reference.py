@@ -3,6 +3,7 @@
 Shapes: N images, H and W of the network's input.
 """
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from tlcli.export.parity import Answers
 from tlcli.export.record import PreparationCheck
 from tlcli.images.decode import decode, read
 from tlcli.images.items import Decoder, Item
+from tlcli.images.preparation import Preparation
 from tlcli.model.bundle import Bundle
 from tlcli.model.prediction import Prediction
 from tlcli.model.predictor import Predictor
@@ -89,16 +91,17 @@ def _whole(path: Path, decoder: Decoder) -> "NDArray[np.uint8]":
     return np.asarray(decode(read(path, decoder.preparation), decoder.preparation))
 
 
-def check_preparation(expected: Expected, how: dict[str, object]) -> PreparationCheck:
+def check_preparation(expected: Expected, preparation: Preparation, how: dict[str, object]) -> PreparationCheck:
     """Compares what check.prepare makes of the images with what the decoder of training did.
 
     Args:
         expected: the images.
+        preparation: as in training.
         how: see :func:`tlcli.export.record.preparation_document`.
     """
     equal = largest = unreadable = 0
     for image, pixels in zip(expected.images, expected.pixels, strict=True):
-        found = _prepared(image.path, how)
+        found = _prepared(image.path, preparation, how)
         if found is None:
             unreadable += 1
             continue
@@ -108,9 +111,9 @@ def check_preparation(expected: Expected, how: dict[str, object]) -> Preparation
     return PreparationCheck(len(expected.images), equal, largest, unreadable)
 
 
-def _prepared(path: Path, how: dict[str, object]) -> "NDArray[np.uint8] | None":
+def _prepared(path: Path, preparation: Preparation, how: dict[str, object]) -> "NDArray[np.uint8] | None":
     try:
-        found: NDArray[np.uint8] = prepare(path, {**how, "input": "resized"})[0]
+        found: NDArray[np.uint8] = prepare(io.BytesIO(read(path, preparation)), {**how, "input": "resized"})[0]
     except Exception:  # noqa: BLE001 - Pillow raises almost any type
         return None
     return found

@@ -276,4 +276,6 @@ def _name(image: "Image", number: int) -> str:
 def _item(image: "Image") -> "Item":
     from tlcli.images.items import Item  # noqa: PLC0415 - NumPy
 
-    return Item(Path(image) if isinstance(image, str | os.PathLike) else image)
+    if isinstance(image, str | os.PathLike) and not isinstance(image, Path):  # an address of a store stays one
+        image = Path(image)
+    return Item(image)

@@ -1,7 +1,6 @@
 """What a page shows of an answer: the heat map, and the nearest training images."""
 
 import asyncio
-import hashlib
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -10,12 +9,11 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from tlcli.errors import TlcliError
-from tlcli.images.decode import BadImageError, read
+from tlcli.images.decode import BadImageError
 from tlcli.model.prediction import Explanation
 from tlcli.reports.overlays import overlay
 from tlcli.reports.thumbnails import SMALL, data_address, fitted
-from tlcli.runs.images import read_images
-from tlcli.runs.records import read_record
+from tlcli.runs.contents import RunImages
 from tlcli.serving.batching import Answer
 from tlcli.serving.decoding import Decoders
 
@@ -34,24 +32,14 @@ class TrainingImages:
         self._run = run
 
     @cached_property
-    def _known(self) -> tuple[Path, dict[str, str]]:
-        """The data's folder, and the digest of each image."""
+    def _images(self) -> RunImages | None:
         with suppress(TlcliError):
-            record = read_record(self._run)
-            images = read_images(self._run, record.data_digest)
-            return Path(record.data_root), {one.path: one.sha256 for one in images}
-        return Path(), {}
+            return RunImages.of(self._run)
+        return None
 
     def content(self, name: str, preparation: "Preparation") -> bytes | None:
-        """The bytes of an image; None where it is gone or another."""
-        root, digests = self._known
-        if name not in digests:
-            return None
-        with suppress(BadImageError):
-            data = read(root / name, preparation)
-            if hashlib.sha256(data).hexdigest() == digests[name]:
-                return data
-        return None
+        """The bytes of an image; None where it is gone or another, or cannot be read now."""
+        return self._images.read_if_possible(name, preparation) if self._images else None
 
 
 async def evidence(answer: Answer, images: TrainingImages, decoders: Decoders) -> dict[str, object]:

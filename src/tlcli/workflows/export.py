@@ -41,6 +41,7 @@ from tlcli.features.key import preparation_digest
 from tlcli.features.sample import decoded, stratified
 from tlcli.model.backbone import converted_backbone, found_backbone
 from tlcli.progress import SILENT, Progress
+from tlcli.runs.contents import RunImages, data_root
 from tlcli.runs.files import write_json
 from tlcli.runs.images import read_images
 from tlcli.runs.records import read_metrics
@@ -157,10 +158,11 @@ def _check_exportable(runs: Sequence[OpenedRun], wanted: Sequence[Wanted]) -> No
 
 
 def _images(runs: Sequence[OpenedRun], count: int) -> list[ParityImage]:
-    found = []
+    found = list[ParityImage]()
     for run in runs:
         recorded = read_images(run.folder, run.record.data_digest)
-        found += parity_images(Path(run.record.data_root), recorded, -(-count // len(runs)))
+        images = RunImages(data_root(run.record), recorded)
+        found += parity_images(images, recorded, -(-count // len(runs)), run.bundle.preparation)
     if not found:
         raise DataError(
             "data.export_no_images",
@@ -229,7 +231,7 @@ def _describe(
 ) -> PreparationCheck:  # fmt: skip
     """Writes everything beside the artefacts."""
     how = preparation_document(source.preparation, source.input_kind)
-    prepared = check_preparation(expected, how)
+    prepared = check_preparation(expected, source.preparation, how)
     sample = _write_sample(expected, folder)
     for head in heads:
         write_text(folder / labels_file(head), "".join(f"{' '.join(label.split())}\n" for label in head.labels))

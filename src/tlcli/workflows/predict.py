@@ -3,6 +3,7 @@
 import glob
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,10 +18,13 @@ from tlcli.model.sorting import Sorting, sort_images
 from tlcli.progress import SILENT, Progress
 from tlcli.system.addresses import is_web_address, local_path
 from tlcli.system.extras import require
-from tlcli.system.files import sha256_file
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from tlcli.images.preparation import Preparation
+    from tlcli.runs.contents import RunImages
 
 _NEIGHBOUR_NAME = 15
 """Characters of a class name below a neighbour on a card."""
@@ -181,17 +185,14 @@ def _explain(
 ) -> Iterator[ExplainedPrediction]:
     """Writes a card for every classified image, whose ``files`` are given, named after it: ``cat-why.png``."""
     from tlcli.reports.fonts import missing_font_note, names_in_figures  # noqa: PLC0415 - matplotlib takes 1 s to import
-    from tlcli.runs.images import read_images  # noqa: PLC0415 - only for those who ask for explanations
-    from tlcli.runs.records import read_record  # noqa: PLC0415
+    from tlcli.runs.contents import RunImages  # noqa: PLC0415 - only for those who ask for explanations
 
     labels = predictor.labels
     shown = dict(zip(labels, names_in_figures(labels, 200), strict=True))
     short = dict(zip(shown.values(), names_in_figures(labels, _NEIGHBOUR_NAME), strict=True))
     if note := missing_font_note(labels):
         progress.note(note)
-    record = read_record(run)
-    root = Path(record.data_root)
-    contents = {root / one.path: one.sha256 for one in read_images(run, record.data_digest)}
+    training = RunImages.of(run)
     classified = [one for one in predictions if one.error is None]
     names = iter(card_names([one.path for one in classified]))
     with progress.stage("Explaining", len(classified), "images"):
@@ -203,11 +204,12 @@ def _explain(
             explanation, name, file = next(explanations), next(names), next(each)
             if explanation is not None:
                 _write_card(
-                    folder / name, prediction, file, explanation, root, contents, predictor.bundle.preparation, shown,
-                    short,
-                )  # fmt: skip
+                    folder / name, prediction, file, explanation, training, predictor.bundle.preparation, shown, short
+                )
             yield ExplainedPrediction(folder / name if explanation else None, explanation)
             progress.advance()
+    if training.failure:
+        progress.note(f"Cards lack training images: {training.failure.message}")
 
 
 def card_names(paths: Sequence[str]) -> list[str]:
@@ -225,29 +227,27 @@ def card_names(paths: Sequence[str]) -> list[str]:
     return names
 
 
-def _has_content(path: Path, sha256: str | None) -> bool:
-    """Whether a training image is still there: another image may have its name now."""
-    try:
-        return sha256_file(path) == sha256
-    except OSError:
-        return False
+def _training_image(images: "RunImages", name: str, preparation: "Preparation") -> "NDArray[np.uint8] | None":
+    """uint8 [H, W, 3]; None where the image is gone, or another has its name now."""
+    from tlcli.images.decode import BadImageError, prepare  # noqa: PLC0415 - only for those who ask for explanations
+
+    data = images.read_if_possible(name, preparation)
+    with suppress(BadImageError):
+        return None if data is None else prepare(data, preparation)
+    return None
 
 
 def _write_card(
-    path: Path, prediction: Prediction, file: Path, explanation: Explanation, root: Path, contents: Mapping[Path, str],
+    path: Path, prediction: Prediction, file: Path, explanation: Explanation, training: "RunImages",
     preparation: "Preparation", names: Mapping[str, str], short: Mapping[str, str],
 ) -> None:  # fmt: skip
     """``names``: how the card shows each class; ``short``: these, as there is room for below a neighbour."""
     from tlcli.reports import cards  # noqa: PLC0415 - matplotlib takes 1 s to import
-    from tlcli.reports.thumbnails import decoded  # noqa: PLC0415
     from tlcli.reports.whole_images import whole_image  # noqa: PLC0415
 
     neighbours = [
         cards.NeighbourImage(
-            one.name,
-            names[one.label],
-            one.similarity,
-            decoded(near, preparation) if _has_content(near := root / one.name, contents.get(near)) else None,
+            one.name, names[one.label], one.similarity, _training_image(training, one.name, preparation)
         )
         for one in explanation.neighbours
     ]

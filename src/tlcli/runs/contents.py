@@ -1,0 +1,82 @@
+"""The images of a run, where they still are what they were when it was trained: on this machine, or on a store."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from time import monotonic
+
+from tlcli.datasets.listing import recall
+from tlcli.errors import DataError, TlcliError
+from tlcli.images.decode import BadImageError, read
+from tlcli.images.preparation import Preparation
+from tlcli.runs.images import RecordedImage, read_images
+from tlcli.runs.records import RunRecord, read_record
+from tlcli.system.remote.path import RemotePath, as_path
+
+_PAUSE = 60.0
+"""Seconds."""
+
+
+def data_root(record: RunRecord) -> Path:
+    """The data folder of a run; of an address, what was listed below it is known from now on."""
+    root = as_path(record.data_root, Path())
+    if isinstance(root, RemotePath):
+        recall(root)
+    return root
+
+
+class RunImages:
+    """The images that a run was trained and measured with, by their names."""
+
+    def __init__(self, root: Path, recorded: Sequence[RecordedImage]) -> None:
+        """Reads nothing yet.
+
+        Args:
+            root: see :func:`data_root`.
+            recorded: the images of the run.
+        """
+        self._root = root
+        self._digests = {one.path: one.sha256 for one in recorded}
+        self._asks_again_at = 0.0
+        self.failure: TlcliError | None = None
+        """Why :meth:`read_if_possible` could not read an image last."""
+
+    @classmethod
+    def of(cls, run: Path) -> "RunImages":
+        """The images of the run in this directory.
+
+        Raises:
+            ModelError: its record or its table of images is damaged.
+        """
+        record = read_record(run)
+        return cls(data_root(record), read_images(run, record.data_digest))
+
+    def path(self, name: str) -> Path:
+        """Where an image was."""
+        return as_path(name, self._root)
+
+    def read(self, name: str, preparation: Preparation) -> bytes | None:
+        """The bytes of an image; None where it is gone, or is another image now.
+
+        Raises:
+            NetworkError: its store refuses access, or does not answer.
+            UsageError: the extra ``remote`` is not installed, and the image is on a store.
+        """
+        if name not in self._digests:
+            return None
+        try:
+            data = read(self.path(name), preparation)
+        except (BadImageError, DataError):  # DataError: the object is another than when it was listed
+            return None
+        return data if hashlib.sha256(data).hexdigest() == self._digests[name] else None
+
+    def read_if_possible(self, name: str, preparation: Preparation) -> bytes | None:
+        """As :meth:`read`; None also where its store fails, which is not asked again for a minute then, as it may take
+        seconds for each image."""
+        if monotonic() < self._asks_again_at:
+            return None
+        try:
+            return self.read(name, preparation)
+        except TlcliError as error:
+            self.failure, self._asks_again_at = error, monotonic() + _PAUSE
+            return None
