@@ -162,6 +162,22 @@ def test_class_folders_of_a_bucket_are_read_as_those_of_a_disk_and_listed_once(
     assert object_server.requests["GET b"] == lists
     forget()
     assert len(dataset_scan(dataset, [], verify=True).files) == 19
+    object_server.objects.clear()
+    for again in (True, False):  # what was listed before is forgotten, in this process and the next
+        with pytest.raises(DataError) as raised:
+            dataset_scan(dataset, [], verify=again)
+        assert raised.value.code == "data.images_missing"
+        assert not RemotePath.of("s3://b/data/notes.txt").exists()
+        forget()
+
+
+def test_a_row_is_named_by_its_line(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("uri,label\n\nhttps://h/a.jpg?sig=SECRET,cat\n\n\nhttps://h/a.jpg?sig=SECRET,dog\n")
+    with pytest.raises(DataError) as raised:
+        scan_manifest(tmp_path / "m.csv", None)
+    assert "m.csv:6:" in raised.value.message
+    assert "line 3" in raised.value.message
+    assert "SECRET" not in raised.value.message
 
 
 @pytest.mark.parametrize(

@@ -149,11 +149,11 @@ def test_a_signed_manifest_leaves_no_trace_and_a_refusal_ends_with_4(
     tlcli = in_process(tmp_path, session_cache)
     rows = ["uri,label"]
     for name, data in images(encode).items():
-        object_server.objects[f"b/{name}"] = data + b"  "
-        rows.append(f"{object_server.url}/b/{name}?X-Amz-Signature=topsecret,{name.split('/')[0]}")
+        object_server.objects[f"b/o'{name}"] = data + b"  "
+        rows.append(f"{object_server.url}/b/o'{name}?X-Amz-Signature=topsecret,{name.split('/')[0]}")
     (tmp_path / "images.csv").write_text("\n".join(rows))
     args = ("--config", config(tmp_path, "images.csv"), "--json")
-    object_server.answers["b/dark/03.jpg"] = [status(403, "AccessDenied")]
+    object_server.answers["b/o'dark/03.jpg"] = [status(403, "AccessDenied")]
     refused = tlcli("train", *args)
     assert (refused.code, refused.error) == (4, "network.store_refused")
     trained = tlcli("train", *args)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ from PIL import Image
 from tlcli.datasets.index import LabelledImage
 from tlcli.features.sample import decoded, shuffled, stratified
 from tlcli.images.preparation import Preparation
+from tlcli.system.files import sha256_file
 
 
 def one(number: int, label: str, folder: Path = Path()) -> LabelledImage:
@@ -40,11 +42,14 @@ def test_images_added_move_few_of_those_taken() -> None:
 
 
 def test_unreadable_images_are_replaced_by_the_next(tmp_path: Path) -> None:
-    images = [one(number, "a", tmp_path) for number in range(6)]
-    for number, image in enumerate(images):
-        Image.fromarray(np.full((9, 9, 3), number, np.uint8)).save(image.path)
+    images = []
+    for number in range(7):
+        path = tmp_path / f"{number}.png"
+        Image.fromarray(np.full((9, 9, 3), number, np.uint8)).save(path)
+        images.append(replace(one(number, "a", tmp_path), sha256=sha256_file(path)))
     images[1].path.write_bytes(b"no image")
     images[2].path.unlink()
+    images[6].path.write_bytes(images[0].path.read_bytes())  # another image than when it was indexed
     found = decoded(images, 3, Preparation((8, 8), "squash"))
     assert list(found) == [images[number].sha256 for number in (0, 3, 4)]
     assert [int(array[0, 0, 0]) for array in found.values()] == [0, 3, 4]

@@ -13,7 +13,7 @@ from tlcli.backbones.weights import find_weights
 from tlcli.config.schema import BackboneSection, Config, both_sides
 from tlcli.config.sources import ArchiveSource, FolderSource, Source
 from tlcli.datasets.index import Index
-from tlcli.engines.choice import PrecisionSetting, choose_engine, describe_engine
+from tlcli.engines.choice import PrecisionSetting, choose_engine, describe_engine, explain_choice
 from tlcli.engines.gpu import search_gpu, unused_note
 from tlcli.engines.interface import open_engine
 from tlcli.errors import DataError, UsageError
@@ -85,6 +85,7 @@ def feature_extractor(
         f"{_written(preparation.size)} ({_way(preparation)}{_resampling(preparation)}), "
         f"engine {describe_engine(engine)}, precision "
         + (f"int8, compared with {engine.precision}" if is_int8 else engine.precision)
+        + (f"; {explain_choice(engine)}" if section.engine == "auto" else "")
     )
     exact = FeatureExtractor(
         spec=spec,

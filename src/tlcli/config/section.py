@@ -16,7 +16,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from tlcli.system.addresses import is_remote, scheme_of, without_secrets
+from tlcli.system.addresses import is_remote, scheme_of, shown_address
 from tlcli.system.remote.path import RemotePath
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -67,7 +67,7 @@ def _path_or_address(value: object, check: ValidatorFunctionWrapHandler) -> Path
     if not isinstance(value, str) or not is_remote(value):
         path: Path = check(expand(value))
         return path
-    if without_secrets(value) != value.partition("#")[0]:
+    if shown_address(value) != value.partition("#")[0]:
         raise PydanticCustomError(
             "password_in_url",
             "An address without user, password and what follows ? is allowed, as it is written into every run. Stores "

@@ -3,16 +3,17 @@
 import hashlib
 import io
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tlcli.datasets.object_digests import KIND
-from tlcli.errors import DataError
+from tlcli.errors import DataError, UsageError
 from tlcli.system.addresses import scheme_of
 from tlcli.system.files import cache_folder, whole_file
 from tlcli.system.remote.failures import remote_missing
-from tlcli.system.remote.path import Listed, Listing, RemotePath, know
+from tlcli.system.remote.path import Listed, Listing, RemotePath, is_known, know
 from tlcli.system.remote.reading import retried
 from tlcli.system.remote.stores import open_store, size_of, version_of
 
@@ -52,19 +53,22 @@ def list_below(root: RemotePath, again: bool = False) -> str:
 
 def recall(root: RemotePath) -> None:
     """Makes the paths below an address answer as when they were listed, if this machine has; the store is not asked."""
-    if str(root) not in _sentences and (kept := _kept(root)):
-        know(kept[0])
+    with suppress(UsageError):  # without the extra, no listing can be read, and no object either
+        if not is_known(root) and (kept := _kept(root)):
+            know(root, kept[0])
 
 
 def _listed(root: RemotePath, again: bool) -> str:
     if not again and (kept := _kept(root)):
-        know(kept[0])
+        know(root, kept[0])
         when = datetime.fromtimestamp(kept[1], UTC).strftime("%Y-%m-%d %H:%M UTC")
         return f"{_counted(kept[0])} below {root}, as listed on {when}; --verify lists them again."
     began = time.time()
     listing = Listing(retried(lambda: _list(root), str(root)))
-    know(listing)
-    if listing.objects:
+    know(root, listing)
+    if not listing.objects:
+        _file_of(root).unlink(missing_ok=True)
+    else:
         with whole_file(_file_of(root)) as temporary:
             temporary.write_bytes(_written(listing, began))
     return f"{_counted(listing)} below {root}, listed in {time.time() - began:.1f} s."

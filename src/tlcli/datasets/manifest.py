@@ -8,6 +8,7 @@ import csv
 import io
 import re
 import sys
+from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,6 @@ from pathlib import Path
 from tlcli.datasets.labelled_files import LabelledFile, LeftOut, Scan, normal_label
 from tlcli.datasets.split_names import SplitName, split_of_cell
 from tlcli.errors import DataError
-from tlcli.system.addresses import without_secrets
 from tlcli.system.remote.failures import remote_missing
 from tlcli.system.remote.path import RemotePath, as_path
 
@@ -28,10 +28,11 @@ _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
 @dataclass(frozen=True)
 class _Table:
-    """The columns that the manifest has, as text; row r is line ``first`` + r."""
+    """The columns that the manifest has, as text."""
 
     columns: Mapping[str, Sequence[str]]
-    first: int
+    lines: Sequence[int]
+    """Of each row: where a reader of the file finds it."""
 
     def __len__(self) -> int:
         return len(self.columns["uri"])
@@ -86,7 +87,7 @@ def _files(
     rows: dict[Path, int] = {}
     files, known, without_label = list[LabelledFile](), dict[Path, str](), Counter[str]()
     for row, (uri, label) in enumerate(zip(uris, labels, strict=True)):
-        where = f"{path}:{table.first + row}"
+        where = f"{path}:{table.lines[row]}"
         if not uri:
             raise _malformed(f"{where}: the cell of the column uri is empty.")
         if not label or (wanted is not None and normal_label(label) not in wanted):
@@ -100,7 +101,7 @@ def _files(
         if (first := rows.setdefault(image, row)) != row:
             raise DataError(
                 "data.duplicate_row",
-                f"{where}: the image {without_secrets(uri)} is already in line {table.first + first}.",
+                f"{where}: the image {image} is already in line {table.lines[first]}.",
                 "Remove one of the lines. What follows ? in an address tells no images apart.",
             )
         if digests[row]:
@@ -117,6 +118,7 @@ def _of_csv(path: Path, data: bytes) -> _Table:
         reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
         names = [name.strip() for name in next(reader, [])]
         _check_columns(path, names)
+        lines = array("L")
         columns: dict[str, list[str]] = {name: [] for name in COLUMNS if name in names}
         taken = [(names.index(name), cells) for name, cells in columns.items()]
         for cells in reader:
@@ -126,13 +128,14 @@ def _of_csv(path: Path, data: bytes) -> _Table:
                 raise _malformed(
                     f"{path}:{reader.line_num}: the row has {len(cells)} cells, and {len(names)} are expected."
                 )
+            lines.append(reader.line_num)
             for place, column in taken:
                 column.append(cells[place].strip())
     except UnicodeError as error:
         raise _malformed(f"The manifest {path} is not UTF-8 text.") from error
     except csv.Error as error:
         raise _malformed(f"{path}:{reader.line_num}: malformed row: {error}.") from error
-    return _Table(columns, 2)
+    return _Table(columns, lines)
 
 
 def _of_parquet(path: Path, data: bytes) -> _Table:
@@ -149,7 +152,7 @@ def _of_parquet(path: Path, data: bytes) -> _Table:
         columns = {name: _texts(read.column(name), pa) for name in read.column_names}
     except pa.ArrowException as error:
         raise _malformed(f"The manifest {path} is no whole Parquet file ({' '.join(str(error).split())}).") from error
-    return _Table(columns, 1)
+    return _Table(columns, range(1, file.metadata.num_rows + 1))
 
 
 def _texts(column: object, pa: object) -> list[str]:

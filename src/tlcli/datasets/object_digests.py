@@ -18,7 +18,7 @@ import safetensors
 import safetensors.numpy
 
 from tlcli.progress import SILENT, Progress
-from tlcli.system.addresses import without_secrets
+from tlcli.system.addresses import shown_address
 from tlcli.system.cache.shards import ShardFolder
 
 KIND = "objects"
@@ -97,7 +97,7 @@ class _StoreDigests:
     """The records of one bucket or host."""
 
     def __init__(self, store: str, decoder: str, progress: Progress, anew: bool) -> None:
-        name = hashlib.sha256(without_secrets(store).encode()).hexdigest()[:32]
+        name = hashlib.sha256(shown_address(store).encode()).hexdigest()[:32]
         self._shards = ShardFolder(KIND, name, "digests", progress)
         self._decoder, self._is_reading_all = decoder, not anew
 
@@ -181,5 +181,4 @@ def _opened(data: bytes) -> _Record | None:
 
 
 def _key(source: str, version: str) -> bytes:
-    address = without_secrets(source) if "?" in source or "@" in source or "#" in source else source
-    return hashlib.blake2b(f"{address}\0{version}".encode(), digest_size=16).digest()
+    return hashlib.blake2b(f"{shown_address(source)}\0{version}".encode(), digest_size=16).digest()

@@ -15,7 +15,7 @@ from typing import Literal
 import tlcli
 from tlcli.errors import ModelError, NetworkError, ResourceError, TlcliError
 from tlcli.progress import Progress
-from tlcli.system.addresses import without_secrets
+from tlcli.system.addresses import shown_address
 from tlcli.system.cpu import processor, quota, threads
 from tlcli.system.files import cache_folder, format_size, free_bytes
 from tlcli.system.memory import memory
@@ -73,7 +73,7 @@ def versions(found: Section) -> None:
         "python": platform.python_version(),
         "system": platform.platform(),
         "packages": packages,
-        "settings": {name: without_secrets(os.environ[name]) for name in _SETTINGS if name in os.environ},
+        "settings": {name: shown_address(os.environ[name]) for name in _SETTINGS if name in os.environ},
     }
 
 

@@ -1,12 +1,11 @@
 """The choice of the engine and the precision: what ``auto`` means on this machine."""
 
 import importlib.util
-from importlib import metadata
 from typing import Literal
 
 from tlcli.backbones.catalog import ENGINES
 from tlcli.backbones.spec import EngineChoice
-from tlcli.engines.gpu import BACKENDS, TITLES, Gpu, search_gpu
+from tlcli.engines.gpu import TITLES, Gpu, search_gpu, version_of
 from tlcli.errors import ModelError
 
 PrecisionSetting = Literal["auto", "f32", "bf16", "f16", "int8"]
@@ -54,15 +53,14 @@ def choose_engine(engine: str, precision: PrecisionSetting) -> EngineChoice:
 
 def _version(chosen: str, gpu: Gpu | None) -> str:
     """Of the package that an engine needs."""
-    package = BACKENDS[gpu.backend] if gpu and chosen == "keras" else ENGINES[chosen]
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError as error:
-        raise ModelError(
-            "model.engine_missing",
-            f"backbone.engine={chosen} needs the package '{package}', which is not installed.",
-            f"Run: pip install {package}, or set backbone.engine to one of: auto, {', '.join(ENGINES)}.",
-        ) from error
+    package = gpu.backend if gpu and chosen == "keras" else ENGINES[chosen]
+    if version := version_of(package):
+        return version
+    raise ModelError(
+        "model.engine_missing",
+        f"backbone.engine={chosen} needs the package '{package}', which is not installed.",
+        f"Run: pip install {package}, or set backbone.engine to one of: auto, {', '.join(ENGINES)}.",
+    )
 
 
 def _keras(precision: PrecisionSetting, version: str, gpu: Gpu | None) -> EngineChoice:

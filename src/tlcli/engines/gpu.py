@@ -19,8 +19,8 @@ from tlcli.errors import ResourceError
 from tlcli.system.files import cache_folder, write_text
 from tlcli.system.gpu import gpu_devices, gpu_identity
 
-BACKENDS = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
-"""Keras's backends that know GPUs, in the order in which they are asked, each with its package."""
+BACKENDS = ("tensorflow", "jax", "torch")
+"""Keras's backends that know GPUs, in the order in which they are asked: the names of their modules."""
 TITLES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 _LONGEST = 120
 """Seconds that a backend may take to answer: a first import from a network's disk takes half a minute."""
@@ -31,7 +31,7 @@ class Gpu:
     """The first GPU that a backend sees."""
 
     backend: str
-    """A key of :data:`BACKENDS`."""
+    """One of :data:`BACKENDS`."""
     name: str
     """As the card calls itself: ``NVIDIA H100 80GB HBM3``."""
     memory_bytes: int
@@ -89,9 +89,18 @@ def unused_note(found: GpuSearch) -> str:
     )
 
 
+def version_of(module: str) -> str:
+    """The version of the package that a module comes from, as ``tensorflow`` is in tensorflow-cpu and tensorflow-rocm,
+    too; empty where no package has it."""
+    with suppress(metadata.PackageNotFoundError):
+        return metadata.version(module)
+    packages = metadata.packages_distributions().get(module, ())
+    return ", ".join(sorted({f"{metadata.version(one)} ({one})" for one in packages}))
+
+
 def _known(backend: str, again: bool) -> Gpu | None:
     """The answer of a backend, from the cache or asked now."""
-    depends = [backend, metadata.version(BACKENDS[backend]), *gpu_identity()]
+    depends = [backend, version_of(backend), *gpu_identity()]
     record = cache_folder() / "gpu" / f"{hashlib.sha256(json.dumps(depends).encode()).hexdigest()[:16]}.json"
     if not again:
         with suppress(OSError, ValueError, TypeError):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from tlcli.datasets.index import LabelledImage
+from tlcli.errors import DataError
 from tlcli.images.decode import BadImageError
 from tlcli.images.items import Decoder, Item
 from tlcli.images.preparation import Preparation
@@ -40,11 +41,11 @@ def decoded(images: Sequence[LabelledImage], count: int, preparation: Preparatio
     """The first ``count`` readable images, of each image with tiles another one of them: uint8 [H, W, 3] by sha256."""
     decoder = Decoder(preparation)
     found: dict[str, NDArray[np.uint8]] = {}
-    for image, future in ahead(lambda one: decoder.views(Item(one.path))[0], images):
+    for image, future in ahead(lambda one: decoder.views(Item(one.path, one.sha256))[0], images):
         try:
             parts = cut(future.result(), preparation.size)
             found[image.sha256] = parts[len(found) % len(parts)]
-        except BadImageError:
+        except (BadImageError, DataError):  # DataError: it changed meanwhile
             continue  # the extraction reports it
         if len(found) == count:
             break

@@ -22,7 +22,7 @@ from tlcli.images.augmentation import PLAIN
 from tlcli.images.decode import BadImageError, read, read_object
 from tlcli.images.items import Decoder, Item
 from tlcli.progress import SILENT, Progress
-from tlcli.system.addresses import is_remote, without_secrets
+from tlcli.system.addresses import is_remote, shown_address
 from tlcli.system.prefetch import in_order
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def state_of(row: UnitRow, store: Store, digests: ObjectDigests) -> str:
 def unreadable(rows: Sequence[UnitRow], states: Sequence[str]) -> dict[str, str]:
     """Sources that are known to be unreadable, without what gives access, and the reasons."""
     return {
-        without_secrets(row.source): why for row, why in zip(rows, states, strict=True) if why not in ("", DONE)
+        shown_address(row.source): why for row, why in zip(rows, states, strict=True) if why not in ("", DONE)
     }  # fmt: skip
 
 
@@ -133,7 +133,7 @@ def compute_unit(
         seen = list(reading.seen(bad))
         digests.append(one for one in seen if is_remote(one.source))
     progress.advance(sum(len(row.views) for row in unit.rows) - computed)
-    reasons |= {without_secrets(one.source): one.reason for one in seen if one.reason}
+    reasons |= {shown_address(one.source): one.reason for one in seen if one.reason}
     return UnitResult(unit.number, computed, len(missing), reasons)
 
 
@@ -171,7 +171,7 @@ class _Reading:
         sha256 = hashlib.sha256(data).hexdigest()
         if row.sha256 not in ("", sha256):
             raise DataError(
-                "data.file_changed", f"{without_secrets(row.source)} changed since its digest was computed.",
+                "data.file_changed", f"{shown_address(row.source)} changed since its digest was computed.",
                 "Run the command again with --verify; of a manifest, correct its column sha256.",
             )  # fmt: skip
         return data, sha256

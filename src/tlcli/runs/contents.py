@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 from time import monotonic
 
 from tlcli.datasets.listing import recall
@@ -14,7 +15,9 @@ from tlcli.runs.records import RunRecord, read_record
 from tlcli.system.remote.path import RemotePath, as_path
 
 _PAUSE = 60.0
-"""Seconds."""
+"""Seconds for which a store that has failed is not asked."""
+_PATIENCE = 2.0
+"""Seconds to wait for an image that another thread reads."""
 
 
 def data_root(record: RunRecord) -> Path:
@@ -37,7 +40,7 @@ class RunImages:
         """
         self._root = root
         self._digests = {one.path: one.sha256 for one in recorded}
-        self._asks_again_at = 0.0
+        self._asking, self._asks_again_at = Lock(), 0.0
         self.failure: TlcliError | None = None
         """Why :meth:`read_if_possible` could not read an image last."""
 
@@ -71,12 +74,14 @@ class RunImages:
         return data if hashlib.sha256(data).hexdigest() == self._digests[name] else None
 
     def read_if_possible(self, name: str, preparation: Preparation) -> bytes | None:
-        """As :meth:`read`; None also where its store fails, which is not asked again for a minute then, as it may take
-        seconds for each image."""
-        if monotonic() < self._asks_again_at:
+        """As :meth:`read`; None also where its store fails, which may take minutes: it is not asked again for a minute
+        then, and others do not wait for the one who asks."""
+        if not self._asking.acquire(timeout=_PATIENCE):
             return None
         try:
-            return self.read(name, preparation)
+            return None if monotonic() < self._asks_again_at else self.read(name, preparation)
         except TlcliError as error:
             self.failure, self._asks_again_at = error, monotonic() + _PAUSE
             return None
+        finally:
+            self._asking.release()

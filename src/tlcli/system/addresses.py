@@ -62,9 +62,9 @@ STORES = ("s3", "gs", "gcs", "az", "abfs", "abfss", "memory")
 """Kinds of addresses that can be written to; ``memory`` is for tests."""
 REMOTE = (*STORES, "http", "https")
 """Kinds of addresses that images are read from, through fsspec."""
-_SECRETS = re.compile(
-    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+://)(?:[^\s/@?#'\"]+@)?(?P<rest>[^\s?#'\"]*)(?:[?#][^\s'\"]*)?"
-)
+_SECRETS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+://)(?:[^\s/?#]+@)?(?P<rest>[^\s?#]*)(?:[?#]\S*)?")
+_QUERY = re.compile(r"\?\S*=\S*")
+"""In a text with addresses that hold spaces."""
 
 
 def is_remote(given: str) -> bool:
@@ -72,8 +72,21 @@ def is_remote(given: str) -> bool:
     return "://" in given and scheme_of(given) in REMOTE
 
 
+def shown_address(address: str) -> str:
+    """One address without user, password and what follows ``?`` or ``#``: a signed address gives access. A path as it
+    is."""
+    if not any(mark in address for mark in "?@#"):  # a million addresses of a manifest
+        return address
+    scheme, mark, rest = address.partition("://")
+    if not mark:
+        return address
+    place = re.split("[?#]", rest, maxsplit=1)[0]
+    host, slash, path = place.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+
+
 def without_secrets(text: str) -> str:
-    """The text, its addresses without user, password and what follows ``?``: a signed address gives access."""
-    if not any(mark in text for mark in "?@#"):  # a million addresses of a manifest
+    """A text with any number of addresses, which it shows as :func:`shown_address` does; where one ends is guessed."""
+    if "://" not in text:
         return text
-    return _SECRETS.sub(lambda found: found["scheme"] + found["rest"], text)
+    return _QUERY.sub("", _SECRETS.sub(lambda found: found["scheme"] + found["rest"], text))

@@ -1,11 +1,12 @@
 import subprocess
 import sys
 
+import aiohttp
 import pytest
 
 from object_server import Answer, ObjectServer, cut, slow, status
 from tlcli.errors import DataError, NetworkError
-from tlcli.system.addresses import without_secrets
+from tlcli.system.addresses import shown_address, without_secrets
 from tlcli.system.remote import stores
 from tlcli.system.remote.reading import TRIES, read_bytes
 from tlcli.system.remote.stores import open_store, size_of, version_of
@@ -144,9 +145,46 @@ def test_one_code_says_that_the_extra_is_missing(missing: str) -> None:
     [
         ("s3://b/k.jpg", "s3://b/k.jpg"),
         ("https://u:p@h/k.jpg?X-Amz-Signature=s", "https://h/k.jpg"),
-        ("failed: https://h/a?sig=1/2, then 'https://h/b?sig=3'", "failed: https://h/a then 'https://h/b'"),
+        ("failed: https://h/a?sig=1/2, then 'https://h/b?sig=3'", "failed: https://h/a then 'https://h/b"),
+        ("failed: https://h/o'1 b.jpg?sig=3 of https://u:p@q@h/c", "failed: https://h/o'1 b.jpg of https://h/c"),
         ("data/a?b.jpg", "data/a?b.jpg"),
     ],
 )
 def test_addresses_are_shown_without_what_gives_access(given: str, shown: str) -> None:
     assert without_secrets(given) == shown
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("s3://b/k.jpg", "s3://b/k.jpg"),
+        ("https://u:p@h/k.jpg?X-Amz-Signature=s", "https://h/k.jpg"),
+        ('https://h/o\'1 "b".jpg?X-Amz-Signature=s#t', 'https://h/o\'1 "b".jpg'),
+        ("https://u:pa@SS@h/k@2.jpg", "https://h/k@2.jpg"),
+        ("data/a?b@c.jpg", "data/a?b@c.jpg"),
+    ],
+)
+def test_an_address_is_shown_without_what_gives_access(given: str, shown: str) -> None:
+    assert shown_address(given) == shown
+
+
+def test_a_stalled_store_of_google_ends_in_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, object] = {}
+    monkeypatch.setattr("fsspec.core.url_to_fs", lambda address, **options: (given.update(options), (None, address))[1])
+    open_store("gs://bucket/k.jpg")
+    timeout = given["requests_timeout"]
+    assert isinstance(timeout, aiohttp.ClientTimeout)
+    assert timeout.sock_read
+    assert timeout.sock_connect
+
+
+def test_addresses_of_the_web_may_be_encoded_or_not(object_server: ObjectServer) -> None:
+    object_server.objects["b/a ü.jpg"] = b"1"
+    assert read_bytes(f"{object_server.url}/b/a ü.jpg") == b"1"
+    assert read_bytes(f"{object_server.url}/b/a%20%C3%BC.jpg") == b"1"
+
+
+def test_gone_is_missing(object_server: ObjectServer) -> None:
+    object_server.answers["b/gone.jpg"] = [status(410, "Gone")]
+    with pytest.raises(FileNotFoundError):
+        read_bytes(f"{object_server.url}/b/gone.jpg")

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tlcli.errors import NetworkError, TlcliError, UsageError
-from tlcli.system.addresses import scheme_of, without_secrets
+from tlcli.system.addresses import scheme_of, shown_address, without_secrets
 from tlcli.system.extras import extra_error
 
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 """HTTP statuses that may be another a moment later."""
 _REFUSED = frozenset({401, 403})
+_MISSING = frozenset({404, 410})
 _CREDENTIALS = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, ~/.aws or the role of the machine",
     "gs": "GOOGLE_APPLICATION_CREDENTIALS, 'gcloud auth application-default login' or the machine's service account",
@@ -53,7 +54,7 @@ class Failure:
         """The error to raise for a request about this address."""
         if self.known:
             return self.known
-        shown, kind = without_secrets(address), scheme_of(address)
+        shown, kind = shown_address(address), scheme_of(address)
         kind = _ALIASES.get(kind, kind)
         if self.is_refused:
             return NetworkError(
@@ -79,7 +80,7 @@ def failure_of(error: Exception) -> Failure:
             return Failure(known=remote_missing(one))
     status = next((found for one in chain if (found := _status(one))), None)
     reason = f"status {status}" if status else _said(error)
-    if status == 404 or (status is None and any(isinstance(one, FileNotFoundError) for one in chain)):
+    if status in _MISSING or (status is None and any(isinstance(one, FileNotFoundError) for one in chain)):
         return Failure(is_missing=True, reason=reason)
     is_refused = status in _REFUSED or any(isinstance(one, PermissionError) for one in chain)
     is_passing = status in _PASSING or (status is None and any(map(_is_passing, chain)))

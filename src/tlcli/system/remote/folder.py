@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from tlcli.errors import NetworkError
-from tlcli.system.addresses import without_secrets
+from tlcli.system.addresses import shown_address
 from tlcli.system.prefetch import in_order
 from tlcli.system.remote.reading import read_bytes, retried
 from tlcli.system.remote.stores import cache_address, open_store
@@ -63,7 +63,7 @@ class RemoteFolder:
             retried(write, f"{self.address}/{name}")
         except FileNotFoundError:
             raise NetworkError(
-                "network.store_not_found", f"There is no {without_secrets(self.address)}, which TLCLI_CACHE names.",
+                "network.store_not_found", f"There is no {shown_address(self.address)}, which TLCLI_CACHE names.",
                 "Create the bucket, or correct TLCLI_CACHE.",
             ) from None  # fmt: skip
 

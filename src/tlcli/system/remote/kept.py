@@ -8,7 +8,7 @@ import hashlib
 from contextlib import suppress
 from pathlib import Path
 
-from tlcli.system.addresses import without_secrets
+from tlcli.system.addresses import shown_address
 from tlcli.system.files import cache_folder, whole_file
 from tlcli.system.remote.reading import read_bytes
 
@@ -51,5 +51,5 @@ def _is_intact(data: bytes) -> bool:
 
 
 def _path(address: str, version: str) -> Path:
-    name = hashlib.sha256(f"{without_secrets(address)}\0{version}".encode()).hexdigest()
+    name = hashlib.sha256(f"{shown_address(address)}\0{version}".encode()).hexdigest()
     return cache_folder() / FOLDER / name[:2] / name

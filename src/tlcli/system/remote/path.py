@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PosixPath, PurePosixPath
 from typing import Any
 
-from tlcli.system.addresses import is_remote, without_secrets
+from tlcli.system.addresses import is_remote, shown_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,8 @@ def _add_folder(folders: dict[str, tuple[set[str], list[str]]], folder: str) -> 
         above, _, name = above.rpartition("/")
 
 
-_listings: list[Listing] = []
-"""What this process has listed."""
+_listings: dict[str, Listing] = {}
+"""What this process has listed, by the address above it; the last comes first."""
 _addresses: dict[str, str] = {}
 """The addresses of objects that a path does not hold: signed ones, and those with empty parts."""
 
@@ -68,7 +68,7 @@ class RemotePath(PosixPath):
     @classmethod
     def of(cls, address: str) -> "RemotePath":
         """The path of an address, whatever that holds."""
-        path = cls(without_secrets(address))
+        path = cls(shown_address(address))
         if str(path) != address:
             _addresses[str(path)] = address
         return path
@@ -82,7 +82,7 @@ class RemotePath(PosixPath):
     @property
     def listed(self) -> Listed:
         """What its store said of it when it was listed; nothing where it was not."""
-        return next((found for one in _listings if (found := one.objects.get(str(self)))), _UNLISTED)
+        return next((found for one in _listings.values() if (found := one.objects.get(str(self)))), _UNLISTED)
 
     def __str__(self) -> str:
         text = super().__str__()
@@ -113,7 +113,7 @@ class RemotePath(PosixPath):
 
     def is_dir(self, **_: Any) -> bool:
         """Whether it is that of listed objects."""
-        return any(str(self) in one.folders for one in _listings)
+        return any(str(self) in one.folders for one in _listings.values())
 
     def iterdir(self) -> "Iterator[RemotePath]":  # type: ignore[override]
         """The folders, then the objects that were listed directly in it."""
@@ -124,7 +124,7 @@ class RemotePath(PosixPath):
     def inside(self) -> "tuple[list[RemotePath], list[RemotePath]]":
         """The folders, and the objects, that were listed directly in it; sorted."""
         shown = str(self)
-        found = next((one.folders[shown] for one in _listings if shown in one.folders), ([], []))
+        found = next((one.folders[shown] for one in _listings.values() if shown in one.folders), ([], []))
         return [self / name for name in found[0]], [self / name for name in found[1]]
 
     def read_bytes(self) -> bytes:
@@ -144,9 +144,16 @@ class RemotePath(PosixPath):
 _UNLISTED = Listed(None, "")
 
 
-def know(listing: Listing) -> None:
-    """Makes paths answer from this listing from now on, before all others."""
-    _listings.insert(0, listing)
+def know(root: RemotePath, listing: Listing) -> None:
+    """Makes the paths below an address answer from this listing from now on, before all others."""
+    others = {above: one for above, one in _listings.items() if above != str(root)}
+    _listings.clear()
+    _listings.update({str(root): listing, **others})
+
+
+def is_known(root: RemotePath) -> bool:
+    """Whether this process has a listing of what is below an address."""
+    return str(root) in _listings
 
 
 def forget() -> None:

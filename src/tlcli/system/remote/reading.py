@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from tlcli.errors import DataError
-from tlcli.system.addresses import without_secrets
+from tlcli.system.addresses import shown_address
 from tlcli.system.remote.failures import failure_of
 from tlcli.system.remote.stores import open_store, version_of
 
@@ -44,7 +44,7 @@ def read_bytes(address: str, version: str = "", size: int | None = None) -> byte
         return data
     raise DataError(
         "data.file_changed",
-        f"{without_secrets(address)} changed since it was listed.",
+        f"{shown_address(address)} changed since it was listed.",
         "Run the command again with --verify.",
     )
 
@@ -63,7 +63,7 @@ def retried(request: Callable[[], Result], address: str) -> Result:
         except Exception as error:  # noqa: BLE001 - every store has its own exceptions
             found = failure_of(error)
         if found.is_missing:
-            raise FileNotFoundError(2, "not found (404)", without_secrets(address)) from None
+            raise FileNotFoundError(2, "not found", shown_address(address)) from None
         if not found.is_passing or tries == TRIES:
             raise found.as_error(address, tries) from None  # what a library says may quote a signed address
         time.sleep(min(LONGEST, BACKOFF * 2 ** (tries - 1)) * random.uniform(0.8, 1.2))  # noqa: S311

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from tlcli.system.addresses import STORES, scheme_of
 from tlcli.system.remote.failures import remote_missing
@@ -20,7 +21,9 @@ _OPTIONS: Mapping[str, Mapping[str, object]] = {
     },
     "abfs": {"connection_timeout": _CONNECT, "read_timeout": _READ, "retry_total": 0},
 }  # fmt: skip
-"""One try a request, since :mod:`tlcli.system.remote.reading` tries again."""
+"""One try a request, as :mod:`tlcli.system.remote.reading` tries again; gcsfs and adlfs try a few times themselves."""
+_ENCODED = "%/:?#[]@!$&'()*+,;=~"
+"""What stays as it is in an address of the web, which may be encoded already or not."""
 _VERSIONS = ("ETag", "etag", "e_tag", "md5Hash", "generation")
 _TIMES = ("LastModified", "last_modified", "mtime", "updated", "created", "Last-Modified")
 
@@ -38,8 +41,8 @@ def open_store(address: str) -> tuple[Any, str]:
     kind = scheme_of(address)
     try:
         if kind in ("http", "https"):
-            return _web_store(), address
-        store, path = url_to_fs(address, **_OPTIONS.get("abfs" if kind.startswith(("az", "abfs")) else kind, {}))
+            return _web_store(), quote(address, safe=_ENCODED)
+        store, path = url_to_fs(address, **_options(kind))
     except ImportError as error:
         raise remote_missing(error) from error
     if kind == "s3":
@@ -47,13 +50,23 @@ def open_store(address: str) -> tuple[Any, str]:
     return store, path
 
 
+def _options(kind: str) -> Mapping[str, object]:
+    if kind in ("gs", "gcs"):
+        return {"requests_timeout": _timeout()}
+    return _OPTIONS.get("abfs" if kind.startswith(("az", "abfs")) else kind, {})
+
+
+def _timeout() -> Any:
+    import aiohttp
+
+    return aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=_READ)
+
+
 def _web_store() -> Any:
     """HTTP and HTTPS. Sizes in bytes count as they are sent; ``~/.netrc`` and proxies of the environment are used."""
-    import aiohttp
     import fsspec
 
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=_READ)
-    return fsspec.filesystem("http", client_kwargs={"timeout": timeout, "trust_env": True}, encoded=True)
+    return fsspec.filesystem("http", client_kwargs={"timeout": _timeout(), "trust_env": True}, encoded=True)
 
 
 def version_of(info: Mapping[str, Any]) -> str:
