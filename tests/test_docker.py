@@ -140,9 +140,30 @@ def test_the_context_has_the_run_and_its_graph_and_no_more(context: Path) -> Non
     assert {one.name for one in run.iterdir()} == {"config.yaml", "run.json", "metrics.json", "model"}
     (graph,) = context.glob("cache/backbones/*")
     assert {"model.xml", "model.bin", "digests.json"} <= {one.name for one in graph.iterdir()}
-    assert {one.name for one in context.iterdir()} == {"runs", "cache"}
+    assert {one.name for one in context.iterdir()} == {"runs", "cache", image_context.MARK}
     for path in context.rglob("*"):
         assert path.stat().st_mode & stat.S_IROTH, path
+
+
+@pytest.mark.e2e
+def test_a_context_is_replaced_within_its_folder_and_nothing_else_is(context: Path, session_cache: Path) -> None:
+    run, other = (context.parent / "runs/latest").resolve(), context.parent / "other"
+    other.mkdir()
+    (other / "precious").write_text("mine")
+    for occupied in (other, context.parent / "runs"):
+        with pytest.raises(TlcliError) as raised:
+            image_context.write_context(run, occupied)
+        assert raised.value.code == "usage.output_occupied"
+    assert (other / "precious").read_text() == "mine"
+    assert run.is_dir()
+    before, (old,) = context.stat().st_ino, context.glob("runs/shapes/*")
+    renamed = old.rename(old.with_name("older"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TLCLI_CACHE", str(session_cache))
+        image_context.write_context(run, context)
+    assert context.stat().st_ino == before
+    assert old.is_dir()
+    assert not renamed.exists()
 
 
 @pytest.mark.e2e

@@ -13,13 +13,15 @@ from pathlib import Path
 
 from tlcli.backbones.graph import ConvertedGraph
 from tlcli.backbones.quantization import find_quantized_graph
-from tlcli.errors import ModelError, TlcliError
+from tlcli.errors import ModelError, TlcliError, UsageError
 from tlcli.model.backbone import converted_backbone
 from tlcli.model.bundle import load_bundle
 from tlcli.model.manifest import BundleManifest
 from tlcli.progress import SILENT
 from tlcli.runs.folders import find_run
 
+MARK = ".tlcli-image"
+"""A file that says that a folder was written here."""
 FILES = ("config.yaml", "run.json", "metrics.json")
 
 
@@ -43,10 +45,23 @@ def graph_of(run: Path, manifest: BundleManifest) -> ConvertedGraph:
 
 
 def write_context(run: Path, folder: Path) -> list[Path]:
-    """Replaces the folder; the folders of the run and of the graph in it."""
+    """Makes the folder hold this run and no other; the folders of the run and of the graph in it. The folder itself
+    stays, as it may be mounted in a container.
+
+    Raises:
+        UsageError: the folder holds something else.
+    """
+    if folder.exists() and any(folder.iterdir()) and not (folder / MARK).is_file():
+        raise UsageError(
+            "usage.output_occupied", f"{folder} was not written by this program, and is not replaced.",
+            "Give a new or an empty folder.",
+        )  # fmt: skip
     bundle = load_bundle(run / "model")  # checks every digest
     graph = graph_of(run, bundle.manifest)
-    shutil.rmtree(folder, ignore_errors=True)
+    for name in ("runs", "cache"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARK).touch()
     copied = folder / "runs" / run.parent.name / run.name
     shutil.copytree(run / "model", copied / "model")
     for name in FILES:

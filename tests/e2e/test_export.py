@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,14 @@ def test_a_file_that_was_changed_fails_the_check(exported: Path, tmp_path: Path)
     assert python(changed, changed / "check.py").returncode == 1
 
 
+def test_an_artefact_with_another_distance_fails_the_check(exported: Path, tmp_path: Path) -> None:
+    shutil.copytree(exported, tmp_path / "out")
+    about = record(exported)
+    about["sample"]["expected"][0]["distance"] += 0.01
+    (tmp_path / "out/export.json").write_text(json.dumps(about))
+    assert python(tmp_path / "out", tmp_path / "out/check.py").returncode == 1
+
+
 def test_the_lines_of_the_card_print_the_answer(exported: Path) -> None:
     out = exported
     code = (out / "README.md").read_text().split("```python\n")[1].split("```")[0]
@@ -178,17 +187,29 @@ def test_nothing_is_overwritten_unless_asked(trained: tuple[Path, Tlcli]) -> Non
         tlcli("export", "--run", "plain", "--output", "twice", "--parity", 2, "--json").error == "usage.export_exists"
     )
     assert tlcli("export", "--run", "plain", "--output", "twice", "--parity", 2, "--overwrite").code == 0
-    assert not list(folder.glob(".*partial*"))
+    (folder / "empty").mkdir()
+    (folder / "link").symlink_to("empty")
+    assert tlcli("export", "--run", "plain", "--output", "link", "--parity", 2).code == 0
+    assert (folder / "link").is_symlink()
+    assert (folder / "empty/export.json").is_file()
+    below = tlcli("export", "--run", "plain", "--output", "mine/notes.txt/out", "--json")
+    assert (below.code, below.error) == (6, "resource.export_not_written")
+    assert not list(folder.glob(".*"))
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda outputs: {name: one[:, ::-1] for name, one in outputs.items()},
+        lambda outputs: {**outputs, "distance": outputs["distance"] + 0.01},
+        lambda outputs: {**outputs, "distance": outputs["distance"] * np.nan},
+    ],
+)
 def test_an_artefact_that_answers_otherwise_is_refused(
-    trained: tuple[Path, Tlcli], monkeypatch: pytest.MonkeyPatch
+    wrong: Callable[[Any], Any], trained: tuple[Path, Tlcli], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, tlcli = trained
-    monkeypatch.setattr(
-        "tlcli.export.writing.run_artefact",
-        lambda *given: {name: one[:, ::-1] for name, one in run_artefact(*given).items()},
-    )
+    monkeypatch.setattr("tlcli.export.writing.run_artefact", lambda *given: wrong(run_artefact(*given)))
     done = tlcli("export", "--run", "plain", "--output", "wrong", "--parity", 4, "--json")
     assert (done.error, done.code) == ("model.export_differs", 5)
     assert not (folder / "wrong").exists()
@@ -221,7 +242,7 @@ def test_several_runs_on_one_backbone_are_one_graph(trained: tuple[Path, Tlcli])
     assert done.code == 0, done.err
     found = done.json()
     assert [one["name"] for one in found["heads"]] == ["plain", "second_one"]
-    assert all(one["same_class"] == one["images"] for one in found["artefacts"][0]["parity"].values())
+    assert all(one["same_class"] == one["images"] == 6 for one in found["artefacts"][0]["parity"].values())
     outputs = open_artefact("openvino", folder / "both/openvino-f32/model.xml")(np.load(folder / "both/sample.npy"))
     assert set(outputs) == {
         "features", "plain_probabilities", "plain_distance", "second_one_probabilities", "second_one_distance",

@@ -23,7 +23,8 @@ def test_differences_and_agreement() -> None:
 def test_none_of_these_is_another_answer_but_no_other_class() -> None:
     parity = compare(Answers(EXPECTED, NEAR), Answers(EXPECTED, np.array([0.1, 0.6, 0.1, 0.9])), 0.5, None)
     assert (parity.same_class, parity.same_answer) == (4, 3)
-    assert parity.is_enough("f32")
+    assert parity.is_enough("f16")
+    assert not parity.is_enough("f32")
 
 
 def test_thresholds_decide() -> None:

@@ -65,6 +65,8 @@ class CardBackbone:
 
     name: str
     weights: str
+    spdx: str
+    """Identifier of the licence, in small letters as Hugging Face has it; ``other`` where it is not known."""
     licence: str
     is_finetuned: bool
 
@@ -106,6 +108,7 @@ def model_card(
     parts = [
         "---",
         "pipeline_tag: image-classification",
+        f"license: {backbone.spdx}",
         f"tags: {json.dumps(tags)}",
         "---",
         "",

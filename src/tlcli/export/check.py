@@ -221,8 +221,12 @@ def problems(export: "dict[str, Any]", artefact: "dict[str, Any]", runs: "Runs |
             got = outputs[head["probabilities"]]
             if got.shape != (len(images), len(head["labels"])):
                 found.append(f"{len(images)} images give {head['probabilities']} of shape {list(got.shape)}")
-            elif (error := float(np.abs(got[0] - np.array(expected["probabilities"])).max())) > artefact["tolerance"]:
+            elif not (
+                (error := float(np.abs(got[0] - np.array(expected["probabilities"])).max())) <= artefact["tolerance"]
+            ):
                 found.append(f"{head['probabilities']} differ by {error:.2g} from those of the trained model")
+            elif not abs(float(outputs[head["distance"]][0, 0]) - expected["distance"]) <= artefact["tolerance"]:
+                found.append(f"{head['distance']} is not that of the trained model")
     return found
 
 

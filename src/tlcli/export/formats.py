@@ -66,6 +66,9 @@ class Wanted:
         return self.folder if self.format.file == "." else f"{self.folder}/{self.format.file}"
 
 
+_PRECISIONS = ("f32", "f16", "int8")
+
+
 def wanted_artefacts(formats: Sequence[str], precisions: Sequence[str], input_kind: InputKind) -> tuple[Wanted, ...]:
     """Every format in every precision.
 
@@ -80,7 +83,7 @@ def wanted_artefacts(formats: Sequence[str], precisions: Sequence[str], input_ki
                 "Give --format one of these, or several separated by commas.",
             )  # fmt: skip
     every = [FORMATS[name] for name in dict.fromkeys(formats)]
-    known = [one for one in ("f32", "f16", "int8") if any(one in of.precisions for of in every)]
+    known = [one for one in _PRECISIONS if any(one in of.precisions for of in every)]
     for precision in precisions:
         lacking = [one.name for one in every if precision not in one.precisions]
         if lacking:
@@ -88,7 +91,9 @@ def wanted_artefacts(formats: Sequence[str], precisions: Sequence[str], input_ki
             raise UsageError(
                 "usage.export_precision",
                 f"{' and '.join(lacking)} cannot be written with precision '{precision:.40}'. {has}.",
-                "Export the formats with different precisions by commands of their own, into different folders.",
+                "Export the formats with different precisions by commands of their own, into different folders."
+                if precision in _PRECISIONS
+                else f"Give --precision one of these: {', '.join(_PRECISIONS)}.",
             )
     fixed = [one.name for one in every if not one.takes_any_size]
     if input_kind == "any" and fixed:

@@ -3,6 +3,7 @@
 Shapes: N images, L classes.
 """
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_DIFFERENCE = 1e-3
-"""Of a probability, for f32."""
+"""Of a probability, and of a distance, for f32."""
 MIN_AGREEMENT = {"f32": 1.0, "f16": 0.97, "int8": 0.97}
 """Share of images of equal class."""
 _TIE = 1e-3
@@ -59,9 +60,11 @@ class Parity:
             precision: of the artefact.
             resizes: it resizes images itself, and so gets other pixels than training.
         """
+        if not math.isfinite(self.max_distance_difference):
+            return False
         if resizes:
             return self.agreement >= MIN_AGREEMENT["int8"]
-        if precision == "f32" and not self.max_difference <= MAX_DIFFERENCE:
+        if precision == "f32" and not max(self.max_difference, self.max_distance_difference) <= MAX_DIFFERENCE:
             return False
         return self.agreement >= MIN_AGREEMENT[precision]
 

@@ -33,7 +33,7 @@ class Artefact:
     def document(self) -> dict[str, object]:
         """As export.json has it."""
         parity = {name: {**asdict(one), "agreement": one.agreement} for name, one in self.parity.items()}
-        largest = max(one.max_difference for one in self.parity.values())
+        largest = max(max(one.max_difference, one.max_distance_difference) for one in self.parity.values())
         return {
             "format": self.wanted.format.name,
             "precision": self.wanted.precision,

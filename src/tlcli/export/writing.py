@@ -1,6 +1,5 @@
 """Writes the artefacts that are wanted, and checks each in its own runtime."""
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,12 +114,13 @@ def check_artefact(one: Wanted, heads: Sequence[ExportedHead], expected: Expecte
 def _check(one: Wanted, parity: dict[str, Parity], resizes: bool) -> None:
     for found in parity.values():
         if not found.is_enough(one.precision, resizes):
+            least = MIN_AGREEMENT["int8" if resizes else one.precision]
             raise ModelError(
                 "model.export_differs",
                 f"The {one.folder} artefact gives {found.same_class:,} of {found.images:,} images the class of the "
-                f"trained model, and probabilities that differ by up to {found.max_difference:.2g}; at least "
-                f"{100 * MIN_AGREEMENT['int8' if resizes else one.precision]:.0f} % must agree"
-                f"{f', and probabilities to {MAX_DIFFERENCE:g}' if one.precision == 'f32' and not resizes else ''}. "
+                f"trained model, probabilities that differ by up to {found.max_difference:.2g} and distances by up to "
+                f"{found.max_distance_difference:.2g}; at least {100 * least:.0f} % must agree"
+                f"{f', and numbers to {MAX_DIFFERENCE:g}' if one.precision == 'f32' and not resizes else ''}. "
                 "Nothing was exported.",
                 "Leave this format or precision out."
                 if one.precision != "f32"
@@ -129,11 +129,12 @@ def _check(one: Wanted, parity: dict[str, Parity], resizes: bool) -> None:
 
 
 def move_into_place(staging: Path, output: Path) -> None:
-    """Renames a finished export; an earlier one in its place is replaced."""
+    """Renames a finished export; an earlier one in its place is replaced, and moved to the folder of ``staging``, which
+    the caller removes. An empty folder stays the same, as it may be the current one."""
+    if output.is_dir() and not any(output.iterdir()):
+        for path in sorted(staging.iterdir(), key=lambda one: one.name == "export.json"):
+            path.rename(output / path.name)
+        return
     if output.exists():
-        old = staging.with_name(f"{staging.name}.old")
-        output.rename(old)
-        staging.rename(output)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        staging.rename(output)
+        output.rename(staging.with_name("replaced"))
+    staging.rename(output)

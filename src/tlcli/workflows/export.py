@@ -1,7 +1,7 @@
 """Export: a run's model, or several on one backbone, as artefacts for other runtimes, checked against the Predictor."""
 
+import itertools
 import json
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -21,7 +21,7 @@ from tlcli.backbones.graph import ConvertedGraph, QuantizationInputs
 from tlcli.backbones.licences import LICENCES
 from tlcli.backbones.quantization import find_quantized_graph, quantize
 from tlcli.config.build_run import OpenedRun, readable_training_images
-from tlcli.errors import DataError, ModelError, UsageError
+from tlcli.errors import DataError, ModelError, ResourceError, UsageError
 from tlcli.export.card import CardBackbone, CardRun, labels_file, model_card
 from tlcli.export.formats import InputKind, Wanted, wanted_artefacts
 from tlcli.export.heads import ExportedHead, head_names
@@ -45,7 +45,7 @@ from tlcli.runs.contents import RunImages, data_root
 from tlcli.runs.files import write_json
 from tlcli.runs.images import read_images
 from tlcli.runs.records import read_metrics
-from tlcli.system.files import make_folder, write_text
+from tlcli.system.files import disk_problem, write_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -93,7 +93,7 @@ def export(
         ModelError: a run is damaged, cannot be exported so, or an artefact answers otherwise than the trained model.
         DataError: no image of the runs is left to check with.
     """
-    wanted = wanted_artefacts(formats, precisions, input_kind)
+    wanted, target = wanted_artefacts(formats, precisions, input_kind), output.resolve()
     _check_output(output, overwrite)
     opened = [OpenedRun.open(run) for run in runs]
     _check_exportable(opened, wanted)
@@ -107,7 +107,7 @@ def export(
     with progress.stage("Asking the trained model", len(chosen), "images"):
         expected = expected_answers(graph, bundles, chosen, input_kind == "any")
     source = _source(opened[0], heads, graph, input_kind, progress)
-    with _staging(output) as staging, TemporaryDirectory(prefix="tlcli-") as work:
+    with _staging(target) as staging, TemporaryDirectory(prefix="tlcli-") as work:
         with progress.stage(f"Writing {', '.join(dict.fromkeys(one.format.name for one in wanted))}"):
             write_artefacts(source, wanted, staging, Path(work))
         artefacts = []
@@ -116,7 +116,7 @@ def export(
                 artefacts.append(check_artefact(one, heads, expected, staging, Path(work)))
                 progress.advance()
         prepared = _describe(opened, heads, source, expected, artefacts, staging)
-        move_into_place(staging, output)
+        move_into_place(staging, target)
     return Exported(output, tuple(artefacts), prepared, heads, input_kind)
 
 
@@ -158,11 +158,13 @@ def _check_exportable(runs: Sequence[OpenedRun], wanted: Sequence[Wanted]) -> No
 
 
 def _images(runs: Sequence[OpenedRun], count: int) -> list[ParityImage]:
-    found = list[ParityImage]()
+    of_runs = list[list[ParityImage]]()
     for run in runs:
         recorded = read_images(run.folder, run.record.data_digest)
         images = RunImages(data_root(run.record), recorded)
-        found += parity_images(images, recorded, -(-count // len(runs)), run.bundle.preparation)
+        of_runs.append(parity_images(images, recorded, count, run.bundle.preparation))
+    turns = (one for turn in itertools.zip_longest(*of_runs) for one in turn if one is not None)
+    found = list({one.recorded.sha256: one for one in turns}.values())[:count]  # runs may share images
     if not found:
         raise DataError(
             "data.export_no_images",
@@ -215,14 +217,20 @@ def _calibration(run: OpenedRun) -> "dict[str, NDArray[np.uint8]]":
 
 @contextmanager
 def _staging(output: Path) -> Iterator[Path]:
-    staging = output.with_name(f".{output.name}.partial")
-    make_folder(output.absolute().parent)
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir()
+    """A folder beside the export, on the same disk."""
     try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        place = TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent, ignore_cleanup_errors=True)
+    except OSError as error:
+        raise disk_problem(error, output) or ResourceError(
+            "resource.export_not_written",
+            f"The export {output} cannot be written: {error.strerror or error}.",
+            "Give another folder to --output.",
+        ) from error
+    with place as folder:
+        staging = Path(folder, "export")
+        staging.mkdir()
         yield staging
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _describe(
@@ -289,13 +297,14 @@ def _about_run(run: OpenedRun) -> dict[str, object]:
 
 def _card_backbone(run: OpenedRun) -> CardBackbone:
     record = run.bundle.manifest.backbone
-    licence = "that of their file"
+    spdx, licence = "other", "that of their file"
     if record.weights == "imagenet" and record.name in LICENCES:
+        spdx = LICENCES[record.name].spdx.lower()
         licence = f"{LICENCES[record.name].spdx} ({LICENCES[record.name].origin})"
     elif record.weights == "random":
         licence = "none, they are random"
     named = record.weights if record.weights in ("imagenet", "random") else Path(record.weights).name
-    return CardBackbone(record.name, named, licence, record.tail_sha256 is not None)
+    return CardBackbone(record.name, named, spdx, licence, record.tail_sha256 is not None)
 
 
 def _card_run(run: OpenedRun, head: ExportedHead) -> CardRun:
