@@ -2,7 +2,7 @@
 
 python bench/serve.py [--backbone mobilenet_v2] [--weights random] [--seconds 5] [--overload 5] [--slow 200]
 
-Speed: images/s of 8 clients that ask one after another, and the 95th percentile of 1 client; servers take turns.
+Speed: seconds to the first answer, images/s of 8 clients that ask one after another, the 95th percentile of 1 client.
 Overload: requests at three times that rate, whether answers come or not; which are answered, the slowest answer, memory
 before and after, and how soon after the end a request is answered again. Slow clients: sockets that send one byte of a
 request a second, while one client asks. The clients' process shares the cores with the server. Writes
@@ -157,9 +157,10 @@ def memory_mb(port: int) -> float:
 
 
 @contextmanager
-def started(command: Sequence[str], folder: Path, port: int, image: bytes) -> Iterator[None]:
-    """A server that answers; ended afterwards."""
+def started(command: Sequence[str], folder: Path, port: int, image: bytes) -> Iterator[float]:
+    """A server that answers, and the seconds from its start to its first answer; ended afterwards."""
     environment = {**os.environ, "TLCLI_CACHE": str(folder / "cache"), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    began = monotonic()
     with (folder / "server.log").open("w") as log:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
     try:
@@ -167,10 +168,11 @@ def started(command: Sequence[str], folder: Path, port: int, image: bytes) -> It
         while ask(connection, image, Load()) != 200:
             if process.poll() is not None or monotonic() > end:
                 raise SystemExit((folder / "server.log").read_text()[-3000:])
-            sleep(0.1)
+            sleep(0.02)
+        seconds = monotonic() - began
         connection.close()
         closed_loop(port, image, CLIENTS, 1)  # warm
-        yield
+        yield seconds
     finally:
         process.terminate()
         process.wait(30)
@@ -191,9 +193,14 @@ def measured(folder: Path, options: argparse.Namespace) -> dict[str, dict[str, f
     commands = {"FastAPI + Keras": [sys.executable, *keras], "tlcli serve": [*TLCLI, "serve", "--port", str(port)]}
     for name, command in commands.items():
         note(name)
-        with started(command, folder, port, image):
+        with started(command, folder, port, image) as start:
             alone, many = (closed_loop(port, image, count, options.seconds) for count in (1, CLIENTS))
-            figures = {"images_s": many.rate(), "p50_ms": alone.percentile(50), "p95_ms": alone.percentile(95)}
+            figures = {
+                "start_s": start,
+                "images_s": many.rate(),
+                "p50_ms": alone.percentile(50),
+                "p95_ms": alone.percentile(95),
+            }
             if name == "tlcli serve":
                 before = memory_mb(port)
                 load, recovered = overload(port, image, 3 * many.rate(), options.overload)
@@ -218,6 +225,7 @@ def printed(found: dict[str, dict[str, float]], slow: int) -> str:
 
     counts = ", ".join(f"{own[key]:.0f}" for key in ("answered", "refused", "others"))
     rows = (
+        both("from start to first answer, s", "start_s"),
         both(f"images/s, {CLIENTS} clients", "images_s"),
         both("p95, 1 client, ms", "p95_ms"),
         ("3 x overload: answered, 503, others", counts, "", ""),
