@@ -3,9 +3,11 @@
 import importlib.util
 import os
 import pickle
+import sys
 from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from tlcli.cluster import frozen_pass, ray_units, session, worker
 from tlcli.cluster.frozen_pass import RayPass, divided
 from tlcli.cluster.job import Job
 from tlcli.cluster.ray_units import Pool, compute_on_ray
-from tlcli.cluster.session import Cluster, Node, check_address
+from tlcli.cluster.session import Cluster, Node, check_address, with_a_worker
 from tlcli.cluster.worker import NUMBER, RESULT, UNIT, Answer, Unanswered, UnitWorker
 from tlcli.engines.double import FakeEngine
 from tlcli.errors import DataError, ModelError, NetworkError, ResourceError, UsageError
@@ -124,6 +126,56 @@ def test_a_cluster_that_is_not_there_is_an_error_at_once(
     with pytest.raises(NetworkError) as caught, session.connected(address):
         pass
     assert caught.value.code == "network.no_ray_cluster"
+
+
+class Autoscaler:
+    """What a cluster without workers needs of Ray: a task is never run, or a node comes for it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, comes: bool) -> None:
+        self.asked: list[dict[str, float]] = []
+        self.cancelled = 0
+        self._comes = comes
+        module, exceptions = ModuleType("ray"), ModuleType("ray.exceptions")
+        vars(module).update(remote=self.remote, get=self.get, cancel=self.cancel, nodes=self.nodes)
+        vars(exceptions).update(GetTimeoutError=TimeoutError)
+        monkeypatch.setitem(sys.modules, "ray", module)
+        monkeypatch.setitem(sys.modules, "ray.exceptions", exceptions)
+
+    def remote(self, **resources: float) -> Any:
+        """Asks for a node."""
+        self.asked.append(resources)
+        return lambda function: SimpleNamespace(remote=function)
+
+    def get(self, task: object, timeout: float) -> None:
+        """Waits for it."""
+        if not self._comes:
+            raise TimeoutError
+
+    def cancel(self, task: object) -> None:
+        """Waits no longer."""
+        self.cancelled += 1
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """The head, a worker that is gone, and the one that came."""
+        came = [{"Alive": True, "Resources": {"CPU": 16.0, "GPU": 1.0}}] if self._comes else []
+        return [{"Alive": True, "Resources": {}}, {"Alive": False, "Resources": {"CPU": 8.0}}, *came]
+
+
+def test_a_cluster_whose_workers_are_gone_gets_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = Autoscaler(monkeypatch, comes=True)
+    found = with_a_worker(nodes(0, is_local=False), on_gpu=True)
+    assert (found, ray.asked) == (nodes(0, (16, 1), is_local=False), [{"num_cpus": 1, "num_gpus": 1}])
+    assert with_a_worker(found) is found
+    assert len(ray.asked) == 1
+
+
+def test_a_cluster_that_gets_no_worker_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = Autoscaler(monkeypatch, comes=False)
+    with pytest.raises(ResourceError) as caught:
+        with_a_worker(nodes(0, is_local=False))
+    assert caught.value.code == "resource.no_worker"
+    assert "Ray on 1 node: 0 cores" in caught.value.message
+    assert ray.cancelled == 1
 
 
 def job_of(extractor: FeatureExtractor) -> Job:
