@@ -62,7 +62,7 @@ class Pool:
 
     def most(self, units: int) -> int:
         """Actors that so many units are worth. Ray Data asks an autoscaler for nodes as long as units wait and there
-        are fewer actors than this; of what the nodes that are there have no room for, it starts none."""
+        are fewer actors than this; where there is no autoscaler, it starts no more than the nodes have room for."""
         return max(self.actors, math.ceil(units / UNITS_AN_ACTOR)) if self.grows else self.actors
 
     def described(self) -> str:
