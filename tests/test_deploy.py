@@ -1,5 +1,6 @@
 """The files of deploy/: they load, and every command line in them is one that tlcli takes."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -16,7 +17,7 @@ from tlcli.cli.app import app
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 FILES = sorted(DEPLOY.iterdir())
-_VARIABLES = {"SLURM_ARRAY_TASK_ID": "3", "N": "8", "SLURM_CPUS_PER_TASK": "4", "CONFIG": "my_images"}
+_VARIABLES = {"SLURM_ARRAY_TASK_ID": "3", "SHARDS": "8", "SLURM_CPUS_PER_TASK": "4", "CONFIG": "my_images"}
 
 
 def commands(text: str) -> Iterator[list[str]]:
@@ -77,6 +78,19 @@ def version_of_ray() -> str:
     found = re.search(r"(?m)^ray==(.*)$", text)
     assert found
     return found[1]
+
+
+@pytest.mark.parametrize(("jobs", "number"), [(64, 3), (2, 7), (1, 64)])
+def test_a_job_of_the_array_has_its_shard_however_many_are_run(tmp_path: Path, jobs: int, number: int) -> None:
+    script = DEPLOY / "slurm-array.sh"
+    said = tmp_path / "tlcli"
+    said.write_text('#!/bin/sh\necho "$@"\n')
+    said.chmod(0o755)
+    given = {"SLURM_ARRAY_TASK_ID": str(number), "SLURM_ARRAY_TASK_COUNT": str(jobs), "CONFIG": "mine.yaml"}
+    environment = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", **given}
+    done = subprocess.run([str(script)], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == f"features --config mine.yaml --shard {number}/64 --threads 1".split()
+    assert "\n#SBATCH --array=1-64\n" in script.read_text()
 
 
 def test_the_script_is_bash() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.cluster.slow_engine import PAUSE, PIDS, images_of, slow_extractor
+from tests.cluster.slow_engine import PAUSE, PIDS, SILENT_STORE, images_of, slow_extractor
 
 from tlcli.engines.double import FakeEngine
 from tlcli.features.store import row_key
@@ -98,6 +98,40 @@ def test_a_killed_actor_costs_a_unit_and_the_features_are_those_of_this_machine(
     assert capfd.readouterr() == ("", "")
     again = slow_extractor()
     assert again.extract([(good, again.views)]).computed == 0
+
+
+def test_a_unit_whose_store_did_not_answer_is_computed_by_a_later_try(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = tmp_path / "silent"
+    silent.mkdir()
+    (silent / "once").touch()
+    (silent / "twice").touch()
+    monkeypatch.setenv(SILENT_STORE, str(silent))
+    extractor = slow_extractor()
+    done = extractor.extract([(images_of(folder), extractor.views)])
+    assert (done.computed, len(done.bad)) == (GOOD, 2)
+    assert list(silent.iterdir()) == []
+    assert none_left(folder)
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    """Of a cluster of two nodes with three cores each, and a head without."""
+    command = [sys.executable, "-m", "tests.cluster.several_nodes", "0", "3", "3"]
+    nodes = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert nodes.stdout
+    yield nodes.stdout.readline().decode().strip()
+    nodes.communicate()
+
+
+def test_an_actor_fits_on_a_node(folder: Path, address: str) -> None:
+    command = [sys.executable, "-m", "tests.cluster.slow_engine", str(folder), address]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=120, check=True)
+    lines = done.stdout.splitlines()
+    assert "Ray on 3 nodes: 6 cores; 2 actors, 3 cores each; units of 16 images or fewer" in lines
+    assert lines[-1] == f"{GOOD} computed"
+    assert "Waiting for a worker" not in lines
 
 
 def test_a_killed_command_goes_on_where_it_was(folder: Path) -> None:

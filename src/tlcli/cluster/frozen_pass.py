@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from tlcli.backbones.spec import EngineChoice
 from tlcli.cluster.job import Job
-from tlcli.cluster.ray_units import Pool, compute_on_ray
-from tlcli.cluster.session import check_address, connected
+from tlcli.cluster.ray_units import UNITS_AN_ACTOR, Pool, compute_on_ray
+from tlcli.cluster.session import check_address, connected, with_a_worker
 from tlcli.engines.choice import PrecisionSetting, choose_engine
 from tlcli.errors import ResourceError, TlcliError
 from tlcli.features.extractor import FeatureExtractor
@@ -15,8 +15,6 @@ from tlcli.features.store import row_key
 from tlcli.features.units import UNIT_ROWS, Unit, UnitResult
 from tlcli.progress import Progress
 
-_UNITS_AN_ACTOR = 10
-"""Units that each actor gets at least, so that none waits long for the last one."""
 _FEWEST = 16
 """Rows of a unit, at least: an actor pauses between two."""
 
@@ -37,14 +35,20 @@ class RayPass:
         """Computes units on the cluster, and makes the extractor's store know what they gave.
 
         Raises:
-            ResourceError: the nodes write to other folders than this machine reads.
+            NetworkError: there is no cluster at this address; or a store does not answer.
+            ResourceError: the nodes write to other folders than this machine reads; or no node computes.
+            TlcliError: see :func:`tlcli.cluster.ray_units.compute_on_ray`.
         """
         job = Job(extractor.spec, extractor.decoder, extractor.store.key, self.weights, extractor.opener)
         results = list[UnitResult]()
         with ExitStack() as stack:
             with progress.stage("Starting Ray"):
                 cluster = stack.enter_context(connected(self.address))
-            pool = Pool.of(cluster, extractor.spec.engine.on_gpu)
+            on_gpu = extractor.spec.engine.on_gpu
+            if not cluster.cpus:
+                with progress.stage("Waiting for a worker"):
+                    cluster = with_a_worker(cluster, on_gpu)
+            pool = Pool.of(cluster, on_gpu)
             pieces = divided(units, pool)
             progress.note(f"{cluster.described()}; {pool.described()}; units of {len(pieces[0].rows)} images or fewer")
             views = sum(len(row.views) for unit in units for row in unit.rows)
@@ -60,7 +64,7 @@ class RayPass:
 def divided(units: Sequence[Unit], pool: Pool) -> list[Unit]:
     """Units that are small enough for each actor to get several; the parts of one have its number."""
     rows = sum(len(unit.rows) for unit in units)
-    most = max(_FEWEST, min(UNIT_ROWS, rows // (_UNITS_AN_ACTOR * pool.actors)))
+    most = max(_FEWEST, min(UNIT_ROWS, rows // (UNITS_AN_ACTOR * pool.actors)))
     return [
         Unit(unit.number, unit.rows[start : start + most])
         for unit in units
@@ -88,10 +92,12 @@ def choose_on_cluster(address: str, engine: str, precision: PrecisionSetting) ->
     Raises:
         ModelError: see there.
         NetworkError: there is no cluster at this address.
+        ResourceError: no node of it computes.
     """
-    with connected(address) as cluster:
+    with connected(address) as found:
         import ray
 
+        cluster = with_a_worker(found)
         task = ray.remote(num_cpus=1, num_gpus=1 if cluster.gpus else 0)(_choose)
         chosen: EngineChoice | TlcliError = ray.get(task.remote(engine, precision))
     if isinstance(chosen, TlcliError):

@@ -13,8 +13,12 @@ from tlcli.features.extractor import EngineOpener
 from tlcli.features.key import feature_key
 from tlcli.images.items import Decoder
 
-_SENT = ("TLCLI_CACHE", "TLCLI_S3_ENDPOINT", "KERAS_HOME", "TF_CPP_MIN_LOG_LEVEL")
-"""Environment variables that every actor gets from the command."""
+_SENT = (
+    "TLCLI_CACHE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION",
+    "AZURE_STORAGE_ACCOUNT_NAME", "KERAS_HOME", "TF_CPP_MIN_LOG_LEVEL",
+)  # fmt: skip
+"""Environment variables that every actor gets from the command: where things are. What gives access to them is each
+node's own, as Ray keeps what is sent where everyone on the cluster can read it."""
 
 
 def sent_environment() -> dict[str, str]:

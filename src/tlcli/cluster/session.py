@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import tlcli
-from tlcli.errors import NetworkError, UsageError
+from tlcli.errors import NetworkError, ResourceError, UsageError
 from tlcli.system.cpu import threads
 from tlcli.system.extras import require
 from tlcli.system.lazy import hidden, silent_stderr
@@ -29,6 +29,8 @@ _CONNECT = 5.0
 """Seconds that a cluster may take to accept a connection."""
 _ATTEMPTS = 3
 """Starts on this machine: Ray gives up after 30 s, which a busy machine takes."""
+_WORKER = 1200.0
+"""Seconds that an autoscaler has for the first worker: a virtual machine that installs TensorFlow takes minutes."""
 _OBJECTS = 100 << 20
 """Bytes for Ray's objects on this machine: descriptions of units pass through it, never pixels or features."""
 _QUIET = {
@@ -47,18 +49,35 @@ _SECRET = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")
 
 
 @dataclass(frozen=True)
-class Cluster:
-    """What a cluster has."""
+class Node:
+    """What one machine of a cluster gives to it."""
 
     cpus: int
-    gpus: int
-    nodes: int
+    gpus: int = 0
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What a cluster has now; an autoscaler may add to it."""
+
+    nodes: tuple[Node, ...]
+    """Those that are alive."""
     is_local: bool
+
+    @property
+    def cpus(self) -> int:
+        """Of all nodes."""
+        return sum(node.cpus for node in self.nodes)
+
+    @property
+    def gpus(self) -> int:
+        """Of all nodes."""
+        return sum(node.gpus for node in self.nodes)
 
     def described(self) -> str:
         """For people."""
         gpus = f", {self.gpus} GPUs" if self.gpus else ""
-        where = "this machine" if self.is_local else f"{self.nodes} node{'s' * (self.nodes != 1)}"
+        where = "this machine" if self.is_local else f"{len(self.nodes)} node{'s' * (len(self.nodes) != 1)}"
         return f"Ray on {where}: {self.cpus} cores{gpus}"
 
 
@@ -97,7 +116,7 @@ def connected(address: str) -> Iterator[Cluster]:
     try:
         ray = _start(address, folder)
         _restore(handlers)  # Ray's own would end the process without a word
-        yield _described(ray, address)
+        yield _described(ray, address == LOCAL)
     finally:
         _stop()
         _restore(handlers)
@@ -173,10 +192,42 @@ def _start(address: str, folder: str) -> Any:
     ) from failed  # fmt: skip
 
 
-def _described(ray: Any, address: str) -> Cluster:
-    found = ray.cluster_resources()
-    nodes = sum(bool(node["Alive"]) for node in ray.nodes())
-    return Cluster(int(found.get("CPU", 1)), int(found.get("GPU", 0)), nodes, address == LOCAL)
+def with_a_worker(cluster: Cluster, on_gpu: bool = False) -> Cluster:
+    """The cluster with a node that can compute: where none is alive, an autoscaler is made to start one.
+
+    Args:
+        cluster: that this process is connected to.
+        on_gpu: whether a node with a GPU is asked for.
+
+    Raises:
+        ResourceError: none came within 20 minutes.
+    """
+    if cluster.cpus:
+        return cluster
+    import ray
+    from ray.exceptions import GetTimeoutError
+
+    waiting = ray.remote(num_cpus=1, num_gpus=int(on_gpu))(_nothing).remote()
+    try:
+        ray.get(waiting, timeout=_WORKER)
+    except GetTimeoutError as error:
+        ray.cancel(waiting)
+        raise ResourceError(
+            "resource.no_worker",
+            f"{cluster.described()}: none of them computes, and no other came within {_WORKER / 60:.0f} minutes.",
+            "Start a worker with: ray start --address=HOST:PORT, or see why the autoscaler starts none with: "
+            "ray status.",
+        ) from error
+    return _described(ray, cluster.is_local)
+
+
+def _nothing() -> None:
+    """A task that needs a node, and nothing else."""
+
+
+def _described(ray: Any, is_local: bool) -> Cluster:
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return Cluster(tuple(Node(int(one.get("CPU", 0)), int(one.get("GPU", 0))) for one in alive), is_local)
 
 
 def _stop() -> None:

@@ -1,13 +1,13 @@
 """An actor: one engine, and the units that Ray gives it one after the other. Runs in processes of Ray."""
 
 import pickle
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlcli.cluster.job import Job
 from tlcli.datasets.object_digests import ObjectDigests
-from tlcli.errors import TlcliError
+from tlcli.errors import NetworkError, TlcliError
 from tlcli.features.key import preparation_digest
 from tlcli.features.store import Store
 from tlcli.features.units import Unit, UnitResult, compute_unit
@@ -17,10 +17,20 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-UNIT, RESULT = "unit", "result"
-"""Columns of what an actor receives and gives: pickled values."""
-Answer = tuple[int, UnitResult] | TlcliError
-"""The views of a unit, and what computing it did; or the error that ends the command."""
+NUMBER, UNIT, RESULT = "number", "unit", "result"
+"""Columns of what an actor receives and gives: a number that it gives back, and pickled values."""
+
+
+@dataclass(frozen=True)
+class Unanswered:
+    """A store did not answer, though each request was tried several times: another node, or a later try, may do."""
+
+    error: NetworkError
+
+
+Answer = tuple[int, UnitResult] | Unanswered | TlcliError
+"""The views of a unit, and what computing it did; or why it is to be tried again; or the error that ends the
+command."""
 
 
 class UnitWorker:
@@ -38,9 +48,9 @@ class UnitWorker:
         decoder = preparation_digest(job.decoder.preparation)
         self._digests = ObjectDigests(decoder, anew=True)
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, Sequence[bytes]]:
-        """Pickled units -> pickled results, or the errors that end the command."""
-        return {RESULT: [pickle.dumps(self._answer(pickle.loads(data))) for data in batch[UNIT]]}  # noqa: S301 - ours
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Numbers and pickled units -> the same numbers and pickled answers."""
+        return {NUMBER: batch[NUMBER], RESULT: [pickle.dumps(self._answer(pickle.loads(data))) for data in batch[UNIT]]}  # noqa: S301 - ours
 
     def _answer(self, unit: Unit) -> "Answer":
         if self._failure:
@@ -48,6 +58,8 @@ class UnitWorker:
         try:
             result = compute_unit(unit, self._job.decoder, self._engine, self._store, self._digests)
             return sum(len(row.views) for row in unit.rows), result
+        except NetworkError as error:
+            return Unanswered(error) if error.code == "network.store_unavailable" else error
         except TlcliError as error:
             return error
 
