@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 import s3fs
@@ -217,3 +218,20 @@ def test_what_follows_training_reads_its_images_where_they_are(
     assert "external" not in moved.json()
     forget()
     assert tlcli("export", "--output", "out", "--overwrite").code == 0
+
+
+def test_images_and_features_in_memory(
+    tmp_path: Path, session_cache: Path, encode: Encode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forget()
+    store = fsspec.filesystem("memory")
+    store.pipe({f"/data/{name}": data + b"   " for name, data in images(encode).items()})
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda *_, **__: str(session_cache))
+    tlcli = in_process(tmp_path, Path("memory://cache"))
+    env = {"TLCLI_CACHE": "memory://cache"}
+    done = tlcli("train", "--config", config(tmp_path, "memory://data"), "--json", env=env)
+    assert done.code == 0, done.err
+    assert any(name.endswith(".safetensors") for name in store.find("/cache"))
+    again = tlcli("features", "--config", "c.yaml", "--json", env=env).json()
+    assert (computed(again), again["read"]) == (0, 0)
+    forget()

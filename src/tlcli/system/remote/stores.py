@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -74,7 +75,11 @@ def version_of(info: Mapping[str, Any]) -> str:
     for key in _VERSIONS:
         if value := info.get(key):
             return f"etag {str(value).strip(chr(34))}"
-    time = next((str(info[key]) for key in _TIMES if info.get(key)), "")
+    time = next((info[key] for key in _TIMES if info.get(key)), "")
+    if isinstance(time, datetime):  # the memory lists seconds, and says a time of one object
+        time = time.timestamp()
+    if isinstance(time, float):
+        time = f"{time:.3f}"
     return f"{info.get('size')} bytes, {time}"
 
 
