@@ -94,8 +94,10 @@ def version_of(module: str) -> str:
     too; empty where no package has it."""
     with suppress(metadata.PackageNotFoundError):
         return metadata.version(module)
-    packages = metadata.packages_distributions().get(module, ())
-    return ", ".join(sorted({f"{metadata.version(one)} ({one})" for one in packages}))
+    with suppress(metadata.PackageNotFoundError):
+        packages = metadata.packages_distributions().get(module, ())
+        return ", ".join(sorted({f"{metadata.version(one)} ({one})" for one in packages}))
+    return ""
 
 
 def _known(backend: str, again: bool) -> Gpu | None:

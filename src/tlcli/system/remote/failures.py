@@ -81,7 +81,7 @@ def failure_of(error: Exception) -> Failure:
     status = next((found for one in chain if (found := _status(one))), None)
     reason = f"status {status}" if status else _said(error)
     if status in _MISSING or (status is None and any(isinstance(one, FileNotFoundError) for one in chain)):
-        return Failure(is_missing=True, reason=reason)
+        return Failure(is_missing=True, reason=f"not found ({status or 404})")
     is_refused = status in _REFUSED or any(isinstance(one, PermissionError) for one in chain)
     is_passing = status in _PASSING or (status is None and any(map(_is_passing, chain)))
     lacks = status is None and any(word in str(one).lower() for one in chain for word in _NO_CREDENTIALS)

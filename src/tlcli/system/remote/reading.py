@@ -63,7 +63,7 @@ def retried(request: Callable[[], Result], address: str) -> Result:
         except Exception as error:  # noqa: BLE001 - every store has its own exceptions
             found = failure_of(error)
         if found.is_missing:
-            raise FileNotFoundError(2, "not found", shown_address(address)) from None
+            raise FileNotFoundError(2, found.reason, shown_address(address)) from None
         if not found.is_passing or tries == TRIES:
             raise found.as_error(address, tries) from None  # what a library says may quote a signed address
         time.sleep(min(LONGEST, BACKOFF * 2 ** (tries - 1)) * random.uniform(0.8, 1.2))  # noqa: S311
