@@ -1,18 +1,32 @@
 """Several runs: one pass for heads of the same backbone; SIGHUP loads the newest run, a broken one changes nothing."""
 
 import asyncio
+import gc
 import shutil
 import signal
 import threading
+import weakref
+from concurrent.futures import Future
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import pytest
 import requests
 from tests.serving.conftest import serving, train, wait_until
+from uvicorn import Config
 
 from tlcli.images.items import Item
 from tlcli.model.predictor import Predictor
-from tlcli.serving.models import Trunk, load_models
+from tlcli.serving.app import Service
+from tlcli.serving.decoding import Decoders
+from tlcli.serving.limits import Limits
+from tlcli.serving.models import Model, Models, Trunk, load_models
+from tlcli.serving.server import Callbacks, _Server
+
+if TYPE_CHECKING:
+    from tlcli.engines.interface import Engine
+    from tlcli.images.preparation import Preparation
 
 needs_hangup = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP")
 
@@ -124,3 +138,105 @@ def test_one_request_asks_several_models(two: Path, image: bytes) -> None:
         assert one.post("/predict", image).json()[0]["model"] == "own"
         for name in ("own", "other"):
             assert one.get(f"/v2/models/{name}/ready").status_code == 200
+
+
+class FakeEngine:
+    """Opens feature maps when it is told to, and counts what is open."""
+
+    window = 2
+
+    def __init__(self) -> None:
+        self.opened = self.closed = 0
+        self.may_open = threading.Event()
+
+    def maps(self) -> "FakeEngine":
+        self.may_open.wait(10)
+        self.opened += 1
+        return self
+
+    def submit(self, item: Item) -> "Future[list[str]]":
+        done = Future[list[str]]()
+        done.set_result(["maps"])
+        return done
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+PIXELS = np.zeros((2, 2, 3), np.uint8)
+
+
+def test_requests_that_are_given_up_leave_the_compilation_to_the_next() -> None:
+    engine = FakeEngine()
+    trunk = Trunk(cast("Engine", engine), cast("Preparation", None))
+
+    async def use() -> None:
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(trunk.maps(PIXELS), 0.05)
+        engine.may_open.set()
+        assert str(await trunk.maps(PIXELS)) == "maps"
+
+    asyncio.run(use())
+    trunk.close()
+    assert (engine.opened, engine.closed) == (1, 2)  # the maps and the engine
+
+
+def test_what_opens_while_the_models_are_closed_is_closed_too() -> None:
+    engine, alone = FakeEngine(), FakeEngine()
+    trunk = Trunk(cast("Engine", engine), cast("Preparation", None), lambda: cast("Engine", alone.maps()))
+
+    async def use() -> None:
+        warming = asyncio.create_task(trunk.warm())
+        await asyncio.sleep(0.05)
+        closing = asyncio.create_task(asyncio.to_thread(trunk.close))
+        await asyncio.sleep(0.05)
+        alone.may_open.set()
+        await asyncio.gather(warming, closing)
+        await trunk.warm()
+
+    asyncio.run(use())
+    assert (alone.opened, alone.closed, engine.closed) == (1, 1, 1)
+
+
+def test_training_images_are_dropped_with_their_model() -> None:
+    service = Service(Models([fake_model()]), Limits(), Decoders(1, Limits()))
+
+    async def reload() -> "weakref.ref[Model]":
+        with service.models.in_use() as old:
+            service.replace(Models([fake_model()]))
+            service.training_images(old.all[0])
+        await asyncio.sleep(0.05)
+        return weakref.ref(old.all[0])
+
+    gone = asyncio.run(reload())
+    gc.collect()
+    assert gone() is None
+
+
+def fake_model() -> Model:
+    trunk = Trunk(cast("Engine", FakeEngine()), cast("Preparation", None))
+    return Model("own", "1", Path("none"), cast("Predictor", object()), trunk)
+
+
+def test_a_hangup_during_a_reload_is_not_lost() -> None:
+    calls, may_go_on = list[int](), threading.Event()
+
+    def load() -> Models:
+        calls.append(len(calls))
+        may_go_on.wait(10)
+        return Models([fake_model()])
+
+    service = Service(Models([fake_model()]), Limits(), Decoders(1, Limits()))
+
+    async def use() -> None:
+        server = _Server(Config(cast("Any", None)), service, Callbacks(lambda _: None, lambda _: None, load))
+        for _ in range(3):
+            server._reload()
+            await asyncio.sleep(0.05)
+        may_go_on.set()
+        assert server._reloading is not None
+        await server._reloading
+
+    asyncio.run(use())
+    assert calls == [0, 1]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.browser import broken_images, chromium, overflows
-from tests.serving.conftest import Server, serving
+from tests.serving.conftest import Server, serving, wait_until
 
 from tlcli.datasets.walk import find_images
 
@@ -114,6 +114,50 @@ def test_many_images_become_a_table_that_is_downloaded(browser: "Browser", serve
         page.wait_for_selector("#answer:not([hidden])")
         page.click("#clear")
         assert page.is_hidden("#table")
+
+
+def test_a_file_that_is_refused_leaves_the_others(browser: "Browser", server: Server, tmp_path: Path) -> None:
+    (tmp_path / "large.png").write_bytes(b"x" * 3_000_000)
+    with page_of(browser, server) as page:
+        page.set_input_files("#files", [images(server)[0], tmp_path / "large.png", *images(server)[1:3]])
+        page.wait_for_selector("#table:not([hidden])")
+        assert page.text_content("#status") == "3 of 4 images classified, 1 refused."
+        texts = page.locator("#rows tr").all_inner_texts()
+        assert [row.startswith("large.png") and "too large" in row for row in texts] == [False, True, False, False]
+        with page.expect_download() as downloading:
+            page.click("#csv")
+        downloading.value.save_as(tmp_path / "table.csv")
+        with (tmp_path / "table.csv").open(newline="") as file:
+            errors = [row["error"] for row in csv.DictReader(file)]
+        assert errors == ["", "serve.body_too_large", "", ""]
+        page.click("#clear")
+        page.set_input_files("#files", tmp_path / "large.png")
+        page.wait_for_selector("#answer:not([hidden])")
+        expected = "The file is too large for this server. (serve.body_too_large)"
+        assert page.text_content("#answer-note") == expected
+
+
+def test_a_camera_that_is_opened_twice_has_one_stream(browser: "Browser", server: Server) -> None:
+    with page_of(browser, server, permissions=["camera"]) as page:
+        page.evaluate(
+            """() => {
+                const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+                window.streams = [];
+                navigator.mediaDevices.getUserMedia = async (given) => {
+                    const stream = await ask(given);
+                    window.streams.push(stream);
+                    return stream;
+                };
+            }"""
+        )
+        page.evaluate("() => { for (let press = 0; press < 2; press++) document.getElementById('camera').click(); }")
+        wait_until(lambda: page.evaluate("window.streams.length") == 2)
+        page.click("#camera")
+        wait_until(lambda: page.evaluate("window.streams.length") == 3)
+        live = "window.streams.filter((s) => s.getTracks().some((t) => t.readyState === 'live')).length"
+        wait_until(lambda: page.evaluate(live) == 1)
+        page.click("#close-camera")
+        assert page.evaluate(live) == 0
 
 
 def test_a_correction_is_stored_where_dataset_path_takes_it(browser: "Browser", server: Server) -> None:

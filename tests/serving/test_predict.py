@@ -4,15 +4,21 @@ import signal
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import requests
 from tests.commands import in_process
 from tests.serving.conftest import Server, serving, wait_until
 
-from tlcli.serving.limits import RefusalError
+from tlcli.serving.app import Service, make_app
+from tlcli.serving.decoding import Decoders
+from tlcli.serving.limits import Limits, RefusalError
+from tlcli.serving.refusals import Refusals
 from tlcli.serving.uploads import images_of
+
+if TYPE_CHECKING:
+    from tlcli.serving.models import Models
 
 
 def error_of(answer: requests.Response) -> tuple[int, str]:
@@ -122,6 +128,10 @@ def test_what_is_served_is_described(server: Server) -> None:
     assert [one["labels"] for one in about["models"]] == [["left", "right"]]
     assert about["corrections"] is True
     paths = server.get("/openapi.json").json()["paths"]
+    ids = [about["operationId"] for methods in paths.values() for about in methods.values()]
+    assert len(set(ids)) == len(ids)
+    assert set(paths["/predict"]) == {"post", "put"}
+    assert set(server.get("/predict").headers["allow"].split(", ")) == {"POST", "PUT"}
     assert {"/predict", "/corrections", "/v2/models/{name}/infer", "/v1/models/{name}:predict"} <= set(paths)
     assert "/predict" in server.get("/docs").text
 
@@ -173,3 +183,10 @@ def test_what_cannot_be_served_has_a_code(trained: Path, arguments: tuple[str, .
 def test_a_port_in_use_is_an_error(trained: Path, server: Server) -> None:
     done = in_process(trained, trained / "cache")("serve", "--port", server.port, "--json")
     assert (done.code, done.error) == (6, "resource.port_in_use")
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_routes_are_described_without_warnings() -> None:
+    decoders = Decoders(1, Limits())
+    service = Service(cast("Models", None), Limits(), decoders)
+    assert make_app(service, Refusals(service.metrics, print)).routes

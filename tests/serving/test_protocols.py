@@ -13,6 +13,9 @@ import pytest
 import requests
 from tests.serving.conftest import Server
 
+from tlcli.serving.limits import RefusalError
+from tlcli.serving.protocol_v2 import parse
+
 ROOT = Path(__file__).parents[2]
 HEADER = "Inference-Header-Content-Length"
 
@@ -221,3 +224,20 @@ def test_requests_of_other_methods_say_which_there_are(server: Server) -> None:
     answer = requests.delete(f"{server.url}/predict", timeout=5)
     assert answer.status_code == 405
     assert "POST" in answer.headers["allow"]
+
+
+@pytest.mark.parametrize("outputs", [["label", "label"], ["probabilities"] * 5, ["probabilities"] * 200_000])
+def test_an_output_is_asked_for_once(outputs: list[str]) -> None:
+    body = json.dumps({"inputs": [GOOD], "outputs": [{"name": name} for name in outputs]}).encode()
+    with pytest.raises(RefusalError) as raised:
+        parse(body, None, 8)
+    assert (raised.value.code, raised.value.status) == ("serve.invalid_output", 400)
+
+
+def test_a_header_length_may_have_many_zeros() -> None:
+    body = json.dumps({"inputs": [GOOD]}).encode()
+    assert parse(body, "0" * 5000 + str(len(body)), 8).images == (b"x",)
+    for length in ("0" * 30 + "999999999", "9" * 5000, "x", ""):
+        with pytest.raises(RefusalError) as raised:
+            parse(body, length, 8)
+        assert raised.value.code == "serve.invalid_header_length"

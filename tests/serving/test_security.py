@@ -6,11 +6,12 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import requests
-from tests.serving.conftest import Server, serving
+from tests.serving.conftest import Server, serving, wait_until
 
 from tlcli.errors import UsageError
 from tlcli.serving.limits import RefusalError
@@ -318,6 +319,53 @@ def test_slow_heads_and_bodies_are_given_up(trained: Path, image: bytes) -> None
         assert requests.post(f"{one.url}/predict", data=image, timeout=5).status_code == 200
         for each in idle:
             each.close()
+
+
+def test_clients_that_do_not_read_their_answers_are_cut_off(trained: Path) -> None:
+    with serving(trained, limits={"header": 1, "body": 1, "connections": 4}) as one:
+        page = b"GET /page.js HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        deaf = []
+        for _ in range(4):
+            opened = socket.socket()
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            opened.settimeout(0.2)
+            opened.connect(("127.0.0.1", one.port))
+            with suppress(OSError):  # the server stops reading
+                opened.sendall(page * 600)
+            deaf.append(opened)
+        wait_until(lambda: requests.get(f"{one.url}/v2/health/live", timeout=5).status_code == 200, 8)
+        for opened in deaf:
+            opened.close()
+
+
+def status_of(port: int, data: bytes) -> bytes:
+    """That the server answers with, while the client could send more."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as opened:
+        opened.sendall(data)
+        return opened.recv(4096).split(b" ")[1]
+
+
+def test_trailers_are_limited(server: Server) -> None:
+    head = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+    assert status_of(server.port, head + b"1\r\nx\r\n0\r\nA: b\r\n\r\n") == b"422"
+    for trailer in (b"A: " + b"a" * 997 + b"\r\n", b"a" * 1000):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as opened:
+            opened.sendall(head + b"0\r\n")
+            count = 0
+            with suppress(OSError):
+                while count < 50_000:
+                    opened.sendall(trailer)
+                    count += 1
+        assert count < 50_000
+
+
+@pytest.mark.parametrize(
+    ("length", "status"),
+    [(b"0" * 5000 + b"4", b"422"), (b"0" * 30 + b"999999999", b"413"), (b"9" * 18, b"413")],
+    ids=["zeros", "large", "digits"],
+)
+def test_a_length_may_have_many_digits(server: Server, length: bytes, status: bytes) -> None:
+    assert status_of(server.port, POST + b"Content-Length: " + length + b"\r\n\r\nabcd") == status
 
 
 def test_overload_is_refused_and_what_is_accepted_is_answered_in_time(trained: Path, image: bytes) -> None:

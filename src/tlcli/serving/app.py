@@ -6,6 +6,7 @@ import importlib.resources
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from fastapi import FastAPI, Request, Response
 
@@ -60,7 +61,7 @@ class Service:
         self.corrections = corrections
         self.is_stopping = False
         self._min_confidence = min_confidence
-        self._images: dict[Model, TrainingImages] = {}
+        self._images = WeakKeyDictionary[Model, TrainingImages]()
 
     def body_bytes(self) -> int:
         """Bytes of a request's body at most."""
@@ -71,7 +72,7 @@ class Service:
 
     def replace(self, models: Models) -> None:
         """Serves other models from the next request on."""
-        before, self.models, self._images = self.models, models, {}
+        before, self.models = self.models, models
         before.replaced()
 
     # For people
@@ -99,9 +100,12 @@ class Service:
         model = answer.model
         record = {**answer.prediction.document(), "model": model.name, "version": model.version}
         if options.explain:
-            images = self._images.setdefault(model, TrainingImages(model.run))
-            record |= await evidence(answer, images, self.decoders)
+            record |= await evidence(answer, self.training_images(model), self.decoders)
         return record
+
+    def training_images(self, model: Model) -> TrainingImages:
+        """Of a model, kept as long as it is."""
+        return self._images.setdefault(model, TrainingImages(model.run))
 
     async def correct(self, request: Request) -> Response:
         """Store an image that was classified wrongly (the body) with its class: "this is wrong: it is ..."."""
@@ -205,7 +209,10 @@ class Service:
 
 def make_app(service: Service, refusals: Refusals) -> FastAPI:
     """The application with all routes."""
-    app = FastAPI(title="tlcli", version=tlcli.__version__, docs_url=None, redoc_url=None, openapi_url=None)
+    app, described = (
+        FastAPI(title="tlcli", version=tlcli.__version__, docs_url=None, redoc_url=None, openapi_url=None)
+        for _ in range(2)
+    )
     one, v2 = "/v2/models/{name}", "/v2/models/{name}/versions/{version}"
     tensorflow, versioned = "/v1/models/{name}", "/v1/models/{name}/versions/{version}"
     query = {"parameters": [{"name": n, "in": "query", "description": text} for n, text in _OPTIONS.items()]}
@@ -225,17 +232,19 @@ def make_app(service: Service, refusals: Refusals) -> FastAPI:
     ):
         endpoint = getattr(service, name)
         summary = (endpoint.__doc__ or "").split("\n")[0]
-        app.add_api_route(
-            path, endpoint, methods=list(methods), response_class=Response, summary=summary, openapi_extra=extra,
-            operation_id=f"{name} {path} {methods[0]}", response_model=None,
-        )  # fmt: skip
+        app.add_api_route(path, endpoint, methods=list(methods), response_class=Response, response_model=None)
+        for method in methods:  # a route has one operationId for all its methods; the Allow of a 405 needs them in one
+            described.add_api_route(
+                path, endpoint, methods=[method], response_class=Response, summary=summary, openapi_extra=extra,
+                operation_id=f"{name} {path} {method}", response_model=None,
+            )  # fmt: skip
     folder = importlib.resources.files("tlcli.serving") / "page"
     for path, (file, kind) in _PAGE.items():
         route = _static((folder / file).read_bytes(), kind)
         app.add_api_route(path, route, methods=["GET", "HEAD"], include_in_schema=False, response_model=None)
-    schema = json.dumps(app.openapi())
+    schema = json.dumps(described.openapi())
     app.add_api_route("/openapi.json", _static(schema.encode(), "application/json"), include_in_schema=False)
-    app.add_api_route("/docs", _static(_documentation(app.openapi()), "text/html"), include_in_schema=False)
+    app.add_api_route("/docs", _static(_documentation(described.openapi()), "text/html"), include_in_schema=False)
 
     async def refuse(request: Request, error: Exception) -> Response:
         return refusals.response(request.scope, error)

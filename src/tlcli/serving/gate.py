@@ -10,7 +10,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any
 
-from tlcli.serving.limits import Limits, RefusalError
+from tlcli.serving.limits import Limits, RefusalError, whole_number
 from tlcli.serving.metrics import Metrics
 from tlcli.serving.refusals import ID, Refusals
 from tlcli.serving.security import HEADERS, Guard
@@ -83,10 +83,10 @@ class Gate:
         most = self._body_bytes()
         if headers.get("content-encoding", ["identity"]) != ["identity"]:
             raise RefusalError("serve.compressed_body", 415)
-        declared = headers.get("content-length", ["0"])[0]
-        if not declared.isascii() or not declared.isdigit() or int(declared[:20]) > most:
+        declared = whole_number(headers.get("content-length", ["0"])[0])
+        if declared is None or declared > most:
             raise RefusalError("serve.body_too_large", 413)
-        held.take(int(declared))
+        held.take(declared)
         parts = bytearray()
         try:
             async with asyncio.timeout(self._limits.body):

@@ -35,6 +35,15 @@ class Limits:
     """Images that are stored as corrections."""
 
 
+def whole_number(text: str) -> int | None:
+    """The number that a header gives in decimal digits; None where it has other characters. Beyond 18 digits it is
+    10**18, more than any limit: Python converts no more than 4,300."""
+    if not (text.isascii() and text.isdigit()):
+        return None
+    digits = text.lstrip("0") or "0"
+    return int(digits) if len(digits) <= 18 else 10**18
+
+
 class RefusalError(Exception):
     """An answer other than 200: a code and an HTTP status."""
 

@@ -4,13 +4,14 @@ Shapes: W width of all blocks of features.
 """
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from tlcli.errors import TlcliError, UsageError
 from tlcli.images.items import Item
@@ -28,9 +29,46 @@ if TYPE_CHECKING:
     from tlcli.engines.interface import Engine, Runner
     from tlcli.images.preparation import Preparation
 
+
+class _Closable(Protocol):
+    def close(self) -> None: ...
+
+
 Result = TypeVar("Result")
+Opened = TypeVar("Opened", bound=_Closable)
 _MANY = 1000
 """Expected images: the backbone is compiled for throughput."""
+
+
+class _Once(Generic[Opened]):
+    """What is opened once, in a thread, when it is first needed. A waiter that is cancelled leaves it to the next one,
+    and none is left open by a ``close`` in between."""
+
+    def __init__(self, opener: Callable[[], Opened]) -> None:
+        self.value: Opened | None = None
+        self._opener, self._lock, self._is_closed = opener, threading.Lock(), False
+        self._opening: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Returns when it is open; a failure is raised to all that wait, and the next call tries again."""
+        if self.value is not None:
+            return
+        if self._opening is None or self._opening.done():
+            self._opening = asyncio.create_task(asyncio.to_thread(self._open))
+            self._opening.add_done_callback(lambda task: task.cancelled() or task.exception())  # no warning
+        await asyncio.shield(self._opening)
+
+    def _open(self) -> None:
+        with self._lock:
+            if not self._is_closed:
+                self.value = self._opener()
+
+    def close(self) -> None:
+        """Waits for an opening in progress."""
+        with self._lock:
+            self._is_closed = True
+            if self.value is not None:
+                self.value.close()
 
 
 class Trunk:
@@ -47,18 +85,18 @@ class Trunk:
             open_alone: opens the same backbone compiled for latency, for an image that comes alone.
         """
         self.preparation = preparation
-        self._engine, self._open_alone = engine, open_alone
-        self._alone: Engine | None = None
+        self._engine = engine
+        self._alone: _Once[Engine] | None = None if open_alone is None else _Once(open_alone)
         self._running = 0
-        self._maps: Runner[FeatureMaps] | None = None
-        self._opening = asyncio.Lock()
+        self._maps: _Once[Runner[FeatureMaps]] = _Once(engine.maps)
         self._slots = asyncio.Semaphore(max(1, engine.window // 2))
 
     async def features(self, pixels: "NDArray[np.uint8]") -> "NDArray[np.float32]":
         """Features of prepared pixels, all blocks [W]. As many images as keep the cores busy are computed together, the
         others wait their turn; none waits for a batch to fill."""
         async with self._slots:
-            engine = self._alone if self._alone is not None and not self._running else self._engine
+            alone = self._alone.value if self._alone is not None and not self._running else None
+            engine = alone or self._engine
             self._running += 1
             try:
                 return (await _done(engine.submit(Item(pixels, is_prepared=True))))[0]
@@ -67,16 +105,16 @@ class Trunk:
 
     async def warm(self) -> None:
         """Opens what an image that comes alone is computed by; until then it is computed like the others."""
-        if self._open_alone is not None and self._alone is None:
-            self._alone = await asyncio.to_thread(self._open_alone)
+        if self._alone is not None:
+            await self._alone.open()
 
     async def maps(self, pixels: "NDArray[np.uint8]") -> "FeatureMaps":
         """Feature maps of prepared pixels; the first call compiles the backbone for them."""
-        async with self._opening:
-            if self._maps is None:
-                self._maps = await asyncio.to_thread(self._engine.maps)
+        await self._maps.open()
+        if self._maps.value is None:  # closed: whoever uses the models keeps them open
+            raise RuntimeError("the backbone is closed")
         async with self._slots:
-            return (await _done(self._maps.submit(Item(pixels, is_prepared=True))))[0]
+            return (await _done(self._maps.value.submit(Item(pixels, is_prepared=True))))[0]
 
     def close(self) -> None:
         """Frees its threads, when what they compute is done."""

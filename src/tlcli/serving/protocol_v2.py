@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tlcli.model.prediction import Prediction
-from tlcli.serving.limits import RefusalError
+from tlcli.serving.limits import RefusalError, whole_number
 
 INPUT = "image"
 OUTPUTS = {"probabilities": "FP32", "distance": "FP32", "label": "BYTES", "answer": "BYTES"}
@@ -97,9 +97,10 @@ def json_bytes(body: bytes, header_length: str | None) -> int:
     """
     if header_length is None:
         return len(body)
-    if not (header_length.isascii() and header_length.isdigit() and int(header_length[:20]) <= len(body)):
+    size = whole_number(header_length)
+    if size is None or size > len(body):
         raise RefusalError("serve.invalid_header_length", 400)
-    return int(header_length)
+    return size
 
 
 def parse(body: bytes, header_length: str | None, most: int) -> InferRequest:
@@ -130,7 +131,10 @@ def parse(body: bytes, header_length: str | None, most: int) -> InferRequest:
     if len(images) != count or len(binary):
         raise RefusalError("serve.invalid_shape", 400)
     every = _parameters(request).get("binary_data_output") is True
-    outputs = [_output(one, every) for one in _list(request.get("outputs", []))]
+    asked = _list(request.get("outputs", []))
+    outputs = [_output(one, every) for one in asked[: len(OUTPUTS)]]
+    if len(asked) > len(OUTPUTS) or len({one.name for one in outputs}) < len(outputs):
+        raise RefusalError("serve.invalid_output", 400)  # a repetition would multiply the answer
     name = request.get("id")
     if name is not None and not isinstance(name, str):
         raise RefusalError("serve.invalid_json", 400)

@@ -62,6 +62,7 @@ class _Server(uvicorn.Server):  # type: ignore[misc] # uvicorn's types are not r
         self.should_exit = self.force_exit = False
         self._service, self._callbacks = service, callbacks
         self._reloading: asyncio.Task[None] | None = None
+        self._is_asked_again = False
         self._warming: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -94,8 +95,14 @@ class _Server(uvicorn.Server):  # type: ignore[misc] # uvicorn's types are not r
         self.should_exit = True
 
     def _reload(self) -> None:
+        self._is_asked_again = True  # what is being loaded may be older than this signal
         if self._reloading is None or self._reloading.done():
-            self._reloading = asyncio.get_running_loop().create_task(self._load_again())
+            self._reloading = asyncio.get_running_loop().create_task(self._load_while_asked())
+
+    async def _load_while_asked(self) -> None:
+        while self._is_asked_again:
+            self._is_asked_again = False
+            await self._load_again()
 
     async def _load_again(self) -> None:
         try:

@@ -24,6 +24,26 @@ async function ask(path, options = {}) {
   }
 }
 
+// What a person can do about a refusal; the others have only their code.
+const SENTENCES = {
+  "serve.body_too_large": "The file is too large for this server.",
+  "serve.too_many_images": "These are too many images for one request.",
+  "serve.queue_full": "The server is busy. Try again later.",
+  "serve.memory_full": "The server is busy. Try again later.",
+  "serve.too_many_connections": "The server is busy. Try again later.",
+  "serve.decoder_died": "The server could not decode the image. Try again later.",
+  "serve.deadline": "The server took too long. Try again later.",
+  "serve.body_too_slow": "The upload took too long.",
+  "serve.head_too_slow": "The upload took too long.",
+  "page.unreachable": "The server cannot be reached.",
+};
+
+const codeOf = (error) => (error instanceof Refused ? error.code : "page.unreachable");
+
+function sentence(code) {
+  return SENTENCES[code] ? `${SENTENCES[code]} (${code})` : `The server refused: ${code}`;
+}
+
 function say(text, isError = false) {
   $("status").textContent = text;
   $("status").className = isError ? "error" : "";
@@ -36,7 +56,7 @@ function failed(error) {
     say(state.token ? "The server does not accept this token." : "This server needs a token.", true);
     return;
   }
-  say(error instanceof Refused ? `The server refused: ${error.code}` : "The server cannot be reached.", true);
+  say(sentence(codeOf(error)), true);
 }
 
 async function begin() {
@@ -72,12 +92,13 @@ async function classify(files) {
   const waiting = images.entries();
   let done = 0;
   let unreadable = 0;
+  let refused = 0;
   say(`Classifying ${images.length} ${images.length === 1 ? "image" : "images"} ...`);
   const work = async () => {
     for (const [place, file] of waiting) {
-      const record = await one(file, images.length === 1, first + place);
-      if (record.error_code) unreadable += 1; else done += 1;
-      const failures = unreadable ? `, ${unreadable} cannot be read` : "";
+      const result = await one(file, images.length === 1, first + place);
+      if (result.isRefused) refused += 1; else if (result.record.error_code) unreadable += 1; else done += 1;
+      const failures = (unreadable ? `, ${unreadable} cannot be read` : "") + (refused ? `, ${refused} refused` : "");
       if (images.length > 1) say(`${done} of ${images.length} images classified${failures}.`);
     }
   };
@@ -85,26 +106,41 @@ async function classify(files) {
     await Promise.all([work(), work(), work()]);
   } catch (error) {
     failed(error);
-    return;
   }
   $("table").hidden = state.results.length < 2;
-  const last = state.results[state.results.length - 1];
-  if (images.length === 1) await show(last); else $("table-title").scrollIntoView();
+  const last = state.results.find((result) => result.number === first);
+  if (images.length === 1) { if (last) await show(last); } else $("table-title").scrollIntoView();
 }
 
 async function one(file, explain, number) {
   const used = model();
-  const query = new URLSearchParams({ top: "5", model: `${used.name}/${used.version}` });
-  if (explain) query.set("explain", "true");
-  const [record] = await ask(`/predict?${query}`, { method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" } });
-  const result = { file, name: file.name || "pasted image", model: used, record, isExplained: explain, number };
+  let record;
+  let isRefused = false;
+  try {
+    record = await predict(file, used, explain);
+  } catch (error) {  // of this image only: the others have answers
+    if (error.status === 401) throw error;
+    isRefused = true;
+    record = { error_code: codeOf(error), label: null, answer: null, best_guess: null, probability: null, distance: null, top: [], model: used.name, version: used.version };
+  }
+  const result = { file, name: file.name || "pasted image", model: used, record, isExplained: explain, isRefused, number };
   state.results.push(result);
   state.results.sort((a, b) => a.number - b.number);
   addRow(result);
+  return result;
+}
+
+async function predict(file, used, explain) {
+  // A server that refuses a body may close the connection while it is sent: the browser would not see the answer.
+  if (file.size > state.about.limits.bytes) throw new Refused("serve.body_too_large", 413);
+  const query = new URLSearchParams({ top: "5", model: `${used.name}/${used.version}` });
+  if (explain) query.set("explain", "true");
+  const [record] = await ask(`/predict?${query}`, { method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" } });
   return record;
 }
 
-function text(record) {
+function text({ record, isRefused }) {
+  if (isRefused) return sentence(record.error_code);
   if (record.error_code) return "cannot be read";
   return record.label === null ? `${record.answer} (${record.best_guess}?)` : record.answer;
 }
@@ -120,7 +156,7 @@ function addRow(result) {
   open.textContent = result.name;
   open.addEventListener("click", (event) => { event.preventDefault(); show(result); });
   name.append(open);
-  const cells = [text(result.record), percent(result.record.probability), result.record.distance?.toFixed(3) ?? ""];
+  const cells = [text(result), percent(result.record.probability), result.record.distance?.toFixed(3) ?? ""];
   row.append(name, ...cells.map((value, number) => {
     const cell = document.createElement("td");
     cell.textContent = value;
@@ -136,8 +172,7 @@ async function show(result) {
   if (!result.isExplained && !result.record.error_code) {
     say("Explaining ...");
     try {
-      const query = new URLSearchParams({ top: "5", explain: "true", model: `${result.model.name}/${result.model.version}` });
-      [result.record] = await ask(`/predict?${query}`, { method: "POST", body: result.file, headers: { "Content-Type": "application/octet-stream" } });
+      result.record = await predict(result.file, result.model, true);
       result.isExplained = true;
     } catch (error) {
       failed(error);
@@ -146,8 +181,8 @@ async function show(result) {
   }
   state.shown = result;
   const record = result.record;
-  $("answer-title").textContent = record.error_code ? "This image cannot be read" : text(record);
-  $("answer-note").textContent = note(record, result.model);
+  $("answer-title").textContent = result.isRefused ? "This image has no answer" : record.error_code ? "This image cannot be read" : text(result);
+  $("answer-note").textContent = result.isRefused ? sentence(record.error_code) : note(record, result.model);
   if ($("image").src) URL.revokeObjectURL($("image").src);
   $("image").src = URL.createObjectURL(result.file);
   $("image").alt = result.name;
@@ -239,9 +274,17 @@ async function correct(event) {
   }
 }
 
+function stopCamera() {
+  state.stream?.getTracks().forEach((track) => track.stop());
+  state.stream = null;
+}
+
 async function openCamera() {
+  stopCamera();
   try {
-    state.stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
+    const opened = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
+    stopCamera();  // of a press meanwhile
+    state.stream = opened;
   } catch {
     say("The camera cannot be used.", true);
     return;
@@ -252,7 +295,7 @@ async function openCamera() {
 }
 
 function closeCamera() {
-  state.stream?.getTracks().forEach((track) => track.stop());
+  stopCamera();
   $("viewfinder").hidden = true;
   $("camera").focus();
 }
