@@ -51,7 +51,7 @@ def train(
         runs_dir: where the run's directory is made.
         name: of the run; ``tlcli.load(name)`` finds it.
         output: the run's directory itself, instead of a new one in ``runs_dir``; an earlier run there is replaced.
-        accepts_cost: fine-tune a whole network (``finetune.blocks: all``) on a CPU, whatever it takes.
+        accepts_cost: fine-tune on a CPU, whatever it takes: a whole network, or blocks that take more than an hour.
 
     Returns:
         The run: its directory, metrics of the training and validation images, and the fitted head.

@@ -338,3 +338,15 @@ def test_what_is_known_of_a_file_is_told_without_reading_it(keras_home: Path, mo
     monkeypatch.setattr(Path, "open", lambda *_: pytest.fail("it is read"))
     assert is_verified(path, row) is True
     assert is_verified(path, replace(row, weights=replace(row.weights, digest="0" * 32))) is False
+
+
+def test_fine_tuned_weights_that_are_missing_or_changed_are_refused(tmp_path: Path) -> None:
+    tail = tmp_path / "tail.safetensors"
+    save_file({"weight": np.ones(3, np.float32)}, tail)
+    sha256, weights = sha256_file(tail), Weights(None, "0" * 64)
+    assert weights.tuned(tail, sha256).pretrained_sha256 == "0" * 64
+    for change in (lambda: tail.write_bytes(b"changed"), tail.unlink):
+        change()
+        with pytest.raises(ModelError) as refused:
+            weights.tuned(tail, sha256)
+        assert refused.value.code == "model.bundle_damaged"

@@ -65,6 +65,7 @@ WITH = {
     "a crop of tiles": {"image": {"tiles": [2, 3], "resize": "crop", "crop_fraction": 0.9}},
     "native tiles": {"image": {"tiles": "native", "size": 448}},
     "transparency": {"image": {"background": [0, 0, 0]}},
+    "changes that tune fine-tunes with": {"augment": {"flip": "both"}, "tune": {"finetune": True}},
     "one split": {"dataset": {"split": {"validation": 0, "seed": 1}}},
     "defaults": {"train": {"epochs": 30}, "augment": {"flip": "none"}, "backbone": {"int8": {"sample": 200}}},
 }

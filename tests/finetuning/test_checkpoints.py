@@ -1,8 +1,11 @@
-"""Which epoch of a training is chosen."""
+"""Which epoch of a training is chosen, and which trainings end early."""
 
 import math
+from dataclasses import replace
 
-from tlcli.finetuning.checkpoints import best_of
+import pytest
+
+from tlcli.finetuning.checkpoints import best_of, has_diverged, is_given_up
 from tlcli.finetuning.request import Epoch
 
 
@@ -27,3 +30,27 @@ def test_a_rate_that_was_given_up_or_diverged_is_not_chosen() -> None:
 
 def test_without_held_out_images_nothing_is_chosen() -> None:
     assert best_of(epochs("final", math.nan, math.nan, math.nan, math.nan)) is None
+
+
+@pytest.mark.parametrize(
+    ("losses", "total", "given_up"),
+    [
+        ((0.5, 0.6, 0.7, 0.8), 5, False),  # the rate has still to fall
+        ((0.5, 0.9, 0.8, 0.7, 0.6, 0.7, 0.8, 0.9), 10, False),  # late: 0.8, 0.9
+        ((0.5, 0.9, 0.8, 0.7, 0.6, 0.7, 0.6, 0.9, 0.8, 0.7), 10, True),
+        ((0.5, 0.9, 0.8, 0.7, 0.6, 0.7, 0.4, 0.9, 0.8, 0.7), 10, False),  # was better than the frozen head
+        ((0.5, 0.9, 0.8, 0.7, 0.6, 0.7, 0.6, 0.9, 0.5, 0.7), 10, False),
+        ((math.nan,) * 10, 10, False),  # nothing is held out
+    ],
+)
+def test_a_rate_is_given_up_where_the_rest_of_its_schedule_cannot_help(
+    losses: tuple[float, ...], total: int, given_up: bool
+) -> None:
+    assert is_given_up(epochs("rate 1", *losses, total=total), total, patience=3) == given_up
+
+
+def test_only_an_epoch_diverges_never_a_start() -> None:
+    start, epoch = epochs("rate 1", 0.5, 0.4)
+    assert not has_diverged(replace(start, loss=math.nan))
+    assert has_diverged(replace(epoch, loss=math.nan))
+    assert not has_diverged(epoch)

@@ -195,8 +195,8 @@ def test_io_errors_of_more_than_a_tenth_are_a_failing_disk(tmp_path: Path) -> No
 def test_too_little_space_is_a_coded_error(tmp_path: Path) -> None:
     need_room(tmp_path / "a", 1, "The data set")
     with pytest.raises(ResourceError) as error:
-        need_room(tmp_path / "a", 10**18, "The data set")
-    assert error.value.code == "resource.not_enough_disk_space"
+        need_room(tmp_path / "a", 10**18, "The data set", "Do this.")
+    assert (error.value.code, error.value.hint) == ("resource.not_enough_disk_space", "Do this.")
 
 
 def test_an_unreadable_file_is_named(tmp_path: Path) -> None:

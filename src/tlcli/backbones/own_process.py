@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from tlcli.backbones.costs import COSTS
-from tlcli.errors import DataError, ModelError, ResourceError, UsageError
+from tlcli.errors import DataError, ModelError, NetworkError, ResourceError, UsageError
 from tlcli.system.files import format_size, free_bytes
 
 ENOUGH_DISK = 600_000_000
@@ -34,8 +34,8 @@ def run_module(
 ) -> None:
     """Runs ``python -m module`` with the request as JSON, its only argument, and waits for it.
 
-    A process that ends with the exit code of DataError, ModelError or UsageError has written code, message and hint as
-    a JSON list, its last line on stderr.
+    A process that ends with the exit code of one of the errors below has written code, message and hint as a JSON list,
+    its last line on stderr.
 
     Args:
         module: its ``main`` does what the request says.
@@ -47,9 +47,9 @@ def run_module(
 
     Raises:
         FileNotFoundError: the process failed, and the folder that it wrote to was deleted meanwhile.
-        ResourceError: the process failed, and its disk is nearly full.
+        ResourceError: the process raised one, or failed, and its disk is nearly full.
         ModelError: the process raised one, or failed.
-        DataError, UsageError: the process raised one.
+        DataError, NetworkError, UsageError: the process raised one.
     """
     # -P: a keras.py or json.py in the user's current folder must not be imported.
     command = [sys.executable, "-P", "-m", module, json.dumps(request)]
@@ -68,7 +68,7 @@ def run_module(
     out = Path(str(request.get("out", "")))
     if done.returncode and not out.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(out.parent))
-    for kind in (DataError, ModelError, UsageError):
+    for kind in (DataError, ModelError, NetworkError, ResourceError, UsageError):
         if done.returncode == kind.exit_code and (fields := _raised(output)):
             raise kind(*fields)
     if done.returncode:

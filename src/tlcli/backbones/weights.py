@@ -47,9 +47,16 @@ class Weights:
             sha256: its digest.
 
         Raises:
-            ModelError: the file has another digest.
+            ModelError: the file cannot be read, or has another digest.
         """
-        if path is not None and sha256_file(path) != sha256:
+        try:
+            found = sha256 if path is None else sha256_file(path)
+        except OSError as error:
+            raise ModelError(
+                "model.bundle_damaged", f"The fine-tuned weights of the model cannot be read: {error}.",
+                "Restore the file, or train again: tlcli train",
+            ) from error  # fmt: skip
+        if found != sha256:
             raise ModelError(
                 "model.bundle_damaged", f"{path} is damaged: its digest differs from the one in the manifest.",
                 "Train again: tlcli train",

@@ -55,7 +55,8 @@ def compare(
     for letter, side in (("A", found[-1].a), ("B", found[-1].b)):
         if not side.is_own_head:
             screen.line(
-                f"Cross-validation of {letter} is of logistic regression on the same features, not of its head."
+                f"Cross-validation of {letter} is of logistic regression on the features of the frozen network, not of "
+                "its own model: to compare that, evaluate both runs."
             )
     if found[0].test_evaluations >= _MANY_EVALUATIONS:
         screen.line(

@@ -35,7 +35,10 @@ def train(
     cache_images: options.CacheImagesOption = False,
     yes: Annotated[
         bool,
-        typer.Option("--yes", help="Fine-tune a whole network (finetune.blocks: all) on a CPU, whatever it takes."),
+        typer.Option(
+            "--yes",
+            help="Fine-tune on a CPU, whatever it takes: the whole network, or blocks that take more than an hour.",
+        ),
     ] = False,
     ray: options.RayOption = None,
     threads: options.ThreadsOption = None,  # noqa: ARG001 - acts as it is parsed
@@ -134,7 +137,9 @@ def _show(screen: Screen, trained: "Trained") -> None:
 def _head_line(trained: "Trained") -> str:
     best, steps = trained.fit.best, len(trained.fit.history)
     if trained.fit.kind == "finetune":
-        which = f"weights of epoch {best.step} of {steps}" if best.step else "at its start: no epoch was better"
+        which = (
+            f"weights of epoch {best.step} of {steps}" if best.step else "at its start: no learning rate ended better"
+        )
         how = f"on the fine-tuned network, {which}"
     elif trained.fit.kind == "minibatch":
         how = f"mini-batch training, weights of epoch {best.step} of {steps}"

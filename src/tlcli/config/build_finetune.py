@@ -22,6 +22,7 @@ from tlcli.features.key import feature_key
 from tlcli.features.pipeline import Wanted
 from tlcli.features.rows import Rows
 from tlcli.features.store import Store
+from tlcli.finetuning.checkpoints import has_diverged
 from tlcli.finetuning.recipe import Recipe
 from tlcli.finetuning.request import Epoch, ImageFiles, StoredMaps
 from tlcli.finetuning.tail import FineTuned, TrainingRows, fine_tune
@@ -36,6 +37,7 @@ from tlcli.runs.records import RunFinetuning
 from tlcli.system.cache.fallback import need_cache
 from tlcli.system.extras import require
 from tlcli.system.files import format_size, need_room
+from tlcli.system.remote.path import RemotePath
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,7 +57,7 @@ class FineTunedHead:
     """A fine-tuned backbone with its head, and what they brought."""
 
     extractor: FeatureExtractor
-    """Of the fine-tuned backbone; has the features of the training and validation images."""
+    """Of the fine-tuned backbone; has the features of the validation images."""
     fit: Fit
     """Calibrated."""
     tail: Path
@@ -69,8 +71,8 @@ def check_finetune(config: Config, index: Index) -> None:
     Raises:
         DataError: there are too few validation images to prove anything.
         ResourceError: the cache, which checkpoints are kept in, cannot be written.
-        UsageError: images have tiles, the backbone is an own file or quantised, or has no such blocks; TensorFlow is
-            not installed.
+        UsageError: images have tiles, the backbone is an own file or quantised, or has no such blocks; the whole
+            network would be trained on images that are not on this machine; TensorFlow is not installed.
     """
     if config.head.fit != "finetune":
         return
@@ -83,21 +85,28 @@ def check_finetune(config: Config, index: Index) -> None:
         f"{config.backbone.name} can only be fine-tuned as a whole, with finetune.blocks: all": (
             row is not None and not row.stages.cuts and config.finetune.blocks != "all"
         ),
+        "finetune.blocks: all reads the images in each epoch, and they are not on this machine": (
+            config.finetune.blocks == "all" and any(isinstance(image.path, RemotePath) for image in index.of("train"))
+        ),
     }
     if why := next((why for why, holds in refused.items() if holds), None):
         raise UsageError(
             "config.finetune_unsupported", f"Fine-tuning is not possible: {why}.",
             "Change that, or set head.fit: logistic_regression.",
         )  # fmt: skip
-    images = len(index.of("validation"))
+    _check_enough(len(index.of("validation")))
+    need_cache("Fine-tuning")
+
+
+def _check_enough(images: int, which: str = "") -> None:
+    """Refuses so few validation images that nothing could be proved with them; ``which``: that count."""
     if images < MIN_VALIDATION:
         raise DataError(
             "data.too_few_to_prove",
-            f"There are {images:,} validation images; to tell whether fine-tuning is better, "
+            f"There are {images:,} validation images{which}; to tell whether fine-tuning is better, "
             f"{MIN_VALIDATION} are needed.",
             "Raise dataset.split.validation, add images, or set head.fit: logistic_regression.",
         )
-    need_cache("Fine-tuning")
 
 
 def check_cut(config: Config, extractor: FeatureExtractor, progress: Progress = SILENT) -> None:
@@ -125,12 +134,12 @@ def fine_tune_head(
         units: plain rows of the training images, in the units that folds keep together.
         class_weight: of head.class_weight.
         progress: receives the stages.
-        accepts_cost: train a whole backbone on a CPU, too; else the error says what it takes.
+        accepts_cost: train on a CPU, too, what takes long there; else the error says how long.
         validation_units: of the validation images, numbered as those of ``units``: images in a unit of training images
             prove nothing.
 
     Raises:
-        DataError: an image changed.
+        DataError: an image changed, or there are too few validation images that training does not repeat.
         ModelError: the network cannot be cut there, or the training process failed.
         ResourceError: the disk is full.
         UsageError: training diverged, or the cost is not accepted.
@@ -138,25 +147,33 @@ def fine_tune_head(
     from tlcli.heads.calibration import calibrated  # noqa: PLC0415 - SciPy
 
     images, section = index.of("train"), config.finetune
+    validation, labels = index.of("validation"), index.labels
+    proof_units = frozen.rows(validation, labels).units if validation_units is None else validation_units
+    is_new = np.ones(len(validation), np.bool_)
+    if validation_units is not None:
+        is_new = ~np.isin(validation_units, units.units)
+        _check_enough(int(is_new.sum()), " without a near duplicate among the training images")
     if default := _default_changes(config):
         progress.note(
             f"Training images are augmented ({default}), since augment sets no changes; set one to choose your own."
         )
     tuned, held = train_blocks(config, images, frozen, fit, units, class_weight, progress, accepts_cost=accepts_cost)
-    extractor = _tuned_extractor(frozen, tuned, progress)
-    validation = index.of("validation")
-    extractor.extract([(images, (PLAIN,)), (validation, (PLAIN, *SHIFTS))], progress)
+    for one in filter(has_diverged, tuned.epochs):
+        progress.note(f"At a learning rate of {one.learning_rate:g} the loss was no number after epoch {one.epoch}.")
+    is_trained = tuned.epochs[-1].epoch > 0
+    extractor = _tuned_extractor(frozen, tuned, progress) if is_trained else frozen
+    extractor.extract([(validation, (PLAIN, *SHIFTS))], progress)
     frozen.extract([(validation, SHIFTS)], progress)
     new = _fit(tuned, held)
-    new = calibrated(new, extractor.rows(validation, index.labels), len(images))
-    known = None if validation_units is None else (validation_units, np.isin(validation_units, units.units))
+    new = calibrated(new, extractor.rows(validation, labels), len(images))
     compared: Compared = "accuracy" if class_weight == "none" else "balanced accuracy"
-    proof = _proof(index, validation, (frozen, fit.head), (extractor, new.head), known, compared)
+    chosen = [image for image, one in zip(validation, is_new, strict=True) if one]
+    proof = _proof(chosen, labels, proof_units[is_new], (frozen, fit.head), (extractor, new.head), compared)
     record = RunFinetuning(
         blocks=section.blocks, views=None if section.blocks == "all" else 1 + section.views,
         learning_rate=tuned.epochs[-1].learning_rate, epochs=tuned.epochs[-1].epoch,
         trained_parameters=tuned.parameters, seconds=round(sum(one.seconds for one in tuned.epochs), 1),
-        is_kept=section.keep == "always" or proof.is_better, proof=proof,
+        is_kept=is_trained and (section.keep == "always" or proof.is_better), proof=proof,
     )  # fmt: skip
     return FineTunedHead(extractor, new, tuned.tail, record)
 
@@ -191,7 +208,7 @@ def train_blocks(
         _image_files(config, frozen, images, scored) if blocks == "all"
         else _stored_maps(config, frozen, images, scored, progress)
     )  # fmt: skip
-    held_out, labels = _held_out(units, config.train.seed), np.tile(units.labels, len(views))
+    held_out, labels = held_out_rows(units, config.train.seed), np.tile(units.labels, len(views))
     count, more = len(labels), (0, len(scored))
     rows = TrainingRows(
         keys, np.pad(labels, more), np.pad(weights_of(labels, class_weight), more),
@@ -199,7 +216,8 @@ def train_blocks(
         np.arange(count + len(scored)) < len(images), np.arange(count + len(scored)) >= count if scored else None,
     )  # fmt: skip
     standardizer = Standardizer.of(units, config.head.standardize)
-    part_head = _head_of(config, units.part(np.flatnonzero(~held_out)), fit, class_weight)
+    part = units.part(np.flatnonzero(~held_out))
+    part_head = _head_of(config, part, fit, class_weight, len(frozen.views))
     tuned = fine_tune(
         frozen.spec, blocks, data, rows, fit.head, part_head, standardizer, frozen.blocks.names, recipe_of(config),
         progress, on_epoch, accepts_cost,
@@ -284,30 +302,43 @@ def store_activations(found: Activations, wanted: Wanted, progress: Progress = S
             f"{sum(len(images) * len(views) for images, views in wanted):,} views, {format_size(needed)} more in the "
             "cache."
         )
-        need_room(found.store.folder, needed, "activations")
+        need_room(
+            found.store.folder, needed, "activations",
+            "Free some space, point TLCLI_CACHE to another disk, or lower finetune.views or finetune.blocks.",
+        )  # fmt: skip
     found.extract(wanted, progress)
 
 
-def _held_out(units: Rows, seed: int) -> "NDArray[np.bool_]":
-    """[N], whether a training image is held out while the learning rate is chosen: whole units, stratified."""
+def held_out_rows(units: Rows, seed: int) -> "NDArray[np.bool_]":
+    """[N], whether a training image is held out while the learning rate is chosen: a fifth of each class, in whole
+    units. Classes that have fewer than five are trained on whole; where all are like that, nothing is held out."""
     from tlcli.heads.folds import folds_of  # noqa: PLC0415 - scikit-learn takes 1 s
 
-    _, held = next(iter(folds_of(units, _HELD_OUT, seed)))
+    pairs = np.unique(np.stack([units.labels, units.units]), axis=1)
+    small = np.flatnonzero(np.bincount(pairs[0]) < _HELD_OUT)
+    divided = np.flatnonzero(~np.isin(units.units, pairs[1, np.isin(pairs[0], small)]))
     found = np.zeros(len(units), np.bool_)
-    found[held] = True
+    if len(divided):
+        _, classes = np.unique(units.labels[divided], return_inverse=True)
+        part = replace(units.part(divided), labels=classes)
+        _, held = next(iter(folds_of(part, _HELD_OUT, seed)))
+        found[divided[held]] = True
     return found
 
 
-def _head_of(config: Config, rows: Rows, fit: Fit, class_weight: ClassWeight) -> Head:
-    """The frozen head, fitted on some of the images only, with the layers and the C that were chosen on all."""
-    same = config.model_copy(update={"head": config.head.model_copy(update={"Cs": (fit.best.C,)})})
+def _head_of(config: Config, rows: Rows, fit: Fit, class_weight: ClassWeight, views: int) -> Head:
+    """The frozen head, fitted on some of the images only, with the layers and the C that were chosen on all, in so many
+    views; the loss is a sum, so the C of one view is that many times larger."""
+    C = views * (fit.best.C or 1.0)
+    same = config.model_copy(update={"head": config.head.model_copy(update={"Cs": (C,)})})
     return fit_regression(same, rows, class_weight, candidates=(fit.candidates[0].blocks,)).head
 
 
 def _tuned_extractor(frozen: FeatureExtractor, tuned: FineTuned, progress: Progress) -> FeatureExtractor:
+    """Of this machine alone: no other has the trained weights."""
     spec, preparation = tuned.spec(frozen.spec), frozen.decoder.preparation
     store = Store(feature_key(spec, preparation), spec.row.blocks, progress)
-    return replace(frozen, spec=spec, store=store, views=(PLAIN,))
+    return replace(frozen, spec=spec, store=store, views=(PLAIN,), elsewhere=None)
 
 
 def _fit(tuned: FineTuned, held_out: HeldOut) -> Fit:
@@ -323,23 +354,19 @@ def _fit(tuned: FineTuned, held_out: HeldOut) -> Fit:
 
 
 def _answers(
-    model: tuple[FeatureExtractor, Head], images: Sequence[LabelledImage], index: Index, view: str
+    model: tuple[FeatureExtractor, Head], images: Sequence[LabelledImage], labels: Sequence[str], view: str
 ) -> "NDArray[np.float64]":
     extractor, head = model
-    return head.predict(extractor.rows(images, index.labels, [view]))
+    return head.predict(extractor.rows(images, labels, [view]))
 
 
 def _proof(
-    index: Index, images: Sequence[LabelledImage], frozen: tuple[FeatureExtractor, Head],
-    tuned: tuple[FeatureExtractor, Head], known: "tuple[NDArray[np.int64], NDArray[np.bool_]] | None",
-    compared: Compared,
+    images: Sequence[LabelledImage], labels: Sequence[str], units: "NDArray[np.int64]",
+    frozen: tuple[FeatureExtractor, Head], tuned: tuple[FeatureExtractor, Head], compared: Compared,
 ) -> Proof:  # fmt: skip
-    """On images that training images do not repeat; ``known`` has their units, and whether one of training has it."""
-    rows = frozen[0].rows(images, index.labels)
-    units, repeated = (rows.units, np.zeros(len(rows), np.bool_)) if known is None else known
-    new = ~repeated if not repeated.all() else repeated
+    """On images [N] in their units [N]."""
     answers = {
-        shift_name(view): (_answers(frozen, images, index, view)[new], _answers(tuned, images, index, view)[new])
+        shift_name(view): (_answers(frozen, images, labels, view), _answers(tuned, images, labels, view))
         for view in (PLAIN, *SHIFTS)
     }
-    return prove(rows.labels[new], units[new], answers, PLAIN, compared)
+    return prove(frozen[0].rows(images, labels).labels, units, answers, PLAIN, compared)

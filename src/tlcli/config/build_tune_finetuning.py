@@ -71,17 +71,23 @@ class _NoTimeError(Exception):
 
 
 def kept_for_finetuning(config: Config, index: Index, budget: float, progress: Progress) -> float:
-    """Seconds of the budget in which no passes and heads are begun; 0 where the images are too few to be fine-tuned on
-    whatever wins, which is noted."""
+    """Seconds of the budget in which no passes and heads are begun; 0 where nothing can be fine-tuned whatever wins,
+    which is noted."""
     if not config.tunes_finetuning:
+        return 0.0
+    if config.finetune.blocks == "all":
+        progress.note("Fine-tuning will be left out: tune trains last blocks, not the whole network.")
         return 0.0
     try:
         check_finetune(config.model_copy(update={"head": config.head.model_copy(update={"fit": "finetune"})}), index)
     except DataError as error:
         progress.note(f"Fine-tuning will be left out: {error.message}")
         return 0.0
-    except UsageError:  # of this network; another may win
-        pass
+    except UsageError as error:
+        if config.image.tiles is not None or error.code != "config.finetune_unsupported":
+            progress.note(f"Fine-tuning will be left out: {error.message}")
+            return 0.0
+        # Of this network; another may win.
     return _SHARE * budget
 
 

@@ -112,7 +112,7 @@ _RULES = (
     ),
     _Rule(
         ("augment.",),
-        lambda config: config.augment.views == 0 and config.head.fit != "finetune",
+        lambda config: config.augment.views == 0 and not config.tunes_finetuning,
         "augment.views is 0",
         "Set augment.views to 1 or more.",
         besides=("augment.views",),

@@ -453,7 +453,8 @@ class Finetune(Section):
     loss on the others after the last epoch is taken, and all training images are trained on with it. Where none is
     better than the frozen head, nothing is trained."""
     patience: Annotated[int, Field(ge=1, le=1000)] = 3
-    """Epochs without a lower log loss on the held-out images after which a learning rate is given up."""
+    """Early stopping: epochs without a lower log loss on the held-out images after which a learning rate is given up,
+    in the second half of its schedule, where the loss is still above that of the frozen head."""
     warm_up: Annotated[float, Field(ge=0, le=0.9)] = 0.1
     """Share of the steps in which the learning rate rises; it then falls to 0 along a cosine."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1

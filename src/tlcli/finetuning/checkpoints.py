@@ -32,6 +32,19 @@ def best_of(epochs: Sequence[Epoch]) -> Epoch | None:
     return min(ends, key=lambda one: one.held_out_loss, default=None)
 
 
+def has_diverged(epoch: Epoch) -> bool:
+    """Whether its loss is no number; a start has none."""
+    return epoch.epoch > 0 and not math.isfinite(epoch.loss)
+
+
+def is_given_up(done: Sequence[Epoch], epochs: int, patience: int) -> bool:
+    """Whether the rest of a schedule of so many epochs is not worth its time: in the second half, where the learning
+    rate falls, the loss on held-out images is above that of the frozen head, and has not fallen for ``patience``
+    epochs."""
+    late = [one.held_out_loss for one in done if 2 * one.epoch > epochs and math.isfinite(one.held_out_loss)]
+    return bool(late) and done[0].held_out_loss < min(late) and len(late) - 1 - late.index(min(late)) >= patience
+
+
 class Log:
     """The epochs so far, the state after the last, and the held-out probabilities of the best."""
 
@@ -73,12 +86,11 @@ class Log:
 
     def left(self, phase: str, epochs: int) -> Iterator[int]:
         """Numbers of the epochs of a phase that are still to be trained, 0 for the start; the phase ends early where
-        the loss is no number any more, or that of the held-out images does not fall any more."""
+        the loss is no number any more, or :func:`is_given_up`."""
         while True:
             done = [one for one in self.epochs if one.phase == phase]
-            if len(done) > epochs or (len(done) > 1 and not math.isfinite(done[-1].loss)):
+            if len(done) > epochs or (done and has_diverged(done[-1])):
                 return
-            held = [one.held_out_loss for one in done if math.isfinite(one.held_out_loss)]
-            if held and len(done) - 1 - held.index(min(held)) >= self._trainer.recipe.patience:
+            if is_given_up(done, epochs, self._trainer.recipe.patience):
                 return
             yield len(done)

@@ -20,7 +20,8 @@ class Recipe:
     """Peaks that are tried on a part of the training images; the one with the lowest loss on the rest, at the end of
     its schedule, is taken."""
     patience: int = 3
-    """Epochs without a lower loss on the rest after which a peak is given up."""
+    """Epochs without a lower loss on the rest after which a peak is given up: in the second half of its schedule, where
+    the loss is above that of the frozen head."""
     warm_up: float = 0.1
     """Share of the steps in which the rate rises to its peak."""
     label_smoothing: float = 0.1

@@ -74,7 +74,7 @@ class Request:
     threads: int
     recipe: Recipe
     accepts_cost: bool = True
-    """Train a whole network on a CPU, too, whatever it takes."""
+    """Train on a CPU, too, what takes long there."""
 
     @property
     def place(self) -> Path:

@@ -46,7 +46,7 @@ from tlcli.system.files import cache_folder, sha256_file, whole_file, write_text
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-TRAINING_VERSION = 3
+TRAINING_VERSION = 4
 """Part of the digest: increase it when a training of the same request gives other weights."""
 
 
@@ -61,7 +61,7 @@ class TrainingRows:
     weights: "NDArray[np.float32]"
     """[N], of each row's loss"""
     held_out: "NDArray[np.bool_]"
-    """[N], those that learning rate and number of epochs are chosen on; trained on at the end"""
+    """[N], those that the learning rate is chosen on; trained on at the end"""
     plain: "NDArray[np.bool_]"
     """[N], without augmentation"""
     scored: "NDArray[np.bool_] | None" = None
@@ -119,7 +119,7 @@ def fine_tune(
         recipe: how.
         progress: receives an epoch a step.
         on_epoch: called after each; what it raises ends the training, which goes on from there another time.
-        accepts_cost: train a whole backbone on a CPU, too.
+        accepts_cost: train on a CPU, too, what takes long there.
 
     Raises:
         DataError: an image changed.

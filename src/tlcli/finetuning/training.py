@@ -21,8 +21,8 @@ import numpy as np
 from pydantic import TypeAdapter
 from safetensors.numpy import save_file
 
-from tlcli.errors import DataError, ModelError, UsageError
-from tlcli.finetuning.checkpoints import FINAL, Log, best_of
+from tlcli.errors import DataError, ModelError, NetworkError, ResourceError, UsageError
+from tlcli.finetuning.checkpoints import FINAL, Log, best_of, has_diverged
 from tlcli.finetuning.request import HELD_OUT_FILE, RECORD_FILE, Epoch, Request
 from tlcli.finetuning.trainer import Trainer
 from tlcli.heads.calibration import fit_temperature, with_temperature
@@ -32,6 +32,10 @@ from tlcli.system.files import whole_file, write_text
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_LONG = 3600.0
+"""Seconds that the training of last blocks may take before a user has to agree."""
+_FEW = 5_000
+"""Passes of images that are not worth measuring: no blocks take that long for so few."""
 _LEAST = 1e-12
 """Of a probability, for its logarithm."""
 
@@ -41,21 +45,22 @@ def train(request: Request, tell: Callable[[str], object]) -> None:
 
     Raises:
         ModelError: the weights do not fit, or the network cannot be cut there.
-        UsageError: the loss is no number any more.
+        UsageError: the loss is no number any more, or the training takes long, which is not accepted.
     """
     trainer, recipe = Trainer(request), request.recipe
     trainer.reset(part=True)
     log, rows = Log(trainer, request.place, tell), trainer.rows
     fitted, held, seen = rows.fitted, rows.choosing, rows.seen
-    if request.blocks == "all" and not (request.accepts_cost or trainer.on_gpu or log.epochs):
-        _refuse_cost(trainer, request)
+    if not (request.accepts_cost or trainer.on_gpu or log.epochs):
+        _check_cost(trainer, request)
     for peak in recipe.learning_rates if len(held) else ():
         _run(trainer, log, f"rate {peak:g}", peak, recipe.epochs, fitted, held)
     best = best_of(log.epochs)
     peak, epochs = (best.learning_rate, best.epoch) if best else (recipe.learning_rates[0], recipe.epochs)
     _run(trainer, log, FINAL, peak, epochs, np.flatnonzero(seen), held[:0])
-    ended = [one for one in log.epochs if one.epoch]
-    if (ended and not any(math.isfinite(one.loss) for one in ended)) or not trainer.is_finite:
+    ends = {one.phase: one for one in log.epochs}
+    tried = [one for phase, one in ends.items() if phase != FINAL] or [ends[FINAL]]
+    if all(map(has_diverged, tried)) or has_diverged(ends[FINAL]) or not trainer.is_finite:
         log.forget()
         rates = ", ".join(f"{one:g}" for one in recipe.learning_rates)
         raise UsageError(
@@ -69,21 +74,30 @@ def train(request: Request, tell: Callable[[str], object]) -> None:
     write_text(request.place / RECORD_FILE, json.dumps([asdict(one) for one in log.epochs]))
 
 
-def _refuse_cost(trainer: Trainer, request: Request) -> None:
-    """Says what a training takes on this CPU.
+def _check_cost(trainer: Trainer, request: Request) -> None:
+    """Measures what a training takes on this CPU.
 
     Raises:
-        UsageError: always.
+        UsageError: the whole network is trained, or blocks for long.
     """
-    recipe, rows = request.recipe, trainer.rows
-    each, count = trainer.seconds_per_image(), int(rows.seen.sum())
-    passes = recipe.epochs * (len(recipe.learning_rates) * len(rows.fitted) + count)
+    recipe, rows, is_whole = request.recipe, trainer.rows, request.blocks == "all"
+    count, tried = int(rows.seen.sum()), len(recipe.learning_rates) if len(rows.choosing) else 0
+    passes = recipe.epochs * (tried * len(rows.fitted) + count)
+    if not is_whole and passes < _FEW:
+        return
+    each = trainer.seconds_per_image()
+    if not is_whole and each * passes < _LONG:
+        return
+    what, hint = (
+        ("the whole network", "set finetune.blocks to a number") if is_whole
+        else (f"the last {request.blocks} blocks", "lower finetune.blocks, views or epochs")
+    )  # fmt: skip
     raise UsageError(
         "config.cost_not_accepted",
-        f"Fine-tuning the whole network takes about {format_duration(each * passes)} on this CPU, at "
-        f"{1 / each:,.0f} images/s ({count:,} images, {recipe.epochs} epochs, learning rates tried before: "
-        f"{len(recipe.learning_rates)}).",
-        "Repeat the command with --yes, set finetune.blocks to a number, or use a machine whose GPU TensorFlow sees.",
+        f"Fine-tuning {what} takes about {format_duration(each * passes)} on this CPU, at {1 / each:,.0f} images/s "
+        f"({count:,} {'images' if is_whole else 'views of images'}, {recipe.epochs} epochs, learning rates tried "
+        f"before: {tried}).",
+        f"Repeat the command with --yes, {hint}, or use a machine whose GPU TensorFlow sees.",
     )
 
 
@@ -126,7 +140,7 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         train(request, partial(print, flush=True))  # the parent process reads it
-    except (DataError, ModelError, UsageError) as error:
+    except (DataError, ModelError, NetworkError, ResourceError, UsageError) as error:
         print(json.dumps([error.code, error.message, error.hint]), file=sys.stderr)  # noqa: T201 - the parent reads it
         sys.exit(error.exit_code)
 

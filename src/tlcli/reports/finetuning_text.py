@@ -47,7 +47,7 @@ def finetuning_text(found: RunFinetuning) -> str:
     model = "fine-tuned network" if found.is_kept else "frozen network"
     why = "" if found.is_kept == plain.is_better else ", as finetune.keep says" if found.is_kept else ""
     if not found.epochs:
-        verdict += ", and no epoch was better than the frozen head on held-out training images"
+        verdict += ", and no learning rate ended better than the frozen head on held-out training images"
     return (
         f"Fine-tuning the {part_text(found.blocks)}: {100 * plain.difference:+.1f} points of {found.proof.compared} on "
         f"{found.proof.images:,} validation images (95 % interval {low} to {high}): {verdict}. "

@@ -93,7 +93,7 @@ def threshold_gain(validated: CrossValidation) -> str:
     if (found := validated.thresholds) is None:
         return ""
     asked = Objective.parse(found.objective).precision
-    of = "" if validated.is_own_head else " of logistic regression on the same features"
+    of = "" if validated.is_own_head else " of logistic regression on the features of the frozen network"
     name = "recall" if found.objective.startswith("recall@") else _OBJECTIVES.get(found.objective, found.objective)
     low, high = (100 * end for end in found.gain_ci95)
     reached = "" if found.precision is None else f", with a precision of {100 * found.precision:.1f} %"
@@ -205,7 +205,7 @@ def small_test(test: Metrics, cross_validation: CrossValidation | None) -> str:
 
 def cross_validated(found: CrossValidation) -> str:
     """The accuracy by cross-validation, for one line."""
-    of = "" if found.is_own_head else " of logistic regression on the same features"
+    of = "" if found.is_own_head else " of logistic regression on the features of the frozen network"
     kept = (
         ""
         if found.filtered_accuracy is None

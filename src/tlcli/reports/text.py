@@ -110,7 +110,7 @@ class RunText:
     @property
     def estimates(self) -> str:
         """Caption of the chart of accuracies."""
-        of = self._of(" of logistic regression on the same features")
+        of = self._of(" of logistic regression on the features of the frozen network")
         validated = (
             f", and from cross-validation{of} on training and validation images" if self.found.cross_validation else ""
         )
@@ -150,7 +150,7 @@ class RunText:
         """The accuracy over other divisions of the training and validation images."""
         if (found := self.found.cross_validation) is None:
             return ""
-        of = self._of(" of logistic regression on the same features (this head would take too long)")
+        of = self._of(" of logistic regression on the features of the frozen network (its own would take too long)")
         fewer = (
             f" (the config asks for {found.repeats_requested} repeats, which would take too long with so many classes)"
             if found.repeats < found.repeats_requested
@@ -230,7 +230,7 @@ class RunText:
         """What twice as many training images would gain, or why that is unknown."""
         if (found := self.found.learning_curve) is None:
             return f"No learning curve: {_NO_CURVE[self.found.no_learning_curve or 'few_images']}."
-        of = self._of(" (of logistic regression on the same features)")
+        of = self._of(" (of logistic regression on the features of the frozen network)")
         # Rounded outwards: the interval shown holds the one calculated.
         low, high = floor(1000 * found.doubling_gain_ci95[0]) / 10, ceil(1000 * found.doubling_gain_ci95[1]) / 10
         doubling = f"oubling the training images from {found.now:,} to {2 * found.now:,}"

@@ -210,8 +210,8 @@ class TuneText:
 
 
 _FINE_TUNING = (
-    "The last blocks were trained anew for each fold that fine-tuning was measured on, with frozen head, learning rate "
-    "and number of epochs chosen within the images that the fold is fitted on; the images that it holds out were "
+    "The last blocks were trained anew for each fold that fine-tuning was measured on, with frozen head and learning "
+    "rate chosen within the images that the fold is fitted on; the images that it holds out were "
     "answered for at the end alone, and by the winner, too. The interval is over these images (bootstrap of whole "
     "units), its variance enlarged for training images that folds have in common (Nadeau and Bengio 2003). Where not "
     "all folds were trained for, the figures beside it in the leaderboard are of more images; the difference is of the "

@@ -174,7 +174,9 @@ def free_bytes(path: Path) -> int:
     return shutil.disk_usage(next(existing)).free
 
 
-def need_room(path: Path, needed: int, what: str) -> None:
+def need_room(
+    path: Path, needed: int, what: str, hint: str = "Free some space, or set dataset.path to a folder on another disk."
+) -> None:
     """Checks that ``needed`` bytes are free on the disk where ``path`` will be.
 
     Raises:
@@ -184,7 +186,7 @@ def need_room(path: Path, needed: int, what: str) -> None:
         raise ResourceError(
             "resource.not_enough_disk_space",
             f"{what} needs {format_size(needed)} in {path.parent}, and {format_size(free)} are free there.",
-            "Free some space, or set dataset.path to a folder on another disk.",
+            hint,
         )
 
 

@@ -45,6 +45,7 @@ from tlcli.features.int8_record import Agreement
 from tlcli.features.pipeline import Extraction
 from tlcli.features.split_features import SplitFeatures
 from tlcli.heads.fit_record import WITH_FOLDS, Fit
+from tlcli.heads.standardize import Standardizer
 from tlcli.heads.task import Task
 from tlcli.images.decode import DECODER_VERSION
 from tlcli.images.size_advice import size_advice_from_sample
@@ -142,7 +143,7 @@ def train(
         progress: receives the stages.
         name: of the run, by which ``--run`` finds it.
         output: the run's directory, instead of a new one in ``runs_dir``; an earlier run there is replaced.
-        accepts_cost: fine-tune a whole network on a CPU, too; else the error says what that takes.
+        accepts_cost: fine-tune on a CPU, too, what takes long there; else the error says how long.
         cache_images: keep the bytes of remote images in the cache.
         ray: address of a Ray cluster that computes the features; ``local`` is this machine.
 
@@ -304,10 +305,12 @@ def _fine_tuned(config: Config, frozen: _Frozen, clock: _Clock, progress: Progre
         if not tuned.record.is_kept:
             return replace(model, finetuning=tuned.record)
         _extract(index, tuned.extractor, config, 0, progress)
+        typical = Standardizer.of(tuned.extractor.rows(index.of("train"), index.labels), config.head.standardize).mean
+        fit = replace(tuned.fit, head=replace(tuned.fit.head, typical=typical))
     validated = model.validated  # of the frozen head: what was fine-tuned has seen the images of all folds
     if validated:
         validated = replace(validated, summary=replace(validated.summary, is_own_head=False))
-    return _Model(tuned.extractor, tuned.fit, validated, tuned.record)
+    return _Model(tuned.extractor, fit, validated, tuned.record)
 
 
 def _suggest(index: Index, extractor: FeatureExtractor, progress: Progress) -> None:
