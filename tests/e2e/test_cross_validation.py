@@ -72,6 +72,11 @@ def test_a_run_without_test_images_is_reported_by_cross_validation(tlcli: Tlcli,
     train(tlcli, "--set", "dataset.split.test=0", "--set", "evaluate.cross_validation=null")
     assert tlcli("evaluate", "--json").error == "data.no_test_images"
 
+    # Cross-validation is of another head than this one.
+    run, _ = train(tlcli, "--set", "dataset.split.test=0", "--set", "head.fit=minibatch")
+    assert json.loads((run / "cross_validation.json").read_text())["is_own_head"] is False
+    assert tlcli("evaluate", "--json", "--fail-under", "accuracy=0.01").error == "data.no_test_images"
+
 
 def test_predict_gives_sets_of_a_stated_coverage(tlcli: Tlcli, whole_shapes: Path) -> None:
     train(tlcli)

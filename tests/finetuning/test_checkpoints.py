@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from tlcli.finetuning.checkpoints import best_of, has_diverged, is_given_up
+from tlcli.finetuning.checkpoints import best_of, has_diverged, held_out_losses, is_given_up
 from tlcli.finetuning.request import Epoch
 
 
@@ -54,3 +54,10 @@ def test_only_an_epoch_diverges_never_a_start() -> None:
     assert not has_diverged(replace(start, loss=math.nan))
     assert has_diverged(replace(epoch, loss=math.nan))
     assert not has_diverged(epoch)
+
+
+def test_the_losses_on_held_out_images_are_those_of_the_start_and_of_the_best_end() -> None:
+    found = [*epochs("rate 1", 0.5, 0.1, 0.2, 0.45), *epochs("rate 2", 0.5, 0.6, 0.5, 0.6)]
+    assert held_out_losses(found) == (0.5, 0.45)
+    assert held_out_losses(epochs("rate 1", 0.5, 0.4)) is None
+    assert held_out_losses(epochs("final", math.nan, math.nan, math.nan, math.nan)) is None

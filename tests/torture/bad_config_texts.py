@@ -214,6 +214,8 @@ BAD: dict[str, tuple[str, Expected]] = {
         GOOD + "image:\n  tiles: many\n",
         [(4, "image.tiles", "config.unknown_choice", "[rows, columns]")],
     ),
+    "too many blocks": (GOOD + "finetune:\n  blocks: 101\n", [(4, "finetune.blocks", "config.out_of_range", "100")]),
+    "blocks in words": (GOOD + "finetune:\n  blocks: most\n", [(4, "finetune.blocks", "config.unknown_choice", "all")]),
     "many tiles in words": (GOOD + "image:\n  tiles: 9x9\n", [(4, "image.tiles", "config.too_many_tiles", "9 x 9")]),
     "no tiles in words": (
         GOOD + "image:\n  tiles: 0x4\n  resize: pad\n",

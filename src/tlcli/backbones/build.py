@@ -193,10 +193,10 @@ def cut_points(network: keras.Model, pattern: str) -> list[keras.KerasTensor]:
 def _cut(row: Backbone, network: keras.Model, blocks: int) -> keras.KerasTensor:
     points = cut_points(network, row.stages.cuts)[:-1]
     if not 1 <= blocks <= len(points):
-        allowed = f"1 to {len(points)}" if points else "none"
+        allowed = f"1 to {len(points)}, or all" if points else "all"
         raise ModelError(
             "model.no_cut", f"{row.name} cannot be cut before its last {blocks} blocks. Allowed: {allowed}.",
-            "Set finetune.blocks to an allowed number.",
+            "Set finetune.blocks to an allowed value.",
         )  # fmt: skip
     return points[-blocks]
 

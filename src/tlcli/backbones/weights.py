@@ -53,7 +53,7 @@ class Weights:
             found = sha256 if path is None else sha256_file(path)
         except OSError as error:
             raise ModelError(
-                "model.bundle_damaged", f"The fine-tuned weights of the model cannot be read: {error}.",
+                "model.bundle_damaged", f"{path}, the fine-tuned weights, cannot be read: {error.strerror}.",
                 "Restore the file, or train again: tlcli train",
             ) from error  # fmt: skip
         if found != sha256:

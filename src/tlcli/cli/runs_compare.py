@@ -47,7 +47,10 @@ def compare(
     screen.line()
     _show_settings(screen, compared, found[0].same_data)
     for one in found:
-        screen.bold(verdict(one) if len(found) == 1 else f"{_IMAGES[one.on].capitalize()}: {verdict(one)}")
+        is_own = one.on == "test" or (one.a.is_own_head and one.b.is_own_head)
+        images = "" if len(found) == 1 else f"{_IMAGES[one.on].capitalize()}: "
+        of = "" if is_own else "Heads of logistic regression on the frozen networks, not the models: "
+        screen.bold(f"{images}{of}{verdict(one)}")
     if compared.test is None:
         screen.line(
             "By cross-validation of both runs on their training and validation images; no test images were used."
@@ -56,7 +59,7 @@ def compare(
         if not side.is_own_head:
             screen.line(
                 f"Cross-validation of {letter} is of logistic regression on the features of the frozen network, not of "
-                "its own model: to compare that, evaluate both runs."
+                f"its own model{': to compare that, evaluate both runs' if compared.test is None else ''}."
             )
     if found[0].test_evaluations >= _MANY_EVALUATIONS:
         screen.line(

@@ -22,7 +22,7 @@ from tlcli.features.key import feature_key
 from tlcli.features.pipeline import Wanted
 from tlcli.features.rows import Rows
 from tlcli.features.store import Store
-from tlcli.finetuning.checkpoints import has_diverged
+from tlcli.finetuning.checkpoints import has_diverged, held_out_losses
 from tlcli.finetuning.recipe import Recipe
 from tlcli.finetuning.request import Epoch, ImageFiles, StoredMaps
 from tlcli.finetuning.tail import FineTuned, TrainingRows, fine_tune
@@ -98,15 +98,19 @@ def check_finetune(config: Config, index: Index) -> None:
     need_cache("Fine-tuning")
 
 
-def _check_enough(images: int, which: str = "") -> None:
-    """Refuses so few validation images that nothing could be proved with them; ``which``: that count."""
-    if images < MIN_VALIDATION:
+def _check_enough(images: int, repeated: int = 0) -> None:
+    """Refuses so few validation images that nothing could be proved with them; ``repeated``: those of them that have a
+    near duplicate in training, which prove nothing."""
+    if images - repeated < MIN_VALIDATION:
+        near = f", of which {repeated:,} have a near duplicate among the training images" if repeated else ""
         raise DataError(
             "data.too_few_to_prove",
-            f"There are {images:,} validation images{which}; to tell whether fine-tuning is better, "
-            f"{MIN_VALIDATION} are needed.",
+            f"Validation images: {images:,}{near}. To tell whether fine-tuning is better, {MIN_VALIDATION}"
+            f"{' others' if repeated else ''} are needed.",
+            "Keep near duplicates in one split (dataset.split.group_by), add images, or set head.fit: "
+            "logistic_regression." if repeated else
             "Raise dataset.split.validation, add images, or set head.fit: logistic_regression.",
-        )
+        )  # fmt: skip
 
 
 def check_cut(config: Config, extractor: FeatureExtractor, progress: Progress = SILENT) -> None:
@@ -152,14 +156,16 @@ def fine_tune_head(
     is_new = np.ones(len(validation), np.bool_)
     if validation_units is not None:
         is_new = ~np.isin(validation_units, units.units)
-        _check_enough(int(is_new.sum()), " without a near duplicate among the training images")
+        _check_enough(len(validation), int((~is_new).sum()))
     if default := _default_changes(config):
         progress.note(
             f"Training images are augmented ({default}), since augment sets no changes; set one to choose your own."
         )
     tuned, held = train_blocks(config, images, frozen, fit, units, class_weight, progress, accepts_cost=accepts_cost)
     for one in filter(has_diverged, tuned.epochs):
-        progress.note(f"At a learning rate of {one.learning_rate:g} the loss was no number after epoch {one.epoch}.")
+        progress.note(
+            f"The learning rate {one.learning_rate:g} was given up: its loss was not a number in epoch {one.epoch}."
+        )
     is_trained = tuned.epochs[-1].epoch > 0
     extractor = _tuned_extractor(frozen, tuned, progress) if is_trained else frozen
     extractor.extract([(validation, (PLAIN, *SHIFTS))], progress)
@@ -172,7 +178,9 @@ def fine_tune_head(
     record = RunFinetuning(
         blocks=section.blocks, views=None if section.blocks == "all" else 1 + section.views,
         learning_rate=tuned.epochs[-1].learning_rate, epochs=tuned.epochs[-1].epoch,
-        trained_parameters=tuned.parameters, seconds=round(sum(one.seconds for one in tuned.epochs), 1),
+        held_out_loss=held_out_losses(tuned.epochs),
+        trained_parameters=tuned.parameters if is_trained else 0,
+        seconds=round(sum(one.seconds for one in tuned.epochs), 1),
         is_kept=is_trained and (section.keep == "always" or proof.is_better), proof=proof,
     )  # fmt: skip
     return FineTunedHead(extractor, new, tuned.tail, record)
@@ -283,10 +291,14 @@ def open_activations(
     if set(frozen.blocks.names) <= set(found.row_blocks.names):
         raise UsageError(
             "config.finetune_unsupported",
-            f"Fine-tuning is not possible: the head takes no layer behind the last {blocks} blocks.",
+            f"Fine-tuning is not possible: the head takes no feature of the last {_counted(blocks)}.",
             "Change backbone.layers or finetune.blocks, or set head.fit: logistic_regression.",
         )
     return found, views
+
+
+def _counted(blocks: int) -> str:
+    return "block" if blocks == 1 else f"{blocks} blocks"
 
 
 def store_activations(found: Activations, wanted: Wanted, progress: Progress = SILENT) -> None:
@@ -296,9 +308,9 @@ def store_activations(found: Activations, wanted: Wanted, progress: Progress = S
         ResourceError: the disk has no room for them.
     """
     if needed := found.missing_bytes(wanted):
-        blocks = "block" if found.blocks == 1 else f"{found.blocks} blocks"
+        each = format_size(found.row_blocks.stored_bytes)
         progress.note(
-            f"Feature maps before the last {blocks}: {format_size(found.row_blocks.stored_bytes)} for each of "
+            f"Feature maps before the last {_counted(found.blocks)}: {each} for each of "
             f"{sum(len(images) * len(views) for images, views in wanted):,} views, {format_size(needed)} more in the "
             "cache."
         )

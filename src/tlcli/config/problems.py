@@ -99,7 +99,7 @@ WORDING = {
 
 _FORMS = {
     "fail_under": ("number", "metrics"), "size": ("side", "sides"), "tiles": ("grid", "text", "word"),
-    "layers": ("names", "word"),
+    "layers": ("names", "word"), "blocks": ("number", "word"),
     "class_weight": ("word", "weights"),
 }  # fmt: skip
 """Keys that take values of several forms, and the tags of these in the schema."""
@@ -146,7 +146,7 @@ def _problem(found: Any, places: Mapping[Location, Place], raw: object) -> Probl
 
 def _is_tag(above: str | int, part: str | int) -> bool:
     """Whether pydantic has inserted a part that is no key of the file: the kind of a source after its position, the
-    form of fail_under, size, tiles, layers or class_weight after that."""
+    form of fail_under, size, tiles, layers, blocks or class_weight after that."""
     return (isinstance(above, int) and part in KINDS) or part in _FORMS.get(str(above), ())
 
 

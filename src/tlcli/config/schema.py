@@ -432,11 +432,27 @@ class Train(Section):
     """Seed of initialisation, shuffling and folds; equal seeds give equal heads, bit for bit."""
 
 
+def _is_all_or_number(value: object) -> object:
+    if value != "all":
+        raise PydanticCustomError(
+            "unknown_choice", "Write a number of blocks from 1 to 100, or all.", {"expected": "'all'"}
+        )
+    return value
+
+
+BlocksSetting = Annotated[
+    Annotated[int, Field(ge=1, le=100), Tag("number")]
+    | Annotated[Literal["all"], BeforeValidator(_is_all_or_number, json_schema_input_type=Literal["all"]), Tag("word")],
+    Discriminator(lambda value: "word" if isinstance(value, str) else "number"),
+]
+"""How many of the last blocks, or the word for all."""
+
+
 class Finetune(Section):
     """Fine-tuning (head.fit: finetune): trains the backbone's last blocks, or all of it, together with the head, from
     the head of logistic regression on (see docs/finetuning.md)."""
 
-    blocks: Annotated[int, Field(ge=1, le=100)] | Literal["all"] = 1
+    blocks: BlocksSetting = 1
     """How many of the last blocks are trained: of DenseNet dense blocks, of ResNet residual units, of MobileNet and
     EfficientNet inverted residuals (see docs/finetuning.md). all: the whole network, on images that are augmented anew
     in each epoch; on a CPU, train says what that takes, and asks for --yes."""
@@ -473,7 +489,8 @@ class Finetune(Section):
     Beta(cutmix, cutmix); 0 replaces none, 1 is usual. With mixup, each is applied to half of the steps."""
     keep: Literal["better", "always"] = "better"
     """better: the model keeps the frozen backbone and its head unless the validation images give evidence that
-    fine-tuning is better (95 %). always: fine-tuning is kept."""
+    fine-tuning is better (95 %). always: it is kept without evidence, unless no learning rate ended better than the
+    frozen head on the held-out training images, so that nothing was trained."""
 
 
 class CrossValidation(Section):

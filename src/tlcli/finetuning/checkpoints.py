@@ -45,6 +45,13 @@ def is_given_up(done: Sequence[Epoch], epochs: int, patience: int) -> bool:
     return bool(late) and done[0].held_out_loss < min(late) and len(late) - 1 - late.index(min(late)) >= patience
 
 
+def held_out_losses(epochs: Sequence[Epoch]) -> tuple[float, float] | None:
+    """Of the frozen head, and the lowest at the end of a schedule; None where there are none."""
+    ends = [one for one in epochs if one.is_end and math.isfinite(one.held_out_loss)]
+    starts, tuned = ([one.held_out_loss for one in ends if (one.epoch > 0) == late] for late in (False, True))
+    return (starts[0], min(tuned)) if starts and tuned else None
+
+
 class Log:
     """The epochs so far, the state after the last, and the held-out probabilities of the best."""
 

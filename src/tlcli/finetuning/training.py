@@ -90,7 +90,7 @@ def _check_cost(trainer: Trainer, request: Request) -> None:
         return
     what, hint = (
         ("the whole network", "set finetune.blocks to a number") if is_whole
-        else (f"the last {request.blocks} blocks", "lower finetune.blocks, views or epochs")
+        else (f"last blocks ({request.blocks})", "lower finetune.blocks, views or epochs")
     )  # fmt: skip
     raise UsageError(
         "config.cost_not_accepted",

@@ -41,15 +41,18 @@ _NUMBERED = 30
 _PERCENT = PercentFormatter(1)  # as many decimals as the axis needs: 87.5 % is not 88 %
 
 
-def history(steps: Sequence[Step], best: Step) -> Figure:
+def history(steps: Sequence[Step], best: Step, is_fine_tuned: bool = False) -> Figure:
     """Log loss and accuracy against epochs (with marks where the learning rate fell), or against the values of C tried.
 
     Args:
         steps: of the fit.
         best: the one whose weights were kept.
+        is_fine_tuned: the steps are epochs of fine-tuning, measured on training images that were held out.
     """
     is_search = best.C is not None
     names = ("fitted folds", "held-out folds") if is_search else ("training", "validation")
+    if is_fine_tuned:
+        names = ("training", "held-out training images")
     marker = "o" if len(steps) < 40 else None
     with styled():
         figure, axes = subplots(WIDTH, 4.6, 2)

@@ -36,6 +36,12 @@ class FinetuningSection:
 
 def finetuning_text(found: RunFinetuning) -> str:
     """What fine-tuning brought on validation images, and which of the two the model has."""
+    if not found.epochs:
+        losses = "" if found.held_out_loss is None else " ({1:.3f}, frozen {0:.3f})".format(*found.held_out_loss)
+        return (
+            f"Fine-tuning the {part_text(found.blocks)}: no learning rate ended with a lower log loss than the frozen "
+            f"head on held-out training images{losses}, so nothing was trained. The model has the frozen network."
+        )
     plain = found.proof.plain
     low, high = (f"{100 * end:+.1f}" for end in plain.difference_ci95)
     if plain.is_better:
@@ -46,8 +52,6 @@ def finetuning_text(found: RunFinetuning) -> str:
         verdict = "no evidence that it helps"
     model = "fine-tuned network" if found.is_kept else "frozen network"
     why = "" if found.is_kept == plain.is_better else ", as finetune.keep says" if found.is_kept else ""
-    if not found.epochs:
-        verdict += ", and no learning rate ended better than the frozen head on held-out training images"
     return (
         f"Fine-tuning the {part_text(found.blocks)}: {100 * plain.difference:+.1f} points of {found.proof.compared} on "
         f"{found.proof.images:,} validation images (95 % interval {low} to {high}): {verdict}. "

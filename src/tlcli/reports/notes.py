@@ -190,7 +190,13 @@ def small_test(test: Metrics, cross_validation: CrossValidation | None) -> str:
         return ""
     width = test.accuracy_ci95[1] - test.accuracy_ci95[0]
     instead = ""
-    if cross_validation and cross_validation.is_own_head:
+    more = (
+        "To measure on all images by cross-validation, where tlcli draws the test split, train with "
+        "dataset.split.test: 0, then evaluate."
+    )
+    if cross_validation and not cross_validation.is_own_head:  # that would measure another head
+        more = "Train with a larger dataset.split.test, or measure on other labelled images with --data."
+    elif cross_validation:
         instead = (
             f" Cross-validation on {cross_validation.images:,} images is the better estimate: "
             f"{100 * cross_validation.accuracy:.1f} % (95 % interval {100 * cross_validation.accuracy_ci95[0]:.1f} to "
@@ -198,8 +204,7 @@ def small_test(test: Metrics, cross_validation: CrossValidation | None) -> str:
         )
     return (
         f"The test split is small: {test.n:,} images give an interval of {100 * width:.0f} percentage points, which "
-        f"decides nothing between models that differ by less.{instead} To measure on all images by cross-validation, "
-        "where tlcli draws the test split, train with dataset.split.test: 0, then evaluate."
+        f"decides nothing between models that differ by less.{instead} {more}"
     )
 
 

@@ -15,7 +15,7 @@ from tlcli.reports.figures import save_png
 
 def draw_training(
     folder: Path, index: Index, history: Sequence[Step], best: Step, views: Sequence[str],
-    preparation: Preparation, augmentation: Augmentation,
+    preparation: Preparation, augmentation: Augmentation, is_fine_tuned: bool,
 ) -> None:  # fmt: skip
     """Writes what train knows: class counts, samples, augmented views (where there are any) and the fit's history."""
     training = index.of("train")
@@ -23,7 +23,7 @@ def draw_training(
     save_png(samples.samples(training, index.labels, preparation), folder / "samples.png")
     if len(views) > 1:
         save_png(samples.augmented(training, views, preparation, augmentation), folder / "augmented.png")
-    save_png(charts.history(history, best), folder / "history.png")
+    save_png(charts.history(history, best, is_fine_tuned), folder / "history.png")
 
 
 def draw_test(

@@ -67,6 +67,11 @@ class RunReport:
     has_figures: bool = True
     """The run has figures/, in which classes may be numbered."""
 
+    @property
+    def is_fine_tuned(self) -> bool:
+        """Whether the model has the fine-tuned network: head and history are those of its training."""
+        return self.record.finetuning is not None and self.record.finetuning.is_kept
+
 
 def write_report(report: RunReport, explain: Explain) -> RunText:
     """Writes report.json and report.html into the run's folder.
@@ -132,6 +137,7 @@ def write_report(report: RunReport, explain: Explain) -> RunText:
         external=external_section(results),
         references=REFERENCES,
         finetuning=FinetuningSection(tuned) if tuned else None,
+        is_fine_tuned=report.is_fine_tuned,
         commands=[shlex.join(["tlcli", "train", "--config", str(report.run / "config.yaml")]), "tlcli evaluate"],
     )
     return replace(text, first=judged[-1].text)
@@ -214,7 +220,10 @@ def _charts(report: RunReport, curves: Sequence[OperatingCurve]) -> dict[str, Ma
     drawn = {
         "estimates": (charts.estimates(rows), "Accuracy of the model and of baselines, with 95 % intervals"),
         "reliability": (reliability, "Reliability diagram: accuracy against confidence"),
-        "history": (charts.history(report.history, report.best), "Log loss and accuracy of the fit"),
+        "history": (
+            charts.history(report.history, report.best, report.is_fine_tuned),
+            "Log loss and accuracy of the fit",
+        ),
     }
     if curves:
         operating = charts.operating_curves(curves, report.metrics.labels)

@@ -116,9 +116,15 @@ def _what_first(of: Evidence) -> Iterator[Sentence]:
     """What would help, the most important first; the last always applies."""
     leaks, rejected, curve = of.found.near_duplicates, of.found.out_of_distribution, of.found.learning_curve
     if of.found.measured == "test" and is_small_test(of.measured):
+        validated = of.found.cross_validation
+        how = (
+            "a larger dataset.split.test has more."
+            if validated and not validated.is_own_head
+            else "dataset.split.test: 0 measures all images by cross-validation."
+        )
         yield Sentence(
             f"First, measure on more images: {of.measured.n:,} test images are too few. Where tlcli draws the test "
-            "split, dataset.split.test: 0 measures all images by cross-validation.",
+            f"split, {how}",
             "metrics",
         )
     if of.found.measured == "test" and len(leaks.pairs) > _LEAKS * of.measured.n:

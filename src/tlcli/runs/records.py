@@ -147,9 +147,12 @@ class RunFinetuning(_Record):
     learning_rate: float
     """Chosen on held-out training images."""
     epochs: int
-    """The same; 0 where none was better than the frozen network."""
+    """0 where no learning rate ended better than the frozen network, so that nothing was trained."""
+    held_out_loss: tuple[float, float] | None = None
+    """Log loss of the frozen head on the held-out training images, and the lowest of the learning rates; None where
+    none were held out, and in older runs."""
     trained_parameters: int
-    """Of the network and the head."""
+    """Of the network and the head; of the head alone in :attr:`RunRecord.trainable_parameters`."""
     seconds: float
     """Of all epochs."""
     is_kept: bool

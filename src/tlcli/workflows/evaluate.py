@@ -137,15 +137,20 @@ def _evaluate_test(opened: OpenedRun, index: Index, gates: Sequence[Gate], progr
     again = f"Restore them. To leave them out, train again: {shlex.join(['tlcli', 'train', *options, *skipping])}"
     index, extraction = _extract(index, extractor, opened.config, again, progress)
     has_test = any(opened.record.images.get("test", {}).values())  # that none is readable now is an error
-    if not has_test and (run / OUT_OF_FOLD).is_file():
-        return _evaluate_out_of_fold(opened, index, extractor, extraction, gates, progress)
+    validated = None if has_test else read_cross_validation(run)
+    if validated and validated.is_own_head and (run / OUT_OF_FOLD).is_file():
+        return _evaluate_out_of_fold(opened, index, extractor, extraction, gates, validated, progress)
     if not index.of("test"):
         readable = "no readable test images" if index.bad else "no test images"
+        why, instead = ".", "; or train with evaluate.cross_validation, which measures without test images"
+        if validated:
+            why = ", and its cross-validation is of logistic regression on the features of the frozen network."
+            instead = ""
         raise DataError(
             "data.no_test_images",
-            f"This run has {readable}.",
+            f"This run has {readable}{why}",
             "Measure it on other labelled images with --data FOLDER; or set dataset.split.test above 0 or add a test "
-            "folder, and train again; or train with evaluate.cross_validation, which measures without test images.",
+            f"folder, and train again{instead}.",
         )
     as_trained, index = index, index.as_given()
     features = SplitFeatures(index, extractor)
@@ -296,17 +301,16 @@ def _draw(
 
 def _evaluate_out_of_fold(
     opened: OpenedRun, index: Index, extractor: FeatureExtractor, extraction: Extraction, gates: Sequence[Gate],
-    progress: Progress,
+    cross_validation: CrossValidation, progress: Progress,
 ) -> Evaluated:  # fmt: skip
-    """Reports a run without test images by what cross-validation in train found."""
+    """Reports a run without test images by what cross-validation of its head in train found."""
     from tlcli.evaluation.assessment import OutOfDistribution, assess_out_of_fold  # noqa: PLC0415 - see _assess
 
     as_trained, index = index, index.as_given()
     run, features, reference = opened.folder, SplitFeatures(index, extractor), opened.bundle.reference
     found, predicted = _unseen(opened, features, {}), _out_of_fold(opened, index)
-    cross_validation = read_cross_validation(run)
-    if cross_validation is None or predicted is None:
-        raise ModelError("model.run_unreadable", f"{run} has no cross_validation.json.", "Train again.")
+    if predicted is None:
+        raise ModelError("model.run_unreadable", f"{run} has no predictions of cross-validation.", "Train again.")
     rows, task = extractor.rows(predicted.images, index.labels), Task(index.labels)
     metrics = measure(found.labels, found.probabilities, task, rows.units, found.predicted)
     metrics = replace(

@@ -535,5 +535,6 @@ def _draw(folder: Path, index: Index, extractor: FeatureExtractor, fit: Fit, pro
         progress.note(note)
     with progress.stage("Drawing figures"):
         draw_training(
-            folder, index, fit.history, fit.best, extractor.views, decoder.preparation, decoder.augmentation
+            folder, index, fit.history, fit.best, extractor.views, decoder.preparation, decoder.augmentation,
+            fit.kind == "finetune",
         )  # fmt: skip
