@@ -137,7 +137,6 @@ def write_report(report: RunReport, explain: Explain) -> RunText:
         external=external_section(results),
         references=REFERENCES,
         finetuning=FinetuningSection(tuned) if tuned else None,
-        is_fine_tuned=report.is_fine_tuned,
         commands=[shlex.join(["tlcli", "train", "--config", str(report.run / "config.yaml")]), "tlcli evaluate"],
     )
     return replace(text, first=judged[-1].text)
