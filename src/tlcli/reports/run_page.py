@@ -182,8 +182,9 @@ def _facts(report: RunReport, text: RunText) -> list[Fact]:
     if found.measured == "test":
         facts.append(Fact("Test accuracy", percent(test.accuracy), interval(test.accuracy_ci95)))
     if validated := found.cross_validation:
-        facts.append(Fact("Cross-validation", percent(validated.accuracy), interval(validated.accuracy_ci95)))
-    if text.small_test:
+        of = "" if found.is_logistic_regression else ", of logistic regression on the frozen network"
+        facts.append(Fact("Cross-validation", percent(validated.accuracy), f"{interval(validated.accuracy_ci95)}{of}"))
+    if text.small_test and found.is_logistic_regression:
         facts.reverse()
     if text.is_unequal:
         ends = found.intervals.get("balanced_accuracy")
@@ -212,8 +213,8 @@ def _charts(report: RunReport, curves: Sequence[OperatingCurve]) -> dict[str, Ma
     if found.measured == "test":
         rows.append(charts.Estimate("this model, test", report.metrics.accuracy, report.metrics.accuracy_ci95))
     if validated := found.cross_validation:
-        name = "this model" if found.is_logistic_regression else "logistic regression"
-        rows.append(charts.Estimate(f"{name}, cross-validation", validated.accuracy, validated.accuracy_ci95))
+        name = "this model, cross-validation" if found.is_logistic_regression else "cross-validation (log. reg.)"
+        rows.append(charts.Estimate(name, validated.accuracy, validated.accuracy_ci95))
     rows += [charts.Estimate(b.name, b.accuracy, b.accuracy_ci95, is_baseline=True) for b in found.baselines]
     reliability = charts.reliability_diagram(calibration.bins_before, calibration.bins_after)
     drawn = {
