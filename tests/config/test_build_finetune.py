@@ -89,7 +89,10 @@ def test_a_fifth_of_each_class_is_held_out() -> None:
 def test_a_class_with_fewer_than_five_units_is_trained_on_whole() -> None:
     labels = [0] * 50 + [1] * 4 + [2] * 20
     assert np.bincount(np.array(labels)[held_out_rows(rows(labels), 0)], minlength=3).tolist() == [10, 0, 4]
-    assert not held_out_rows(rows([0] * 4 + [1] * 3), 0).any()
+    for few in ([0] * 4 + [1] * 3, [0] * 50 + [1] * 4):
+        with pytest.raises(DataError) as refused:
+            held_out_rows(rows(few), 0)
+        assert refused.value.code == "data.class_too_small"
 
 
 def test_units_stay_on_one_side() -> None:

@@ -211,12 +211,12 @@ def train_blocks(
     Raises:
         DataError, ModelError, ResourceError, UsageError: see :func:`fine_tune_head`.
     """
-    blocks = config.finetune.blocks
+    blocks, held_out = config.finetune.blocks, held_out_rows(units, config.train.seed)
     data, views, keys = (
         _image_files(config, frozen, images, scored) if blocks == "all"
         else _stored_maps(config, frozen, images, scored, progress)
     )  # fmt: skip
-    held_out, labels = held_out_rows(units, config.train.seed), np.tile(units.labels, len(views))
+    labels = np.tile(units.labels, len(views))
     count, more = len(labels), (0, len(scored))
     rows = TrainingRows(
         keys, np.pad(labels, more), np.pad(weights_of(labels, class_weight), more),
@@ -323,18 +323,28 @@ def store_activations(found: Activations, wanted: Wanted, progress: Progress = S
 
 def held_out_rows(units: Rows, seed: int) -> "NDArray[np.bool_]":
     """[N], whether a training image is held out while the learning rate is chosen: a fifth of each class, in whole
-    units. Classes that have fewer than five are trained on whole; where all are like that, nothing is held out."""
+    units. Classes that have fewer than five are trained on whole.
+
+    Raises:
+        DataError: fewer than two classes have five, or the groups cannot be divided.
+    """
     from tlcli.heads.folds import folds_of  # noqa: PLC0415 - scikit-learn takes 1 s
 
     pairs = np.unique(np.stack([units.labels, units.units]), axis=1)
     small = np.flatnonzero(np.bincount(pairs[0]) < _HELD_OUT)
     divided = np.flatnonzero(~np.isin(units.units, pairs[1, np.isin(pairs[0], small)]))
+    known, classes = np.unique(units.labels[divided], return_inverse=True)
+    if len(known) < 2:
+        raise DataError(
+            "data.class_too_small",
+            f"Fewer than two classes have {_HELD_OUT} distinct images (or groups) for training: too few to choose the "
+            "learning rate of fine-tuning.",
+            "Add images, or set head.fit: logistic_regression.",
+        )
+    part = replace(units.part(divided), labels=classes)
+    _, held = next(iter(folds_of(part, _HELD_OUT, seed)))
     found = np.zeros(len(units), np.bool_)
-    if len(divided):
-        _, classes = np.unique(units.labels[divided], return_inverse=True)
-        part = replace(units.part(divided), labels=classes)
-        _, held = next(iter(folds_of(part, _HELD_OUT, seed)))
-        found[divided[held]] = True
+    found[divided[held]] = True
     return found
 
 

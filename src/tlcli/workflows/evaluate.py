@@ -143,7 +143,7 @@ def _evaluate_test(opened: OpenedRun, index: Index, gates: Sequence[Gate], progr
     if not index.of("test"):
         readable = "no readable test images" if index.bad else "no test images"
         why, instead = ".", "; or train with evaluate.cross_validation, which measures without test images"
-        if validated:
+        if validated and not validated.is_own_head:
             why = ", and its cross-validation is of logistic regression on the features of the frozen network."
             instead = ""
         raise DataError(
